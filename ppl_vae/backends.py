@@ -1,0 +1,37 @@
+"""The five modules of a backend under one name, for code that is written once over both."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+
+NAMES = ("pyro", "numpyro")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A backend's nets, conditionals, models, guides and inference."""
+
+    name: str
+    nets: ModuleType
+    conditionals: ModuleType
+    models: ModuleType
+    guides: ModuleType
+    inference: ModuleType
+
+
+def load(name: str) -> Backend:
+    """The modules of ``pyro`` or ``numpyro``.
+
+    Raises:
+        ValueError: an unknown backend; the message lists what there is.
+
+    >>> load("pyro").models.__name__
+    'ppl_vae.models'
+    """
+    if name not in NAMES:
+        raise ValueError(f"Unknown backend {name!r}; there are {', '.join(NAMES)}.")
+    package = "ppl_vae" if name == "pyro" else "ppl_vae.numpyro"
+    parts = ("nets", "conditionals", "models", "guides", "inference")
+    return Backend(name, *(importlib.import_module(f"{package}.{part}") for part in parts))

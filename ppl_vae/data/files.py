@@ -1,0 +1,129 @@
+"""A `.npy` or `.npz` file to its parts, never running a pickle and never guessing silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ppl_vae.data.checks import PARTS
+from ppl_vae.data.parts import Parts
+
+WORDS = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
+PIXEL_KEYS = ("{}", "{}_images", "x_{}", "X_{}", "{}_data")
+LABEL_KEYS = ("{}_labels", "labels_{}", "y_{}")
+SINGLE_KEYS = ("images", "imgs", "data", "x", "X")
+SINGLE_LABEL_KEYS = ("labels", "y", "Y")
+
+_MAGIC = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
+
+
+def read_file(path: Path) -> Parts:
+    """Read the pixels and labels of a `.npy` or `.npz` file.
+
+    A `.npy` file holds one array, which is all there is to be split. An `.npz` file holds either the keys `train`,
+    `valid` (or `val`, `validation`) and `test`, of which the last two may be missing, also as `train_images` or
+    `x_train`, with labels as `train_labels` or `y_train`; or one array, under any key if it is the only one and else as
+    `images`, `imgs`, `data`, `x` or `X`, with `labels`, `y` or `Y`. Other keys are not read.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for another extension, a damaged file, or keys that do not say what is what.
+        TypeError: for arrays of Python objects, which are stored as pickles and refused.
+
+    """
+    if path.suffix not in (".npy", ".npz"):
+        raise ValueError(f"a data file should be .npy or .npz; got {str(path)!r}: save it with np.save or np.savez")
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"data file {str(path)!r} {what} (relative paths start at {str(Path.cwd())!r})")
+    arrays = read_arrays(path)
+    if isinstance(arrays, np.ndarray):
+        return Parts({"train": arrays}, {})
+    return _sorted_out(arrays, path)
+
+
+def read_arrays(path: Path, keys: Iterable[str] | None = None) -> np.ndarray | dict[str, np.ndarray]:
+    """Return the array of a `.npy` file, or key -> array of an `.npz` file: the keys given, or all that may be wanted.
+
+    Raises:
+        ValueError: if the file is damaged.
+        TypeError: if an array is one of Python objects.
+
+    """
+    with path.open("rb") as stream:
+        start = stream.read(6)
+        if not start.startswith(_MAGIC):
+            raise ValueError(
+                f"{str(path)!r} is no NumPy file: it begins with {start!r}. It is damaged or of another format "
+                "(pickles are refused); save the array with np.save or np.savez"
+            )
+        stream.seek(0)
+        return _read_stream(stream, path, keys)
+
+
+def _read_stream(stream: BinaryIO, path: Path, keys: Iterable[str] | None) -> np.ndarray | dict[str, np.ndarray]:
+    key = None
+    try:
+        loaded = np.load(stream, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            if stream.read(1):
+                raise ValueError("there are more bytes behind the array")
+            return loaded
+        with loaded:
+            arrays = {}
+            for key in _wanted(loaded.files) if keys is None else keys:
+                arrays[key] = loaded[key]
+            return arrays
+    except MemoryError:
+        raise
+    except Exception as error:  # on damaged bytes NumPy and zipfile raise a dozen kinds, some from the tokeniser
+        where = f"{str(path)!r}" if key is None else f"array {key!r} of {str(path)!r}"
+        if "Object arrays" in str(error):
+            raise TypeError(
+                f"{where} holds Python objects, stored as a pickle, which is refused because it can run code: "
+                "save one array of numbers, np.save(file, np.stack(images).astype(np.uint8))"
+            ) from None
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{where} is truncated or damaged ({reason}): copy or save it again") from None
+
+
+def _wanted(keys: list[str]) -> list[str]:
+    """Return the keys that may hold pixels or labels, so that others (metadata, say) are not even read."""
+    if len(keys) == 1:
+        return keys
+    known = {form.format(word) for words in WORDS.values() for word in words for form in PIXEL_KEYS + LABEL_KEYS}
+    known.update(SINGLE_KEYS, SINGLE_LABEL_KEYS)
+    wanted = [key for key in keys if key in known]
+    return wanted or keys
+
+
+def _sorted_out(arrays: dict[str, np.ndarray], path: Path) -> Parts:
+    pixels: dict[str, np.ndarray] = {}
+    labels: dict[str, np.ndarray] = {}
+    for part in PARTS:
+        for found, forms in ((pixels, PIXEL_KEYS), (labels, LABEL_KEYS)):
+            key = _one_of(arrays, [form.format(word) for word in WORDS[part] for form in forms], path)
+            if key is not None:
+                found[part] = arrays[key]
+    if pixels:
+        if "train" not in pixels:
+            raise ValueError(f"{str(path)!r} holds {sorted(pixels)} and no 'train'; its keys are {sorted(arrays)}")
+        return Parts(pixels, labels)
+    key = next(iter(arrays)) if len(arrays) == 1 else _one_of(arrays, SINGLE_KEYS, path)
+    if key is None:
+        raise ValueError(
+            f"{str(path)!r} should hold the keys train, valid, test, or a single array, or one of "
+            f"{', '.join(SINGLE_KEYS)}; got {sorted(arrays) or 'no array at all'}"
+        )
+    label_key = _one_of(arrays, SINGLE_LABEL_KEYS, path)
+    return Parts({"train": arrays[key]}, {} if label_key in (None, key) else {"train": arrays[str(label_key)]})
+
+
+def _one_of(arrays: dict[str, np.ndarray], names: Iterable[str], path: Path) -> str | None:
+    found = [name for name in names if name in arrays]
+    if len(found) > 1:
+        raise ValueError(f"{str(path)!r} should hold only one of the keys {found}, which mean the same")
+    return found[0] if found else None

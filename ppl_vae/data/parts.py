@@ -1,0 +1,140 @@
+"""Arrays in memory to a `Split`: parts that are missing are drawn from the training part by the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ppl_vae.data.binarisation import PURPOSES, Binarisation, check_rule
+from ppl_vae.data.checks import PARTS, as_labels, as_pixels, check_seed, is_binary
+from ppl_vae.data.split import Split
+
+
+class Parts(NamedTuple):
+    """What a file or a source holds: part -> pixels (N, ...) and part -> labels (N, ...); 'train' is always there."""
+
+    pixels: Mapping[str, ArrayLike]
+    labels: Mapping[str, ArrayLike]
+
+
+def from_arrays(
+    train: ArrayLike,
+    valid: ArrayLike | None = None,
+    test: ArrayLike | None = None,
+    *,
+    labels: Mapping[str, ArrayLike] | None = None,
+    name: str = "arrays",
+    binarisation: Binarisation | None = None,
+    seed: int = 0,
+    valid_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    image_shape: tuple[int, ...] | None = None,
+    scale: float | None = None,
+    source: str = "arrays in memory",
+    licence: str = "not stated",
+) -> Split:
+    """Make a `Split` of arrays in memory.
+
+    A part that is None is drawn from `train` at random by the seed, and so are its labels. The arrays are copied.
+
+    Args:
+        train: pixels, (N, P), (N, H, W) or (N, H, W, C); uint8, bool or floating.
+        valid: the same, or None.
+        test: the same, or None.
+        labels: part -> (N, ...), for the parts that have them.
+        name: the name of the set.
+        binarisation: one of BINARISATIONS; None means 'fixed' if every stored pixel is 0 or 1, else 'none'.
+        seed: of the split and of the one-off binarisation.
+        valid_fraction: the share of `train` that becomes `valid`, if that is None.
+        test_fraction: the share of `train` that becomes `test`, if that is None.
+        image_shape: of one image, if the arrays are flat; None takes it from `train`.
+        scale: what the stored pixels are divided by; None means 255 for uint8 beyond {0, 1}, else 1.
+        source: where the data come from.
+        licence: on what terms.
+
+    Raises:
+        TypeError: for objects, strings, complex numbers, integers other than uint8 beyond {0, 1}, uint8 beside floats.
+        ValueError: for wrong or unequal shapes, NaN, empty parts, fractions that leave a part empty, unknown rules, and
+            values that the rule cannot take.
+
+    >>> import numpy as np
+    >>> faces = from_arrays(np.zeros((10, 28, 20), np.uint8), name="faces", valid_fraction=0.2)
+    >>> faces
+    Split('faces', train=6, valid=2, test=2, image_shape=(28, 20), binarisation='fixed')
+
+    """
+    given = {part: x for part, x in zip(PARTS, (train, valid, test), strict=True) if x is not None}
+    pixels = {part: as_pixels(x, f"{name}: {part!r}") for part, x in given.items()}
+    _check_one_kind(pixels, name)
+    stored_binary = all(is_binary(x) for x in pixels.values())
+    if scale is None:
+        scale = 255.0 if pixels["train"].dtype == np.uint8 and not stored_binary else 1.0
+    if binarisation is None:
+        binarisation = "fixed" if stored_binary and scale == 1 else "none"
+    check_rule(binarisation)
+    fractions = {"valid": valid_fraction, "test": test_fraction}
+    whole = _complete(pixels, _checked_labels(labels, pixels, name), fractions, check_seed(seed), name)
+    return Split(
+        name=name,
+        pixels={part: np.asarray(whole.pixels[part]) for part in PARTS},
+        image_shape=pixels["train"].shape[1:] if image_shape is None else image_shape,
+        binarisation=binarisation,
+        seed=seed,
+        labels={part: np.asarray(y) for part, y in whole.labels.items()} or None,
+        scale=scale,
+        source=source,
+        licence=licence,
+    )
+
+
+def _complete(
+    pixels: dict[str, np.ndarray], labels: dict[str, np.ndarray], fractions: dict[str, float], seed: int, name: str
+) -> Parts:
+    missing = [part for part in PARTS if part not in pixels]
+    if not missing:
+        return Parts(pixels, labels)
+    count = len(pixels["train"])
+    rows = _draw(count, {part: fractions[part] for part in missing}, seed, name)
+    pixels = pixels | {part: pixels["train"][index] for part, index in rows.items()}
+    if "train" in labels:
+        labels = labels | {part: labels["train"][index] for part, index in rows.items()}
+    return Parts(pixels, labels)
+
+
+def _draw(count: int, fractions: dict[str, float], seed: int, name: str) -> dict[str, np.ndarray]:
+    """Return disjoint rows of each missing part and of 'train', which gets what is left; together all `count` rows."""
+    for part, fraction in fractions.items():
+        if not 0 < fraction < 1:
+            raise ValueError(f"{part}_fraction should lie between 0 and 1; got {fraction!r}")
+    sizes = {part: round(count * fraction) for part, fraction in fractions.items()}
+    sizes["train"] = count - sum(sizes.values())
+    empty = [part for part, size in sizes.items() if size < 1]
+    if empty:
+        given = ", ".join(f"{part}_fraction={fraction:g}" for part, fraction in fractions.items())
+        raise ValueError(
+            f"{name}: {count} images with {given} leave {' and '.join(map(repr, empty))} without any: "
+            "give more images, other fractions, or the parts themselves"
+        )
+    order = np.random.default_rng([seed, PURPOSES["split"]]).permutation(count)
+    ends = np.cumsum(list(sizes.values()))
+    return dict(zip(sizes, np.split(order, ends[:-1]), strict=True))
+
+
+def _check_one_kind(pixels: dict[str, np.ndarray], name: str) -> None:
+    kinds = {part: x.dtype for part, x in pixels.items()}
+    if len({dtype.kind for dtype in kinds.values()}) > 1:
+        listed = ", ".join(f"{part} {dtype}" for part, dtype in kinds.items())
+        raise TypeError(f"{name}: all parts should be uint8 or all floating, on one scale; got {listed}")
+
+
+def _checked_labels(
+    labels: Mapping[str, ArrayLike] | None, pixels: dict[str, np.ndarray], name: str
+) -> dict[str, np.ndarray]:
+    labels = labels or {}
+    for part in labels:
+        if part not in pixels:
+            raise ValueError(f"{name}: labels should be of the parts given, {tuple(pixels)}; got some of {part!r}")
+    return {part: as_labels(y, len(pixels[part]), f"{name}: {part!r}") for part, y in labels.items()}

@@ -1,0 +1,132 @@
+"""The sets known by name, and `load`, which turns a name or a file into a `Split`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ppl_vae.data import digits, static_mnist
+from ppl_vae.data.binarisation import Binarisation, check_rule
+from ppl_vae.data.checks import closest
+from ppl_vae.data.files import read_file
+from ppl_vae.data.parts import Parts, from_arrays
+from ppl_vae.data.split import Split
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A named set: how it is read, and what is recorded of it.
+
+    Attributes:
+        read: root -> Parts; finds or downloads the files and checks them. Parts that it lacks are drawn by the seed.
+        binarisation: the rule unless another is asked for; None leaves it to `from_arrays`.
+        source: where the data come from.
+        licence: on what terms.
+        scale: what the stored pixels are divided by; None leaves it to `from_arrays`.
+
+    """
+
+    read: Callable[[str | os.PathLike[str] | None], Parts]
+    binarisation: Binarisation | None
+    source: str
+    licence: str
+    scale: float | None = None
+
+
+REGISTRY: dict[str, Entry] = {
+    "digits": Entry(
+        read=digits.read,
+        binarisation="dynamic",
+        source="Optical Recognition of Handwritten Digits, test part; Alpaydin & Kaynak 1998; by way of scikit-learn",
+        licence="CC BY 4.0",
+        scale=digits.SCALE,
+    ),
+    "static_mnist": Entry(
+        read=static_mnist.read,
+        binarisation="fixed",
+        source="MNIST binarised once; Salakhutdinov & Murray 2008, Larochelle & Murray 2011; cs.toronto.edu/~larocheh",
+        licence="not stated (derived from MNIST)",
+    ),
+}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that `load` knows.
+
+    >>> names()
+    ('digits', 'static_mnist')
+    """
+    return tuple(REGISTRY)
+
+
+def load(
+    name_or_file: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    *,
+    binarisation: Binarisation | None = None,
+    seed: int = 0,
+    valid_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+) -> Split:
+    """Load a data set by its name, or from a `.npy` or `.npz` file.
+
+    A named set is looked for below `root`, or else below the folder that the environment variable `PPL_VAE_DATA` names
+    and in the cache (`PPL_VAE_CACHE`); one that is in neither of these is downloaded and verified. With `root` nothing
+    is downloaded. A file holds one array, or the parts under their names; see `ppl_vae.data.files.read_file`.
+
+    Args:
+        name_or_file: one of `names()`, or a path that ends in .npy or .npz.
+        root: the folder with the files of the named sets; relative paths start there too.
+        binarisation: one of BINARISATIONS; None means the set's own, for a file 'fixed' if its pixels are all 0 or 1,
+            and else 'none'.
+        seed: of the split, where none is published, and of the one-off binarisation.
+        valid_fraction: the share of the training images that is set aside, where there is no validation part.
+        test_fraction: the same for a test part.
+
+    Raises:
+        FileNotFoundError: if a file is not there.
+        ConnectionError: if a download is needed and fails.
+        TypeError: for arrays of objects, strings or complex numbers, and integers other than uint8 beyond {0, 1}.
+        ValueError: for an unknown name, a damaged file, and all that `from_arrays` refuses.
+
+    >>> digits = load("digits", binarisation="threshold", seed=1)
+    >>> digits.train.shape, digits.train.dtype.name, sorted(set(digits.train.flat)) == [0, 1]
+    ((1258, 64), 'float32', True)
+
+    """
+    if not isinstance(name_or_file, (str, os.PathLike)):
+        raise TypeError(f"load takes a name or a path; got {type(name_or_file).__name__}: for arrays use from_arrays")
+    if binarisation is not None:
+        check_rule(binarisation)
+    name, entry = _entry(name_or_file, root)
+    parts = entry.read(root)
+    return from_arrays(
+        parts.pixels["train"],
+        parts.pixels.get("valid"),
+        parts.pixels.get("test"),
+        labels=parts.labels,
+        name=name,
+        binarisation=binarisation or entry.binarisation,
+        seed=seed,
+        valid_fraction=valid_fraction,
+        test_fraction=test_fraction,
+        scale=entry.scale,
+        source=entry.source,
+        licence=entry.licence,
+    )
+
+
+def _entry(name_or_file: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> tuple[str, Entry]:
+    if isinstance(name_or_file, str) and name_or_file in REGISTRY:
+        return name_or_file, REGISTRY[name_or_file]
+    path = Path(name_or_file).expanduser()
+    if isinstance(name_or_file, str) and not path.suffix and len(path.parts) < 2:
+        hint = closest(name_or_file, REGISTRY)
+        raise ValueError(
+            f"there is no data set {name_or_file!r}{hint}: give one of {', '.join(REGISTRY)}, or a .npy or .npz file"
+        )
+    if root is not None:
+        path = Path(root).expanduser() / path
+    return path.stem, Entry(lambda _: read_file(path), None, source=str(path), licence="not stated")

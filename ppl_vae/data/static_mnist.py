@@ -1,0 +1,100 @@
+"""MNIST binarised once and for all: the benchmark whose test bounds can be compared between papers.
+
+References:
+    "On the Quantitative Analysis of Deep Belief Networks", Ruslan Salakhutdinov and Iain Murray, 2008.
+    "The Neural Autoregressive Distribution Estimator", Hugo Larochelle and Iain Murray, 2011.
+
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ppl_vae.data.checks import PARTS, check_binary
+from ppl_vae.data.files import read_arrays
+from ppl_vae.data.parts import Parts
+from ppl_vae.data.places import cache, fetch, find
+
+FILE = "mnist_binarized/binarized_mnist.npz"
+URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/binarized_mnist_{}.amat"
+SHAPE = (28, 28)
+
+# SHA-256 of the three text files as they are served.
+TEXT_SHA256 = {
+    "train": "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
+    "valid": "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
+    "test": "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
+}
+# SHA-256 of the pixels, uint8 in {0, 1}, image by image and row by row, in the order of the text files.
+PIXELS_SHA256 = {
+    "train": "43490d4d6ac9002727af4426d8748609fdb7e4094fa65ad8d681ea60082a7a5a",
+    "valid": "069b4f0beb389b776478c3e872b4df71c95ac4be64d7cbe6d32e24ebac8e6d5e",
+    "test": "ca0294c3b8d984c7a1dc891015a8eea6f37bae59a34e35ea0fc8c47110a8dd86",
+}
+
+
+def read(root: str | os.PathLike[str] | None = None) -> Parts:
+    """Return the three parts, uint8 (N, 28, 28) in {0, 1}: 50,000, 10,000 and 10,000; the test part is sorted by class.
+
+    The file `mnist_binarized/binarized_mnist.npz` is looked for below `root`, or else below `PPL_VAE_DATA` and the
+    cache; if it is in neither of these, the text files are downloaded and kept as such a file in the cache.
+
+    Raises:
+        FileNotFoundError: if `root` is given and lacks the file.
+        ConnectionError: if a download is needed and fails.
+        ValueError: if the file is damaged or holds other pixels than the published ones.
+
+    """
+    path = find(FILE, root) or download()
+    arrays = read_arrays(path, PARTS)
+    if isinstance(arrays, np.ndarray):
+        raise ValueError(f"{str(path)!r} should be an .npz file with the keys {PARTS}; got a single array")
+    return Parts({part: _verified(arrays[part], part, str(path)) for part in PARTS}, {})
+
+
+def download() -> Path:
+    """Download the text files, verify them, and put them into the cache as one `.npz` file, all or nothing."""
+    target = cache() / FILE
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        pixels = {}
+        for part in PARTS:
+            url = URL.format(part)
+            text = fetch(url, TEXT_SHA256[part], Path(folder), wanted=FILE)
+            pixels[part] = _verified(parse(text), part, url)
+            text.unlink()
+        whole = Path(folder) / target.name
+        np.savez_compressed(whole, train=pixels["train"], valid=pixels["valid"], test=pixels["test"])
+        os.replace(whole, target)
+    return target
+
+
+def parse(path: Path) -> np.ndarray:
+    """Return the pixels of a text file of one image per line, 784 times 0 or 1, as uint8 (N, 28, 28)."""
+    characters = np.fromfile(path, dtype=np.uint8)
+    bits = characters[(characters == ord("0")) | (characters == ord("1"))] - np.uint8(ord("0"))
+    if bits.size % np.prod(SHAPE):
+        raise ValueError(f"{str(path)!r} should hold 784 pixels a line; got {bits.size} in all: download it again")
+    return bits.reshape(-1, *SHAPE)
+
+
+def digest(pixels: np.ndarray) -> str:
+    """Return the SHA-256 of binary pixels as uint8, image by image and row by row."""
+    return hashlib.sha256(np.ascontiguousarray(pixels, dtype=np.uint8).data).hexdigest()
+
+
+def _verified(pixels: np.ndarray, part: str, where: str) -> np.ndarray:
+    check_binary(pixels, f"{part!r} of {where!r}", remedy="this is not the static binarisation")
+    found = digest(pixels)
+    if found != PIXELS_SHA256[part]:
+        raise ValueError(
+            f"{part!r} of {where!r} should hold the published pixels, SHA-256 {PIXELS_SHA256[part]}; got shape "
+            f"{pixels.shape} and {found}: other images or another order. Delete the file to download it again, or "
+            "load it by its path, as data of your own"
+        )
+    return pixels.astype(np.uint8, copy=False).reshape(-1, *SHAPE)

@@ -1,0 +1,152 @@
+"""Mixtures of diagonal normals over z, whose density never builds a (B, C, D) tensor."""
+
+from __future__ import annotations
+
+import math
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions.torch_distribution import TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+
+
+class DiagNormalMixture(TorchDistribution):
+    r"""A mixture of C normals with diagonal covariances, p(z) = sum_c pi_c N(z; loc_c, diag scale_c^2).
+
+    The batch shape is () and may be expanded; the event shape is (D,). The quadratic forms of all components are one
+    matrix product of [z^2, z] with [1 / scale^2, -2 loc / scale^2], in float64 whatever the inputs' type, since the sum
+    cancels: an error of about 1e-16 (spread of the means / scale)^2 remains, where float32 would leave 1e-7 times it.
+    Nothing larger than (B, C) or (C, 2 D) is computed or kept for the gradient. A device without float64 (MPS) has
+    the product done by the CPU. Samples have no pathwise gradient (`has_rsample` is False).
+
+    Args:
+        loc: the components' means, (C, D).
+        scale: their standard deviations, positive, (C, D).
+        logits: unnormalised log-weights, (C,); equal weights by default.
+        validate_args: whether to check the arguments and values, as for any distribution.
+
+    Raises:
+        ValueError: for arguments of other shapes, or a scale that is not positive.
+
+    Reference:
+        VAE with a VampPrior (Jakub M. Tomczak, Max Welling, 2018).
+
+    Example:
+        >>> import torch
+        >>> prior = DiagNormalMixture(torch.tensor([[-2.0], [2.0]]), torch.ones(2, 1))
+        >>> prior.expand((3,)).sample().shape
+        torch.Size([3, 1])
+        >>> round(prior.log_prob(torch.zeros(1)).item(), 4)
+        -2.9189
+        >>> prior.responsibilities(torch.zeros(1))
+        tensor([0.5000, 0.5000])
+    """
+
+    arg_constraints = {
+        "loc": constraints.independent(constraints.real, 2),
+        "scale": constraints.independent(constraints.positive, 2),
+        "logits": constraints.real_vector,
+    }
+    support = constraints.real_vector
+    has_rsample = False
+
+    def __init__(
+        self, loc: Tensor, scale: Tensor, logits: Tensor | None = None, validate_args: bool | None = None
+    ) -> None:
+        if loc.dim() != 2 or scale.shape != loc.shape:
+            raise ValueError(
+                f"'loc' and 'scale' should have shape (C, D); got {tuple(loc.shape)} and {tuple(scale.shape)}."
+            )
+        if logits is not None and logits.shape != loc.shape[:1]:
+            raise ValueError(f"'logits' should have shape ({len(loc)},), one per component; got {tuple(logits.shape)}.")
+        self.loc, self.scale = loc, scale
+        self.logits = loc.new_zeros(len(loc)) if logits is None else logits
+        super().__init__(torch.Size(), loc.shape[1:], validate_args=validate_args)
+
+    def expand(self, batch_shape: torch.Size, _instance: DiagNormalMixture | None = None) -> DiagNormalMixture:
+        """The same mixture with another batch shape; the parameters are shared, not copied."""
+        new = self._get_checked_instance(DiagNormalMixture, _instance)
+        new.loc, new.scale, new.logits = self.loc, self.scale, self.logits
+        super(DiagNormalMixture, new).__init__(torch.Size(batch_shape), self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def component_log_prob(self, value: Tensor) -> Tensor:
+        """The components' log-densities log N(z; loc_c, diag scale_c^2) in nats: values (..., D) give (..., C)."""
+        dtype = torch.promote_types(value.dtype, self.loc.dtype)
+        z, loc, scale = _float64(value), _float64(self.loc), _float64(self.scale)
+        centre = loc.detach().mean(0)  # drops out of the density; smaller numbers cancel less
+        z, loc, precision = z - centre, loc - centre, scale**-2
+        weights = torch.cat([precision, -2 * loc * precision], -1)
+        square = torch.cat([z * z, z], -1) @ weights.mT + (loc * loc * precision).sum(-1)
+        constant = scale.log().sum(-1) + 0.5 * math.log(2 * math.pi) * loc.shape[-1]
+        return (-0.5 * square - constant).to(dtype).to(value.device)
+
+    def _joint(self, value: Tensor) -> Tensor:
+        """The joint log-densities log pi_c + log N(z; c): values (..., D) give (..., C)."""
+        return self.component_log_prob(value) + self.logits.log_softmax(-1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """The log-density log p(z) in nats: values (..., D) give (...), broadcast with the batch shape."""
+        if self._validate_args:
+            self._validate_sample(value)
+        return self._joint(value).logsumexp(-1).expand(torch.broadcast_shapes(self.batch_shape, value.shape[:-1]))
+
+    def responsibilities(self, value: Tensor) -> Tensor:
+        """p(c | z), the components' posterior weights: values (..., D) give (..., C)."""
+        return self._joint(value).softmax(-1)
+
+    @torch.no_grad()
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        """Draw a component, then z: `sample_shape + batch_shape + (D,)`."""
+        shape = self._extended_shape(sample_shape)
+        component = torch.distributions.Categorical(logits=self.logits, validate_args=False).sample(shape[:-1])
+        loc, scale = self.loc[component], self.scale[component]
+        return loc + scale * torch.randn_like(loc)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of z: `batch_shape + (D,)`."""
+        return (self.logits.softmax(-1) @ self.loc).expand(self._extended_shape())
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each entry of z, within and between components: `batch_shape + (D,)`."""
+        weights = self.logits.softmax(-1)
+        moment = self.scale**2 + (self.loc - weights @ self.loc) ** 2
+        return (weights @ moment).expand(self._extended_shape())
+
+
+def mixture(components: TorchDistribution, logits: Tensor | None = None) -> TorchDistribution:
+    """The mixture sum_c pi_c p_c(z) of the C distributions in a batch.
+
+    Args:
+        components: a distribution with batch shape (C,) and event shape (D,). Diagonal normals, as
+            `Normal(...).to_event(1)`, give a `DiagNormalMixture`; others Pyro's `MixtureSameFamily`.
+        logits: unnormalised log-weights, (C,); equal weights by default.
+
+    Raises:
+        ValueError: for components of another shape, or another number of logits.
+
+    Example:
+        >>> import torch
+        >>> posterior = dist.Normal(torch.zeros(5, 2), torch.ones(5, 2)).to_event(1)
+        >>> mixture(posterior)
+        DiagNormalMixture(loc: torch.Size([5, 2]), scale: torch.Size([5, 2]), logits: torch.Size([5]))
+    """
+    batch, event = tuple(components.batch_shape), tuple(components.event_shape)
+    if len(batch) != 1 or len(event) != 1:
+        raise ValueError(f"'components' should have batch shape (C,) and event shape (D,); got {batch} and {event}.")
+    base = getattr(components, "base_dist", None)
+    if isinstance(components, torch.distributions.Independent) and isinstance(base, torch.distributions.Normal):
+        return DiagNormalMixture(base.loc, base.scale, logits)
+    logits = components.mean.new_zeros(batch) if logits is None else logits
+    if logits.shape != batch:
+        raise ValueError(f"'logits' should have shape {batch}, one per component; got {tuple(logits.shape)}.")
+    return dist.MixtureSameFamily(dist.Categorical(logits=logits), components)
+
+
+def _float64(x: Tensor) -> Tensor:
+    """The same numbers in float64, on the CPU where the device has no such type."""
+    return (x.cpu() if x.device.type == "mps" else x).to(torch.float64)

@@ -1,0 +1,137 @@
+"""log p(x) by importance sampling, and the sampled ELBO with its two parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..results import CHUNK, Fit, as_batch, terms_in_chunks, windows
+from ..seeds import derive
+
+
+@dataclass(frozen=True, eq=False)
+class LogLikelihood:
+    """Estimates of log p(x) for each data point, in nats, with what they are worth.
+
+    ``values`` (N,) are lower bounds in expectation. ``mc_error`` (N,) is the standard error of each by the delta
+    method, sd(w) / (mean(w) sqrt(K)); it is itself unreliable where ``ess`` (N,), (sum w)^2 / sum w^2, is a handful.
+    """
+
+    values: np.ndarray
+    mc_error: np.ndarray
+    ess: np.ndarray
+    num_particles: int
+
+    @property
+    def mean(self) -> float:
+        """Mean log p(x) over the data, nats per datum."""
+        return float(self.values.mean())
+
+    @property
+    def test_error(self) -> float:
+        """Standard error of the mean that comes from which data were seen: sd over data / sqrt(N)."""
+        return float(self.values.std(ddof=1) / np.sqrt(len(self.values))) if len(self.values) > 1 else float("nan")
+
+    @property
+    def mean_mc_error(self) -> float:
+        """Standard error of the mean that comes from sampling z: sqrt(sum mc_error^2) / N."""
+        return float(np.sqrt((self.mc_error**2).sum()) / len(self.mc_error))
+
+
+class _Moments:
+    """Running log sum w and log sum w^2 over particles, (B,), so that memory does not grow with their number."""
+
+    def __init__(self, size: int) -> None:
+        self.log_sum = np.full(size, -np.inf)
+        self.log_sum_squares = np.full(size, -np.inf)
+        self.count = 0
+
+    def add(self, log_w: np.ndarray) -> None:
+        """Take (K, B) more log-weights."""
+        log_w = log_w.astype(np.float64)
+        self.log_sum = np.logaddexp(self.log_sum, np.logaddexp.reduce(log_w, 0))
+        self.log_sum_squares = np.logaddexp(self.log_sum_squares, np.logaddexp.reduce(2 * log_w, 0))
+        self.count += len(log_w)
+
+    @property
+    def log_mean(self) -> np.ndarray:
+        return self.log_sum - np.log(self.count)
+
+    @property
+    def ess(self) -> np.ndarray:
+        return np.exp(2 * self.log_sum - self.log_sum_squares)
+
+    @property
+    def relative_error(self) -> np.ndarray:
+        """sd(w) / (mean(w) sqrt(K)) = sqrt((K / ESS - 1) / (K - 1))."""
+        if self.count == 1:
+            return np.full_like(self.log_sum, np.nan)
+        return np.sqrt(np.maximum(self.count / self.ess - 1, 0) / (self.count - 1))
+
+
+def log_likelihood(
+    fit: Fit, x: np.ndarray, num_particles: int = 500, *, seed: int = 0, progress: bool | None = False
+) -> LogLikelihood:
+    """Log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z | x), for each row of x (N, P).
+
+    A lower bound in expectation that tightens with K (Importance Weighted Autoencoders, Burda, Grosse and
+    Salakhutdinov, 2016). At most about 2,000 draws are in memory at a time, for any N and K.
+
+    Args:
+        fit: what an inference returned.
+        x: data (N, P).
+        num_particles: K.
+        seed: of the draws.
+        progress: a progress bar; None shows it on a terminal only.
+
+    Raises:
+        ValueError: data that are not (N, P), or fewer than one particle.
+    """
+    x = as_batch(x)
+    if num_particles < 1:
+        raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
+    rows = max(1, CHUNK // num_particles)
+    parts = []
+    with tqdm(total=len(x), desc="log p(x)", unit="x", disable=None if progress is None else not progress) as bar:
+        for number, (window, seen) in enumerate(windows(len(x), rows)):
+            moments = _Moments(window.stop - window.start)
+            for draw, (draws, skip) in enumerate(windows(num_particles, CHUNK)):
+                size = draws.stop - draws.start
+                terms = fit.pair.terms(x[window], size, derive(seed, "log_likelihood", number, draw), False)
+                moments.add(terms.log_weights[skip:])
+            parts.append((moments.log_mean[seen:], moments.relative_error[seen:], moments.ess[seen:]))
+            bar.update(window.stop - window.start - seen)
+    values, mc_error, ess = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return LogLikelihood(values, mc_error, ess, num_particles)
+
+
+@dataclass(frozen=True, eq=False)
+class ELBO:
+    """The sampled ELBO of each data point, in nats: ``values = reconstruction - kl``, (N,) each."""
+
+    reconstruction: np.ndarray
+    """E_q[log p(x | z)]"""
+    kl: np.ndarray
+    """E_q[log q(z | x) - log p(z)], the rate"""
+
+    @property
+    def values(self) -> np.ndarray:
+        """The ELBO of each data point."""
+        return self.reconstruction - self.kl
+
+    @property
+    def mean(self) -> float:
+        """The mean ELBO, nats per datum."""
+        return float(self.values.mean())
+
+
+def elbo(fit: Fit, x: np.ndarray, num_particles: int = 10, *, seed: int = 0) -> ELBO:
+    """E_q[log p(x | z)] - E_q[log q(z | x) - log p(z)] by ``num_particles`` draws for each row of x (N, P).
+
+    The plain bound, whatever objective the fit was trained on.
+    """
+    terms = terms_in_chunks(fit.pair, as_batch(x), num_particles, derive(seed, "elbo"))
+    rate = terms.log_guide.astype(np.float64) - terms.log_prior
+    return ELBO(terms.log_lik.astype(np.float64).mean(0), rate.mean(0))

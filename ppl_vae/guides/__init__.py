@@ -1,0 +1,3 @@
+"""Guides q(z | x), in Pyro."""
+
+from .amortised import Amortised as Amortised

@@ -1,0 +1,40 @@
+"""Amortised guides: one encoder serves every data point."""
+
+from __future__ import annotations
+
+import pyro
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+
+class Amortised(PyroModule):
+    """z ~ q(z | x), with the variational parameters computed from x by a net.
+
+    Sites: ``z`` (D,). Plate: ``data`` at dim -1. Auto-Encoding Variational Bayes, Kingma and Welling, 2014.
+
+    Args:
+        posterior: a module that maps x (B, P) to q(z | x), event shape (D,).
+
+    >>> import numpy as np, torch
+    >>> from ppl_vae import conditionals, nets
+    >>> guide = Amortised(conditionals.DiagNormal(nets.MLP((5, 8), np.random.default_rng(0))))
+    >>> guide(torch.zeros(3, 5)).shape
+    torch.Size([3, 4])
+    """
+
+    def __init__(self, posterior: nn.Module) -> None:
+        super().__init__()
+        self.posterior = posterior
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        index: Tensor | None = None,
+        given: Tensor | None = None,
+        mask: Tensor | None = None,
+        size: int = 1,
+    ) -> Tensor:
+        """Draw z (..., B, D) for x (B, P)."""
+        with pyro.plate("data", len(x), dim=-1):
+            return pyro.sample("z", self.posterior(x))

@@ -1,0 +1,9 @@
+"""Inference strategies, in Pyro: objectives, and what drives them."""
+
+from .objectives import TermsObjective as TermsObjective
+from .objectives import TraceELBO as TraceELBO
+from .objectives import TraceMeanFieldELBO as TraceMeanFieldELBO
+from .pair import Pair as Pair
+from .svi import SVI as SVI
+from .terms import examine as examine
+from .terms import log_terms as log_terms

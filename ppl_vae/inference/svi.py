@@ -1,0 +1,120 @@
+"""Stochastic variational inference in Pyro."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from torch import Tensor, nn
+
+from .. import schedules, seeds
+from ..objective import UnsuitableObjective
+from ..training import BaseSVI, TrainingData, check_values
+from .objectives import TermsObjective, TraceELBO
+from .pair import Pair, forked
+
+
+@dataclass(frozen=True)
+class SVI(BaseSVI):
+    __doc__ = BaseSVI.__doc__
+
+    loss: Any = field(default_factory=TraceELBO)
+
+    def start(self, model: Any, guide: Any, data: TrainingData, *, seed: int, device: str | None) -> PyroRun:
+        """A training of a copy of the pair, before its first step."""
+        return PyroRun(self, Pair(model, guide, device), data, seed)
+
+
+class PyroRun:
+    """A training in progress: torch.optim on the pair's parameters, stock objectives in a store of their own."""
+
+    def __init__(self, settings: SVI, pair: Pair, data: TrainingData, seed: int) -> None:
+        self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
+        sites = pair.prepare(data.train[: settings.batch_size], seeds.derive(seed, "prepare"))
+        check_values(sites, data)
+        self.objective = copy.deepcopy(settings.loss)
+        if isinstance(self.objective, TermsObjective):
+            self.objective.check(sites)
+        self.train = pair.tensor(data.train)
+        self.parameters = list(pair.named_parameters().values())
+        self.optim = self._optimiser()
+        self.base_rates = [group["lr"] for group in self.optim.param_groups]
+        self.validate = True
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        if self.settings.optim is not None:
+            return self.settings.optim(self.parameters)
+        return torch.optim.Adam(self.parameters, lr=self.settings.learning_rate, fused=True)
+
+    def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
+        """One pass over the data in that order; the loss per datum of each step, in nats."""
+        size = self.settings.batch_size
+        batches = torch.as_tensor(order, device=self.pair.device).split(size)
+        losses = []
+        with forked(seeds.derive(self.seed, "train", epoch), self.pair.device), self.pair.active() as (model, guide):
+            x = self.train.bernoulli() if self.dynamic else self.train
+            for step, index in enumerate(batches):
+                with pyro.validation_enabled(self.validate):
+                    loss = self._step(model, guide, x.index_select(0, index), index, epoch + step / len(batches))
+                losses.append(loss)
+                self.validate = False
+        return torch.stack(losses).cpu().numpy().astype(np.float64)
+
+    def _step(self, model: Any, guide: Any, x: Tensor, index: Tensor, epoch: float) -> Tensor:
+        factor = schedules.value(self.settings.learning_rate_factor, epoch)
+        for group, rate in zip(self.optim.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * factor
+        self.optim.zero_grad()
+        loss = self._loss_and_grads(model, guide, x, index, epoch)
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
+        self.optim.step()
+        return loss
+
+    def _loss_and_grads(self, model: Any, guide: Any, x: Tensor, index: Tensor, epoch: float) -> Tensor:
+        """The loss per datum; its gradients stand in every parameter's ``grad``."""
+        objective = self.objective
+        if isinstance(objective, TermsObjective):
+            objective = objective.at(epoch)
+        if hasattr(objective, "differentiable_loss"):
+            loss = objective.differentiable_loss(model, guide, x, index=index) / len(x)
+            loss.backward()
+            return loss.detach()
+        loss = objective.loss_and_grads(model, guide, x, index=index) / len(x)
+        self._check_grads(objective)
+        torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], len(x))
+        return torch.as_tensor(loss, device=x.device)
+
+    def _check_grads(self, objective: Any) -> None:
+        """A stock objective reaches parameters through Pyro's store; plain modules as programs are not in it."""
+        if all(p.grad is None for p in self.parameters):
+            raise UnsuitableObjective(
+                f"{type(objective).__name__} left every gradient empty: its loss_and_grads sees only parameters that "
+                "Pyro knows. Make the model and the guide PyroModules, or use an objective of ppl_vae."
+            )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Weights and optimiser state, by name."""
+        names = list(self.pair.named_parameters())
+        state = {f"weights/{name}": value for name, value in self.pair.state().items()}
+        for i, slots in self.optim.state_dict()["state"].items():
+            for slot, value in slots.items():
+                if value is not None:
+                    state[f"optim/{names[i]}/{slot}"] = np.array(torch.as_tensor(value).cpu())
+        return state
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put back what ``state`` gave."""
+        self.pair.load_state({n.removeprefix("weights/"): v for n, v in state.items() if n.startswith("weights/")})
+        numbers = {name: i for i, name in enumerate(self.pair.named_parameters())}
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            if key.startswith("optim/"):
+                name, slot = key.removeprefix("optim/").rsplit("/", 1)
+                slots.setdefault(numbers[name], {})[slot] = torch.from_numpy(value.copy())
+        self.optim.load_state_dict({**self.optim.state_dict(), "state": slots})

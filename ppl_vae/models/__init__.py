@@ -1,0 +1,7 @@
+"""Generative programs p(x, z) and their priors, in Pyro."""
+
+from .priors import Means as Means
+from .priors import MixtureOfGaussians as MixtureOfGaussians
+from .priors import StandardNormal as StandardNormal
+from .priors import VampPrior as VampPrior
+from .vae import VAE as VAE

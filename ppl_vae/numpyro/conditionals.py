@@ -1,0 +1,134 @@
+"""Conditionals: modules whose call returns a distribution, p(. | h).
+
+A prior takes nothing, a likelihood takes z, a posterior takes x. Scales have a stated floor, so that no density grows
+without bound.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from flax import nnx
+from jax import Array
+from jax.nn import softplus
+
+SCALE_FLOOR = 1e-3
+
+
+class DiagNormal(nnx.Module):
+    """h -> N(loc(h), diag scale(h)^2), ``scale = softplus(raw) + floor``.
+
+    ``net`` maps (..., H) to (..., 2 D): the means, then the raw scales. Event shape (D,).
+
+    >>> from ppl_vae.numpyro import nets
+    >>> DiagNormal(nets.MLP((5, 8), np.random.default_rng(0)))(jnp.zeros((3, 5))).event_shape
+    (4,)
+    """
+
+    def __init__(self, net: nnx.Module, *, floor: float = SCALE_FLOOR) -> None:
+        self.net = net
+        self.floor = floor
+
+    def __call__(self, h: Array) -> dist.Distribution:
+        """(..., H) -> a distribution over (D,)."""
+        loc, raw = jnp.split(self.net(h), 2, -1)
+        return dist.Normal(loc, softplus(raw) + self.floor).to_event(1)
+
+
+class FullNormal(nnx.Module):
+    """h -> N(loc(h), L(h) L(h)^T) with a lower-triangular L whose diagonal is ``softplus(raw) + floor``.
+
+    ``net`` maps (..., H) to (..., D + D (D + 1) / 2): the means, then the triangle row by row. Event shape (D,).
+
+    >>> from ppl_vae.numpyro import nets
+    >>> FullNormal(nets.MLP((5, 2 + 3), np.random.default_rng(0)), 2)(jnp.zeros((3, 5))).event_shape
+    (2,)
+    """
+
+    def __init__(self, net: nnx.Module, dim: int, *, floor: float = SCALE_FLOOR) -> None:
+        self.net = net
+        self.dim = dim
+        self.floor = floor
+
+    def __call__(self, h: Array) -> dist.Distribution:
+        """(..., H) -> a distribution over (D,)."""
+        rows, columns = np.tril_indices(self.dim)
+        out = self.net(h)
+        if out.shape[-1] != self.dim + len(rows):
+            raise ValueError(
+                f"FullNormal: the net should return {self.dim} means and {len(rows)} entries of the triangle, "
+                f"{self.dim + len(rows)} in all; got {out.shape[-1]}."
+            )
+        loc, raw = out[..., : self.dim], out[..., self.dim :]
+        tril = jnp.zeros((*raw.shape[:-1], self.dim, self.dim), raw.dtype).at[..., rows, columns].set(raw)
+        diagonal = softplus(jnp.diagonal(tril, axis1=-2, axis2=-1)) + self.floor
+        return dist.MultivariateNormal(
+            loc, scale_tril=jnp.tril(tril, -1) + diagonal[..., None] * jnp.eye(self.dim, dtype=raw.dtype)
+        )
+
+
+class Bernoulli(nnx.Module):
+    """h -> independent Bernoulli pixels; ``net`` maps (..., H) to logits (..., P). Event shape (P,).
+
+    Grey levels in [0, 1] are accepted as expected counts, ``x log p + (1 - x) log(1 - p)``; values outside are refused
+    where data enter.
+
+    >>> from ppl_vae.numpyro import nets
+    >>> Bernoulli(nets.MLP((2, 6), np.random.default_rng(0)))(jnp.zeros((3, 2))).event_shape
+    (6,)
+    """
+
+    def __init__(self, net: nnx.Module) -> None:
+        self.net = net
+
+    def __call__(self, h: Array) -> dist.Distribution:
+        """(..., H) -> a distribution over (P,)."""
+        return dist.Independent(dist.Bernoulli(logits=self.net(h), validate_args=False), 1, validate_args=False)
+
+
+class Normal(nnx.Module):
+    """h -> independent N(loc(h), scale^2) pixels, with one scale for all, fixed or learned. Event shape (P,).
+
+    ``net`` maps (..., H) to the means (..., P). A learned scale is ``softplus(raw) + floor``, started at ``scale``.
+
+    Raises:
+        ValueError: a scale that is not above the floor.
+
+    >>> from ppl_vae.numpyro import nets
+    >>> Normal(nets.MLP((2, 6), np.random.default_rng(0)), scale=0.5)(jnp.zeros((3, 2))).base_dist.scale.mean().item()
+    0.5
+    """
+
+    def __init__(
+        self, net: nnx.Module, *, scale: float = 1.0, learned: bool = False, floor: float = SCALE_FLOOR
+    ) -> None:
+        if not scale > (floor if learned else 0.0):
+            raise ValueError(f"Normal: 'scale' should be above {floor if learned else 0.0}; got {scale}.")
+        self.net = net
+        self.floor = floor
+        self.learned = learned
+        self.scale = scale
+        if learned:
+            self.raw = nnx.Param(jnp.asarray(np.log(np.expm1(scale - floor))))
+
+    def __call__(self, h: Array) -> dist.Distribution:
+        """(..., H) -> a distribution over (P,)."""
+        scale = softplus(self.raw[...]) + self.floor if self.learned else self.scale
+        return dist.Normal(self.net(h), scale).to_event(1)
+
+
+def observed_only(distribution: Any, mask: Array | None) -> Any:
+    """The distribution of the pixels where ``mask`` (..., P) is true; the others drop out of the log-density.
+
+    Raises:
+        ValueError: the pixels are not independent.
+    """
+    if mask is None:
+        return distribution
+    if not isinstance(distribution, dist.Independent):
+        raise ValueError(f"'mask' needs a likelihood of independent pixels; got {type(distribution).__name__}.")
+    base = distribution.base_dist.mask(mask)
+    return dist.Independent(base, distribution.reinterpreted_batch_ndims, validate_args=False)

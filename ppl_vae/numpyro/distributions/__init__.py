@@ -1,0 +1,5 @@
+"""Distributions that NumPyro lacks."""
+
+from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
+
+__all__ = ["DiagNormalMixture", "mixture"]

@@ -1,0 +1,3 @@
+"""Guides q(z | x), in NumPyro."""
+
+from .amortised import Amortised as Amortised

@@ -1,0 +1,40 @@
+"""Amortised guides: one encoder serves every data point."""
+
+from __future__ import annotations
+
+import numpyro
+from flax import nnx
+from jax import Array
+
+
+class Amortised(nnx.Module):
+    """z ~ q(z | x), with the variational parameters computed from x by a net.
+
+    Sites: ``z`` (D,). Plate: ``data`` at dim -1. Auto-Encoding Variational Bayes, Kingma and Welling, 2014.
+
+    Args:
+        posterior: a module that maps x (B, P) to q(z | x), event shape (D,).
+
+    >>> import jax.numpy as jnp, numpy as np
+    >>> from numpyro import handlers
+    >>> from ppl_vae.numpyro import conditionals, nets
+    >>> guide = Amortised(conditionals.DiagNormal(nets.MLP((5, 8), np.random.default_rng(0))))
+    >>> handlers.seed(guide, 0)(jnp.zeros((3, 5))).shape
+    (3, 4)
+    """
+
+    def __init__(self, posterior: nnx.Module) -> None:
+        self.posterior = posterior
+
+    def __call__(
+        self,
+        x: Array,
+        *,
+        index: Array | None = None,
+        given: Array | None = None,
+        mask: Array | None = None,
+        size: int = 1,
+    ) -> Array:
+        """Draw z (..., B, D) for x (B, P)."""
+        with numpyro.plate("data", len(x), dim=-1):
+            return numpyro.sample("z", self.posterior(x))

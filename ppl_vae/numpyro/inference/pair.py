@@ -1,0 +1,237 @@
+"""A model and its guide with parameters of their own: the inside of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from flax import nnx
+from jax import Array
+from numpyro import handlers
+from numpyro.distributions import biject_to, constraints
+
+from ...bounds import Terms
+from ...objective import Sites
+from ...programs import tolerant
+from ...results import check_shapes
+from .terms import examine, log_terms
+
+Tree = Any
+
+
+def find_device(name: str | None) -> jax.Device:
+    """The device of that name; JAX's default by default.
+
+    Raises:
+        ValueError: an unknown device, or a GPU that is not there; the message lists what there is.
+    """
+    if name is None:
+        return jax.devices()[0]
+    kind, _, number = name.partition(":")
+    try:
+        return jax.devices(kind)[int(number or 0)]
+    except (RuntimeError, ValueError, IndexError):
+        there = ", ".join(f"{d.platform}:{d.id}" for d in jax.devices())
+        raise ValueError(f"The device {name!r} is not there; on this machine there are {there}.") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """What is static of a pair: nnx's graph of its modules, and its plain functions.
+
+    Two pairs of modules with the same graph are equal, so that a compiled program serves both.
+    """
+
+    graph: Any
+    model: Any
+    guide: Any
+    transforms: Mapping[str, Any]
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Structure) or self.transforms or other.transforms:
+            return False
+        return (self.graph, self.model, self.guide) == (other.graph, other.model, other.guide)
+
+    def __hash__(self) -> int:
+        return id(self) if self.transforms else hash((self.graph, self.model, self.guide))
+
+    def programs(self, params: Tree, constants: Tree) -> tuple[Any, Any]:
+        """The (model, guide) on these parameters."""
+        modules = list(nnx.merge(self.graph, params["modules"], constants))
+        values = {name: self.transforms[name](value) for name, value in params["sites"].items()}
+        both = [modules.pop(0) if function is None else function for function in (self.model, self.guide)]
+        if values:
+            both = [handlers.substitute(program, data=values) for program in both]
+        return both[0], both[1]
+
+
+class Pair:
+    """A private copy of a model and a guide.
+
+    Modules are split as one nnx graph, so that what they share stays shared. A plain function's parameters
+    (``numpyro.param``, ``nnx_module``) are found by running it once; the caller's modules stay as they were.
+
+    Raises:
+        ValueError: a device that is not there.
+    """
+
+    backend = "numpyro"
+
+    def __init__(self, model: Any, guide: Any, device: str | None = None) -> None:
+        self.device = find_device(device)
+        modules = [program for program in (model, guide) if isinstance(program, nnx.Module)]
+        graph, params, constants = nnx.split(nnx.List(modules), nnx.Param, ...)  # type: ignore[misc]
+        functions = [None if isinstance(p, nnx.Module) else tolerant(p) for p in (model, guide)]
+        self.structure = Structure(graph, functions[0], functions[1], {})
+        self.params: Tree = jax.device_put({"modules": params, "sites": {}}, self.device)
+        self.constants: Tree = jax.device_put(constants, self.device)
+        self._made: tuple[Tree, tuple[Any, Any]] | None = None
+
+    @property
+    def _programs(self) -> tuple[Any, Any]:
+        """The (model, guide) on the pair's parameters, made once for as long as these stay the same."""
+        if self._made is None or self._made[0] is not self.params:
+            self._made = (self.params, self.structure.programs(self.params, self.constants))
+        return self._made[1]
+
+    @property
+    def model(self) -> Any:
+        """The model on the pair's parameters."""
+        return self._programs[0]
+
+    @property
+    def guide(self) -> Any:
+        """The guide on the pair's parameters; what it shares with the model is one object."""
+        return self._programs[1]
+
+    def prepare(self, x: np.ndarray, seed: int) -> Sites:
+        """Run the pair once on a batch, so that every parameter exists; say what its sites are."""
+        batch, index = self.array(x), jnp.arange(len(x))
+        sites, transforms = {}, {}
+        if self.structure.model is not None or self.structure.guide is not None:
+            model, guide = self._programs
+            q = handlers.trace(handlers.seed(guide, seed)).get_trace(batch, index=index)
+            p = handlers.trace(handlers.replay(handlers.seed(model, seed), trace=q)).get_trace(batch, index=index)
+            for name, site in {**p, **q}.items():
+                if site["type"] == "param":
+                    transforms[name] = biject_to(site["kwargs"].get("constraint", constraints.real))
+                    sites[name] = _unconstrained(transforms[name], site["value"])
+            self.structure = Structure(self.structure.graph, self.structure.model, self.structure.guide, transforms)
+            self.params = jax.device_put({**self.params, "sites": sites}, self.device)
+        return examine(*self._programs, batch, index=index)
+
+    def array(self, x: np.ndarray) -> Array:
+        """An array of JAX's default type on the pair's device."""
+        return jax.device_put(np.asarray(x, jnp.result_type(float)), self.device)
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.params))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Every parameter and constant, by name."""
+        return {**named("params", self.params), **named("constants", self.constants)}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put back what ``state`` gave.
+
+        Raises:
+            ValueError: other names or shapes.
+        """
+        check_shapes({name: value.shape for name, value in self.state().items()}, state)
+        self.params = filled("params", self.params, state, self.device)
+        self.constants = filled("constants", self.constants, state, self.device)
+
+    def terms(self, x: np.ndarray, num_particles: int, seed: int, analytic_kl: bool = False) -> Terms:
+        """Log-densities of draws from the guide, (K, B), as arrays."""
+        key, options = jax.random.key(seed), {"num_particles": num_particles, "analytic_kl": analytic_kl}
+        terms = _terms(self.structure, self.params, self.constants, self.array(x), key, **options)
+        return Terms(*(np.asarray(t) for t in terms[:3]))
+
+    def posterior(self, x: np.ndarray, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
+        moments = self._ask(x, 1, seed)["moments"]
+        return {name: (np.asarray(mean), np.asarray(sd)) for name, (mean, sd) in moments.items()}
+
+    def draws(self, x: np.ndarray, num_draws: int, seed: int) -> dict[str, np.ndarray]:
+        """Draws from the guide for each latent site, (K, B, D)."""
+        values = {name: np.asarray(value) for name, value in self._ask(x, num_draws, seed)["values"].items()}
+        return {name: value if num_draws > 1 else value[None] for name, value in values.items()}
+
+    def reconstruct(self, x: np.ndarray, seed: int) -> np.ndarray:
+        """E[x | z] for one draw z ~ q(z | x), (B, P)."""
+        return np.asarray(self._ask(x, 1, seed)["mean"])
+
+    def _ask(self, x: np.ndarray, num_particles: int, seed: int) -> dict[str, Any]:
+        key = jax.random.key(seed)
+        return _ask(self.structure, self.params, self.constants, self.array(x), key, num_particles=num_particles)
+
+    def generate(self, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
+        mean, x = _generate(self.structure, self.params, self.constants, jax.random.key(seed), size=size)
+        return np.asarray(mean), np.asarray(x)
+
+
+def _unconstrained(transform: Any, value: Any) -> Any:
+    return transform.inv(value) if isinstance(value, jax.Array | np.ndarray | float) else value
+
+
+@partial(jax.jit, static_argnames=("structure", "num_particles", "analytic_kl"))
+def _terms(
+    structure: Structure, params: Tree, constants: Tree, x: Array, key: Array, *, num_particles: int, analytic_kl: bool
+) -> Terms:
+    model, guide = structure.programs(params, constants)
+    return log_terms(model, guide, x, key=key, num_particles=num_particles, analytic_kl=analytic_kl)
+
+
+@partial(jax.jit, static_argnames=("structure", "num_particles"))
+def _ask(
+    structure: Structure, params: Tree, constants: Tree, x: Array, key: Array, *, num_particles: int
+) -> dict[str, Any]:
+    def stacked(program: Any) -> Any:
+        return program if num_particles == 1 else numpyro.plate("num_particles", num_particles, dim=-2)(program)
+
+    model, guide = structure.programs(params, constants)
+    q = handlers.trace(handlers.seed(stacked(guide), key)).get_trace(x)
+    p = handlers.trace(handlers.replay(handlers.seed(stacked(model), key), trace=q)).get_trace(x)
+    latent = {name: site for name, site in q.items() if site["type"] == "sample"}
+    observed = next(site for site in p.values() if site["type"] == "sample" and site["is_observed"])
+    return {
+        "moments": {name: (site["fn"].mean, jnp.sqrt(site["fn"].variance)) for name, site in latent.items()},
+        "values": {name: site["value"] for name, site in latent.items()},
+        "mean": observed["fn"].mean,
+    }
+
+
+@partial(jax.jit, static_argnames=("structure", "size"))
+def _generate(structure: Structure, params: Tree, constants: Tree, key: Array, *, size: int) -> tuple[Array, Array]:
+    model, _ = structure.programs(params, constants)
+    site = handlers.trace(handlers.seed(model, key)).get_trace(size=size)["x"]
+    return site["fn"].mean, site["value"]
+
+
+def named(prefix: str, tree: Tree) -> dict[str, np.ndarray]:
+    """The leaves of a tree under readable names."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {"/".join([prefix, *map(_key, path)]): np.asarray(leaf) for path, leaf in leaves}
+
+
+def filled(prefix: str, tree: Tree, state: Mapping[str, np.ndarray], device: jax.Device) -> Tree:
+    """The tree with its leaves taken from ``state``."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+    names = ["/".join([prefix, *map(_key, path)]) for path, _ in leaves]
+    values = [np.asarray(state[name], leaf.dtype) for name, (_, leaf) in zip(names, leaves, strict=True)]
+    return jax.device_put(jax.tree_util.tree_unflatten(structure, values), device)
+
+
+def _key(entry: Any) -> str:
+    return str(next(getattr(entry, a) for a in ("key", "name", "idx") if hasattr(entry, a)))

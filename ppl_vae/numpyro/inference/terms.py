@@ -1,0 +1,182 @@
+"""Run a pair, read the log-densities of its sites."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro
+from jax import Array
+from numpyro import handlers
+from numpyro.distributions import constraints, kl_divergence
+
+from ...bounds import Terms
+from ...objective import Site, Sites, match
+
+NumPyroSite = dict[str, Any]
+NumPyroTrace = dict[str, NumPyroSite]
+
+
+def _sites(trace: NumPyroTrace, *, observed: bool) -> NumPyroTrace:
+    return {name: s for name, s in trace.items() if s["type"] == "sample" and s["is_observed"] == observed}
+
+
+def _run(
+    model: Any,
+    guide: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    num_particles: int,
+    max_plate_nesting: int,
+    key: Array,
+) -> tuple[NumPyroTrace, NumPyroTrace]:
+    model_key, guide_key = jax.random.split(key)
+    if num_particles > 1:
+        model, guide = (_in_plate(program, num_particles, -1 - max_plate_nesting) for program in (model, guide))
+    q = handlers.trace(handlers.seed(guide, guide_key)).get_trace(*args, **kwargs)
+    p = handlers.trace(handlers.seed(handlers.replay(model, trace=q), model_key)).get_trace(*args, **kwargs)
+    return p, q
+
+
+def _in_plate(program: Any, size: int, dim: int) -> Any:
+    def vectorised(*args: Any, **kwargs: Any) -> Any:
+        with numpyro.plate("num_particles", size, dim=dim):
+            return program(*args, **kwargs)
+
+    return vectorised
+
+
+def _per_datum(site: NumPyroSite, values: Array, num_particles: int) -> Array:
+    """Sum what is neither particle nor datum: (K, B)."""
+    if not any(frame.dim == -1 for frame in site["cond_indep_stack"]):
+        raise ValueError(
+            f"Site {site['name']!r} is outside the plate of the data at dim -1, so its density does not belong to any "
+            "datum: put it inside, or use a stock objective of numpyro.infer, which sums over everything."
+        )
+    while values.ndim > (1 if num_particles == 1 else 2):
+        values = values.sum(-2)
+    return values[None] if num_particles == 1 else values
+
+
+def _density(site: NumPyroSite, num_particles: int) -> Array:
+    if site["intermediates"]:
+        values = site["fn"].log_prob(site["value"], site["intermediates"])
+    else:
+        values = site["fn"].log_prob(site["value"])
+    return _per_datum(site, values, num_particles)
+
+
+def _common_scale(sites: list[NumPyroSite]) -> Any:
+    """The scale that all sites share, from a subsampled plate or ``handlers.scale``."""
+    first, *others = sites
+    for other in others:
+        if not (other["scale"] is first["scale"] or _equal(other["scale"], first["scale"])):
+            raise ValueError(
+                f"Sites {first['name']!r} and {other['name']!r} have different scales: the weight of a term belongs to "
+                "the objective, e.g. TraceELBO(beta=0.5), and a scale to the whole program."
+            )
+    return 1.0 if first["scale"] is None else first["scale"]
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return isinstance(a, int | float) and isinstance(b, int | float) and a == b
+
+
+def log_terms(
+    model: Any,
+    guide: Any,
+    *args: Any,
+    key: Array,
+    num_particles: int = 1,
+    analytic_kl: bool = False,
+    max_plate_nesting: int = 1,
+    **kwargs: Any,
+) -> Terms:
+    """Draw ``num_particles`` latents per datum from the guide; return their log-densities, (K, B) in nats.
+
+    Particles are one more plate on the left (at dim -2, for ``max_plate_nesting=1``), so that the encoder runs once.
+    Densities are unscaled; the scale that the sites share stands in ``terms.scale``.
+
+    Args:
+        model: the generative program, p(x, z), with the data in a plate at dim -1.
+        guide: the program q(z | x).
+        args: what both are called with, first of all x (B, P).
+        key: the random key of the draws.
+        num_particles: K.
+        analytic_kl: where KL(q || p) of a site has a closed form, put ``log_prior = -KL`` and ``log_guide = 0``, so
+            that their difference keeps its expectation and loses its noise. Right for guides that sample in the model's
+            order.
+        max_plate_nesting: how many plates the programs nest.
+        kwargs: keywords for both programs.
+
+    Raises:
+        ValueError: a site outside the data plate, or sites with different scales.
+
+    >>> import jax, jax.numpy as jnp, numpy as np
+    >>> from ppl_vae import recipes
+    >>> model, guide = recipes.vae((6,), latent_dim=2, hidden=(4,), backend="numpyro")(np.random.default_rng(0))
+    >>> log_terms(model, guide, jnp.zeros((3, 6)), key=jax.random.key(0), num_particles=5).log_guide.shape
+    (5, 3)
+    """
+    p, q = _run(model, guide, args, kwargs, num_particles, max_plate_nesting, key)
+    latent, observed, guided = _sites(p, observed=False), _sites(p, observed=True), _sites(q, observed=False)
+    if set(latent) != set(guided) or not observed:
+        examine(model, guide, *args, **kwargs)
+    scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
+    log_lik = jnp.stack([_density(site, num_particles) for site in observed.values()]).sum(0)
+    log_prior = log_guide = jnp.zeros(())
+    for name, site in guided.items():
+        kl = _kl(site["fn"], latent[name]["fn"]) if analytic_kl else None
+        if kl is None:
+            log_prior = log_prior + _density(latent[name], num_particles)
+            log_guide = log_guide + _density(site, num_particles)
+        else:
+            log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
+    log_lik, log_prior, log_guide = jnp.broadcast_arrays(log_lik, log_prior, log_guide)
+    return Terms(log_lik, log_prior, log_guide, scale)
+
+
+def _kl(q: Any, p: Any) -> Array | None:
+    try:
+        return kl_divergence(q, p)
+    except NotImplementedError:
+        return None
+
+
+def _describe(site: NumPyroSite) -> Site:
+    fn = site["fn"]
+    base = fn
+    while hasattr(base, "base_dist"):
+        base = base.base_dist
+    binary = getattr(base, "support", None) is constraints.boolean
+    name = type(base).__name__.removesuffix("Logits").removesuffix("Probs")
+    return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary)
+
+
+def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
+    """Run the pair once and say what its sites are.
+
+    Raises:
+        ValueError: the model and the guide do not speak of the same latent sites, or a site's log-density has a shape
+            that is not the batch's.
+    """
+    p, q = _run(model, guide, args, kwargs, 1, 1, jax.random.key(0))
+    for site in [
+        *_sites(p, observed=False).values(),
+        *_sites(p, observed=True).values(),
+        *_sites(q, observed=False).values(),
+    ]:
+        plates = site["cond_indep_stack"]
+        shape = tuple(site["fn"].batch_shape)
+        expected = {frame.dim: frame.size for frame in plates}
+        if plates and any(shape[i] not in (1, expected.get(i - len(shape))) for i in range(len(shape))):
+            raise ValueError(
+                f"Site {site['name']!r} has batch shape {shape}, which its plates {[f.name for f in plates]} do not "
+                "explain: is .to_event(1) missing?"
+            )
+    guided, latent, observed = (
+        {name: _describe(site) for name, site in sites.items()}
+        for sites in (_sites(q, observed=False), _sites(p, observed=False), _sites(p, observed=True))
+    )
+    return match(guided, latent, observed)

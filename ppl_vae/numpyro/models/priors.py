@@ -1,0 +1,126 @@
+"""Priors: modules whose call, with no argument, returns p(z)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from flax import nnx
+from jax import Array
+from jax.nn import softplus
+
+from ... import init
+from .. import nets
+from ..conditionals import SCALE_FLOOR
+from ..distributions import DiagNormalMixture, mixture
+
+
+class Constant(nnx.Variable):
+    """An array that belongs to a module and is never trained."""
+
+
+class StandardNormal(nnx.Module):
+    """p(z) = N(0, I). Event shape (D,).
+
+    >>> StandardNormal(3)().event_shape
+    (3,)
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def __call__(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        return dist.Normal(jnp.zeros(self.dim), jnp.ones(self.dim)).to_event(1)
+
+
+class MixtureOfGaussians(nnx.Module):
+    """p(z) = 1/C sum_c N(z; mu_c, diag sigma_c^2), with means and scales learned. Event shape (D,).
+
+    The means start at N(0, spread^2), the scales at 1; ``sigma = softplus(raw) + floor``. The weights are equal, as in
+    VampPrior's comparison (VAE with a VampPrior, Tomczak and Welling, 2018), or learned with ``learned_weights``.
+
+    >>> MixtureOfGaussians(10, 3, np.random.default_rng(0))().event_shape
+    (3,)
+    """
+
+    def __init__(
+        self,
+        num_components: int,
+        dim: int,
+        rng: np.random.Generator,
+        *,
+        spread: float = 1.0,
+        learned_weights: bool = False,
+        floor: float = SCALE_FLOOR,
+    ) -> None:
+        self.floor = floor
+        self.loc = nnx.Param(jnp.asarray(spread * rng.standard_normal((num_components, dim))))
+        self.raw = nnx.Param(jnp.asarray(np.full((num_components, dim), np.log(np.expm1(1.0 - floor)))))
+        self.logits = nnx.Param(jnp.zeros(num_components)) if learned_weights else None
+
+    def __call__(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        logits = None if self.logits is None else self.logits[...]
+        return DiagNormalMixture(self.loc[...], softplus(self.raw[...]) + self.floor, logits)
+
+
+class Means(nnx.Module):
+    """The report's ``means`` net: pseudo-inputs u = W I + b, one linear layer over an identity, W ~ N(0, 0.01^2).
+
+    Returns (C, P). Large VAE report, 2021, after Tomczak and Welling, 2018.
+
+    >>> Means(4, 6, np.random.default_rng(0))().shape
+    (4, 6)
+    """
+
+    def __init__(self, num_pseudo_inputs: int, data_dim: int, rng: np.random.Generator) -> None:
+        self.layer = nets.linear(num_pseudo_inputs, data_dim, rng, init.small_normal)
+
+    def __call__(self) -> Array:
+        """The pseudo-inputs, (C, P)."""
+        return self.layer.weight[...].T + self.layer.bias[...]
+
+
+class VampPrior(nnx.Module):
+    """p(z) = 1/C sum_c q(z | u_c): a mixture of the guide's own posteriors at pseudo-inputs u. Event shape (D,).
+
+    ``posterior`` is the very module that the guide holds: shared, not copied. VAE with a VampPrior, Tomczak and
+    Welling, 2018. With ``learned=False`` over training images it is VampPrior-data (Large VAE report, 2021).
+
+    Args:
+        posterior: maps (C, P) to q(z | u), batch shape (C,), event shape (D,).
+        pseudo_inputs: their start, an array (C, P), which is copied; or a module that returns them, such as ``Means``.
+        learned: whether an array's pseudo-inputs are trained.
+
+    Raises:
+        ValueError: pseudo-inputs that are not (C, P).
+
+    To draw an image: a component, then z, then x; ``fit.generate`` does.
+
+    >>> from ppl_vae.numpyro import conditionals, nets
+    >>> posterior = conditionals.DiagNormal(nets.MLP((5, 8), np.random.default_rng(0)))
+    >>> VampPrior(posterior, np.zeros((3, 5)))().event_shape
+    (4,)
+    """
+
+    def __init__(self, posterior: nnx.Module, pseudo_inputs: np.ndarray | nnx.Module, *, learned: bool = True) -> None:
+        self.posterior = posterior
+        self.inputs: Any
+        if isinstance(pseudo_inputs, nnx.Module):
+            self.inputs = pseudo_inputs
+            return
+        if np.ndim(pseudo_inputs) != 2 or not len(pseudo_inputs):
+            raise ValueError(f"'pseudo_inputs' should have shape (C, P), C >= 1; got {np.shape(pseudo_inputs)}.")
+        values = jnp.array(pseudo_inputs, dtype=float)
+        self.inputs = nnx.Param(values) if learned else Constant(values)
+
+    def pseudo_inputs(self) -> Array:
+        """The pseudo-inputs u as they are now, (C, P)."""
+        return self.inputs() if isinstance(self.inputs, nnx.Module) else self.inputs[...]
+
+    def __call__(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        return mixture(self.posterior(self.pseudo_inputs()))

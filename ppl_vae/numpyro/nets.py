@@ -1,0 +1,110 @@
+"""Nets: arrays to arrays, no distributions. Any ``nnx.Module`` of yours fits where these do.
+
+A net maps (..., sizes[0]) to (..., sizes[-1]) for any leading dims, because particles add one on the left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from .. import init
+from ..init import Initialiser
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "elu": jax.nn.elu,
+    "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
+    "softplus": jax.nn.softplus,
+    "tanh": jnp.tanh,
+}
+
+
+def find_activation(name_or_function: str | Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """The function of that name, or the function itself.
+
+    Raises:
+        ValueError: an unknown name; the message lists what there is.
+    """
+    if callable(name_or_function):
+        return name_or_function
+    if name_or_function not in ACTIVATIONS:
+        raise ValueError(f"Unknown activation {name_or_function!r}; there are {', '.join(ACTIVATIONS)}, or a function.")
+    return ACTIVATIONS[name_or_function]
+
+
+class Linear(nnx.Module):
+    """``W h + b`` with the weights stored as torch stores them, (out, inp)."""
+
+    def __init__(self, weight: np.ndarray) -> None:
+        self.weight = nnx.Param(jnp.asarray(weight))
+        self.bias = nnx.Param(jnp.zeros(len(weight)))
+
+    def __call__(self, h: Array) -> Array:
+        """(..., inp) -> (..., out)."""
+        return h @ self.weight[...].T + self.bias[...]
+
+
+def linear(inp: int, out: int, rng: np.random.Generator, weights: Initialiser = init.xavier_uniform) -> Linear:
+    """A linear layer whose weights come from a NumPy generator; biases start at zero."""
+    return Linear(weights(rng, out, inp))
+
+
+class MLP(nnx.Module):
+    """A multi-layer perceptron: hidden layers with an activation, a linear last layer.
+
+    ``h_{l+1} = f(W_l h_l + b_l)``; (..., sizes[0]) -> (..., sizes[-1]). Two sizes make a linear map.
+
+    >>> MLP((4, 8, 2), np.random.default_rng(0))(jnp.zeros((5, 3, 4))).shape
+    (5, 3, 2)
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        rng: np.random.Generator,
+        *,
+        activation: str | Callable[[Array], Array] = "relu",
+        weights: Initialiser = init.xavier_uniform,
+    ) -> None:
+        sizes = init.layer_sizes(sizes)
+        self.activation = find_activation(activation)
+        self.layers = nnx.List([linear(i, o, rng, weights) for i, o in pairwise(sizes)])
+
+    def __call__(self, h: Array) -> Array:
+        """(..., sizes[0]) -> (..., sizes[-1])."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            h = self.activation(layer(h))
+        return last(h)
+
+
+class GatedMLP(nnx.Module):
+    """A perceptron of gated layers, with a linear last layer.
+
+    ``h_{l+1} = (A_l h_l + a_l) * sigmoid(B_l h_l + b_l)``; (..., sizes[0]) -> (..., sizes[-1]).
+    Language Modeling with Gated Convolutional Networks, Dauphin et al., 2017; as used by Tomczak and Welling, 2018.
+
+    >>> GatedMLP((4, 8, 2), np.random.default_rng(0))(jnp.zeros((3, 4))).shape
+    (3, 2)
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], rng: np.random.Generator, *, weights: Initialiser = init.xavier_uniform
+    ) -> None:
+        sizes = init.layer_sizes(sizes)
+        self.values = nnx.List([linear(i, o, rng, weights) for i, o in pairwise(sizes)])
+        self.gates = nnx.List([linear(i, o, rng, weights) for i, o in pairwise(sizes[:-1])])
+
+    def __call__(self, h: Array) -> Array:
+        """(..., sizes[0]) -> (..., sizes[-1])."""
+        *hidden, last = self.values
+        for value, gate in zip(hidden, self.gates, strict=True):
+            h = value(h) * jax.nn.sigmoid(gate(h))
+        return last(h)

@@ -1,0 +1,165 @@
+"""What an objective says of itself, the same on both backends."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from . import schedules
+from .bounds import Terms
+from .ops import Array
+from .schedules import Schedule
+
+
+class UnsuitableObjective(ValueError):
+    """The objective is wrong for the pair; the message names the site and the objectives that fit."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The settings that every objective of ours has, and what it says of itself.
+
+    ``per_datum`` is true where the objective is a sum over data, so that a scaled mini-batch is unbiased.
+    """
+
+    num_particles: int = 1
+    per_datum: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.num_particles, int) or self.num_particles < 1:
+            raise ValueError(
+                f"{type(self).__name__}: 'num_particles' should be an integer of at least 1; got {self.num_particles}."
+            )
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether its value is a lower bound of log p(x) in expectation."""
+        return True
+
+    @property
+    def warm_up(self) -> float:
+        """Epochs until its weights are constant; the patience of early stopping counts from there."""
+        return 0.0
+
+    def at(self, epoch: Any) -> Self:
+        """The objective with every schedule at its value after ``epoch`` epochs."""
+        return self
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,), to be maximised."""
+        raise NotImplementedError(f"{type(self).__name__} does not define a bound.")
+
+
+@dataclass(frozen=True)
+class BetaObjective(Objective):
+    """An objective whose KL term has a weight ``beta``: a number, or a schedule for KL warm-up."""
+
+    beta: float | Schedule = dataclasses.field(default=1.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if callable(self.beta) and not isinstance(self.beta, Schedule):
+            raise TypeError(
+                f"{type(self).__name__}: 'beta' should be a number or a schedule with an 'end', such as "
+                f"schedules.Linear(0.0, 1.0, over=20); got {self.beta!r}."
+            )
+
+    @property
+    def is_bound(self) -> bool:
+        """True for beta = 1; a weighted or annealed KL makes an objective, not a bound."""
+        return isinstance(self.beta, int | float) and self.beta == 1
+
+    @property
+    def warm_up(self) -> float:
+        """Epochs until beta is constant."""
+        return schedules.end(self.beta)
+
+    def at(self, epoch: Any) -> Self:
+        """The objective with beta at its value after ``epoch`` epochs."""
+        return dataclasses.replace(self, beta=schedules.value(self.beta, epoch))
+
+    def _weight(self) -> Any:
+        if isinstance(self.beta, Schedule):
+            raise ValueError(
+                f"{type(self).__name__}: beta is a schedule, and this call does not know the epoch. "
+                "Train with ppl_vae's SVI, or call objective.at(epoch) first."
+            )
+        return self.beta
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the objective needs to know of a sample site."""
+
+    name: str
+    distribution: str
+    event_shape: tuple[int, ...]
+    reparameterised: bool
+    binary: bool
+
+
+@dataclass(frozen=True)
+class Sites:
+    """The sites of a pair: latent ones in the guide's order, and observed ones."""
+
+    latent: tuple[Site, ...]
+    observed: tuple[Site, ...]
+    model_order: tuple[str, ...]
+    """The latent sites' names in the model's order."""
+
+
+def match(guide: dict[str, Site], latent: dict[str, Site], observed: dict[str, Site]) -> Sites:
+    """The pair's sites, after checking that the guide and the model speak of the same latent ones.
+
+    Raises:
+        ValueError: no latent site, no observed site, or a latent site that only one of the two has.
+    """
+    if not latent:
+        raise ValueError("The model has no latent site: there is nothing to infer.")
+    if not observed:
+        raise ValueError("The model has no observed site: pass the data on, as in pyro.sample('x', ..., obs=x).")
+    if set(guide) != set(latent):
+        raise ValueError(
+            f"The guide should sample exactly the model's latent sites {sorted(latent)}; it samples {sorted(guide)}."
+        )
+    for name, site in guide.items():
+        if site.event_shape != latent[name].event_shape:
+            raise ValueError(
+                f"Site {name!r} has event shape {latent[name].event_shape} in the model and {site.event_shape} in the "
+                "guide: a net's output size, or a missing .to_event(1)?"
+            )
+    return Sites(tuple(guide.values()), tuple(observed.values()), tuple(latent))
+
+
+def check_pathwise(name: str, sites: Sites) -> None:
+    """Refuse a pair whose guide has a site without a reparameterised sample.
+
+    Raises:
+        UnsuitableObjective: names the site and what fits.
+    """
+    for site in sites.latent:
+        if site.distribution == "Delta":
+            raise UnsuitableObjective(
+                f"{name}: the guide's site {site.name!r} is a Delta, which has no density: this would be a MAP "
+                "estimate under the name of a bound. Give the guide a distribution with spread."
+            )
+        if not site.reparameterised:
+            raise UnsuitableObjective(
+                f"{name} has no pathwise gradient for the site {site.name!r} ({site.distribution}): use "
+                "TraceGraph_ELBO of the probabilistic programming library, which scores it."
+            )
+
+
+def check_mean_field(name: str, sites: Sites) -> None:
+    """Refuse a pair whose guide samples in another order than its model: the KL per site is then not the KL.
+
+    Raises:
+        UnsuitableObjective: names the order and what fits.
+    """
+    order = tuple(site.name for site in sites.latent)
+    if order != sites.model_order:
+        raise UnsuitableObjective(
+            f"{name} needs the guide to sample in the model's order {sites.model_order}; it samples {order}, and a KL "
+            "in closed form per site would be wrong: use TraceELBO."
+        )

@@ -1,0 +1,45 @@
+"""The array functions that NumPy, torch and JAX spell differently, chosen by the type of the argument."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import scipy.special
+
+Array = Any
+
+
+def _is_torch(a: Array) -> bool:
+    return "torch" in sys.modules and isinstance(a, sys.modules["torch"].Tensor)
+
+
+def _is_numpy(a: Array) -> bool:
+    return isinstance(a, np.ndarray | np.generic)
+
+
+def logsumexp(a: Array, axis: int) -> Array:
+    """``log sum exp(a)`` along ``axis``, without overflow.
+
+    >>> float(logsumexp(np.log(np.array([1.0, 3.0])), 0).round(6)) == float(np.log(4.0).round(6))
+    True
+    """
+    if _is_torch(a):
+        return a.logsumexp(axis)
+    if _is_numpy(a):
+        return scipy.special.logsumexp(a, axis)
+    import jax
+
+    return jax.nn.logsumexp(a, axis)
+
+
+def clip(a: Array, low: float, high: float) -> Array:
+    """``a`` limited to [low, high]; a Python float stays one, a traced number stays traced.
+
+    >>> clip(1.7, 0.0, 1.0)
+    1.0
+    """
+    if isinstance(a, int | float):
+        return float(min(max(a, low), high))
+    return a.clip(low, high)

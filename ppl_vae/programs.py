@@ -1,0 +1,38 @@
+"""Calling a program, ours or a user's own, with the keywords of the house."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+KEYWORDS = ("index", "given", "mask", "size")
+"""What every program of the collection takes: positions in the data set, side information, observed pixels, how many
+to generate."""
+
+
+def accepted(program: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the ``wanted`` keywords that the program takes.
+
+    >>> accepted(lambda x, index=None: x, {"index": 1, "size": 2})
+    {'index': 1}
+    """
+    parameters = inspect.signature(getattr(program, "forward", program)).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return dict(wanted)
+    return {name: value for name, value in wanted.items() if name in parameters}
+
+
+def tolerant(program: Any) -> Any:
+    """The program, callable with every keyword of the house: what it does not take is dropped.
+
+    >>> tolerant(lambda x: x)(1, index=3)
+    1
+    """
+    if len(accepted(program, dict.fromkeys(KEYWORDS))) == len(KEYWORDS):
+        return program
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return program(*args, **accepted(program, kwargs))
+
+    return call

@@ -1,0 +1,167 @@
+"""Published pairs in one line, written once over both backends.
+
+A recipe is a factory: ``recipe(rng) -> (model, guide)``, with weights and pseudo-inputs drawn from ``rng``. It prints
+and saves itself as plain settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import backends, init
+from .data import Split
+
+PRIORS = ("standard", "mixture", "vampprior", "vampprior-data")
+LIKELIHOODS = ("bernoulli", "normal")
+STARTS = ("random", "mean", "means")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A VAE under one of four priors: the model of the VampPrior report, and of Tomczak and Welling with gated nets.
+
+    Args:
+        shape: of one image.
+        prior: ``standard`` N(0, I); ``mixture`` of Gaussians; ``vampprior``; ``vampprior-data``, whose pseudo-inputs
+            are fixed random training images.
+        likelihood: ``bernoulli``, or ``normal`` with one learned scale.
+        latent_dim: D.
+        hidden: the units of the encoder's hidden layers; the decoder has them in reverse.
+        gated: gated hidden layers instead of ``activation``.
+        activation: of the hidden layers.
+        full_covariance: a guide with full covariance instead of a diagonal one.
+        num_pseudo_inputs: C, the components of the last three priors.
+        pseudo_inputs_start: ``random`` training images, the data ``mean`` plus noise, or the report's ``means`` net.
+        backend: ``pyro`` or ``numpyro``.
+        images: training images (N, P), which the pseudo-inputs start from; not saved with the recipe.
+
+    Raises:
+        ValueError: an unknown name (the message lists what there is), or more pseudo-inputs than images.
+    """
+
+    shape: tuple[int, ...]
+    prior: str = "standard"
+    likelihood: str = "bernoulli"
+    latent_dim: int = 40
+    hidden: tuple[int, ...] = (300, 300)
+    gated: bool = False
+    activation: str = "relu"
+    full_covariance: bool = False
+    num_pseudo_inputs: int = 500
+    pseudo_inputs_start: str = "random"
+    backend: str = "pyro"
+    images: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check("prior", self.prior, PRIORS)
+        _check("likelihood", self.likelihood, LIKELIHOODS)
+        _check("pseudo_inputs_start", self.pseudo_inputs_start, STARTS)
+        _check("backend", self.backend, backends.NAMES)
+        for name in ("latent_dim", "num_pseudo_inputs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name!r} should be at least 1; got {getattr(self, name)}.")
+
+    @property
+    def dim(self) -> int:
+        """P, the number of pixels."""
+        return math.prod(self.shape)
+
+    def __call__(self, rng: np.random.Generator) -> tuple[Any, Any]:
+        """The (model, guide) with weights drawn from ``rng``."""
+        b = backends.load(self.backend)
+        posterior = self._posterior(b, rng)
+        prior = self._prior(b, posterior, rng)
+        net = self._net(b, (self.latent_dim, *reversed(self.hidden), self.dim), rng)
+        conditionals = b.conditionals
+        likelihood = (
+            conditionals.Bernoulli(net) if self.likelihood == "bernoulli" else conditionals.Normal(net, learned=True)
+        )
+        return b.models.VAE(prior, likelihood), b.guides.Amortised(posterior)
+
+    def _net(self, b: backends.Backend, sizes: tuple[int, ...], rng: np.random.Generator) -> Any:
+        return b.nets.GatedMLP(sizes, rng) if self.gated else b.nets.MLP(sizes, rng, activation=self.activation)
+
+    def _posterior(self, b: backends.Backend, rng: np.random.Generator) -> Any:
+        d = self.latent_dim
+        if self.full_covariance:
+            net = self._net(b, (self.dim, *self.hidden, d + d * (d + 1) // 2), rng)
+            return b.conditionals.FullNormal(net, d)
+        return b.conditionals.DiagNormal(self._net(b, (self.dim, *self.hidden, 2 * d), rng))
+
+    def _prior(self, b: backends.Backend, posterior: Any, rng: np.random.Generator) -> Any:
+        if self.prior == "standard":
+            return b.models.StandardNormal(self.latent_dim)
+        if self.prior == "mixture":
+            return b.models.MixtureOfGaussians(self.num_pseudo_inputs, self.latent_dim, rng)
+        if self.prior == "vampprior" and self.pseudo_inputs_start == "means":
+            return b.models.VampPrior(posterior, b.models.Means(self.num_pseudo_inputs, self.dim, rng))
+        return b.models.VampPrior(posterior, self._pseudo_inputs(rng), learned=self.prior == "vampprior")
+
+    def _pseudo_inputs(self, rng: np.random.Generator) -> np.ndarray:
+        """Their start; zeros where there are no images, as when a saved fit is about to fill them in."""
+        if self.images is None:
+            return np.zeros((self.num_pseudo_inputs, self.dim))
+        if self.prior == "vampprior" and self.pseudo_inputs_start == "mean":
+            return init.mean_images(rng, self.images, self.num_pseudo_inputs)
+        return init.random_images(rng, self.images, self.num_pseudo_inputs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting but the images, JSON-able."""
+        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "images"}
+        return {**settings, "shape": list(self.shape), "hidden": list(self.hidden)}
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> Recipe:
+        """The recipe that ``to_dict`` described."""
+        return cls(**{**settings, "shape": tuple(settings["shape"]), "hidden": tuple(settings["hidden"])})
+
+
+def _check(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"Unknown {name} {value!r}; there are {', '.join(known)}.")
+
+
+def vae(data: Split | np.ndarray | tuple[int, ...], **settings: Any) -> Recipe:
+    """A VAE for this data: a ``Split``, training images (N, P), or the shape of one image; settings of ``Recipe``.
+
+    Priors that start at training images need the images.
+
+    Auto-Encoding Variational Bayes, Kingma and Welling, 2014; VAE with a VampPrior, Tomczak and Welling, 2018.
+
+    >>> model, guide = vae((28, 28), prior="mixture", num_pseudo_inputs=10)(np.random.default_rng(0))
+    >>> model(size=2).shape
+    torch.Size([2, 784])
+    """
+    if isinstance(data, Split):
+        return Recipe(data.image_shape, images=data.train, **settings)
+    if isinstance(data, np.ndarray):
+        if data.ndim < 2:
+            raise ValueError(f"'data' should be images of shape (N, P) or (N, H, W); got {data.shape}.")
+        return Recipe(data.shape[1:], images=data.reshape(len(data), -1), **settings)
+    recipe = Recipe(tuple(data), **settings)
+    if recipe.prior == "vampprior-data" or (recipe.prior == "vampprior" and recipe.pseudo_inputs_start != "means"):
+        raise ValueError(f"The prior {recipe.prior!r} starts at training images: pass the data, not only a shape.")
+    return recipe
+
+
+def report_vae(data: Split | np.ndarray | tuple[int, ...], **settings: Any) -> Recipe:
+    """The VAE of the VampPrior report (Large VAE, 2021): 300-300 units, 40 latents, 500 pseudo-inputs, Xavier weights.
+
+    >>> report_vae((28, 28)).hidden
+    (300, 300)
+    """
+    return vae(data, **settings)
+
+
+def vampprior_vae(data: Split | np.ndarray | tuple[int, ...], **settings: Any) -> Recipe:
+    """The VAE of Tomczak and Welling, 2018: gated 300-300 layers, 40 latents, VampPrior of 500 pseudo-inputs.
+
+    >>> vampprior_vae((28, 28), pseudo_inputs_start="means").gated
+    True
+    """
+    return vae(data, **{"prior": "vampprior", "gated": True, **settings})

@@ -1,0 +1,102 @@
+"""Schedules: epochs elapsed -> a number. They set KL weights and learning-rate factors.
+
+Time is counted in epochs and may be fractional (step / steps per epoch), so that a schedule means the same for every
+batch size. A schedule is a frozen dataclass: it compares by value, prints itself, and maps a traced number to a traced
+number.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from . import ops
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """Anything that maps epochs elapsed to a number and says when it stops changing."""
+
+    @property
+    def end(self) -> float:
+        """The epoch from which the value is constant."""
+
+    def __call__(self, epoch: Any) -> Any:
+        """The value after ``epoch`` epochs."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """From ``start`` to ``stop`` in a straight line over the first ``over`` epochs, then constant.
+
+    ``value(t) = start + (stop - start) min(t / over, 1)``. KL warm-up is ``Linear(0.0, 1.0, over=20)``
+    (Ladder Variational Autoencoders, Sonderby et al. 2016).
+
+    >>> warm_up = Linear(0.0, 1.0, over=20)
+    >>> warm_up(0), warm_up(5), warm_up(100)
+    (0.0, 0.25, 1.0)
+    """
+
+    start: float
+    stop: float
+    over: float
+
+    def __post_init__(self) -> None:
+        if not self.over > 0:
+            raise ValueError(f"Linear: 'over' should be a positive number of epochs; got {self.over}.")
+
+    @property
+    def end(self) -> float:
+        """The epoch from which the value is ``stop``."""
+        return self.over
+
+    def __call__(self, epoch: Any) -> Any:
+        """The value after ``epoch`` epochs."""
+        return self.start + (self.stop - self.start) * ops.clip(epoch / self.over, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """From ``start`` to ``stop`` by a constant factor per epoch over the first ``over`` epochs, then constant.
+
+    ``value(t) = start (stop / start)^min(t / over, 1)``: a learning-rate factor, for instance.
+
+    >>> round(Exponential(1.0, 0.01, over=10)(5), 6)
+    0.1
+    """
+
+    start: float
+    stop: float
+    over: float
+
+    def __post_init__(self) -> None:
+        if not (self.over > 0 and self.start > 0 and self.stop > 0):
+            raise ValueError(f"Exponential: 'start', 'stop' and 'over' should be positive; got {self}.")
+
+    @property
+    def end(self) -> float:
+        """The epoch from which the value is ``stop``."""
+        return self.over
+
+    def __call__(self, epoch: Any) -> Any:
+        """The value after ``epoch`` epochs."""
+        return self.start * math.e ** (math.log(self.stop / self.start) * ops.clip(epoch / self.over, 0.0, 1.0))
+
+
+def value(schedule: float | Schedule, epoch: Any) -> Any:
+    """The number itself, or the schedule's value after ``epoch`` epochs.
+
+    >>> value(0.5, 3), value(Linear(0.0, 1.0, over=4), 3)
+    (0.5, 0.75)
+    """
+    return schedule(epoch) if isinstance(schedule, Schedule) else schedule
+
+
+def end(schedule: float | Schedule) -> float:
+    """The epoch from which the value is constant: 0 for a number.
+
+    >>> end(1.0), end(Linear(0.0, 1.0, over=4))
+    (0.0, 4)
+    """
+    return schedule.end if isinstance(schedule, Schedule) else 0.0

@@ -1,0 +1,340 @@
+"""The training loop, written once: epochs, early stopping, checkpoints, progress. The backends supply the steps."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from . import storage
+from .data import Split, check_unit_interval
+from .objective import Sites
+from .results import Fit, Pair, as_batch, terms_in_chunks
+from .schedules import Schedule
+from .seeds import derive, generator
+
+Callback = Callable[[int, Mapping[str, float], Fit], None]
+Recipe = Callable[[np.random.Generator], tuple[Any, Any]]
+
+
+class NotFiniteLoss(FloatingPointError):
+    """The loss or a weight became NaN or infinite; the message names the step and the last good checkpoint."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training reads: (N, P) arrays, and whether the training part is binarised afresh in each epoch."""
+
+    train: np.ndarray
+    valid: np.ndarray | None
+    dynamic: bool
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, data: Split | np.ndarray, valid: np.ndarray | None) -> TrainingData:
+        """Read a split, or check plain arrays.
+
+        Raises:
+            ValueError: arrays that are not (N, P), are empty, or hold NaN or infinite values.
+        """
+        if isinstance(data, Split):
+            if valid is not None:
+                raise ValueError("'valid' goes with an array; a Split brings its own validation part.")
+            return cls(data.train, data.valid, data.binarisation == "dynamic", data.to_dict())
+        train = as_batch(data, "data")
+        valid = None if valid is None else as_batch(valid, "valid", train.shape[1])
+        return cls(train, valid, False, {"sizes": {"train": len(train)}, "fingerprint": _digest(train, valid)})
+
+
+def check_values(sites: Sites, data: TrainingData) -> None:
+    """Refuse values outside [0, 1] where the model observes binary pixels.
+
+    Raises:
+        ValueError: says where the first such value is.
+    """
+    if any(site.binary for site in sites.observed):
+        for name, x in (("data", data.train), ("valid", data.valid)):
+            if x is not None:
+                check_unit_interval(x, f"{name!r}, under a Bernoulli likelihood,")
+
+
+class Run(Protocol):
+    """A training in progress on one backend: the only thing that the loop below knows of it."""
+
+    @property
+    def pair(self) -> Pair:
+        """The pair in training."""
+
+    def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
+        """One pass over the data in that order; the loss per datum of each step, in nats."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Weights and optimiser state, by name."""
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put back what ``state`` gave."""
+
+
+@dataclass(frozen=True)
+class BaseSVI:
+    """Stochastic variational inference: mini-batches, an optimiser, early stopping and checkpoints.
+
+    One frozen set of settings; ``fit`` trains a copy of the pair that it is given and leaves its inputs alone.
+
+    Args:
+        loss: the objective, ours or a stock one of the backend; ``TraceELBO(beta=schedules.Linear(0.0, 1.0, over=20))``
+            for KL warm-up.
+        optim: on Pyro a factory that takes the parameters, such as ``partial(torch.optim.Adam, lr=1e-3)``; on NumPyro
+            an optax transformation. By default Adam at ``learning_rate``.
+        learning_rate: of the default Adam.
+        learning_rate_factor: a number or schedule that multiplies the learning rate.
+        epochs: how many passes over the data at most.
+        batch_size: data points per step; the last batch of an epoch may be shorter.
+        clip_norm: the largest norm of the whole gradient, or None.
+        patience: stop when the validation ELBO has not risen for so many epochs after warm-up, and restore the best
+            weights; None trains to the end.
+        validation_particles: draws per datum of the validation ELBO.
+        checkpoint_every: epochs between two checkpoints.
+    """
+
+    loss: Any = None
+    optim: Any = None
+    learning_rate: float = 1e-3
+    learning_rate_factor: float | Schedule = 1.0
+    epochs: int = 100
+    batch_size: int = 100
+    clip_norm: float | None = None
+    patience: int | None = None
+    validation_particles: int = 1
+    checkpoint_every: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "validation_particles", "checkpoint_every"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"SVI: {name!r} should be an integer of at least 1; got {value!r}.")
+        for name in ("learning_rate", "clip_norm", "patience"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"SVI: {name!r} should be positive; got {value!r}.")
+
+    def start(
+        self,
+        model: Any,
+        guide: Any,
+        data: TrainingData,
+        *,
+        seed: int,
+        device: str | None,
+    ) -> Run:
+        """A training of a copy of the pair, before its first step; each backend's own."""
+        raise NotImplementedError("Use the SVI of ppl_vae.inference or ppl_vae.numpyro.inference.")
+
+    def fit(
+        self,
+        model: Any,
+        guide: Any,
+        data: Split | np.ndarray,
+        *,
+        valid: np.ndarray | None = None,
+        seed: int = 0,
+        device: str | None = None,
+        callback: Callback | None = None,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        progress: bool | None = None,
+        description: str = "",
+    ) -> Fit:
+        """Train a copy of the pair on (N, P) data; the same seed gives the same numbers.
+
+        Args:
+            model: a generative program, of ours or any of the backend's with the data in a plate at dim -1.
+            guide: its guide.
+            data: a ``Split`` (its training part, its validation part, its rule of binarisation) or an array (N, P).
+            valid: validation data, where ``data`` is an array.
+            seed: of the order of the data and of every draw.
+            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; by default the CPU on Pyro and JAX's default on NumPyro.
+            callback: called after each epoch with (epoch, metrics, fit so far); it observes, whatever it samples.
+            checkpoint: a file that the training writes to, and goes on from with ``resume``.
+            resume: go on from ``checkpoint`` if it is there; the end is that of an uninterrupted run.
+            progress: a progress bar; by default on a terminal only.
+            description: what the progress bar is called.
+
+        Raises:
+            ValueError: data, settings or a checkpoint that do not fit; the message says what to do.
+            UnsuitableObjective: an objective that is wrong for the pair.
+            NotFiniteLoss: the loss became NaN or infinite.
+        """
+        loaded = TrainingData.of(data, valid)
+        if self.batch_size > len(loaded.train):
+            raise ValueError(
+                f"'batch_size' is {self.batch_size}, but there are only {len(loaded.train)} data points: lower it."
+            )
+        if self.patience is not None and loaded.valid is None:
+            raise ValueError("Early stopping needs validation data: pass a Split or valid=, or set patience=None.")
+        run = self.start(model, guide, loaded, seed=seed, device=device)
+        loop = _Loop(self, run, seed, loaded, Path(checkpoint) if checkpoint else None)
+        loop.train(resume, callback, progress, description)
+        return loop.fit()
+
+    def fit_seeds(self, recipe: Recipe, data: Split | np.ndarray, *, seeds: Sequence[int], **options: Any) -> list[Fit]:
+        """One fit per seed, each with weights, pseudo-inputs and data order of its own, drawn from its seed.
+
+        Args:
+            recipe: ``recipe(rng) -> (model, guide)``, as every recipe is.
+            data: as in ``fit``.
+            seeds: one per fit.
+            options: further keywords of ``fit``.
+        """
+        return [self.fit(*recipe(generator(seed, "weights")), data, seed=seed, **options) for seed in seeds]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting, JSON-able."""
+        settings = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: v if isinstance(v, int | float | None) else repr(v) for name, v in settings.items()}
+
+
+@dataclass
+class _Best:
+    value: float = -np.inf
+    epoch: int = -1
+    weights: dict[str, np.ndarray] | None = None
+
+
+class _Loop:
+    def __init__(self, settings: BaseSVI, run: Run, seed: int, data: TrainingData, checkpoint: Path | None) -> None:
+        self.settings, self.run, self.seed, self.data, self.checkpoint = settings, run, seed, data, checkpoint
+        self.history: dict[str, list[float]] = {}
+        self.best = _Best()
+        self.stopped = False
+        self.next_epoch = 0
+
+    def train(self, resume: bool, callback: Callback | None, progress: bool | None, description: str) -> None:
+        if resume and self.checkpoint and self.checkpoint.exists():
+            self._load()
+        disable = None if progress is None else not progress
+        first, last = self.next_epoch, self.settings.epochs
+        with tqdm(total=last, initial=first, desc=description, unit="epoch", disable=disable) as bar:
+            while self.next_epoch < self.settings.epochs and not self.stopped:
+                metrics = self._epoch(self.next_epoch)
+                bar.set_postfix({k: f"{metrics[k]:.2f}" for k in ("loss", "valid_elbo") if k in metrics}, refresh=False)
+                bar.update()
+                if callback:
+                    callback(self.next_epoch - 1, metrics, self.fit())
+        if self.settings.patience and self.best.weights is not None:
+            self.run.pair.load_state(self.best.weights)
+
+    def _epoch(self, epoch: int) -> dict[str, float]:
+        began = time.perf_counter()
+        order = generator(self.seed, "order", epoch).permutation(len(self.data.train))
+        losses = self.run.epoch(epoch, order)
+        if not np.isfinite(losses).all():
+            self._fail(f"the loss became {losses[~np.isfinite(losses)][0]}", epoch, int(np.argmin(np.isfinite(losses))))
+        metrics = {"epoch": float(epoch), "loss": _mean_loss(losses, len(order), self.settings.batch_size)}
+        if self.data.valid is not None:
+            metrics["valid_elbo"] = self._valid_elbo(self.data.valid)
+        metrics["seconds"] = time.perf_counter() - began
+        self.next_epoch = epoch + 1
+        for name, value in metrics.items():
+            self.history.setdefault(name, []).append(value)
+        self._early_stopping(metrics)
+        if self.checkpoint and (self._finished or self.next_epoch % self.settings.checkpoint_every == 0):
+            self._save(len(losses))
+        return metrics
+
+    def _valid_elbo(self, valid: np.ndarray) -> float:
+        """The plain sampled ELBO per datum, with noise that never changes."""
+        noise = derive(self.seed, "valid")
+        terms = terms_in_chunks(self.run.pair, valid, self.settings.validation_particles, noise)
+        return float(terms.log_weights.mean())
+
+    @property
+    def _finished(self) -> bool:
+        return self.stopped or self.next_epoch == self.settings.epochs
+
+    def _early_stopping(self, metrics: Mapping[str, float]) -> None:
+        patience, warm_up = self.settings.patience, getattr(self.settings.loss, "warm_up", 0.0)
+        if patience is None or self.next_epoch < warm_up:
+            return
+        if metrics["valid_elbo"] > self.best.value:
+            self.best = _Best(metrics["valid_elbo"], self.next_epoch, self.run.pair.state())
+        self.stopped = self.next_epoch - self.best.epoch >= patience
+
+    def _fail(self, what: str, epoch: int, step: int) -> None:
+        good = "no checkpoint was asked for (checkpoint=)"
+        if self.checkpoint and self.checkpoint.exists():
+            good = f"the last good checkpoint is {self.checkpoint}"
+        raise NotFiniteLoss(
+            f"Training stopped: {what} in epoch {epoch}, step {step}; {good}. Lower the learning rate, clip the "
+            "gradient (clip_norm=), or raise the floor of the scales."
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        settings = {
+            k: v for k, v in self.settings.to_dict().items() if k not in ("epochs", "optim", "checkpoint_every")
+        }
+        backend = self.run.pair.backend
+        return {**settings, "seed": self.seed, "data": self.data.record["fingerprint"], "backend": backend}
+
+    def _save(self, steps: int) -> None:
+        state = self.run.state()
+        if not all(np.isfinite(a).all() for a in state.values() if a.dtype.kind == "f"):
+            self._fail("a weight became NaN or infinite", self.next_epoch - 1, steps - 1)
+        arrays = {f"run/{name}": a for name, a in state.items()}
+        arrays |= {f"best/{name}": a for name, a in (self.best.weights or {}).items()}
+        header = {
+            "kind": "checkpoint",
+            "settings": self._settings(),
+            "epochs_done": self.next_epoch,
+            "stopped": self.stopped,
+            "best": [self.best.value, self.best.epoch],
+            "history": self.history,
+        }
+        assert self.checkpoint is not None
+        storage.write(self.checkpoint, arrays, header)
+
+    def _load(self) -> None:
+        assert self.checkpoint is not None
+        arrays, header = storage.read(self.checkpoint)
+        ours, theirs = self._settings(), header.get("settings", {})
+        different = [name for name in ours if ours[name] != theirs.get(name)]
+        if header.get("kind") != "checkpoint" or different:
+            name = different[0] if different else "kind"
+            raise ValueError(
+                f"The checkpoint {self.checkpoint} belongs to another training: its {name!r} is {theirs.get(name)!r}, "
+                f"here it is {ours.get(name)!r}. Use the same settings, another file, or resume=False."
+            )
+        self.run.load_state(_below("run/", arrays))
+        self.history, self.stopped, self.next_epoch = header["history"], header["stopped"], header["epochs_done"]
+        value, epoch = header["best"]
+        self.best = _Best(value, epoch, _below("best/", arrays) or None)
+
+    def fit(self) -> Fit:
+        """The training so far as a fit."""
+        history = {name: np.asarray(values) for name, values in self.history.items()}
+        settings = {"svi": self.settings.to_dict(), "seed": self.seed, "data": self.data.record}
+        return Fit(self.run.pair, history, settings)
+
+
+def _below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+
+
+def _mean_loss(losses: np.ndarray, count: int, batch_size: int) -> float:
+    """Per datum: the last batch may be shorter."""
+    sizes = np.full(len(losses), batch_size)
+    sizes[-1] = count - batch_size * (len(losses) - 1)
+    return float(np.average(losses, weights=sizes))
+
+
+def _digest(*parts: np.ndarray | None) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(b"none" if part is None else np.ascontiguousarray(part).data)
+    return digest.hexdigest()

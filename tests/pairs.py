@@ -1,0 +1,69 @@
+"""The one table of pairs that every law runs through, and helpers of the tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ppl_vae import backends, recipes, seeds
+from ppl_vae.results import Fit
+
+P, D = 12, 3
+
+SMALL: dict[str, Any] = {"latent_dim": D, "hidden": (8,), "num_pseudo_inputs": 5}
+
+PAIRS: dict[str, dict[str, Any]] = {
+    "standard": {},
+    "tanh": {"activation": "tanh", "hidden": (8, 7)},
+    "mixture": {"prior": "mixture"},
+    "vampprior": {"prior": "vampprior"},
+    "vampprior-mean": {"prior": "vampprior", "pseudo_inputs_start": "mean"},
+    "vampprior-means": {"prior": "vampprior", "pseudo_inputs_start": "means"},
+    "vampprior-data": {"prior": "vampprior-data"},
+    "gated": {"prior": "vampprior", "gated": True},
+    "full": {"full_covariance": True},
+    "full-vampprior": {"prior": "vampprior", "full_covariance": True},
+    "normal": {"likelihood": "normal"},
+}
+"""Name -> settings of a recipe. All are mirrored."""
+
+NOT_MIRRORED: dict[str, str] = {}
+"""Name -> why there is no mirror."""
+
+
+def toy(count: int = 60, seed: int = 0) -> np.ndarray:
+    """Binary images (count, P) with structure."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(count, 2)) @ (2 * np.random.default_rng(7).normal(size=(2, P)))
+    return (rng.random((count, P)) < 1 / (1 + np.exp(-logits))).astype(np.float32)
+
+
+def recipe(name: str, backend: backends.Backend | str, **settings: Any) -> recipes.Recipe:
+    """The recipe of that name in the table."""
+    backend = backend if isinstance(backend, str) else backend.name
+    return recipes.vae(toy(), backend=backend, **{**SMALL, **PAIRS[name], **settings})
+
+
+def pair(name: str, backend: backends.Backend | str, seed: int = 0, **settings: Any) -> tuple[Any, Any]:
+    """The (model, guide) of that name, with weights from the seed."""
+    return recipe(name, backend, **settings)(seeds.generator(seed, "weights"))
+
+
+def untrained(model: Any, guide: Any, backend: backends.Backend, x: np.ndarray | None = None) -> Fit:
+    """A fit of weights as they are."""
+    own = backend.inference.Pair(model, guide)
+    own.prepare(toy(4) if x is None else x[:4], 0)
+    return Fit(own, {}, {})
+
+
+def common_names(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A state of either backend under the names that Pyro gives."""
+    renamed = {}
+    for name, value in state.items():
+        for prefix in ("params/modules/", "constants/"):
+            if name.startswith(prefix):
+                number, *rest = name.removeprefix(prefix).split("/")
+                name = ".".join([("model", "guide")[int(number)], *(r for r in rest if r != "value")])
+        renamed[name] = value
+    return renamed
