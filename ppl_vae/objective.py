@@ -109,6 +109,16 @@ class Sites:
     """The latent sites' names in the model's order."""
 
 
+def does_not_run(args: tuple[Any, ...], error: Exception) -> ValueError:
+    """The error for a pair that fails on its first batch, in words that help."""
+    shape = tuple(getattr(args[0], "shape", ())) if args else ()
+    reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+    return ValueError(
+        f"The model and the guide do not run on a batch of shape {shape}: {reason}. Do the nets take {shape[-1:]} numbers "
+        "and return what their distributions need, and does every vector-valued site end in .to_event(1)?"
+    )
+
+
 def match(guide: dict[str, Site], latent: dict[str, Site], observed: dict[str, Site]) -> Sites:
     """The pair's sites, after checking that the guide and the model speak of the same latent ones.
 

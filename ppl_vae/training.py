@@ -171,6 +171,8 @@ class BaseSVI:
             UnsuitableObjective: an objective that is wrong for the pair.
             NotFiniteLoss: the loss became NaN or infinite.
         """
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"'seed' should be an integer of at least 0; got {seed!r}.")
         loaded = TrainingData.of(data, valid)
         if self.batch_size > len(loaded.train):
             raise ValueError(
@@ -248,6 +250,10 @@ class _Loop:
             self._save(len(losses))
         return metrics
 
+    def _probe(self) -> float:
+        """The ELBO of a few data points with fixed noise: weights alone do not tell one pair from another."""
+        return float(self.run.pair.terms(self.data.train[:8], 1, derive(self.seed, "probe"), False).log_weights.mean())
+
     def _valid_elbo(self, valid: np.ndarray) -> float:
         """The plain sampled ELBO per datum, with noise that never changes."""
         noise = derive(self.seed, "valid")
@@ -292,6 +298,7 @@ class _Loop:
             "kind": "checkpoint",
             "settings": self._settings(),
             "epochs_done": self.next_epoch,
+            "probe": self._probe(),
             "stopped": self.stopped,
             "best": [self.best.value, self.best.epoch],
             "history": self.history,
@@ -310,7 +317,17 @@ class _Loop:
                 f"The checkpoint {self.checkpoint} belongs to another training: its {name!r} is {theirs.get(name)!r}, "
                 f"here it is {ours.get(name)!r}. Use the same settings, another file, or resume=False."
             )
+        if header["epochs_done"] > self.settings.epochs:
+            raise ValueError(
+                f"The checkpoint {self.checkpoint} has {header['epochs_done']} epochs behind it, more than the "
+                f"{self.settings.epochs} asked for: ask for at least as many, or use another file."
+            )
         self.run.load_state(_below("run/", arrays))
+        if not np.isclose(self._probe(), header["probe"], rtol=1e-3):
+            raise ValueError(
+                f"The checkpoint {self.checkpoint} belongs to another model: its weights fit, but give another ELBO "
+                "here. Use the same model and guide (activations, likelihood, ...), another file, or resume=False."
+            )
         self.history, self.stopped, self.next_epoch = header["history"], header["stopped"], header["epochs_done"]
         value, epoch = header["best"]
         self.best = _Best(value, epoch, _below("best/", arrays) or None)

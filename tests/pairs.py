@@ -67,3 +67,15 @@ def common_names(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
                 name = ".".join([("model", "guide")[int(number)], *(r for r in rest if r != "value")])
         renamed[name] = value
     return renamed
+
+
+def fill(layer: Any, weight: np.ndarray, bias: np.ndarray) -> None:
+    """Set a linear layer of either backend."""
+    if hasattr(layer.weight, "data") and hasattr(layer.weight, "detach"):
+        import torch
+
+        layer.weight.data, layer.bias.data = (torch.tensor(a, dtype=torch.get_default_dtype()) for a in (weight, bias))
+    else:
+        import jax.numpy as jnp
+
+        layer.weight[...], layer.bias[...] = jnp.asarray(weight), jnp.asarray(bias)

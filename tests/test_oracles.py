@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from pairs import toy, untrained
+from pairs import fill, toy, untrained
 
 from ppl_vae import backends, evaluation
 from ppl_vae.results import Fit
@@ -53,18 +53,6 @@ class PCA:
         dim = len(self.cov)
         moved = np.full(dim, shift) @ np.linalg.inv(self.cov) @ np.full(dim, shift)
         return 0.5 * (dim * widen**2 - dim + moved - 2 * dim * np.log(widen))
-
-
-def fill(layer: Any, weight: np.ndarray, bias: np.ndarray) -> None:
-    """Set a linear layer of either backend."""
-    if hasattr(layer.weight, "data") and hasattr(layer.weight, "detach"):
-        import torch
-
-        layer.weight.data, layer.bias.data = (torch.tensor(a, dtype=torch.get_default_dtype()) for a in (weight, bias))
-    else:
-        import jax.numpy as jnp
-
-        layer.weight[...], layer.bias[...] = jnp.asarray(weight), jnp.asarray(bias)
 
 
 def fit_of(pca: PCA, backend: backends.Backend, **wrong: float) -> Fit:

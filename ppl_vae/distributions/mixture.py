@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -43,7 +44,7 @@ class DiagNormalMixture(TorchDistribution):
         tensor([0.5000, 0.5000])
     """
 
-    arg_constraints = {
+    arg_constraints: ClassVar[dict[str, Any]] = {
         "loc": constraints.independent(constraints.real, 2),
         "scale": constraints.independent(constraints.positive, 2),
         "logits": constraints.real_vector,

@@ -105,7 +105,7 @@ class PyroRun:
         for i, slots in self.optim.state_dict()["state"].items():
             for slot, value in slots.items():
                 if value is not None:
-                    state[f"optim/{names[i]}/{slot}"] = np.array(torch.as_tensor(value).cpu())
+                    state[f"optim/{names[i]}/{slot}"] = torch.as_tensor(value).detach().cpu().numpy().copy()
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:

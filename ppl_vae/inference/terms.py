@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ..bounds import Terms
-from ..objective import Site, Sites, match
+from ..objective import Site, Sites, does_not_run, match
 
 PyroSite = Any
 
@@ -141,11 +141,14 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
     """Run the pair once and say what its sites are.
 
     Raises:
-        ValueError: the model and the guide do not speak of the same latent sites, or a site's log-density has a shape
-            that is not the batch's.
+        ValueError: the pair does not run on this batch, the model and the guide do not speak of the same latent sites,
+            or a site's log-density has a shape that is not the batch's.
     """
-    with torch.no_grad():
-        p, q = _run(model, guide, args, kwargs, 1, 1)
+    try:
+        with torch.no_grad():
+            p, q = _run(model, guide, args, kwargs, 1, 1)
+    except (ValueError, TypeError, RuntimeError, AssertionError) as error:
+        raise does_not_run(args, error) from error
     for site in [
         *_sites(p, observed=False).values(),
         *_sites(p, observed=True).values(),

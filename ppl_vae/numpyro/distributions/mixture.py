@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +47,7 @@ class DiagNormalMixture(dist.Distribution):
         [0.5, 0.5]
     """
 
-    arg_constraints = {
+    arg_constraints: ClassVar[dict[str, Any]] = {
         "loc": constraints.independent(constraints.real, 2),
         "scale": constraints.independent(constraints.positive, 2),
         "logits": constraints.real_vector,

@@ -4,6 +4,7 @@ from .objectives import TermsObjective as TermsObjective
 from .objectives import TraceELBO as TraceELBO
 from .objectives import TraceMeanFieldELBO as TraceMeanFieldELBO
 from .pair import Pair as Pair
+from .pair import as_functions as as_functions
 from .svi import SVI as SVI
 from .terms import examine as examine
 from .terms import log_terms as log_terms

@@ -17,7 +17,7 @@ from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 
 from ...bounds import Terms
-from ...objective import Sites
+from ...objective import Sites, does_not_run
 from ...programs import tolerant
 from ...results import check_shapes
 from .terms import examine, log_terms
@@ -118,8 +118,11 @@ class Pair:
         sites, transforms = {}, {}
         if self.structure.model is not None or self.structure.guide is not None:
             model, guide = self._programs
-            q = handlers.trace(handlers.seed(guide, seed)).get_trace(batch, index=index)
-            p = handlers.trace(handlers.replay(handlers.seed(model, seed), trace=q)).get_trace(batch, index=index)
+            try:
+                q = handlers.trace(handlers.seed(guide, seed)).get_trace(batch, index=index)
+                p = handlers.trace(handlers.replay(handlers.seed(model, seed), trace=q)).get_trace(batch, index=index)
+            except (ValueError, TypeError, RuntimeError, AssertionError) as error:
+                raise does_not_run((batch,), error) from error
             for name, site in {**p, **q}.items():
                 if site["type"] == "param":
                     transforms[name] = biject_to(site["kwargs"].get("constraint", constraints.real))
@@ -235,3 +238,31 @@ def filled(prefix: str, tree: Tree, state: Mapping[str, np.ndarray], device: jax
 
 def _key(entry: Any) -> str:
     return str(next(getattr(entry, a) for a in ("key", "name", "idx") if hasattr(entry, a)))
+
+
+def as_functions(model: nnx.Module, guide: nnx.Module, name: str = "pair") -> tuple[Any, Any]:
+    """The pair as plain functions whose parameters are one ``numpyro.param``, for stock ``numpyro.infer`` objects.
+
+    Two ``nnx_module`` calls would untie an encoder that the model and the guide share; one name for both keeps it tied.
+    (In Pyro a ``PyroModule`` is such a function already.)
+
+    >>> import jax, jax.numpy as jnp, numpy as np, numpyro, optax
+    >>> from ppl_vae import recipes
+    >>> pair = recipes.vae(np.eye(6), prior="vampprior", latent_dim=2, hidden=(4,), num_pseudo_inputs=2, backend="numpyro")
+    >>> functions = as_functions(*pair(np.random.default_rng(0)))
+    >>> svi = numpyro.infer.SVI(*functions, optax.adam(0.01), numpyro.infer.Trace_ELBO())
+    >>> svi.run(jax.random.key(0), 2, jnp.eye(6), progress_bar=False).losses.shape
+    (2,)
+    """
+    graph, params, constants = nnx.split(nnx.List([model, guide]), nnx.Param, ...)  # type: ignore[misc]
+    start = nnx.to_pure_dict(params)
+
+    def function(number: int) -> Any:
+        def program(*args: Any, **kwargs: Any) -> Any:
+            state = jax.tree.map(lambda leaf: leaf, params)
+            nnx.replace_by_pure_dict(state, numpyro.param(f"{name}$params", start))
+            return nnx.merge(graph, state, constants)[number](*args, **kwargs)
+
+        return program
+
+    return function(0), function(1)

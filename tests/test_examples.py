@@ -1,0 +1,192 @@
+"""The examples run as a reader would run them, and what they write is complete."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ppl_vae import recipes, storage
+from ppl_vae.results import Fit
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "vampprior.py"
+PRIORS = {"pyro": recipes.PRIORS, "numpyro": ("standard", "vampprior")}
+"""Two of the four on NumPyro: compiling takes most of the time there."""
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    """The example in a process of its own, where a warning is an error."""
+    paths = os.pathsep.join([str(EXAMPLE.parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-W", "error", str(EXAMPLE), *options]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment, timeout=300)
+
+
+@pytest.fixture(scope="module", params=["pyro", "numpyro"])
+def smoke(request, tmp_path_factory) -> tuple[str, Path, str]:
+    """The backend, the folder and the output of one uninterrupted run."""
+    out = tmp_path_factory.mktemp(f"vampprior-{request.param}")
+    options = ["--smoke", "--backend", request.param, "--out", str(out), "--priors", *PRIORS[request.param]]
+    done = run(*options, *(["--sweep-pseudo-inputs", "5", "20"] if request.param == "pyro" else []))
+    assert done.returncode == 0, done.stderr
+    return request.param, out, done.stdout
+
+
+def metrics(out: Path) -> dict[str, Any]:
+    return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+
+
+def numbers(out: Path) -> list[dict[str, Any]]:
+    """The rows without how long they took."""
+    return [{name: v for name, v in row.items() if name != "seconds"} for row in metrics(out)["rows"]]
+
+
+def test_it_writes_figures_fits_and_tables(smoke):
+    backend, out, _ = smoke
+    figures = {"likelihood_histograms", "reconstructions_and_generations", "training_curves", "pseudo_inputs-vampprior"}
+    if backend == "pyro":
+        figures |= {"pseudo_inputs-vampprior-data", "pseudo_input_sweep"}
+    assert {path.stem for path in out.glob("*.png")} == figures
+    assert {path.name for path in out.iterdir() if path.is_file() and path.suffix != ".png"} == {
+        "metrics.json",
+        "table.csv",
+        "table.txt",
+    }
+    for prior in PRIORS[backend]:
+        assert (out / f"{prior}-seed0" / "fit.safetensors").is_file()
+
+
+def test_the_table_has_a_row_for_each_prior(smoke):
+    backend, out, printed = smoke
+    table = pd.read_csv(out / "table.csv", index_col="prior")
+    assert tuple(table.index) == PRIORS[backend]
+    assert np.isfinite(table.to_numpy()).all()
+    assert (table["log_p"] > table["elbo"]).all() and (table["log_p"] < 0).all()
+    text = (out / "table.txt").read_text(encoding="utf-8")
+    assert text.strip() in printed and "higher is better" in text
+    for heading in ("ELBO", "log p(x)", "± test images", "± Monte Carlo", "active units", "seconds", "parameters"):
+        assert heading in text.splitlines()[0]
+
+
+def test_metrics_hold_every_setting_and_number(smoke):
+    backend, out, _ = smoke
+    record = metrics(out)
+    assert record["options"]["backend"] == backend and record["device"].lower().startswith(("cpu", "tfrt_cpu", "cuda"))
+    assert {"python", "torch", "pyro-ppl", "jax", "numpyro"} <= set(record["versions"])
+    assert len(record["data"]["fingerprint"]) == 64 and record["data"]["sizes"]["train"] == 200
+    assert record["svi"]["epochs"] == record["setting"]["epochs"] == 4
+    assert [r["prior"] for r in record["recipes"]][: len(PRIORS[backend])] == list(PRIORS[backend])
+    assert {(row["prior"], row["seed"], row["epochs"]) for row in record["rows"]} == {
+        (p, 0, 4) for p in PRIORS[backend]
+    }
+    if backend == "pyro":
+        assert [point["num_pseudo_inputs"] for point in record["sweep"]] == [5, 20]
+        assert record["sweep"][1]["log_p"] == pytest.approx(record["rows"][2]["log_p"])
+
+
+def test_a_saved_fit_is_read_without_the_example(smoke):
+    _, out, _ = smoke
+    fit = Fit.load(out / "vampprior-seed0" / "fit.safetensors")
+    assert fit.generate(2, seed=0).shape == (2, 64)
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
+    """The example in this process, so that it can be interrupted at a chosen moment."""
+    spec = importlib.util.spec_from_file_location("vampprior_example", EXAMPLE)
+    assert spec is not None and spec.loader is not None
+    module = ModuleType(spec.name)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    module.__file__ = str(EXAMPLE)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["examples/vampprior.py", *options])
+    return module.main()
+
+
+def test_an_interrupted_run_goes_on_to_the_same_numbers(smoke, tmp_path, monkeypatch, capsys):
+    backend, out, _ = smoke
+    priors, moment = (["standard", "vampprior"], 7) if backend == "pyro" else (["vampprior"], 2)
+    options = ["--smoke", "--backend", backend, "--out", str(tmp_path), "--priors", *priors, "--threads", "1"]
+    write, count = storage.write, 0
+
+    def interrupted(*arguments: Any) -> None:
+        """Write, and be interrupted in the last prior, after its second epoch; a finished one has 4 and a fit."""
+        nonlocal count
+        write(*arguments)
+        count += 1
+        if count == moment:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "write", interrupted)
+        assert call(patch, *options) == 130
+    stderr = capsys.readouterr().err.strip()
+    assert stderr.startswith("interrupted") and stderr.endswith("--resume") and "\n" not in stderr
+    assert not (tmp_path / "metrics.json").exists()
+
+    finished = tmp_path / "standard-seed0" / "checkpoint.safetensors"
+    before = finished.stat().st_mtime_ns if finished.exists() else None
+    with monkeypatch.context() as patch:
+        assert call(patch, *options, "--resume") == 0
+    assert before is None or finished.stat().st_mtime_ns == before, "a finished training was trained again"
+    expected = [row for row in numbers(out) if row["prior"] in priors and row["num_pseudo_inputs"] == 20]
+    for ours, theirs in zip(numbers(tmp_path), expected, strict=True):
+        assert ours.pop("prior") == theirs.pop("prior")
+        assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+def test_resuming_with_other_settings_is_refused(smoke, tmp_path, monkeypatch, capsys):
+    backend, out, _ = smoke
+    if backend == "numpyro":
+        pytest.skip("the check is the library's own, and common to both backends")
+    checkpoint = tmp_path / "standard-seed0" / "checkpoint.safetensors"
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes((out / "standard-seed0" / "checkpoint.safetensors").read_bytes())
+    options = ["--backend", backend, "--out", str(tmp_path), "--priors", "standard", "--resume", "--epochs", "4"]
+    assert call(monkeypatch, *options, "--threads", "1") == 2
+    stderr = capsys.readouterr().err.strip()
+    assert stderr.startswith("error: The checkpoint") and "belongs to another training" in stderr
+    assert "\n" not in stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset", "nonsense"], "there is no data set 'nonsense'"),
+        (["--dataset", "absent.npy"], "does not exist"),
+        (["--device", "cuda:77"], "is not there"),
+        (["--sweep-pseudo-inputs", "9999"], "of which there are 200"),
+    ],
+    ids=lambda x: x[0] if isinstance(x, list) else "",
+)
+def test_bad_input_is_one_line_and_exit_code_2(options, message, tmp_path, monkeypatch, capsys):
+    options = ["--smoke", "--threads", "1", "--out", str(tmp_path), *options]
+    assert call(monkeypatch, *options) == 2
+    stderr = capsys.readouterr().err.strip()
+    assert stderr.startswith("error: ") and message in stderr and "\n" not in stderr
+
+
+def test_an_unknown_data_set_leaves_no_traceback():
+    done = run("--dataset", "nonsense")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: there is no data set") and done.stderr.count("\n") == 1
+
+
+def test_data_that_are_no_images_are_tabled_without_them(tmp_path, monkeypatch, capsys):
+    np.save(tmp_path / "table.npy", np.random.default_rng(0).normal(size=(100, 13)).astype(np.float32))
+    options = ["--dataset", str(tmp_path / "table.npy"), "--smoke", "--threads", "1", "--priors", "vampprior"]
+    assert call(monkeypatch, *options, "--out", str(tmp_path / "out"), "--seeds", "0", "1") == 0
+    assert {path.stem for path in (tmp_path / "out").glob("*.png")} == {"likelihood_histograms", "training_curves"}
+    table = pd.read_csv(tmp_path / "out" / "table.csv", index_col="prior")
+    rows = [row["log_p"] for row in metrics(tmp_path / "out")["rows"]]
+    assert table.loc["vampprior", "log_p"] == pytest.approx(np.mean(rows))
+    assert table.loc["vampprior", "log_p_sd"] == pytest.approx(np.std(rows, ddof=1))
+    assert "over 2 seeds" in capsys.readouterr().out

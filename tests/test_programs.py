@@ -1,0 +1,253 @@
+"""Programs that are not ours: plain functions, odd plates, scales, discrete sites; and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as npdist
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from flax import nnx
+from numpyro.contrib.module import nnx_module
+from pairs import P, pair, toy
+
+from ppl_vae import backends
+from ppl_vae.objective import UnsuitableObjective
+
+TRAIN = toy(60)
+
+
+def functions(backend: backends.Backend, change: str = "") -> tuple[Any, Any, list[Any]]:
+    """A user's own model and guide as plain functions, with ``param`` and ``module``; and the modules they reach."""
+    rng = np.random.default_rng(0)
+    decoder, encoder = backend.nets.MLP((2, 8, P), rng), backend.nets.MLP((P, 4), rng)
+    if backend.name == "pyro":
+
+        def model(x: torch.Tensor) -> None:
+            net = pyro.module("decoder", decoder)
+            scale = pyro.param("scale", torch.ones(2), constraint=dist.constraints.positive)
+            with pyro.plate("data", len(x), dim=-1):
+                z = pyro.sample("z", dist.Normal(torch.zeros(2), scale).to_event(1))
+                p = dist.Bernoulli(logits=net(z))
+                pyro.sample("x", p if change == "no to_event" else p.to_event(1), obs=x)
+            if change == "global":
+                pyro.sample("w", dist.Normal(0.0, 1.0))
+
+        def guide(x: torch.Tensor) -> None:
+            loc, raw = pyro.module("encoder", encoder)(x).chunk(2, -1)
+            with pyro.plate("data", len(x), dim=-1):
+                if change == "discrete":
+                    pyro.sample("z", dist.Poisson(raw.exp()).to_event(1))
+                elif change == "delta":
+                    pyro.sample("z", dist.Delta(loc).to_event(1))
+                elif change == "renamed":
+                    pyro.sample("latent", dist.Normal(loc, raw.exp()).to_event(1))
+                elif change == "wider":
+                    pyro.sample("z", dist.Normal(torch.cat([loc, loc], -1), 1.0).to_event(1))
+                else:
+                    pyro.sample("z", dist.Normal(loc, raw.exp()).to_event(1))
+            if change == "global":
+                pyro.sample("w", dist.Normal(0.0, 1.0))
+
+    else:
+
+        def model(x: jax.Array) -> None:
+            net = nnx_module("decoder", decoder)
+            scale = numpyro.param("scale", jnp.ones(2), constraint=npdist.constraints.positive)
+            with numpyro.plate("data", len(x), dim=-1):
+                z = numpyro.sample("z", npdist.Normal(jnp.zeros(2), scale).to_event(1))
+                p = npdist.Bernoulli(logits=net(z))
+                numpyro.sample("x", p if change == "no to_event" else p.to_event(1), obs=x)
+            if change == "global":
+                numpyro.sample("w", npdist.Normal(0.0, 1.0))
+
+        def guide(x: jax.Array) -> None:
+            loc, raw = jnp.split(nnx_module("encoder", encoder)(x), 2, -1)
+            with numpyro.plate("data", len(x), dim=-1):
+                if change == "discrete":
+                    numpyro.sample("z", npdist.Poisson(jnp.exp(raw)).to_event(1))
+                elif change == "delta":
+                    numpyro.sample("z", npdist.Delta(loc, event_dim=1))
+                elif change == "renamed":
+                    numpyro.sample("latent", npdist.Normal(loc, jnp.exp(raw)).to_event(1))
+                elif change == "wider":
+                    numpyro.sample("z", npdist.Normal(jnp.concatenate([loc, loc], -1), 1.0).to_event(1))
+                else:
+                    numpyro.sample("z", npdist.Normal(loc, jnp.exp(raw)).to_event(1))
+            if change == "global":
+                numpyro.sample("w", npdist.Normal(0.0, 1.0))
+
+    return model, guide, [decoder, encoder]
+
+
+def values(module: Any) -> list[np.ndarray]:
+    leaves = module.state_dict().values() if isinstance(module, torch.nn.Module) else jax.tree.leaves(nnx.state(module))
+    return [np.array(leaf.tolist()) for leaf in leaves]
+
+
+def test_plain_functions_train_and_the_users_modules_stay(backend: backends.Backend) -> None:
+    model, guide, modules = functions(backend)
+    before = [values(m) for m in modules]
+    svi = backend.inference.SVI(epochs=20, batch_size=20, learning_rate=0.01)
+    fits = [svi.fit(model, guide, TRAIN, seed=0) for _ in range(2)]
+    assert fits[0].history["loss"][-1] < fits[0].history["loss"][0] - 0.5
+    assert all((a == b).all() for m, old in zip(modules, before, strict=True) for a, b in zip(old, values(m), strict=True))
+    assert not pyro.get_param_store()
+    states = [fit.pair.state() for fit in fits]
+    assert all((states[0][n] == states[1][n]).all() for n in states[0])
+    assert fits[0].num_parameters == (2 * 8 + 8) + (8 * P + P) + (P * 4 + 4) + 2
+    again = [fits[0].terms(TRAIN, 3).log_weights for _ in range(2)]
+    assert (again[0] == again[1]).all()
+    assert again[0].mean() > svi.__class__(epochs=1, learning_rate=1e-30, batch_size=20).fit(model, guide, TRAIN).terms(
+        TRAIN, 3
+    ).log_weights.mean()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ("discrete", UnsuitableObjective, r"TraceELBO has no pathwise gradient for the site 'z' \(Poisson\)"),
+        ("delta", UnsuitableObjective, "'z' is a Delta, which has no density"),
+        ("renamed", ValueError, r"exactly the model's latent sites \['z'\]; it samples \['latent'\]"),
+        ("wider", ValueError, r"do not run on a batch of shape \(20, 12\)"),
+        ("no to_event", ValueError, r"do not run on a batch .* does every vector-valued site end in .to_event\(1\)\?"),
+        ("global", ValueError, "Site 'w' is outside the plate of the data"),
+    ],
+)
+def test_what_a_pair_cannot_do_is_refused(
+    backend: backends.Backend, change: str, error: type[Exception], message: str
+) -> None:
+    model, guide, _ = functions(backend, change)
+    with pyro.validation_enabled(False), pytest.raises(error, match=message):
+        backend.inference.SVI(epochs=1, batch_size=20).fit(model, guide, TRAIN)
+
+
+def log_terms(backend: backends.Backend, model: Any, guide: Any, **options: Any) -> Any:
+    if backend.name == "pyro":
+        with torch.no_grad():
+            return backend.inference.log_terms(model, guide, torch.tensor(TRAIN), **options)
+    return backend.inference.log_terms(model, guide, jnp.asarray(TRAIN), key=jax.random.key(0), **options)
+
+
+def test_a_pair_without_latents_is_refused(backend: backends.Backend) -> None:
+    ppl, d = (pyro, dist) if backend.name == "pyro" else (numpyro, npdist)
+
+    def model(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("x", d.Bernoulli(0.5 + 0 * x).to_event(1), obs=x)
+
+    with pytest.raises(ValueError, match="no latent site"):
+        backend.inference.SVI(epochs=1, batch_size=20).fit(model, lambda x: None, TRAIN)
+
+
+def test_a_scaled_pair_keeps_the_scale_outside(backend: backends.Backend) -> None:
+    """Terms are those of the unscaled pair; the loss is scaled once; half-scaled pairs are refused."""
+    ppl = pyro.poutine if backend.name == "pyro" else numpyro.handlers
+    model, guide = pair("vampprior", backend)
+    plain = log_terms(backend, model, guide, num_particles=2)
+    scaled = log_terms(backend, ppl.scale(model, scale=10.0), ppl.scale(guide, scale=10.0), num_particles=2)
+    assert plain.scale == 1.0 and scaled.scale == 10.0 and scaled.log_lik.shape == plain.log_lik.shape
+    assert abs(float(scaled.log_lik.mean() - plain.log_lik.mean())) < 1.0
+    with pytest.raises(ValueError, match="have different scales: the weight of a term belongs to the objective"):
+        log_terms(backend, ppl.scale(model, scale=10.0), guide)
+
+
+def test_minibatches_of_a_subsampled_plate_are_unbiased(backend: backends.Backend) -> None:
+    """E[scaled mini-batch loss] = full loss, over all mini-batches of a partition."""
+    ppl, d = (pyro, dist) if backend.name == "pyro" else (numpyro, npdist)
+    zeros = torch.zeros(2) if backend.name == "pyro" else jnp.zeros(2)
+
+    def model(x: Any, subsample: Any = None) -> None:
+        with ppl.plate("data", 60, dim=-1, **subsample) if subsample else ppl.plate("data", 60, dim=-1):
+            z = ppl.sample("z", d.Normal(zeros, 1.0).to_event(1))
+            ppl.sample("x", d.Normal(z[..., :1] + 0 * x, 1.0).to_event(1), obs=x)
+
+    def guide(x: Any, subsample: Any = None) -> None:
+        with ppl.plate("data", 60, dim=-1, **subsample) if subsample else ppl.plate("data", 60, dim=-1):
+            ppl.sample("z", d.Normal(zeros + 1.0, 0.001).to_event(1))
+
+    def loss(x: np.ndarray, subsample: Any) -> float:
+        objective = backend.inference.TraceELBO(num_particles=20)
+        if backend.name == "pyro":
+            return objective.loss(model, guide, torch.tensor(x), subsample=subsample)
+        return float(objective.loss(jax.random.key(0), {}, model, guide, jnp.asarray(x), subsample=subsample))
+
+    full = loss(TRAIN, None)
+    if backend.name == "pyro":
+        parts = [loss(TRAIN[i : i + 20], {"subsample": torch.arange(i, i + 20)}) for i in (0, 20, 40)]
+    else:
+        parts = [loss(TRAIN[i : i + 20], {"subsample_size": 20}) for i in (0, 20, 40)]
+    assert np.mean(parts) == pytest.approx(full, rel=2e-3)
+
+
+def test_hidden_pixels_drop_out_of_the_density(backend: backends.Backend) -> None:
+    model, guide = pair("standard", backend)
+    as_array = torch.tensor if backend.name == "pyro" else jnp.asarray
+    mask = np.random.default_rng(0).random(TRAIN.shape) < 0.5
+    whole = log_terms(backend, model, lambda x, mask=None: guide(x))
+
+    def masked(mask: np.ndarray, x: np.ndarray = TRAIN) -> np.ndarray:
+        torch.manual_seed(0)
+        hidden = as_array(np.where(mask, TRAIN, x))
+        options = {} if backend.name == "pyro" else {"key": jax.random.key(0)}
+        first = as_array(TRAIN)
+        terms = backend.inference.log_terms(lambda _, mask: model(hidden, mask=mask), lambda _, mask: guide(first), first, mask=as_array(mask), **options)
+        return np.asarray(terms.log_lik.tolist())
+
+    np.testing.assert_allclose(masked(mask), masked(mask, 1 - TRAIN), atol=1e-5)
+    np.testing.assert_allclose(masked(mask) + masked(~mask), masked(np.ones_like(mask)), atol=1e-4)
+    assert whole.log_lik.shape == (1, 60)
+
+
+def test_mean_field_refuses_a_guide_in_another_order(backend: backends.Backend) -> None:
+    ppl, d = (pyro, dist) if backend.name == "pyro" else (numpyro, npdist)
+    zeros = torch.zeros(2) if backend.name == "pyro" else jnp.zeros(2)
+
+    def model(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            z2 = ppl.sample("z2", d.Normal(zeros, 1.0).to_event(1))
+            z1 = ppl.sample("z1", d.Normal(z2, 1.0).to_event(1))
+            ppl.sample("x", d.Normal(z1[..., :1] + 0 * x, 1.0).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            z1 = ppl.sample("z1", d.Normal(zeros + x[..., :2], 1.0).to_event(1))
+            ppl.sample("z2", d.Normal(z1, 1.0).to_event(1))
+
+    svi = backend.inference.SVI(backend.inference.TraceMeanFieldELBO(), epochs=1, batch_size=20)
+    with pytest.raises(UnsuitableObjective, match=r"model's order \('z2', 'z1'\); it samples \('z1', 'z2'\)"):
+        svi.fit(model, guide, TRAIN)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pyro_objectives_that_see_no_parameter_say_so() -> None:
+    class Plain(torch.nn.Module):
+        def __init__(self, program: Any) -> None:
+            super().__init__()
+            self.net = program
+
+        def forward(self, x: torch.Tensor) -> Any:
+            with pyro.plate("data", len(x), dim=-1):
+                return pyro.sample("z", self.net(x))
+
+    model, guide = pair("standard", "pyro")
+
+    class PlainModel(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.prior, self.likelihood = model.prior, model.likelihood
+
+        def forward(self, x: torch.Tensor) -> None:
+            with pyro.plate("data", len(x), dim=-1):
+                z = pyro.sample("z", self.prior())
+                pyro.sample("x", self.likelihood(z), obs=x)
+
+    svi = backends.load("pyro").inference.SVI(pyro.infer.RenyiELBO(0.0, num_particles=2), epochs=1, batch_size=20)
+    with pytest.raises(UnsuitableObjective, match="left every gradient empty"):
+        svi.fit(PlainModel(), Plain(guide.posterior), TRAIN)
