@@ -1,4 +1,4 @@
-"""The report's static MNIST cells: 300-300 units, 40 latents, batch 100, Adam, 500 pseudo-inputs, 500 importance samples.
+"""The report's static MNIST cells: 300-300 units, 40 latents, batch 100, 500 pseudo-inputs, 500 draws for log p(x).
 
     python benchmarks/static_mnist.py --prior standard --epochs 200
     python benchmarks/static_mnist.py --prior vampprior --epochs 100 --backend pyro

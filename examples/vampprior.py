@@ -29,7 +29,6 @@ from ppl_vae.results import Fit
 PACKAGES = ("torch", "pyro-ppl", "jax", "numpyro", "flax", "numpy")
 HEADINGS = {"elbo": "ELBO", "log_p": "log p(x)", "test_error": "± test images", "mc_error": "± Monte Carlo"}
 HEADINGS |= {"active_units": "active units", "seconds": "seconds", "parameters": "parameters"}
-VARYING = ["elbo", "log_p", "active_units", "seconds"]
 NOTE = """\
 ELBO and log p(x) are nats per test image: higher is better.{spread}
 log p(x): importance sampling with {draws} draws an image, a lower bound in expectation. ± test images: its standard
@@ -58,11 +57,19 @@ SETTINGS = {"digits": DIGITS, "static_mnist": Setting()}
 
 @dataclass(frozen=True)
 class Result:
-    """A trained pair and what it achieves: log p(x) of each test image, and its row of numbers."""
+    """A trained pair and what it achieves."""
 
     fit: Fit
-    log_p: np.ndarray
-    row: dict[str, Any]
+    evaluation: evaluation.Evaluation
+    about: dict[str, Any]
+
+    @property
+    def log_p(self) -> np.ndarray:
+        return self.evaluation.log_p.values
+
+    @property
+    def row(self) -> dict[str, Any]:
+        return {**self.about, "epochs": len(self.fit.history["loss"]), **self.evaluation.row()}
 
 
 @dataclass
@@ -92,7 +99,9 @@ class Experiment:
             usual = number == self.setting.num_pseudo_inputs
             name = f"{prior}-seed{seed}" if usual else f"{prior}{number}-seed{seed}"
             fit = self.train(self.recipe(prior, number), seed, name)
-            self.results[prior, seed, number] = self.evaluate(fit, seed, {"prior": prior, "num_pseudo_inputs": number})
+            options = {"num_particles": self.setting.num_particles, "seed": seed, "progress": None}
+            about = {"prior": prior, "num_pseudo_inputs": number, "seed": seed}
+            self.results[prior, seed, number] = Result(fit, evaluation.evaluate(fit, self.split.test, **options), about)
             print(f"{name}: log p(x) {self.results[prior, seed, number].log_p.mean():.2f} nats", flush=True)
         return self.results[prior, seed, number]
 
@@ -105,27 +114,17 @@ class Experiment:
         fit.save(self.args.out / name / "fit.safetensors", recipe=recipe)
         return fit
 
-    def evaluate(self, fit: Fit, seed: int, about: dict[str, Any]) -> Result:
-        test = self.split.test
-        bound, active = evaluation.elbo(fit, test, seed=seed), evaluation.active_units(fit, test)
-        log_p = evaluation.log_likelihood(fit, test, self.setting.num_particles, seed=seed, progress=None)
-        row = {**about, "seed": seed, "epochs": len(fit.history["loss"]), "elbo": bound.mean, "log_p": log_p.mean}
-        row |= {"test_error": log_p.test_error, "mc_error": log_p.mean_mc_error, "active_units": active}
-        return Result(fit, log_p.values, {**row, "seconds": fit.seconds, "parameters": fit.num_parameters})
 
-
-def tables(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The mean and, with several seeds, the standard deviation of each column per prior; and both as text."""
-    groups, several = rows.groupby("prior", sort=False)[list(HEADINGS)], rows["seed"].nunique() > 1
-    mean, sd = groups.mean(), groups.std()
-    text = pd.DataFrame(index=list(mean.index))
+def in_words(table: pd.DataFrame) -> str:
+    """The table of ``evaluation.compare`` as it is printed: means, with standard deviations over several seeds."""
+    text = pd.DataFrame(index=table.index)
     for column, heading in HEADINGS.items():
-        digits = {"active_units": int(several), "seconds": 1, "parameters": 0, "mc_error": 3}.get(column, 2)
-        text[heading] = [f"{value:,.{digits}f}" for value in mean[column]]
-        if several and column in VARYING:
-            text[heading] += [f" ± {value:.{digits}f}" for value in sd[column]]
-    numbers = pd.concat([mean, sd[VARYING].add_suffix("_sd")], axis=1) if several else mean
-    return numbers, text.to_string()
+        sd = table.get(f"{column}_sd")
+        digits = {"active_units": 0 if sd is None else 1, "seconds": 1, "parameters": 0, "mc_error": 3}.get(column, 2)
+        text[heading] = [f"{value:,.{digits}f}" for value in table[column]]
+        if sd is not None:
+            text[heading] += [f" ± {value:.{digits}f}" for value in sd]
+    return text.to_string()
 
 
 def figures(experiment: Experiment) -> None:
@@ -219,13 +218,14 @@ def choose(args: argparse.Namespace) -> Experiment:
 def run(experiment: Experiment) -> None:
     """Train, evaluate, draw, write and print."""
     args, setting, split = experiment.args, experiment.setting, experiment.split
-    rows = [experiment.result(prior, seed).row for prior in args.priors for seed in args.seeds]
+    results = {prior: [experiment.result(prior, seed).evaluation for seed in args.seeds] for prior in args.priors}
     points = sweep(experiment, args.sweep_pseudo_inputs) if args.sweep_pseudo_inputs else []
     figures(experiment)
-    numbers, text = tables(pd.DataFrame(rows))
+    table = evaluation.compare(results)
+    text = in_words(table)
     spread = f" Means ± standard deviations over {len(args.seeds)} seeds." if len(args.seeds) > 1 else ""
     note = NOTE.format(spread=spread, draws=setting.num_particles, images=len(split.test))
-    numbers.to_csv(args.out / "table.csv")
+    table.to_csv(args.out / "table.csv", index_label="prior")
     (args.out / "table.txt").write_text(f"{text}\n\n{note}\n", encoding="utf-8")
     (args.out / "metrics.json").write_text(json.dumps(record(experiment, points), indent=2), encoding="utf-8")
     print(f"\n{split!r}, {args.backend}; written to {args.out}\n\n{text}\n\n{note}")

@@ -114,8 +114,9 @@ def does_not_run(args: tuple[Any, ...], error: Exception) -> ValueError:
     shape = tuple(getattr(args[0], "shape", ())) if args else ()
     reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
     return ValueError(
-        f"The model and the guide do not run on a batch of shape {shape}: {reason}. Do the nets take {shape[-1:]} numbers "
-        "and return what their distributions need, and does every vector-valued site end in .to_event(1)?"
+        f"The model and the guide do not run on a batch of shape {shape}: {reason}. Do the nets take "
+        f"{shape[-1:]} numbers and return what their distributions need, and does every vector-valued site end in "
+        ".to_event(1)?"
     )
 
 

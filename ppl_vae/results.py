@@ -132,7 +132,7 @@ class Fit:
         return float(np.sum(self.history.get("seconds", 0.0)))
 
     def terms(self, x: np.ndarray, num_particles: int = 1, *, seed: int = 0, analytic_kl: bool = False) -> Terms:
-        """Log p(x | z), log p(z) and log q(z | x) for ``num_particles`` draws, (K, B) each, in nats.
+        """log p(x | z), log p(z) and log q(z | x) for ``num_particles`` draws, (K, B) each, in nats.
 
         With ``analytic_kl`` the KL of a site with a closed form stands in ``log_prior``, negative, and 0 in
         ``log_guide``.

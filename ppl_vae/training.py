@@ -313,9 +313,11 @@ class _Loop:
         different = [name for name in ours if ours[name] != theirs.get(name)]
         if header.get("kind") != "checkpoint" or different:
             name = different[0] if different else "kind"
+            what = f"its {name!r} is {theirs.get(name)!r}, here it is {ours.get(name)!r}"
+            what = "it saw other data" if name == "data" else what
             raise ValueError(
-                f"The checkpoint {self.checkpoint} belongs to another training: its {name!r} is {theirs.get(name)!r}, "
-                f"here it is {ours.get(name)!r}. Use the same settings, another file, or resume=False."
+                f"The checkpoint {self.checkpoint} belongs to another training: {what}. Use the same "
+                "settings and data, another file, or resume=False."
             )
         if header["epochs_done"] > self.settings.epochs:
             raise ValueError(

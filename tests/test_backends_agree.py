@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,7 +11,6 @@ import numpy as np
 import optax
 import pytest
 import torch
-from functools import partial
 from numpyro import handlers
 from pairs import NOT_MIRRORED, PAIRS, common_names, pair, toy
 from pyro import poutine
@@ -37,7 +37,9 @@ def test_every_pair_is_mirrored() -> None:
     assert not NOT_MIRRORED
     for name in ("nets", "conditionals", "models", "guides", "inference"):
         ours, theirs = (getattr(b, name) for b in (pyro_backend, numpyro_backend))
-        public = {n for n in vars(ours) if n[0].isupper() and getattr(vars(ours)[n], "__module__", "").startswith("ppl_vae")}
+        public = {
+            n for n in vars(ours) if n[0].isupper() and getattr(vars(ours)[n], "__module__", "").startswith("ppl_vae")
+        }
         assert public and public <= set(vars(theirs)), name
 
 
@@ -92,7 +94,8 @@ def gradients(objective: str, name: str, x: np.ndarray, **options: Any) -> tuple
 
 
 @pytest.mark.parametrize(
-    ("objective", "options"), [("TraceELBO", {}), ("TraceELBO", {"num_particles": 3}), ("TraceMeanFieldELBO", {"beta": 0.3})]
+    ("objective", "options"),
+    [("TraceELBO", {}), ("TraceELBO", {"num_particles": 3}), ("TraceMeanFieldELBO", {"beta": 0.3})],
 )
 @pytest.mark.parametrize("name", PAIRS)
 def test_gradients_agree(name: str, objective: str, options: dict[str, Any], base_noise: None) -> None:
@@ -111,7 +114,9 @@ def test_whole_trainings_agree(name: str, base_noise: None, float64: None, fresh
     for b in (pyro_backend, numpyro_backend):
         loss = b.inference.TraceELBO(num_particles=2, beta=schedules.Linear(0.0, 1.0, over=2))
         factor = schedules.Exponential(1.0, 0.1, over=3)
-        svi = b.inference.SVI(loss, epochs=3, batch_size=25, clip_norm=1.0, learning_rate=0.01, learning_rate_factor=factor)
+        svi = b.inference.SVI(
+            loss, epochs=3, batch_size=25, clip_norm=1.0, learning_rate=0.01, learning_rate_factor=factor
+        )
         fit = svi.fit(*pair(name, b), toy().astype(float), valid=toy(20, seed=1), seed=3)
         states.append({**common_names(fit.pair.state()), **{n: fit.history[n] for n in ("loss", "valid_elbo")}})
         states[-1].pop("model.prior.loc", None)

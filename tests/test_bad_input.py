@@ -55,13 +55,15 @@ def test_a_normal_likelihood_takes_any_values(backend: backends.Backend) -> None
 
 
 def test_grey_levels_are_allowed_under_a_bernoulli_likelihood(backend: backends.Backend) -> None:
-    """log p is the expected count: x log p + (1 - x) log(1 - p)."""
+    """Log p is the expected count: x log p + (1 - x) log(1 - p)."""
     model, guide = pair("standard", backend)
     fill(guide.posterior.net.layers[0], np.zeros((8, P)), np.zeros(8))  # z does not depend on x
     fit = untrained(model, guide, backend)
     grey, ones = np.random.default_rng(0).random((4, P)).astype(np.float32), np.ones((4, P), np.float32)
     log_lik = {name: fit.terms(x, 5).log_lik for name, x in {"grey": grey, "zeros": 0 * ones}.items()}
-    logits = np.stack([fit.terms(ones * np.eye(P, dtype=np.float32)[p], 5).log_lik - log_lik["zeros"] for p in range(P)])
+    logits = np.stack(
+        [fit.terms(ones * np.eye(P, dtype=np.float32)[p], 5).log_lik - log_lik["zeros"] for p in range(P)]
+    )
     np.testing.assert_allclose(log_lik["grey"], log_lik["zeros"] + (grey.T[:, None] * logits).sum(0), atol=1e-4)
 
 
@@ -100,7 +102,9 @@ def test_more_settings(backend: backends.Backend) -> None:
 
 def test_is_bound(backend: backends.Backend) -> None:
     inference = backend.inference
-    assert inference.TraceELBO().is_bound and inference.TraceMeanFieldELBO().is_bound and inference.TraceELBO().per_datum
+    assert (
+        inference.TraceELBO().is_bound and inference.TraceMeanFieldELBO().is_bound and inference.TraceELBO().per_datum
+    )
     assert not inference.TraceELBO(beta=2.0).is_bound
     assert not inference.TraceELBO(beta=schedules.Linear(0.0, 1.0, over=3)).is_bound
 
@@ -141,6 +145,8 @@ def test_evaluation(backend: backends.Backend) -> None:
         evaluation.log_likelihood(fit, TRAIN, 0)
     with pytest.raises(ValueError, match="nothing to compare"):
         evaluation.compare({}, TRAIN)
+    with pytest.raises(ValueError, match="so test data are needed"):
+        evaluation.compare({"a": fit})
     with pytest.raises(ValueError, match="'size' should be at least 1"):
         fit.generate(0)
 
@@ -156,6 +162,8 @@ def test_compare_has_one_row_per_strategy(backend: backends.Backend) -> None:
     assert table.loc["one", "elbo"] < table.loc["one", "log_p"]
     both = [evaluation.log_likelihood(f, TRAIN, 20).mean for f in (fit, other)]
     assert table.loc["two seeds", "log_p"] == pytest.approx(np.mean(both))
+    alone_again = evaluation.compare({"one": evaluation.evaluate(fit, TRAIN, 20)})
+    assert alone_again.loc["one", "log_p"] == alone.mean and "log_p_sd" not in alone_again
     assert table.loc["two seeds", "log_p_sd"] == pytest.approx(np.std(both, ddof=1))
 
 
@@ -191,6 +199,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         storage.write(path, {"a": np.arange(9)}, {"n": 2})
     arrays, header = storage.read(path)
+    assert path.stat().st_mode & 0o444 == 0o444
     assert header == {"n": 1} and arrays["a"].tolist() == [0, 1, 2]
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
 

@@ -413,7 +413,7 @@ def test_labels_that_do_not_fit() -> None:
 
 @pytest.mark.parametrize("rule", ["threshold", "dynamic"])
 def test_rules_that_need_intensities(rule: Any) -> None:
-    for x in (GREY.astype(float), np.where(GREY == GREY.max(), 1.5, 0.5), GREY / -255):
+    for x in (GREY.astype(float), np.where(GREY.max() == GREY, 1.5, 0.5), GREY / -255):
         with pytest.raises(ValueError, match=rf"should have values in \[0, 1\].*lie outside.*{rule}.*rescale"):
             data.from_arrays(x, binarisation=rule)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -212,8 +214,9 @@ def test_pyro_keeps_nothing_of_rows_by_components_by_dimensions() -> None:
 
 def test_numpyro_keeps_nothing_of_rows_by_components_by_dimensions() -> None:
     program = jax.jit(jax.value_and_grad(jax_sum, (0, 1, 2, 3))).lower(*problem(0.5, ROWS, C, D)).as_text()
-    assert f"{ROWS}x{C}x" in program and "f64" in program
-    assert f"{ROWS}x{C}x{D}" not in program
+    shapes = re.findall(r"tensor<([\dx]+)xf\d\d>", program)
+    largest = max(math.prod(map(int, shape.split("x"))) for shape in shapes)
+    assert ROWS * C <= largest <= max(ROWS * C, 2 * C * D)
 
 
 def transforms() -> dict[str, Callable[[Any], Any]]:
@@ -247,8 +250,8 @@ def test_jax_transformations_keep_the_precision(name: str) -> None:
     """Those that revisit the 64-bit lines outside their context would truncate them; the components are sharp."""
 
     def naive(z: Any, loc: Any, scale: Any, logits: Any) -> Any:
-        components = ndist.Normal(loc, scale).to_event(1)
-        return ndist.MixtureSameFamily(ndist.Categorical(logits=logits), components).log_prob(z).sum()
+        components = ndist.Normal(loc, scale).to_event(1).log_prob(z[:, None])
+        return jax.nn.logsumexp(jax.nn.log_softmax(logits) + components, axis=-1).sum()
 
     args = problem(0.005, rows=4, components=5, dim=6)
     ours = jax.tree.map(np.asarray, jax.tree.leaves(transforms()[name](jax_sum)(*args)))

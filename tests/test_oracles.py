@@ -16,13 +16,13 @@ SCALE = 0.7
 
 
 class PCA:
-    """x = W z + m + SCALE * noise, z ~ N(0, I) (Probabilistic principal component analysis, Tipping and Bishop, 1999)."""
+    """x = W z + m + SCALE * noise, z ~ N(0, I) (Tipping and Bishop, 1999)."""
 
     def __init__(self, dim: int = 2, pixels: int = 5) -> None:
         rng = np.random.default_rng(1)
         self.weights, self.mean = rng.normal(size=(pixels, dim)), rng.normal(size=pixels)
         self.cov = np.linalg.inv(np.eye(dim) + self.weights.T @ self.weights / SCALE**2)
-        self.x = (rng.normal(size=(7, dim)) @ self.weights.T + self.mean + SCALE * rng.normal(size=(7, pixels)))
+        self.x = rng.normal(size=(7, dim)) @ self.weights.T + self.mean + SCALE * rng.normal(size=(7, pixels))
         self.x = self.x.astype(np.float32)
 
     def log_p(self) -> np.ndarray:
@@ -42,10 +42,15 @@ class PCA:
         tril = widen * np.linalg.cholesky(self.cov)
         np.fill_diagonal(tril, np.log(np.expm1(np.diag(tril) - 1e-3)))
         triangle = tril[np.tril_indices(dim)]
-        fill(encoder.layers[0], np.vstack([gain, np.zeros((len(triangle), pixels))]),
-             np.concatenate([shift - gain @ self.mean, triangle]))
+        fill(
+            encoder.layers[0],
+            np.vstack([gain, np.zeros((len(triangle), pixels))]),
+            np.concatenate([shift - gain @ self.mean, triangle]),
+        )
         fill(decoder.layers[0], self.weights, self.mean)
-        model = backend.models.VAE(backend.models.StandardNormal(dim), backend.conditionals.Normal(decoder, scale=SCALE))
+        model = backend.models.VAE(
+            backend.models.StandardNormal(dim), backend.conditionals.Normal(decoder, scale=SCALE)
+        )
         return model, backend.guides.Amortised(backend.conditionals.FullNormal(encoder, dim))
 
     def kl(self, shift: float, widen: float) -> float:
@@ -142,7 +147,7 @@ def test_any_number_of_samples_is_taken_in_bounded_chunks(particles: int) -> Non
 @pytest.mark.parametrize("dim", [1, 2])
 @pytest.mark.parametrize("prior", ["standard", "mixture", "vampprior"])
 def test_a_bernoulli_vae_equals_quadrature(backend: backends.Backend, dim: int, prior: str) -> None:
-    """log p(x) = log int p(z) prod_p Bernoulli(x_p; decoder(z)) dz, on a grid, densities by hand in double precision."""
+    """The integral of p(z) prod_p Bernoulli(x_p; decoder(z)) on a grid, densities by hand in double precision."""
     rng = np.random.default_rng(2)
     x = toy(5)[:, :6]
     posterior = backend.conditionals.DiagNormal(backend.nets.MLP((6, 4, 2 * dim), rng))
@@ -177,8 +182,13 @@ def prior_log_density(prior: str, fit: Fit, grid: np.ndarray) -> np.ndarray:
     if prior == "mixture":
         loc, raw = (next(v for n, v in state.items() if f"prior.{part}" in n) for part in ("loc", "raw"))
     else:
-        layers = [[next(v for n, v in state.items() if f"layers.{i}.{part}" in n and "posterior" in n)
-                   for part in ("weight", "bias")] for i in (0, 1)]
+        layers = [
+            [
+                next(v for n, v in state.items() if f"layers.{i}.{part}" in n and "posterior" in n)
+                for part in ("weight", "bias")
+            ]
+            for i in (0, 1)
+        ]
         hidden = np.maximum(np.asarray(fit.model.prior.pseudo_inputs().tolist()) @ layers[0][0].T + layers[0][1], 0)
         loc, raw = np.split(hidden @ layers[1][0].T + layers[1][1], 2, -1)
     scale = np.log1p(np.exp(raw)) + 1e-3

@@ -93,7 +93,9 @@ def gradient(backend: backends.Backend, prior: str, x: np.ndarray, u: np.ndarray
         else:
             p = backend.models.VampPrior(posterior, u)()
         value = p.log_prob(as_array(z, backend)) - posterior(as_array(x, backend)).log_prob(as_array(z, backend))
-        return np.concatenate([g.ravel().numpy() for g in torch.autograd.grad(value.sum(), list(posterior.parameters()))])
+        return np.concatenate(
+            [g.ravel().numpy() for g in torch.autograd.grad(value.sum(), list(posterior.parameters()))]
+        )
     from flax import nnx
 
     def difference(q: Any) -> jax.Array:
@@ -112,7 +114,9 @@ def test_the_reports_gradient_argument(backend: backends.Backend, float64: None)
     """
     x = toy(1).astype(float)
     direction = np.random.default_rng(3).normal(size=x.shape)
-    sizes = {step: np.linalg.norm(gradient(backend, "vampprior", x, x + step * direction)) for step in (0.0, 1e-4, 1e-3)}
+    sizes = {
+        step: np.linalg.norm(gradient(backend, "vampprior", x, x + step * direction)) for step in (0.0, 1e-4, 1e-3)
+    }
     mixture = np.linalg.norm(gradient(backend, "mixture", x, x))
     assert sizes[0.0] < 1e-10
     assert sizes[1e-3] / sizes[1e-4] == pytest.approx(10, rel=0.1)

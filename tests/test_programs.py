@@ -97,16 +97,22 @@ def test_plain_functions_train_and_the_users_modules_stay(backend: backends.Back
     svi = backend.inference.SVI(epochs=20, batch_size=20, learning_rate=0.01)
     fits = [svi.fit(model, guide, TRAIN, seed=0) for _ in range(2)]
     assert fits[0].history["loss"][-1] < fits[0].history["loss"][0] - 0.5
-    assert all((a == b).all() for m, old in zip(modules, before, strict=True) for a, b in zip(old, values(m), strict=True))
+    assert all(
+        (a == b).all() for m, old in zip(modules, before, strict=True) for a, b in zip(old, values(m), strict=True)
+    )
     assert not pyro.get_param_store()
     states = [fit.pair.state() for fit in fits]
     assert all((states[0][n] == states[1][n]).all() for n in states[0])
     assert fits[0].num_parameters == (2 * 8 + 8) + (8 * P + P) + (P * 4 + 4) + 2
     again = [fits[0].terms(TRAIN, 3).log_weights for _ in range(2)]
     assert (again[0] == again[1]).all()
-    assert again[0].mean() > svi.__class__(epochs=1, learning_rate=1e-30, batch_size=20).fit(model, guide, TRAIN).terms(
-        TRAIN, 3
-    ).log_weights.mean()
+    assert (
+        again[0].mean()
+        > svi.__class__(epochs=1, learning_rate=1e-30, batch_size=20)
+        .fit(model, guide, TRAIN)
+        .terms(TRAIN, 3)
+        .log_weights.mean()
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,7 +203,13 @@ def test_hidden_pixels_drop_out_of_the_density(backend: backends.Backend) -> Non
         hidden = as_array(np.where(mask, TRAIN, x))
         options = {} if backend.name == "pyro" else {"key": jax.random.key(0)}
         first = as_array(TRAIN)
-        terms = backend.inference.log_terms(lambda _, mask: model(hidden, mask=mask), lambda _, mask: guide(first), first, mask=as_array(mask), **options)
+        terms = backend.inference.log_terms(
+            lambda _, mask: model(hidden, mask=mask),
+            lambda _, mask: guide(first),
+            first,
+            mask=as_array(mask),
+            **options,
+        )
         return np.asarray(terms.log_lik.tolist())
 
     np.testing.assert_allclose(masked(mask), masked(mask, 1 - TRAIN), atol=1e-5)

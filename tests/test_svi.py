@@ -47,7 +47,9 @@ def test_every_parameter_moves_and_constants_do_not(backend: backends.Backend, n
     model, guide = pair(name, backend)
     before = backend.inference.Pair(model, guide)
     fit = trained(backend, name)
-    trainable = set(before.named_parameters()) if backend.name == "pyro" else {n for n in before.state() if n[:6] == "params"}
+    trainable = (
+        set(before.named_parameters()) if backend.name == "pyro" else {n for n in before.state() if n[:6] == "params"}
+    )
     for key, value in before.state().items():
         moved = (fit.pair.state()[key] != value).any()
         assert moved == (key in trainable), key
@@ -83,7 +85,11 @@ def test_fit_leaves_its_inputs_and_the_callers_generators_alone(backend: backend
     fit.generate(2), fit.terms(train, 2)
     assert (states[0] == torch.get_rng_state()).all()
     assert (states[1] == np.random.get_state()[1]).all() and states[2] == random.getstate()
-    assert all((a == b).all() for old, new in zip(before, (weights(model), weights(guide)), strict=True) for a, b in zip(old, new, strict=True))
+    assert all(
+        (a == b).all()
+        for old, new in zip(before, (weights(model), weights(guide)), strict=True)
+        for a, b in zip(old, new, strict=True)
+    )
     assert (train == TRAIN).all()
     assert list(pyro.get_param_store()) == ["mine"]
     pyro.get_param_store().clear()
@@ -96,7 +102,11 @@ def test_same_seed_same_numbers_whatever_a_callback_samples(backend: backends.Ba
         seen.append((epoch, metrics["loss"], fit.generate(3, seed=epoch).shape, fit.terms(TRAIN, 2).log_lik.shape))
         torch.rand(5), np.random.rand(5)
 
-    plain, again, observed = trained(backend, seed=1), trained(backend, seed=1), trained(backend, seed=1, callback=observe)
+    plain, again, observed = (
+        trained(backend, seed=1),
+        trained(backend, seed=1),
+        trained(backend, seed=1, callback=observe),
+    )
     other = trained(backend, seed=2)
     assert same(plain.pair.state(), again.pair.state()) and same(plain.pair.state(), observed.pair.state())
     assert not same(plain.pair.state(), other.pair.state())
@@ -110,8 +120,18 @@ def test_two_fits_in_one_process_both_train(backend: backends.Backend) -> None:
 
 
 STOCK = {
-    "pyro": [pyro.infer.Trace_ELBO, pyro.infer.TraceMeanField_ELBO, pyro.infer.TraceGraph_ELBO, lambda: pyro.infer.RenyiELBO(0.0, num_particles=3)],
-    "numpyro": [numpyro.infer.Trace_ELBO, numpyro.infer.TraceMeanField_ELBO, numpyro.infer.TraceGraph_ELBO, lambda: numpyro.infer.RenyiELBO(0.0, num_particles=3)],
+    "pyro": [
+        pyro.infer.Trace_ELBO,
+        pyro.infer.TraceMeanField_ELBO,
+        pyro.infer.TraceGraph_ELBO,
+        lambda: pyro.infer.RenyiELBO(0.0, num_particles=3),
+    ],
+    "numpyro": [
+        numpyro.infer.Trace_ELBO,
+        numpyro.infer.TraceMeanField_ELBO,
+        numpyro.infer.TraceGraph_ELBO,
+        lambda: numpyro.infer.RenyiELBO(0.0, num_particles=3),
+    ],
 }
 
 
@@ -129,8 +149,13 @@ def test_stock_objectives_move_every_parameter_in_two_fits(backend: backends.Bac
         assert fit.history["loss"][-1] < fit.history["loss"][0] - 0.1
 
 
-def test_a_stock_objective_and_ours_take_the_same_gradient_step(base_noise: None, fresh_programs: None, backend: backends.Backend) -> None:
-    stock, ours = (trained(backend, loss=loss, epochs=1) for loss in (STOCK[backend.name][0](), None or backend.inference.TraceELBO()))
+def test_a_stock_objective_and_ours_take_the_same_gradient_step(
+    base_noise: None, fresh_programs: None, backend: backends.Backend
+) -> None:
+    stock, ours = (
+        trained(backend, loss=loss, epochs=1)
+        for loss in (STOCK[backend.name][0](), None or backend.inference.TraceELBO())
+    )
     for name, value in ours.pair.state().items():
         np.testing.assert_allclose(stock.pair.state()[name], value, atol=2e-5, err_msg=name)
 
@@ -138,7 +163,9 @@ def test_a_stock_objective_and_ours_take_the_same_gradient_step(base_noise: None
 def test_our_objective_fits_pyros_svi() -> None:
     model, guide = pair("vampprior", "pyro")
     with pyro.get_param_store().scope():
-        svi = pyro.infer.SVI(model, guide, pyro.optim.Adam({"lr": 0.01}), loss=backends.load("pyro").inference.TraceELBO())
+        svi = pyro.infer.SVI(
+            model, guide, pyro.optim.Adam({"lr": 0.01}), loss=backends.load("pyro").inference.TraceELBO()
+        )
         losses = [svi.step(torch.tensor(TRAIN)) for _ in range(40)]
         assert svi.evaluate_loss(torch.tensor(TRAIN)) < losses[0] - 30
     module = backends.load("pyro").inference.TraceELBO()(model, guide)
@@ -152,7 +179,12 @@ def test_our_objective_fits_numpyros_svi() -> None:
     result = svi.run(jax.random.key(0), 40, TRAIN, progress_bar=False)
     assert result.losses[-1] < result.losses[0] - 30
     tied = b.inference.as_functions(*pair("vampprior", "numpyro"))[0]
-    assert list(numpyro.handlers.trace(numpyro.handlers.seed(tied, 0)).get_trace(TRAIN)) == ["pair$params", "data", "z", "x"]
+    assert list(numpyro.handlers.trace(numpyro.handlers.seed(tied, 0)).get_trace(TRAIN)) == [
+        "pair$params",
+        "data",
+        "z",
+        "x",
+    ]
 
 
 def test_dynamic_binarisation_is_fresh_in_each_epoch(backend: backends.Backend) -> None:
@@ -228,9 +260,18 @@ class Interrupted(Exception):
 
 
 @pytest.mark.parametrize("error", [Interrupted, KeyboardInterrupt])
-def test_resuming_equals_an_uninterrupted_run_to_the_bit(backend: backends.Backend, error: type[BaseException], tmp_path: Path) -> None:
+def test_resuming_equals_an_uninterrupted_run_to_the_bit(
+    backend: backends.Backend, error: type[BaseException], tmp_path: Path
+) -> None:
     loss = backend.inference.TraceELBO(beta=schedules.Linear(0.0, 1.0, over=3))
-    options: dict[str, Any] = {"loss": loss, "valid": VALID, "patience": 4, "epochs": 9, "seed": 5, "checkpoint_every": 2}
+    options: dict[str, Any] = {
+        "loss": loss,
+        "valid": VALID,
+        "patience": 4,
+        "epochs": 9,
+        "seed": 5,
+        "checkpoint_every": 2,
+    }
     whole = trained(backend, **options)
 
     def interrupt(epoch: int, *_: Any) -> None:
@@ -252,7 +293,7 @@ def test_resuming_equals_an_uninterrupted_run_to_the_bit(backend: backends.Backe
     assert len(longer.history["loss"]) <= 10
     with pytest.raises(ValueError, match=r"belongs to another training: its 'seed' is 5, here it is 6"):
         trained(backend, checkpoint=path, resume=True, **{**options, "seed": 6})
-    with pytest.raises(ValueError, match="its 'data' is"):
+    with pytest.raises(ValueError, match="it saw other data"):
         trained(backend, checkpoint=path, resume=True, data=toy(60, seed=9), **options)
     with pytest.raises(ValueError, match="epochs behind it, more than the 2 asked for"):
         trained(backend, checkpoint=path, resume=True, **{**options, "epochs": 2})
@@ -263,7 +304,9 @@ def test_resuming_equals_an_uninterrupted_run_to_the_bit(backend: backends.Backe
     assert [p.name for p in tmp_path.iterdir()] == ["run.checkpoint"]
 
 
-def test_a_loss_that_turns_nan_names_the_step_and_keeps_the_checkpoint(backend: backends.Backend, tmp_path: Path) -> None:
+def test_a_loss_that_turns_nan_names_the_step_and_keeps_the_checkpoint(
+    backend: backends.Backend, tmp_path: Path
+) -> None:
     path = tmp_path / "run.checkpoint"
     trained(backend, "normal", checkpoint=path, epochs=1)
     good = path.read_bytes()

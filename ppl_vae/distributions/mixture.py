@@ -11,6 +11,8 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+Shape = torch.Size | list[int] | tuple[int, ...]
+
 
 class DiagNormalMixture(TorchDistribution):
     r"""A mixture of C normals with diagonal covariances, p(z) = sum_c pi_c N(z; loc_c, diag scale_c^2).
@@ -65,7 +67,7 @@ class DiagNormalMixture(TorchDistribution):
         self.logits = loc.new_zeros(len(loc)) if logits is None else logits
         super().__init__(torch.Size(), loc.shape[1:], validate_args=validate_args)
 
-    def expand(self, batch_shape: torch.Size, _instance: DiagNormalMixture | None = None) -> DiagNormalMixture:
+    def expand(self, batch_shape: Shape, _instance: DiagNormalMixture | None = None) -> DiagNormalMixture:
         """The same mixture with another batch shape; the parameters are shared, not copied."""
         new = self._get_checked_instance(DiagNormalMixture, _instance)
         new.loc, new.scale, new.logits = self.loc, self.scale, self.logits
@@ -99,9 +101,9 @@ class DiagNormalMixture(TorchDistribution):
         return self._joint(value).softmax(-1)
 
     @torch.no_grad()
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Draw a component, then z: `sample_shape + batch_shape + (D,)`."""
-        shape = self._extended_shape(sample_shape)
+        shape = self._extended_shape(torch.Size(sample_shape))
         component = torch.distributions.Categorical(logits=self.logits, validate_args=False).sample(shape[:-1])
         loc, scale = self.loc[component], self.scale[component]
         return loc + scale * torch.randn_like(loc)

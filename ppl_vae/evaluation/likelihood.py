@@ -74,7 +74,7 @@ class _Moments:
 def log_likelihood(
     fit: Fit, x: np.ndarray, num_particles: int = 500, *, seed: int = 0, progress: bool | None = False
 ) -> LogLikelihood:
-    """Log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z | x), for each row of x (N, P).
+    """log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z | x), for each row of x (N, P).
 
     A lower bound in expectation that tightens with K (Importance Weighted Autoencoders, Burda, Grosse and
     Salakhutdinov, 2016). At most about 2,000 draws are in memory at a time, for any N and K.

@@ -248,8 +248,8 @@ def as_functions(model: nnx.Module, guide: nnx.Module, name: str = "pair") -> tu
 
     >>> import jax, jax.numpy as jnp, numpy as np, numpyro, optax
     >>> from ppl_vae import recipes
-    >>> pair = recipes.vae(np.eye(6), prior="vampprior", latent_dim=2, hidden=(4,), num_pseudo_inputs=2, backend="numpyro")
-    >>> functions = as_functions(*pair(np.random.default_rng(0)))
+    >>> recipe = recipes.vae(np.eye(6), prior="vampprior", latent_dim=2, num_pseudo_inputs=2, backend="numpyro")
+    >>> functions = as_functions(*recipe(np.random.default_rng(0)))
     >>> svi = numpyro.infer.SVI(*functions, optax.adam(0.01), numpyro.infer.Trace_ELBO())
     >>> svi.run(jax.random.key(0), 2, jnp.eye(6), progress_bar=False).losses.shape
     (2,)

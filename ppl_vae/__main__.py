@@ -1,0 +1,8 @@
+"""``python -m ppl_vae`` is ``ppl-vae``."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Data for a run: read as the run's own were, and checked against what its model observes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import data
+from ..data import Binarisation, Split
+from ..data.checks import PARTS, as_pixels, is_binary
+from ..data.files import read_file
+from ..data.registry import REGISTRY
+from .runs import Run, check_unchanged
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """A block that reads data: a ``TypeError`` there is about the data, and becomes a ``ValueError``."""
+    try:
+        yield
+    except (TypeError, ImportError) as error:
+        raise ValueError(str(error)) from error
+
+
+def load(run: Run, name_or_file: str | None, binarisation: Binarisation | None) -> Split:
+    """The run's own data, or others, in three parts.
+
+    Raises:
+        ValueError: unreadable or unsuitable data, or images of another shape than the run's.
+    """
+    options, record = run.settings["options"], run.settings["data"]
+    own = options["data"]
+    what, rule = name_or_file or own, binarisation or record["binarisation"]
+    with reading():
+        pixels, settings = _stored(run, what)
+        split = data.from_arrays(
+            pixels["train"],
+            pixels.get("valid"),
+            pixels.get("test"),
+            binarisation=rule,
+            seed=record["seed"],
+            **settings,
+        )
+        if name_or_file is None and binarisation is None:
+            check_unchanged(split, run.settings, f"pass --data {own} to use them as they are now")
+        _check_shape(run, split.image_shape, what)
+        for part in PARTS:
+            _check_values(run, getattr(split, part), f"{what}: {part!r}")
+    return split
+
+
+def rows(run: Run, name_or_file: str, binarisation: Binarisation | None) -> np.ndarray:
+    """Every image of a name or a file, (N, P), in its own order; stored parts follow one another.
+
+    Under 'dynamic' they are intensities: nothing is drawn.
+
+    Raises:
+        ValueError: unreadable or unsuitable data, or images of another shape than the run's.
+    """
+    rule = binarisation or run.settings["data"]["binarisation"]
+    with reading():
+        pixels, settings = _stored(run, name_or_file)
+        parts = []
+        for part, x in pixels.items():
+            split = data.from_arrays(x, x[:1], x[:1], binarisation=rule, **settings)
+            _check_shape(run, split.image_shape, name_or_file)
+            _check_values(run, split.train, f"{name_or_file}: {part!r}")
+            parts.append(split.train)
+    return np.concatenate(parts)
+
+
+def _stored(run: Run, what: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The stored pixels of each part, and what ``from_arrays`` should know of them."""
+    if what in REGISTRY:
+        entry = REGISTRY[what]
+        pixels = _pixels(entry.read(None).pixels, what)
+        return pixels, {"name": what, "scale": entry.scale, "source": entry.source, "licence": entry.licence}
+    path = Path(what)
+    pixels = _pixels(read_file(path).pixels, path.stem)
+    return pixels, {"name": path.stem, "scale": _scale(run, pixels), "source": str(path)}
+
+
+def _pixels(parts: Mapping[str, Any], name: str) -> dict[str, np.ndarray]:
+    return {part: as_pixels(parts[part], f"{name}: {part!r}") for part in PARTS if part in parts}
+
+
+def _scale(run: Run, pixels: Mapping[str, np.ndarray]) -> float | None:
+    """The run's scale for stored grey levels; None, which leaves it to ``from_arrays``, for {0, 1} and floats."""
+    scale = run.settings["data"]["scale"]
+    grey = any(x.dtype == np.uint8 and not is_binary(x) for x in pixels.values())
+    return scale if grey and scale != 1 else None
+
+
+def _check_shape(run: Run, shape: tuple[int, ...], what: str) -> None:
+    if np.prod(shape) != run.dim or (len(shape) > 1 and len(run.shape) > 1 and shape != run.shape):
+        raise ValueError(
+            f"the run {run.folder} expects images of shape {run.shape}, {run.dim} pixels; {what} has images of shape "
+            f"{shape}, {np.prod(shape)} pixels: give data like those of the fit, or fit on these"
+        )
+
+
+def _check_values(run: Run, x: np.ndarray, what: str) -> None:
+    if run.settings["recipe"]["likelihood"] == "bernoulli" or run.settings["data"]["scale"] != 1:
+        data.check_unit_interval(x, what, remedy="scale them as the data of the fit were")

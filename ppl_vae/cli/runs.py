@@ -1,0 +1,123 @@
+"""A run: the folder that a training leaves and that the other commands read."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data import Split
+from ..storage import write_atomically
+
+if TYPE_CHECKING:
+    from ..results import Fit
+
+FIT = "fit.safetensors"
+SETTINGS = "settings.json"
+HISTORY = "history.csv"
+CHECKPOINT = "checkpoint.safetensors"
+METRICS = "metrics.json"
+KIND = "ppl_vae run"
+SECTIONS = ("version", "options", "recipe", "svi", "data")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder and what its ``settings.json`` says."""
+
+    folder: Path
+    settings: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """The run in ``folder``.
+
+        Raises:
+            FileNotFoundError: no such folder.
+            ValueError: the folder holds no finished fit, or its settings are damaged.
+        """
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no run folder {str(folder)!r}: 'ppl-vae fit --out' makes one")
+        if not (folder / FIT).exists() and (folder / CHECKPOINT).exists():
+            raise ValueError(unfinished(folder))
+        for name in (FIT, SETTINGS):
+            if not (folder / name).is_file():
+                raise ValueError(f"{str(folder)!r} is no run: it holds no {name}; 'ppl-vae fit --out' makes one")
+        return cls(folder, read_settings(folder))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one image."""
+        return tuple(self.settings["recipe"]["shape"])
+
+    @property
+    def dim(self) -> int:
+        """P, the number of pixels."""
+        return math.prod(self.shape)
+
+    def fit(self, device: str | None = None) -> Fit:
+        """The trained fit.
+
+        Raises:
+            ValueError: damaged, or older than the training, which was resumed and has not finished.
+        """
+        from ..results import Fit
+
+        fit = Fit.load(self.folder / FIT, device=device)
+        if fit.settings["svi"] != self.settings["svi"]:
+            raise ValueError(unfinished(self.folder))
+        return fit
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What ``settings.json`` holds.
+
+    Raises:
+        ValueError: it is damaged, or not one of ours.
+    """
+    path = folder / SETTINGS
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): fit again, into another --out") from None
+    if not isinstance(settings, dict) or settings.get("kind") != KIND or not set(SECTIONS) <= set(settings):
+        raise ValueError(f"{path} holds no settings of a run: give a folder that 'ppl-vae fit --out' made")
+    return settings
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write readable JSON, atomically."""
+    write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_history(path: Path, history: dict[str, np.ndarray]) -> None:
+    """Write one line per epoch, atomically."""
+    rows = zip(*(values.tolist() for values in history.values()), strict=True)
+    lines = [",".join(history), *(",".join(f"{value:.10g}" for value in row) for row in rows)]
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def unfinished(folder: Path) -> str:
+    """What to say of a run whose training has begun and not ended."""
+    return f"the training of {folder} has not finished; go on with: {resume_command(folder)}"
+
+
+def resume_command(folder: Path) -> str:
+    """The command line that goes on with a training."""
+    return f"ppl-vae fit --resume --out {shlex.quote(str(folder))}"
+
+
+def check_unchanged(split: Split, settings: dict[str, Any], remedy: str) -> None:
+    """Refuse data that are no longer those of the run.
+
+    Raises:
+        ValueError: another fingerprint.
+    """
+    if split.fingerprint() != settings["data"]["fingerprint"]:
+        where = settings["options"]["data"]
+        raise ValueError(f"the data in {where} have changed since the fit (their fingerprint is another): {remedy}")
