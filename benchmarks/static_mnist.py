@@ -34,6 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--backend", choices=backends.NAMES, default="numpyro")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pseudo-inputs-start", choices=recipes.STARTS, default="random")
     parser.add_argument("--device")
     parser.add_argument("--num-particles", type=int, default=500, help="importance samples per test image")
     parser.add_argument("--out", type=Path, default=Path("runs/static_mnist"))
@@ -46,10 +47,11 @@ def main() -> None:
     split = data.load("static_mnist")
     images = np.concatenate([split.train, split.valid])
     backend = backends.load(args.backend)
-    recipe = recipes.report_vae(images, prior=args.prior, backend=args.backend)
+    start = args.pseudo_inputs_start
+    recipe = recipes.report_vae(images, prior=args.prior, backend=args.backend, pseudo_inputs_start=start)
     loss = backend.inference.TraceELBO(beta=schedules.Linear(0.0, 1.0, over=20))
     svi = backend.inference.SVI(loss, learning_rate=5e-4, epochs=args.epochs, batch_size=100, checkpoint_every=5)
-    name = f"{args.prior}-{args.backend}-{args.epochs}-seed{args.seed}"
+    name = f"{args.prior}-{start}-{args.backend}-{args.epochs}-seed{args.seed}"
     fit = svi.fit(
         *recipe(seeds.generator(args.seed, "weights")),
         images,
@@ -66,6 +68,7 @@ def main() -> None:
         "prior": args.prior,
         "backend": args.backend,
         "epochs": args.epochs,
+        "pseudo_inputs_start": start if args.prior.startswith("vampprior") else None,
         "seed": args.seed,
         "log_p": likelihood.mean,
         "test_error": likelihood.test_error,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
+import pyro
 import pytest
 import torch
 
@@ -25,6 +26,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def backend(request: pytest.FixtureRequest) -> backends.Backend:
     """Every law that takes this runs on both backends."""
     return backends.load(request.param)
+
+
+@pytest.fixture(autouse=True)
+def own_parameter_store() -> Iterator[None]:
+    """No test meets parameters that another one left in Pyro's global store."""
+    with pyro.get_param_store().scope():
+        yield
 
 
 @pytest.fixture

@@ -1,0 +1,51 @@
+"""What the documents show runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def blocks(name: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_readmes_ten_lines_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = blocks("README.md", "python")[0]
+    assert len(code.splitlines()) == 10
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert (tmp_path / "digits.safetensors").exists() and names["images"].shape == (16, 64)  # type: ignore[attr-defined]
+    assert "warm-up" in capsys.readouterr().out
+
+
+def test_your_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile("\n".join(blocks("docs/your_own.md", "python")), "docs/your_own.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert "Trace_ELBO" in out and "train=140, valid=20, test=40" in out
+
+
+def test_the_readme_shows_the_model_as_it_is() -> None:
+    shown = blocks("README.md", "python")[1].splitlines()[-3:]
+    source = (ROOT / "ppl_vae" / "models" / "vae.py").read_text(encoding="utf-8")
+    for line in shown:
+        assert line.strip() in source
+
+
+def test_the_readmes_test_command_is_that_of_ci() -> None:
+    commands = [line for block in blocks("README.md", "bash") for line in block.splitlines() if "pytest" in line]
+    assert len(commands) == 1 and commands[0] in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_links_lead_somewhere() -> None:
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
