@@ -42,6 +42,24 @@ class Objective:
         """Epochs until its weights are constant; the patience of early stopping counts from there."""
         return 0.0
 
+    @property
+    def num_draws(self) -> int:
+        """Draws per datum."""
+        return self.num_particles
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {}
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for.
+
+        Raises:
+            UnsuitableObjective: names the site and the objectives that fit.
+        """
+        check_pathwise(type(self).__name__, sites)
+
     def at(self, epoch: Any) -> Self:
         """The objective with every schedule at its value after ``epoch`` epochs."""
         return self

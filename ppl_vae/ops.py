@@ -43,3 +43,27 @@ def clip(a: Array, low: float, high: float) -> Array:
     if isinstance(a, int | float):
         return float(min(max(a, low), high))
     return a.clip(low, high)
+
+
+def clip_below(a: Array, low: float) -> Array:
+    """``max(a, low)``, entry by entry.
+
+    >>> clip_below(np.array([1.0, 3.0]), 2.0)
+    array([2., 3.])
+    """
+    return a.clip(min=low)
+
+
+def softmax(a: Array, axis: int) -> Array:
+    """``exp(a) / sum exp(a)`` along ``axis``.
+
+    >>> softmax(np.zeros(4), 0)
+    array([0.25, 0.25, 0.25, 0.25])
+    """
+    if _is_torch(a):
+        return a.softmax(axis)
+    if _is_numpy(a):
+        return scipy.special.softmax(a, axis)
+    import jax
+
+    return jax.nn.softmax(a, axis)

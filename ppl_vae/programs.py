@@ -23,16 +23,30 @@ def accepted(program: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name in parameters}
 
 
+class Tolerant:
+    """A program that is callable with every keyword of the house: what it does not take is dropped."""
+
+    def __init__(self, program: Any) -> None:
+        self.program = program
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the program with the keywords that it takes."""
+        return self.program(*args, **accepted(self.program, kwargs))
+
+
 def tolerant(program: Any) -> Any:
-    """The program, callable with every keyword of the house: what it does not take is dropped.
+    """The program itself if it takes every keyword of the house, else wrapped so that it does.
 
     >>> tolerant(lambda x: x)(1, index=3)
     1
     """
-    if len(accepted(program, dict.fromkeys(KEYWORDS))) == len(KEYWORDS):
-        return program
+    return program if len(accepted(program, dict.fromkeys(KEYWORDS))) == len(KEYWORDS) else Tolerant(program)
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return program(*args, **accepted(program, kwargs))
 
-    return call
+def inner(program: Any) -> Any:
+    """The program that ``tolerant`` was given.
+
+    >>> inner(tolerant(print)) is print
+    True
+    """
+    return program.program if isinstance(program, Tolerant) else program

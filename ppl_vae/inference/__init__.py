@@ -1,5 +1,12 @@
 """Inference strategies, in Pyro: objectives, and what drives them."""
 
+from .objectives import CIWAE as CIWAE
+from .objectives import IWAE as IWAE
+from .objectives import MIWAE as MIWAE
+from .objectives import CapacityELBO as CapacityELBO
+from .objectives import DReG as DReG
+from .objectives import FreeBitsELBO as FreeBitsELBO
+from .objectives import RenyiELBO as RenyiELBO
 from .objectives import TermsObjective as TermsObjective
 from .objectives import TraceELBO as TraceELBO
 from .objectives import TraceMeanFieldELBO as TraceMeanFieldELBO

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pyro
 import torch
 from pyro import poutine
-from pyro.distributions.util import scale_and_mask
+from pyro.distributions.util import detach, scale_and_mask
 from pyro.poutine.util import site_is_subsample
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import kl_divergence
+from torch.nn.utils.stateless import _reparametrize_module
 
 from ..bounds import Terms
-from ..objective import Site, Sites, does_not_run, match
+from ..objective import Site, Sites, UnsuitableObjective, does_not_run, match
+from ..programs import inner
 
 PyroSite = Any
+PathWeights = Callable[[Tensor], Tensor]
 
 
 def _sites(trace: poutine.Trace, *, observed: bool) -> dict[str, PyroSite]:
@@ -26,14 +31,48 @@ def _sites(trace: poutine.Trace, *, observed: bool) -> dict[str, PyroSite]:
     }
 
 
+def _in_plate(program: Any, num_particles: int, max_plate_nesting: int) -> Any:
+    if num_particles == 1:
+        return program
+    return pyro.plate("num_particles", num_particles, dim=-1 - max_plate_nesting)(program)
+
+
 def _run(
-    model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], num_particles: int, max_plate_nesting: int
+    model: Any,
+    guide: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    num_particles: int,
+    max_plate_nesting: int,
+    tap: _Tap | None = None,
 ) -> tuple[poutine.Trace, poutine.Trace]:
-    if num_particles > 1:
-        plate = pyro.plate("num_particles", num_particles, dim=-1 - max_plate_nesting)
-        model, guide = plate(model), plate(guide)
-    q = poutine.trace(guide).get_trace(*args, **kwargs)
-    return poutine.trace(poutine.replay(model, trace=q)).get_trace(*args, **kwargs), q
+    q = poutine.trace(_in_plate(guide, num_particles, max_plate_nesting)).get_trace(*args, **kwargs)
+    if tap is not None:
+        for site in _sites(q, observed=False).values():
+            site["value"] = tap(site["value"])
+    replayed = poutine.replay(_in_plate(model, num_particles, max_plate_nesting), trace=q)
+    return poutine.trace(replayed).get_trace(*args, **kwargs), q
+
+
+class _Tap:
+    """An identity whose backward pass multiplies by weights (K, B) that are set after the forward pass."""
+
+    def __init__(self, num_particles: int) -> None:
+        self.num_particles = num_particles
+        self.weights: Tensor | None = None
+
+    def __call__(self, value: Tensor) -> Tensor:
+        """The same value, (K, B, ...) or, for one particle, (B, ...)."""
+        if not value.requires_grad:
+            return value
+        value = value.view_as(value)
+        value.register_hook(self._weighted)
+        return value
+
+    def _weighted(self, grad: Tensor) -> Tensor:
+        assert self.weights is not None
+        weights = self.weights if self.num_particles > 1 else self.weights[0]
+        return grad * weights.reshape(*weights.shape, *[1] * (grad.dim() - weights.dim()))
 
 
 def _per_datum(site: PyroSite, values: Tensor, num_particles: int) -> Tensor:
@@ -74,6 +113,8 @@ def log_terms(
     *args: Any,
     num_particles: int = 1,
     analytic_kl: bool = False,
+    guide_score: bool = True,
+    path_weights: PathWeights | None = None,
     max_plate_nesting: int = 1,
     **kwargs: Any,
 ) -> Terms:
@@ -90,11 +131,16 @@ def log_terms(
         analytic_kl: where KL(q || p) of a site has a closed form, put ``log_prior = -KL`` and ``log_guide = 0``, so
             that their difference keeps its expectation and loses its noise. Right for guides that sample in the model's
             order.
+        guide_score: whether log q(z | x) depends on the guide's parameters directly; without, only through z: what
+            sticking the landing and doubly reparameterised gradients need (Roeder, Wu and Duvenaud, 2017).
+        path_weights: a function of the log-weights (K, B), free of gradients, whose values (K, B) multiply the gradient
+            that flows through each draw z to the guide; everything else of the gradient stays.
         max_plate_nesting: how many plates the programs nest.
         kwargs: keywords for both programs.
 
     Raises:
         ValueError: a site outside the data plate, or sites with different scales.
+        UnsuitableObjective: ``guide_score=False`` for a guide whose parameters cannot be told from its draws.
 
     >>> import numpy as np, torch
     >>> from ppl_vae import recipes
@@ -102,10 +148,13 @@ def log_terms(
     >>> log_terms(model, guide, torch.zeros(3, 6), num_particles=5).log_guide.shape
     torch.Size([5, 3])
     """
-    p, q = _run(model, guide, args, kwargs, num_particles, max_plate_nesting)
+    tap = None if path_weights is None else _Tap(num_particles)
+    p, q = _run(model, guide, args, kwargs, num_particles, max_plate_nesting, tap)
     latent, observed, guided = _sites(p, observed=False), _sites(p, observed=True), _sites(q, observed=False)
     if set(latent) != set(guided) or not observed:
         examine(model, guide, *args, **kwargs)
+    if not guide_score:
+        guided = _without_score(guided, guide, q, args, kwargs, num_particles, max_plate_nesting)
     scale = _common_scale({**{"p " + n: s for n, s in p.nodes.items() if n in latent or n in observed}, **guided})
     log_lik = torch.stack([_density(site, num_particles) for site in observed.values()]).sum(0)
     log_prior = log_guide = log_lik.new_zeros(())
@@ -117,7 +166,39 @@ def log_terms(
         else:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
     log_lik, log_prior, log_guide = torch.broadcast_tensors(log_lik, log_prior, log_guide)
-    return Terms(log_lik, log_prior, log_guide, scale)
+    terms = Terms(log_lik, log_prior, log_guide, scale)
+    if tap is not None and path_weights is not None:
+        tap.weights = path_weights(terms.log_weights.detach())
+    return terms
+
+
+def _without_score(
+    guided: dict[str, PyroSite],
+    guide: Any,
+    trace: poutine.Trace,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    num_particles: int,
+    max_plate_nesting: int,
+) -> dict[str, PyroSite]:
+    """The guide's sites, with distributions that depend on draws but not on parameters.
+
+    One site is detached as it is. Several are run once more on detached parameters.
+    """
+    if len(guided) == 1:
+        return {name: {**site, "fn": detach(site["fn"])} for name, site in guided.items()}
+    module = inner(guide)
+    if not isinstance(module, nn.Module):
+        raise UnsuitableObjective(
+            f"A guide with the sites {list(guided)} as a plain function cannot be run without its parameters' score: "
+            "make it a PyroModule, or use an objective that keeps the score, such as TraceELBO() or IWAE."
+        )
+    frozen = {name: p.detach() for name, p in module.named_parameters()}
+    again = poutine.replay(_in_plate(guide, num_particles, max_plate_nesting), trace=trace)
+    with warnings.catch_warnings(), _reparametrize_module(module, frozen, tie_weights=True):
+        warnings.simplefilter("ignore")  # Pyro tells of parameters that need no gradient
+        rerun = poutine.trace(again).get_trace(*args, **kwargs)
+    return _sites(rerun, observed=False)
 
 
 def _kl(q: Any, p: Any) -> Tensor | None:

@@ -5,16 +5,16 @@ They fit wherever NumPyro's do: ``numpyro.infer.SVI(model, guide, optim, loss=Tr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpyro.infer.elbo
 from jax import Array
 from numpyro import handlers
 
-from ... import bounds
+from ... import objectives
 from ...bounds import Terms
-from ...objective import BetaObjective, Objective, Sites, check_mean_field, check_pathwise
+from ...objective import Objective
 from .terms import log_terms
 
 
@@ -25,61 +25,63 @@ class TermsObjective(Objective, numpyro.infer.elbo.ELBO):
     The loss is ``-scale * sum_b bound(terms)_b``, in nats.
     """
 
-    max_plate_nesting: int = 1
-
-    def check(self, sites: Sites) -> None:
-        """Refuse a pair that the objective is wrong for.
-
-        Raises:
-            UnsuitableObjective: names the site and the objectives that fit.
-        """
-        check_pathwise(type(self).__name__, sites)
+    max_plate_nesting: int = field(default=1, kw_only=True)
 
     def log_terms(self, model: Any, guide: Any, *args: Any, key: Array, **kwargs: Any) -> Terms:
         """The log-densities that the bound is made of, (K, B)."""
-        kwargs = {"num_particles": self.num_particles, "max_plate_nesting": self.max_plate_nesting, **kwargs}
-        return log_terms(model, guide, *args, key=key, **kwargs)
+        options = {"num_particles": self.num_draws, "max_plate_nesting": self.max_plate_nesting, **self.options}
+        return log_terms(model, guide, *args, key=key, **{**options, **kwargs})
 
     def loss_with_mutable_state(
         self, rng_key: Array, param_map: dict[str, Any], model: Any, guide: Any, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
         """The loss as a scalar with gradients, in the form that ``numpyro.infer.SVI`` asks for."""
-        model, guide = (handlers.substitute(program, data=param_map) for program in (model, guide))
+        if param_map:
+            model, guide = (handlers.substitute(program, data=param_map) for program in (model, guide))
         terms = self.log_terms(model, guide, *args, key=rng_key, **kwargs)
         return {"loss": -(terms.scale * self.bound(terms)).sum(), "mutable_state": None}
 
 
 @dataclass(frozen=True)
-class TraceELBO(BetaObjective, TermsObjective):
-    """E_q[log p(x | z) + beta (log p(z) - log q(z | x))], every term sampled, with the pathwise gradient.
-
-    A bound for beta = 1; ``beta=schedules.Linear(0.0, 1.0, over=20)`` warms the KL up. Refuses latents without a
-    reparameterised sample. Auto-Encoding Variational Bayes, Kingma and Welling, 2014.
-
-    >>> TraceELBO().is_bound, TraceELBO(beta=4.0).is_bound
-    (True, False)
-    """
-
-    def bound(self, terms: Terms) -> Array:
-        """Terms (K, B) -> (B,)."""
-        return bounds.elbo(terms, beta=self._weight())
+class TraceELBO(objectives.TraceELBO, TermsObjective):
+    __doc__ = objectives.TraceELBO.__doc__
 
 
 @dataclass(frozen=True)
-class TraceMeanFieldELBO(TraceELBO):
-    """E_q[log p(x | z)] - beta KL(q(z | x) || p(z)), the KL in closed form where there is one, else sampled.
+class TraceMeanFieldELBO(objectives.TraceMeanFieldELBO, TermsObjective):
+    __doc__ = objectives.TraceMeanFieldELBO.__doc__
 
-    Refuses a guide that samples in another order than its model: a KL per site would then be wrong.
 
-    >>> TraceMeanFieldELBO(num_particles=2).num_particles
-    2
-    """
+@dataclass(frozen=True)
+class IWAE(objectives.IWAE, TermsObjective):
+    __doc__ = objectives.IWAE.__doc__
 
-    def check(self, sites: Sites) -> None:
-        """Refuse a pair that the objective is wrong for."""
-        super().check(sites)
-        check_mean_field(type(self).__name__, sites)
 
-    def log_terms(self, model: Any, guide: Any, *args: Any, key: Array, **kwargs: Any) -> Terms:
-        """The log-densities that the bound is made of, (K, B); the KL stands in ``log_prior``."""
-        return super().log_terms(model, guide, *args, key=key, analytic_kl=True, **kwargs)
+@dataclass(frozen=True)
+class DReG(objectives.DReG, TermsObjective):
+    __doc__ = objectives.DReG.__doc__
+
+
+@dataclass(frozen=True)
+class RenyiELBO(objectives.RenyiELBO, TermsObjective):
+    __doc__ = objectives.RenyiELBO.__doc__
+
+
+@dataclass(frozen=True)
+class MIWAE(objectives.MIWAE, TermsObjective):
+    __doc__ = objectives.MIWAE.__doc__
+
+
+@dataclass(frozen=True)
+class CIWAE(objectives.CIWAE, TermsObjective):
+    __doc__ = objectives.CIWAE.__doc__
+
+
+@dataclass(frozen=True)
+class CapacityELBO(objectives.CapacityELBO, TermsObjective):
+    __doc__ = objectives.CapacityELBO.__doc__
+
+
+@dataclass(frozen=True)
+class FreeBitsELBO(objectives.FreeBitsELBO, TermsObjective):
+    __doc__ = objectives.FreeBitsELBO.__doc__

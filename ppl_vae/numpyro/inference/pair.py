@@ -63,14 +63,18 @@ class Structure:
     def __hash__(self) -> int:
         return id(self) if self.transforms else hash((self.graph, self.model, self.guide))
 
-    def programs(self, params: Tree, constants: Tree) -> tuple[Any, Any]:
-        """The (model, guide) on these parameters."""
+    def merged(self, params: Tree, constants: Tree) -> tuple[Any, Any]:
+        """The (model, guide) on these parameters, of the caller's own kind."""
         modules = list(nnx.merge(self.graph, params["modules"], constants))
         values = {name: self.transforms[name](value) for name, value in params["sites"].items()}
-        both = [modules.pop(0) if function is None else function for function in (self.model, self.guide)]
-        if values:
-            both = [handlers.substitute(program, data=values) for program in both]
-        return both[0], both[1]
+        functions = (self.model, self.guide)
+        model, guide = (modules.pop(0) if f is None else handlers.substitute(tolerant(f), values) for f in functions)
+        return model, guide
+
+    def programs(self, params: Tree, constants: Tree) -> tuple[Any, Any]:
+        """The (model, guide) on these parameters, callable with every keyword of the house."""
+        model, guide = self.merged(params, constants)
+        return tolerant(model), tolerant(guide)
 
 
 class Pair:
@@ -89,35 +93,35 @@ class Pair:
         self.device = find_device(device)
         modules = [program for program in (model, guide) if isinstance(program, nnx.Module)]
         graph, params, constants = nnx.split(nnx.List(modules), nnx.Param, ...)  # type: ignore[misc]
-        functions = [None if isinstance(p, nnx.Module) else tolerant(p) for p in (model, guide)]
+        functions = [None if isinstance(p, nnx.Module) else p for p in (model, guide)]
         self.structure = Structure(graph, functions[0], functions[1], {})
         self.params: Tree = jax.device_put({"modules": params, "sites": {}}, self.device)
         self.constants: Tree = jax.device_put(constants, self.device)
         self._made: tuple[Tree, tuple[Any, Any]] | None = None
 
     @property
-    def _programs(self) -> tuple[Any, Any]:
+    def _merged(self) -> tuple[Any, Any]:
         """The (model, guide) on the pair's parameters, made once for as long as these stay the same."""
         if self._made is None or self._made[0] is not self.params:
-            self._made = (self.params, self.structure.programs(self.params, self.constants))
+            self._made = (self.params, self.structure.merged(self.params, self.constants))
         return self._made[1]
 
     @property
     def model(self) -> Any:
         """The model on the pair's parameters."""
-        return self._programs[0]
+        return self._merged[0]
 
     @property
     def guide(self) -> Any:
         """The guide on the pair's parameters; what it shares with the model is one object."""
-        return self._programs[1]
+        return self._merged[1]
 
     def prepare(self, x: np.ndarray, seed: int) -> Sites:
         """Run the pair once on a batch, so that every parameter exists; say what its sites are."""
         batch, index = self.array(x), jnp.arange(len(x))
         sites, transforms = {}, {}
         if self.structure.model is not None or self.structure.guide is not None:
-            model, guide = self._programs
+            model, guide = (tolerant(program) for program in self._merged)
             try:
                 q = handlers.trace(handlers.seed(guide, seed)).get_trace(batch, index=index)
                 p = handlers.trace(handlers.replay(handlers.seed(model, seed), trace=q)).get_trace(batch, index=index)
@@ -129,7 +133,7 @@ class Pair:
                     sites[name] = _unconstrained(transforms[name], site["value"])
             self.structure = Structure(self.structure.graph, self.structure.model, self.structure.guide, transforms)
             self.params = jax.device_put({**self.params, "sites": sites}, self.device)
-        return examine(*self._programs, batch, index=index)
+        return examine(*(tolerant(p) for p in self._merged), batch, index=index)
 
     def array(self, x: np.ndarray) -> Array:
         """An array of JAX's default type on the pair's device."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpyro
+from flax import nnx
 from jax import Array
 from numpyro import handlers
 from numpyro.distributions import constraints, kl_divergence
 
 from ...bounds import Terms
-from ...objective import Site, Sites, does_not_run, match
+from ...objective import Site, Sites, UnsuitableObjective, does_not_run, match
+from ...programs import inner, tolerant
 
 NumPyroSite = dict[str, Any]
+PathWeights = Callable[[Array], Array]
 NumPyroTrace = dict[str, NumPyroSite]
 
 
@@ -32,19 +36,39 @@ def _run(
     key: Array,
 ) -> tuple[NumPyroTrace, NumPyroTrace]:
     model_key, guide_key = jax.random.split(key)
-    if num_particles > 1:
-        model, guide = (_in_plate(program, num_particles, -1 - max_plate_nesting) for program in (model, guide))
+    guide = _in_plate(guide, num_particles, max_plate_nesting)
     q = handlers.trace(handlers.seed(guide, guide_key)).get_trace(*args, **kwargs)
-    p = handlers.trace(handlers.seed(handlers.replay(model, trace=q), model_key)).get_trace(*args, **kwargs)
-    return p, q
+    return _replayed(model, q, args, kwargs, num_particles, max_plate_nesting, model_key), q
 
 
-def _in_plate(program: Any, size: int, dim: int) -> Any:
+def _replayed(
+    model: Any,
+    q: NumPyroTrace,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    num_particles: int,
+    max_plate_nesting: int,
+    key: Array,
+) -> NumPyroTrace:
+    replayed = handlers.replay(_in_plate(model, num_particles, max_plate_nesting), trace=q)
+    return handlers.trace(handlers.seed(replayed, key)).get_trace(*args, **kwargs)
+
+
+def _in_plate(program: Any, num_particles: int, max_plate_nesting: int) -> Any:
     def vectorised(*args: Any, **kwargs: Any) -> Any:
-        with numpyro.plate("num_particles", size, dim=dim):
+        with numpyro.plate("num_particles", num_particles, dim=-1 - max_plate_nesting):
             return program(*args, **kwargs)
 
-    return vectorised
+    return program if num_particles == 1 else vectorised
+
+
+@jax.custom_vjp
+def _tap(value: Array, weights: Array) -> Array:
+    """The value; its backward pass multiplies by ``weights``."""
+    return value
+
+
+_tap.defvjp(lambda value, weights: (value, weights), lambda weights, grad: (grad * weights, None))
 
 
 def _per_datum(site: NumPyroSite, values: Array, num_particles: int) -> Array:
@@ -90,6 +114,8 @@ def log_terms(
     key: Array,
     num_particles: int = 1,
     analytic_kl: bool = False,
+    guide_score: bool = True,
+    path_weights: PathWeights | None = None,
     max_plate_nesting: int = 1,
     **kwargs: Any,
 ) -> Terms:
@@ -107,11 +133,16 @@ def log_terms(
         analytic_kl: where KL(q || p) of a site has a closed form, put ``log_prior = -KL`` and ``log_guide = 0``, so
             that their difference keeps its expectation and loses its noise. Right for guides that sample in the model's
             order.
+        guide_score: whether log q(z | x) depends on the guide's parameters directly; without, only through z: what
+            sticking the landing and doubly reparameterised gradients need (Roeder, Wu and Duvenaud, 2017).
+        path_weights: a function of the log-weights (K, B), free of gradients, whose values (K, B) multiply the gradient
+            that flows through each draw z to the guide; everything else of the gradient stays.
         max_plate_nesting: how many plates the programs nest.
         kwargs: keywords for both programs.
 
     Raises:
         ValueError: a site outside the data plate, or sites with different scales.
+        UnsuitableObjective: ``guide_score=False`` for a guide whose parameters cannot be told from its draws.
 
     >>> import jax, jax.numpy as jnp, numpy as np
     >>> from ppl_vae import recipes
@@ -123,6 +154,20 @@ def log_terms(
     latent, observed, guided = _sites(p, observed=False), _sites(p, observed=True), _sites(q, observed=False)
     if set(latent) != set(guided) or not observed:
         examine(model, guide, *args, **kwargs)
+    if path_weights is not None:
+        # The compiler merges this first run with the second, whose numbers are the same.
+        weights = path_weights(jax.lax.stop_gradient(_terms(latent, observed, guided, num_particles).log_weights))
+        q = {**q, **{name: _tapped(site, weights, num_particles) for name, site in guided.items()}}
+        p = _replayed(model, q, args, kwargs, num_particles, max_plate_nesting, key)
+        latent, observed, guided = _sites(p, observed=False), _sites(p, observed=True), _sites(q, observed=False)
+    if not guide_score:
+        guided = _without_score(guided, guide, q, args, kwargs, num_particles, max_plate_nesting)
+    return _terms(latent, observed, guided, num_particles, analytic_kl)
+
+
+def _terms(
+    latent: NumPyroTrace, observed: NumPyroTrace, guided: NumPyroTrace, num_particles: int, analytic_kl: bool = False
+) -> Terms:
     scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
     log_lik = jnp.stack([_density(site, num_particles) for site in observed.values()]).sum(0)
     log_prior = log_guide = jnp.zeros(())
@@ -135,6 +180,40 @@ def log_terms(
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
     log_lik, log_prior, log_guide = jnp.broadcast_arrays(log_lik, log_prior, log_guide)
     return Terms(log_lik, log_prior, log_guide, scale)
+
+
+def _tapped(site: NumPyroSite, weights: Array, num_particles: int) -> NumPyroSite:
+    value, weights = site["value"], weights if num_particles > 1 else weights[0]
+    weights = weights.reshape(*weights.shape, *[1] * (value.ndim - weights.ndim))
+    return {**site, "value": _tap(value, weights), "intermediates": []}
+
+
+def _without_score(
+    guided: NumPyroTrace,
+    guide: Any,
+    trace: NumPyroTrace,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    num_particles: int,
+    max_plate_nesting: int,
+) -> NumPyroTrace:
+    """The guide's sites, with distributions that depend on draws but not on parameters.
+
+    One site is stopped as it is. Several are run once more on stopped parameters.
+    """
+    if len(guided) == 1:
+        stopped = {name: {**site, "fn": jax.lax.stop_gradient(site["fn"])} for name, site in guided.items()}
+        return {name: {**site, "intermediates": []} for name, site in stopped.items()}
+    if not isinstance(inner(guide), nnx.Module):
+        raise UnsuitableObjective(
+            f"A guide with the sites {list(guided)} as a plain function cannot be run without its parameters' score: "
+            "make it an nnx.Module, or use an objective that keeps the score, such as TraceELBO() or IWAE."
+        )
+    graph, state = nnx.split(inner(guide))
+    frozen = tolerant(nnx.merge(graph, jax.lax.stop_gradient(state)))
+    frozen = _in_plate(frozen, num_particles, max_plate_nesting)
+    replayed = handlers.seed(handlers.replay(frozen, trace=trace), jax.random.key(0))
+    return _sites(handlers.trace(replayed).get_trace(*args, **kwargs), observed=False)
 
 
 def _kl(q: Any, p: Any) -> Array | None:

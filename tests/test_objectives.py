@@ -1,0 +1,326 @@
+"""Objectives: what they bound, their limits, and gradients that are what they should be in expectation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as npdist
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from flax import nnx
+from pairs import P, pair, toy
+from pyro.nn import PyroModule
+from test_oracles import PCA, fit_of
+
+from ppl_vae import backends, bounds, evaluation, objectives, schedules
+from ppl_vae.bounds import Terms
+from ppl_vae.objective import UnsuitableObjective
+from ppl_vae.results import Fit
+
+BOUNDS: dict[str, Callable[[Terms], Any]] = {
+    "elbo": bounds.elbo,
+    "beta": lambda t: bounds.elbo(t, beta=0.3),
+    "iwae": bounds.iwae,
+    "renyi 0.5": lambda t: bounds.renyi(t, alpha=0.5),
+    "renyi 2": lambda t: bounds.renyi(t, alpha=2.0),
+    "miwae": lambda t: bounds.miwae(t, num_groups=2),
+    "ciwae": lambda t: bounds.ciwae(t, weight=0.3),
+    "capacity": lambda t: bounds.capacity(t, target=3.0, strength=5.0),
+    "free bits": lambda t: bounds.free_bits(t, floor=1.0, over_batch=False),
+    "free bits over batch": lambda t: bounds.free_bits(t, floor=0.1, over_batch=True),
+}
+
+
+def random_terms(draws: int = 6, size: int = 5) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [3 * rng.normal(size=(draws, size)) for _ in range(3)]
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_values_and_gradients_agree_with_numpy_in_double_precision(name: str) -> None:
+    bound, arrays = BOUNDS[name], random_terms()
+    values = bound(Terms(*arrays))
+    assert values.shape == (5,) and values.dtype == np.float64
+    numeric, step = np.zeros((3, 6, 5)), 1e-6
+    for i in np.ndindex(numeric.shape):
+        moved = np.array(arrays)
+        moved[i] += step
+        up = bound(Terms(*moved)).sum()
+        moved[i] -= 2 * step
+        numeric[i] = (up - bound(Terms(*moved)).sum()) / (2 * step)
+    tensors = [torch.tensor(a, dtype=torch.float32, requires_grad=True) for a in arrays]
+    ours = bound(Terms(*tensors))
+    grads = torch.autograd.grad(ours.sum(), tensors, allow_unused=True)
+    theirs, jax_grads = jax.value_and_grad(lambda t: bound(Terms(*t)).sum())(
+        [jnp.asarray(a, jnp.float32) for a in arrays]
+    )
+    np.testing.assert_allclose(ours.detach(), values, rtol=1e-5, atol=1e-5)
+    assert float(theirs) == pytest.approx(values.sum(), rel=1e-5)
+    for pytorch, jaxs, reference in zip(grads, jax_grads, numeric, strict=True):
+        np.testing.assert_allclose(pytorch, reference, atol=1e-4)
+        np.testing.assert_allclose(jaxs, reference, atol=1e-4)
+
+
+def test_limits() -> None:
+    terms, one = Terms(*random_terms()), Terms(*random_terms(draws=1))
+    np.testing.assert_allclose(bounds.renyi(terms, alpha=0.0), bounds.iwae(terms))
+    for alpha in (1 - 1e-6, 1 + 1e-6):
+        np.testing.assert_allclose(bounds.renyi(terms, alpha=alpha), bounds.elbo(terms), rtol=1e-4)
+    for bound in (bounds.iwae, BOUNDS["renyi 2"], BOUNDS["ciwae"], lambda t: bounds.miwae(t, num_groups=1)):
+        np.testing.assert_allclose(bound(one), bounds.elbo(one))
+    np.testing.assert_allclose(bounds.miwae(terms, num_groups=1), bounds.iwae(terms))
+    np.testing.assert_allclose(bounds.miwae(terms, num_groups=6), bounds.elbo(terms))
+    np.testing.assert_allclose(bounds.ciwae(terms, weight=1.0), bounds.elbo(terms))
+    np.testing.assert_allclose(bounds.free_bits(terms, floor=-1e9, over_batch=False), bounds.elbo(terms))
+    np.testing.assert_allclose(bounds.capacity(terms, target=0.0, strength=0.0), terms.log_lik.mean(0))
+
+
+def mean_bound(log_w: np.ndarray, draws: int, bound: Callable[[Terms], Any]) -> tuple[float, float]:
+    """The mean of a bound of ``draws`` particles over independent groups of them, and its standard error."""
+    groups = log_w[: len(log_w) // draws * draws].reshape(-1, draws, log_w.shape[1])
+    values = np.array([bound(Terms(g, 0 * g, 0 * g)).mean() for g in groups])
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def test_bounds_on_probabilistic_pca() -> None:
+    """Below log p(x), non-decreasing in K (alpha > 1: non-increasing), tight at the posterior; alpha < 0 exceeds."""
+    pca = PCA()
+    exact = pca.log_p().mean()
+    log_w = fit_of(pca, backends.load("pyro"), widen=0.6, shift=0.3).terms(pca.x, 12800).log_weights.astype(float)
+    tight = fit_of(pca, backends.load("pyro")).terms(pca.x, 8).log_weights.astype(float)
+    for name, direction in (("iwae", 1), ("miwae", 1), ("ciwae", 1), ("renyi 0.5", 1), ("renyi 2", -1), ("elbo", 0)):
+        results = [mean_bound(log_w, draws, BOUNDS[name]) for draws in (2, 8, 64)]
+        for value, error in results:
+            assert value < exact + 4 * error, name
+        for (a, ea), (b, eb) in pairwise(results):
+            assert direction * (b - a) > -4 * (ea + eb), name
+            assert direction == 0 or direction * (b - a) > 0.01, name
+        assert BOUNDS[name](Terms(tight, 0 * tight, 0 * tight)).mean() == pytest.approx(exact, abs=1e-3), name
+    above, error = mean_bound(log_w, 64, lambda t: bounds.renyi(t, alpha=-1.0))
+    assert above > exact + 4 * error
+
+
+def test_what_objectives_say_of_themselves() -> None:
+    o = objectives
+    yes = [o.TraceELBO(), o.TraceELBO(stick_the_landing=True), o.IWAE(5), o.DReG(5), o.MIWAE(5), o.CIWAE(5)]
+    no = [o.TraceELBO(beta=2.0), o.CapacityELBO(), o.FreeBitsELBO(), o.RenyiELBO(alpha=-0.5)]
+    assert all(x.is_bound for x in [*yes, o.RenyiELBO(alpha=0.0), o.RenyiELBO(alpha=3.0)])
+    assert not any(x.is_bound for x in [*no, o.TraceELBO(beta=schedules.Linear(0.0, 1.0, over=2))])
+    assert not o.CapacityELBO().per_datum and not o.FreeBitsELBO(over_batch=True).per_datum
+    assert all(x.per_datum for x in [*yes, o.FreeBitsELBO()])
+
+
+def test_per_datum_objectives_are_sums_over_data_and_the_others_are_biased() -> None:
+    """A mini-batch's mean estimates the whole's; where it does not, the bias falls with the size of the batch."""
+    rng = np.random.default_rng(0)
+    terms = [rng.normal(size=(4, 240)) for _ in range(3)]
+    biases = {}
+    cases = {
+        "iwae": objectives.IWAE(4),
+        "free bits": objectives.FreeBitsELBO(floor=0.5),
+        "over batch": objectives.FreeBitsELBO(floor=0.0, over_batch=True),
+        "capacity": objectives.CapacityELBO(target=0.0, strength=3.0),
+    }
+    for name, objective in cases.items():
+        whole = objective.bound(Terms(*terms)).mean()
+        for size in (4, 60):
+            parts = [objective.bound(Terms(*(t[:, i : i + size] for t in terms))).mean() for i in range(0, 240, size)]
+            biases[name, size] = abs(np.mean(parts) - whole)
+        assert objective.per_datum == (max(biases[name, 4], biases[name, 60]) < 1e-12), name
+        assert objective.per_datum or biases[name, 60] < biases[name, 4] / 2, name
+
+
+def gradient(backend: backends.Backend, objective: Any, own: Any, x: np.ndarray, seed: int) -> np.ndarray:
+    """The gradient of the summed loss with respect to every parameter, as one vector."""
+    if backend.name == "pyro":
+        torch.manual_seed(seed)
+        with own.active() as (model, guide):
+            loss = objective.differentiable_loss(model, guide, own.tensor(x))
+        parameters = list(own.named_parameters().values())
+        grads = torch.autograd.grad(loss, parameters, allow_unused=True)
+        return np.concatenate(
+            [np.ravel(torch.zeros_like(p) if g is None else g) for g, p in zip(grads, parameters, strict=True)]
+        )
+    key = (id(own), objective)
+    if key not in COMPILED:
+
+        def loss_of(params: Any, key: jax.Array, x: jax.Array) -> jax.Array:
+            model, guide = own.structure.programs(params, own.constants)
+            return objective.loss(key, {}, model, guide, x)
+
+        COMPILED[key] = (own, jax.jit(jax.grad(loss_of)))
+    grads = COMPILED[key][1](own.params, jax.random.key(seed), own.array(x))
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grads)])
+
+
+COMPILED: dict[Any, Any] = {}
+
+
+def bias(backend: backends.Backend, a: Any, b: Any, own: Any, repeats: int = 40, copies: int = 100) -> float:
+    """||mean difference of two gradients||^2 over its expectation if there is none: about 1 where both agree."""
+    x = np.repeat(toy(3), copies, 0)
+    differences = np.stack(
+        [gradient(backend, a, own, x, s) - gradient(backend, b, own, x, s + 1000) for s in range(repeats)]
+    )
+    noise = differences.var(0, ddof=1).sum() / repeats
+    return float((differences.mean(0) ** 2).sum() / noise)
+
+
+@pytest.mark.parametrize("name", ["standard", "vampprior"])
+def test_unbiased_relatives(backend: backends.Backend, name: str) -> None:
+    """In expectation sticking the landing is the ELBO's gradient and DReG the IWAE's; sticking the IWAE's is not."""
+    inference = backend.inference
+    own = backend.inference.Pair(*pair(name, backend))
+    own.prepare(toy(3), 0)
+    assert bias(backend, inference.TraceELBO(stick_the_landing=True), inference.TraceELBO(), own) < 2.0
+    assert bias(backend, inference.DReG(6), inference.IWAE(6), own) < 2.0
+    assert bias(backend, inference.IWAE(6, stick_the_landing=True), inference.IWAE(6), own) > 4.0
+
+
+@pytest.mark.parametrize("objective", ["TraceELBO", "DReG"])
+def test_at_the_exact_posterior_the_guides_gradient_is_zero(backend: backends.Backend, objective: str) -> None:
+    pca = PCA()
+    stuck = {
+        "TraceELBO": lambda: backend.inference.TraceELBO(stick_the_landing=True),
+        "DReG": lambda: backend.inference.DReG(4),
+    }
+    plain = {"TraceELBO": backend.inference.TraceELBO, "DReG": lambda: backend.inference.IWAE(4)}
+    own = backend.inference.Pair(*pca.pair(backend))
+    own.prepare(pca.x[:4], 0)
+    of_the_guide = names_of_the_guide(own)
+    zero, noisy = (gradient(backend, o[objective](), own, pca.x, 0)[of_the_guide] for o in (stuck, plain))
+    assert np.linalg.norm(zero) < 1e-3 * np.linalg.norm(noisy)
+
+
+def names_of_the_guide(own: Any) -> np.ndarray:
+    """Which entries of the gradient vector belong to the guide."""
+    if own.backend == "pyro":
+        return np.concatenate([np.full(p.numel(), n.startswith("guide")) for n, p in own.named_parameters().items()])
+    leaves = jax.tree_util.tree_flatten_with_path(own.params)[0]
+    return np.concatenate(
+        [np.full(leaf.size, "modules/1" in "/".join(str(getattr(k, "key", "")) for k in path)) for path, leaf in leaves]
+    )
+
+
+def two_latents(backend: backends.Backend, *, function: bool = False) -> Any:
+    """A model with two latents and a guide q(z1 | x) q(z2 | z1)."""
+    rng = np.random.default_rng(0)
+    given, nets = backend.conditionals, backend.nets
+    parts = {
+        "prior": backend.models.StandardNormal(2),
+        "conditional": given.DiagNormal(nets.MLP((2, 4), rng)),
+        "likelihood": given.Bernoulli(nets.MLP((2, P), rng)),
+        "first": given.DiagNormal(nets.MLP((P, 4), rng)),
+        "second": given.DiagNormal(nets.MLP((2, 4), rng)),
+    }
+    ppl, base = (pyro, PyroModule) if backend.name == "pyro" else (numpyro, nnx.Module)
+
+    class Program(base):
+        def __init__(self, kind: str) -> None:
+            super().__init__()
+            for name in ("prior", "conditional", "likelihood") if kind == "model" else ("first", "second"):
+                setattr(self, name, parts[name])
+            self.kind = kind
+
+        def __call__(self, x: Any) -> None:
+            if backend.name == "pyro":
+                return super().__call__(x)
+            return self.forward(x)
+
+        def forward(self, x: Any) -> None:
+            with ppl.plate("data", len(x), dim=-1):
+                if self.kind == "model":
+                    z2 = ppl.sample("z2", self.prior())
+                    z1 = ppl.sample("z1", self.conditional(z2))
+                    ppl.sample("x", self.likelihood(z1), obs=x)
+                else:
+                    z1 = ppl.sample("z1", self.first(x))
+                    ppl.sample("z2", self.second(z1))
+
+    guide = Program("guide")
+    return Program("model"), (lambda x: guide(x)) if function else guide
+
+
+def test_several_latents_stick_the_landing_too(backend: backends.Backend) -> None:
+    inference = backend.inference
+    own = inference.Pair(*two_latents(backend))
+    own.prepare(toy(3), 0)
+    assert bias(backend, inference.TraceELBO(stick_the_landing=True), inference.TraceELBO(), own) < 2.0
+    assert bias(backend, inference.DReG(4), inference.IWAE(4), own) < 2.0
+    with pytest.raises(UnsuitableObjective, match="as a plain function cannot be run without"):
+        inference.SVI(inference.DReG(4), epochs=1, batch_size=20).fit(*two_latents(backend, function=True), toy(60))
+
+
+STRATEGIES = {
+    "sticking": lambda i: i.TraceELBO(stick_the_landing=True),
+    "iwae": lambda i: i.IWAE(5),
+    "dreg": lambda i: i.DReG(5),
+    "renyi": lambda i: i.RenyiELBO(5, alpha=0.5),
+    "miwae": lambda i: i.MIWAE(3, num_groups=2),
+    "ciwae": lambda i: i.CIWAE(5, weight=0.5),
+    "capacity": lambda i: i.CapacityELBO(target=schedules.Linear(0.0, 3.0, over=2), strength=2.0),
+    "free bits": lambda i: i.FreeBitsELBO(floor=0.5),
+    "free bits over batch": lambda i: i.FreeBitsELBO(floor=0.5, over_batch=True),
+}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_trains_the_same_pair(backend: backends.Backend, name: str) -> None:
+    loss = STRATEGIES[name](backend.inference)
+    svi = backend.inference.SVI(loss, epochs=12, batch_size=25, learning_rate=0.01)
+    fit = svi.fit(*pair("vampprior", backend), toy(), seed=0)
+    own = backend.inference.Pair(*pair("vampprior", backend))
+    own.prepare(toy(4), 0)
+    before, after = (evaluation.elbo(f, toy()) for f in (Fit(own, {}, {}), fit))
+    assert after.reconstruction.mean() > before.reconstruction.mean()
+    assert name == "capacity" or after.mean > before.mean + 0.5
+
+
+def test_capacity_and_free_bits_hold_the_kl_where_they_say(backend: backends.Backend) -> None:
+    for loss in (
+        backend.inference.CapacityELBO(target=2.0, strength=20.0, num_particles=4),
+        backend.inference.FreeBitsELBO(floor=2.0, over_batch=True, num_particles=4),
+    ):
+        svi = backend.inference.SVI(loss, epochs=60, batch_size=60, learning_rate=0.01)
+        fit = svi.fit(*pair("standard", backend), toy(), seed=0)
+        assert evaluation.elbo(fit, toy(), 100).kl.mean() == pytest.approx(2.0, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda i: i.IWAE(0), "'num_particles' should be an integer of at least 1; got 0"),
+        (lambda i: i.RenyiELBO(5, alpha=1), "at alpha = 1 it is the ELBO: use TraceELBO"),
+        (lambda i: i.MIWAE(5, num_groups=0), "'num_groups' should be"),
+        (lambda i: i.CIWAE(5, weight=1.5), "'weight' should be in"),
+        (lambda i: i.TraceMeanFieldELBO(stick_the_landing=True), "use TraceELBO to stick the landing"),
+    ],
+)
+def test_bad_settings(backend: backends.Backend, call: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(backend.inference)
+
+
+def test_discrete_latents_are_refused_by_every_pathwise_objective(backend: backends.Backend) -> None:
+    ppl, d = (pyro, dist) if backend.name == "pyro" else (numpyro, npdist)
+
+    def model(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            y = ppl.sample("y", d.Bernoulli(0.5 + 0 * x[..., :2]).to_event(1))
+            ppl.sample("x", d.Normal(y[..., :1] + 0 * x, 1.0).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("y", d.Bernoulli(0.3 + 0 * x[..., :2]).to_event(1))
+
+    for strategy in STRATEGIES.values():
+        with pytest.raises(UnsuitableObjective, match=r"no pathwise gradient for the site 'y' \(Bernoulli\)"):
+            backend.inference.SVI(strategy(backend.inference), epochs=1, batch_size=20).fit(model, guide, toy(60))
