@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from .ops import Array, clip_below, logsumexp
+from .ops import Array, clip_below, exp, logsumexp, softmax, stop_gradient, with_diagonal
 
 
 class Terms(NamedTuple):
@@ -25,6 +25,8 @@ class Terms(NamedTuple):
     log_guide: Array
     """log q(z | x), (K, B)"""
     scale: Any = 1.0
+    log_score: Array = None
+    """log q of the sites whose draws carry no gradient, (K, B): what a score-function estimator multiplies"""
 
     @property
     def log_weights(self) -> Array:
@@ -133,3 +135,86 @@ def free_bits(terms: Terms, *, floor: float, over_batch: bool) -> Array:
     if over_batch:
         kl = kl.mean() + 0 * kl
     return terms.log_lik.mean(0) - clip_below(kl, floor)
+
+
+def _scored(value: Array, surrogate: Array) -> Array:
+    """The value, with the surrogate's gradient added to its own."""
+    return value + surrogate - stop_gradient(surrogate)
+
+
+def reinforce(terms: Terms, *, leave_one_out: bool) -> Array:
+    """The ELBO, (B,), whose gradient scores the draws that carry none: (1/K) sum_k (f_k - b_k) d log q(z_k | x).
+
+    f = log w; b_k is zero, or with ``leave_one_out`` the mean of the other draws' f (RLOO). Each datum's score sees its
+    own f only. Neural Variational Inference and Learning in Belief Networks, Mnih and Gregor, 2014; Buy 4 REINFORCE
+    Samples, Get a Baseline for Free!, Kool, van Hoof and Welling, 2019.
+
+    >>> import numpy as np
+    >>> f = np.array([[1.0], [3.0]])
+    >>> reinforce(Terms(f, 0 * f, 0 * f, log_score=0 * f), leave_one_out=True)
+    array([2.])
+    """
+    f = terms.log_weights
+    signal = stop_gradient(f)
+    if leave_one_out:
+        draws = f.shape[0]
+        signal = signal - (signal.sum(0) - signal) / (draws - 1)
+    return _scored(f.mean(0), (signal * terms.log_score).mean(0))
+
+
+def vimco(terms: Terms) -> Array:
+    """The IWAE bound, (B,), with the score-function gradient of VIMCO: a baseline of its own for each draw.
+
+    The signal of draw k is L - L_{-k}, where L_{-k} has w_k replaced by the geometric mean of the others. Unbiased for
+    the gradient of the IWAE bound. Variational Inference for Monte Carlo Objectives, Mnih and Rezende, 2016.
+
+    >>> import numpy as np
+    >>> w = np.log(np.array([[1.0], [3.0]]))
+    >>> float(vimco(Terms(w, 0 * w, 0 * w, log_score=0 * w))[0]) == float(iwae(Terms(w, 0 * w, 0 * w))[0])
+    True
+    """
+    log_w = terms.log_weights
+    fixed, draws = stop_gradient(log_w), log_w.shape[0]
+    others = (fixed.sum(0) - fixed) / (draws - 1)
+    replaced = logsumexp_without(fixed, others)
+    signal = logsumexp(fixed, 0) - replaced
+    return _scored(iwae(terms), (signal * terms.log_score).sum(0))
+
+
+def logsumexp_without(log_w: Array, instead: Array) -> Array:
+    """log sum_j w_j with w_k replaced by exp(instead_k), for each k: (K, B), (K, B) -> (K, B).
+
+    >>> import numpy as np
+    >>> w = np.log(np.array([[1.0], [3.0]]))
+    >>> np.exp(logsumexp_without(w, 0 * w)).round(6).tolist()
+    [[4.0], [2.0]]
+    """
+    return logsumexp(with_diagonal(log_w, instead), 1)
+
+
+def wake_wake(terms: Terms) -> Array:
+    """The IWAE bound, (B,), with the two wake-phase gradients of reweighted wake-sleep.
+
+    The model follows the IWAE's gradient; the guide follows sum_k w~_k d log q(z_k | x), with normalised weights w~:
+    down KL(p(z | x) || q(z | x)), with a bias of order 1/K. The draws carry no gradient. Reweighted Wake-Sleep,
+    Bornschein and Bengio, 2015; Revisiting Reweighted Wake-Sleep, Le et al., 2020.
+
+    >>> import numpy as np
+    >>> w = np.log(np.array([[1.0], [3.0]]))
+    >>> float(wake_wake(Terms(w, 0 * w, 0 * w))[0]) == float(iwae(Terms(w, 0 * w, 0 * w))[0])
+    True
+    """
+    fixed = terms._replace(log_guide=stop_gradient(terms.log_guide))
+    weights = stop_gradient(softmax(fixed.log_weights, 0))
+    return _scored(iwae(fixed), (weights * terms.log_guide).sum(0))
+
+
+def enumerated(terms: Terms) -> Array:
+    """sum_z q(z | x) [log p(x, z) - log q(z | x)] over all K configurations of the latents, (B,): the exact ELBO.
+
+    >>> import numpy as np
+    >>> q = np.log(np.array([[0.25], [0.75]]))
+    >>> enumerated(Terms(0 * q + 2.0, q, q))
+    array([2.])
+    """
+    return (exp(terms.log_guide) * terms.log_weights).sum(0)

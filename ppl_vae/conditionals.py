@@ -90,6 +90,27 @@ class Bernoulli(nn.Module):
         return dist.Independent(dist.Bernoulli(logits=self.net(h), validate_args=False), 1, validate_args=False)
 
 
+class Categorical(nn.Module):
+    """h -> D independent categorical variables with values 0..C-1. Event shape (D,).
+
+    ``net`` maps (..., H) to logits (..., D C).
+
+    >>> from ppl_vae import nets
+    >>> Categorical(nets.MLP((5, 3 * 4), np.random.default_rng(0)), 4)(torch.zeros(2, 5)).event_shape
+    torch.Size([3])
+    """
+
+    def __init__(self, net: nn.Module, num_categories: int) -> None:
+        super().__init__()
+        self.net = net
+        self.num_categories = num_categories
+
+    def forward(self, h: Tensor) -> dist.Distribution:
+        """(..., H) -> a distribution over (D,)."""
+        logits = self.net(h)
+        return dist.Categorical(logits=logits.unflatten(-1, (-1, self.num_categories))).to_event(1)
+
+
 class Normal(nn.Module):
     """h -> independent N(loc(h), scale^2) pixels, with one scale for all, fixed or learned. Event shape (P,).
 

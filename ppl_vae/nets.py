@@ -100,3 +100,21 @@ class GatedMLP(nn.Module):
         for value, gate in zip(hidden, self.gates, strict=True):
             h = value(h) * torch.sigmoid(gate(h))
         return last(h)
+
+
+class OneHot(nn.Module):
+    """Integers (..., D) in 0..C-1 as one-hot rows (..., D C), then a net: what decodes categorical latents.
+
+    >>> OneHot(MLP((3 * 4, 6), np.random.default_rng(0)), 4)(torch.zeros(2, 3, dtype=torch.long)).shape
+    torch.Size([2, 6])
+    """
+
+    def __init__(self, net: nn.Module, num_categories: int) -> None:
+        super().__init__()
+        self.net = net
+        self.num_categories = num_categories
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(..., D) -> what the net returns."""
+        rows = nn.functional.one_hot(z, self.num_categories).to(torch.get_default_dtype())
+        return self.net(rows.flatten(-2))

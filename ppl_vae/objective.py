@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
+
+import numpy as np
 
 from . import schedules
 from .bounds import Terms
@@ -115,6 +118,19 @@ class Site:
     event_shape: tuple[int, ...]
     reparameterised: bool
     binary: bool
+    num_values: int | None = None
+    """How many values each entry can take, where there are finitely many."""
+
+    @property
+    def num_configurations(self) -> int:
+        """How many values the site as a whole can take."""
+        return (self.num_values or 0) ** math.prod(self.event_shape)
+
+    def configurations(self) -> np.ndarray:
+        """Every value of the site, (configurations, *event_shape)."""
+        entries = math.prod(self.event_shape)
+        grid = np.indices((self.num_values or 0,) * entries).reshape(entries, -1).T
+        return grid.reshape(-1, *self.event_shape)
 
 
 @dataclass(frozen=True)
@@ -125,6 +141,17 @@ class Sites:
     observed: tuple[Site, ...]
     model_order: tuple[str, ...]
     """The latent sites' names in the model's order."""
+
+    @property
+    def num_configurations(self) -> int:
+        """How many values the latent sites can take together."""
+        return math.prod(site.num_configurations for site in self.latent)
+
+    def configurations(self) -> dict[str, np.ndarray]:
+        """Every joint value of the latent sites, (configurations, *event_shape) each."""
+        sizes = [site.num_configurations for site in self.latent]
+        which = np.indices(sizes).reshape(len(sizes), -1)
+        return {site.name: site.configurations()[i] for site, i in zip(self.latent, which, strict=True)}
 
 
 def does_not_run(args: tuple[Any, ...], error: Exception) -> ValueError:
@@ -161,11 +188,11 @@ def match(guide: dict[str, Site], latent: dict[str, Site], observed: dict[str, S
     return Sites(tuple(guide.values()), tuple(observed.values()), tuple(latent))
 
 
-def check_pathwise(name: str, sites: Sites) -> None:
-    """Refuse a pair whose guide has a site without a reparameterised sample.
+def check_density(name: str, sites: Sites) -> None:
+    """Refuse a pair whose guide has a site without a density.
 
     Raises:
-        UnsuitableObjective: names the site and what fits.
+        UnsuitableObjective: names the site.
     """
     for site in sites.latent:
         if site.distribution == "Delta":
@@ -173,10 +200,21 @@ def check_pathwise(name: str, sites: Sites) -> None:
                 f"{name}: the guide's site {site.name!r} is a Delta, which has no density: this would be a MAP "
                 "estimate under the name of a bound. Give the guide a distribution with spread."
             )
+
+
+def check_pathwise(name: str, sites: Sites) -> None:
+    """Refuse a pair whose guide has a site without a reparameterised sample.
+
+    Raises:
+        UnsuitableObjective: names the site and what fits.
+    """
+    check_density(name, sites)
+    for site in sites.latent:
         if not site.reparameterised:
+            exact = " or, exactly, TraceEnumELBO" if site.num_values else ""
             raise UnsuitableObjective(
                 f"{name} has no pathwise gradient for the site {site.name!r} ({site.distribution}): use "
-                "TraceGraph_ELBO of the probabilistic programming library, which scores it."
+                f"TraceGraphELBO, VIMCO or WakeWake{exact}."
             )
 
 

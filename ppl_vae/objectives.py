@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from . import bounds, ops, schedules
 from .bounds import Terms
-from .objective import BetaObjective, Objective, Sites, check_mean_field
+from .objective import BetaObjective, Objective, Sites, UnsuitableObjective, check_density, check_mean_field
 from .ops import Array
 
 
@@ -210,6 +210,7 @@ class CapacityELBO(Objective):
     An objective, not a bound, and not a sum over data: its mini-batches are biased. Understanding disentangling in
     beta-VAE, Burgess et al., 2018.
 
+    >>> from ppl_vae import schedules
     >>> CapacityELBO(target=schedules.Linear(0.0, 25.0, over=50)).warm_up
     50
     """
@@ -264,3 +265,147 @@ class FreeBitsELBO(Objective):
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""
         return bounds.free_bits(terms, floor=self.floor, over_batch=self.over_batch)
+
+
+@dataclass(frozen=True)
+class TraceGraphELBO(Objective):
+    """The ELBO for any latents: reparameterised ones by their path, the others by REINFORCE, per datum.
+
+    E_q[(f - b) d log q(z | x) + d f] with f = log p(x, z) - log q(z | x). The baseline b is ``None`` or
+    ``"leave-one-out"``, the mean of the datum's other draws (RLOO): less noise, the same mean. One datum's cost never
+    enters another's gradient. Neural Variational Inference and Learning in Belief Networks, Mnih and Gregor, 2014;
+    Buy 4 REINFORCE Samples, Get a Baseline for Free!, Kool, van Hoof and Welling, 2019.
+
+    Raises:
+        ValueError: an unknown baseline, or leave-one-out with one particle.
+        UnsuitableObjective: a baseline for a pair without a site that it could serve.
+
+    >>> TraceGraphELBO(4, baseline="leave-one-out").is_bound
+    True
+    """
+
+    baseline: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.baseline not in (None, LEAVE_ONE_OUT):
+            raise ValueError(f"TraceGraphELBO: 'baseline' should be None or {LEAVE_ONE_OUT!r}; got {self.baseline!r}.")
+        if self.baseline == LEAVE_ONE_OUT and self.num_particles < 2:
+            raise ValueError("TraceGraphELBO: leaving one out needs num_particles of at least 2; got 1.")
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for."""
+        check_density(type(self).__name__, sites)
+        if self.baseline is not None and all(site.reparameterised for site in sites.latent):
+            raise UnsuitableObjective(
+                f"TraceGraphELBO: every site ({', '.join(s.name for s in sites.latent)}) is reparameterised, so "
+                "there is nothing for a baseline to serve: use TraceELBO, or baseline=None."
+            )
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.reinforce(terms, leave_one_out=self.baseline == LEAVE_ONE_OUT)
+
+
+LEAVE_ONE_OUT = "leave-one-out"
+
+
+@dataclass(frozen=True)
+class VIMCO(Objective):
+    """The IWAE bound for any latents, by score functions with a baseline for each draw from the other draws.
+
+    Reparameterised sites are scored too. Variational Inference for Monte Carlo Objectives, Mnih and Rezende, 2016.
+
+    Raises:
+        ValueError: one particle, which leaves no others.
+
+    >>> VIMCO(5).is_bound
+    True
+    """
+
+    num_particles: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_particles < 2:
+            raise ValueError("VIMCO compares each draw with the others: num_particles should be at least 2; got 1.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"path": False}
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for."""
+        check_density(type(self).__name__, sites)
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.vimco(terms)
+
+
+@dataclass(frozen=True)
+class WakeWake(Objective):
+    """Reweighted wake-sleep without the sleep: the model climbs the IWAE bound, the guide descends KL(p(z | x) || q).
+
+    Any latents. The guide's gradient has a bias of order 1/K. Reweighted Wake-Sleep, Bornschein and Bengio, 2015;
+    Revisiting Reweighted Wake-Sleep, Le et al., 2020.
+
+    >>> WakeWake(10).num_particles
+    10
+    """
+
+    num_particles: int = 5
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"path": False}
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for."""
+        check_density(type(self).__name__, sites)
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.wake_wake(terms)
+
+
+@dataclass(frozen=True)
+class TraceEnumELBO(Objective):
+    """The exact ELBO of discrete latents: every configuration weighed by q(z | x), no sampling, no noise.
+
+    Bernoulli and categorical sites, scalar or vector-valued, up to ``max_configurations`` a datum in all.
+
+    Raises:
+        UnsuitableObjective: a site that cannot be enumerated, or too many configurations.
+
+    >>> TraceEnumELBO().max_configurations
+    4096
+    """
+
+    max_configurations: int = field(default=4096, kw_only=True)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"every_configuration": True}
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for."""
+        for site in sites.latent:
+            if site.num_values is None:
+                raise UnsuitableObjective(
+                    f"TraceEnumELBO cannot enumerate the site {site.name!r} ({site.distribution}): use TraceELBO, "
+                    "TraceGraphELBO, VIMCO or WakeWake."
+                )
+        number = sites.num_configurations
+        if number > self.max_configurations:
+            raise UnsuitableObjective(
+                f"TraceEnumELBO: the sites {', '.join(s.name for s in sites.latent)} have {number} configurations a "
+                f"datum, more than {self.max_configurations}: use TraceGraphELBO, VIMCO or WakeWake."
+            )
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms of all configurations (K, B) -> (B,)."""
+        return bounds.enumerated(terms)

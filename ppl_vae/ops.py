@@ -67,3 +67,53 @@ def softmax(a: Array, axis: int) -> Array:
     import jax
 
     return jax.nn.softmax(a, axis)
+
+
+def exp(a: Array) -> Array:
+    """``exp(a)``, entry by entry.
+
+    >>> exp(np.zeros(2))
+    array([1., 1.])
+    """
+    if _is_torch(a):
+        return a.exp()
+    if _is_numpy(a):
+        return np.exp(a)
+    import jax.numpy as jnp
+
+    return jnp.exp(a)
+
+
+def stop_gradient(a: Array) -> Array:
+    """The same numbers, cut off from what they were computed from.
+
+    >>> stop_gradient(np.ones(2))
+    array([1., 1.])
+    """
+    if _is_torch(a):
+        return a.detach()
+    if _is_numpy(a):
+        return a
+    import jax
+
+    return jax.lax.stop_gradient(a)
+
+
+def with_diagonal(a: Array, diagonal: Array) -> Array:
+    """K copies of ``a`` (K, B), the k-th with its row k taken from ``diagonal`` (K, B): (K, K, B).
+
+    >>> with_diagonal(np.zeros((2, 1)), np.ones((2, 1)))[..., 0]
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    rows = range(a.shape[0])
+    if _is_torch(a):
+        copies = a.expand(len(rows), *a.shape).clone()
+    elif _is_numpy(a):
+        copies = np.broadcast_to(a, (len(rows), *a.shape)).copy()
+    else:
+        import jax.numpy as jnp
+
+        return jnp.broadcast_to(a, (len(rows), *a.shape)).at[jnp.arange(len(rows)), jnp.arange(len(rows))].set(diagonal)
+    copies[rows, rows] = diagonal
+    return copies

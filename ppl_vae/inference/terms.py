@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pyro
 import torch
 from pyro import poutine
 from pyro.distributions.util import detach, scale_and_mask
+from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
@@ -45,13 +47,23 @@ def _run(
     num_particles: int,
     max_plate_nesting: int,
     tap: _Tap | None = None,
+    path: bool = True,
 ) -> tuple[poutine.Trace, poutine.Trace]:
-    q = poutine.trace(_in_plate(guide, num_particles, max_plate_nesting)).get_trace(*args, **kwargs)
+    with nullcontext() if path else _Cut():  # outside the trace, which then records what was cut
+        q = poutine.trace(_in_plate(guide, num_particles, max_plate_nesting)).get_trace(*args, **kwargs)
     if tap is not None:
         for site in _sites(q, observed=False).values():
             site["value"] = tap(site["value"])
     replayed = poutine.replay(_in_plate(model, num_particles, max_plate_nesting), trace=q)
     return poutine.trace(replayed).get_trace(*args, **kwargs), q
+
+
+class _Cut(Messenger):
+    """Draws of the program inside carry no gradient."""
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if not msg["is_observed"] and isinstance(msg["value"], Tensor):
+            msg["value"] = msg["value"].detach()
 
 
 class _Tap:
@@ -115,6 +127,8 @@ def log_terms(
     analytic_kl: bool = False,
     guide_score: bool = True,
     path_weights: PathWeights | None = None,
+    path: bool = True,
+    every_configuration: bool = False,
     max_plate_nesting: int = 1,
     **kwargs: Any,
 ) -> Terms:
@@ -135,6 +149,8 @@ def log_terms(
             sticking the landing and doubly reparameterised gradients need (Roeder, Wu and Duvenaud, 2017).
         path_weights: a function of the log-weights (K, B), free of gradients, whose values (K, B) multiply the gradient
             that flows through each draw z to the guide; everything else of the gradient stays.
+        path: whether draws of reparameterised sites carry a gradient to the guide; without, every site is scored.
+        every_configuration: instead of drawing, take every joint value of the discrete latents as one "particle".
         max_plate_nesting: how many plates the programs nest.
         kwargs: keywords for both programs.
 
@@ -149,7 +165,9 @@ def log_terms(
     torch.Size([5, 3])
     """
     tap = None if path_weights is None else _Tap(num_particles)
-    p, q = _run(model, guide, args, kwargs, num_particles, max_plate_nesting, tap)
+    if every_configuration:
+        guide, num_particles = _at_every_configuration(guide, args, kwargs)
+    p, q = _run(model, guide, args, kwargs, num_particles, max_plate_nesting, tap, path)
     latent, observed, guided = _sites(p, observed=False), _sites(p, observed=True), _sites(q, observed=False)
     if set(latent) != set(guided) or not observed:
         examine(model, guide, *args, **kwargs)
@@ -157,19 +175,36 @@ def log_terms(
         guided = _without_score(guided, guide, q, args, kwargs, num_particles, max_plate_nesting)
     scale = _common_scale({**{"p " + n: s for n, s in p.nodes.items() if n in latent or n in observed}, **guided})
     log_lik = torch.stack([_density(site, num_particles) for site in observed.values()]).sum(0)
-    log_prior = log_guide = log_lik.new_zeros(())
+    log_prior = log_guide = log_score = log_lik.new_zeros(())
     for name, site in guided.items():
         kl = _kl(site["fn"], latent[name]["fn"]) if analytic_kl else None
         if kl is None:
             log_prior = log_prior + _density(latent[name], num_particles)
-            log_guide = log_guide + _density(site, num_particles)
+            density = _density(site, num_particles)
+            log_guide = log_guide + density
+            if not (path and site["fn"].has_rsample):
+                log_score = log_score + density
         else:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
-    log_lik, log_prior, log_guide = torch.broadcast_tensors(log_lik, log_prior, log_guide)
-    terms = Terms(log_lik, log_prior, log_guide, scale)
+    log_lik, log_prior, log_guide, log_score = torch.broadcast_tensors(log_lik, log_prior, log_guide, log_score)
+    terms = Terms(log_lik, log_prior, log_guide, scale, log_score)
     if tap is not None and path_weights is not None:
         tap.weights = path_weights(terms.log_weights.detach())
     return terms
+
+
+def _at_every_configuration(guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int]:
+    """The guide with its draws replaced by every joint value of its sites, and how many these are."""
+    with torch.no_grad():
+        sites = _sites(poutine.trace(guide).get_trace(*args, **kwargs), observed=False)
+    latent = tuple(_describe(site) for site in sites.values())
+    given = poutine.Trace()
+    values = Sites(latent, (), ()).configurations()
+    for name, site in sites.items():
+        value = torch.as_tensor(values[name], device=site["value"].device).to(site["value"].dtype)
+        value = value.unsqueeze(1).expand(len(value), *site["value"].shape)
+        given.add_node(name, name=name, type="sample", is_observed=False, value=value, fn=site["fn"], infer={})
+    return poutine.replay(guide, trace=given), len(next(iter(values.values())))
 
 
 def _without_score(
@@ -215,7 +250,8 @@ def _describe(site: PyroSite) -> Site:
         base = base.base_dist
     binary = getattr(base, "support", None) is torch.distributions.constraints.boolean
     name = type(base).__name__.removesuffix("_")
-    return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary)
+    num_values = {"Bernoulli": 2, "Categorical": getattr(base, "_num_events", None)}.get(name)
+    return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary, num_values)
 
 
 def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:

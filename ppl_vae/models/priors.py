@@ -35,6 +35,38 @@ class StandardNormal(nn.Module):
         return dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
 
 
+class FactorisedBernoulli(nn.Module):
+    """p(z) = prod_d Bernoulli(z_d; pi_d), uniform at the start, and for good unless ``learned``. Event shape (D,).
+
+    >>> FactorisedBernoulli(3)().event_shape
+    torch.Size([3])
+    """
+
+    def __init__(self, dim: int, *, learned: bool = False) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(dim)) if learned else nn.Buffer(torch.zeros(dim))
+
+    def forward(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        return dist.Bernoulli(logits=self.logits).to_event(1)
+
+
+class UniformCategorical(nn.Module):
+    """p(z) = prod_d 1/C: D uniform variables of C categories. Event shape (D,), values 0..C-1.
+
+    >>> UniformCategorical(3, 10)().event_shape
+    torch.Size([3])
+    """
+
+    def __init__(self, dim: int, num_categories: int) -> None:
+        super().__init__()
+        self.logits = nn.Buffer(torch.zeros(dim, num_categories))
+
+    def forward(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        return dist.Categorical(logits=self.logits).to_event(1)
+
+
 class MixtureOfGaussians(nn.Module):
     """p(z) = 1/C sum_c N(z; mu_c, diag sigma_c^2), with means and scales learned. Event shape (D,).
 

@@ -15,6 +15,8 @@ from flax import nnx
 from jax import Array
 from jax.nn import softplus
 
+from .distributions import BernoulliLogits
+
 SCALE_FLOOR = 1e-3
 
 
@@ -86,7 +88,27 @@ class Bernoulli(nnx.Module):
 
     def __call__(self, h: Array) -> dist.Distribution:
         """(..., H) -> a distribution over (P,)."""
-        return dist.Independent(dist.Bernoulli(logits=self.net(h), validate_args=False), 1, validate_args=False)
+        return dist.Independent(BernoulliLogits(self.net(h), validate_args=False), 1, validate_args=False)
+
+
+class Categorical(nnx.Module):
+    """h -> D independent categorical variables with values 0..C-1. Event shape (D,).
+
+    ``net`` maps (..., H) to logits (..., D C).
+
+    >>> from ppl_vae.numpyro import nets
+    >>> Categorical(nets.MLP((5, 3 * 4), np.random.default_rng(0)), 4)(jnp.zeros((2, 5))).event_shape
+    (3,)
+    """
+
+    def __init__(self, net: nnx.Module, num_categories: int) -> None:
+        self.net = net
+        self.num_categories = num_categories
+
+    def __call__(self, h: Array) -> dist.Distribution:
+        """(..., H) -> a distribution over (D,)."""
+        logits = self.net(h)
+        return dist.Categorical(logits=logits.reshape(*logits.shape[:-1], -1, self.num_categories)).to_event(1)
 
 
 class Normal(nnx.Module):

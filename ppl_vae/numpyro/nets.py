@@ -108,3 +108,20 @@ class GatedMLP(nnx.Module):
         for value, gate in zip(hidden, self.gates, strict=True):
             h = value(h) * jax.nn.sigmoid(gate(h))
         return last(h)
+
+
+class OneHot(nnx.Module):
+    """Integers (..., D) in 0..C-1 as one-hot rows (..., D C), then a net: what decodes categorical latents.
+
+    >>> OneHot(MLP((3 * 4, 6), np.random.default_rng(0)), 4)(jnp.zeros((2, 3), int)).shape
+    (2, 6)
+    """
+
+    def __init__(self, net: nnx.Module, num_categories: int) -> None:
+        self.net = net
+        self.num_categories = num_categories
+
+    def __call__(self, z: Array) -> Array:
+        """(..., D) -> what the net returns."""
+        rows = jax.nn.one_hot(z, self.num_categories)
+        return self.net(rows.reshape(*z.shape[:-1], -1))

@@ -1,5 +1,6 @@
 """Distributions that NumPyro lacks."""
 
+from ppl_vae.numpyro.distributions.bernoulli import BernoulliLogits
 from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
 
-__all__ = ["DiagNormalMixture", "mixture"]
+__all__ = ["BernoulliLogits", "DiagNormalMixture", "mixture"]

@@ -3,13 +3,17 @@
 from .objectives import CIWAE as CIWAE
 from .objectives import IWAE as IWAE
 from .objectives import MIWAE as MIWAE
+from .objectives import VIMCO as VIMCO
 from .objectives import CapacityELBO as CapacityELBO
 from .objectives import DReG as DReG
 from .objectives import FreeBitsELBO as FreeBitsELBO
 from .objectives import RenyiELBO as RenyiELBO
 from .objectives import TermsObjective as TermsObjective
 from .objectives import TraceELBO as TraceELBO
+from .objectives import TraceEnumELBO as TraceEnumELBO
+from .objectives import TraceGraphELBO as TraceGraphELBO
 from .objectives import TraceMeanFieldELBO as TraceMeanFieldELBO
+from .objectives import WakeWake as WakeWake
 from .pair import Pair as Pair
 from .pair import as_functions as as_functions
 from .svi import SVI as SVI

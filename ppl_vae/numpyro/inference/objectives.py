@@ -85,3 +85,23 @@ class CapacityELBO(objectives.CapacityELBO, TermsObjective):
 @dataclass(frozen=True)
 class FreeBitsELBO(objectives.FreeBitsELBO, TermsObjective):
     __doc__ = objectives.FreeBitsELBO.__doc__
+
+
+@dataclass(frozen=True)
+class TraceGraphELBO(objectives.TraceGraphELBO, TermsObjective):
+    __doc__ = objectives.TraceGraphELBO.__doc__
+
+
+@dataclass(frozen=True)
+class VIMCO(objectives.VIMCO, TermsObjective):
+    __doc__ = objectives.VIMCO.__doc__
+
+
+@dataclass(frozen=True)
+class WakeWake(objectives.WakeWake, TermsObjective):
+    __doc__ = objectives.WakeWake.__doc__
+
+
+@dataclass(frozen=True)
+class TraceEnumELBO(objectives.TraceEnumELBO, TermsObjective):
+    __doc__ = objectives.TraceEnumELBO.__doc__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from flax import nnx
 from jax import Array
 from numpyro import handlers
 from numpyro.distributions import constraints, kl_divergence
+from numpyro.primitives import Messenger
 
 from ...bounds import Terms
 from ...objective import Site, Sites, UnsuitableObjective, does_not_run, match
@@ -34,10 +36,12 @@ def _run(
     num_particles: int,
     max_plate_nesting: int,
     key: Array,
+    path: bool = True,
 ) -> tuple[NumPyroTrace, NumPyroTrace]:
     model_key, guide_key = jax.random.split(key)
     guide = _in_plate(guide, num_particles, max_plate_nesting)
-    q = handlers.trace(handlers.seed(guide, guide_key)).get_trace(*args, **kwargs)
+    with nullcontext() if path else _Cut():  # outside the trace, which then records what was cut
+        q = handlers.trace(handlers.seed(guide, guide_key)).get_trace(*args, **kwargs)
     return _replayed(model, q, args, kwargs, num_particles, max_plate_nesting, model_key), q
 
 
@@ -60,6 +64,14 @@ def _in_plate(program: Any, num_particles: int, max_plate_nesting: int) -> Any:
             return program(*args, **kwargs)
 
     return program if num_particles == 1 else vectorised
+
+
+class _Cut(Messenger):
+    """Draws of the program inside carry no gradient."""
+
+    def postprocess_message(self, msg: Any) -> None:
+        if msg["type"] == "sample" and not msg["is_observed"]:
+            msg["value"] = jax.lax.stop_gradient(msg["value"])
 
 
 @jax.custom_vjp
@@ -116,6 +128,8 @@ def log_terms(
     analytic_kl: bool = False,
     guide_score: bool = True,
     path_weights: PathWeights | None = None,
+    path: bool = True,
+    every_configuration: bool = False,
     max_plate_nesting: int = 1,
     **kwargs: Any,
 ) -> Terms:
@@ -137,6 +151,8 @@ def log_terms(
             sticking the landing and doubly reparameterised gradients need (Roeder, Wu and Duvenaud, 2017).
         path_weights: a function of the log-weights (K, B), free of gradients, whose values (K, B) multiply the gradient
             that flows through each draw z to the guide; everything else of the gradient stays.
+        path: whether draws of reparameterised sites carry a gradient to the guide; without, every site is scored.
+        every_configuration: instead of drawing, take every joint value of the discrete latents as one "particle".
         max_plate_nesting: how many plates the programs nest.
         kwargs: keywords for both programs.
 
@@ -150,7 +166,9 @@ def log_terms(
     >>> log_terms(model, guide, jnp.zeros((3, 6)), key=jax.random.key(0), num_particles=5).log_guide.shape
     (5, 3)
     """
-    p, q = _run(model, guide, args, kwargs, num_particles, max_plate_nesting, key)
+    if every_configuration:
+        guide, num_particles = _at_every_configuration(guide, args, kwargs, key)
+    p, q = _run(model, guide, args, kwargs, num_particles, max_plate_nesting, key, path)
     latent, observed, guided = _sites(p, observed=False), _sites(p, observed=True), _sites(q, observed=False)
     if set(latent) != set(guided) or not observed:
         examine(model, guide, *args, **kwargs)
@@ -162,24 +180,45 @@ def log_terms(
         latent, observed, guided = _sites(p, observed=False), _sites(p, observed=True), _sites(q, observed=False)
     if not guide_score:
         guided = _without_score(guided, guide, q, args, kwargs, num_particles, max_plate_nesting)
-    return _terms(latent, observed, guided, num_particles, analytic_kl)
+    return _terms(latent, observed, guided, num_particles, analytic_kl=analytic_kl, path=path)
 
 
 def _terms(
-    latent: NumPyroTrace, observed: NumPyroTrace, guided: NumPyroTrace, num_particles: int, analytic_kl: bool = False
+    latent: NumPyroTrace,
+    observed: NumPyroTrace,
+    guided: NumPyroTrace,
+    num_particles: int,
+    *,
+    analytic_kl: bool = False,
+    path: bool = True,
 ) -> Terms:
     scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
     log_lik = jnp.stack([_density(site, num_particles) for site in observed.values()]).sum(0)
-    log_prior = log_guide = jnp.zeros(())
+    log_prior = log_guide = log_score = jnp.zeros(())
     for name, site in guided.items():
         kl = _kl(site["fn"], latent[name]["fn"]) if analytic_kl else None
         if kl is None:
             log_prior = log_prior + _density(latent[name], num_particles)
-            log_guide = log_guide + _density(site, num_particles)
+            density = _density(site, num_particles)
+            log_guide = log_guide + density
+            if not (path and site["fn"].has_rsample):
+                log_score = log_score + density
         else:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
-    log_lik, log_prior, log_guide = jnp.broadcast_arrays(log_lik, log_prior, log_guide)
-    return Terms(log_lik, log_prior, log_guide, scale)
+    log_lik, log_prior, log_guide, log_score = jnp.broadcast_arrays(log_lik, log_prior, log_guide, log_score)
+    return Terms(log_lik, log_prior, log_guide, scale, log_score)
+
+
+def _at_every_configuration(guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> tuple[Any, int]:
+    """The guide with its draws replaced by every joint value of its sites, and how many these are."""
+    sites = _sites(handlers.trace(handlers.seed(guide, key)).get_trace(*args, **kwargs), observed=False)
+    latent = tuple(_describe(site) for site in sites.values())
+    values = Sites(latent, (), ()).configurations()
+    given = {}
+    for name, site in sites.items():
+        value = jnp.asarray(values[name], site["value"].dtype)
+        given[name] = jnp.broadcast_to(value[:, None], (len(value), *site["value"].shape))
+    return handlers.substitute(guide, data=given), len(next(iter(values.values())))
 
 
 def _tapped(site: NumPyroSite, weights: Array, num_particles: int) -> NumPyroSite:
@@ -230,7 +269,8 @@ def _describe(site: NumPyroSite) -> Site:
         base = base.base_dist
     binary = getattr(base, "support", None) is constraints.boolean
     name = type(base).__name__.removesuffix("Logits").removesuffix("Probs")
-    return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary)
+    num_values = {"Bernoulli": lambda: 2, "Categorical": lambda: int(base.probs.shape[-1])}.get(name, lambda: None)()
+    return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary, num_values)
 
 
 def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:

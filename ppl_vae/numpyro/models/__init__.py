@@ -1,7 +1,10 @@
 """Generative programs p(x, z) and their priors, in NumPyro."""
 
+from .hierarchical import HVAE as HVAE
+from .priors import FactorisedBernoulli as FactorisedBernoulli
 from .priors import Means as Means
 from .priors import MixtureOfGaussians as MixtureOfGaussians
 from .priors import StandardNormal as StandardNormal
+from .priors import UniformCategorical as UniformCategorical
 from .priors import VampPrior as VampPrior
 from .vae import VAE as VAE

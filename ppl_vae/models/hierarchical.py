@@ -1,0 +1,44 @@
+"""Two stochastic layers."""
+
+from __future__ import annotations
+
+import pyro
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+from ..conditionals import observed_only
+
+
+class HVAE(PyroModule):
+    """z2 ~ p(z2);  z1 | z2 ~ p(z1 | z2);  x | z1 ~ p(x | z1).
+
+    Sites: ``z2`` (D2,), ``z1`` (D1,), ``x`` (P,). Plate: ``data`` at dim -1. With Bernoulli conditionals it is a
+    sigmoid belief net of two layers. Stochastic Backpropagation and Approximate Inference in Deep Generative Models,
+    Rezende, Mohamed and Wierstra, 2014.
+
+    Args:
+        prior: a module whose call returns p(z2).
+        conditional: a module that maps z2 (..., D2) to p(z1 | z2).
+        likelihood: a module that maps z1 (..., D1) to p(x | z1).
+    """
+
+    def __init__(self, prior: nn.Module, conditional: nn.Module, likelihood: nn.Module) -> None:
+        super().__init__()
+        self.prior = prior
+        self.conditional = conditional
+        self.likelihood = likelihood
+
+    def forward(
+        self,
+        x: Tensor | None = None,
+        *,
+        index: Tensor | None = None,
+        given: Tensor | None = None,
+        mask: Tensor | None = None,
+        size: int = 1,
+    ) -> Tensor:
+        """Observe x (B, P) where ``mask`` (B, P) allows, or draw ``size`` images; returns x (..., B, P)."""
+        with pyro.plate("data", size if x is None else len(x), dim=-1):
+            z2 = pyro.sample("z2", self.prior())
+            z1 = pyro.sample("z1", self.conditional(z2))
+            return pyro.sample("x", observed_only(self.likelihood(z1), mask), obs=x)

@@ -1,0 +1,296 @@
+"""Discrete latents: the exact ELBO by enumeration is the oracle of every score-function estimator."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from pairs import P, toy
+from test_objectives import bias, gradient
+
+from ppl_vae import backends, evaluation
+from ppl_vae.objective import UnsuitableObjective
+from ppl_vae.results import Fit
+
+D, C = 3, 3
+
+
+def bernoulli(backend: backends.Backend, seed: int = 0) -> tuple[Any, Any]:
+    """A sigmoid belief net of one layer."""
+    rng, b = np.random.default_rng(seed), backend
+    model = b.models.VAE(b.models.FactorisedBernoulli(D), b.conditionals.Bernoulli(b.nets.MLP((D, 6, P), rng)))
+    return model, b.guides.Amortised(b.conditionals.Bernoulli(b.nets.MLP((P, 6, D), rng)))
+
+
+def two_layers(backend: backends.Backend, seed: int = 0) -> tuple[Any, Any]:
+    """A sigmoid belief net of two layers, with a learned prior."""
+    rng, b, given = np.random.default_rng(seed), backend, backend.conditionals
+    model = b.models.HVAE(
+        b.models.FactorisedBernoulli(2, learned=True),
+        given.Bernoulli(b.nets.MLP((2, D), rng)),
+        given.Bernoulli(b.nets.MLP((D, P), rng)),
+    )
+    return model, b.guides.BottomUp(given.Bernoulli(b.nets.MLP((P, D), rng)), given.Bernoulli(b.nets.MLP((D, 2), rng)))
+
+
+def categorical(backend: backends.Backend, seed: int = 0) -> tuple[Any, Any]:
+    """Two categorical latents of three values."""
+    rng, b, given = np.random.default_rng(seed), backend, backend.conditionals
+    decoder = b.nets.OneHot(b.nets.MLP((2 * C, P), rng), C)
+    model = b.models.VAE(b.models.UniformCategorical(2, C), given.Bernoulli(decoder))
+    return model, b.guides.Amortised(given.Categorical(b.nets.MLP((P, 2 * C), rng), C))
+
+
+PAIRS = {"bernoulli": bernoulli, "two layers": two_layers, "categorical": categorical}
+SIZES = {"bernoulli": 2**D, "two layers": 2 ** (D + 2), "categorical": C**2}
+
+
+def prepared(name: str, backend: backends.Backend) -> Any:
+    own = backend.inference.Pair(*PAIRS[name](backend))
+    own.prepare(toy(4), 0)
+    return own
+
+
+def value(backend: backends.Backend, objective: Any, own: Any, x: np.ndarray, seed: int = 0) -> float:
+    if backend.name == "pyro":
+        import torch
+
+        torch.manual_seed(seed)
+        with own.active() as (model, guide):
+            return objective.loss(model, guide, own.tensor(x))
+    import jax
+
+    model, guide = own.structure.programs(own.params, own.constants)
+    return float(objective.loss(jax.random.key(seed), {}, model, guide, own.array(x)))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_enumeration_is_the_mean_over_draws(backend: backends.Backend, name: str) -> None:
+    """The exact ELBO, and log p(x) as the sum over configurations, beside sampling."""
+    own, x = prepared(name, backend), toy(4)
+    exact = -value(backend, backend.inference.TraceEnumELBO(), own, x)
+    again = -value(backend, backend.inference.TraceEnumELBO(), own, x, seed=9)
+    terms = own.terms(x, 4000, 0)
+    error = np.sqrt((terms.log_weights.var(0) / 4000).sum())
+    assert exact == pytest.approx(again, abs=1e-4), "no noise"
+    assert abs(terms.log_weights.mean(0).sum() - exact) < 5 * error
+    likelihood = evaluation.log_likelihood(Fit(own, {}, {}), x, 4000)
+    assert (np.abs(likelihood.values - log_p(backend, own, x)) < 5 * likelihood.mc_error + 1e-3).all()
+    assert exact < log_p(backend, own, x).sum()
+
+
+def log_p(backend: backends.Backend, own: Any, x: np.ndarray) -> np.ndarray:
+    """log sum_z p(x, z) over every configuration."""
+    options = {"every_configuration": True}
+    if backend.name == "pyro":
+        with own.active() as (model, guide):
+            terms = backend.inference.log_terms(model, guide, own.tensor(x), **options)
+    else:
+        import jax
+
+        model, guide = own.structure.programs(own.params, own.constants)
+        terms = backend.inference.log_terms(model, guide, own.array(x), key=jax.random.key(0), **options)
+    lik, prior, guide_density = (np.asarray(t.tolist()) for t in terms[:3])
+    assert len(lik) == SIZES[str({v: k for k, v in SIZES.items()}[len(lik)])]
+    np.testing.assert_allclose(np.exp(guide_density).sum(0), 1.0, atol=1e-5)
+    np.testing.assert_allclose(np.exp(prior).sum(0), 1.0, atol=1e-5)
+    return np.logaddexp.reduce(lik + prior, 0)
+
+
+def test_the_kl_to_the_uniform_prior_is_log_k_minus_the_entropy(backend: backends.Backend) -> None:
+    for name, size in (("bernoulli", 2**D), ("categorical", C**2)):
+        own, x = prepared(name, backend), toy(4)
+        draws = own.terms(x, 1, 0)
+        exact = -value(backend, backend.inference.TraceEnumELBO(), own, x)
+        assert draws.log_prior == pytest.approx(-np.log(size), rel=1e-5)
+        logits = guide_logits(backend, own, x, name)
+        entropy = scipy.stats.entropy(np.exp(logits), axis=-1).sum()
+        terms = own.terms(x, 6000, 1)
+        rate = (terms.log_guide - terms.log_prior).mean(0).sum()
+        assert rate == pytest.approx(4 * np.log(size) - entropy, abs=0.05)
+        assert exact == pytest.approx(terms.log_lik.mean(0).sum() - (4 * np.log(size) - entropy), abs=0.2)
+
+
+def guide_logits(backend: backends.Backend, own: Any, x: np.ndarray, name: str) -> np.ndarray:
+    """log q of each value of each latent, (B, D, values)."""
+    net = own.guide.posterior.net
+    out = np.asarray((net(own.tensor(x)) if backend.name == "pyro" else net(own.array(x))).tolist())
+    out = out.reshape(4, -1, C) if name == "categorical" else np.stack([np.zeros_like(out), out], -1)
+    return out - np.logaddexp.reduce(out, -1, keepdims=True)
+
+
+def spread(
+    backend: backends.Backend, objective: Any, own: Any, exact: np.ndarray, x: np.ndarray, repeats: int
+) -> tuple[float, float]:
+    """||mean gradient - exact||^2 over its expectation if unbiased, and the total variance of one gradient."""
+    gradients = np.stack([gradient(backend, objective, own, x, seed) for seed in range(repeats)])
+    variance = gradients.var(0, ddof=1).sum()
+    return float(((gradients.mean(0) - exact) ** 2).sum() / (variance / repeats)), float(variance)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_reinforce_has_the_exact_gradient_and_baselines_change_only_its_noise(
+    backend: backends.Backend, name: str
+) -> None:
+    own, x, inference = prepared(name, backend), np.repeat(toy(3), 40, 0), backend.inference
+    exact = gradient(backend, inference.TraceEnumELBO(), own, x, 0)
+    plain, noise = spread(backend, inference.TraceGraphELBO(4), own, exact, x, 100)
+    loo, less = spread(backend, inference.TraceGraphELBO(4, baseline="leave-one-out"), own, exact, x, 100)
+    assert plain < 6.0 and loo < 6.0
+    assert less < noise / 3
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_vimco_has_the_exact_gradient_of_the_iwae_bound(backend: backends.Backend, name: str) -> None:
+    """The IWAE-K bound summed over every K-tuple of configurations, differentiated by the enumeration's own terms."""
+    own, x, draws = prepared(name, backend), np.repeat(toy(2), 60, 0), 2
+    exact = exact_iwae_gradient(backend, own, toy(2), draws) * 60
+    ratio, variance = spread(backend, backend.inference.VIMCO(draws), own, exact, x, 100)
+    assert ratio < 6.0
+    wrong, _ = spread(backend, backend.inference.WakeWake(draws), own, exact, x, 100)
+    assert wrong > 4.0 and variance > 0
+
+
+def exact_iwae_gradient(backend: backends.Backend, own: Any, x: np.ndarray, draws: int) -> np.ndarray:
+    """-d/d parameters of sum_b sum over (z_1..z_K) of prod q(z_k) log mean w_k."""
+    if backend.name == "pyro":
+        import torch
+
+        def loss(terms: Any) -> Any:
+            total = 0.0
+            log_q, log_w = terms.log_guide, terms.log_weights
+            for which in itertools.product(range(len(log_q)), repeat=draws):
+                which = list(which)
+                total = total + (log_q[which].sum(0).exp() * (log_w[which].logsumexp(0) - np.log(draws))).sum()
+            return -total
+
+        with own.active() as (model, guide):
+            terms = backend.inference.log_terms(model, guide, own.tensor(x), every_configuration=True)
+            parameters = list(own.named_parameters().values())
+            grads = torch.autograd.grad(loss(terms), parameters)
+        return np.concatenate([g.numpy().ravel() for g in grads])
+    import jax
+    import jax.numpy as jnp
+
+    def of(params: Any) -> Any:
+        model, guide = own.structure.programs(params, own.constants)
+        terms = backend.inference.log_terms(model, guide, own.array(x), key=jax.random.key(0), every_configuration=True)
+        which = jnp.asarray(list(itertools.product(range(terms.log_guide.shape[0]), repeat=draws)))
+        log_q, log_w = terms.log_guide[which], terms.log_weights[which]
+        bound = jax.nn.logsumexp(log_w, 1) - jnp.log(draws)
+        return -(jnp.exp(log_q.sum(1)) * bound).sum()
+
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(jax.jit(jax.grad(of))(own.params))])
+
+
+def test_the_wake_phase_tends_to_the_inclusive_kls_gradient(backend: backends.Backend) -> None:
+    """With many draws the guide's gradient is that of KL(p(z | x) || q); with five it is biased."""
+    own, x = prepared("bernoulli", backend), np.repeat(toy(2), 60, 0)
+    from test_objectives import names_of_the_guide
+
+    of_the_guide = names_of_the_guide(own)
+    exact = inclusive_gradient(backend, own, toy(2))[of_the_guide] * 60
+    distances = {}
+    for draws in (5, 400):
+        objective = backend.inference.WakeWake(draws)
+        mean = np.mean([gradient(backend, objective, own, x, seed)[of_the_guide] for seed in range(12)], 0)
+        distances[draws] = np.linalg.norm(mean - exact) / np.linalg.norm(exact)
+    assert distances[400] < 0.1
+    assert distances[400] < distances[5] / 2
+
+
+def inclusive_gradient(backend: backends.Backend, own: Any, x: np.ndarray) -> np.ndarray:
+    """-d/d parameters of sum_z p(z | x) log q(z | x), the posterior held fixed."""
+    if backend.name == "pyro":
+        import torch
+
+        with own.active() as (model, guide):
+            terms = backend.inference.log_terms(model, guide, own.tensor(x), every_configuration=True)
+            posterior = (terms.log_lik + terms.log_prior).softmax(0).detach()
+            parameters = list(own.named_parameters().values())
+            loss = -(posterior * terms.log_guide).sum()
+            grads = torch.autograd.grad(loss, parameters, allow_unused=True)
+        return np.concatenate(
+            [np.ravel(torch.zeros_like(p) if g is None else g) for g, p in zip(grads, parameters, strict=True)]
+        )
+    import jax
+
+    def of(params: Any) -> Any:
+        model, guide = own.structure.programs(params, own.constants)
+        terms = backend.inference.log_terms(model, guide, own.array(x), key=jax.random.key(0), every_configuration=True)
+        posterior = jax.lax.stop_gradient(jax.nn.softmax(terms.log_lik + terms.log_prior, 0))
+        return -(posterior * terms.log_guide).sum()
+
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(jax.grad(of)(own.params))])
+
+
+STRATEGIES = {
+    "REINFORCE": lambda i: i.TraceGraphELBO(4),
+    "RLOO": lambda i: i.TraceGraphELBO(4, baseline="leave-one-out"),
+    "VIMCO": lambda i: i.VIMCO(5),
+    "WakeWake": lambda i: i.WakeWake(5),
+    "enumeration": lambda i: i.TraceEnumELBO(),
+}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", PAIRS)
+def test_every_strategy_trains_the_same_discrete_pair(backend: backends.Backend, name: str, strategy: str) -> None:
+    model, guide = PAIRS[name](backend)
+    svi = backend.inference.SVI(STRATEGIES[strategy](backend.inference), epochs=40, batch_size=25, learning_rate=0.02)
+    fit = svi.fit(model, guide, toy(), seed=0)
+    before = Fit(prepared(name, backend), {}, {})
+    assert evaluation.log_likelihood(fit, toy(), 200).mean > evaluation.log_likelihood(before, toy(), 200).mean + 0.25
+    assert fit.generate(5).shape == (5, P) and fit.encode(toy(4)).shape[0] == 4
+
+
+def test_score_functions_of_reparameterised_latents(backend: backends.Backend) -> None:
+    """On a Gaussian pair TraceGraphELBO is the ELBO, and VIMCO the IWAE's gradient by scores alone."""
+    from pairs import pair
+
+    own = backend.inference.Pair(*pair("vampprior", backend))
+    own.prepare(toy(3), 0)
+    assert bias(backend, backend.inference.TraceGraphELBO(), backend.inference.TraceELBO(), own) < 2.0
+    assert bias(backend, backend.inference.VIMCO(4), backend.inference.IWAE(4), own) < 2.0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda i: i.VIMCO(1), "VIMCO compares each draw with the others"),
+        (lambda i: i.TraceGraphELBO(1, baseline="leave-one-out"), "leaving one out needs"),
+        (lambda i: i.TraceGraphELBO(2, baseline="magic"), "'baseline' should be None or 'leave-one-out'; got 'magic'"),
+    ],
+)
+def test_bad_settings(backend: backends.Backend, call: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(backend.inference)
+
+
+def test_what_does_not_fit_is_refused(backend: backends.Backend) -> None:
+    from pairs import pair
+
+    inference = backend.inference
+    for objective, kind, message in (
+        (inference.TraceEnumELBO(), pair("standard", backend), r"cannot enumerate the site 'z' \(Normal\)"),
+        (
+            inference.TraceEnumELBO(max_configurations=7),
+            bernoulli(backend),
+            "have 8 configurations a datum, more than 7",
+        ),
+        (
+            inference.TraceGraphELBO(2, baseline="leave-one-out"),
+            pair("standard", backend),
+            "nothing for a baseline to serve",
+        ),
+        (
+            inference.TraceELBO(),
+            bernoulli(backend),
+            r"site 'z' \(Bernoulli\): use TraceGraphELBO, VIMCO or WakeWake or",
+        ),
+    ):
+        with pytest.raises(UnsuitableObjective, match=message):
+            inference.SVI(objective, epochs=1, batch_size=20).fit(*kind, toy(60))
