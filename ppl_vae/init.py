@@ -78,6 +78,6 @@ def random_images(rng: np.random.Generator, images: np.ndarray, count: int) -> n
     if count > len(images):
         raise ValueError(
             f"{count} pseudo-inputs were asked for, but there are only {len(images)} images to choose from: "
-            f"ask for at most {len(images)}, or start them at the data mean plus noise (pseudo_inputs_start='mean')."
+            f"ask for at most {len(images)}, or start them at the data mean plus noise."
         )
     return np.array(images[rng.choice(len(images), count, replace=False)])

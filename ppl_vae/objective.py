@@ -80,6 +80,8 @@ class BetaObjective(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.beta, int | float) and not 0 <= self.beta < math.inf:
+            raise ValueError(f"{type(self).__name__}: 'beta' should be a finite number of at least 0; got {self.beta}.")
         if callable(self.beta) and not isinstance(self.beta, Schedule):
             raise TypeError(
                 f"{type(self).__name__}: 'beta' should be a number or a schedule with an 'end', such as "
@@ -165,6 +167,20 @@ def does_not_run(args: tuple[Any, ...], error: Exception) -> ValueError:
     )
 
 
+def check_batch_shape(name: str, shape: tuple[int, ...], plates: dict[int, tuple[str, int]]) -> None:
+    """Compare a site's batch shape with its plates, given as dim -> (name, size).
+
+    Raises:
+        ValueError: a dimension that no plate explains.
+    """
+    sizes = {dim: size for dim, (_, size) in plates.items()}
+    if plates and any(size not in (1, sizes.get(i - len(shape))) for i, size in enumerate(shape)):
+        names = [plate for plate, _ in plates.values()]
+        raise ValueError(
+            f"Site {name!r} has batch shape {shape}, which its plates {names} do not explain: is .to_event(1) missing?"
+        )
+
+
 def match(guide: dict[str, Site], latent: dict[str, Site], observed: dict[str, Site]) -> Sites:
     """The pair's sites, after checking that the guide and the model speak of the same latent ones.
 
@@ -216,6 +232,26 @@ def check_pathwise(name: str, sites: Sites) -> None:
                 f"{name} has no pathwise gradient for the site {site.name!r} ({site.distribution}): use "
                 f"TraceGraphELBO, VIMCO or WakeWake{exact}."
             )
+
+
+PATHWISE_STOCK = {
+    "pyro": {"RenyiELBO"},
+    "numpyro": {"Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO"},
+}
+"""Stock objectives that are silently wrong where a draw is not reparameterised: a guide gradient of zero, of the wrong
+sign, or of noise without a mean."""
+
+
+def check_stock(objective: Any, sites: Sites, backend: str) -> None:
+    """Refuse a pair that a stock objective is known to be wrong for.
+
+    Raises:
+        UnsuitableObjective: names the site and what fits.
+    """
+    name = type(objective).__name__
+    check_density(name, sites)
+    if name in PATHWISE_STOCK[backend]:
+        check_pathwise(f"{backend}'s {name}", sites)
 
 
 def check_mean_field(name: str, sites: Sites) -> None:

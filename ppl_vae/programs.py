@@ -23,6 +23,20 @@ def accepted(program: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name in parameters}
 
 
+def generated_site(model: Any, sites: Any) -> str:
+    """The name of the site that a model generates: its first observed one.
+
+    Raises:
+        ValueError: the model does not take ``size``, so it cannot be asked for so many images.
+    """
+    if not accepted(model, {"size": 1}):
+        raise ValueError(
+            "To generate, the model should take x=None and size=, and draw what it otherwise observes: "
+            "def model(x=None, *, size=1): with pyro.plate('data', size if x is None else len(x), dim=-1): ..."
+        )
+    return sites.observed[0].name if sites else "x"
+
+
 class Tolerant:
     """A program that is callable with every keyword of the house: what it does not take is dropped."""
 

@@ -103,12 +103,19 @@ class Recipe:
         return b.models.VampPrior(posterior, self._pseudo_inputs(rng), learned=self.prior == "vampprior")
 
     def _pseudo_inputs(self, rng: np.random.Generator) -> np.ndarray:
-        """Their start; zeros where there are no images, as when a saved fit is about to fill them in."""
         if self.images is None:
-            return np.zeros((self.num_pseudo_inputs, self.dim))
+            raise ValueError(
+                f"The prior {self.prior!r} starts at training images: make the recipe from the data, "
+                "recipes.vae(data, ...), not only from its settings."
+            )
         if self.prior == "vampprior" and self.pseudo_inputs_start == "mean":
             return init.mean_images(rng, self.images, self.num_pseudo_inputs)
         return init.random_images(rng, self.images, self.num_pseudo_inputs)
+
+    def skeleton(self) -> tuple[Any, Any]:
+        """The (model, guide) with arbitrary weights and pseudo-inputs, for a saved fit to fill in."""
+        blank = np.zeros((self.num_pseudo_inputs, self.dim), np.float32)
+        return dataclasses.replace(self, images=blank)(np.random.default_rng(0))
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting but the images, JSON-able."""
@@ -155,7 +162,8 @@ def report_vae(data: Split | np.ndarray | tuple[int, ...], **settings: Any) -> R
     >>> report_vae((28, 28)).hidden
     (300, 300)
     """
-    return vae(data, **settings)
+    report = {"latent_dim": 40, "hidden": (300, 300), "activation": "relu", "num_pseudo_inputs": 500}
+    return vae(data, **{**report, **settings})
 
 
 def vampprior_vae(data: Split | np.ndarray | tuple[int, ...], **settings: Any) -> Recipe:

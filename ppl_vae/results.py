@@ -13,6 +13,8 @@ import numpy as np
 
 from . import __version__, storage
 from .bounds import Terms
+from .data import check_unit_interval
+from .objective import Sites
 from .seeds import derive
 
 CHUNK = 2000
@@ -25,7 +27,7 @@ def as_batch(x: Any, what: str = "x", dim: int | None = None) -> np.ndarray:
     Raises:
         ValueError: not (N, P), another P than ``dim``, empty, or NaN or infinite values.
     """
-    array = np.asarray(x)
+    array = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
     if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
         raise ValueError(f"{what!r} should have shape (N, {'P' if dim is None else dim}); got {array.shape}.")
     if not len(array):
@@ -35,7 +37,8 @@ def as_batch(x: Any, what: str = "x", dim: int | None = None) -> np.ndarray:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         row, column = np.argwhere(~np.isfinite(array))[0]
         raise ValueError(f"{what!r} holds NaN or infinite values, first at row {row}, column {column}: remove them.")
-    return array if array.dtype.kind == "f" else array.astype(np.float32)
+    array = array if array.dtype.kind == "f" else array.astype(np.float32)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
 def check_shapes(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, np.ndarray]) -> None:
@@ -78,14 +81,24 @@ class Pair(Protocol):
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Put back what ``state`` gave."""
 
-    def terms(self, x: np.ndarray, num_particles: int, seed: int, analytic_kl: bool) -> Terms:
-        """Log-densities of draws from the guide, (K, B)."""
+    @property
+    def sites(self) -> Sites | None:
+        """The sites, once the pair has run on a batch."""
+
+    @property
+    def dim(self) -> int:
+        """P, the width of the data, once the pair has run on a batch."""
+
+    def prepare(self, x: np.ndarray, seed: int) -> Sites:
+        """Run on a batch, so that every parameter exists; say what the sites are."""
+
+    def sample(
+        self, x: np.ndarray, num_particles: int, seed: int, analytic_kl: bool = False
+    ) -> tuple[dict[str, np.ndarray], Terms]:
+        """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
 
     def posterior(self, x: np.ndarray, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
-
-    def draws(self, x: np.ndarray, num_draws: int, seed: int) -> dict[str, np.ndarray]:
-        """Draws from the guide for each latent site, (K, B, D)."""
 
     def reconstruct(self, x: np.ndarray, seed: int) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P)."""
@@ -137,11 +150,19 @@ class Fit:
         With ``analytic_kl`` the KL of a site with a closed form stands in ``log_prior``, negative, and 0 in
         ``log_guide``.
         """
-        return terms_in_chunks(self.pair, as_batch(x), num_particles, seed, analytic_kl)
+        return sample_in_chunks(self.pair, self.checked(x), num_particles, seed, analytic_kl)[1]
+
+    def checked(self, x: Any) -> np.ndarray:
+        """The data as the pair takes them, (N, P).
+
+        Raises:
+            ValueError: another shape, NaN or infinite values, or values outside [0, 1] under a Bernoulli likelihood.
+        """
+        return checked(self.pair, x)
 
     def posterior(self, x: np.ndarray, *, seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
-        chunks = _in_chunks(self.pair.posterior, as_batch(x), seed)
+        chunks = _in_chunks(self.pair.posterior, as_batch(x, dim=self.pair.dim), seed)
         return {
             name: (
                 np.concatenate([moments[name][0][seen:] for moments, seen in chunks]),
@@ -156,18 +177,23 @@ class Fit:
 
     def draws(self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0) -> dict[str, np.ndarray]:
         """Draws from the guide for each latent site, (K, B, D)."""
-        return self.pair.draws(as_batch(x), num_draws, seed)
+        return sample_in_chunks(self.pair, as_batch(x, dim=self.pair.dim), num_draws, seed)[0]
 
     def reconstruct(self, x: np.ndarray, *, seed: int = 0) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P)."""
-        return np.concatenate([means[seen:] for means, seen in _in_chunks(self.pair.reconstruct, as_batch(x), seed)])
+        return np.concatenate(
+            [means[seen:] for means, seen in _in_chunks(self.pair.reconstruct, as_batch(x, dim=self.pair.dim), seed)]
+        )
 
     def generate(self, size: int = 1, *, seed: int = 0, mean: bool = True) -> np.ndarray:
         """New images, (size, P): z ~ p(z), for VampPrior a component first, then E[x | z], or x ~ p(x | z)."""
         if size < 1:
             raise ValueError(f"'size' should be at least 1; got {size}.")
-        means, samples = self.pair.generate(size, seed)
-        return means if mean else samples
+        parts = []
+        for number, (window, seen) in enumerate(windows(size, CHUNK)):
+            images = self.pair.generate(window.stop - window.start, derive(seed, "generate", number))
+            parts.append(images[0 if mean else 1][seen:])
+        return np.concatenate(parts)
 
     def save(self, path: str | Path, *, recipe: Any = None) -> Path:
         """Write weights, history and settings to one file; with the recipe, ``Fit.load`` needs nothing else.
@@ -183,6 +209,8 @@ class Fit:
             "settings": self.settings,
             "history": {name: np.asarray(values).tolist() for name, values in self.history.items()},
             "recipe": None if recipe is None else recipe.to_dict(),
+            "dim": self.pair.dim,
+            "probe": probe(self.pair, np.zeros((4, self.pair.dim)), 0),
         }
         storage.write(Path(path), self.pair.state(), header)
         return Path(path)
@@ -210,51 +238,91 @@ class Fit:
         from .recipes import Recipe
 
         if pair is None:
-            pair = Recipe.from_dict(header["recipe"])(np.random.default_rng(0))
+            pair = Recipe.from_dict(header["recipe"]).skeleton()
         own = load_backend(header["backend"]).inference.Pair(*pair, device=device)
+        zeros = np.zeros((4, header["dim"]))
+        own.prepare(zeros, 0)
         own.load_state(arrays)
+        if not np.isclose(probe(own, zeros, 0), header["probe"], rtol=1e-3, atol=1e-3, equal_nan=True):
+            raise ValueError(
+                f"The weights in {path} fit the pair, but give another ELBO than when they were saved: it is another "
+                "model (activations, likelihood, ...). Pass the recipe or the pair that was trained."
+            )
         return cls(own, {n: np.asarray(v) for n, v in header["history"].items()}, header["settings"])
 
     def to_arviz(self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0) -> Any:
-        """Draws from the guide as ``arviz.InferenceData``: posterior, log_likelihood, log_prior and observed_data.
+        """Draws from the guide as ``arviz.InferenceData``.
 
-        One chain of ``num_draws`` independent draws; dims (chain, draw, datum, <site>_dim).
+        Groups: posterior; log_likelihood; sample_stats with log_prior and log_guide of each draw; observed_data. One
+        chain of ``num_draws`` independent draws; dims (chain, draw, datum, <site>_dim).
         """
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning)
             import arviz
-        x = as_batch(x)
-        draws, terms = self.draws(x, num_draws, seed=seed), self.terms(x, num_draws, seed=seed)
+        x = self.checked(x)
+        draws, terms = sample_in_chunks(self.pair, x, num_draws, seed)
         return arviz.from_dict(
             posterior={name: values[None] for name, values in draws.items()},
             log_likelihood={"x": terms.log_lik[None]},
-            log_prior={"z": terms.log_prior[None]},
+            sample_stats={"log_prior": terms.log_prior[None], "log_guide": terms.log_guide[None]},
             observed_data={"x": x},
-            dims={"x": ["datum", "pixel"], **{name: ["datum", f"{name}_dim"] for name in draws}},
+            dims={
+                "x": ["datum", "pixel"],
+                "log_prior": ["datum"],
+                "log_guide": ["datum"],
+                **{name: ["datum", *([f"{name}_dim"] if values.ndim > 2 else [])] for name, values in draws.items()},
+            },
             attrs={"library": "ppl_vae", "library_version": __version__, "settings": json.dumps(dict(self.settings))},
         )
+
+
+def checked(pair: Pair, x: Any, what: str = "x") -> np.ndarray:
+    """Data as a pair takes them, (N, P).
+
+    Raises:
+        ValueError: another shape, NaN or infinite values, or values outside [0, 1] under a Bernoulli likelihood.
+    """
+    array = as_batch(x, what, pair.dim or None)
+    if pair.sites is not None and any(site.binary for site in pair.sites.observed):
+        check_unit_interval(array, f"{what!r}, under a Bernoulli likelihood,")
+    return array
+
+
+def probe(pair: Pair, x: np.ndarray, seed: int) -> float:
+    """The ELBO of a few data points with fixed noise: what tells pairs apart whose weights have the same shapes."""
+    return float(pair.sample(x, 1, seed)[1].log_weights.mean())
 
 
 def windows(count: int, rows: int) -> list[tuple[slice, int]]:
     """Windows of equal length that cover ``count`` rows, and how many rows of each the one before has covered.
 
-    Equal lengths, so that a compiled program serves all of them.
+    Equal lengths, so that a compiled program serves all of them; as few windows as hold at most ``rows`` each, and as
+    short as that number allows.
 
-    >>> windows(5, 2)
-    [(slice(0, 2, None), 0), (slice(2, 4, None), 0), (slice(3, 5, None), 1)]
+    >>> windows(5, 3)
+    [(slice(0, 3, None), 0), (slice(2, 5, None), 1)]
     """
-    rows = min(rows, count)
-    starts = range(0, count, rows)
-    return [(slice(min(s, count - rows), min(s, count - rows) + rows), s - min(s, count - rows)) for s in starts]
+    number = -(-count // rows)
+    rows = -(-count // number)
+    starts = [min(i * rows, count - rows) for i in range(number)]
+    return [(slice(s, s + rows), i * rows - s) for i, s in enumerate(starts)]
 
 
-def terms_in_chunks(pair: Pair, x: np.ndarray, num_particles: int, seed: int, analytic_kl: bool = False) -> Terms:
-    """The terms of many data points, (K, N) each, a bounded number of rows at a time."""
-    parts = []
+def sample_in_chunks(
+    pair: Pair, x: np.ndarray, num_particles: int, seed: int, analytic_kl: bool = False
+) -> tuple[dict[str, np.ndarray], Terms]:
+    """Draws for many data points, (K, N, ...), and their terms, (K, N), a bounded number of rows at a time."""
+    columns = []
     for number, (window, seen) in enumerate(windows(len(x), max(1, CHUNK // num_particles))):
-        terms = pair.terms(x[window], num_particles, derive(seed, "terms", number), analytic_kl)
-        parts.append([values[:, seen:] for values in terms[:3]])
-    return Terms(*(np.concatenate(values, 1) for values in zip(*parts, strict=True)))
+        rows = []
+        for draw, (draws, skip) in enumerate(windows(num_particles, CHUNK)):
+            chunk_seed = derive(seed, "terms", number, draw)
+            values, terms = pair.sample(x[window], draws.stop - draws.start, chunk_seed, analytic_kl)
+            rows.append([a[skip:, seen:] for a in (*terms[:3], *values.values())])
+            names = list(values)
+        columns.append([np.concatenate(parts) for parts in zip(*rows, strict=True)])
+    log_lik, log_prior, log_guide, *drawn = (np.concatenate(parts, 1) for parts in zip(*columns, strict=True))
+    return dict(zip(names, drawn, strict=True)), Terms(log_lik, log_prior, log_guide)
 
 
 def _in_chunks(call: Any, x: np.ndarray, seed: int) -> list[Any]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from . import storage
-from .data import Split, check_unit_interval
-from .objective import Sites
-from .results import Fit, Pair, as_batch, terms_in_chunks
+from .data import Split
+from .objective import Objective, check_stock
+from .results import Fit, Pair, as_batch, checked, probe, sample_in_chunks
 from .schedules import Schedule
 from .seeds import derive, generator
 
@@ -52,24 +54,19 @@ class TrainingData:
         return cls(train, valid, False, {"sizes": {"train": len(train)}, "fingerprint": _digest(train, valid)})
 
 
-def check_values(sites: Sites, data: TrainingData) -> None:
-    """Refuse values outside [0, 1] where the model observes binary pixels.
-
-    Raises:
-        ValueError: says where the first such value is.
-    """
-    if any(site.binary for site in sites.observed):
-        for name, x in (("data", data.train), ("valid", data.valid)):
-            if x is not None:
-                check_unit_interval(x, f"{name!r}, under a Bernoulli likelihood,")
-
-
 class Run(Protocol):
     """A training in progress on one backend: the only thing that the loop below knows of it."""
 
     @property
     def pair(self) -> Pair:
         """The pair in training."""
+
+    @property
+    def optimiser(self) -> str:
+        """What the optimiser is and holds, for comparison with a checkpoint's."""
+
+    def weights_are_finite(self) -> bool:
+        """Whether no weight is NaN or infinite."""
 
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
         """One pass over the data in that order; the loss per datum of each step, in nats."""
@@ -101,7 +98,10 @@ class BaseSVI:
             weights; None trains to the end.
         validation_particles: draws per datum of the validation ELBO.
         checkpoint_every: epochs between two checkpoints.
+        check_stock: whether stock objectives that are known to be wrong on a pair are refused.
     """
+
+    objective_class: ClassVar[type] = object
 
     loss: Any = None
     optim: Any = None
@@ -113,16 +113,22 @@ class BaseSVI:
     patience: int | None = None
     validation_particles: int = 1
     checkpoint_every: int = 1
+    check_stock: bool = True
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "validation_particles", "checkpoint_every"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                 raise ValueError(f"SVI: {name!r} should be an integer of at least 1; got {value!r}.")
         for name in ("learning_rate", "clip_norm", "patience"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"SVI: {name!r} should be positive; got {value!r}.")
+            if value is not None and not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
+                raise ValueError(f"SVI: {name!r} should be a positive number; got {value!r}.")
+        if not isinstance(self.loss, self.objective_class):
+            raise TypeError(
+                f"SVI: 'loss' should be an objective such as TraceELBO(), of {self.objective_class.__module__} "
+                f"or of the ppl_vae package that this SVI comes from; got {self.loss!r}."
+            )
 
     def start(
         self,
@@ -185,6 +191,19 @@ class BaseSVI:
         loop.train(resume, callback, progress, description)
         return loop.fit()
 
+    def prepare(self, pair: Pair, data: TrainingData, seed: int) -> None:
+        """Run the pair once; refuse an objective that is wrong for it, and data that are wrong for its likelihood."""
+        sites = pair.prepare(data.train[: self.batch_size], derive(seed, "prepare"))
+        if isinstance(self.loss, Objective):
+            self.loss.check(sites)
+        elif self.check_stock:
+            check_stock(self.loss, sites, pair.backend)
+        for name, x in (("data", data.train), ("valid", data.valid)):
+            if x is not None:
+                checked(pair, x, name)
+        if not pair.num_parameters:
+            raise ValueError("The pair has no parameter to train.")
+
     def fit_seeds(self, recipe: Recipe, data: Split | np.ndarray, *, seeds: Sequence[int], **options: Any) -> list[Fit]:
         """One fit per seed, each with weights, pseudo-inputs and data order of its own, drawn from its seed.
 
@@ -199,7 +218,25 @@ class BaseSVI:
     def to_dict(self) -> dict[str, Any]:
         """Every setting, JSON-able."""
         settings = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: v if isinstance(v, int | float | None) else repr(v) for name, v in settings.items()}
+        return {name: v if isinstance(v, int | float | None) else describe(v) for name, v in settings.items()}
+
+
+def describe(value: Any) -> str:
+    """A setting in words that are the same in every process: no memory addresses.
+
+    >>> describe(Schedule), describe(np.sin)
+    ('Schedule', 'sin')
+    """
+    if isinstance(value, functools.partial):
+        options = ", ".join(f"{name}={describe(v)}" for name, v in sorted(value.keywords.items()))
+        return f"{describe(value.func)}({options})"
+    if is_dataclass(value) and not isinstance(value, type):
+        return repr(value)
+    if hasattr(value, "__name__"):
+        return str(value.__name__)
+    plain = {n: v for n, v in sorted(getattr(value, "__dict__", {}).items()) if isinstance(v, int | float | str | None)}
+    text = repr(value) if isinstance(value, int | float | str | None) else type(value).__name__
+    return f"{text}({', '.join(f'{n}={v}' for n, v in plain.items())})" if plain else text
 
 
 @dataclass
@@ -236,28 +273,32 @@ class _Loop:
         began = time.perf_counter()
         order = generator(self.seed, "order", epoch).permutation(len(self.data.train))
         losses = self.run.epoch(epoch, order)
+        if np.isfinite(losses).all() and not self.run.weights_are_finite():
+            self._fail("a weight became NaN or infinite", epoch, len(losses) - 1)
         if not np.isfinite(losses).all():
             self._fail(f"the loss became {losses[~np.isfinite(losses)][0]}", epoch, int(np.argmin(np.isfinite(losses))))
         metrics = {"epoch": float(epoch), "loss": _mean_loss(losses, len(order), self.settings.batch_size)}
         if self.data.valid is not None:
             metrics["valid_elbo"] = self._valid_elbo(self.data.valid)
+            if not np.isfinite(metrics["valid_elbo"]):
+                self._fail("the validation ELBO became NaN or infinite", epoch, len(losses) - 1)
         metrics["seconds"] = time.perf_counter() - began
         self.next_epoch = epoch + 1
         for name, value in metrics.items():
             self.history.setdefault(name, []).append(value)
         self._early_stopping(metrics)
         if self.checkpoint and (self._finished or self.next_epoch % self.settings.checkpoint_every == 0):
-            self._save(len(losses))
+            self._save()
         return metrics
 
     def _probe(self) -> float:
         """The ELBO of a few data points with fixed noise: weights alone do not tell one pair from another."""
-        return float(self.run.pair.terms(self.data.train[:8], 1, derive(self.seed, "probe"), False).log_weights.mean())
+        return probe(self.run.pair, self.data.train[:8], derive(self.seed, "probe"))
 
     def _valid_elbo(self, valid: np.ndarray) -> float:
         """The plain sampled ELBO per datum, with noise that never changes."""
         noise = derive(self.seed, "valid")
-        terms = terms_in_chunks(self.run.pair, valid, self.settings.validation_particles, noise)
+        _, terms = sample_in_chunks(self.run.pair, valid, self.settings.validation_particles, noise)
         return float(terms.log_weights.mean())
 
     @property
@@ -286,12 +327,11 @@ class _Loop:
             k: v for k, v in self.settings.to_dict().items() if k not in ("epochs", "optim", "checkpoint_every")
         }
         backend = self.run.pair.backend
+        settings["optim"] = self.run.optimiser
         return {**settings, "seed": self.seed, "data": self.data.record["fingerprint"], "backend": backend}
 
-    def _save(self, steps: int) -> None:
+    def _save(self) -> None:
         state = self.run.state()
-        if not all(np.isfinite(a).all() for a in state.values() if a.dtype.kind == "f"):
-            self._fail("a weight became NaN or infinite", self.next_epoch - 1, steps - 1)
         arrays = {f"run/{name}": a for name, a in state.items()}
         arrays |= {f"best/{name}": a for name, a in (self.best.weights or {}).items()}
         header = {

@@ -139,7 +139,7 @@ def test_recipes() -> None:
 def test_evaluation(backend: backends.Backend) -> None:
     fit = untrained(*pair("standard", backend), backend)
     for call in (evaluation.elbo, evaluation.log_likelihood, lambda f, x: f.encode(x)):
-        with pytest.raises(ValueError, match=r"'x' should have shape \(N, P\)"):
+        with pytest.raises(ValueError, match=r"'x' should have shape \(N, 12\); got \(12,\)"):
             call(fit, TRAIN[0])
     with pytest.raises(ValueError, match="'num_particles' should be at least 1"):
         evaluation.log_likelihood(fit, TRAIN, 0)
@@ -210,7 +210,7 @@ FIT = {name: untrained(*pair("vampprior", name), backends.load(name)) for name i
 @settings(max_examples=15, deadline=None)
 @given(particles=st.integers(1, 5), count=st.integers(1, 6), name=st.sampled_from(backends.NAMES))
 def test_shapes(particles: int, count: int, name: str) -> None:
-    terms = FIT[name].pair.terms(toy(count), particles, 0, False)
+    terms = FIT[name].terms(toy(count), particles)
     assert all(t.shape == (particles, count) for t in terms[:3])
     assert bounds.elbo(terms).shape == bounds.iwae(terms).shape == (count,)
     assert (bounds.elbo(terms) <= bounds.iwae(terms) + 1e-4).all(), "Jensen"
@@ -237,4 +237,4 @@ def test_windows_cover_every_row_once_in_equal_lengths(count: int, rows: int) ->
     for window, seen in results.windows(count, rows):
         covered += list(range(count))[window][seen:]
         lengths.add(window.stop - window.start)
-    assert covered == list(range(count)) and lengths == {min(rows, count)}
+    assert covered == list(range(count)) and len(lengths) == 1 and max(lengths) <= rows

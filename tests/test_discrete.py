@@ -73,7 +73,7 @@ def test_enumeration_is_the_mean_over_draws(backend: backends.Backend, name: str
     own, x = prepared(name, backend), toy(4)
     exact = -value(backend, backend.inference.TraceEnumELBO(), own, x)
     again = -value(backend, backend.inference.TraceEnumELBO(), own, x, seed=9)
-    terms = own.terms(x, 4000, 0)
+    terms = own.sample(x, 4000, 0)[1]
     error = np.sqrt((terms.log_weights.var(0) / 4000).sum())
     assert exact == pytest.approx(again, abs=1e-4), "no noise"
     assert abs(terms.log_weights.mean(0).sum() - exact) < 5 * error
@@ -103,12 +103,12 @@ def log_p(backend: backends.Backend, own: Any, x: np.ndarray) -> np.ndarray:
 def test_the_kl_to_the_uniform_prior_is_log_k_minus_the_entropy(backend: backends.Backend) -> None:
     for name, size in (("bernoulli", 2**D), ("categorical", C**2)):
         own, x = prepared(name, backend), toy(4)
-        draws = own.terms(x, 1, 0)
+        draws = own.sample(x, 1, 0)[1]
         exact = -value(backend, backend.inference.TraceEnumELBO(), own, x)
         assert draws.log_prior == pytest.approx(-np.log(size), rel=1e-5)
         logits = guide_logits(backend, own, x, name)
         entropy = scipy.stats.entropy(np.exp(logits), axis=-1).sum()
-        terms = own.terms(x, 6000, 1)
+        terms = own.sample(x, 6000, 1)[1]
         rate = (terms.log_guide - terms.log_prior).mean(0).sum()
         assert rate == pytest.approx(4 * np.log(size) - entropy, abs=0.05)
         assert exact == pytest.approx(terms.log_lik.mean(0).sum() - (4 * np.log(size) - entropy), abs=0.2)
@@ -243,7 +243,11 @@ def test_every_strategy_trains_the_same_discrete_pair(backend: backends.Backend,
     svi = backend.inference.SVI(STRATEGIES[strategy](backend.inference), epochs=40, batch_size=25, learning_rate=0.02)
     fit = svi.fit(model, guide, toy(), seed=0)
     before = Fit(prepared(name, backend), {}, {})
-    assert evaluation.log_likelihood(fit, toy(), 200).mean > evaluation.log_likelihood(before, toy(), 200).mean + 0.25
+    if strategy in ("VIMCO", "WakeWake"):  # they climb the IWAE bound, which may lower the ELBO
+        numbers = [evaluation.log_likelihood(f, toy(), 200).mean for f in (before, fit)]
+    else:
+        numbers = [evaluation.elbo(f, toy(), 50).mean for f in (before, fit)]
+    assert numbers[1] > numbers[0] + 0.25
     assert fit.generate(5).shape == (5, P) and fit.encode(toy(4)).shape[0] == 4
 
 

@@ -23,7 +23,7 @@ def test_the_readmes_ten_lines_run(
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
     assert (tmp_path / "digits.safetensors").exists() and names["images"].shape == (16, 64)  # type: ignore[attr-defined]
-    assert "warm-up" in capsys.readouterr().out
+    assert "DReG" in capsys.readouterr().out
 
 
 def test_your_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

@@ -136,9 +136,10 @@ def test_any_number_of_samples_is_taken_in_bounded_chunks(particles: int) -> Non
     backend = backends.load("pyro")
     fit = fit_of(pca, backend)
     rows: list[int] = []
-    terms = fit.pair.terms
-    fit.pair.terms = lambda x, k, *rest: (rows.append(k * len(x)), terms(x, k, *rest))[1]  # type: ignore[method-assign]
+    sample = fit.pair.sample
+    fit.pair.sample = lambda x, k, *rest: (rows.append(k * len(x)), sample(x, k, *rest))[1]  # type: ignore[method-assign]
     likelihood = evaluation.log_likelihood(fit, pca.x, particles)
+    fit.terms(pca.x, particles), fit.draws(pca.x, particles), evaluation.elbo(fit, pca.x, particles)
     assert max(rows) <= 2000
     np.testing.assert_allclose(likelihood.ess, particles, rtol=1e-2)
     np.testing.assert_allclose(likelihood.values, pca.log_p(), atol=2e-4)

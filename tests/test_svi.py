@@ -36,7 +36,16 @@ def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
 
 
 def trained(backend: backends.Backend, name: str = "vampprior", *, data: Any = TRAIN, **options: Any) -> Fit:
-    fields = ("loss", "optim", "epochs", "batch_size", "patience", "learning_rate", "checkpoint_every")
+    fields = (
+        "loss",
+        "optim",
+        "epochs",
+        "batch_size",
+        "patience",
+        "learning_rate",
+        "checkpoint_every",
+        "learning_rate_factor",
+    )
     settings = {k: options.pop(k) for k in fields if k in options}
     svi = backend.inference.SVI(**{"epochs": 3, "batch_size": 20, "learning_rate": 0.01, **settings})
     return svi.fit(*pair(name, backend), data, **options)
@@ -225,10 +234,10 @@ def test_early_stopping_counts_after_warm_up_and_restores_the_best(backend: back
     valid = fit.history["valid_elbo"]
     best = 4 + int(np.argmax(valid[4:]))
     assert best + 1 + 3 == len(valid) < 400
-    from ppl_vae.results import terms_in_chunks
+    from ppl_vae.results import sample_in_chunks
     from ppl_vae.seeds import derive
 
-    assert terms_in_chunks(fit.pair, VALID, 1, derive(0, "valid")).log_weights.mean() == pytest.approx(valid[best])
+    assert sample_in_chunks(fit.pair, VALID, 1, derive(0, "valid"))[1].log_weights.mean() == pytest.approx(valid[best])
 
 
 def test_a_learning_rate_factor_of_zero_moves_nothing(backend: backends.Backend) -> None:

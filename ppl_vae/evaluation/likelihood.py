@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..results import CHUNK, Fit, as_batch, terms_in_chunks, windows
+from ..results import CHUNK, Fit, windows
 from ..seeds import derive
 
 
@@ -89,7 +89,7 @@ def log_likelihood(
     Raises:
         ValueError: data that are not (N, P), or fewer than one particle.
     """
-    x = as_batch(x)
+    x = fit.checked(x)
     if num_particles < 1:
         raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
     rows = max(1, CHUNK // num_particles)
@@ -99,7 +99,7 @@ def log_likelihood(
             moments = _Moments(window.stop - window.start)
             for draw, (draws, skip) in enumerate(windows(num_particles, CHUNK)):
                 size = draws.stop - draws.start
-                terms = fit.pair.terms(x[window], size, derive(seed, "log_likelihood", number, draw), False)
+                _, terms = fit.pair.sample(x[window], size, derive(seed, "log_likelihood", number, draw))
                 moments.add(terms.log_weights[skip:])
             parts.append((moments.log_mean[seen:], moments.relative_error[seen:], moments.ess[seen:]))
             bar.update(window.stop - window.start - seen)
@@ -132,6 +132,6 @@ def elbo(fit: Fit, x: np.ndarray, num_particles: int = 10, *, seed: int = 0) -> 
 
     The plain bound, whatever objective the fit was trained on.
     """
-    terms = terms_in_chunks(fit.pair, as_batch(x), num_particles, derive(seed, "elbo"))
+    terms = fit.terms(x, num_particles, seed=derive(seed, "elbo"))
     rate = terms.log_guide.astype(np.float64) - terms.log_prior
     return ELBO(terms.log_lik.astype(np.float64).mean(0), rate.mean(0))

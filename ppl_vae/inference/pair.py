@@ -11,14 +11,13 @@ import numpy as np
 import pyro
 import torch
 from pyro import poutine
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from ..bounds import Terms
 from ..objective import Sites
-from ..programs import tolerant
+from ..programs import generated_site, tolerant
 from ..results import check_shapes
-from .terms import examine, log_terms
+from .terms import examine, run, sites_of, terms_of
 
 
 def find_device(name: str | None) -> torch.device:
@@ -62,38 +61,67 @@ class Pair:
 
     def __init__(self, model: Any, guide: Any, device: str | None = None) -> None:
         self.device = find_device(device)
-        self.model, self.guide = copy.deepcopy((model, guide))
-        self._modules = nn.ModuleDict({n: m for n, m in self._programs().items() if isinstance(m, nn.Module)})
-        self._modules.to(self.device)
+        self._programs = copy.deepcopy((model, guide))
+        named = zip(("model", "guide"), self._programs, strict=True)
+        self._modules = nn.ModuleDict({name: m for name, m in named if isinstance(m, nn.Module)}).to(self.device)
         self._store: Any = {"params": {}, "constraints": {}}
         self._lent: dict[str, tuple[Tensor, Tensor]] = {}
+        self.sites: Sites | None = None
+        self.dim = 0
 
-    def _programs(self) -> dict[str, Any]:
-        return {"model": self.model, "guide": self.guide}
+    @property
+    def model(self) -> Any:
+        """The model: the trained module, or a function that runs on the trained parameters."""
+        return self._programs[0] if isinstance(self._programs[0], nn.Module) else self._bound(0)
+
+    @property
+    def guide(self) -> Any:
+        """The guide: the trained module, or a function that runs on the trained parameters."""
+        return self._programs[1] if isinstance(self._programs[1], nn.Module) else self._bound(1)
+
+    def _bound(self, number: int) -> Any:
+        def program(*args: Any, **kwargs: Any) -> Any:
+            with self.active() as programs:
+                return programs[number](*args, **kwargs)
+
+        return program
 
     @contextmanager
-    def active(self) -> Iterator[tuple[Any, Any]]:
-        """A block in which (model, guide) run on the pair's own parameters."""
+    def active(self, *, training: bool = False) -> Iterator[tuple[Any, Any]]:
+        """A block in which (model, guide) run on the pair's own parameters; in training mode or not."""
+        self._modules.train(training)
         theirs = {name: tensor.data for name, (tensor, _) in self._lent.items()}
         for tensor, own in self._lent.values():
             tensor.data = own
         try:
             with pyro.get_param_store().scope(self._store):
-                yield tolerant(self.model), tolerant(self.guide)
+                yield tolerant(self._programs[0]), tolerant(self._programs[1])
         finally:
             for name, (tensor, _) in self._lent.items():
                 self._lent[name] = (tensor, tensor.data)
                 tensor.data = theirs[name]
 
     def prepare(self, x: np.ndarray, seed: int) -> Sites:
-        """Run the pair once on a batch, so that every parameter exists; say what its sites are."""
+        """Run the pair once on a batch, so that every parameter exists; say what its sites are.
+
+        Raises:
+            ValueError: the pair does not run on this batch, or ties parameters of the same name.
+        """
+        before = {name: id(p) for name, p in self._modules.named_parameters()}
         with forked(seed, self.device), self.active() as (model, guide):
             sites = examine(model, guide, self.tensor(x), index=torch.arange(len(x), device=self.device))
             store = dict(pyro.get_param_store().named_parameters())
-        own = {id(p) for p in self._modules.parameters()}
+        after = {name: id(p) for name, p in self._modules.named_parameters()}
+        if before != after:
+            lost = next(name for name in before if before[name] != after.get(name))
+            raise ValueError(
+                f"The parameter {lost!r} was replaced when the pair ran: the model and the guide both have a PyroParam "
+                "of that name, and Pyro would make one of them. Give them different names."
+            )
         for name, tensor in store.items():
-            if id(tensor) not in own:
+            if id(tensor) not in after.values():
                 self._lent[name] = (tensor, tensor.detach().clone().to(self.device))
+        self.sites, self.dim = sites, x.shape[1]
         return sites
 
     def tensor(self, x: np.ndarray) -> Tensor:
@@ -130,52 +158,37 @@ class Pair:
             for name, value in values.items():
                 value.copy_(torch.from_numpy(np.asarray(state[name])))
 
-    def terms(self, x: np.ndarray, num_particles: int, seed: int, analytic_kl: bool = False) -> Terms:
-        """Log-densities of draws from the guide, (K, B), as arrays."""
+    def _traces(self, x: np.ndarray, num_particles: int, seed: int) -> tuple[poutine.Trace, poutine.Trace]:
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, guide):
-            terms = log_terms(model, guide, self.tensor(x), num_particles=num_particles, analytic_kl=analytic_kl)
-        return Terms(*(t.cpu().numpy() for t in terms[:3]))
+            return run(model, guide, (self.tensor(x),), {}, num_particles)
 
-    def _traces(self, x: np.ndarray, num_particles: int, seed: int) -> tuple[Any, Any]:
-        def stacked(program: Any) -> Any:
-            return program if num_particles == 1 else pyro.plate("num_particles", num_particles, dim=-2)(program)
-
-        with torch.no_grad(), forked(seed, self.device), self.active() as (model, guide):
-            q = poutine.trace(stacked(guide)).get_trace(self.tensor(x))
-            return poutine.trace(poutine.replay(stacked(model), trace=q)).get_trace(self.tensor(x)), q
+    def sample(
+        self, x: np.ndarray, num_particles: int, seed: int, analytic_kl: bool = False
+    ) -> tuple[dict[str, np.ndarray], Terms]:
+        """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
+        p, q = self._traces(x, num_particles, seed)
+        latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
+        with torch.no_grad():
+            terms = terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl)
+        values = {name: site["value"].cpu().numpy() for name, site in guided.items()}
+        if num_particles == 1:
+            values = {name: value[None] for name, value in values.items()}
+        return values, Terms(*(t.cpu().numpy() for t in terms[:3]))
 
     def posterior(self, x: np.ndarray, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
         _, q = self._traces(x, 1, seed)
-        fns = {name: site["fn"] for name, site in _latent(q).items()}
+        fns = {name: site["fn"] for name, site in sites_of(q, observed=False).items()}
         return {n: (fn.mean.cpu().numpy(), fn.variance.sqrt().cpu().numpy()) for n, fn in fns.items()}
-
-    def draws(self, x: np.ndarray, num_draws: int, seed: int) -> dict[str, np.ndarray]:
-        """Draws from the guide for each latent site, (K, B, D)."""
-        _, q = self._traces(x, num_draws, seed)
-        values = {name: site["value"].cpu().numpy() for name, site in _latent(q).items()}
-        return {name: value if num_draws > 1 else value[None] for name, value in values.items()}
 
     def reconstruct(self, x: np.ndarray, seed: int) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P)."""
         p, _ = self._traces(x, 1, seed)
-        return _observed(p)["fn"].mean.cpu().numpy()
+        return next(iter(sites_of(p, observed=True).values()))["fn"].mean.cpu().numpy()
 
     def generate(self, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
+        name = generated_site(self._programs[0], self.sites)
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, _):
-            trace = poutine.trace(model).get_trace(size=size)
-        site = trace.nodes["x"]
+            site = poutine.trace(model).get_trace(size=size).nodes[name]
         return site["fn"].mean.cpu().numpy(), site["value"].cpu().numpy()
-
-
-def _latent(trace: poutine.Trace) -> dict[str, Any]:
-    return {
-        name: site
-        for name, site in trace.nodes.items()
-        if site["type"] == "sample" and not site["is_observed"] and not site_is_subsample(site)
-    }
-
-
-def _observed(trace: poutine.Trace) -> Any:
-    return next(s for s in trace.nodes.values() if s["type"] == "sample" and s["is_observed"])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .. import schedules, seeds
 from ..objective import UnsuitableObjective
-from ..training import BaseSVI, TrainingData, check_values
+from ..training import BaseSVI, TrainingData, describe
 from .objectives import TermsObjective, TraceELBO
 from .pair import Pair, forked
 
@@ -22,6 +22,8 @@ from .pair import Pair, forked
 @dataclass(frozen=True)
 class SVI(BaseSVI):
     __doc__ = BaseSVI.__doc__
+
+    objective_class = pyro.infer.ELBO
 
     loss: Any = field(default_factory=TraceELBO)
 
@@ -35,11 +37,8 @@ class PyroRun:
 
     def __init__(self, settings: SVI, pair: Pair, data: TrainingData, seed: int) -> None:
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
-        sites = pair.prepare(data.train[: settings.batch_size], seeds.derive(seed, "prepare"))
-        check_values(sites, data)
+        settings.prepare(pair, data, seed)
         self.objective = copy.deepcopy(settings.loss)
-        if isinstance(self.objective, TermsObjective):
-            self.objective.check(sites)
         self.train = pair.tensor(data.train)
         self.parameters = list(pair.named_parameters().values())
         self.optim = self._optimiser()
@@ -48,15 +47,37 @@ class PyroRun:
 
     def _optimiser(self) -> torch.optim.Optimizer:
         if self.settings.optim is not None:
-            return self.settings.optim(self.parameters)
+            try:
+                optim = self.settings.optim(self.parameters)
+            except (TypeError, AttributeError) as error:
+                optim = error
+            if not isinstance(optim, torch.optim.Optimizer):
+                raise TypeError(
+                    "SVI: 'optim' should take the parameters and return a torch optimiser, as "
+                    f"partial(torch.optim.Adam, lr=1e-3) does; got {optim!r}."
+                )
+            return optim
         return torch.optim.Adam(self.parameters, lr=self.settings.learning_rate, fused=True)
+
+    @property
+    def optimiser(self) -> str:
+        """What the optimiser is and holds."""
+        options = ", ".join(f"{name}={describe(value)}" for name, value in sorted(self.optim.defaults.items()))
+        return f"{type(self.optim).__name__}({options})"
+
+    def weights_are_finite(self) -> bool:
+        """Whether no weight is NaN or infinite."""
+        return all(bool(p.isfinite().all()) for p in self.parameters)
 
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
         """One pass over the data in that order; the loss per datum of each step, in nats."""
         size = self.settings.batch_size
         batches = torch.as_tensor(order, device=self.pair.device).split(size)
         losses = []
-        with forked(seeds.derive(self.seed, "train", epoch), self.pair.device), self.pair.active() as (model, guide):
+        with (
+            forked(seeds.derive(self.seed, "train", epoch), self.pair.device),
+            self.pair.active(training=True) as (model, guide),
+        ):
             x = self.train.bernoulli() if self.dynamic else self.train
             for step, index in enumerate(batches):
                 with pyro.validation_enabled(self.validate):

@@ -18,18 +18,22 @@ from torch.distributions import kl_divergence
 from torch.nn.utils.stateless import _reparametrize_module
 
 from ..bounds import Terms
-from ..objective import Site, Sites, UnsuitableObjective, does_not_run, match
+from ..objective import Site, Sites, UnsuitableObjective, check_batch_shape, does_not_run, match
 from ..programs import inner
 
 PyroSite = Any
 PathWeights = Callable[[Tensor], Tensor]
 
 
-def _sites(trace: poutine.Trace, *, observed: bool) -> dict[str, PyroSite]:
+def sites_of(trace: poutine.Trace, *, observed: bool) -> dict[str, PyroSite]:
+    """The latent or the observed sample sites of a trace."""
     return {
         name: site
         for name, site in trace.nodes.items()
-        if site["type"] == "sample" and not site_is_subsample(site) and site["is_observed"] == observed
+        if site["type"] == "sample"
+        and not site_is_subsample(site)
+        and not (site["infer"] or {}).get("_deterministic")
+        and site["is_observed"] == observed
     }
 
 
@@ -39,20 +43,21 @@ def _in_plate(program: Any, num_particles: int, max_plate_nesting: int) -> Any:
     return pyro.plate("num_particles", num_particles, dim=-1 - max_plate_nesting)(program)
 
 
-def _run(
+def run(
     model: Any,
     guide: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     num_particles: int,
-    max_plate_nesting: int,
+    max_plate_nesting: int = 1,
     tap: _Tap | None = None,
     path: bool = True,
 ) -> tuple[poutine.Trace, poutine.Trace]:
+    """Trace the guide, and the model on its draws: (model's trace, guide's trace), with particles as a plate."""
     with nullcontext() if path else _Cut():  # outside the trace, which then records what was cut
         q = poutine.trace(_in_plate(guide, num_particles, max_plate_nesting)).get_trace(*args, **kwargs)
     if tap is not None:
-        for site in _sites(q, observed=False).values():
+        for site in sites_of(q, observed=False).values():
             site["value"] = tap(site["value"])
     replayed = poutine.replay(_in_plate(model, num_particles, max_plate_nesting), trace=q)
     return poutine.trace(replayed).get_trace(*args, **kwargs), q
@@ -105,9 +110,9 @@ def _density(site: PyroSite, num_particles: int) -> Tensor:
     return _per_datum(site, site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"]), num_particles)
 
 
-def _common_scale(sites: dict[str, PyroSite]) -> Any:
+def _common_scale(sites: list[PyroSite]) -> Any:
     """The scale that all sites share, from a subsampled plate or ``poutine.scale``."""
-    first, *others = sites.values()
+    first, *others = sites
     for other in others:
         if not (
             other["scale"] is first["scale"] or torch.equal(*map(torch.as_tensor, (other["scale"], first["scale"])))
@@ -167,13 +172,29 @@ def log_terms(
     tap = None if path_weights is None else _Tap(num_particles)
     if every_configuration:
         guide, num_particles = _at_every_configuration(guide, args, kwargs)
-    p, q = _run(model, guide, args, kwargs, num_particles, max_plate_nesting, tap, path)
-    latent, observed, guided = _sites(p, observed=False), _sites(p, observed=True), _sites(q, observed=False)
+    p, q = run(model, guide, args, kwargs, num_particles, max_plate_nesting, tap, path)
+    latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
     if set(latent) != set(guided) or not observed:
         examine(model, guide, *args, **kwargs)
     if not guide_score:
         guided = _without_score(guided, guide, q, args, kwargs, num_particles, max_plate_nesting)
-    scale = _common_scale({**{"p " + n: s for n, s in p.nodes.items() if n in latent or n in observed}, **guided})
+    terms = terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl, path=path)
+    if tap is not None and path_weights is not None:
+        tap.weights = path_weights(terms.log_weights.detach())
+    return terms
+
+
+def terms_of(
+    latent: dict[str, PyroSite],
+    observed: dict[str, PyroSite],
+    guided: dict[str, PyroSite],
+    num_particles: int,
+    *,
+    analytic_kl: bool = False,
+    path: bool = True,
+) -> Terms:
+    """The terms of traced sites: the model's latent and observed ones, and the guide's."""
+    scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
     log_lik = torch.stack([_density(site, num_particles) for site in observed.values()]).sum(0)
     log_prior = log_guide = log_score = log_lik.new_zeros(())
     for name, site in guided.items():
@@ -187,16 +208,13 @@ def log_terms(
         else:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
     log_lik, log_prior, log_guide, log_score = torch.broadcast_tensors(log_lik, log_prior, log_guide, log_score)
-    terms = Terms(log_lik, log_prior, log_guide, scale, log_score)
-    if tap is not None and path_weights is not None:
-        tap.weights = path_weights(terms.log_weights.detach())
-    return terms
+    return Terms(log_lik, log_prior, log_guide, scale, log_score)
 
 
 def _at_every_configuration(guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int]:
     """The guide with its draws replaced by every joint value of its sites, and how many these are."""
     with torch.no_grad():
-        sites = _sites(poutine.trace(guide).get_trace(*args, **kwargs), observed=False)
+        sites = sites_of(poutine.trace(guide).get_trace(*args, **kwargs), observed=False)
     latent = tuple(_describe(site) for site in sites.values())
     given = poutine.Trace()
     values = Sites(latent, (), ()).configurations()
@@ -233,7 +251,7 @@ def _without_score(
     with warnings.catch_warnings(), _reparametrize_module(module, frozen, tie_weights=True):
         warnings.simplefilter("ignore")  # Pyro tells of parameters that need no gradient
         rerun = poutine.trace(again).get_trace(*args, **kwargs)
-    return _sites(rerun, observed=False)
+    return sites_of(rerun, observed=False)
 
 
 def _kl(q: Any, p: Any) -> Tensor | None:
@@ -263,24 +281,18 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
     """
     try:
         with torch.no_grad():
-            p, q = _run(model, guide, args, kwargs, 1, 1)
+            p, q = run(model, guide, args, kwargs, 1, 1)
     except (ValueError, TypeError, RuntimeError, AssertionError) as error:
         raise does_not_run(args, error) from error
     for site in [
-        *_sites(p, observed=False).values(),
-        *_sites(p, observed=True).values(),
-        *_sites(q, observed=False).values(),
+        *sites_of(p, observed=False).values(),
+        *sites_of(p, observed=True).values(),
+        *sites_of(q, observed=False).values(),
     ]:
-        plates = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
-        shape = tuple(site["fn"].batch_shape)
-        expected = {frame.dim: frame.size for frame in plates}
-        if plates and any(shape[i] not in (1, expected.get(i - len(shape))) for i in range(len(shape))):
-            raise ValueError(
-                f"Site {site['name']!r} has batch shape {shape}, which its plates {[f.name for f in plates]} do not "
-                "explain: is .to_event(1) missing?"
-            )
+        frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
+        check_batch_shape(site["name"], tuple(site["fn"].batch_shape), {f.dim: (f.name, f.size) for f in frames})
     guided, latent, observed = (
         {name: _describe(site) for name, site in sites.items()}
-        for sites in (_sites(q, observed=False), _sites(p, observed=False), _sites(p, observed=True))
+        for sites in (sites_of(q, observed=False), sites_of(p, observed=False), sites_of(p, observed=True))
     )
     return match(guided, latent, observed)

@@ -18,9 +18,9 @@ from numpyro.distributions import biject_to, constraints
 
 from ...bounds import Terms
 from ...objective import Sites, does_not_run
-from ...programs import tolerant
+from ...programs import generated_site, tolerant
 from ...results import check_shapes
-from .terms import examine, log_terms
+from .terms import examine, run, sites_of, terms_of
 
 Tree = Any
 
@@ -98,6 +98,14 @@ class Pair:
         self.params: Tree = jax.device_put({"modules": params, "sites": {}}, self.device)
         self.constants: Tree = jax.device_put(constants, self.device)
         self._made: tuple[Tree, tuple[Any, Any]] | None = None
+        self.sites: Sites | None = None
+        self.dim = 0
+        state = [type(v).__name__ for v in jax.tree.leaves(constants, is_leaf=lambda v: isinstance(v, nnx.Variable))]
+        if any(name in ("BatchStat", "RngKey", "RngCount") for name in state):
+            raise ValueError(
+                "A net of the pair holds state that changes as it runs (BatchNorm, Dropout), which a compiled NumPyro "
+                "training does not carry: use LayerNorm or weight decay instead."
+            )
 
     @property
     def _merged(self) -> tuple[Any, Any]:
@@ -123,8 +131,10 @@ class Pair:
         if self.structure.model is not None or self.structure.guide is not None:
             model, guide = (tolerant(program) for program in self._merged)
             try:
-                q = handlers.trace(handlers.seed(guide, seed)).get_trace(batch, index=index)
-                p = handlers.trace(handlers.replay(handlers.seed(model, seed), trace=q)).get_trace(batch, index=index)
+                guide_key, model_key = jax.random.split(jax.random.key(seed))
+                q = handlers.trace(handlers.seed(guide, guide_key)).get_trace(batch, index=index)
+                replayed = handlers.replay(handlers.seed(model, model_key), trace=q)
+                p = handlers.trace(replayed).get_trace(batch, index=index)
             except (ValueError, TypeError, RuntimeError, AssertionError) as error:
                 raise does_not_run((batch,), error) from error
             for name, site in {**p, **q}.items():
@@ -133,7 +143,18 @@ class Pair:
                     sites[name] = _unconstrained(transforms[name], site["value"])
             self.structure = Structure(self.structure.graph, self.structure.model, self.structure.guide, transforms)
             self.params = jax.device_put({**self.params, "sites": sites}, self.device)
-        return examine(*(tolerant(p) for p in self._merged), batch, index=index)
+        self.sites, self.dim = self._examine(batch, index), x.shape[1]
+        return self.sites
+
+    def _examine(self, batch: Array, index: Array) -> Sites:
+        """The sites, from shapes alone: nothing is computed."""
+        found: list[Sites] = []
+
+        def look(params: Tree, constants: Tree, batch: Array) -> None:
+            found.append(examine(*self.structure.programs(params, constants), batch, index=index))
+
+        jax.eval_shape(look, self.params, self.constants, batch)
+        return found[0]
 
     def array(self, x: np.ndarray) -> Array:
         """An array of JAX's default type on the pair's device."""
@@ -158,33 +179,31 @@ class Pair:
         self.params = filled("params", self.params, state, self.device)
         self.constants = filled("constants", self.constants, state, self.device)
 
-    def terms(self, x: np.ndarray, num_particles: int, seed: int, analytic_kl: bool = False) -> Terms:
-        """Log-densities of draws from the guide, (K, B), as arrays."""
+    def sample(
+        self, x: np.ndarray, num_particles: int, seed: int, analytic_kl: bool = False
+    ) -> tuple[dict[str, np.ndarray], Terms]:
+        """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
         key, options = jax.random.key(seed), {"num_particles": num_particles, "analytic_kl": analytic_kl}
-        terms = _terms(self.structure, self.params, self.constants, self.array(x), key, **options)
-        return Terms(*(np.asarray(t) for t in terms[:3]))
+        values, terms = _sample(self.structure, self.params, self.constants, self.array(x), key, **options)
+        draws = {name: np.asarray(value) for name, value in values.items()}
+        if num_particles == 1:
+            draws = {name: value[None] for name, value in draws.items()}
+        return draws, Terms(*(np.asarray(t) for t in terms[:3]))
 
     def posterior(self, x: np.ndarray, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
-        moments = self._ask(x, 1, seed)["moments"]
+        moments, _ = _moments(self.structure, self.params, self.constants, self.array(x), jax.random.key(seed))
         return {name: (np.asarray(mean), np.asarray(sd)) for name, (mean, sd) in moments.items()}
-
-    def draws(self, x: np.ndarray, num_draws: int, seed: int) -> dict[str, np.ndarray]:
-        """Draws from the guide for each latent site, (K, B, D)."""
-        values = {name: np.asarray(value) for name, value in self._ask(x, num_draws, seed)["values"].items()}
-        return {name: value if num_draws > 1 else value[None] for name, value in values.items()}
 
     def reconstruct(self, x: np.ndarray, seed: int) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P)."""
-        return np.asarray(self._ask(x, 1, seed)["mean"])
-
-    def _ask(self, x: np.ndarray, num_particles: int, seed: int) -> dict[str, Any]:
-        key = jax.random.key(seed)
-        return _ask(self.structure, self.params, self.constants, self.array(x), key, num_particles=num_particles)
+        return np.asarray(_moments(self.structure, self.params, self.constants, self.array(x), jax.random.key(seed))[1])
 
     def generate(self, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
-        mean, x = _generate(self.structure, self.params, self.constants, jax.random.key(seed), size=size)
+        name = generated_site(self.structure.model or self.model, self.sites)
+        key = jax.random.key(seed)
+        mean, x = _generate(self.structure, self.params, self.constants, key, size=size, name=name)
         return np.asarray(mean), np.asarray(x)
 
 
@@ -193,36 +212,31 @@ def _unconstrained(transform: Any, value: Any) -> Any:
 
 
 @partial(jax.jit, static_argnames=("structure", "num_particles", "analytic_kl"))
-def _terms(
+def _sample(
     structure: Structure, params: Tree, constants: Tree, x: Array, key: Array, *, num_particles: int, analytic_kl: bool
-) -> Terms:
-    model, guide = structure.programs(params, constants)
-    return log_terms(model, guide, x, key=key, num_particles=num_particles, analytic_kl=analytic_kl)
+) -> tuple[dict[str, Array], Terms]:
+    p, q = run(*structure.programs(params, constants), (x,), {}, num_particles, 1, key)
+    latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
+    terms = terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl)
+    return {name: site["value"] for name, site in guided.items()}, terms
 
 
-@partial(jax.jit, static_argnames=("structure", "num_particles"))
-def _ask(
-    structure: Structure, params: Tree, constants: Tree, x: Array, key: Array, *, num_particles: int
-) -> dict[str, Any]:
-    def stacked(program: Any) -> Any:
-        return program if num_particles == 1 else numpyro.plate("num_particles", num_particles, dim=-2)(program)
-
-    model, guide = structure.programs(params, constants)
-    q = handlers.trace(handlers.seed(stacked(guide), key)).get_trace(x)
-    p = handlers.trace(handlers.replay(handlers.seed(stacked(model), key), trace=q)).get_trace(x)
-    latent = {name: site for name, site in q.items() if site["type"] == "sample"}
-    observed = next(site for site in p.values() if site["type"] == "sample" and site["is_observed"])
-    return {
-        "moments": {name: (site["fn"].mean, jnp.sqrt(site["fn"].variance)) for name, site in latent.items()},
-        "values": {name: site["value"] for name, site in latent.items()},
-        "mean": observed["fn"].mean,
-    }
+@partial(jax.jit, static_argnames="structure")
+def _moments(
+    structure: Structure, params: Tree, constants: Tree, x: Array, key: Array
+) -> tuple[dict[str, tuple[Array, Array]], Array]:
+    p, q = run(*structure.programs(params, constants), (x,), {}, 1, 1, key)
+    fns = {name: site["fn"] for name, site in sites_of(q, observed=False).items()}
+    moments = {name: (fn.mean, jnp.sqrt(fn.variance)) for name, fn in fns.items()}
+    return moments, next(iter(sites_of(p, observed=True).values()))["fn"].mean
 
 
-@partial(jax.jit, static_argnames=("structure", "size"))
-def _generate(structure: Structure, params: Tree, constants: Tree, key: Array, *, size: int) -> tuple[Array, Array]:
+@partial(jax.jit, static_argnames=("structure", "size", "name"))
+def _generate(
+    structure: Structure, params: Tree, constants: Tree, key: Array, *, size: int, name: str
+) -> tuple[Array, Array]:
     model, _ = structure.programs(params, constants)
-    site = handlers.trace(handlers.seed(model, key)).get_trace(size=size)["x"]
+    site = handlers.trace(handlers.seed(model, key)).get_trace(size=size)[name]
     return site["fn"].mean, site["value"]
 
 

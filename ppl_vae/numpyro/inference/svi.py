@@ -10,12 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.infer.elbo
 import optax
 from jax import Array
 
 from ... import schedules, seeds
 from ...schedules import Schedule
-from ...training import BaseSVI, TrainingData, check_values
+from ...training import BaseSVI, TrainingData
 from .objectives import TermsObjective, TraceELBO
 from .pair import Pair, Structure, Tree, filled, named
 
@@ -23,6 +24,8 @@ from .pair import Pair, Structure, Tree, filled, named
 @dataclass(frozen=True)
 class SVI(BaseSVI):
     __doc__ = BaseSVI.__doc__
+
+    objective_class = numpyro.infer.elbo.ELBO
 
     loss: Any = field(default_factory=TraceELBO)
 
@@ -55,17 +58,29 @@ class NumPyroRun:
 
     def __init__(self, settings: SVI, pair: Pair, data: TrainingData, seed: int) -> None:
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
-        sites = pair.prepare(data.train[: settings.batch_size], seeds.derive(seed, "prepare"))
-        check_values(sites, data)
-        if isinstance(settings.loss, TermsObjective):
-            settings.loss.check(sites)
+        settings.prepare(pair, data, seed)
         if settings.optim is None:
             optim = _adam(settings.learning_rate, settings.clip_norm)
-        else:
+        elif hasattr(settings.optim, "init") and hasattr(settings.optim, "update"):
             optim = _clipped(settings.optim, settings.clip_norm)
+        else:
+            raise TypeError(
+                f"SVI: 'optim' should be an optax transformation, such as optax.adam(1e-3); got {settings.optim!r}."
+            )
         self.step = Step(pair.structure, settings.loss, optim, settings.learning_rate_factor)
         self.train = pair.array(data.train)
         self.optim_state = jax.device_put(optim.init(pair.params), pair.device)
+
+    @property
+    def optimiser(self) -> str:
+        """What the optimiser is and holds; optax keeps its numbers to itself, so only its state is told."""
+        if self.settings.optim is None:
+            return f"adam({self.settings.learning_rate})"
+        return ", ".join(sorted({name.rsplit("/", 1)[0] for name in named("optim", self.optim_state)}))
+
+    def weights_are_finite(self) -> bool:
+        """Whether no weight is NaN or infinite."""
+        return bool(_finite(self.pair.params))
 
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
         """One pass over the data in that order; the loss per datum of each step, in nats."""
@@ -94,6 +109,11 @@ class NumPyroRun:
         """Put back what ``state`` gave."""
         self.pair.load_state({n.removeprefix("weights/"): v for n, v in state.items() if n.startswith("weights/")})
         self.optim_state = filled("optim", self.optim_state, state, self.pair.device)
+
+
+@jax.jit
+def _finite(params: Tree) -> Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()
 
 
 @jax.jit

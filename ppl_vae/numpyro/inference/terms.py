@@ -16,7 +16,7 @@ from numpyro.distributions import constraints, kl_divergence
 from numpyro.primitives import Messenger
 
 from ...bounds import Terms
-from ...objective import Site, Sites, UnsuitableObjective, does_not_run, match
+from ...objective import Site, Sites, UnsuitableObjective, check_batch_shape, does_not_run, match
 from ...programs import inner, tolerant
 
 NumPyroSite = dict[str, Any]
@@ -24,11 +24,12 @@ PathWeights = Callable[[Array], Array]
 NumPyroTrace = dict[str, NumPyroSite]
 
 
-def _sites(trace: NumPyroTrace, *, observed: bool) -> NumPyroTrace:
+def sites_of(trace: NumPyroTrace, *, observed: bool) -> NumPyroTrace:
+    """The latent or the observed sample sites of a trace."""
     return {name: s for name, s in trace.items() if s["type"] == "sample" and s["is_observed"] == observed}
 
 
-def _run(
+def run(
     model: Any,
     guide: Any,
     args: tuple[Any, ...],
@@ -38,6 +39,7 @@ def _run(
     key: Array,
     path: bool = True,
 ) -> tuple[NumPyroTrace, NumPyroTrace]:
+    """Trace the guide, and the model on its draws: (model's trace, guide's trace), with particles as a plate."""
     model_key, guide_key = jax.random.split(key)
     guide = _in_plate(guide, num_particles, max_plate_nesting)
     with nullcontext() if path else _Cut():  # outside the trace, which then records what was cut
@@ -168,22 +170,22 @@ def log_terms(
     """
     if every_configuration:
         guide, num_particles = _at_every_configuration(guide, args, kwargs, key)
-    p, q = _run(model, guide, args, kwargs, num_particles, max_plate_nesting, key, path)
-    latent, observed, guided = _sites(p, observed=False), _sites(p, observed=True), _sites(q, observed=False)
+    p, q = run(model, guide, args, kwargs, num_particles, max_plate_nesting, key, path)
+    latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
     if set(latent) != set(guided) or not observed:
         examine(model, guide, *args, **kwargs)
     if path_weights is not None:
         # The compiler merges this first run with the second, whose numbers are the same.
-        weights = path_weights(jax.lax.stop_gradient(_terms(latent, observed, guided, num_particles).log_weights))
+        weights = path_weights(jax.lax.stop_gradient(terms_of(latent, observed, guided, num_particles).log_weights))
         q = {**q, **{name: _tapped(site, weights, num_particles) for name, site in guided.items()}}
         p = _replayed(model, q, args, kwargs, num_particles, max_plate_nesting, key)
-        latent, observed, guided = _sites(p, observed=False), _sites(p, observed=True), _sites(q, observed=False)
+        latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
     if not guide_score:
         guided = _without_score(guided, guide, q, args, kwargs, num_particles, max_plate_nesting)
-    return _terms(latent, observed, guided, num_particles, analytic_kl=analytic_kl, path=path)
+    return terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl, path=path)
 
 
-def _terms(
+def terms_of(
     latent: NumPyroTrace,
     observed: NumPyroTrace,
     guided: NumPyroTrace,
@@ -192,6 +194,7 @@ def _terms(
     analytic_kl: bool = False,
     path: bool = True,
 ) -> Terms:
+    """The terms of traced sites: the model's latent and observed ones, and the guide's."""
     scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
     log_lik = jnp.stack([_density(site, num_particles) for site in observed.values()]).sum(0)
     log_prior = log_guide = log_score = jnp.zeros(())
@@ -211,7 +214,7 @@ def _terms(
 
 def _at_every_configuration(guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> tuple[Any, int]:
     """The guide with its draws replaced by every joint value of its sites, and how many these are."""
-    sites = _sites(handlers.trace(handlers.seed(guide, key)).get_trace(*args, **kwargs), observed=False)
+    sites = sites_of(handlers.trace(handlers.seed(guide, key)).get_trace(*args, **kwargs), observed=False)
     latent = tuple(_describe(site) for site in sites.values())
     values = Sites(latent, (), ()).configurations()
     given = {}
@@ -252,7 +255,7 @@ def _without_score(
     frozen = tolerant(nnx.merge(graph, jax.lax.stop_gradient(state)))
     frozen = _in_plate(frozen, num_particles, max_plate_nesting)
     replayed = handlers.seed(handlers.replay(frozen, trace=trace), jax.random.key(0))
-    return _sites(handlers.trace(replayed).get_trace(*args, **kwargs), observed=False)
+    return sites_of(handlers.trace(replayed).get_trace(*args, **kwargs), observed=False)
 
 
 def _kl(q: Any, p: Any) -> Array | None:
@@ -281,24 +284,18 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
             or a site's log-density has a shape that is not the batch's.
     """
     try:
-        p, q = _run(model, guide, args, kwargs, 1, 1, jax.random.key(0))
+        p, q = run(model, guide, args, kwargs, 1, 1, jax.random.key(0))
     except (ValueError, TypeError, RuntimeError, AssertionError) as error:
         raise does_not_run(args, error) from error
     for site in [
-        *_sites(p, observed=False).values(),
-        *_sites(p, observed=True).values(),
-        *_sites(q, observed=False).values(),
+        *sites_of(p, observed=False).values(),
+        *sites_of(p, observed=True).values(),
+        *sites_of(q, observed=False).values(),
     ]:
-        plates = site["cond_indep_stack"]
-        shape = tuple(site["fn"].batch_shape)
-        expected = {frame.dim: frame.size for frame in plates}
-        if plates and any(shape[i] not in (1, expected.get(i - len(shape))) for i in range(len(shape))):
-            raise ValueError(
-                f"Site {site['name']!r} has batch shape {shape}, which its plates {[f.name for f in plates]} do not "
-                "explain: is .to_event(1) missing?"
-            )
+        frames = site["cond_indep_stack"]
+        check_batch_shape(site["name"], tuple(site["fn"].batch_shape), {f.dim: (f.name, f.size) for f in frames})
     guided, latent, observed = (
         {name: _describe(site) for name, site in sites.items()}
-        for sites in (_sites(q, observed=False), _sites(p, observed=False), _sites(p, observed=True))
+        for sites in (sites_of(q, observed=False), sites_of(p, observed=False), sites_of(p, observed=True))
     )
     return match(guided, latent, observed)
