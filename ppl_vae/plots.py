@@ -166,17 +166,17 @@ def reconstructions_and_generations(
 def training_curves(
     histories: Mapping[str, Mapping[str, np.ndarray]], *, title: str = "Training", unit: str = "nats per image"
 ) -> Figure:
-    """The loss, and where it was recorded the validation ELBO, after each epoch.
+    """The loss and the validation ELBO after each epoch, where they are given.
 
     The first tenth of the epochs may lie beyond the vertical axis, so that the priors can be told apart at the end.
 
     Args:
-        histories: name of the prior -> a fit's ``history``, with ``loss`` (E,) and perhaps ``valid_elbo`` (E,).
+        histories: name of the curve -> a fit's ``history``, with ``loss`` (E,), ``valid_elbo`` (E,) or both.
         title: of the figure.
         unit: of both.
 
     Raises:
-        ValueError: no histories, or one without ``loss``.
+        ValueError: no histories, or one without either.
 
     >>> history = {"loss": np.array([3.0, 2.0]), "valid_elbo": np.array([-3.0, -2.5])}
     >>> [axes.get_title() for axes in training_curves({"standard": history}).axes]
@@ -184,8 +184,10 @@ def training_curves(
     """
     panels = {"loss": "Training loss (lower is better)", "valid_elbo": "Validation ELBO (higher is better)"}
     for name, history in _some(histories, "histories").items():
-        if "loss" not in history:
-            raise ValueError(f"histories[{name!r}] should have 'loss', an array (E,); it has {sorted(history)}.")
+        if not set(panels) & set(history):
+            raise ValueError(
+                f"histories[{name!r}] should have 'loss' or 'valid_elbo', an array (E,); it has {sorted(history)}."
+            )
     panels = {key: text for key, text in panels.items() if any(key in h for h in histories.values())}
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     figure.suptitle(title)

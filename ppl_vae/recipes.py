@@ -19,18 +19,24 @@ from .data import Split
 PRIORS = ("standard", "mixture", "vampprior", "vampprior-data")
 LIKELIHOODS = ("bernoulli", "normal")
 STARTS = ("random", "mean", "means")
+LATENTS = ("gaussian", "bernoulli", "categorical")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A VAE under one of four priors: the model of the VampPrior report, and of Tomczak and Welling with gated nets.
+    """A VAE under one of four priors, or with discrete latents under a uniform one.
+
+    With Gaussian latents it is the model of the VampPrior report, and of Tomczak and Welling with gated nets.
 
     Args:
         shape: of one image.
         prior: ``standard`` N(0, I); ``mixture`` of Gaussians; ``vampprior``; ``vampprior-data``, whose pseudo-inputs
             are fixed random training images.
         likelihood: ``bernoulli``, or ``normal`` with one learned scale.
+        latents: ``gaussian``; ``bernoulli`` (a sigmoid belief net of one layer); or ``categorical``. The discrete ones
+            have a uniform prior.
         latent_dim: D.
+        num_categories: of each categorical latent.
         hidden: the units of the encoder's hidden layers; the decoder has them in reverse.
         gated: gated hidden layers instead of ``activation``.
         activation: of the hidden layers.
@@ -47,7 +53,9 @@ class Recipe:
     shape: tuple[int, ...]
     prior: str = "standard"
     likelihood: str = "bernoulli"
+    latents: str = "gaussian"
     latent_dim: int = 40
+    num_categories: int = 10
     hidden: tuple[int, ...] = (300, 300)
     gated: bool = False
     activation: str = "relu"
@@ -62,7 +70,13 @@ class Recipe:
         _check("likelihood", self.likelihood, LIKELIHOODS)
         _check("pseudo_inputs_start", self.pseudo_inputs_start, STARTS)
         _check("backend", self.backend, backends.NAMES)
-        for name in ("latent_dim", "num_pseudo_inputs"):
+        _check("latents", self.latents, LATENTS)
+        if self.latents != "gaussian" and (self.prior != "standard" or self.full_covariance):
+            raise ValueError(
+                f"The {self.latents} latents have a uniform prior: leave prior='standard' and full_covariance=False, "
+                "or use latents='gaussian'."
+            )
+        for name in ("latent_dim", "num_pseudo_inputs", "num_categories"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name!r} should be at least 1; got {getattr(self, name)}.")
 
@@ -76,7 +90,9 @@ class Recipe:
         b = backends.load(self.backend)
         posterior = self._posterior(b, rng)
         prior = self._prior(b, posterior, rng)
-        net = self._net(b, (self.latent_dim, *reversed(self.hidden), self.dim), rng)
+        categories = self.num_categories if self.latents == "categorical" else 1
+        net = self._net(b, (self.latent_dim * categories, *reversed(self.hidden), self.dim), rng)
+        net = b.nets.OneHot(net, categories) if self.latents == "categorical" else net
         conditionals = b.conditionals
         likelihood = (
             conditionals.Bernoulli(net) if self.likelihood == "bernoulli" else conditionals.Normal(net, learned=True)
@@ -88,12 +104,21 @@ class Recipe:
 
     def _posterior(self, b: backends.Backend, rng: np.random.Generator) -> Any:
         d = self.latent_dim
+        if self.latents == "bernoulli":
+            return b.conditionals.Bernoulli(self._net(b, (self.dim, *self.hidden, d), rng))
+        if self.latents == "categorical":
+            net = self._net(b, (self.dim, *self.hidden, d * self.num_categories), rng)
+            return b.conditionals.Categorical(net, self.num_categories)
         if self.full_covariance:
             net = self._net(b, (self.dim, *self.hidden, d + d * (d + 1) // 2), rng)
             return b.conditionals.FullNormal(net, d)
         return b.conditionals.DiagNormal(self._net(b, (self.dim, *self.hidden, 2 * d), rng))
 
     def _prior(self, b: backends.Backend, posterior: Any, rng: np.random.Generator) -> Any:
+        if self.latents == "bernoulli":
+            return b.models.FactorisedBernoulli(self.latent_dim)
+        if self.latents == "categorical":
+            return b.models.UniformCategorical(self.latent_dim, self.num_categories)
         if self.prior == "standard":
             return b.models.StandardNormal(self.latent_dim)
         if self.prior == "mixture":

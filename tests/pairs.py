@@ -25,8 +25,13 @@ PAIRS: dict[str, dict[str, Any]] = {
     "full": {"full_covariance": True},
     "full-vampprior": {"prior": "vampprior", "full_covariance": True},
     "normal": {"likelihood": "normal"},
+    "bernoulli": {"latents": "bernoulli"},
+    "categorical": {"latents": "categorical", "num_categories": 4},
 }
 """Name -> settings of a recipe. All are mirrored."""
+
+DISCRETE = ("bernoulli", "categorical")
+"""Those whose latents have no pathwise gradient."""
 
 NOT_MIRRORED: dict[str, str] = {}
 """Name -> why there is no mirror."""

@@ -190,3 +190,16 @@ def test_data_that_are_no_images_are_tabled_without_them(tmp_path, monkeypatch, 
     assert table.loc["vampprior", "log_p"] == pytest.approx(np.mean(rows))
     assert table.loc["vampprior", "log_p_sd"] == pytest.approx(np.std(rows, ddof=1))
     assert "over 2 seeds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_inferences_are_compared_on_unchanged_pairs(backend: str, tmp_path: Path) -> None:
+    script = EXAMPLE.parent / "compare_inference.py"
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    for kind, strategies in (("gaussian", 6), ("bernoulli", 5)):
+        table = pd.read_csv(tmp_path / f"{kind}.csv", index_col="strategy")
+        assert len(table) == strategies and np.isfinite(table["log_p"]).all()
+        assert (tmp_path / f"{kind}.png").stat().st_size > 10_000
+        assert (table["elbo"] < table["log_p"] + 0.5).all()

@@ -15,7 +15,7 @@ import pyro
 import pytest
 import torch
 from flax import nnx
-from pairs import PAIRS, P, fill, pair, recipe, toy
+from pairs import DISCRETE, PAIRS, P, fill, pair, recipe, toy
 
 from ppl_vae import backends, data, schedules, storage
 from ppl_vae.results import Fit
@@ -55,7 +55,8 @@ def trained(backend: backends.Backend, name: str = "vampprior", *, data: Any = T
 def test_every_parameter_moves_and_constants_do_not(backend: backends.Backend, name: str) -> None:
     model, guide = pair(name, backend)
     before = backend.inference.Pair(model, guide)
-    fit = trained(backend, name)
+    loss = backend.inference.TraceEnumELBO() if name in DISCRETE else backend.inference.TraceELBO()
+    fit = trained(backend, name, loss=loss)
     trainable = (
         set(before.named_parameters()) if backend.name == "pyro" else {n for n in before.state() if n[:6] == "params"}
     )

@@ -19,6 +19,8 @@ class Evaluation:
 
     log_p: LogLikelihood
     elbo: ELBO
+    objective: float
+    """What the training maximised, nats per training datum in its last epoch: its own, and not always a bound."""
     active_units: int
     seconds: float
     """of training"""
@@ -30,6 +32,7 @@ class Evaluation:
             "elbo": self.elbo.mean,
             "reconstruction": float(self.elbo.reconstruction.mean()),
             "kl": float(self.elbo.kl.mean()),
+            "objective": self.objective,
             "log_p": self.log_p.mean,
             "test_error": self.log_p.test_error,
             "mc_error": self.log_p.mean_mc_error,
@@ -63,7 +66,8 @@ def evaluate(
     """
     likelihood = log_likelihood(fit, test, num_particles, seed=seed, progress=progress)
     bound = elbo(fit, test, elbo_particles, seed=seed)
-    return Evaluation(likelihood, bound, active_units(fit, test), fit.seconds, fit.num_parameters)
+    objective = -float(fit.history["loss"][-1]) if len(fit.history.get("loss", ())) else float("nan")
+    return Evaluation(likelihood, bound, objective, active_units(fit, test), fit.seconds, fit.num_parameters)
 
 
 Entry = Fit | Evaluation
@@ -80,7 +84,8 @@ def compare(
 ) -> pd.DataFrame:
     """One row per fit, or per list of fits of several seeds; nats per datum on ``test`` (N, P).
 
-    Columns: ``elbo``, its parts ``reconstruction`` and ``kl``; ``log_p``, by importance sampling, with ``test_error``
+    Columns: ``elbo``, the plain one whatever was trained on, its parts ``reconstruction`` and ``kl``; ``objective``,
+    what the training itself maximised, on its own data; ``log_p``, by importance sampling, with ``test_error``
     (from which images were seen) and ``mc_error`` (from sampling z) apart; ``active_units``, ``seconds`` of training,
     ``parameters``. Where there are lists, every number is the mean over seeds, and ``elbo_sd``, ``log_p_sd``,
     ``active_units_sd`` and ``seconds_sd`` are the standard deviations.
