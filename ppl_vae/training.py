@@ -216,8 +216,9 @@ class BaseSVI:
         return [self.fit(*recipe(generator(seed, "weights")), data, seed=seed, **options) for seed in seeds]
 
     def to_dict(self) -> dict[str, Any]:
-        """Every setting, JSON-able."""
+        """Every setting, JSON-able, and whether the loss is a bound."""
         settings = {f.name: getattr(self, f.name) for f in fields(self)}
+        settings["is_bound"] = getattr(self.loss, "is_bound", None)
         return {name: v if isinstance(v, int | float | None) else describe(v) for name, v in settings.items()}
 
 

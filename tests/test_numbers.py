@@ -130,9 +130,35 @@ def test_orders_and_noise_differ_between_seeds_epochs_and_steps(backend: backend
     assert len(np.unique(np.concatenate(steps))) == 12
     losses = [trained(backend, "standard", seed=s, **options).history["loss"] for s in (0, 1)]
     assert len(np.unique(losses)) == 4
-    orders = [seeds.generator(s, "order", e).permutation(60).tolist() for s in (0, 1) for e in (0, 1)]
-    assert len({tuple(order) for order in orders}) == 4
+    orders = [order for s in (0, 1) for order in orders_fed(backend, s)]
+    assert len({tuple(order) for order in orders}) == 4 and all(sorted(order) == list(range(60)) for order in orders)
     assert not same(*(trained(backend, "standard", seed=s, epochs=1).pair.state() for s in (0, 1)))
+
+
+def orders_fed(backend: backends.Backend, seed: int) -> list[list[int]]:
+    """The orders of the data that the loop hands to the trainer, epoch by epoch."""
+    fed: list[list[int]] = []
+
+    class Recording(backend.inference.SVI):
+        def start(self, *args: Any, **kwargs: Any) -> Any:
+            run = super().start(*args, **kwargs)
+            epoch = run.epoch
+            run.epoch = lambda number, order: (fed.append(order.tolist()), epoch(number, order))[1]
+            return run
+
+    Recording(epochs=2, batch_size=20).fit(*pair("standard", backend), TRAIN, seed=seed)
+    return fed
+
+
+@pytest.mark.parametrize("name", ["xavier_uniform", "xavier_normal"])
+def test_xavier_weights_have_their_variance(name: str) -> None:
+    """2 / (inputs + outputs), and for the uniform one the limit sqrt(6 / (inputs + outputs))."""
+    from ppl_vae import init
+
+    weights = getattr(init, name)(np.random.default_rng(0), 300, 500)
+    assert weights.shape == (300, 500)
+    assert weights.var() == pytest.approx(2 / 800, rel=0.02) and abs(weights.mean()) < 1e-3
+    assert name == "xavier_normal" or np.abs(weights).max() == pytest.approx(np.sqrt(6 / 800), rel=1e-3)
 
 
 def test_stock_objectives_take_steps_of_the_right_size(

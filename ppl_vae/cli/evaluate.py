@@ -81,23 +81,13 @@ def interrupted(arguments: argparse.Namespace) -> str:
 
 def _metrics(fit: Fit, test: np.ndarray, num_particles: int, seed: int, progress: bool | None) -> dict[str, Any]:
     """Nats per image; None stands for what one image or one draw cannot tell."""
-    from ..evaluation import active_units, elbo, log_likelihood
+    from ..evaluation import evaluate
 
-    bound = elbo(fit, test, ELBO_PARTICLES, seed=seed)
-    likelihood = log_likelihood(fit, test, num_particles, seed=seed, progress=progress)
-    numbers = {
-        "log_p": likelihood.mean,
-        "test_error": likelihood.test_error,
-        "mc_error": likelihood.mean_mc_error,
-        "ess_median": float(np.median(likelihood.ess)),
-        "ess_smallest": float(likelihood.ess.min()),
-        "elbo": bound.mean,
-        "reconstruction": float(bound.reconstruction.mean()),
-        "kl": float(bound.kl.mean()),
-    }
+    evaluation = evaluate(fit, test, num_particles, elbo_particles=ELBO_PARTICLES, seed=seed, progress=progress)
+    ess = evaluation.log_p.ess
+    numbers = {**evaluation.row(), "ess_median": float(np.median(ess)), "ess_smallest": float(ess.min())}
     return {
-        **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
-        "active_units": active_units(fit, test) if len(test) > 1 else None,
+        **{name: None if value is None or not math.isfinite(value) else value for name, value in numbers.items()},
         "latent_dim": fit.encode(test[:1]).shape[1],
         "num_images": len(test),
         "num_particles": num_particles,

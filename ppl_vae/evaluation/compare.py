@@ -21,12 +21,13 @@ class Evaluation:
     elbo: ELBO
     objective: float
     """What the training maximised, nats per training datum in its last epoch: its own, and not always a bound."""
-    active_units: int
+    active_units: int | None
+    """None for a single data point"""
     seconds: float
     """of training"""
     parameters: int
 
-    def row(self) -> dict[str, float]:
+    def row(self) -> dict[str, float | None]:
         """The columns of ``compare``, in nats per datum where they are likelihoods."""
         return {
             "elbo": self.elbo.mean,
@@ -62,12 +63,13 @@ def evaluate(
         progress: a progress bar; None shows it on a terminal only.
 
     Raises:
-        ValueError: data that are not (N, P), or fewer than two data points.
+        ValueError: data that are not (N, P), or no particle.
     """
     likelihood = log_likelihood(fit, test, num_particles, seed=seed, progress=progress)
     bound = elbo(fit, test, elbo_particles, seed=seed)
     objective = -float(fit.history["loss"][-1]) if len(fit.history.get("loss", ())) else float("nan")
-    return Evaluation(likelihood, bound, objective, active_units(fit, test), fit.seconds, fit.num_parameters)
+    active = active_units(fit, test) if len(test) > 1 else None
+    return Evaluation(likelihood, bound, objective, active, fit.seconds, fit.num_parameters)
 
 
 Entry = Fit | Evaluation
