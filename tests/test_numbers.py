@@ -19,7 +19,7 @@ from pyro.nn import PyroModule, PyroParam
 from test_oracles import PCA, fit_of
 from test_svi import STOCK, TRAIN, VALID, same, trained
 
-from ppl_vae import backends, evaluation, inference, recipes, results, schedules, seeds
+from ppl_vae import backends, evaluation, inference, recipes, results, schedules
 from ppl_vae.bounds import Terms
 from ppl_vae.objective import UnsuitableObjective
 from ppl_vae.results import Fit
@@ -40,6 +40,15 @@ def test_the_elbo_and_its_parts_are_exact_on_pca(backend: backends.Backend) -> N
     found_mean, found_sd = fit.posterior(pca.x)["z"]
     np.testing.assert_allclose(found_mean, mean, atol=1e-4)
     np.testing.assert_allclose(found_sd, np.broadcast_to(np.sqrt(np.diag(cov)), mean.shape), atol=1e-4)
+
+
+def test_reconstructions_are_of_the_images_given(backend: backends.Backend) -> None:
+    """On PCA the mean of E[x | z] over z ~ q(z | x) is W E[z | x] + m."""
+    pca = PCA()
+    fit = fit_of(pca, backend)
+    means = fit.reconstruct(np.repeat(pca.x, 3000, 0)).reshape(7, 3000, -1).mean(1)
+    expected = pca.posterior_mean(pca.x) @ pca.weights.T + pca.mean
+    np.testing.assert_allclose(means, expected, atol=5 * np.sqrt((pca.weights**2).sum(1).max() / 3000))
 
 
 def test_errors_by_their_formulas() -> None:

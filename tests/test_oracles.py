@@ -141,7 +141,7 @@ def test_any_number_of_samples_is_taken_in_bounded_chunks(particles: int) -> Non
     likelihood = evaluation.log_likelihood(fit, pca.x, particles)
     fit.terms(pca.x, particles), fit.draws(pca.x, particles), evaluation.elbo(fit, pca.x, particles)
     assert max(rows) <= 2000
-    np.testing.assert_allclose(likelihood.ess, particles, rtol=1e-2)
+    np.testing.assert_allclose(likelihood.ess, particles, rtol=1e-4)  # each draw counted once
     np.testing.assert_allclose(likelihood.values, pca.log_p(), atol=2e-4)
 
 
