@@ -145,9 +145,29 @@ STOCK = {
 }
 
 
+def skip_if_broken(backend: backends.Backend, make: Any) -> None:
+    """Some releases of NumPyro do not run their own TraceGraph_ELBO on some releases of JAX (0.21 on 0.11)."""
+
+    def loss(captured: jax.Array) -> jax.Array:
+        def guide() -> jax.Array:
+            return numpyro.sample("z", numpyro.distributions.Normal(captured))
+
+        def model() -> None:
+            numpyro.sample("x", numpyro.distributions.Normal(guide() + captured), obs=1.0)
+
+        return make().loss(jax.random.key(0), {}, model, guide)
+
+    if backend.name == "numpyro":
+        try:
+            jax.jit(loss)(1.0)
+        except AssertionError:
+            pytest.skip(f"this NumPyro does not run its {type(make()).__name__} on this JAX")
+
+
 @pytest.mark.parametrize("number", range(4))
 @pytest.mark.parametrize("name", ["standard", "vampprior", "vampprior-data"])
 def test_stock_objectives_move_every_parameter_in_two_fits(backend: backends.Backend, name: str, number: int) -> None:
+    skip_if_broken(backend, STOCK[backend.name][number])
     before = backend.inference.Pair(*pair(name, backend)).state()
     for _ in range(2):
         with warnings.catch_warnings():
