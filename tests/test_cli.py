@@ -285,7 +285,7 @@ def test_an_interrupted_evaluation_leaves_no_metrics(
         raise KeyboardInterrupt
 
     (pyro_run / METRICS).unlink(missing_ok=True)
-    monkeypatch.setattr(evaluation, "log_likelihood", interrupted)
+    monkeypatch.setattr(evaluation, "evaluate", interrupted)
     assert command("evaluate", pyro_run) == 130
     assert "nothing was written" in one_line(capsys, prefix="ppl-vae: interrupted:")
     assert not (pyro_run / METRICS).exists()
