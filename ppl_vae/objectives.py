@@ -311,7 +311,21 @@ LEAVE_ONE_OUT = "leave-one-out"
 
 
 @dataclass(frozen=True)
-class VIMCO(Objective):
+class ScoredObjective(Objective):
+    """An objective for any latents that scores every draw: none carries a gradient, reparameterised or not."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"path": False}
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for."""
+        check_density(type(self).__name__, sites)
+
+
+@dataclass(frozen=True)
+class VIMCO(ScoredObjective):
     """The IWAE bound for any latents, by score functions with a baseline for each draw from the other draws.
 
     Reparameterised sites are scored too. Variational Inference for Monte Carlo Objectives, Mnih and Rezende, 2016.
@@ -330,22 +344,13 @@ class VIMCO(Objective):
         if self.num_particles < 2:
             raise ValueError("VIMCO compares each draw with the others: num_particles should be at least 2; got 1.")
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {"path": False}
-
-    def check(self, sites: Sites) -> None:
-        """Refuse a pair that the objective is wrong for."""
-        check_density(type(self).__name__, sites)
-
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""
         return bounds.vimco(terms)
 
 
 @dataclass(frozen=True)
-class WakeWake(Objective):
+class WakeWake(ScoredObjective):
     """Reweighted wake-sleep without the sleep: the model climbs the IWAE bound, the guide descends KL(p(z | x) || q).
 
     Any latents. The guide's gradient has a bias of order 1/K. Reweighted Wake-Sleep, Bornschein and Bengio, 2015;
@@ -356,15 +361,6 @@ class WakeWake(Objective):
     """
 
     num_particles: int = 5
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {"path": False}
-
-    def check(self, sites: Sites) -> None:
-        """Refuse a pair that the objective is wrong for."""
-        check_density(type(self).__name__, sites)
 
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""

@@ -325,9 +325,7 @@ def sample_in_chunks(
     return dict(zip(names, drawn, strict=True)), Terms(log_lik, log_prior, log_guide)
 
 
-def _in_chunks(call: Any, x: np.ndarray, seed: int) -> list[Any]:
-    """``call(part, seed)`` for windows of the data; every result is cut to the rows that are new."""
-    results = []
-    for number, (window, seen) in enumerate(windows(len(x), CHUNK)):
-        results.append((call(x[window], derive(seed, "chunk", number)), seen))
-    return results
+def _in_chunks(call: Any, x: np.ndarray, seed: int) -> list[tuple[Any, int]]:
+    """``call(part, seed)`` for windows of the data, with how many rows of each the one before has covered."""
+    parts = enumerate(windows(len(x), CHUNK))
+    return [(call(x[window], derive(seed, "chunk", number)), seen) for number, (window, seen) in parts]
