@@ -1,64 +1,86 @@
 """One pair, many inferences, one table: the strategy is swapped, the pair stays as it is.
 
-    python examples/compare_inference.py                         # digits, a minute or two on two cores
+    python examples/compare_inference.py                         # digits, about two minutes on two cores
     python examples/compare_inference.py --backend numpyro --seeds 0 1 2
 
-A VAE with Gaussian latents under reparameterised objectives, and a sigmoid belief net under score functions and exact
-enumeration. The ELBO and log p(x) are those of the test images, whatever was trained on; ``objective`` is what the
-training itself maximised. Nats per image; higher is better.
+A VAE with Gaussian latents under reparameterised objectives and other guides, and a sigmoid belief net under score
+functions and exact enumeration. The ELBO and log p(x) are those of the test images, whatever was trained on;
+``objective`` is what the training itself maximised. Nats per image; higher is better. Each pair leaves a report to open
+in a browser, with the noise of the gradients. What was interrupted goes on when the command is given again.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ppl_vae import backends, data, evaluation, plots, recipes
+from ppl_vae import backends, baselines, data, evaluation, recipes
 
-COLUMNS = ["elbo", "kl", "objective", "log_p", "test_error", "mc_error", "active_units", "seconds"]
+COLUMNS = ["elbo", "kl", "objective", "log_p", "log_p_difference", "difference_error", "active_units", "seconds"]
 
 
 def strategies(inference: Any) -> dict[str, dict[str, Any]]:
-    """Name -> objective, for each of the two pairs."""
+    """Pair -> {name -> objective}. With a guide of its own: (objective, settings of the pair, settings of the SVI)."""
+    elbo, graph = inference.TraceELBO, inference.TraceGraphELBO
     return {
         "gaussian": {
-            "ELBO": inference.TraceELBO(),
+            "ELBO": elbo(),
             "mean field": inference.TraceMeanFieldELBO(),
-            "sticking the landing": inference.TraceELBO(stick_the_landing=True),
+            "sticking the landing": elbo(stick_the_landing=True),
             "IWAE 10": inference.IWAE(10),
             "DReG 10": inference.DReG(10),
-            "Renyi 0.5, 10": inference.RenyiELBO(10, alpha=0.5),
+            "Renyi 10": inference.RenyiELBO(10, alpha=0.5),
+            "semi-amortised": (elbo(), {"guide": "semi-amortised"}, {}),
+            "per-datapoint, joint": (elbo(), {"guide": "per-datapoint"}, {}),
+            "per-datapoint, inner loop": (elbo(), {"guide": "per-datapoint"}, {"local_steps": 10}),
         },
         "bernoulli": {
-            "REINFORCE 4": inference.TraceGraphELBO(4),
-            "REINFORCE 4, leave-one-out": inference.TraceGraphELBO(4, baseline="leave-one-out"),
+            "REINFORCE 4": graph(4),
+            "running average 4": graph(4, baseline=baselines.RunningAverage()),
+            "NVIL 4": graph(4, baseline=baselines.Neural()),
+            "leave-one-out 4": graph(4, baseline=baselines.LeaveOneOut()),
             "VIMCO 10": inference.VIMCO(10),
             "wake-wake 10": inference.WakeWake(10),
+            "wake-sleep 10": inference.WakeSleep(10),
             "enumeration": inference.TraceEnumELBO(),
         },
     }
 
 
-def compare(kind: str, losses: Mapping[str, Any], split: data.Split, args: argparse.Namespace) -> pd.DataFrame:
-    """Train the pair of this kind under each strategy and seed; draw the curves; return the table."""
+def chosen(inference: Any, names: list[str] | None) -> dict[str, dict[str, Any]]:
+    """The strategies of these names; pairs without any are left out."""
+    known = strategies(inference)
+    unknown = [n for n in names or [] if not any(n in group for group in known.values())]
+    if unknown:
+        there = ", ".join(repr(n) for group in known.values() for n in group)
+        raise ValueError(f"unknown strategy {unknown[0]!r}; there are {there}")
+    some = {kind: {n: s for n, s in group.items() if not names or n in names} for kind, group in known.items()}
+    return {kind: group for kind, group in some.items() if group}
+
+
+def study(kind: str, losses: dict[str, Any], split: data.Split, args: argparse.Namespace) -> evaluation.Study:
+    """The pair of this kind under each strategy and seed."""
     inference = backends.load(args.backend).inference
-    options = {"latent_dim": 16, "hidden": (100,)} if kind == "gaussian" else {"latent_dim": 8, "hidden": (100,)}
-    recipe = recipes.vae(split, latents=kind, backend=args.backend, **options)
-    epochs = 2 if args.smoke else args.epochs
-    fits = {}
-    for name, loss in losses.items():
-        svi = inference.SVI(loss, epochs=epochs, batch_size=100, learning_rate=2e-3)
-        fits[name] = svi.fit_seeds(recipe, split, seeds=args.seeds, device=args.device, description=f"{kind}, {name}")
-    histories = {name: {"valid_elbo": group[0].history["valid_elbo"]} for name, group in fits.items()}
-    curves = plots.training_curves(histories, title=f"{kind} latents ({split.name}, {args.backend})")
-    plots.save(curves, args.out / f"{kind}.png")
-    table = evaluation.compare(fits, split.test, num_particles=20 if args.smoke else 500)
-    table.to_csv(args.out / f"{kind}.csv", index_label="strategy")
+    pair = {"latent_dim": 16 if kind == "gaussian" else 8, "hidden": (100,), "latents": kind, "backend": args.backend}
+    settings = {"epochs": 2 if args.smoke else args.epochs, "batch_size": 100, "learning_rate": 2e-3}
+    cells = []
+    for name, strategy in losses.items():
+        loss, own, how = strategy if isinstance(strategy, tuple) else (strategy, {}, {})
+        svi = inference.SVI(loss, **{**settings, **how})
+        cells.append(evaluation.Cell(name, args.backend, recipes.vae(split, **{**pair, **own}), svi))
+    draws = 20 if args.smoke else 500
+    return evaluation.Study(args.out / kind, split, cells, args.seeds, num_particles=draws)
+
+
+def compare(one: evaluation.Study, args: argparse.Namespace) -> pd.DataFrame:
+    """Train what is not trained yet, write the report, return the table."""
+    table = one.run(device=args.device)
+    gradients = evaluation.study_gradients(one, repeats=5 if args.smoke else 50, device=args.device)
+    evaluation.write_report(one, gradients=gradients, command=f"python {' '.join(sys.argv)}")
     return table
 
 
@@ -69,6 +91,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", default="digits", help=f"{', '.join(data.names())}, or a .npy or .npz file")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="each with weights of its own")
+    parser.add_argument("--strategies", nargs="+", metavar="NAME", help="some of those in the code; by default all")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...")
     parser.add_argument("--out", type=Path, help="a folder; by default runs/compare-<dataset>-<backend>")
     parser.add_argument("--smoke", action="store_true", help="a few images, epochs and draws: seconds")
@@ -86,17 +109,19 @@ def main() -> int:
         split = data.load(args.dataset)
         split = split.subset(200, 40, 40) if args.smoke else split
         args.out = args.out or Path("runs") / f"compare-{split.name}-{args.backend}"
-        args.out.mkdir(parents=True, exist_ok=True)
-        losses = strategies(backends.load(args.backend).inference)
-        tables = {kind: compare(kind, losses[kind], split, args) for kind in losses}
+        losses = chosen(backends.load(args.backend).inference, args.strategies)
+        tables = {kind: compare(study(kind, losses[kind], split, args), args) for kind in losses}
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: what is done is kept; give the same command again to go on", file=sys.stderr)
+        return 130
     for kind, table in tables.items():
         columns = [c for column in COLUMNS for c in (column, f"{column}_sd") if c in table]
         print(f"\n{kind} latents ({split.name}, {args.backend}, {len(args.seeds)} seed(s)):")
         print(table[columns].round(3).to_string())
-    print(f"\nELBO and log p(x): nats per test image, higher is better. Written to {args.out}")
+    print(f"\nELBO and log p(x): nats per test image, higher is better. Reports: {args.out}/*/index.html")
     return 0
 
 

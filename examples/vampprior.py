@@ -100,6 +100,7 @@ class Experiment:
             name = f"{prior}-seed{seed}" if usual else f"{prior}{number}-seed{seed}"
             fit = self.train(self.recipe(prior, number), seed, name)
             options = {"num_particles": self.setting.num_particles, "seed": seed, "progress": None}
+            options["train"] = self.split.train
             about = {"prior": prior, "num_pseudo_inputs": number, "seed": seed}
             self.results[prior, seed, number] = Result(fit, evaluation.evaluate(fit, self.split.test, **options), about)
             print(f"{name}: log p(x) {self.results[prior, seed, number].log_p.mean():.2f} nats", flush=True)

@@ -27,6 +27,8 @@ class Terms(NamedTuple):
     scale: Any = 1.0
     log_score: Array = None
     """log q of the sites whose draws carry no gradient, (K, B): what a score-function estimator multiplies"""
+    log_sleep: Array = None
+    """log q(z | x) of latents and data that the model dreamt, (B,), where they were asked for"""
 
     @property
     def log_weights(self) -> Array:
@@ -142,12 +144,13 @@ def _scored(value: Array, surrogate: Array) -> Array:
     return value + surrogate - stop_gradient(surrogate)
 
 
-def reinforce(terms: Terms, *, leave_one_out: bool) -> Array:
+def reinforce(terms: Terms, *, baseline: Array = 0.0, leave_one_out: bool = False) -> Array:
     """The ELBO, (B,), whose gradient scores the draws that carry none: (1/K) sum_k (f_k - b_k) d log q(z_k | x).
 
-    f = log w; b_k is zero, or with ``leave_one_out`` the mean of the other draws' f (RLOO). Each datum's score sees its
-    own f only. Neural Variational Inference and Learning in Belief Networks, Mnih and Gregor, 2014; Buy 4 REINFORCE
-    Samples, Get a Baseline for Free!, Kool, van Hoof and Welling, 2019.
+    f = log w; b_k is ``baseline``, a number or one for each datum (B,), or with ``leave_one_out`` the mean of the other
+    draws' f (RLOO). Each datum's score sees its own f only. Neural Variational Inference and Learning in Belief
+    Networks, Mnih and Gregor, 2014; Buy 4 REINFORCE Samples, Get a Baseline for Free!, Kool, van Hoof and Welling,
+    2019.
 
     >>> import numpy as np
     >>> f = np.array([[1.0], [3.0]])
@@ -158,8 +161,8 @@ def reinforce(terms: Terms, *, leave_one_out: bool) -> Array:
     signal = stop_gradient(f)
     if leave_one_out:
         draws = f.shape[0]
-        signal = signal - (signal.sum(0) - signal) / (draws - 1)
-    return _scored(f.mean(0), (signal * terms.log_score).mean(0))
+        baseline = (signal.sum(0) - signal) / (draws - 1)
+    return _scored(f.mean(0), ((signal - stop_gradient(baseline)) * terms.log_score).mean(0))
 
 
 def vimco(terms: Terms) -> Array:
@@ -207,6 +210,22 @@ def wake_wake(terms: Terms) -> Array:
     fixed = terms._replace(log_guide=stop_gradient(terms.log_guide))
     weights = stop_gradient(softmax(fixed.log_weights, 0))
     return _scored(iwae(fixed), (weights * terms.log_guide).sum(0))
+
+
+def wake_sleep(terms: Terms) -> Array:
+    """The IWAE bound, (B,), whose gradient is the wake phase's for the model and the sleep phase's for the guide.
+
+    The guide climbs log q(z~ | x~) of latents and data that the model dreamt: down KL(p(z | x) || q(z | x)) on average
+    over the model's own data. The Wake-Sleep Algorithm for Unsupervised Neural Networks, Hinton et al., 1995;
+    Reweighted Wake-Sleep, Bornschein and Bengio, 2015.
+
+    >>> import numpy as np
+    >>> w = np.log(np.array([[1.0], [3.0]]))
+    >>> float(wake_sleep(Terms(w, 0 * w, 0 * w, log_sleep=0 * w[0]))[0]) == float(iwae(Terms(w, 0 * w, 0 * w))[0])
+    True
+    """
+    fixed = terms._replace(log_guide=stop_gradient(terms.log_guide))
+    return _scored(iwae(fixed), terms.log_sleep)
 
 
 def enumerated(terms: Terms) -> Array:

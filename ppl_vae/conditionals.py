@@ -34,7 +34,11 @@ class DiagNormal(nn.Module):
 
     def forward(self, h: Tensor) -> dist.Distribution:
         """(..., H) -> a distribution over (D,)."""
-        loc, raw = self.net(h).chunk(2, -1)
+        return self.distribution(self.net(h))
+
+    def distribution(self, out: Tensor) -> dist.Distribution:
+        """What the net returned, (..., W), -> a distribution over (D,)."""
+        loc, raw = out.chunk(2, -1)
         return dist.Normal(loc, softplus(raw) + self.floor).to_event(1)
 
 
@@ -57,7 +61,10 @@ class FullNormal(nn.Module):
 
     def forward(self, h: Tensor) -> dist.Distribution:
         """(..., H) -> a distribution over (D,)."""
-        out = self.net(h)
+        return self.distribution(self.net(h))
+
+    def distribution(self, out: Tensor) -> dist.Distribution:
+        """What the net returned, (..., W), -> a distribution over (D,)."""
         if out.shape[-1] != self.dim + len(self.rows):
             raise ValueError(
                 f"FullNormal: the net should return {self.dim} means and {len(self.rows)} entries of the triangle, "

@@ -39,6 +39,38 @@ def small_normal(rng: np.random.Generator, out: int, inp: int) -> np.ndarray:
     return 0.01 * rng.standard_normal((out, inp))
 
 
+def standard_rows(count: int, dim: int, *, full_covariance: bool = False, floor: float = 1e-3) -> np.ndarray:
+    """(count, W) rows that are N(0, I) under ``DiagNormal``, W = 2 D, or ``FullNormal``, W = D + D (D + 1) / 2.
+
+    >>> standard_rows(3, 2).shape, standard_rows(3, 2, full_covariance=True).shape
+    ((3, 4), (3, 5))
+    """
+    raw = np.log(np.expm1(1.0 - floor))
+    scales = raw * (np.eye(dim)[np.tril_indices(dim)] if full_covariance else np.ones(dim))
+    return np.tile(np.concatenate([np.zeros(dim), scales]), (count, 1))
+
+
+def table(start: np.ndarray) -> np.ndarray:
+    """A (N, W) array, checked."""
+    start = np.asarray(start)
+    if start.ndim != 2 or not len(start):
+        raise ValueError(f"The rows should be an array of shape (N, W) with N >= 1; got {start.shape}.")
+    return start
+
+
+def check_index(index: np.ndarray, count: int) -> None:
+    """Compare positions with the number of rows.
+
+    Raises:
+        ValueError: a position outside 0..count-1.
+    """
+    if index.size and not (index.min() >= 0 and index.max() < count):
+        raise ValueError(
+            f"'index' should hold positions in 0..{count - 1}, one of the {count} data points that the rows were made "
+            f"for; got {index.min()}..{index.max()}."
+        )
+
+
 def layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     """The sizes as a tuple: at least an input and an output, all positive."""
     if len(sizes) < 2 or any(int(s) != s or s < 1 for s in sizes):

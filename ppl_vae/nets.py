@@ -102,6 +102,28 @@ class GatedMLP(nn.Module):
         return last(h)
 
 
+class Rows(nn.Module):
+    """A row of numbers of its own for each of N data points, found by its index: (...,) -> (..., W).
+
+    What a per-datapoint guide has in place of an encoder. The gradient is sparse, so that a step touches the rows of
+    its batch only; ``sparse=False`` gives a dense one, for optimisers that know no other.
+
+    >>> Rows(np.zeros((10, 4)))(torch.tensor([3, 7])).shape
+    torch.Size([2, 4])
+    """
+
+    def __init__(self, start: np.ndarray, *, sparse: bool = True) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.tensor(init.table(start), dtype=torch.get_default_dtype()))
+        self.sparse = sparse
+
+    def forward(self, index: Tensor) -> Tensor:
+        """(...,) -> (..., W)."""
+        if index.device.type == "cpu":
+            init.check_index(index.numpy(), len(self.table))
+        return nn.functional.embedding(index, self.table, sparse=self.sparse)
+
+
 class OneHot(nn.Module):
     """Integers (..., D) in 0..C-1 as one-hot rows (..., D C), then a net: what decodes categorical latents.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from . import schedules
+from .baselines import RunningAverage
 from .bounds import Terms
 from .ops import Array
 from .schedules import Schedule
@@ -23,16 +24,23 @@ class UnsuitableObjective(ValueError):
 class Objective:
     """The settings that every objective of ours has, and what it says of itself.
 
-    ``per_datum`` is true where the objective is a sum over data, so that a scaled mini-batch is unbiased.
+    ``per_datum`` is true where the objective is a sum over data, so that a scaled mini-batch is unbiased. ``chunk``
+    bounds the memory: so many draws are held at a time, and computed again in the backward pass.
     """
 
     num_particles: int = 1
+    chunk: int | None = field(default=None, kw_only=True)
     per_datum: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.num_particles, int) or self.num_particles < 1:
             raise ValueError(
                 f"{type(self).__name__}: 'num_particles' should be an integer of at least 1; got {self.num_particles}."
+            )
+        if self.chunk is not None and (self.chunk < 1 or self.num_draws % self.chunk):
+            raise ValueError(
+                f"{type(self).__name__}: 'chunk', the draws to hold in memory at a time, should divide their number, "
+                f"{self.num_draws}; got {self.chunk}."
             )
 
     @property
@@ -55,6 +63,11 @@ class Objective:
         """What the terms need beside the number of draws."""
         return {}
 
+    @property
+    def running_baseline(self) -> RunningAverage | None:
+        """A baseline whose state the training carries."""
+        return None
+
     def check(self, sites: Sites) -> None:
         """Refuse a pair that the objective is wrong for.
 
@@ -76,7 +89,7 @@ class Objective:
 class BetaObjective(Objective):
     """An objective whose KL term has a weight ``beta``: a number, or a schedule for KL warm-up."""
 
-    beta: float | Schedule = dataclasses.field(default=1.0, kw_only=True)
+    beta: float | Schedule = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from . import bounds, ops, schedules
+from .baselines import Baseline, LeaveOneOut, RunningAverage
 from .bounds import Terms
 from .objective import BetaObjective, Objective, Sites, UnsuitableObjective, check_density, check_mean_field
 from .ops import Array
@@ -165,9 +166,9 @@ class MIWAE(Objective):
     num_groups: int = field(default=2, kw_only=True)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if not isinstance(self.num_groups, int) or self.num_groups < 1:
             raise ValueError(f"MIWAE: 'num_groups' should be an integer of at least 1; got {self.num_groups}.")
+        super().__post_init__()
 
     @property
     def num_draws(self) -> int:
@@ -271,43 +272,66 @@ class FreeBitsELBO(Objective):
 class TraceGraphELBO(Objective):
     """The ELBO for any latents: reparameterised ones by their path, the others by REINFORCE, per datum.
 
-    E_q[(f - b) d log q(z | x) + d f] with f = log p(x, z) - log q(z | x). The baseline b is ``None`` or
-    ``"leave-one-out"``, the mean of the datum's other draws (RLOO): less noise, the same mean. One datum's cost never
-    enters another's gradient. Neural Variational Inference and Learning in Belief Networks, Mnih and Gregor, 2014;
-    Buy 4 REINFORCE Samples, Get a Baseline for Free!, Kool, van Hoof and Welling, 2019.
+    E_q[(f - b) d log q(z | x) + d f] with f = log p(x, z) - log q(z | x). The baseline b lessens the noise and leaves
+    the mean: one of ``ppl_vae.baselines``, ``LeaveOneOut()`` (RLOO), ``RunningAverage()`` or ``Neural()`` (NVIL); the
+    last two have a state, which belongs to the training and its checkpoint. One datum's cost never enters another's
+    gradient. With ``analytic_kl`` the KL of each site to its prior is exact, log C - H(q) for a uniform one over C
+    values, and only the reconstruction is scored. Neural Variational Inference and Learning in Belief Networks, Mnih
+    and Gregor, 2014; Buy 4 REINFORCE Samples, Get a Baseline for Free!, Kool, van Hoof and Welling, 2019.
 
     Raises:
-        ValueError: an unknown baseline, or leave-one-out with one particle.
+        TypeError: something else as a baseline.
+        ValueError: leave-one-out with one particle.
         UnsuitableObjective: a baseline for a pair without a site that it could serve.
 
-    >>> TraceGraphELBO(4, baseline="leave-one-out").is_bound
+    >>> from ppl_vae import baselines
+    >>> TraceGraphELBO(4, baseline=baselines.LeaveOneOut()).is_bound
     True
     """
 
-    baseline: str | None = field(default=None, kw_only=True)
+    baseline: Baseline | None = field(default=None, kw_only=True)
+    analytic_kl: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.baseline not in (None, LEAVE_ONE_OUT):
-            raise ValueError(f"TraceGraphELBO: 'baseline' should be None or {LEAVE_ONE_OUT!r}; got {self.baseline!r}.")
-        if self.baseline == LEAVE_ONE_OUT and self.num_particles < 2:
+        if not isinstance(self.baseline, Baseline | None):
+            raise TypeError(
+                "TraceGraphELBO: 'baseline' should be None or one of ppl_vae.baselines: LeaveOneOut(), "
+                f"RunningAverage() or Neural(); got {self.baseline!r}."
+            )
+        if isinstance(self.baseline, LeaveOneOut) and self.num_particles < 2:
             raise ValueError("TraceGraphELBO: leaving one out needs num_particles of at least 2; got 1.")
 
     def check(self, sites: Sites) -> None:
         """Refuse a pair that the objective is wrong for."""
         check_density(type(self).__name__, sites)
+        if self.analytic_kl:
+            check_mean_field(type(self).__name__, sites)
         if self.baseline is not None and all(site.reparameterised for site in sites.latent):
             raise UnsuitableObjective(
                 f"TraceGraphELBO: every site ({', '.join(s.name for s in sites.latent)}) is reparameterised, so "
                 "there is nothing for a baseline to serve: use TraceELBO, or baseline=None."
             )
 
-    def bound(self, terms: Terms) -> Array:
-        """Terms (K, B) -> (B,)."""
-        return bounds.reinforce(terms, leave_one_out=self.baseline == LEAVE_ONE_OUT)
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"analytic_kl": self.analytic_kl}
 
+    @property
+    def running_baseline(self) -> RunningAverage | None:
+        """The baseline, if it has a state."""
+        return self.baseline if isinstance(self.baseline, RunningAverage) else None
 
-LEAVE_ONE_OUT = "leave-one-out"
+    def bound(self, terms: Terms, baseline: Array | None = None) -> Array:
+        """Terms (K, B) and the baseline's predictions (B,), where it has a state, -> (B,)."""
+        if self.running_baseline is not None and baseline is None:
+            raise ValueError(
+                f"TraceGraphELBO: {self.baseline} follows the training, and this call does not know its state: train "
+                "with ppl_vae's SVI, or use baselines.LeaveOneOut()."
+            )
+        leave_one_out = isinstance(self.baseline, LeaveOneOut)
+        return bounds.reinforce(terms, baseline=0.0 if baseline is None else baseline, leave_one_out=leave_one_out)
 
 
 @dataclass(frozen=True)
@@ -365,6 +389,30 @@ class WakeWake(ScoredObjective):
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""
         return bounds.wake_wake(terms)
+
+
+@dataclass(frozen=True)
+class WakeSleep(ScoredObjective):
+    """Wake-sleep: the model climbs the IWAE bound, the guide learns to recognise what the model dreams.
+
+    Each step draws as many (z, x) from the model as the batch has data, and the guide climbs log q(z | x) on them: down
+    KL(p(z | x) || q(z | x)) with no bias, averaged over the model's data, not the world's. Any latents; the model must
+    generate, ``model(x=None, size=B)``. Hinton et al., 1995; Reweighted Wake-Sleep, Bornschein and Bengio, 2015.
+
+    >>> WakeSleep(5).options["sleep"]
+    True
+    """
+
+    num_particles: int = 5
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {**super().options, "sleep": True}
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.wake_sleep(terms)
 
 
 @dataclass(frozen=True)

@@ -69,19 +69,42 @@ def softmax(a: Array, axis: int) -> Array:
     return jax.nn.softmax(a, axis)
 
 
+def _each(name: str, a: Array) -> Array:
+    """The function of that name, which all three libraries have, entry by entry."""
+    if _is_torch(a):
+        return getattr(a, name)()
+    if _is_numpy(a):
+        return getattr(np, name)(a)
+    import jax.numpy as jnp
+
+    return getattr(jnp, name)(a)
+
+
 def exp(a: Array) -> Array:
     """``exp(a)``, entry by entry.
 
     >>> exp(np.zeros(2))
     array([1., 1.])
     """
-    if _is_torch(a):
-        return a.exp()
-    if _is_numpy(a):
-        return np.exp(a)
-    import jax.numpy as jnp
+    return _each("exp", a)
 
-    return jnp.exp(a)
+
+def sqrt(a: Array) -> Array:
+    """The square root, entry by entry.
+
+    >>> sqrt(np.array([4.0]))
+    array([2.])
+    """
+    return _each("sqrt", a)
+
+
+def tanh(a: Array) -> Array:
+    """The hyperbolic tangent, entry by entry.
+
+    >>> tanh(np.zeros(2))
+    array([0., 0.])
+    """
+    return _each("tanh", a)
 
 
 def stop_gradient(a: Array) -> Array:
@@ -92,7 +115,7 @@ def stop_gradient(a: Array) -> Array:
     """
     if _is_torch(a):
         return a.detach()
-    if _is_numpy(a):
+    if _is_numpy(a) or isinstance(a, float):
         return a
     import jax
 

@@ -1,12 +1,14 @@
 """Figures: arrays in, a matplotlib ``Figure`` out; nothing is shown, and no global state of matplotlib is touched.
 
 They are the figures of the VampPrior report (Large VAE, 2021): test log-likelihoods under each prior, pseudo-inputs,
-reconstructions beside generations, training curves, and the log-likelihood against the number of pseudo-inputs.
+reconstructions beside generations, training curves, and the log-likelihood against the number of pseudo-inputs; and
+those of a comparison of strategies: log-likelihoods with their errors, bound gaps, progress by epoch and by second.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Told apart by colour-blind readers: Color Universal Design, Okabe and Ito, 2008."""
@@ -22,6 +24,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES = ("-", "--", "-.", ":")
 DPI = 150
 WIDTH = 9.0
+PANELS = 5
+"""Panels of new images side by side, at most."""
 GAP = 1
 """Pixels between two images of a grid."""
 
@@ -121,6 +125,7 @@ def reconstructions_and_generations(
     image_shape: Sequence[int],
     *,
     title: str = "Reconstructions and generations",
+    what: str = "prior",
 ) -> Figure:
     """Above: a row of originals and each prior's reconstructions of them. Below, apart: new images, a panel per prior.
 
@@ -130,6 +135,7 @@ def reconstructions_and_generations(
         generations: name of the prior -> (M, P).
         image_shape: (H, W), (H, W, 1) or (H, W, 3).
         title: of the figure.
+        what: it is that the names tell apart.
 
     Raises:
         ValueError: a shape that cannot be drawn, arrays that do not fit it, or another number of reconstructions than
@@ -146,20 +152,25 @@ def reconstructions_and_generations(
     above = _mosaic(np.concatenate(rows), len(rows[0]))
     below = {name: _mosaic(pixels, math.ceil(math.sqrt(len(pixels)))) for name, pixels in new.items()}
 
+    rows_below = math.ceil(len(below) / PANELS)
+    columns_below = math.ceil(len(below) / rows_below)
     heights = [
         0.4 + (WIDTH - 1.5) * above.shape[0] / above.shape[1],
-        0.6 + WIDTH / len(below) * max(m.shape[0] / m.shape[1] for m in below.values()),
+        0.6 + rows_below * WIDTH / columns_below * max(m.shape[0] / m.shape[1] for m in below.values()),
     ]
     figure = Figure(figsize=(WIDTH, 0.6 + sum(heights)), layout="constrained")
     figure.suptitle(title)
     upper, lower = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
     axes = upper.subplots()
-    _show(axes, above, "Test images, and what each prior's model makes of them")
+    _show(axes, above, f"Test images, and what each {what}'s model makes of them")
     step = above.shape[0] / len(rows)
     axes.set_yticks([step * (i + 0.5) for i in range(len(rows))], ["test image", *reconstructions])
-    lower.suptitle("New images, generated under each prior")
-    for panel, (name, mosaic) in zip(lower.subplots(1, len(below), squeeze=False)[0], below.items(), strict=True):
+    lower.suptitle(f"New images, generated under each {what}")
+    panels = lower.subplots(rows_below, columns_below, squeeze=False).ravel()
+    for panel, (name, mosaic) in zip(panels, below.items(), strict=False):
         _show(panel, mosaic, name)
+    for panel in panels[len(below) :]:
+        panel.remove()
     return figure
 
 
@@ -254,6 +265,158 @@ def pseudo_input_sweep(
     return figure
 
 
+def likelihood_intervals(
+    log_p: Mapping[str, Sequence[float]],
+    elbo: Mapping[str, Sequence[float]],
+    error: Mapping[str, float],
+    difference: Mapping[str, tuple[float, float]] | None = None,
+    *,
+    title: str = "Test log-likelihood under each strategy",
+) -> Figure:
+    """Mean test log p(x) of each strategy with its error bar, each seed as a dot, and the ELBO beside it.
+
+    On the right, with ``difference``: how far each is from the best, over the same test images, whose error is smaller.
+
+    Args:
+        log_p: name of the strategy -> mean log p(x) of each seed (S,), nats per image; drawn from the top.
+        elbo: the same names -> the ELBO of each seed (S,).
+        error: the same names -> the standard error of the mean that comes from which images were seen.
+        difference: the same names -> log p(x) minus the best's, and its standard error.
+        title: of the figure.
+
+    Raises:
+        ValueError: no strategies, other names than each other's, or values that are not finite.
+
+    >>> figure = likelihood_intervals({"iwae": [-22.0]}, {"iwae": [-23.0]}, {"iwae": 0.2})
+    >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    ['iwae']
+    """
+    names = list(_some(log_p, "log_p"))
+    for what, mapping in (("elbo", elbo), ("error", error), ("difference", difference)):
+        if mapping is not None and set(mapping) != set(names):
+            raise ValueError(f"{what!r} should have the names of 'log_p', {names}; got {list(mapping)}.")
+    figure, panels = _rows_of(names, 1 if difference is None else 2, title)
+    axes = panels[0]
+    for y, name in enumerate(names):
+        seeds, bounds = _vector(log_p[name], f"log_p[{name!r}]"), _vector(elbo[name], f"elbo[{name!r}]")
+        axes.errorbar(seeds.mean(), y, xerr=error[name], color=COLOURS[0], marker="s", capsize=4, label="log p(x)")
+        axes.plot(bounds.mean(), y, color=COLOURS[1], marker="D", linestyle="none", label="ELBO")
+        for values, colour in ((seeds, COLOURS[0]), (bounds, COLOURS[1])):
+            if len(values) > 1:
+                _dots(axes, values, y, colour)
+    axes.set_xlabel("nats per test image; higher is better\nbar: standard error over images")
+    axes.set_title("log p(x), and the ELBO below it")
+    for y, name in enumerate(names if difference is not None else ()):
+        mean, width = difference[name]  # type: ignore[index]
+        panels[1].errorbar(mean, y, xerr=2 * width, color=COLOURS[2], marker="s", capsize=4)
+    if difference is not None:
+        panels[1].axvline(0, color="black", linewidth=0.8)
+        panels[1].set_xlabel("nats per test image\nbar: two standard errors of the difference")
+        panels[1].set_title("log p(x) minus the best's, image by image")
+    handles, labels = axes.get_legend_handles_labels()
+    kinds = dict(zip(labels, handles, strict=True))
+    figure.legend(kinds.values(), kinds.keys(), loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def bound_gaps(
+    gaps: Mapping[str, Sequence[float]], *, title: str = "Gap between log p(x) and the ELBO on test images"
+) -> Figure:
+    """log p(x) - ELBO of each strategy as a bar, the mean over seeds, and each seed as a dot.
+
+    Args:
+        gaps: name of the strategy -> the gap of each seed (S,), nats per image.
+        title: of the figure.
+
+    Raises:
+        ValueError: no strategies, or values that are not finite.
+
+    >>> bound_gaps({"elbo": [0.5, 0.7], "iwae": [2.0]}).axes[0].patches[0].get_width().item()
+    0.6
+    """
+    series = {name: _vector(values, f"gaps[{name!r}]") for name, values in _some(gaps, "gaps").items()}
+    figure, (axes,) = _rows_of(list(series), 1, title)
+    for y, values in enumerate(series.values()):
+        axes.barh(y, values.mean(), color=COLOURS[5], height=0.6)
+        axes.text(0, y, f" {values.mean():.2f}", va="center")
+        if len(values) > 1:
+            _dots(axes, values, y, "black")
+    axes.set_xlabel("log p(x) - ELBO [nats per test image]: what q misses of the posterior")
+    return figure
+
+
+def progress_curves(
+    histories: Mapping[str, Sequence[Mapping[str, np.ndarray]]],
+    *,
+    target: float | None = None,
+    title: str = "Validation ELBO during training",
+) -> Figure:
+    """The validation ELBO against epochs and against seconds, a line per seed.
+
+    The axis of seconds is logarithmic where one training took more than ten times as long as another.
+
+    Args:
+        histories: name of the strategy -> the ``history`` of each seed, with ``valid_elbo`` (E,) and ``seconds`` (E,).
+        target: an ELBO to mark, nats per image.
+        title: of the figure.
+
+    Raises:
+        ValueError: no histories, or one without both.
+
+    >>> history = {"valid_elbo": np.array([-3.0, -2.5]), "seconds": np.array([2.0, 1.0])}
+    >>> progress_curves({"elbo": [history]}).axes[1].lines[0].get_xdata()
+    array([2., 3.])
+    """
+    lines = [(name, history) for name, group in _some(histories, "histories").items() for history in group]
+    for name, history in lines:
+        if not {"valid_elbo", "seconds"} <= set(history):
+            raise ValueError(
+                f"histories[{name!r}] should have 'valid_elbo' and 'seconds', arrays (E,); it has {sorted(history)}."
+            )
+    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    figure.suptitle(title)
+    by_epoch, by_second = figure.subplots(1, 2, sharey=True)
+    styles = {name: (COLOURS[i % len(COLOURS)], STYLES[i % len(STYLES)]) for i, name in enumerate(histories)}
+    for number, (name, history) in enumerate(lines):
+        elbo = _vector(history["valid_elbo"], f"histories[{name!r}]['valid_elbo']")
+        elapsed = np.cumsum(_vector(history["seconds"], f"histories[{name!r}]['seconds']"))
+        label = name if name not in [n for n, _ in lines[:number]] else None
+        for axes, x in ((by_epoch, np.arange(1, len(elbo) + 1)), (by_second, elapsed)):
+            marker = "o" if len(elbo) < 3 else None
+            axes.plot(x, elbo, color=styles[name][0], linestyle=styles[name][1], marker=marker, label=label, alpha=0.8)
+    _zoom(by_epoch, [np.asarray(history["valid_elbo"], float) for _, history in lines])
+    totals = [float(np.sum(history["seconds"])) for _, history in lines]
+    if max(totals) > 10 * min(totals):
+        by_second.set_xscale("log")
+    for axes in (by_epoch, by_second):
+        if target is not None and math.isfinite(target):
+            axes.axhline(target, color="black", linewidth=0.8, linestyle=":", label=f"target: {target:.2f}")
+    by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
+    by_epoch.set_xlabel("epoch")
+    by_second.set_xlabel("seconds of training")
+    by_epoch.set_ylabel("ELBO [nats per image]; higher is better")
+    _legend(figure, by_epoch)
+    return figure
+
+
+def _rows_of(names: Sequence[str], columns: int, title: str) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with a row for each name, from the top."""
+    figure = Figure(figsize=(WIDTH, 1.8 + 0.4 * len(names)), layout="constrained")
+    figure.suptitle(title)
+    panels = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    for axes in panels:
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_axisbelow(True)
+    return figure, list(panels)
+
+
+def _dots(axes: Axes, values: np.ndarray, y: float, colour: str) -> None:
+    """One dot per seed, below the row's line."""
+    axes.plot(values, np.full(len(values), y + 0.2), color=colour, marker=".", linestyle="none", alpha=0.7)
+
+
 def _some(mapping: Mapping[str, Any], what: str) -> Mapping[str, Any]:
     if not mapping:
         raise ValueError(f"{what!r} is empty: there is nothing to draw.")
@@ -316,3 +479,117 @@ def _legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
     """Below the panels, where it covers no data."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), frameon=False)
+
+
+def gradient_noise(report: Any, *, per_draw: bool = False, title: str = "Noise of the gradient") -> Figure:
+    """The log-variance of each objective's gradient above its signal-to-noise ratio, a column per owner of parameters.
+
+    Objectives whose names share a stem, as 'IWAE 1' and 'IWAE 10' do, become a line against the number of draws;
+    without any such, each objective is a point. A variance of exactly zero is said in words.
+
+    Args:
+        report: what ``evaluation.gradient_report`` returned.
+        per_draw: at equal compute: variance x draws, and SNR / sqrt(draws).
+        title: of the figure.
+
+    Raises:
+        ValueError: a table without the report's index or columns.
+
+    >>> import pandas as pd
+    >>> index = pd.MultiIndex.from_product([["IWAE 1", "IWAE 9"], ["guide"]], names=["objective", "owner"])
+    >>> report = pd.DataFrame({"num_draws": [1, 9], "variance": [9.0, 1.0], "snr": [1.0, 0.5]}, index)
+    >>> [axes.get_ylabel() for axes in gradient_noise(report).axes]
+    ['ln variance', 'signal-to-noise ratio']
+    """
+    needed = ["num_draws", "variance", "snr"]
+    if list(report.index.names) != ["objective", "owner"] or not set(needed) <= set(report) or not len(report):
+        raise ValueError(
+            "'report' should be what evaluation.gradient_report returned, with the index (objective, owner) and the "
+            f"columns {needed}; it has the index {list(report.index.names)} and the columns {list(report)}."
+        )
+    draws = report["num_draws"].astype(float)
+    with np.errstate(divide="ignore"):
+        variance = np.log(report["variance"] * (draws if per_draw else 1.0))
+    snr = report["snr"] / np.sqrt(draws if per_draw else 1.0)
+    rows = {
+        f"ln variance{' x draws' if per_draw else ''}": variance,
+        f"signal-to-noise ratio{' / √draws' if per_draw else ''}": snr,
+    }
+    number = {name: float(n) for (name, _), n in draws.items()}
+    stems: dict[str, list[str]] = {}
+    for name in sorted(number, key=lambda name: number[name]):
+        stems.setdefault(_stem(name), []).append(name)
+    lines = {stem: stems[stem] for stem in dict.fromkeys(map(_stem, number))}
+    swept = any(len({number[name] for name in members}) > 1 for members in lines.values())
+    owners = list(dict.fromkeys(owner for _, owner in report.index))
+    height = 6.6 if swept else 2.2 + 0.6 * len(number)
+    figure = Figure(figsize=(WIDTH * max(0.7, len(owners) / 2), height), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(2, len(owners), squeeze=False, sharey=False if swept else "row")
+    for panels, (label, column) in zip(grid, rows.items(), strict=True):
+        for place, (axes, owner) in enumerate(zip(panels, owners, strict=True)):
+            values = {name: float(column.get((name, owner), np.nan)) for name in number}
+            silent = [name for name, value in values.items() if np.isinf(value)]
+            axes.set_title(f"{'shared' if owner == 'shared' else owner + chr(39) + 's'} parameters")
+            if swept:
+                _lines_of_draws(axes, {s: {number[n]: values[n] for n in m} for s, m in lines.items()})
+                axes.set_ylabel("" if place else label)
+                axes.set_xlabel(f"draws per datum{'; no noise: ' if silent else ''}{', '.join(silent)}")
+            else:
+                _points_of_names(axes, values)
+                axes.set_xlabel(label)
+            _wide_enough(axes, "y" if swept else "x", list(values.values()), logarithmic=label.startswith("signal"))
+    if swept:
+        _legend(figure, figure.axes[0])
+    return figure
+
+
+def _stem(name: str) -> str:
+    """The name without the number that it ends in."""
+    return re.sub(r"[\s,_-]*\d+$", "", name) or name
+
+
+def _lines_of_draws(axes: Axes, lines: Mapping[str, Mapping[float, float]]) -> None:
+    """Name -> {draws: value} as lines; infinite values are named."""
+    for place, ((name, values), colour) in enumerate(zip(lines.items(), _colours(), strict=False)):
+        y = [value if np.isfinite(value) else np.nan for value in values.values()]
+        style, marker = STYLES[place % len(STYLES)], "osD^v"[place % 5]
+        axes.plot(list(values), y, color=colour, linestyle=style, marker=marker, label=name)
+    ticks = sorted({draws for values in lines.values() for draws in values})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{n:g}" for n in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _points_of_names(axes: Axes, values: Mapping[str, float]) -> None:
+    """Name -> value as points below each other, each with its number; infinite ones are said in words."""
+    for place, (value, colour) in enumerate(zip(values.values(), _colours(), strict=False)):
+        if np.isfinite(value):
+            axes.plot(value, place, color=colour, marker="o")
+            text, at = f"{value:.2g}", (value, place)
+            axes.annotate(text, at, xytext=(0, 5), textcoords="offset points", ha="center", fontsize="small")
+        elif np.isinf(value):
+            axes.text(0.5, place, "no noise", transform=axes.get_yaxis_transform(), ha="center", va="center")
+    axes.set_yticks(range(len(values)), list(values))
+    axes.set_ylim(len(values) - 0.5, -0.8)
+    axes.grid(axis="y", alpha=0.3)
+
+
+def _wide_enough(axes: Axes, which: str, values: Sequence[float], *, logarithmic: bool) -> None:
+    """Limits that hold the finite values and span at least one unit of ln variance, or a factor of four in SNR."""
+    finite = np.array([value for value in values if np.isfinite(value) and (value > 0 or not logarithmic)])
+    if not len(finite):
+        return
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    scaled = np.log(finite) if logarithmic else finite
+    middle, half = (scaled.min() + scaled.max()) / 2, 0.5 * max(np.ptp(scaled), np.log(4) if logarithmic else 1.0)
+    limits = np.array([middle - 1.2 * half, middle + 1.2 * half])
+    if logarithmic:
+        axes.set(**{f"{which}scale": "log"})
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
+        limits = np.exp(limits)
+    else:
+        axis.set_major_locator(MaxNLocator(5))
+    axes.set(**{f"{which}lim": limits})

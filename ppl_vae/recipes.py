@@ -19,6 +19,7 @@ from .data import Split
 PRIORS = ("standard", "mixture", "vampprior", "vampprior-data")
 LIKELIHOODS = ("bernoulli", "normal")
 STARTS = ("random", "mean", "means")
+GUIDES = ("amortised", "semi-amortised", "per-datapoint")
 LATENTS = ("gaussian", "bernoulli", "categorical")
 
 
@@ -41,6 +42,10 @@ class Recipe:
         gated: gated hidden layers instead of ``activation``.
         activation: of the hidden layers.
         full_covariance: a guide with full covariance instead of a diagonal one.
+        guide: ``amortised``; ``semi-amortised``, whose encoder's answer is refined by ``refinement_steps`` steps; or
+            ``per-datapoint``, which has parameters for each training image and no encoder.
+        refinement_steps: of a semi-amortised guide.
+        num_images: how many images a per-datapoint guide is for; the number of ``images`` by default.
         num_pseudo_inputs: C, the components of the last three priors.
         pseudo_inputs_start: ``random`` training images, the data ``mean`` plus noise, or the report's ``means`` net.
         backend: ``pyro`` or ``numpyro``.
@@ -60,6 +65,9 @@ class Recipe:
     gated: bool = False
     activation: str = "relu"
     full_covariance: bool = False
+    guide: str = "amortised"
+    refinement_steps: int = 5
+    num_images: int | None = None
     num_pseudo_inputs: int = 500
     pseudo_inputs_start: str = "random"
     backend: str = "pyro"
@@ -71,6 +79,22 @@ class Recipe:
         _check("pseudo_inputs_start", self.pseudo_inputs_start, STARTS)
         _check("backend", self.backend, backends.NAMES)
         _check("latents", self.latents, LATENTS)
+        _check("guide", self.guide, GUIDES)
+        if self.guide == "per-datapoint":
+            if self.num_images is None and self.images is not None:
+                object.__setattr__(self, "num_images", len(self.images))
+            if self.num_images is None:
+                raise ValueError("A per-datapoint guide is made for training images: pass them, or 'num_images'.")
+            if self.prior.startswith("vampprior"):
+                raise ValueError(
+                    f"The prior {self.prior!r} is a mixture of the encoder's posteriors, and a per-datapoint guide has "
+                    "no encoder: use prior='standard' or 'mixture', or another guide."
+                )
+        if self.guide == "semi-amortised" and self.latents != "gaussian":
+            raise ValueError(
+                f"A semi-amortised guide differentiates the bound by its draws, which {self.latents} latents do not "
+                "allow: use latents='gaussian', or another guide."
+            )
         if self.latents != "gaussian" and (self.prior != "standard" or self.full_covariance):
             raise ValueError(
                 f"The {self.latents} latents have a uniform prior: leave prior='standard' and full_covariance=False, "
@@ -97,7 +121,21 @@ class Recipe:
         likelihood = (
             conditionals.Bernoulli(net) if self.likelihood == "bernoulli" else conditionals.Normal(net, learned=True)
         )
-        return b.models.VAE(prior, likelihood), b.guides.Amortised(posterior)
+        model = b.models.VAE(prior, likelihood)
+        if self.guide == "semi-amortised":
+            return model, b.guides.SemiAmortised(posterior, model, num_steps=self.refinement_steps)
+        guide = b.guides.PerDatapoint if self.guide == "per-datapoint" else b.guides.Amortised
+        return model, guide(posterior)
+
+    def _encoder(self, b: backends.Backend, outputs: int, rng: np.random.Generator) -> Any:
+        """From images to the posterior's parameters; for a per-datapoint guide from positions to them."""
+        if self.guide != "per-datapoint":
+            return self._net(b, (self.dim, *self.hidden, outputs), rng)
+        assert self.num_images is not None
+        if self.latents != "gaussian":
+            return b.nets.Rows(np.zeros((self.num_images, outputs)))
+        options = {"full_covariance": self.full_covariance}
+        return b.nets.Rows(init.standard_rows(self.num_images, self.latent_dim, **options))
 
     def _net(self, b: backends.Backend, sizes: tuple[int, ...], rng: np.random.Generator) -> Any:
         return b.nets.GatedMLP(sizes, rng) if self.gated else b.nets.MLP(sizes, rng, activation=self.activation)
@@ -105,14 +143,12 @@ class Recipe:
     def _posterior(self, b: backends.Backend, rng: np.random.Generator) -> Any:
         d = self.latent_dim
         if self.latents == "bernoulli":
-            return b.conditionals.Bernoulli(self._net(b, (self.dim, *self.hidden, d), rng))
+            return b.conditionals.Bernoulli(self._encoder(b, d, rng))
         if self.latents == "categorical":
-            net = self._net(b, (self.dim, *self.hidden, d * self.num_categories), rng)
-            return b.conditionals.Categorical(net, self.num_categories)
+            return b.conditionals.Categorical(self._encoder(b, d * self.num_categories, rng), self.num_categories)
         if self.full_covariance:
-            net = self._net(b, (self.dim, *self.hidden, d + d * (d + 1) // 2), rng)
-            return b.conditionals.FullNormal(net, d)
-        return b.conditionals.DiagNormal(self._net(b, (self.dim, *self.hidden, 2 * d), rng))
+            return b.conditionals.FullNormal(self._encoder(b, d + d * (d + 1) // 2, rng), d)
+        return b.conditionals.DiagNormal(self._encoder(b, 2 * d, rng))
 
     def _prior(self, b: backends.Backend, posterior: Any, rng: np.random.Generator) -> Any:
         if self.latents == "bernoulli":
@@ -139,7 +175,7 @@ class Recipe:
 
     def skeleton(self) -> tuple[Any, Any]:
         """The (model, guide) with arbitrary weights and pseudo-inputs, for a saved fit to fill in."""
-        blank = np.zeros((self.num_pseudo_inputs, self.dim), np.float32)
+        blank = np.zeros((self.num_pseudo_inputs, self.dim), np.float32)  # num_images stays what it is
         return dataclasses.replace(self, images=blank)(np.random.default_rng(0))
 
     def to_dict(self) -> dict[str, Any]:

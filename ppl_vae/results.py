@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -12,11 +13,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import __version__, storage
+from .baselines import LeaveOneOut
 from .bounds import Terms
 from .data import check_unit_interval
+from .init import check_index
 from .objective import Sites
 from .seeds import derive
 
+REFINED_AT_ONCE = 500
+"""Data points that ``refine`` infers together."""
 CHUNK = 2000
 """Rows (draws times data points) per call of a net when a fit is asked about many."""
 
@@ -89,18 +94,33 @@ class Pair(Protocol):
     def dim(self) -> int:
         """P, the width of the data, once the pair has run on a batch."""
 
-    def prepare(self, x: np.ndarray, seed: int) -> Sites:
+    @property
+    def device_name(self) -> str:
+        """Where the pair lives, as ``device=`` takes it."""
+
+    @property
+    def num_rows(self) -> int | None:
+        """For how many data points the pair has parameters of their own; None where it serves any."""
+
+    def prepare(self, x: np.ndarray, seed: int, index: np.ndarray | None = None) -> Sites:
         """Run on a batch, so that every parameter exists; say what the sites are."""
 
     def sample(
-        self, x: np.ndarray, num_particles: int, seed: int, analytic_kl: bool = False
+        self,
+        x: np.ndarray,
+        num_particles: int,
+        seed: int,
+        analytic_kl: bool = False,
+        index: np.ndarray | None = None,
     ) -> tuple[dict[str, np.ndarray], Terms]:
         """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
 
-    def posterior(self, x: np.ndarray, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def posterior(
+        self, x: np.ndarray, seed: int, index: np.ndarray | None = None
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
 
-    def reconstruct(self, x: np.ndarray, seed: int) -> np.ndarray:
+    def reconstruct(self, x: np.ndarray, seed: int, index: np.ndarray | None = None) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P)."""
 
     def generate(self, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -140,17 +160,108 @@ class Fit:
         return self.pair.num_parameters
 
     @property
+    def generalises(self) -> bool:
+        """Whether the guide serves any data; false for a per-datapoint guide, whose parameters are its data's own."""
+        return self.pair.num_rows is None
+
+    def positions(self, x: np.ndarray, index: Any = None) -> np.ndarray | None:
+        """Which of the data with parameters of their own the rows of x are; None for a guide that serves any.
+
+        Raises:
+            ValueError: positions that do not fit, or none for data that are not those of the training.
+        """
+        rows = self.pair.num_rows
+        if rows is None:
+            return None
+        if index is not None:
+            index = np.asarray(index)
+            if index.shape != (len(x),) or index.dtype.kind not in "iu":
+                raise ValueError(f"'index' should hold {len(x)} integers, one for each row of x; got {index!r}.")
+            check_index(index, rows)
+            return index
+        if len(x) == rows and digest(x) == self.settings.get("data", {}).get("train"):
+            return np.arange(rows)
+        raise ValueError(
+            f"The guide has parameters for the {rows} data points that it was trained on and for no others: infer z "
+            "for new ones, fit.refine(x), or say which of the training data these are, index=."
+        )
+
+    def refine(
+        self,
+        x: np.ndarray,
+        *,
+        steps: int = 300,
+        learning_rate: float = 0.05,
+        tolerance: float = 1e-3,
+        loss: Any = None,
+        seed: int = 0,
+        progress: bool | None = False,
+    ) -> Fit:
+        """Local inference: the best q(z) of the guide's family for each row of x (N, P), the model left as it is.
+
+        Starts from the encoder's answer, or for a per-datapoint guide from the mean of its rows, and climbs until the
+        mean bound of a batch gains less than ``tolerance``. Stochastic Variational Inference, Hoffman, Blei, Wang and
+        Paisley, 2013; Inference Suboptimality in Variational Autoencoders, Cremer, Li and Duvenaud, 2018.
+
+        Args:
+            x: data (N, P).
+            steps: at most, for each batch.
+            learning_rate: of Adam on the variational parameters.
+            tolerance: it ends when thirty steps gain less than this every ten, nats per datum.
+            loss: the objective; by default an ELBO whose noise vanishes at the optimum.
+            seed: of the draws.
+            progress: a progress bar.
+
+        Returns:
+            A fit of the same model and a per-datapoint guide for these data, in this order.
+
+        Raises:
+            ValueError: a guide without a net to replace, whose family is not known.
+        """
+        from .backends import load as load_backend
+
+        x = self.checked(x)
+        inference = load_backend(self.backend).inference
+        if loss is None and self.pair.sites and all(site.reparameterised for site in self.pair.sites.latent):
+            loss = inference.TraceELBO(4, stick_the_landing=True)
+        elif loss is None:
+            loss = inference.TraceGraphELBO(8, baseline=LeaveOneOut())
+        svi = inference.SVI(
+            loss,
+            epochs=1,
+            batch_size=-(-len(x) // -(-len(x) // REFINED_AT_ONCE)),
+            local_steps=steps,
+            local_learning_rate=learning_rate,
+            local_tolerance=tolerance,
+            freeze_model=True,
+        )
+        options = {"device": self.pair.device_name, "progress": progress, "description": "refine"}
+        fit = svi.fit(*inference.localised(self.pair, x), x, seed=seed, **options)
+        data = {**self.settings.get("data", {}), "train": digest(x)}
+        return Fit(fit.pair, fit.history, {**self.settings, "data": data, "refined_by": fit.settings["svi"]})
+
+    @property
     def seconds(self) -> float:
         """The seconds that the training took."""
         return float(np.sum(self.history.get("seconds", 0.0)))
 
-    def terms(self, x: np.ndarray, num_particles: int = 1, *, seed: int = 0, analytic_kl: bool = False) -> Terms:
+    def terms(
+        self,
+        x: np.ndarray,
+        num_particles: int = 1,
+        *,
+        seed: int = 0,
+        analytic_kl: bool = False,
+        index: np.ndarray | None = None,
+    ) -> Terms:
         """log p(x | z), log p(z) and log q(z | x) for ``num_particles`` draws, (K, B) each, in nats.
 
         With ``analytic_kl`` the KL of a site with a closed form stands in ``log_prior``, negative, and 0 in
-        ``log_guide``.
+        ``log_guide``. A per-datapoint guide wants the data of its training, or ``index``, which of them these are; so
+        do the other methods that encode.
         """
-        return sample_in_chunks(self.pair, self.checked(x), num_particles, seed, analytic_kl)[1]
+        x = self.checked(x)
+        return sample_in_chunks(self.pair, x, num_particles, seed, analytic_kl, self.positions(x, index))[1]
 
     def checked(self, x: Any) -> np.ndarray:
         """The data as the pair takes them, (N, P).
@@ -160,9 +271,11 @@ class Fit:
         """
         return checked(self.pair, x)
 
-    def posterior(self, x: np.ndarray, *, seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def posterior(
+        self, x: np.ndarray, *, seed: int = 0, index: np.ndarray | None = None
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
-        chunks = _in_chunks(self.pair.posterior, as_batch(x, dim=self.pair.dim), seed)
+        chunks = self._in_chunks(self.pair.posterior, x, seed, index)
         return {
             name: (
                 np.concatenate([moments[name][0][seen:] for moments, seen in chunks]),
@@ -171,19 +284,30 @@ class Fit:
             for name in chunks[0][0]
         }
 
-    def encode(self, x: np.ndarray) -> np.ndarray:
+    def encode(self, x: np.ndarray, *, index: np.ndarray | None = None) -> np.ndarray:
         """The mean of q(z | x), (B, D); several latent sites stand side by side, in the guide's order."""
-        return np.concatenate([mean for mean, _ in self.posterior(x).values()], -1)
+        return np.concatenate([mean for mean, _ in self.posterior(x, index=index).values()], -1)
 
-    def draws(self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0) -> dict[str, np.ndarray]:
+    def draws(
+        self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0, index: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
         """Draws from the guide for each latent site, (K, B, D)."""
-        return sample_in_chunks(self.pair, as_batch(x, dim=self.pair.dim), num_draws, seed)[0]
+        x = as_batch(x, dim=self.pair.dim)
+        return sample_in_chunks(self.pair, x, num_draws, seed, index=self.positions(x, index))[0]
 
-    def reconstruct(self, x: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    def reconstruct(self, x: np.ndarray, *, seed: int = 0, index: np.ndarray | None = None) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P)."""
-        return np.concatenate(
-            [means[seen:] for means, seen in _in_chunks(self.pair.reconstruct, as_batch(x, dim=self.pair.dim), seed)]
-        )
+        chunks = self._in_chunks(self.pair.reconstruct, x, seed, index)
+        return np.concatenate([means[seen:] for means, seen in chunks])
+
+    def _in_chunks(self, call: Any, x: np.ndarray, seed: int, index: Any) -> list[tuple[Any, int]]:
+        """``call`` for windows of the data, with how many rows of each the one before has covered."""
+        x = as_batch(x, dim=self.pair.dim)
+        index, results = self.positions(x, index), []
+        for number, (window, seen) in enumerate(windows(len(x), CHUNK)):
+            where = None if index is None else index[window]
+            results.append((call(x[window], derive(seed, "chunk", number), where), seen))
+        return results
 
     def generate(self, size: int = 1, *, seed: int = 0, mean: bool = True) -> np.ndarray:
         """New images, (size, P): z ~ p(z), for VampPrior a component first, then E[x | z], or x ~ p(x | z)."""
@@ -241,7 +365,7 @@ class Fit:
             pair = Recipe.from_dict(header["recipe"]).skeleton()
         own = load_backend(header["backend"]).inference.Pair(*pair, device=device)
         zeros = np.zeros((4, header["dim"]))
-        own.prepare(zeros, 0)
+        own.prepare(zeros, 0, np.zeros(len(zeros), int))
         own.load_state(arrays)
         if not np.isclose(probe(own, zeros, 0), header["probe"], rtol=1e-3, atol=1e-3, equal_nan=True):
             raise ValueError(
@@ -250,7 +374,7 @@ class Fit:
             )
         return cls(own, {n: np.asarray(v) for n, v in header["history"].items()}, header["settings"])
 
-    def to_arviz(self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0) -> Any:
+    def to_arviz(self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0, index: np.ndarray | None = None) -> Any:
         """Draws from the guide as ``arviz.InferenceData``.
 
         Groups: posterior; log_likelihood; sample_stats with log_prior and log_guide of each draw; observed_data. One
@@ -260,7 +384,7 @@ class Fit:
             warnings.filterwarnings("ignore", category=FutureWarning)
             import arviz
         x = self.checked(x)
-        draws, terms = sample_in_chunks(self.pair, x, num_draws, seed)
+        draws, terms = sample_in_chunks(self.pair, x, num_draws, seed, index=self.positions(x, index))
         return arviz.from_dict(
             posterior={name: values[None] for name, values in draws.items()},
             log_likelihood={"x": terms.log_lik[None]},
@@ -290,7 +414,16 @@ def checked(pair: Pair, x: Any, what: str = "x") -> np.ndarray:
 
 def probe(pair: Pair, x: np.ndarray, seed: int) -> float:
     """The ELBO of a few data points with fixed noise: what tells pairs apart whose weights have the same shapes."""
-    return float(pair.sample(x, 1, seed)[1].log_weights.mean())
+    index = None if pair.num_rows is None else np.arange(len(x)) % pair.num_rows
+    return float(pair.sample(x, 1, seed, index=index)[1].log_weights.mean())
+
+
+def digest(*parts: np.ndarray | None) -> str:
+    """SHA-256 of arrays' bytes: whether two data sets are the same."""
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(b"none" if part is None else np.ascontiguousarray(part).data)
+    return sha.hexdigest()
 
 
 def windows(count: int, rows: int) -> list[tuple[slice, int]]:
@@ -309,7 +442,12 @@ def windows(count: int, rows: int) -> list[tuple[slice, int]]:
 
 
 def sample_in_chunks(
-    pair: Pair, x: np.ndarray, num_particles: int, seed: int, analytic_kl: bool = False
+    pair: Pair,
+    x: np.ndarray,
+    num_particles: int,
+    seed: int,
+    analytic_kl: bool = False,
+    index: np.ndarray | None = None,
 ) -> tuple[dict[str, np.ndarray], Terms]:
     """Draws for many data points, (K, N, ...), and their terms, (K, N), a bounded number of rows at a time."""
     columns = []
@@ -317,15 +455,10 @@ def sample_in_chunks(
         rows = []
         for draw, (draws, skip) in enumerate(windows(num_particles, CHUNK)):
             chunk_seed = derive(seed, "terms", number, draw)
-            values, terms = pair.sample(x[window], draws.stop - draws.start, chunk_seed, analytic_kl)
+            where = None if index is None else index[window]
+            values, terms = pair.sample(x[window], draws.stop - draws.start, chunk_seed, analytic_kl, where)
             rows.append([a[skip:, seen:] for a in (*terms[:3], *values.values())])
             names = list(values)
         columns.append([np.concatenate(parts) for parts in zip(*rows, strict=True)])
     log_lik, log_prior, log_guide, *drawn = (np.concatenate(parts, 1) for parts in zip(*columns, strict=True))
     return dict(zip(names, drawn, strict=True)), Terms(log_lik, log_prior, log_guide)
-
-
-def _in_chunks(call: Any, x: np.ndarray, seed: int) -> list[tuple[Any, int]]:
-    """``call(part, seed)`` for windows of the data, with how many rows of each the one before has covered."""
-    parts = enumerate(windows(len(x), CHUNK))
-    return [(call(x[window], derive(seed, "chunk", number)), seen) for number, (window, seen) in parts]

@@ -70,3 +70,8 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise UnreadableFile(f"{path} is a safetensors file, but not one that ppl_vae wrote.") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise UnreadableFile(f"{path} cannot be read as a file of ppl_vae ({error}): is it damaged?") from error
+
+
+def below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays whose names start with the prefix, without it."""
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}

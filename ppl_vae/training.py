@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -16,8 +15,9 @@ from tqdm.auto import tqdm
 
 from . import storage
 from .data import Split
+from .memory import PeakMemory
 from .objective import Objective, check_stock
-from .results import Fit, Pair, as_batch, checked, probe, sample_in_chunks
+from .results import Fit, Pair, as_batch, checked, digest, probe, sample_in_chunks
 from .schedules import Schedule
 from .seeds import derive, generator
 
@@ -48,10 +48,12 @@ class TrainingData:
         if isinstance(data, Split):
             if valid is not None:
                 raise ValueError("'valid' goes with an array; a Split brings its own validation part.")
-            return cls(data.train, data.valid, data.binarisation == "dynamic", data.to_dict())
+            record = {**data.to_dict(), "train": digest(data.train)}
+            return cls(data.train, data.valid, data.binarisation == "dynamic", record)
         train = as_batch(data, "data")
         valid = None if valid is None else as_batch(valid, "valid", train.shape[1])
-        return cls(train, valid, False, {"sizes": {"train": len(train)}, "fingerprint": _digest(train, valid)})
+        record = {"sizes": {"train": len(train)}, "fingerprint": digest(train, valid), "train": digest(train)}
+        return cls(train, valid, False, record)
 
 
 class Run(Protocol):
@@ -99,6 +101,11 @@ class BaseSVI:
         validation_particles: draws per datum of the validation ELBO.
         checkpoint_every: epochs between two checkpoints.
         check_stock: whether stock objectives that are known to be wrong on a pair are refused.
+        local_steps: of a per-datapoint guide: at most so many steps on a batch's variational parameters, the model left
+            as it is, before each step of the model (the classical inner loop). At 0 both move together, in one step.
+        local_learning_rate: of Adam on the parameters of single data points, which count their own steps.
+        local_tolerance: the inner loop ends when thirty steps gain less than this every ten, nats per datum.
+        freeze_model: train the guide only; what it shares with the model stays too.
     """
 
     objective_class: ClassVar[type] = object
@@ -114,13 +121,19 @@ class BaseSVI:
     validation_particles: int = 1
     checkpoint_every: int = 1
     check_stock: bool = True
+    local_steps: int = 0
+    local_learning_rate: float = 0.1
+    local_tolerance: float = 0.01
+    freeze_model: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "validation_particles", "checkpoint_every"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                 raise ValueError(f"SVI: {name!r} should be an integer of at least 1; got {value!r}.")
-        for name in ("learning_rate", "clip_norm", "patience"):
+        if isinstance(self.local_steps, bool) or not isinstance(self.local_steps, Integral) or self.local_steps < 0:
+            raise ValueError(f"SVI: 'local_steps' should be an integer of at least 0; got {self.local_steps!r}.")
+        for name in ("learning_rate", "clip_norm", "patience", "local_learning_rate", "local_tolerance"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
                 raise ValueError(f"SVI: {name!r} should be a positive number; got {value!r}.")
@@ -187,12 +200,22 @@ class BaseSVI:
         if self.patience is not None and loaded.valid is None:
             raise ValueError("Early stopping needs validation data: pass a Split or valid=, or set patience=None.")
         run = self.start(model, guide, loaded, seed=seed, device=device)
+        if self.patience is not None and run.pair.num_rows is not None:
+            raise ValueError(
+                "Early stopping needs a guide that serves validation data, and a per-datapoint guide does not: set "
+                "patience=None, and judge it by fit.refine(valid)."
+            )
         loop = _Loop(self, run, seed, loaded, Path(checkpoint) if checkpoint else None)
         loop.train(resume, callback, progress, description)
         return loop.fit()
 
     def prepare(self, pair: Pair, data: TrainingData, seed: int) -> None:
         """Run the pair once; refuse an objective that is wrong for it, and data that are wrong for its likelihood."""
+        if pair.num_rows is not None and pair.num_rows != len(data.train):
+            raise ValueError(
+                f"The per-datapoint guide was made for {pair.num_rows} data points; there are {len(data.train)}: make "
+                "its rows for these, nets.Rows(init.standard_rows(len(data), ...))."
+            )
         sites = pair.prepare(data.train[: self.batch_size], derive(seed, "prepare"))
         if isinstance(self.loss, Objective):
             self.loss.check(sites)
@@ -201,6 +224,18 @@ class BaseSVI:
         for name, x in (("data", data.train), ("valid", data.valid)):
             if x is not None:
                 checked(pair, x, name)
+        if self.local_steps and pair.num_rows is None:
+            raise ValueError("'local_steps' is for per-datapoint guides, and this pair has none: leave it at 0.")
+        if self.local_steps and not isinstance(self.loss, Objective):
+            raise ValueError(
+                f"'local_steps' needs a bound for each datum, which the stock {type(self.loss).__name__} does not "
+                "give: use an objective of ppl_vae."
+            )
+        if self.local_steps and getattr(self.loss, "running_baseline", None):
+            raise ValueError(
+                "An inner loop ('local_steps') has no use for a baseline that follows the training: use "
+                "baselines.LeaveOneOut(), or local_steps=0."
+            )
         if not pair.num_parameters:
             raise ValueError("The pair has no parameter to train.")
 
@@ -254,6 +289,7 @@ class _Loop:
         self.best = _Best()
         self.stopped = False
         self.next_epoch = 0
+        self.memory = PeakMemory(getattr(run.pair, "device", None))
 
     def train(self, resume: bool, callback: Callback | None, progress: bool | None, description: str) -> None:
         if resume and self.checkpoint and self.checkpoint.exists():
@@ -272,6 +308,7 @@ class _Loop:
 
     def _epoch(self, epoch: int) -> dict[str, float]:
         began = time.perf_counter()
+        self.memory.restart()
         order = generator(self.seed, "order", epoch).permutation(len(self.data.train))
         losses = self.run.epoch(epoch, order)
         if np.isfinite(losses).all() and not self.run.weights_are_finite():
@@ -279,11 +316,13 @@ class _Loop:
         if not np.isfinite(losses).all():
             self._fail(f"the loss became {losses[~np.isfinite(losses)][0]}", epoch, int(np.argmin(np.isfinite(losses))))
         metrics = {"epoch": float(epoch), "loss": _mean_loss(losses, len(order), self.settings.batch_size)}
-        if self.data.valid is not None:
+        if self.data.valid is not None and self.run.pair.num_rows is None:
             metrics["valid_elbo"] = self._valid_elbo(self.data.valid)
             if not np.isfinite(metrics["valid_elbo"]):
                 self._fail("the validation ELBO became NaN or infinite", epoch, len(losses) - 1)
         metrics["seconds"] = time.perf_counter() - began
+        if epoch == 0 or "memory" in self.history:  # a checkpoint of before it was measured has none
+            metrics["memory"] = self.memory.read()
         self.next_epoch = epoch + 1
         for name, value in metrics.items():
             self.history.setdefault(name, []).append(value)
@@ -365,7 +404,7 @@ class _Loop:
                 f"The checkpoint {self.checkpoint} has {header['epochs_done']} epochs behind it, more than the "
                 f"{self.settings.epochs} asked for: ask for at least as many, or use another file."
             )
-        self.run.load_state(_below("run/", arrays))
+        self.run.load_state(storage.below("run/", arrays))
         if not np.isclose(self._probe(), header["probe"], rtol=1e-3):
             raise ValueError(
                 f"The checkpoint {self.checkpoint} belongs to another model: its weights fit, but give another ELBO "
@@ -373,7 +412,7 @@ class _Loop:
             )
         self.history, self.stopped, self.next_epoch = header["history"], header["stopped"], header["epochs_done"]
         value, epoch = header["best"]
-        self.best = _Best(value, epoch, _below("best/", arrays) or None)
+        self.best = _Best(value, epoch, storage.below("best/", arrays) or None)
 
     def fit(self) -> Fit:
         """The training so far as a fit."""
@@ -382,19 +421,8 @@ class _Loop:
         return Fit(self.run.pair, history, settings)
 
 
-def _below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-
-
 def _mean_loss(losses: np.ndarray, count: int, batch_size: int) -> float:
     """Per datum: the last batch may be shorter."""
     sizes = np.full(len(losses), batch_size)
     sizes[-1] = count - batch_size * (len(losses) - 1)
     return float(np.average(losses, weights=sizes))
-
-
-def _digest(*parts: np.ndarray | None) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(b"none" if part is None else np.ascontiguousarray(part).data)
-    return digest.hexdigest()

@@ -35,6 +35,7 @@ DISCRETE = ("bernoulli", "categorical")
 
 NOT_MIRRORED: dict[str, str] = {
     "nets.Linear": "torch has it; nnx's own stores its weights the other way round",
+    "nets.PerDatum": "the mark of a table on NumPyro; torch marks the gradient instead, as sparse",
     "inference.as_functions": "in Pyro a PyroModule is such a function already",
     "distributions.BernoulliLogits": "mends the derivative of NumPyro's own at logit 0; Pyro's is right",
 }
@@ -70,7 +71,7 @@ def common_names(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A state of either backend under the names that Pyro gives."""
     renamed = {}
     for name, value in state.items():
-        for prefix in ("params/modules/", "constants/"):
+        for prefix in ("params/modules/", "params/tables/", "constants/"):
             if name.startswith(prefix):
                 number, *rest = name.removeprefix(prefix).split("/")
                 name = ".".join([("model", "guide")[int(number)], *(r for r in rest if r != "value")])

@@ -33,6 +33,17 @@ def test_your_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "Trace_ELBO" in out and "train=140, valid=20, test=40" in out
 
 
+def test_the_page_of_strategies_runs(capsys: pytest.CaptureFixture) -> None:
+    """And it names every objective that there is."""
+    from ppl_vae import objectives
+
+    exec(compile("\n".join(blocks("docs/inference.md", "python")), "docs/inference.md", "exec"), {})
+    assert "log_variance" in capsys.readouterr().out
+    text = (ROOT / "docs" / "inference.md").read_text(encoding="utf-8")
+    names = [n for n, v in vars(objectives).items() if isinstance(v, type) and v.__module__ == objectives.__name__]
+    assert len(names) > 10 and [n for n in names if f"`{n}(" not in text] == ["ScoredObjective"]
+
+
 def test_the_readme_shows_the_model_as_it_is() -> None:
     shown = blocks("README.md", "python")[1].splitlines()[-3:]
     source = (ROOT / "ppl_vae" / "models" / "vae.py").read_text(encoding="utf-8")

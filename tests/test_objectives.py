@@ -83,6 +83,62 @@ def test_limits() -> None:
     np.testing.assert_allclose(bounds.capacity(terms, target=0.0, strength=0.0), terms.log_lik.mean(0))
 
 
+SCORED = {
+    "reinforce": lambda t: bounds.reinforce(t),
+    "baseline": lambda t: bounds.reinforce(t, baseline=0 * t.log_lik[0] + 2.0),
+    "leave one out": lambda t: bounds.reinforce(t, leave_one_out=True),
+    "vimco": bounds.vimco,
+    "wake-wake": bounds.wake_wake,
+    "wake-sleep": bounds.wake_sleep,
+}
+
+
+def by_hand(name: str, lik: np.ndarray, prior: np.ndarray, guide: np.ndarray) -> dict[str, np.ndarray]:
+    """The value, and its derivative by log p(x | z) and by the scores, written out in NumPy, with loops."""
+    log_w, (draws, size) = lik + prior - guide, lik.shape
+    weights = np.exp(log_w) / np.exp(log_w).sum(0)
+    if name in ("reinforce", "baseline", "leave one out"):
+        offset = {"reinforce": 0.0, "baseline": 2.0}
+        others = np.array([[np.delete(log_w[:, b], k).mean() for b in range(size)] for k in range(draws)])
+        signal = log_w - offset.get(name, others)
+        return {"value": log_w.mean(0), "lik": np.full((draws, size), 1 / draws), "score": signal / draws}
+    bound = np.log(np.exp(log_w).mean(0))
+    if name == "vimco":
+        score = np.zeros((draws, size))
+        for k, b in np.ndindex(draws, size):
+            rest = np.delete(log_w[:, b], k)
+            score[k, b] = bound[b] - np.log(np.mean(np.append(np.exp(rest), np.exp(rest.mean()))))
+        return {"value": bound, "lik": weights, "score": score}
+    return {"value": bound, "lik": weights, "guide": weights if name == "wake-wake" else 0 * weights}
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_scored_bounds_agree_with_numpy(name: str) -> None:
+    """Torch, JAX and NumPy: the same value; gradients are those written out by hand."""
+    lik, prior, guide = random_terms()
+    expected = by_hand(name, lik, prior, guide)
+
+    def total(bound: Callable[[Terms], Any], parts: dict[str, Any]) -> Any:
+        sleep = parts["guide"].mean(0)
+        return bound(Terms(parts["lik"], parts["prior"], parts["guide"], 1.0, parts["score"], 0 * sleep))
+
+    arrays = {"lik": lik, "prior": prior, "guide": guide, "score": guide}
+    np.testing.assert_allclose(total(SCORED[name], arrays), expected["value"])
+    tensors = {n: torch.tensor(a, requires_grad=True) for n, a in arrays.items()}
+    value = total(SCORED[name], tensors)
+    np.testing.assert_allclose(value.detach(), expected["value"])
+    grads = torch.autograd.grad(value.sum(), list(tensors.values()), allow_unused=True, materialize_grads=True)
+    with jax.enable_x64(True):
+        theirs = jax.grad(lambda parts: total(SCORED[name], parts).sum())(
+            {n: jnp.asarray(a) for n, a in arrays.items()}
+        )
+    for (part, array), grad in zip(arrays.items(), grads, strict=True):
+        np.testing.assert_allclose(theirs[part], grad, atol=1e-12, err_msg=part)
+        if part in expected:
+            np.testing.assert_allclose(grad, expected[part], atol=1e-12, err_msg=part)
+        assert grad.shape == array.shape
+
+
 def mean_bound(log_w: np.ndarray, draws: int, bound: Callable[[Terms], Any]) -> tuple[float, float]:
     """The mean of a bound of ``draws`` particles over independent groups of them, and its standard error."""
     groups = log_w[: len(log_w) // draws * draws].reshape(-1, draws, log_w.shape[1])
@@ -183,6 +239,43 @@ def test_unbiased_relatives(backend: backends.Backend, name: str) -> None:
     assert bias(backend, inference.TraceELBO(stick_the_landing=True), inference.TraceELBO(), own) < 2.0
     assert bias(backend, inference.DReG(6), inference.IWAE(6), own) < 2.0
     assert bias(backend, inference.IWAE(6, stick_the_landing=True), inference.IWAE(6), own) > 4.0
+
+
+def test_draws_in_chunks_are_the_same_estimator(backend: backends.Backend) -> None:
+    """A few draws at a time: the same gradient in expectation, the same bound, and every draw is another one."""
+    inference = backend.inference
+    own = backend.inference.Pair(*pair("vampprior", backend))
+    own.prepare(toy(3), 0)
+    for name in ("IWAE", "DReG"):
+        objective = getattr(inference, name)
+        assert bias(backend, objective(6, chunk=2), objective(6), own) < 2.0
+        assert bias(backend, objective(6, chunk=2), objective(2), own) > 4.0
+    assert bias(backend, inference.MIWAE(2, num_groups=3, chunk=2), inference.MIWAE(2, num_groups=3), own) < 2.0
+    pca = PCA()
+    exact = backend.inference.Pair(*pca.pair(backend))
+    exact.prepare(pca.x, 0)
+    assert value_of(backend, inference.IWAE(8, chunk=4), exact, pca.x) == pytest.approx(-pca.log_p().sum(), abs=1e-3)
+    terms = terms_of(backend, exact, pca.x, num_particles=6, chunk=2)
+    assert terms.shape == (6, 7) and len(np.unique(terms[:, 0])) == 6
+    with pytest.raises(ValueError, match="'chunk', .* should divide their number, 6; got 4"):
+        inference.IWAE(6, chunk=4)
+
+
+def value_of(backend: backends.Backend, objective: Any, own: Any, x: np.ndarray) -> float:
+    if backend.name == "pyro":
+        with own.active() as (model, guide):
+            return objective.loss(model, guide, own.tensor(x))
+    model, guide = own.structure.programs(own.params, own.constants)
+    return float(objective.loss(jax.random.key(0), {}, model, guide, own.array(x)))
+
+
+def terms_of(backend: backends.Backend, own: Any, x: np.ndarray, **options: Any) -> np.ndarray:
+    """log p(x | z) of each draw, (K, B)."""
+    if backend.name == "pyro":
+        with own.active() as (model, guide), torch.no_grad():
+            return backend.inference.log_terms(model, guide, own.tensor(x), **options).log_lik.numpy()
+    model, guide = own.structure.programs(own.params, own.constants)
+    return np.asarray(backend.inference.log_terms(model, guide, own.array(x), key=jax.random.key(0), **options).log_lik)
 
 
 @pytest.mark.parametrize("objective", ["TraceELBO", "DReG"])

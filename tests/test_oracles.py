@@ -137,7 +137,7 @@ def test_any_number_of_samples_is_taken_in_bounded_chunks(particles: int) -> Non
     fit = fit_of(pca, backend)
     rows: list[int] = []
     sample = fit.pair.sample
-    fit.pair.sample = lambda x, k, *rest: (rows.append(k * len(x)), sample(x, k, *rest))[1]  # type: ignore[method-assign]
+    fit.pair.sample = lambda x, k, *rest, **options: (rows.append(k * len(x)), sample(x, k, *rest, **options))[1]  # type: ignore[method-assign]
     likelihood = evaluation.log_likelihood(fit, pca.x, particles)
     fit.terms(pca.x, particles), fit.draws(pca.x, particles), evaluation.elbo(fit, pca.x, particles)
     assert max(rows) <= 2000

@@ -162,6 +162,94 @@ def test_the_sweep_refuses_unequal_lengths_and_no_pseudo_inputs(arguments):
         plots.pseudo_input_sweep(*arguments)
 
 
+LOG_P = {"iwae": [-22.0, -22.4, -22.5], "elbo": [-23.0, -23.5, -23.1]}
+BOUND = {"iwae": [-24.0, -24.4, -24.6], "elbo": [-23.5, -24.0, -23.9]}
+
+
+def test_intervals_show_means_errors_and_every_seed():
+    figure = plots.likelihood_intervals(LOG_P, BOUND, {"iwae": 0.2, "elbo": 0.3})
+    (axes,) = figure.axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["iwae", "elbo"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first on top
+    for y, name in enumerate(LOG_P):
+        points = [tuple(line.get_xdata()) for line in axes.lines if line.get_ydata()[0] == y]
+        assert (pytest.approx(np.mean(LOG_P[name])),) in points and (pytest.approx(np.mean(BOUND[name])),) in points
+        dots = [
+            tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 3 and line.get_ydata()[0] > y
+        ]
+        assert tuple(LOG_P[name]) in dots and tuple(BOUND[name]) in dots
+    bars = [container.lines[2][0].get_segments()[0] for container in axes.containers]
+    assert [np.ptp(bar[:, 0]) for bar in bars] == pytest.approx([0.4, 0.6])
+    assert sorted(texts(figure)) == ["ELBO", "log p(x)"] and "higher is better" in axes.get_xlabel()
+
+
+def test_differences_have_two_standard_errors():
+    differences = {"iwae": (0.0, 0.0), "elbo": (-0.9, 0.1)}
+    left, right = plots.likelihood_intervals(LOG_P, BOUND, {"iwae": 0.2, "elbo": 0.3}, differences).axes
+    bars = [container.lines[2][0].get_segments()[0] for container in right.containers]
+    assert bars[1][:, 0] == pytest.approx([-1.1, -0.7]) and bars[0][:, 0] == pytest.approx([0, 0])
+    assert "two standard errors" in right.get_xlabel() and left.get_title() != right.get_title()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (({}, {}, {}), "'log_p' is empty"),
+        ((LOG_P, {"iwae": [1.0]}, {"iwae": 0.1, "elbo": 0.1}), r"'elbo' should have the names of 'log_p'"),
+        ((LOG_P, BOUND, {"iwae": 0.1}), r"'error' should have the names"),
+        ((LOG_P, BOUND, {"iwae": 0.1, "elbo": 0.1}, {}), r"'difference' should have the names"),
+        (({"a": [np.nan]}, {"a": [0.0]}, {"a": 0.1}), r"log_p\['a'\] should be finite"),
+    ],
+)
+def test_intervals_say_what_is_missing(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        plots.likelihood_intervals(*arguments)
+
+
+def test_gaps_are_bars_of_the_mean_with_every_seed():
+    gaps = {name: np.subtract(LOG_P[name], BOUND[name]) for name in LOG_P}
+    axes = plots.bound_gaps(gaps, title="gaps").axes[0]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([g.mean() for g in gaps.values()])
+    assert [list(line.get_xdata()) for line in axes.lines] == [list(g) for g in gaps.values()]
+    assert [text.get_text().strip() for text in axes.texts] == [f"{g.mean():.2f}" for g in gaps.values()]
+    assert "log p(x) - ELBO" in axes.get_xlabel() and axes.figure.get_suptitle() == "gaps"
+    with pytest.raises(ValueError, match="'gaps' is empty"):
+        plots.bound_gaps({})
+
+
+def test_progress_is_drawn_by_epoch_and_by_second_a_line_per_seed():
+    slow = {**HISTORY, "seconds": np.full(40, 100.0)}
+    figure = plots.progress_curves({"quick": [HISTORY, HISTORY], "slow": [slow]}, target=-25.0)
+    by_epoch, by_second = figure.axes
+    assert [len(line.get_xdata()) for line in by_epoch.lines[:3]] == [40, 40, 40]
+    assert list(by_epoch.lines[0].get_xdata()) == list(range(1, 41))
+    assert list(by_second.lines[2].get_xdata()) == [100.0 * n for n in range(1, 41)]
+    assert all(np.array_equal(line.get_ydata(), HISTORY["valid_elbo"]) for line in by_second.lines[:3])
+    assert by_epoch.lines[0].get_color() == by_epoch.lines[1].get_color() != by_epoch.lines[2].get_color()
+    assert texts(figure) == ["quick", "slow", "target: -25.00"]
+    assert by_second.get_xscale() == "log" and by_epoch.get_xscale() == "linear"
+    assert plots.progress_curves({"quick": [HISTORY]}).axes[1].get_xscale() == "linear"
+
+
+def test_progress_says_what_is_missing():
+    with pytest.raises(ValueError, match=r"histories\['a'\] should have 'valid_elbo' and 'seconds'.*it has \['loss'\]"):
+        plots.progress_curves({"a": [{"loss": np.ones(3)}]})
+    with pytest.raises(ValueError, match="'histories' is empty"):
+        plots.progress_curves({})
+
+
+def test_many_generations_are_wrapped_and_every_strategy_is_there():
+    x = images(4, (4, 4))
+    names = [f"strategy {n}" for n in range(7)]
+    figure = plots.reconstructions_and_generations(
+        x, dict.fromkeys(names, x), dict.fromkeys(names, x), (4, 4), what="strategy"
+    )
+    assert [axes.get_title() for axes in figure.axes[1:]] == names
+    rows = {round(axes.get_subplotspec().rowspan.start) for axes in figure.axes[1:]}
+    assert rows == {0, 1}
+    assert "each strategy's model" in figure.axes[0].get_title()
+
+
 def test_a_figure_is_saved_as_png_at_150_dpi(tmp_path):
     path = plots.save(plots.likelihood_histograms(VALUES), tmp_path / "new" / "figure.png")
     header = path.read_bytes()[:24]

@@ -179,7 +179,7 @@ def test_minibatches_of_a_subsampled_plate_are_unbiased(backend: backends.Backen
             ppl.sample("z", d.Normal(zeros + 1.0, 0.001).to_event(1))
 
     def loss(x: np.ndarray, subsample: Any) -> float:
-        objective = backend.inference.TraceELBO(num_particles=20)
+        objective = backend.inference.TraceELBO(num_particles=2000)  # so that 2e-3 are ten standard deviations
         if backend.name == "pyro":
             return objective.loss(model, guide, torch.tensor(x), subsample=subsample)
         return float(objective.loss(jax.random.key(0), {}, model, guide, jnp.asarray(x), subsample=subsample))

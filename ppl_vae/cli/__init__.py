@@ -1,3 +1,3 @@
-"""The command line: ``ppl-vae fit``, ``evaluate``, ``encode`` and ``sample``; one module per command."""
+"""The command line: ``ppl-vae fit``, ``evaluate``, ``encode``, ``sample`` and ``compare``; one module per command."""
 
 from .main import main as main

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__, backends, data, storage
 from ..data import Split
-from ..recipes import LIKELIHOODS, PRIORS, Recipe, vae
-from . import inputs, runs
-from .parsing import (
-    BACKENDS_NOTE,
-    Parser,
-    name_or_file,
-    non_negative_float,
-    positive_float,
-    positive_int,
-    seed,
-)
+from ..recipes import Recipe
+from ..versions import versions
+from . import runs
+from .options import DATA, MODEL, TRAINING, Group, add_data, add_model, add_training, flag, load_data, recipe, settled
+from .parsing import Parser, non_negative_float, seed
 from .runs import CHECKPOINT, FIT, HISTORY, KIND, SETTINGS
 
 if TYPE_CHECKING:
@@ -37,7 +29,7 @@ reads   a data set by its name ({", ".join(data.names())}), or a file:
         as uint8 in 0..255, booleans, or floating numbers. Pickles are refused.
 writes  RUN/{FIT}         weights, history and recipe: what the other commands read
         RUN/{SETTINGS}           every setting, the data and their fingerprint, the versions
-        RUN/{HISTORY}             per epoch: loss and validation ELBO (nats per image), seconds
+        RUN/{HISTORY}             per epoch: loss and validation ELBO (nats per image), seconds, memory (MiB)
         RUN/{CHECKPOINT}  after each epoch: weights and optimiser; kept, so that --resume can go on
 """
 
@@ -56,26 +48,7 @@ rules of binarisation, x = stored pixel / 255 for uint8:
   threshold  1 where x > 0.5        dynamic  training images drawn as Bernoulli(x) afresh in each epoch, others once
 """
 
-DEFAULTS: dict[str, Any] = {
-    "data": None,
-    "binarisation": None,
-    "data_seed": 0,
-    "backend": "pyro",
-    "prior": "standard",
-    "likelihood": "bernoulli",
-    "latent_dim": 40,
-    "hidden": [300, 300],
-    "gated": False,
-    "num_pseudo_inputs": None,
-    "epochs": 100,
-    "batch_size": None,
-    "learning_rate": 1e-3,
-    "clip_norm": None,
-    "warm_up": 0,
-    "patience": None,
-    "seed": 0,
-    "device": None,
-}
+DEFAULTS: dict[str, Any] = {**DATA, **MODEL, "backend": "pyro", **TRAINING, "warm_up": 0, "seed": 0}
 CHANGEABLE = ("data", "epochs", "device")
 """What --resume may change; that the data are the same is checked by their fingerprint."""
 
@@ -86,57 +59,15 @@ def add(commands: Any) -> Parser:
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="the folder of the run, made if absent")
     parser.add_argument("--resume", action="store_true", help="go on with the training in RUN")
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
-    _add_data(_Group(parser, "data"))
-    _add_model(_Group(parser, "model"))
-    _add_training(_Group(parser, "training"))
-    return parser
-
-
-class _Group:
-    """Options whose help ends with their default."""
-
-    def __init__(self, parser: Parser, title: str) -> None:
-        self.group = parser.add_argument_group(title)
-
-    def option(self, name: str, text: str, default: str | None = None, **settings: Any) -> None:
-        """Add an option; ``default`` is what its help says where the value itself says little."""
-        value = DEFAULTS[name.removeprefix("--").replace("-", "_")]
-        value = " ".join(map(str, value)) if isinstance(value, list) else value
-        text = f"{text} (default: {default or value})"
-        self.group.add_argument(name, default=argparse.SUPPRESS, help=text, **settings)
-
-
-def _add_data(group: _Group) -> None:
-    group.option("--data", "name of a data set, or a .npy or .npz file", "none", type=name_or_file, metavar="NAME|FILE")
-    rule = "the set's own; for a file 'fixed' if its pixels are all 0 or 1, else 'none'"
-    group.option("--binarisation", "how pixels become what the model sees", rule, choices=data.BINARISATIONS)
-    text = "of the split, where none is published, and of binarised test images; runs to compare share it"
-    group.option("--data-seed", text, type=seed, metavar="N")
-
-
-def _add_model(group: _Group) -> None:
-    group.option("--prior", "p(z); 'vampprior-data' has fixed training images as pseudo-inputs", choices=PRIORS)
-    group.option("--likelihood", "p(x | z); 'normal' has one learned scale", choices=LIKELIHOODS)
-    group.option("--latent-dim", "dimensions of z", type=positive_int, metavar="D")
-    text = "units of the encoder's hidden layers; the decoder has them in reverse"
-    group.option("--hidden", text, type=positive_int, nargs="+", metavar="UNITS")
-    group.option("--gated", "gated hidden layers instead of rectifiers", "no", action="store_true")
-    text = "components of every prior but 'standard'"
-    group.option("--num-pseudo-inputs", text, "500, or all training images", type=positive_int, metavar="C")
-    group.option("--backend", "which library does the work", choices=backends.NAMES)
-
-
-def _add_training(group: _Group) -> None:
-    group.option("--epochs", "passes over the data, at most", type=positive_int, metavar="N")
-    group.option("--batch-size", "images per step", "100, or all training images", type=positive_int, metavar="N")
-    group.option("--learning-rate", "of Adam", type=positive_float, metavar="RATE")
-    group.option("--clip-norm", "largest norm of the gradient", "no limit", type=positive_float, metavar="NORM")
+    add_data(Group(parser, "data", DEFAULTS))
+    model, training = Group(parser, "model", DEFAULTS), Group(parser, "training", DEFAULTS)
+    add_model(model)
+    model.option("--backend", "which library does the work", choices=backends.NAMES)
+    add_training(training)
     text = "epochs over which the weight of the KL term rises from 0 to 1"
-    group.option("--warm-up", text, "0, none", type=non_negative_float, metavar="EPOCHS")
-    text = "stop when the validation ELBO has not risen for so many epochs after warm-up; the best weights are kept"
-    group.option("--patience", text, "train to the end", type=positive_int, metavar="EPOCHS")
-    group.option("--seed", "of the weights, the order of the data and every draw", type=seed, metavar="N")
-    group.option("--device", BACKENDS_NOTE.partition(";")[0], BACKENDS_NOTE.partition("by default ")[2], metavar="NAME")
+    training.option("--warm-up", text, "0, none", type=non_negative_float, metavar="EPOCHS")
+    training.option("--seed", "of the weights, the order of the data and every draw", type=seed, metavar="N")
+    return parser
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -145,9 +76,9 @@ def run(arguments: argparse.Namespace) -> None:
     given = {name: value for name, value in vars(arguments).items() if name in DEFAULTS}
     options = _resumed(folder, given) if arguments.resume else _fresh(folder, given)
     split, settings = _prepare(folder, options)
-    fit, recipe = _train(folder, settings, split, arguments.quiet)
+    fit, pair = _train(folder, settings, split, arguments.quiet)
     runs.write_history(folder / HISTORY, dict(fit.history))
-    fit.save(folder / FIT, recipe=recipe)
+    fit.save(folder / FIT, recipe=pair)
     if not arguments.quiet:
         _report(folder, fit, split, options)
 
@@ -181,14 +112,10 @@ def _resumed(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if name not in CHANGEABLE and value != known[name]:
             raise ValueError(
-                f"the run {folder} has {_flag(name)} {_shown(known[name])}, here it is {_shown(value)}: leave "
-                f"{_flag(name)} out to go on, or give another --out"
+                f"the run {folder} has {flag(name)} {_shown(known[name])}, here it is {_shown(value)}: leave "
+                f"{flag(name)} out to go on, or give another --out"
             )
     return {**known, **given}
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _shown(value: Any) -> str:
@@ -199,28 +126,24 @@ def _prepare(folder: Path, options: dict[str, Any]) -> tuple[Split, dict[str, An
     """Load the data, and say everything that the run will be."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out should be a folder; {str(folder)!r} is a file")
-    with inputs.reading():
-        split = data.load(options["data"], binarisation=options["binarisation"], seed=options["data_seed"])
+    split = load_data(options)
     if (folder / SETTINGS).exists():
         recorded = runs.read_settings(folder)
         if (folder / CHECKPOINT).exists():
             runs.check_unchanged(split, recorded, "restore them, or fit into another --out")
-    sizes = {"num_pseudo_inputs": 500, "batch_size": 100}
-    chosen: dict[str, Any] = {name: options[name] or min(size, len(split.train)) for name, size in sizes.items()}
-    chosen["binarisation"] = split.binarisation
-    return split, {"kind": KIND, "version": __version__, "options": {**options, **chosen}}
+    return split, {"kind": KIND, "version": __version__, "options": settled(options, split)}
 
 
 def _train(folder: Path, settings: dict[str, Any], split: Split, quiet: bool) -> tuple[Fit, Recipe]:
     options = settings["options"]
-    recipe, svi = _recipe(options, split), _svi(options)
+    pair, svi = recipe(options, split, backend=options["backend"]), _svi(options)
     _check_progress(folder, options["epochs"])
-    settings |= {"recipe": recipe.to_dict(), "svi": svi.to_dict(), "data": split.to_dict(), "libraries": _versions()}
+    settings |= {"recipe": pair.to_dict(), "svi": svi.to_dict(), "data": split.to_dict(), "libraries": versions()}
     runs.write_json(folder / SETTINGS, settings)
     from ..seeds import generator
 
     fit = svi.fit(
-        *recipe(generator(options["seed"], "weights")),
+        *pair(generator(options["seed"], "weights")),
         split,
         seed=options["seed"],
         device=options["device"],
@@ -229,12 +152,7 @@ def _train(folder: Path, settings: dict[str, Any], split: Split, quiet: bool) ->
         progress=False if quiet else None,
         description=folder.name,
     )
-    return fit, recipe
-
-
-def _recipe(options: dict[str, Any], split: Split) -> Recipe:
-    names = ("prior", "likelihood", "latent_dim", "gated", "num_pseudo_inputs", "backend")
-    return vae(split, hidden=tuple(options["hidden"]), **{name: options[name] for name in names})
+    return fit, pair
 
 
 def _svi(options: dict[str, Any]) -> Any:
@@ -251,17 +169,6 @@ def _check_progress(folder: Path, epochs: int) -> None:
         done = storage.read(folder / CHECKPOINT)[1].get("epochs_done", 0)
         if done > epochs:
             raise ValueError(f"the run {folder} has done {done} epochs already: give --epochs of at least {done}")
-
-
-def _versions() -> dict[str, str]:
-    """The libraries whose numbers these are."""
-    found = {"python": platform.python_version()}
-    for name in ("numpy", "torch", "pyro-ppl", "jax", "flax", "numpyro", "optax"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _report(folder: Path, fit: Fit, split: Split, options: dict[str, Any]) -> None:

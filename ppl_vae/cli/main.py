@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import encode, evaluate, fit, sample
+from . import compare, encode, evaluate, fit, sample
 from .parsing import Parser
 
 ABOUT = """\
 Train a variational auto-encoder on a data set or on your own arrays, and use it.
 
-A training leaves a run: a folder with the fit, its settings and its history. The other commands read that folder.
+A training leaves a run: a folder with the fit, its settings and its history. The other commands read that folder;
+'compare' makes a folder of its own, with many trainings and a report on them.
 """
 
 WALK_THROUGH = """\
@@ -22,6 +23,9 @@ from data to pictures:
   ppl-vae evaluate runs/digits
   ppl-vae encode runs/digits --data digits --out z.npy
   ppl-vae sample runs/digits --out grid.png
+
+from data to a comparison of inference strategies:
+  ppl-vae compare --data digits --out runs/compared --strategies elbo iwae-10 dreg-10 --seeds 0 1 2 --epochs 50
 
 'ppl-vae COMMAND --help' says what a command reads and writes. Exit codes: 0 done, 2 an error, 130 interrupted.
 """
@@ -32,7 +36,7 @@ def parser() -> Parser:
     top = Parser(prog="ppl-vae", description=ABOUT, epilog=WALK_THROUGH)
     top.add_argument("--version", action="version", version=f"ppl-vae {__version__}")
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for module in (fit, evaluate, encode, sample):
+    for module in (fit, evaluate, encode, sample, compare):
         command = module.add(commands)
         command.set_defaults(run=module.run, interrupted=module.interrupted)
     return top

@@ -1,76 +1,30 @@
-"""One fit in numbers, and fits side by side in one table."""
+"""Fits side by side in one table."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ..results import Fit
-from .latents import active_units
-from .likelihood import ELBO, LogLikelihood, elbo, log_likelihood
+from .evaluate import Evaluation, evaluate, fingerprint, likelihood
 
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What a fit achieves on test data: the numbers of its row in a table, and those of each image behind them."""
-
-    log_p: LogLikelihood
-    elbo: ELBO
-    objective: float
-    """What the training maximised, nats per training datum in its last epoch: its own, and not always a bound."""
-    active_units: int | None
-    """None for a single data point"""
-    seconds: float
-    """of training"""
-    parameters: int
-
-    def row(self) -> dict[str, float | None]:
-        """The columns of ``compare``, in nats per datum where they are likelihoods."""
-        return {
-            "elbo": self.elbo.mean,
-            "reconstruction": float(self.elbo.reconstruction.mean()),
-            "kl": float(self.elbo.kl.mean()),
-            "objective": self.objective,
-            "log_p": self.log_p.mean,
-            "test_error": self.log_p.test_error,
-            "mc_error": self.log_p.mean_mc_error,
-            "active_units": self.active_units,
-            "seconds": self.seconds,
-            "parameters": self.parameters,
-        }
-
-
-def evaluate(
-    fit: Fit,
-    test: np.ndarray,
-    num_particles: int = 500,
-    *,
-    elbo_particles: int = 10,
-    seed: int = 0,
-    progress: bool | None = False,
-) -> Evaluation:
-    """log p(x) by importance sampling, the plain sampled ELBO and the active units on ``test`` (N, P).
-
-    Args:
-        fit: what an inference returned.
-        test: data (N, P).
-        num_particles: draws per datum for log p(x).
-        elbo_particles: draws per datum for the ELBO.
-        seed: of the draws.
-        progress: a progress bar; None shows it on a terminal only.
-
-    Raises:
-        ValueError: data that are not (N, P), or no particle.
-    """
-    likelihood = log_likelihood(fit, test, num_particles, seed=seed, progress=progress)
-    bound = elbo(fit, test, elbo_particles, seed=seed)
-    objective = -float(fit.history["loss"][-1]) if len(fit.history.get("loss", ())) else float("nan")
-    active = active_units(fit, test) if len(test) > 1 else None
-    return Evaluation(likelihood, bound, objective, active, fit.seconds, fit.num_parameters)
-
+DEVIATIONS = [
+    "elbo",
+    "reconstruction",
+    "kl",
+    "train_elbo",
+    "objective",
+    "log_p",
+    "active_units",
+    "seconds",
+    "seconds_per_step",
+    "seconds_to_target",
+    "peak_memory",
+]
+"""The columns whose standard deviation over seeds is told."""
 
 Entry = Fit | Evaluation
 
@@ -79,6 +33,8 @@ def compare(
     fits: Mapping[str, Entry | Sequence[Entry]],
     test: np.ndarray | None = None,
     *,
+    train: np.ndarray | None = None,
+    target: float | None = None,
     num_particles: int = 500,
     elbo_particles: int = 10,
     seed: int = 0,
@@ -86,37 +42,103 @@ def compare(
 ) -> pd.DataFrame:
     """One row per fit, or per list of fits of several seeds; nats per datum on ``test`` (N, P).
 
-    Columns: ``elbo``, the plain one whatever was trained on, its parts ``reconstruction`` and ``kl``; ``objective``,
-    what the training itself maximised, on its own data; ``log_p``, by importance sampling, with ``test_error``
-    (from which images were seen) and ``mc_error`` (from sampling z) apart; ``active_units``, ``seconds`` of training,
-    ``parameters``. Where there are lists, every number is the mean over seeds, and ``elbo_sd``, ``log_p_sd``,
-    ``active_units_sd`` and ``seconds_sd`` are the standard deviations.
+    Columns: ``elbo``, the plain one whatever was trained on, its parts ``reconstruction`` and ``kl``; ``train_elbo``,
+    that of training images; ``objective``, what the training itself maximised, on its own data; ``log_p``, by
+    importance sampling, with ``test_error`` (from which images were seen) and ``mc_error`` (from sampling z) apart;
+    ``active_units``; ``seconds`` of training, ``seconds_per_step``, and ``seconds_to_target``, until the validation
+    ELBO first reached ``table.attrs["target"]``; ``peak_memory`` of the training in MiB; ``parameters``. What a fit
+    does not tell is NaN. Where there are lists, every number is the mean over seeds, and ``elbo_sd``, ``log_p_sd`` and
+    so on are the standard deviations; ``seconds_to_target`` is NaN where a seed did not get there.
 
     Args:
         fits: name -> a fit, an ``Evaluation`` of one, or a list of them.
         test: data (N, P); not needed where everything is evaluated already.
-        num_particles: as in ``evaluate``, like the other options.
+        train: training images (N, P), as in ``evaluate``, like the options below.
+        target: a validation ELBO, nats per datum; by default the lowest of the fits' best, which each of them reaches.
+        num_particles: as in ``evaluate``.
         elbo_particles: as in ``evaluate``.
         seed: of the draws.
         progress: a progress bar.
 
     Raises:
-        ValueError: nothing to compare, or a fit without test data.
+        ValueError: nothing to compare, a fit without test data, or fits of different data or likelihoods.
     """
     if not fits or any(isinstance(group, Sequence) and not group for group in fits.values()):
         raise ValueError("compare: there is nothing to compare; pass {name: fit} or {name: [fit, ...]}.")
     groups = {name: list(group) if isinstance(group, Sequence) else [group] for name, group in fits.items()}
-    rows = []
+    check_comparable(groups)
+    evaluations: dict[str, list[Evaluation]] = {}
     for name, group in groups.items():
+        evaluations[name] = []
         for entry in group:
             if isinstance(entry, Fit):
                 if test is None:
                     raise ValueError(f"compare: {name!r} is a fit, so test data are needed: compare(fits, test).")
-                options = {"elbo_particles": elbo_particles, "seed": seed}
-                entry = evaluate(entry, test, num_particles, progress=progress, **options)
-            rows.append({"name": name, **entry.row()})
-    table = pd.DataFrame(rows).groupby("name", sort=False)
-    if all(len(group) == 1 for group in groups.values()):
-        return table.first().rename_axis(None)
-    deviations = table[["elbo", "log_p", "active_units", "seconds"]].std().add_suffix("_sd")
-    return pd.concat([table.mean(), deviations], axis=1).rename_axis(None)
+                options = {"train": train, "elbo_particles": elbo_particles, "seed": seed}
+                entry = evaluate(entry, test, num_particles, progress=progress, **options)  # type: ignore[arg-type]
+            evaluations[name].append(entry)
+    best = [e.best_valid_elbo for group in evaluations.values() for e in group if len(e.valid_elbo)]
+    return _tabulate(evaluations, min(best, default=math.nan) if target is None else float(target))
+
+
+def _tabulate(evaluations: Mapping[str, Sequence[Evaluation]], target: float) -> pd.DataFrame:
+    rows = [{"name": name, **e.row(target)} for name, group in evaluations.items() for e in group]
+    alone = all(len(group) == 1 for group in evaluations.values())
+    groups = pd.DataFrame(rows).astype({} if alone else {"active_units": float}).groupby("name", sort=False)
+    if alone:
+        table = groups.first()
+    else:
+        means = groups.mean()
+        means["seconds_to_target"] = groups["seconds_to_target"].apply(lambda seconds: seconds.mean(skipna=False))
+        table = pd.concat([means, groups[DEVIATIONS].std().add_suffix("_sd")], axis=1)
+    table = table.rename_axis(None)
+    table.attrs["target"] = target
+    return table
+
+
+def difference(one: Sequence[Evaluation], other: Sequence[Evaluation]) -> tuple[float, float]:
+    """How much higher log p(x) is in ``one`` than in ``other``, nats per datum, and the standard error of that.
+
+    Both are evaluations on the same test data, one per seed, the same seeds in the same order: the difference is taken
+    image by image and seed by seed, so that its error, of images and of seeds, is far less than that of each mean.
+
+    Raises:
+        ValueError: other test data, or another number of seeds.
+    """
+    shapes = [(len(group), len(group[0].log_p.values)) for group in (one, other)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"A difference needs the same seeds and test data; got (seeds, data points) {shapes}.")
+    values = np.stack([a.log_p.values - b.log_p.values for a, b in zip(one, other, strict=True)])
+    variance = sum(values.mean(1 - i).var(ddof=1) / n for i, n in enumerate(values.shape) if n > 1)
+    return float(values.mean()), float(np.sqrt(variance)) if values.shape[1] > 1 else math.nan
+
+
+def check_comparable(groups: Mapping[str, Sequence[Entry]]) -> None:
+    """Refuse to set side by side bounds that do not speak of the same thing. What a fit does not tell is not refused.
+
+    Raises:
+        ValueError: names two fits, and what differs between them.
+    """
+    entries = [(name, entry) for name, group in groups.items() for entry in group]
+    _check_same("data", [(name, _data(entry)) for name, entry in entries])
+    _check_same("likelihoods", [(name, _likelihood(entry)) for name, entry in entries])
+
+
+def _check_same(what: str, facts: Sequence[tuple[str, str | None]]) -> None:
+    known = [(name, fact) for name, fact in facts if fact is not None]
+    for name, fact in known[1:]:
+        first, expected = known[0]
+        if fact != expected:
+            raise ValueError(
+                f"compare: bounds on different {what} are not comparable: {first!r} has {expected}, {name!r} has "
+                f"{fact}. Compare fits on the same {what}."
+            )
+
+
+def _data(entry: Entry) -> str | None:
+    data = entry.data if isinstance(entry, Evaluation) else fingerprint(entry)
+    return None if data is None else f"those with the fingerprint {data[:12]}..."
+
+
+def _likelihood(entry: Entry) -> str | None:
+    return entry.likelihood if isinstance(entry, Evaluation) else likelihood(entry)

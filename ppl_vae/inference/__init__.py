@@ -1,5 +1,7 @@
 """Inference strategies, in Pyro: objectives, and what drives them."""
 
+from .gradients import draw_gradients as draw_gradients
+from .gradients import owners as owners
 from .objectives import CIWAE as CIWAE
 from .objectives import IWAE as IWAE
 from .objectives import MIWAE as MIWAE
@@ -13,8 +15,10 @@ from .objectives import TraceELBO as TraceELBO
 from .objectives import TraceEnumELBO as TraceEnumELBO
 from .objectives import TraceGraphELBO as TraceGraphELBO
 from .objectives import TraceMeanFieldELBO as TraceMeanFieldELBO
+from .objectives import WakeSleep as WakeSleep
 from .objectives import WakeWake as WakeWake
 from .pair import Pair as Pair
+from .refinement import localised as localised
 from .svi import SVI as SVI
 from .terms import examine as examine
 from .terms import log_terms as log_terms

@@ -30,7 +30,8 @@ class TermsObjective(Objective, pyro.infer.ELBO):
 
     def log_terms(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Terms:
         """The log-densities that the bound is made of, (K, B)."""
-        options = {"num_particles": self.num_draws, "max_plate_nesting": self.max_plate_nesting, **self.options}
+        settings = {"num_particles": self.num_draws, "chunk": self.chunk, "max_plate_nesting": self.max_plate_nesting}
+        options = {**settings, **self.options}
         return log_terms(model, guide, *args, **{**options, **kwargs})
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -111,6 +112,11 @@ class VIMCO(objectives.VIMCO, TermsObjective):
 @dataclass(frozen=True)
 class WakeWake(objectives.WakeWake, TermsObjective):
     __doc__ = objectives.WakeWake.__doc__
+
+
+@dataclass(frozen=True)
+class WakeSleep(objectives.WakeSleep, TermsObjective):
+    __doc__ = objectives.WakeSleep.__doc__
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from ..bounds import Terms
+from ..nets import Rows
 from ..objective import Sites
 from ..programs import generated_site, tolerant
 from ..results import check_shapes
@@ -66,8 +67,14 @@ class Pair:
         self._modules = nn.ModuleDict({name: m for name, m in named if isinstance(m, nn.Module)}).to(self.device)
         self._store: Any = {"params": {}, "constraints": {}}
         self._lent: dict[str, tuple[Tensor, Tensor]] = {}
+        self._of_the_model: set[str] = set()
         self.sites: Sites | None = None
         self.dim = 0
+
+    @property
+    def device_name(self) -> str:
+        """Where the pair lives, as ``device=`` takes it."""
+        return str(self.device)
 
     @property
     def model(self) -> Any:
@@ -101,16 +108,18 @@ class Pair:
                 self._lent[name] = (tensor, tensor.data)
                 tensor.data = theirs[name]
 
-    def prepare(self, x: np.ndarray, seed: int) -> Sites:
+    def prepare(self, x: np.ndarray, seed: int, index: np.ndarray | None = None) -> Sites:
         """Run the pair once on a batch, so that every parameter exists; say what its sites are.
 
         Raises:
             ValueError: the pair does not run on this batch, or ties parameters of the same name.
         """
         before = {name: id(p) for name, p in self._modules.named_parameters()}
+        positions = torch.as_tensor(np.arange(len(x)) if index is None else index, device=self.device)
         with forked(seed, self.device), self.active() as (model, guide):
-            sites = examine(model, guide, self.tensor(x), index=torch.arange(len(x), device=self.device))
+            sites = examine(model, guide, self.tensor(x), index=positions)
             store = dict(pyro.get_param_store().named_parameters())
+            touched = poutine.trace(model, param_only=True).get_trace(self.tensor(x), index=positions)
         after = {name: id(p) for name, p in self._modules.named_parameters()}
         if before != after:
             lost = next(name for name in before if before[name] != after.get(name))
@@ -121,6 +130,7 @@ class Pair:
         for name, tensor in store.items():
             if id(tensor) not in after.values():
                 self._lent[name] = (tensor, tensor.detach().clone().to(self.device))
+        self._of_the_model = {f"store.{name}" for name in touched.param_nodes}
         self.sites, self.dim = sites, x.shape[1]
         return sites
 
@@ -132,6 +142,22 @@ class Pair:
         """What is trained, by name; a shared parameter once."""
         modules = {n: p for n, p in self._modules.named_parameters() if p.requires_grad}
         return {**modules, **{f"store.{name}": tensor for name, (tensor, _) in self._lent.items()}}
+
+    def tables(self) -> dict[str, nn.Parameter]:
+        """The parameters that have a row for each data point, by name."""
+        modules = self._modules.named_modules()
+        return {f"{name}.table": module.table for name, module in modules if isinstance(module, Rows)}
+
+    @property
+    def num_rows(self) -> int | None:
+        """For how many data points the pair has parameters of their own; None where it serves any."""
+        return min((len(table) for table in self.tables().values()), default=None)
+
+    def of_the_model(self) -> set[str]:
+        """The names of the parameters that the model holds, whether the guide shares them or not."""
+        program = self._programs[0]
+        held = {id(p) for p in program.parameters()} if isinstance(program, nn.Module) else set()
+        return self._of_the_model | {name for name, p in self.named_parameters().items() if id(p) in held}
 
     @property
     def num_parameters(self) -> int:
@@ -158,15 +184,23 @@ class Pair:
             for name, value in values.items():
                 value.copy_(torch.from_numpy(np.asarray(state[name])))
 
-    def _traces(self, x: np.ndarray, num_particles: int, seed: int) -> tuple[poutine.Trace, poutine.Trace]:
+    def _traces(
+        self, x: np.ndarray, num_particles: int, seed: int, index: np.ndarray | None
+    ) -> tuple[poutine.Trace, poutine.Trace]:
+        where = {} if index is None else {"index": torch.as_tensor(index, device=self.device)}
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, guide):
-            return run(model, guide, (self.tensor(x),), {}, num_particles)
+            return run(model, guide, (self.tensor(x),), where, num_particles)
 
     def sample(
-        self, x: np.ndarray, num_particles: int, seed: int, analytic_kl: bool = False
+        self,
+        x: np.ndarray,
+        num_particles: int,
+        seed: int,
+        analytic_kl: bool = False,
+        index: np.ndarray | None = None,
     ) -> tuple[dict[str, np.ndarray], Terms]:
         """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
-        p, q = self._traces(x, num_particles, seed)
+        p, q = self._traces(x, num_particles, seed, index)
         latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
         with torch.no_grad():
             terms = terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl)
@@ -175,15 +209,17 @@ class Pair:
             values = {name: value[None] for name, value in values.items()}
         return values, Terms(*(t.cpu().numpy() for t in terms[:3]))
 
-    def posterior(self, x: np.ndarray, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def posterior(
+        self, x: np.ndarray, seed: int, index: np.ndarray | None = None
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
-        _, q = self._traces(x, 1, seed)
+        _, q = self._traces(x, 1, seed, index)
         fns = {name: site["fn"] for name, site in sites_of(q, observed=False).items()}
         return {n: (fn.mean.cpu().numpy(), fn.variance.sqrt().cpu().numpy()) for n, fn in fns.items()}
 
-    def reconstruct(self, x: np.ndarray, seed: int) -> np.ndarray:
+    def reconstruct(self, x: np.ndarray, seed: int, index: np.ndarray | None = None) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P)."""
-        p, _ = self._traces(x, 1, seed)
+        p, _ = self._traces(x, 1, seed, index)
         return next(iter(sites_of(p, observed=True).values()))["fn"].mean.cpu().numpy()
 
     def generate(self, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

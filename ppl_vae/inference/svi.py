@@ -14,9 +14,13 @@ from torch import Tensor, nn
 
 from .. import schedules, seeds
 from ..objective import UnsuitableObjective
+from ..storage import below
 from ..training import BaseSVI, TrainingData, describe
+from .baselines import RunningBaseline
+from .local import LocalParameters
 from .objectives import TermsObjective, TraceELBO
 from .pair import Pair, forked
+from .slots import load_slots, slots
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,30 @@ class SVI(BaseSVI):
 
 
 class PyroRun:
-    """A training in progress: torch.optim on the pair's parameters, stock objectives in a store of their own."""
+    """A training in progress: torch.optim on the pair's parameters, stock objectives in a store of their own.
+
+    Parameters of single data points and a baseline's state have optimisers of their own.
+    """
 
     def __init__(self, settings: SVI, pair: Pair, data: TrainingData, seed: int) -> None:
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
         settings.prepare(pair, data, seed)
         self.objective = copy.deepcopy(settings.loss)
         self.train = pair.tensor(data.train)
-        self.parameters = list(pair.named_parameters().values())
+        self.local = LocalParameters(pair.tables(), settings)
+        skipped = set(pair.tables()) | (pair.of_the_model() if settings.freeze_model else set())
+        self.trained = {n: p for n, p in pair.named_parameters().items() if n not in skipped}
+        self.parameters = list(self.trained.values())
         self.optim = self._optimiser()
-        self.base_rates = [group["lr"] for group in self.optim.param_groups]
+        self.base_rates = [group["lr"] for group in self.optim.param_groups] if self.optim else []
+        baseline = getattr(self.objective, "running_baseline", None)
+        rng = seeds.generator(seed, "baseline")
+        self.baseline = None if baseline is None else RunningBaseline(baseline, pair.dim, rng, pair.device)
         self.validate = True
 
-    def _optimiser(self) -> torch.optim.Optimizer:
+    def _optimiser(self) -> torch.optim.Optimizer | None:
+        if not self.parameters:
+            return None
         if self.settings.optim is not None:
             try:
                 optim = self.settings.optim(self.parameters)
@@ -62,12 +77,14 @@ class PyroRun:
     @property
     def optimiser(self) -> str:
         """What the optimiser is and holds."""
+        if self.optim is None:
+            return "none"
         options = ", ".join(f"{name}={describe(value)}" for name, value in sorted(self.optim.defaults.items()))
         return f"{type(self.optim).__name__}({options})"
 
     def weights_are_finite(self) -> bool:
         """Whether no weight is NaN or infinite."""
-        return all(bool(p.isfinite().all()) for p in self.parameters)
+        return all(bool(p.isfinite().all()) for p in self.pair.named_parameters().values())
 
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
         """One pass over the data in that order; the loss per datum of each step, in nats."""
@@ -88,13 +105,21 @@ class PyroRun:
 
     def _step(self, model: Any, guide: Any, x: Tensor, index: Tensor, epoch: float) -> Tensor:
         factor = schedules.value(self.settings.learning_rate_factor, epoch)
-        for group, rate in zip(self.optim.param_groups, self.base_rates, strict=True):
-            group["lr"] = rate * factor
-        self.optim.zero_grad()
+        if self.settings.local_steps:
+            noise = seeds.derive(self.seed, "local", int(index[0]), int(epoch * 1e6))
+            self.local.climb(self.objective.at(epoch), (model, guide), x, index, noise)
+        if self.optim is not None:
+            for group, rate in zip(self.optim.param_groups, self.base_rates, strict=True):
+                group["lr"] = rate * factor
+            self.optim.zero_grad()
+        self.local.zero_grad()
         loss = self._loss_and_grads(model, guide, x, index, epoch)
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
-        self.optim.step()
+        if self.optim is not None:
+            self.optim.step()
+        if not self.settings.local_steps:
+            self.local.step(index, factor)
         return loss
 
     def _loss_and_grads(self, model: Any, guide: Any, x: Tensor, index: Tensor, epoch: float) -> Tensor:
@@ -102,40 +127,45 @@ class PyroRun:
         objective = self.objective
         if isinstance(objective, TermsObjective):
             objective = objective.at(epoch)
-        if hasattr(objective, "differentiable_loss"):
+        if self.baseline is not None:
+            terms = objective.log_terms(model, guide, x, index=index)
+            bound = objective.bound(terms, self.baseline.predict(x))
+            loss = -(terms.scale * bound).sum() / len(x)
+            self.baseline.learn(x, terms.log_weights.detach().mean(0))
+        elif hasattr(objective, "differentiable_loss"):
             loss = objective.differentiable_loss(model, guide, x, index=index) / len(x)
-            loss.backward()
-            return loss.detach()
-        loss = objective.loss_and_grads(model, guide, x, index=index) / len(x)
-        self._check_grads(objective)
-        torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], len(x))
-        return torch.as_tensor(loss, device=x.device)
+        else:
+            loss = objective.loss_and_grads(model, guide, x, index=index) / len(x)
+            self._check_grads(objective)
+            for p in self.pair.named_parameters().values():
+                p.grad = None if p.grad is None else p.grad / len(x)
+            return torch.as_tensor(loss, device=x.device)
+        loss.backward()
+        return loss.detach()
 
     def _check_grads(self, objective: Any) -> None:
         """A stock objective reaches parameters through Pyro's store; plain modules as programs are not in it."""
-        if all(p.grad is None for p in self.parameters):
+        if all(p.grad is None for p in self.pair.named_parameters().values()):
             raise UnsuitableObjective(
                 f"{type(objective).__name__} left every gradient empty: its loss_and_grads sees only parameters that "
                 "Pyro knows. Make the model and the guide PyroModules, or use an objective of ppl_vae."
             )
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights and optimiser state, by name."""
-        names = list(self.pair.named_parameters())
+        """Weights, optimiser state and whatever else the next step depends on, by name."""
         state = {f"weights/{name}": value for name, value in self.pair.state().items()}
-        for i, slots in self.optim.state_dict()["state"].items():
-            for slot, value in slots.items():
-                if value is not None:
-                    state[f"optim/{names[i]}/{slot}"] = torch.as_tensor(value).detach().cpu().numpy().copy()
+        state |= {f"local/{name}": value for name, value in self.local.state().items()}
+        if self.optim is not None:
+            state |= {f"optim/{name}": value for name, value in slots(self.optim, list(self.trained)).items()}
+        if self.baseline is not None:
+            state |= {f"baseline/{name}": value for name, value in self.baseline.state().items()}
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Put back what ``state`` gave."""
-        self.pair.load_state({n.removeprefix("weights/"): v for n, v in state.items() if n.startswith("weights/")})
-        numbers = {name: i for i, name in enumerate(self.pair.named_parameters())}
-        slots: dict[int, dict[str, Tensor]] = {}
-        for key, value in state.items():
-            if key.startswith("optim/"):
-                name, slot = key.removeprefix("optim/").rsplit("/", 1)
-                slots.setdefault(numbers[name], {})[slot] = torch.from_numpy(value.copy())
-        self.optim.load_state_dict({**self.optim.state_dict(), "state": slots})
+        self.pair.load_state(below("weights/", state))
+        self.local.load_state(below("local/", state))
+        if self.optim is not None:
+            load_slots(self.optim, list(self.trained), below("optim/", state))
+        if self.baseline is not None:
+            self.baseline.load_state(below("baseline/", state))

@@ -16,10 +16,11 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 from torch.nn.utils.stateless import _reparametrize_module
+from torch.utils.checkpoint import checkpoint
 
 from ..bounds import Terms
 from ..objective import Site, Sites, UnsuitableObjective, check_batch_shape, does_not_run, match
-from ..programs import inner
+from ..programs import generated_site, inner
 
 PyroSite = Any
 PathWeights = Callable[[Tensor], Tensor]
@@ -134,6 +135,8 @@ def log_terms(
     path_weights: PathWeights | None = None,
     path: bool = True,
     every_configuration: bool = False,
+    sleep: bool = False,
+    chunk: int | None = None,
     max_plate_nesting: int = 1,
     **kwargs: Any,
 ) -> Terms:
@@ -149,13 +152,16 @@ def log_terms(
         num_particles: K.
         analytic_kl: where KL(q || p) of a site has a closed form, put ``log_prior = -KL`` and ``log_guide = 0``, so
             that their difference keeps its expectation and loses its noise. Right for guides that sample in the model's
-            order.
+            order. Sites without a path keep their score.
         guide_score: whether log q(z | x) depends on the guide's parameters directly; without, only through z: what
             sticking the landing and doubly reparameterised gradients need (Roeder, Wu and Duvenaud, 2017).
         path_weights: a function of the log-weights (K, B), free of gradients, whose values (K, B) multiply the gradient
             that flows through each draw z to the guide; everything else of the gradient stays.
         path: whether draws of reparameterised sites carry a gradient to the guide; without, every site is scored.
         every_configuration: instead of drawing, take every joint value of the discrete latents as one "particle".
+        sleep: whether the model dreams as many (z, x) as there are data; ``terms.log_sleep`` is log q(z | x) of them.
+        chunk: how many of the draws to hold in memory at a time: the others' activations are computed again when the
+            gradient needs them, and the encoder runs once for each chunk. None holds all of them.
         max_plate_nesting: how many plates the programs nest.
         kwargs: keywords for both programs.
 
@@ -169,19 +175,45 @@ def log_terms(
     >>> log_terms(model, guide, torch.zeros(3, 6), num_particles=5).log_guide.shape
     torch.Size([5, 3])
     """
-    tap = None if path_weights is None else _Tap(num_particles)
+    drawn = guide
     if every_configuration:
-        guide, num_particles = _at_every_configuration(guide, args, kwargs)
-    p, q = run(model, guide, args, kwargs, num_particles, max_plate_nesting, tap, path)
-    latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
-    if set(latent) != set(guided) or not observed:
-        examine(model, guide, *args, **kwargs)
-    if not guide_score:
-        guided = _without_score(guided, guide, q, args, kwargs, num_particles, max_plate_nesting)
-    terms = terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl, path=path)
-    if tap is not None and path_weights is not None:
-        tap.weights = path_weights(terms.log_weights.detach())
-    return terms
+        drawn, num_particles = _at_every_configuration(guide, args, kwargs)
+
+    def some(draws: int, tap: _Tap | None) -> Terms:
+        p, q = run(model, drawn, args, kwargs, draws, max_plate_nesting, tap, path)
+        latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
+        if set(latent) != set(guided) or not observed:
+            examine(model, guide, *args, **kwargs)
+        if not guide_score:
+            guided = _without_score(guided, guide, q, args, kwargs, draws, max_plate_nesting)
+        return terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, path=path)
+
+    sizes = [num_particles] if chunk is None else [chunk] * (num_particles // chunk)
+    taps = [None if path_weights is None else _Tap(draws) for draws in sizes]
+    if len(sizes) == 1:
+        terms = some(num_particles, taps[0])
+    else:
+        parts = [checkpoint(some, draws, tap, use_reentrant=False) for draws, tap in zip(sizes, taps, strict=True)]
+        log_lik, log_prior, log_guide, scales, log_score, _ = zip(*parts, strict=True)
+        terms = Terms(torch.cat(log_lik), torch.cat(log_prior), torch.cat(log_guide), scales[0], torch.cat(log_score))
+    if path_weights is not None:
+        weights = path_weights(terms.log_weights.detach())
+        for tap, part in zip(taps, weights.split(sizes), strict=True):
+            if tap is not None:
+                tap.weights = part
+    return terms._replace(log_sleep=_sleep(model, guide, args, kwargs)) if sleep else terms
+
+
+def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """log q(z | x) of as many (z, x) as the batch has data, which the model draws, (B,)."""
+    generated_site(inner(model), None)  # raises where the model cannot generate
+    given = {name: value for name, value in kwargs.items() if name == "given"}
+    with torch.no_grad():
+        dream = poutine.trace(model).get_trace(size=len(args[0]), **given)
+        observed = sites_of(poutine.trace(model).get_trace(*args, **kwargs), observed=True)
+    x = dream.nodes[next(iter(observed))]["value"]
+    q = poutine.trace(poutine.replay(guide, trace=dream)).get_trace(x.to(args[0].dtype), *args[1:], **given)
+    return torch.stack([_density(site, 1)[0] for site in sites_of(q, observed=False).values()]).sum(0)
 
 
 def terms_of(
@@ -199,14 +231,16 @@ def terms_of(
     log_prior = log_guide = log_score = log_lik.new_zeros(())
     for name, site in guided.items():
         kl = _kl(site["fn"], latent[name]["fn"]) if analytic_kl else None
+        scored = not (path and site["fn"].has_rsample)
+        if kl is None or scored:
+            density = _density(site, num_particles)
         if kl is None:
             log_prior = log_prior + _density(latent[name], num_particles)
-            density = _density(site, num_particles)
             log_guide = log_guide + density
-            if not (path and site["fn"].has_rsample):
-                log_score = log_score + density
         else:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
+        if scored:
+            log_score = log_score + density
     log_lik, log_prior, log_guide, log_score = torch.broadcast_tensors(log_lik, log_prior, log_guide, log_score)
     return Terms(log_lik, log_prior, log_guide, scale, log_score)
 

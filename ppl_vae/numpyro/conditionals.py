@@ -36,7 +36,11 @@ class DiagNormal(nnx.Module):
 
     def __call__(self, h: Array) -> dist.Distribution:
         """(..., H) -> a distribution over (D,)."""
-        loc, raw = jnp.split(self.net(h), 2, -1)
+        return self.distribution(self.net(h))
+
+    def distribution(self, out: Array) -> dist.Distribution:
+        """What the net returned, (..., W), -> a distribution over (D,)."""
+        loc, raw = jnp.split(out, 2, -1)
         return dist.Normal(loc, softplus(raw) + self.floor).to_event(1)
 
 
@@ -57,8 +61,11 @@ class FullNormal(nnx.Module):
 
     def __call__(self, h: Array) -> dist.Distribution:
         """(..., H) -> a distribution over (D,)."""
+        return self.distribution(self.net(h))
+
+    def distribution(self, out: Array) -> dist.Distribution:
+        """What the net returned, (..., W), -> a distribution over (D,)."""
         rows, columns = np.tril_indices(self.dim)
-        out = self.net(h)
         if out.shape[-1] != self.dim + len(rows):
             raise ValueError(
                 f"FullNormal: the net should return {self.dim} means and {len(rows)} entries of the triangle, "

@@ -29,7 +29,8 @@ class TermsObjective(Objective, numpyro.infer.elbo.ELBO):
 
     def log_terms(self, model: Any, guide: Any, *args: Any, key: Array, **kwargs: Any) -> Terms:
         """The log-densities that the bound is made of, (K, B)."""
-        options = {"num_particles": self.num_draws, "max_plate_nesting": self.max_plate_nesting, **self.options}
+        settings = {"num_particles": self.num_draws, "chunk": self.chunk, "max_plate_nesting": self.max_plate_nesting}
+        options = {**settings, **self.options}
         return log_terms(model, guide, *args, key=key, **{**options, **kwargs})
 
     def loss_with_mutable_state(
@@ -100,6 +101,11 @@ class VIMCO(objectives.VIMCO, TermsObjective):
 @dataclass(frozen=True)
 class WakeWake(objectives.WakeWake, TermsObjective):
     __doc__ = objectives.WakeWake.__doc__
+
+
+@dataclass(frozen=True)
+class WakeSleep(objectives.WakeSleep, TermsObjective):
+    __doc__ = objectives.WakeSleep.__doc__
 
 
 @dataclass(frozen=True)

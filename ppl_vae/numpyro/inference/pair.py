@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from ...bounds import Terms
 from ...objective import Sites, does_not_run
 from ...programs import generated_site, tolerant
 from ...results import check_shapes
+from ..nets import PerDatum, Rows
 from .terms import examine, run, sites_of, terms_of
 
 Tree = Any
@@ -65,7 +66,11 @@ class Structure:
 
     def merged(self, params: Tree, constants: Tree) -> tuple[Any, Any]:
         """The (model, guide) on these parameters, of the caller's own kind."""
-        modules = list(nnx.merge(self.graph, params["modules"], constants))
+        modules = list(nnx.merge(self.graph, params["tables"], params["modules"], constants))
+        if "offsets" in params:
+            offsets = dict(nnx.to_flat_state(params["offsets"]))
+            for path, rows in rows_of(modules):
+                rows.offset = nnx.data(offsets[path][...])
         values = {name: self.transforms[name](value) for name, value in params["sites"].items()}
         functions = (self.model, self.guide)
         model, guide = (modules.pop(0) if f is None else handlers.substitute(tolerant(f), values) for f in functions)
@@ -92,12 +97,13 @@ class Pair:
     def __init__(self, model: Any, guide: Any, device: str | None = None) -> None:
         self.device = find_device(device)
         modules = [program for program in (model, guide) if isinstance(program, nnx.Module)]
-        graph, params, constants = nnx.split(nnx.List(modules), nnx.Param, ...)  # type: ignore[misc]
+        graph, tables, params, constants = nnx.split(nnx.List(modules), PerDatum, nnx.Param, ...)  # type: ignore[misc]
         functions = [None if isinstance(p, nnx.Module) else p for p in (model, guide)]
         self.structure = Structure(graph, functions[0], functions[1], {})
-        self.params: Tree = jax.device_put({"modules": params, "sites": {}}, self.device)
+        self.params: Tree = jax.device_put({"modules": params, "sites": {}, "tables": tables}, self.device)
         self.constants: Tree = jax.device_put(constants, self.device)
         self._made: tuple[Tree, tuple[Any, Any]] | None = None
+        self._of_the_model: set[str] = set()
         self.sites: Sites | None = None
         self.dim = 0
         state = [type(v).__name__ for v in jax.tree.leaves(constants, is_leaf=lambda v: isinstance(v, nnx.Variable))]
@@ -115,6 +121,11 @@ class Pair:
         return self._made[1]
 
     @property
+    def device_name(self) -> str:
+        """Where the pair lives, as ``device=`` takes it."""
+        return f"{self.device.platform}:{self.device.id}"
+
+    @property
     def model(self) -> Any:
         """The model on the pair's parameters."""
         return self._merged[0]
@@ -124,26 +135,27 @@ class Pair:
         """The guide on the pair's parameters; what it shares with the model is one object."""
         return self._merged[1]
 
-    def prepare(self, x: np.ndarray, seed: int) -> Sites:
+    def prepare(self, x: np.ndarray, seed: int, index: np.ndarray | None = None) -> Sites:
         """Run the pair once on a batch, so that every parameter exists; say what its sites are."""
-        batch, index = self.array(x), jnp.arange(len(x))
+        batch, where = self.array(x), jnp.arange(len(x)) if index is None else jnp.asarray(index)
         sites, transforms = {}, {}
         if self.structure.model is not None or self.structure.guide is not None:
             model, guide = (tolerant(program) for program in self._merged)
             try:
                 guide_key, model_key = jax.random.split(jax.random.key(seed))
-                q = handlers.trace(handlers.seed(guide, guide_key)).get_trace(batch, index=index)
+                q = handlers.trace(handlers.seed(guide, guide_key)).get_trace(batch, index=where)
                 replayed = handlers.replay(handlers.seed(model, model_key), trace=q)
-                p = handlers.trace(replayed).get_trace(batch, index=index)
+                p = handlers.trace(replayed).get_trace(batch, index=where)
             except (ValueError, TypeError, RuntimeError, AssertionError) as error:
                 raise does_not_run((batch,), error) from error
             for name, site in {**p, **q}.items():
                 if site["type"] == "param":
                     transforms[name] = biject_to(site["kwargs"].get("constraint", constraints.real))
                     sites[name] = _unconstrained(transforms[name], site["value"])
+            self._of_the_model = {name for name, site in p.items() if site["type"] == "param"}
             self.structure = Structure(self.structure.graph, self.structure.model, self.structure.guide, transforms)
             self.params = jax.device_put({**self.params, "sites": sites}, self.device)
-        self.sites, self.dim = self._examine(batch, index), x.shape[1]
+        self.sites, self.dim = self._examine(batch, where), x.shape[1]
         return self.sites
 
     def _examine(self, batch: Array, index: Array) -> Sites:
@@ -159,6 +171,27 @@ class Pair:
     def array(self, x: np.ndarray) -> Array:
         """An array of JAX's default type on the pair's device."""
         return jax.device_put(np.asarray(x, jnp.result_type(float)), self.device)
+
+    @property
+    def num_rows(self) -> int | None:
+        """For how many data points the pair has parameters of their own; None where it serves any."""
+        return min((len(leaf) for leaf in jax.tree.leaves(self.params["tables"])), default=None)
+
+    def split(self, *, model: bool) -> tuple[Tree, Tree]:
+        """The parameters in two: what is trained without the model's own (with ``model``, all), and the rest.
+
+        What the model shares with the guide belongs to the model. Tables are apart from both.
+        """
+        flat = dict(nnx.to_flat_state(self.params["modules"]))
+        first = self.structure.model is None  # the model is the graph's first module
+        mine = {path: v for path, v in flat.items() if model or not (first and path[0] == 0)}
+        sites = {n: v for n, v in self.params["sites"].items() if model or n not in self._of_the_model}
+        kept = {n: v for n, v in self.params["sites"].items() if n not in sites}
+        other = {path: v for path, v in flat.items() if path not in mine}
+        return (
+            {"modules": nnx.from_flat_state(mine), "sites": sites},
+            {"modules": nnx.from_flat_state(other), "sites": kept},
+        )
 
     @property
     def num_parameters(self) -> int:
@@ -180,24 +213,35 @@ class Pair:
         self.constants = filled("constants", self.constants, state, self.device)
 
     def sample(
-        self, x: np.ndarray, num_particles: int, seed: int, analytic_kl: bool = False
+        self,
+        x: np.ndarray,
+        num_particles: int,
+        seed: int,
+        analytic_kl: bool = False,
+        index: np.ndarray | None = None,
     ) -> tuple[dict[str, np.ndarray], Terms]:
         """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
-        key, options = jax.random.key(seed), {"num_particles": num_particles, "analytic_kl": analytic_kl}
-        values, terms = _sample(self.structure, self.params, self.constants, self.array(x), key, **options)
+        options = {"num_particles": num_particles, "analytic_kl": analytic_kl}
+        values, terms = _sample(self.structure, *self._values(x, seed, index), **options)
         draws = {name: np.asarray(value) for name, value in values.items()}
         if num_particles == 1:
             draws = {name: value[None] for name, value in draws.items()}
         return draws, Terms(*(np.asarray(t) for t in terms[:3]))
 
-    def posterior(self, x: np.ndarray, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _values(self, x: np.ndarray, seed: int, index: np.ndarray | None) -> tuple[Any, ...]:
+        where = {} if index is None else {"index": jax.device_put(np.asarray(index), self.device)}
+        return self.params, self.constants, self.array(x), where, jax.random.key(seed)
+
+    def posterior(
+        self, x: np.ndarray, seed: int, index: np.ndarray | None = None
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
-        moments, _ = _moments(self.structure, self.params, self.constants, self.array(x), jax.random.key(seed))
+        moments, _ = _moments(self.structure, *self._values(x, seed, index))
         return {name: (np.asarray(mean), np.asarray(sd)) for name, (mean, sd) in moments.items()}
 
-    def reconstruct(self, x: np.ndarray, seed: int) -> np.ndarray:
+    def reconstruct(self, x: np.ndarray, seed: int, index: np.ndarray | None = None) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P)."""
-        return np.asarray(_moments(self.structure, self.params, self.constants, self.array(x), jax.random.key(seed))[1])
+        return np.asarray(_moments(self.structure, *self._values(x, seed, index))[1])
 
     def generate(self, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
@@ -207,15 +251,36 @@ class Pair:
         return np.asarray(mean), np.asarray(x)
 
 
+def rows_of(modules: list[Any]) -> Iterator[tuple[tuple[Any, ...], Rows]]:
+    """The modules with a row for each data point, each with the path of its table in the pair's parameters."""
+    for path, node in nnx.iter_graph(nnx.List(modules)):
+        if isinstance(node, Rows):
+            yield (*path, "table"), node
+
+
+def joined(*parts: Tree) -> Tree:
+    """The parameters that ``Pair.split`` took apart."""
+    sites = {name: value for part in parts for name, value in part["sites"].items()}
+    return {"modules": nnx.merge_state(*(part["modules"] for part in parts)), "sites": sites}
+
+
 def _unconstrained(transform: Any, value: Any) -> Any:
     return transform.inv(value) if isinstance(value, jax.Array | np.ndarray | float) else value
 
 
 @partial(jax.jit, static_argnames=("structure", "num_particles", "analytic_kl"))
 def _sample(
-    structure: Structure, params: Tree, constants: Tree, x: Array, key: Array, *, num_particles: int, analytic_kl: bool
+    structure: Structure,
+    params: Tree,
+    constants: Tree,
+    x: Array,
+    where: dict[str, Array],
+    key: Array,
+    *,
+    num_particles: int,
+    analytic_kl: bool,
 ) -> tuple[dict[str, Array], Terms]:
-    p, q = run(*structure.programs(params, constants), (x,), {}, num_particles, 1, key)
+    p, q = run(*structure.programs(params, constants), (x,), where, num_particles, 1, key)
     latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
     terms = terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl)
     return {name: site["value"] for name, site in guided.items()}, terms
@@ -223,9 +288,9 @@ def _sample(
 
 @partial(jax.jit, static_argnames="structure")
 def _moments(
-    structure: Structure, params: Tree, constants: Tree, x: Array, key: Array
+    structure: Structure, params: Tree, constants: Tree, x: Array, where: dict[str, Array], key: Array
 ) -> tuple[dict[str, tuple[Array, Array]], Array]:
-    p, q = run(*structure.programs(params, constants), (x,), {}, 1, 1, key)
+    p, q = run(*structure.programs(params, constants), (x,), where, 1, 1, key)
     fns = {name: site["fn"] for name, site in sites_of(q, observed=False).items()}
     moments = {name: (fn.mean, jnp.sqrt(fn.variance)) for name, fn in fns.items()}
     return moments, next(iter(sites_of(p, observed=True).values()))["fn"].mean

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,15 @@ import numpyro.infer.elbo
 import optax
 from jax import Array
 
-from ... import schedules, seeds
+from ... import rows, schedules, seeds
+from ...baselines import RunningAverage
 from ...schedules import Schedule
+from ...storage import below
 from ...training import BaseSVI, TrainingData
+from .baselines import RunningBaseline, learnt, started
+from .local import Local, climbed, fresh, stepped, taken
 from .objectives import TermsObjective, TraceELBO
-from .pair import Pair, Structure, Tree, filled, named
+from .pair import Pair, Structure, Tree, filled, joined, named
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,23 @@ class Step:
     objective: Any
     optim: optax.GradientTransformation
     factor: float | Schedule
+    local: Local
+
+    @property
+    def baseline(self) -> RunningAverage | None:
+        """A baseline whose state the training carries."""
+        return getattr(self.objective, "running_baseline", None)
+
+
+class Carry(NamedTuple):
+    """What a step reads and writes."""
+
+    trained: Tree
+    optim: Any
+    tables: Tree
+    moments: Tree
+    """of the tables' rows; none under an inner loop, which forgets its own at its end"""
+    baseline: RunningBaseline | None
 
 
 class NumPyroRun:
@@ -67,16 +88,22 @@ class NumPyroRun:
             raise TypeError(
                 f"SVI: 'optim' should be an optax transformation, such as optax.adam(1e-3); got {settings.optim!r}."
             )
-        self.step = Step(pair.structure, settings.loss, optim, settings.learning_rate_factor)
+        local = Local(settings.local_steps, settings.local_learning_rate, settings.local_tolerance)
+        self.step = Step(pair.structure, settings.loss, optim, settings.learning_rate_factor, local)
         self.train = pair.array(data.train)
-        self.optim_state = jax.device_put(optim.init(pair.params), pair.device)
+        trained, self.frozen = pair.split(model=not settings.freeze_model)
+        tables, baseline = pair.params["tables"], None
+        if self.step.baseline is not None:
+            baseline = started(self.step.baseline, pair.dim, seeds.generator(seed, "baseline"))
+        moments = None if settings.local_steps else fresh(tables)
+        self.carry = jax.device_put(Carry(trained, optim.init(trained), tables, moments, baseline), pair.device)
 
     @property
     def optimiser(self) -> str:
         """What the optimiser is and holds; optax keeps its numbers to itself, so only its state is told."""
         if self.settings.optim is None:
             return f"adam({self.settings.learning_rate})"
-        return ", ".join(sorted({name.rsplit("/", 1)[0] for name in named("optim", self.optim_state)}))
+        return ", ".join(sorted({name.rsplit("/", 1)[0] for name in named("optim", self.carry.optim)}))
 
     def weights_are_finite(self) -> bool:
         """Whether no weight is NaN or infinite."""
@@ -94,21 +121,26 @@ class NumPyroRun:
             if part.size:
                 epochs = epoch + np.arange(first, first + len(part)) / total
                 keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(first, first + len(part)))
-                carry = (self.pair.params, self.optim_state)
                 batches = (jnp.asarray(part), keys, jnp.asarray(epochs))
-                (self.pair.params, self.optim_state), values = _steps(self.step, carry, self.pair.constants, x, batches)
+                constants = (self.frozen, self.pair.constants)
+                self.carry, values = _steps(self.step, self.carry, constants, x, batches)
                 losses.append(np.asarray(values, np.float64))
+        self.pair.params = {**joined(self.carry.trained, self.frozen), "tables": self.carry.tables}
         return np.concatenate(losses)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights and optimiser state, by name."""
+        """Weights, optimiser state and whatever else the next step depends on, by name."""
         weights = {f"weights/{name}": value for name, value in self.pair.state().items()}
-        return {**weights, **named("optim", self.optim_state)}
+        rest = {"optim": self.carry.optim, "local": self.carry.moments, "baseline": self.carry.baseline}
+        return weights | {name: a for prefix, tree in rest.items() for name, a in named(prefix, tree).items()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Put back what ``state`` gave."""
-        self.pair.load_state({n.removeprefix("weights/"): v for n, v in state.items() if n.startswith("weights/")})
-        self.optim_state = filled("optim", self.optim_state, state, self.pair.device)
+        self.pair.load_state(below("weights/", state))
+        trained, self.frozen = self.pair.split(model=not self.settings.freeze_model)
+        rest = {"optim": self.carry.optim, "local": self.carry.moments, "baseline": self.carry.baseline}
+        optim, moments, baseline = (filled(p, tree, state, self.pair.device) for p, tree in rest.items())
+        self.carry = Carry(trained, optim, self.pair.params["tables"], moments, baseline)
 
 
 @jax.jit
@@ -123,23 +155,87 @@ def _binarised(key: Array, x: Array) -> Array:
 
 @partial(jax.jit, static_argnames="step")
 def _steps(
-    step: Step, carry: tuple[Tree, Any], constants: Tree, x: Array, batches: tuple[Array, Array, Array]
-) -> tuple[tuple[Tree, Any], Array]:
+    step: Step, carry: Carry, constants: tuple[Tree, Tree], x: Array, batches: tuple[Array, Array, Array]
+) -> tuple[Carry, Array]:
     """A scan of gradient steps over batches (indices (S, B), keys (S,), epochs (S,)); the losses per datum, (S,)."""
-
-    def one(carry: tuple[Tree, Any], batch: tuple[Array, Array, Array]) -> tuple[tuple[Tree, Any], Array]:
-        params, optim_state = carry
-        index, key, epoch = batch
-        loss, grads = jax.value_and_grad(partial(_loss, step))(params, constants, x[index], index, key, epoch)
-        updates, optim_state = step.optim.update(grads, optim_state, params)
-        factor = schedules.value(step.factor, epoch)
-        params = jax.tree.map(lambda p, u: p + factor * u, params, updates)
-        return (params, optim_state), loss
-
-    return jax.lax.scan(one, carry, batches)
+    return jax.lax.scan(lambda carry, batch: _one(step, carry, constants, x, *batch), carry, batches)
 
 
-def _loss(step: Step, params: Tree, constants: Tree, x: Array, index: Array, key: Array, epoch: Array) -> Array:
-    model, guide = step.structure.programs(params, constants)
-    objective = step.objective.at(epoch) if isinstance(step.objective, TermsObjective) else step.objective
-    return objective.loss(key, {}, model, guide, x, index=index) / len(x)
+def _one(
+    step: Step, carry: Carry, constants: tuple[Tree, Tree], x: Array, index: Array, key: Array, epoch: Array
+) -> tuple[Carry, Array]:
+    batch = Batch(x[index], index, epoch)
+    factor, tables, moments, baseline = schedules.value(step.factor, epoch), carry.tables, carry.moments, carry.baseline
+    zero = jax.tree.map(jnp.zeros_like, taken(tables, index))
+    if step.local.steps:
+        key, noise = jax.random.split(key)
+        before = partial(_loss, step, constants, carry.trained, tables)
+        bound = partial(_repeated_bound, step, constants, carry.trained, tables)
+        offsets = climbed(
+            step.local,
+            lambda rows, key: before(rows, batch, key, None)[0] * len(index),
+            lambda rows, key: bound(rows, batch, key),
+            zero,
+            noise,
+        )
+        tables = jax.tree.map(lambda t, o: t.at[index].add(o), tables, offsets)
+    predicted = None
+    if step.baseline is not None and baseline is not None:
+        predicted = step.baseline.predict(baseline.known, batch.x)
+    both = jax.value_and_grad(partial(_loss, step, constants), argnums=(0, 2), has_aux=True)
+    (value, signal), (grads, row_grads) = both(carry.trained, tables, zero, batch, key, predicted)
+    updates, optim = step.optim.update(grads, carry.optim, carry.trained)
+    trained = jax.tree.map(lambda p, u: p + factor * u, carry.trained, updates)
+    if moments is not None:
+        # The loss is a mean over the batch; a row's own gradient does not fall with the batch.
+        row_grads = jax.tree.map(lambda g: g * len(index), row_grads)
+        tables, moments = stepped(tables, moments, row_grads, index, step.local.learning_rate * factor)
+    if step.baseline is not None and baseline is not None:
+        baseline = learnt(step.baseline, baseline, batch.x, signal)
+    return Carry(trained, optim, tables, moments, baseline), value
+
+
+class Batch(NamedTuple):
+    """Data (B, P), their positions in the data set (B,), and the epochs elapsed."""
+
+    x: Array
+    where: Array
+    epoch: Array
+
+
+def _programs(step: Step, constants: tuple[Tree, Tree], trained: Tree, tables: Tree, offsets: Tree) -> tuple[Any, Any]:
+    frozen, fixed = constants
+    return step.structure.programs({**joined(trained, frozen), "tables": tables, "offsets": offsets}, fixed)
+
+
+def _loss(
+    step: Step,
+    constants: tuple[Tree, Tree],
+    trained: Tree,
+    tables: Tree,
+    offsets: Tree,
+    batch: Batch,
+    key: Array,
+    predicted: Array | None,
+) -> tuple[Array, Any]:
+    """The loss per datum, and what a baseline was to predict."""
+    model, guide = _programs(step, constants, trained, tables, offsets)
+    ours = isinstance(step.objective, TermsObjective)
+    objective: Any = step.objective.at(batch.epoch) if ours else step.objective
+    if predicted is None:
+        return objective.loss(key, {}, model, guide, batch.x, index=batch.where) / len(batch.x), None
+    terms = objective.log_terms(model, guide, batch.x, key=key, index=batch.where)
+    value = -(terms.scale * objective.bound(terms, predicted)).sum() / len(batch.x)
+    return value, jax.lax.stop_gradient(terms.log_weights.mean(0))
+
+
+def _repeated_bound(
+    step: Step, constants: tuple[Tree, Tree], trained: Tree, tables: Tree, offsets: Tree, batch: Batch, key: Array
+) -> Array:
+    """The mean of the bound over repeats, (B,)."""
+    offsets = jax.tree.map(lambda o: jnp.tile(o, (rows.REPEATS, 1)), offsets)
+    model, guide = _programs(step, constants, trained, tables, offsets)
+    x, index = jnp.tile(batch.x, (rows.REPEATS, 1)), jnp.tile(batch.where, rows.REPEATS)
+    objective = step.objective.at(batch.epoch)
+    terms = objective.log_terms(model, guide, x, key=key, index=index)
+    return objective.bound(terms).reshape(rows.REPEATS, -1).mean(0)

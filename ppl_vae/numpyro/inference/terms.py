@@ -12,12 +12,12 @@ import numpyro
 from flax import nnx
 from jax import Array
 from numpyro import handlers
-from numpyro.distributions import constraints, kl_divergence
+from numpyro.distributions import Independent, constraints, kl_divergence
 from numpyro.primitives import Messenger
 
 from ...bounds import Terms
 from ...objective import Site, Sites, UnsuitableObjective, check_batch_shape, does_not_run, match
-from ...programs import inner, tolerant
+from ...programs import generated_site, inner, tolerant
 
 NumPyroSite = dict[str, Any]
 PathWeights = Callable[[Array], Array]
@@ -132,6 +132,8 @@ def log_terms(
     path_weights: PathWeights | None = None,
     path: bool = True,
     every_configuration: bool = False,
+    sleep: bool = False,
+    chunk: int | None = None,
     max_plate_nesting: int = 1,
     **kwargs: Any,
 ) -> Terms:
@@ -148,13 +150,16 @@ def log_terms(
         num_particles: K.
         analytic_kl: where KL(q || p) of a site has a closed form, put ``log_prior = -KL`` and ``log_guide = 0``, so
             that their difference keeps its expectation and loses its noise. Right for guides that sample in the model's
-            order.
+            order. Sites without a path keep their score.
         guide_score: whether log q(z | x) depends on the guide's parameters directly; without, only through z: what
             sticking the landing and doubly reparameterised gradients need (Roeder, Wu and Duvenaud, 2017).
         path_weights: a function of the log-weights (K, B), free of gradients, whose values (K, B) multiply the gradient
             that flows through each draw z to the guide; everything else of the gradient stays.
         path: whether draws of reparameterised sites carry a gradient to the guide; without, every site is scored.
         every_configuration: instead of drawing, take every joint value of the discrete latents as one "particle".
+        sleep: whether the model dreams as many (z, x) as there are data; ``terms.log_sleep`` is log q(z | x) of them.
+        chunk: how many of the draws to hold in memory at a time: the others' activations are computed again when the
+            gradient needs them, and the encoder runs once for each chunk. None holds all of them.
         max_plate_nesting: how many plates the programs nest.
         kwargs: keywords for both programs.
 
@@ -168,21 +173,59 @@ def log_terms(
     >>> log_terms(model, guide, jnp.zeros((3, 6)), key=jax.random.key(0), num_particles=5).log_guide.shape
     (5, 3)
     """
+    drawn = guide
     if every_configuration:
-        guide, num_particles = _at_every_configuration(guide, args, kwargs, key)
-    p, q = run(model, guide, args, kwargs, num_particles, max_plate_nesting, key, path)
-    latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
-    if set(latent) != set(guided) or not observed:
-        examine(model, guide, *args, **kwargs)
-    if path_weights is not None:
-        # The compiler merges this first run with the second, whose numbers are the same.
-        weights = path_weights(jax.lax.stop_gradient(terms_of(latent, observed, guided, num_particles).log_weights))
-        q = {**q, **{name: _tapped(site, weights, num_particles) for name, site in guided.items()}}
-        p = _replayed(model, q, args, kwargs, num_particles, max_plate_nesting, key)
+        drawn, num_particles = _at_every_configuration(guide, args, kwargs, key)
+
+    def some(key: Array, draws: int, weights: Array | None) -> Terms:
+        p, q = run(model, drawn, args, kwargs, draws, max_plate_nesting, key, path)
         latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
-    if not guide_score:
-        guided = _without_score(guided, guide, q, args, kwargs, num_particles, max_plate_nesting)
-    return terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl, path=path)
+        if set(latent) != set(guided) or not observed:
+            examine(model, guide, *args, **kwargs)
+        if weights is not None:
+            q = {**q, **{name: _tapped(site, weights, draws) for name, site in guided.items()}}
+            p = _replayed(model, q, args, kwargs, draws, max_plate_nesting, key)
+            latent, observed = sites_of(p, observed=False), sites_of(p, observed=True)
+            guided = sites_of(q, observed=False)
+        if not guide_score:
+            guided = _without_score(guided, guide, q, args, kwargs, draws, max_plate_nesting)
+        return terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, path=path)
+
+    def every(weights: Array | None) -> Terms:
+        if chunk is None or chunk == num_particles:
+            return some(key, num_particles, weights)
+        keys = jax.random.split(key, num_particles // chunk)
+        parts = None if weights is None else weights.reshape(len(keys), chunk, -1)
+
+        @jax.checkpoint
+        def body(key: Array, part: Array | None) -> tuple[Array, ...]:
+            terms = some(key, chunk, part)
+            return (*terms[:3], jnp.asarray(terms.scale), terms.log_score)
+
+        _, stacked = jax.lax.scan(lambda carry, xs: (carry, body(*xs)), None, (keys, parts))
+        log_lik, log_prior, log_guide, log_score = (stacked[i].reshape(num_particles, -1) for i in (0, 1, 2, 4))
+        return Terms(log_lik, log_prior, log_guide, stacked[3][0], log_score)
+
+    # With path weights the compiler merges this first run with the second, whose numbers are the same.
+    weights = None if path_weights is None else path_weights(jax.lax.stop_gradient(every(None).log_weights))
+    terms = every(weights)
+    return terms._replace(log_sleep=_sleep(model, guide, args, kwargs, key)) if sleep else terms
+
+
+def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> Array:
+    """log q(z | x) of as many (z, x) as the batch has data, which the model draws, (B,)."""
+    program = inner(model)
+    while isinstance(program, Messenger):
+        program = inner(program.fn)
+    generated_site(program, None)  # raises where the model cannot generate
+    given = {name: value for name, value in kwargs.items() if name == "given"}
+    seeded = handlers.seed(model, jax.random.fold_in(key, 1))
+    dream = handlers.trace(seeded).get_trace(size=len(args[0]), **given)
+    values = {name: jax.lax.stop_gradient(site["value"]) for name, site in dream.items() if site["type"] == "sample"}
+    observed = sites_of(handlers.trace(seeded).get_trace(*args, **kwargs), observed=True)
+    x = values[next(iter(observed))].astype(args[0].dtype)
+    q = handlers.trace(handlers.seed(handlers.substitute(guide, data=values), key)).get_trace(x, *args[1:], **given)
+    return jnp.stack([_density(site, 1)[0] for site in sites_of(q, observed=False).values()]).sum(0)
 
 
 def terms_of(
@@ -200,14 +243,16 @@ def terms_of(
     log_prior = log_guide = log_score = jnp.zeros(())
     for name, site in guided.items():
         kl = _kl(site["fn"], latent[name]["fn"]) if analytic_kl else None
+        scored = not (path and site["fn"].has_rsample)
+        if kl is None or scored:
+            density = _density(site, num_particles)
         if kl is None:
             log_prior = log_prior + _density(latent[name], num_particles)
-            density = _density(site, num_particles)
             log_guide = log_guide + density
-            if not (path and site["fn"].has_rsample):
-                log_score = log_score + density
         else:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
+        if scored:
+            log_score = log_score + density
     log_lik, log_prior, log_guide, log_score = jnp.broadcast_arrays(log_lik, log_prior, log_guide, log_score)
     return Terms(log_lik, log_prior, log_guide, scale, log_score)
 
@@ -262,7 +307,18 @@ def _kl(q: Any, p: Any) -> Array | None:
     try:
         return kl_divergence(q, p)
     except NotImplementedError:
+        return _finite_kl(q, p)
+
+
+def _finite_kl(q: Any, p: Any) -> Array | None:
+    """sum_z q(z) (log q(z) - log p(z)) where each entry takes finitely many values, which NumPyro does not know."""
+    bases = [fn.base_dist if isinstance(fn, Independent) else fn for fn in (q, p)]
+    if q.event_shape != p.event_shape or not all(base.has_enumerate_support for base in bases):
         return None
+    values = bases[0].enumerate_support(expand=True)
+    log_q, log_p = (base.log_prob(values) for base in bases)
+    kl = (jnp.exp(log_q) * (log_q - log_p)).sum(0)
+    return kl.sum(tuple(range(-len(q.event_shape), 0)))
 
 
 def _describe(site: NumPyroSite) -> Site:

@@ -1,0 +1,138 @@
+"""Baselines of score-function estimators: what a datum's signal is expected to be, said without looking at its draws.
+
+A baseline changes the noise of a gradient and not its mean. Those with a state (numbers that follow the training, a
+net) are settings here; the state itself belongs to the training and its checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from . import init, ops
+from .ops import Array
+
+Values = dict[str, Array]
+
+SETTLING = 300
+"""Batches that a baseline follows before gradients at fixed parameters are compared."""
+
+
+class State(NamedTuple):
+    """What a baseline knows: numbers that follow the signal, and weights that are learned by gradient."""
+
+    tracked: Values
+    learned: Values
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """The mean signal of the datum's other draws (RLOO): needs two draws or more, and no state.
+
+    Buy 4 REINFORCE Samples, Get a Baseline for Free!, Kool, van Hoof and Welling, 2019.
+    """
+
+
+@dataclass(frozen=True)
+class RunningAverage:
+    """One number for all data: the decaying mean of the signals of past batches.
+
+    ``m_t = sum_s decay^(t-s) f_s / sum_s decay^(t-s)``, zero before the first batch. A batch of any size counts once.
+    Neural Variational Inference and Learning in Belief Networks, Mnih and Gregor, 2014.
+
+    Raises:
+        ValueError: a decay outside [0, 1).
+
+    >>> average = RunningAverage(decay=0.5)
+    >>> state = average.start(4, np.random.default_rng(0))
+    >>> state = state._replace(tracked=average.track(state.tracked, np.array([-3.0, -5.0])))
+    >>> average.predict(state, np.zeros((3, 4)))
+    array([-4., -4., -4.])
+    """
+
+    decay: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"{type(self).__name__}: 'decay' should be in [0, 1); got {self.decay}.")
+
+    def start(self, dim: int, rng: np.random.Generator) -> State:
+        """The state before the first batch of x (B, dim)."""
+        return State({name: np.zeros(()) for name in ("weight", "sum", "squares")}, {})
+
+    def predict(self, state: State, x: Array) -> Array:
+        """The signal that x (B, P) are expected to have, (B,)."""
+        return self.moments(state.tracked)[0] + 0 * x[:, 0]
+
+    def moments(self, tracked: Values) -> tuple[Array, Array]:
+        """Mean and standard deviation of the signals so far; 0 and 1 before there are any."""
+        nothing = tracked["weight"] == 0
+        weight = tracked["weight"] + nothing
+        mean = tracked["sum"] / weight
+        return mean, ops.sqrt(ops.clip_below(tracked["squares"] / weight - mean**2 + nothing, 1e-6))
+
+    def track(self, tracked: Values, signal: Array) -> Values:
+        """The numbers after a batch of signals (B,)."""
+        fresh = {"weight": 1.0, "sum": signal.mean(), "squares": (signal**2).mean()}
+        return {name: self.decay * tracked[name] + (1 - self.decay) * fresh[name] for name in tracked}
+
+    def loss(self, state: State, x: Array, signal: Array) -> Array:
+        """What the learned weights descend, (B,): nothing here."""
+        return 0 * signal
+
+
+@dataclass(frozen=True)
+class Neural(RunningAverage):
+    """A number for each datum (NVIL): ``b(x) = m + s net(x)``, with the running mean m and deviation s of the signal.
+
+    The net, ``hidden`` tanh layers on x, learns the standardised signal by least squares, with an Adam of its own. The
+    signal itself is not divided by s, so that the gradient keeps its mean. Mnih and Gregor, 2014.
+
+    Args:
+        decay: of the running mean and deviation.
+        hidden: units of the net's hidden layers.
+        learning_rate: of the net.
+
+    >>> state = Neural(hidden=(5,)).start(4, np.random.default_rng(0))
+    >>> Neural(hidden=(5,)).predict(state, np.ones((3, 4))).shape, state.learned["weight_0"].shape
+    ((3,), (5, 4))
+    """
+
+    hidden: tuple[int, ...] = (100,)
+    learning_rate: float = dataclasses.field(default=1e-3, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(int(h) != h or h < 1 for h in self.hidden) or not self.learning_rate > 0:
+            raise ValueError(f"Neural: 'hidden' and 'learning_rate' should be positive; got {self}.")
+
+    def start(self, dim: int, rng: np.random.Generator) -> State:
+        """The state before the first batch of x (B, dim)."""
+        net = {}
+        for layer, (inp, out) in enumerate(pairwise((dim, *self.hidden, 1))):
+            net[f"weight_{layer}"] = init.xavier_uniform(rng, out, inp)
+            net[f"bias_{layer}"] = np.zeros(out)
+        return State(super().start(dim, rng).tracked, net)
+
+    def predict(self, state: State, x: Array) -> Array:
+        """The signal that x (B, P) are expected to have, (B,)."""
+        mean, deviation = self.moments(state.tracked)
+        return mean + deviation * self._net(state.learned, x)
+
+    def _net(self, net: Values, x: Array) -> Array:
+        last = len(self.hidden)
+        for layer in range(last):
+            x = ops.tanh(x @ net[f"weight_{layer}"].T + net[f"bias_{layer}"])
+        return (x @ net[f"weight_{last}"].T + net[f"bias_{last}"])[:, 0]
+
+    def loss(self, state: State, x: Array, signal: Array) -> Array:
+        """What the learned weights descend, (B,): ``(net(x) - (signal - m) / s)^2 / 2``."""
+        mean, deviation = self.moments(state.tracked)
+        return 0.5 * (self._net(state.learned, x) - (signal - mean) / deviation) ** 2
+
+
+Baseline = LeaveOneOut | RunningAverage

@@ -1,0 +1,186 @@
+"""One fit in numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..results import Fit
+from ..seeds import generator
+from .latents import active_units
+from .likelihood import ELBO, LogLikelihood, elbo, log_likelihood
+
+TRAIN_IMAGES = 1000
+"""How many training images ``train_elbo`` is the mean over, at most."""
+
+
+def _none() -> np.ndarray:
+    return np.empty(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a fit achieves on test data: the numbers of its row in a table, and those of each image behind them."""
+
+    log_p: LogLikelihood
+    elbo: ELBO
+    objective: float
+    """What the training maximised, nats per training datum in its last epoch: its own, and not always a bound."""
+    active_units: int | None
+    """None for a single data point"""
+    seconds: float
+    """of training"""
+    parameters: int
+    train_elbo: float = math.nan
+    """The plain ELBO of training images; NaN where none were given."""
+    seconds_per_step: float = math.nan
+    """Of the median epoch, so that compiling does not count; the validation after each epoch does."""
+    peak_memory: float = math.nan
+    """MiB, of the epoch that needed most; ``ppl_vae.memory.PeakMemory`` says what it is and is not."""
+    valid_elbo: np.ndarray = field(default_factory=_none)
+    """(E,) after each epoch, or (0,)"""
+    elapsed: np.ndarray = field(default_factory=_none)
+    """(E,) seconds of training until the end of each epoch"""
+    data: str | None = None
+    """The fingerprint of the data of the training, where it is known."""
+    likelihood: str | None = None
+    """The distributions of the observed sites, where they are known."""
+
+    @property
+    def best_valid_elbo(self) -> float:
+        """The highest validation ELBO after any epoch, nats per datum; NaN without one."""
+        return float(self.valid_elbo.max()) if len(self.valid_elbo) else math.nan
+
+    def seconds_to(self, target: float) -> float:
+        """Seconds of training until the validation ELBO was first at least ``target``; NaN where it never was."""
+        reached = np.flatnonzero(self.valid_elbo >= target)
+        return float(self.elapsed[reached[0]]) if len(reached) else math.nan
+
+    def row(self, target: float | None = None) -> dict[str, float | None]:
+        """The columns of ``compare``, in nats per datum where they are likelihoods; the time to a target with one."""
+        return {
+            "elbo": self.elbo.mean,
+            "reconstruction": float(self.elbo.reconstruction.mean()),
+            "kl": float(self.elbo.kl.mean()),
+            "train_elbo": self.train_elbo,
+            "objective": self.objective,
+            "log_p": self.log_p.mean,
+            "test_error": self.log_p.test_error,
+            "mc_error": self.log_p.mean_mc_error,
+            "active_units": self.active_units,
+            "seconds": self.seconds,
+            "seconds_per_step": self.seconds_per_step,
+            **({} if target is None else {"seconds_to_target": self.seconds_to(target)}),
+            "peak_memory": self.peak_memory,
+            "parameters": self.parameters,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number, those of each image too, JSON-able: lists for arrays and None for NaN."""
+        return _plain(asdict(self))
+
+    @classmethod
+    def from_dict(cls, numbers: Mapping[str, Any]) -> Evaluation:
+        """The evaluation that ``to_dict`` described."""
+        numbers = {
+            **numbers,
+            "log_p": LogLikelihood(**_arrays(numbers["log_p"])),
+            "elbo": ELBO(**_arrays(numbers["elbo"])),
+        }
+        unknown = ("objective", "train_elbo", "seconds_per_step", "peak_memory")
+        return cls(**{**_arrays(numbers), **{n: math.nan for n in unknown if numbers[n] is None}})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(v) for name, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _arrays(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists as arrays, None in them as NaN."""
+    return {name: np.array(v, float) if isinstance(v, list) else v for name, v in numbers.items()}
+
+
+def evaluate(
+    fit: Fit,
+    test: np.ndarray,
+    num_particles: int = 500,
+    *,
+    train: np.ndarray | None = None,
+    refined: Fit | None = None,
+    elbo_particles: int = 10,
+    seed: int = 0,
+    progress: bool | None = False,
+) -> Evaluation:
+    """log p(x) by importance sampling, the plain sampled ELBO and the active units on ``test`` (N, P).
+
+    A guide that has parameters for its training images only is fitted to the test images first, with the model as it
+    is (``fit.refine``).
+
+    Args:
+        fit: what an inference returned.
+        test: data (N, P).
+        num_particles: draws per datum for log p(x).
+        train: the training images (N, P), for ``train_elbo``: the ELBO of 1,000 of them, or of all if they are fewer.
+            Where the training drew binary images from intensities, they are drawn once.
+        refined: ``fit.refine(test)``, where it is at hand.
+        elbo_particles: draws per datum for the ELBO.
+        seed: of the draws, and of which training images are taken.
+        progress: a progress bar; None shows it on a terminal only.
+
+    Raises:
+        ValueError: data that are not (N, P), or no particle.
+    """
+    test = fit.checked(test)
+    on_test = fit if fit.generalises else refined or fit.refine(test)
+    history = fit.history
+    return Evaluation(
+        log_p=log_likelihood(on_test, test, num_particles, seed=seed, progress=progress),
+        elbo=elbo(on_test, test, elbo_particles, seed=seed),
+        objective=-float(history["loss"][-1]) if len(history.get("loss", ())) else math.nan,
+        active_units=active_units(on_test, test) if len(test) > 1 else None,
+        seconds=fit.seconds,
+        parameters=fit.num_parameters,
+        train_elbo=math.nan if train is None else _train_elbo(fit, fit.checked(train), elbo_particles, seed),
+        seconds_per_step=_seconds_per_step(fit),
+        peak_memory=float(np.max(history["memory"])) if len(history.get("memory", ())) else math.nan,
+        valid_elbo=np.array(history.get("valid_elbo", ()), float),
+        elapsed=np.cumsum(history.get("seconds", ()), dtype=float),
+        data=fingerprint(fit),
+        likelihood=likelihood(fit),
+    )
+
+
+def fingerprint(fit: Fit) -> str | None:
+    """That of the data of the training, where the fit's settings tell it."""
+    return fit.settings.get("data", {}).get("fingerprint")
+
+
+def likelihood(fit: Fit) -> str | None:
+    """The distributions of the observed sites."""
+    return None if fit.pair.sites is None else ", ".join(site.distribution for site in fit.pair.sites.observed)
+
+
+def _train_elbo(fit: Fit, train: np.ndarray, num_particles: int, seed: int) -> float:
+    """Of at most 1,000 images, each with its own parameters where the guide has such."""
+    rng = generator(seed, "train_elbo")
+    index = np.sort(rng.permutation(len(train))[:TRAIN_IMAGES])
+    x = train[index]
+    if fit.settings.get("data", {}).get("binarisation") == "dynamic":
+        x = (rng.random(x.shape) < x).astype(x.dtype)
+    return elbo(fit, x, num_particles, seed=seed, index=None if fit.generalises else index).mean
+
+
+def _seconds_per_step(fit: Fit) -> float:
+    seconds, images = fit.history.get("seconds", ()), fit.settings.get("data", {}).get("sizes", {}).get("train")
+    batch_size = fit.settings.get("svi", {}).get("batch_size")
+    if not len(seconds) or not images or not batch_size:
+        return math.nan
+    return float(np.median(seconds)) / math.ceil(images / batch_size)

@@ -1,0 +1,271 @@
+"""The page of a report: one HTML file with its figures inside, no script and nothing from the network."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .study import Result, Study, row_names
+
+CAPTIONS = {
+    "log_likelihood": "Left: log p(x) of the test images by importance sampling, and the ELBO; where there are several "
+    "seeds, each is a dot. Right: how far each strategy is from the best, on the same images and seeds, so that the "
+    "error is smaller than those on the left; a bar that reaches zero is not told apart from the best.",
+    "bound_gap": "What the guide misses: log p(x) - ELBO, the mean KL from q(z | x) to the posterior under the model "
+    "that each strategy trained. A strategy that does not train the plain ELBO may have a wide gap and a good model.",
+    "training": "The plain ELBO of the validation images after each epoch, whatever was trained on; one line per seed. "
+    "The seconds hold compilation, in the first epoch, and validation.",
+    "gradients": "How noisy each strategy's gradient is at the same parameters, those of the first training, at equal "
+    "compute: the variance of one gradient times its draws, and the signal-to-noise ratio of one draw, for parameters "
+    "of the model, of the guide, and of both. Lower variance is better; the directions are not the same for all.",
+    "images": "Test images and their reconstructions, and new images, of the first seed.",
+}
+
+QUALITY: dict[str, tuple[str, int, str]] = {
+    "log_p": ("log p(x)", 2, "by importance sampling, nats per test image; higher is better"),
+    "log_p_difference": ("from the best", 2, "log p(x) minus the best's, ± its standard error over images and seeds"),
+    "test_error": ("± images", 2, "standard error of log p(x) that comes from which test images were seen"),
+    "mc_error": ("± draws", 3, "standard error of log p(x) that comes from sampling z"),
+    "elbo": ("ELBO", 2, "the plain one, of test images"),
+    "kl": ("KL", 2, "its second part, the rate"),
+    "train_elbo": ("training ELBO", 2, "the plain one, of training images"),
+    "objective": ("objective", 2, "what the training maximised, on its own data, in the last epoch"),
+    "is_bound": ("a bound?", 0, "whether the objective is a lower bound of log p(x)"),
+    "active_units": ("active units", 1, "latent dimensions that depend on x"),
+}
+COST: dict[str, tuple[str, int, str]] = {
+    "seconds": ("seconds", 1, "of training, with compilation and validation"),
+    "seconds_per_step": ("ms per step", 2, "of the median epoch, which holds no compilation"),
+    "seconds_to_target": ("seconds to target", 1, "until the validation ELBO first reached the target"),
+    "peak_memory": ("peak MiB", 0, "what the training added: to the process on a CPU, all its own on a GPU"),
+    "parameters": ("parameters", 0, "numbers trained"),
+    "seeds": ("seeds", 0, "trainings that the numbers are the mean of"),
+}
+"""Column -> its heading, decimals, and what it is."""
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 1160px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: 0.2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 0.6rem; }
+figcaption, .notes { color: #555; font-size: 0.93em; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.3rem 0.45rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
+th { border-bottom: 2px solid #888; font-weight: 600; } th[title] { cursor: help; }
+.left { text-align: left; } .long { text-align: left; white-space: normal; }
+.best { background: #e7f4ec; } .best .log_p { font-weight: 700; }
+.sd { color: #777; font-size: 0.85em; } .no { color: #a02020; font-weight: 600; }
+.pairs span { display: inline-block; margin: 0 1.2rem 0.2rem 0; } .pairs b { font-weight: 600; color: #555; }
+figure { margin: 1rem 0 2rem; } img { max-width: 100%; height: auto; }
+pre { background: #f5f5f5; padding: 0.8rem; white-space: pre-wrap; } code { font-size: 0.9em; }
+"""
+
+
+def page(
+    title: str, study: Study, results: Sequence[Result], table: pd.DataFrame, figures: Mapping[str, Path], command: str
+) -> str:
+    """The text of the page."""
+    best_first = ranked(table)
+    libraries = {"ppl_vae": results[0].settings["version"], **results[0].settings["libraries"]}
+    body = [
+        f"<h1>{_text(title)}</h1>",
+        f"<p>{_text(_summary(study, best_first))}</p>",
+        "<h2>How good</h2>",
+        _table(best_first, QUALITY),
+        _failures(best_first),
+        _notes(_about_quality(study, best_first)),
+        "<h2>At what cost</h2>",
+        _table(best_first, COST),
+        _notes(_about_cost(best_first)),
+        "<h2>Figures</h2>",
+        *(_figure(name, path) for name, path in figures.items()),
+        "<h2>Data</h2>",
+        _pairs(_data(study)),
+        "<h2>Settings that all share</h2>",
+        *_settings(results),
+        "<h2>Versions</h2>",
+        _pairs({**libraries, **_devices(results)}),
+        "<h2>How to run it again</h2>",
+        _again(command),
+    ]
+    viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = f'<meta charset="utf-8">{viewport}<title>{_text(title)}</title><style>{STYLE}</style>'
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body>\n</html>\n"
+    )
+
+
+def ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """The best log p(x) first, what failed last."""
+    if "log_p" not in table:
+        return table
+    best_first = table.sort_values("log_p", ascending=False, kind="stable", na_position="last")
+    best_first.attrs.update(table.attrs)
+    return best_first
+
+
+def _text(value: Any) -> str:
+    return html.escape(str(value))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _summary(study: Study, best_first: pd.DataFrame) -> str:
+    """The comparison in three sentences."""
+    data, left = study.data, study.remaining
+    sizes = (
+        f"{data.sizes['train']:,} training, {data.sizes['valid']:,} validation and {data.sizes['test']:,} test images"
+    )
+    what = _count(best_first["strategy"].nunique(), "strategy").replace("strategys", "strategies")
+    backends, seeds = " and ".join(best_first["backend"].unique()), _count(len(study.seeds), "seed")
+    text = f"{what} on {backends}, {seeds} each, on {data.name}: {sizes}, binarisation {data.binarisation!r}."
+    if "log_p" in best_first:
+        best, near = best_first.iloc[0], [name for name, row in best_first.iloc[1:].iterrows() if _is_near(row)]
+        text += f" Highest test log p(x): {best_first.index[0]}, {best['log_p']:.2f} nats per image"
+        text += f", not told apart from {', '.join(map(str, near))}." if near else "."
+    return text + (f" Not done yet: {_count(left, 'training')}." if left else "")
+
+
+def _is_near(row: pd.Series) -> bool:
+    """Within two standard errors of the best."""
+    return bool(-row["log_p_difference"] <= 2 * row["difference_error"])
+
+
+def _table(best_first: pd.DataFrame, columns: Mapping[str, tuple[str, int, str]]) -> str:
+    columns = {n: c for n, c in columns.items() if n in best_first and best_first[n].notna().any()}
+    several = best_first["backend"].nunique() > 1
+    head = ['<th class="left">strategy</th>', '<th class="left">backend</th>' if several else ""]
+    head += [f'<th title="{_text(about)}">{_text(heading)}</th>' for heading, _, about in columns.values()]
+    rows = [_row(row, columns, several, best=not i) for i, (_, row) in enumerate(best_first.iterrows())]
+    return (
+        f'<div class="scroll"><table>\n<thead><tr>{"".join(head)}</tr></thead>\n<tbody>\n'
+        + "\n".join(rows)
+        + "\n</tbody></table></div>"
+    )
+
+
+def _row(row: pd.Series, columns: Mapping[str, tuple[str, int, str]], several: bool, *, best: bool) -> str:
+    best = best and row["seeds"] > 0
+    mark = " ★" if best else " ≈" if "log_p_difference" in row and _is_near(row) else ""
+    cells = [f'<td class="left">{_text(row["strategy"])}{mark}</td>']
+    cells += [f'<td class="left">{_text(row["backend"])}</td>'] if several else []
+    cells += [f'<td class="{name}">{_cell(row, name, decimals)}</td>' for name, (_, decimals, _) in columns.items()]
+    return ('<tr class="best">' if best else "<tr>") + "".join(cells) + "</tr>"
+
+
+def _cell(row: pd.Series, name: str, decimals: int) -> str:
+    """The mean, and behind it the standard deviation over seeds or a difference's error."""
+    if name == "is_bound":
+        return {True: "yes", False: '<span class="no">no</span>'}.get(row[name], "unknown")
+    if not math.isfinite(row[name]):
+        return "" if row["seeds"] == 0 else "-"
+    factor = 1000 if name == "seconds_per_step" else 1
+    spread = row.get("difference_error" if name == "log_p_difference" else f"{name}_sd", math.nan)
+    text = f"{factor * row[name]:,.{decimals}f}"
+    if not math.isfinite(spread) or (name == "log_p_difference" and row[name] == spread == 0):
+        return text
+    return f'{text} <span class="sd">± {factor * spread:,.{decimals}f}</span>'
+
+
+def _failures(best_first: pd.DataFrame) -> str:
+    """What was refused or failed, and why."""
+    notes = [(name, note) for name, note in best_first["note"].items() if note]
+    items = "".join(f'<li><span class="no">{_text(name)}</span>: {_text(note)}</li>' for name, note in notes)
+    return f"<ul>{items}</ul>" if notes else ""
+
+
+def _notes(sentences: Sequence[str]) -> str:
+    return f'<p class="notes">{_text(" ".join(sentences))}</p>'
+
+
+def _about_quality(study: Study, best_first: pd.DataFrame) -> list[str]:
+    notes = ["★ the highest log p(x); ≈ within two standard errors of it. All in nats per image."]
+    notes.append(f"log p(x) is importance sampled with {study.num_particles:,} draws: a lower bound in expectation.")
+    if len(study.seeds) > 1:
+        notes.append("± behind a mean is the standard deviation over seeds; 'from the best' has its standard error,")
+        notes.append("over images and seeds, and of few seeds that is itself a guess.")
+    else:
+        notes.append(
+            "'From the best' has its standard error over images; of the luck of a training one seed says nothing."
+        )
+    return notes
+
+
+def _about_cost(best_first: pd.DataFrame) -> list[str]:
+    target, notes = best_first.attrs.get("target", math.nan), []
+    if math.isfinite(target):
+        notes.append(f"The target is a validation ELBO of {target:.2f}, the lowest of the trainings' best.")
+    notes.append("On NumPyro the seeds of a row share what the first of them compiled, in seconds and in memory.")
+    notes.append("Memory on a CPU is that of the whole process above what it held before the training.")
+    return notes
+
+
+def _figure(name: str, path: Path) -> str:
+    content, caption = base64.b64encode(path.read_bytes()).decode(), _text(CAPTIONS[name.partition("-")[0]])
+    image = f'<img alt="{caption}" src="data:image/png;base64,{content}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    spans = (f"<span><b>{_text(name)}</b> {_text(_shown(value))}</span>" for name, value in values.items())
+    return f'<div class="pairs">{" ".join(spans)}</div>'
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(v)}" for name, v in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or "none"
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return str(value)
+
+
+def _data(study: Study) -> dict[str, Any]:
+    record = study.data.to_dict()
+    names = ("name", "sizes", "image_shape", "binarisation", "seed", "source", "licence", "fingerprint")
+    return {name.replace("_", " "): record[name] for name in names}
+
+
+def _settings(results: Sequence[Result]) -> Iterable[str]:
+    """What all rows share, then what sets each apart."""
+    cells = {name: _flat(r.settings["cell"]) for name, r in zip(row_names(results), results, strict=True)}
+    names = dict.fromkeys(name for cell in cells.values() for name in cell)
+    shared = {n for n in names if len({json.dumps(cell.get(n), sort_keys=True) for cell in cells.values()}) == 1}
+    common = {name: next(iter(cells.values()))[name] for name in names if name in shared}
+    yield _pairs({**common, "seeds": list(dict.fromkeys(r.seed for r in results))})
+    apart = {name: {k: v for k, v in cell.items() if k not in {*shared, "strategy"}} for name, cell in cells.items()}
+    if any(apart.values()):
+        rows = (
+            f'<tr><td class="left">{_text(name)}</td><td class="long">{_text(_shown(cell))}</td></tr>'
+            for name, cell in apart.items()
+        )
+        yield f'<h2>Settings of each</h2>\n<div class="scroll"><table>{"".join(rows)}</table></div>'
+
+
+def _flat(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the pair and of its training side by side."""
+    flat: dict[str, Any] = {}
+    for name, value in cell.items():
+        flat |= dict(value) if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def _devices(results: Sequence[Result]) -> dict[str, str]:
+    devices = dict.fromkeys(str(r.settings["device"]) for r in results if r.evaluation)
+    return {"device": ", ".join(devices)} if devices else {}
+
+
+def _again(command: str) -> str:
+    if not command:
+        return "<p>Make the same <code>Study</code>, <code>run()</code> it, and <code>write_report</code> it.</p>"
+    done = "What is done lies in the folder's <code>cells</code> and is not done again; another --out starts anew."
+    return f"<pre><code>{_text(command)}</code></pre><p>{done}</p>"

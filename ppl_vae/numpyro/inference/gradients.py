@@ -1,0 +1,180 @@
+"""Gradients of an objective at a pair's present parameters, one for each seed, and whose the parameters are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from ...baselines import SETTLING
+from ...results import windows
+from ...seeds import derive, generator
+from .baselines import RunningBaseline, learnt, started
+from .pair import Pair, Structure, Tree, named
+from .terms import run
+
+CHUNK = 2**23
+"""Numbers of the gradients that are held at a time."""
+
+
+def owners(pair: Pair) -> dict[str, str]:
+    """Whose each parameter is, by name: ``model``, ``guide``, or ``shared`` where both hold the same variable.
+
+    A module owns the parameters inside it; a plain function those that it touches when it runs (``numpyro.param``,
+    ``nnx_module``). The encoder of a VampPrior is shared.
+
+    >>> from ppl_vae import recipes
+    >>> settings = {"prior": "vampprior", "latent_dim": 2, "hidden": (4,), "num_pseudo_inputs": 3}
+    >>> pair = Pair(*recipes.vae(np.eye(6), backend="numpyro", **settings)(np.random.default_rng(0)))
+    >>> sites = pair.prepare(np.eye(6), 0)
+    >>> {name.split("/")[3]: owner for name, owner in owners(pair).items() if "posterior" not in name}
+    {'likelihood': 'model', 'prior': 'model'}
+    >>> {owner for name, owner in owners(pair).items() if "posterior" in name}
+    {'shared'}
+    """
+    leaves, tree = jax.tree.flatten(pair.params)
+    numbers = jax.tree.unflatten(tree, [np.asarray(i) for i in range(len(leaves))])
+    programs = pair.structure.merged({**numbers, "sites": {}}, pair.constants)
+    held: list[set[int]] = []
+    for program, names in zip(programs, _touched(pair), strict=True):
+        inside = jax.tree.leaves(nnx.state(program, nnx.Param)) if isinstance(program, nnx.Module) else []
+        inside += jax.tree.leaves({name: numbers["sites"][name] for name in names})
+        held.append({int(number) for number in inside})
+    of_model, of_guide = held
+    return {
+        name: "shared" if int(i) in of_model & of_guide else "model" if int(i) in of_model else "guide"
+        for name, i in named("params", numbers).items()
+    }
+
+
+def _touched(pair: Pair) -> list[set[str]]:
+    """The names of the ``numpyro.param`` sites of the model and of the guide; nothing is computed."""
+    found: list[set[str]] = []
+
+    def look(params: Tree, constants: Tree, x: Array) -> None:
+        programs = pair.structure.programs(params, constants)
+        for trace in run(*programs, (x,), {"index": jnp.zeros(len(x), int)}, 1, 1, jax.random.key(0)):
+            found.append({n for n, site in trace.items() if site["type"] == "param" and n in params["sites"]})
+
+    jax.eval_shape(look, pair.params, pair.constants, pair.array(np.zeros((4, pair.dim))))
+    return found
+
+
+def draw_gradients(
+    pair: Pair,
+    objective: Any,
+    x: np.ndarray,
+    index: np.ndarray,
+    seeds: Sequence[int],
+    positions: np.ndarray | None = None,
+) -> Iterator[tuple[dict[str, np.ndarray], float | None]]:
+    """For each seed the gradient of the objective per datum, d/d parameters (1/B) sum_b bound_b: uphill.
+
+    The parameters are the unconstrained ones that are trained, and stay as they are. A baseline that follows a training
+    first follows ``SETTLING`` batches at these parameters, and then stays.
+
+    Args:
+        pair: a pair that has run on a batch (``fit.pair``).
+        objective: of ours, or a stock one of ``numpyro.infer``.
+        x: data (N, P).
+        index: the rows of each gradient's batch, (R, B).
+        seeds: of the draws, (R,).
+        positions: where in the data set the rows of x are, (N,), for a per-datapoint guide; by default in order.
+
+    Yields:
+        (gradients by name, (C, ...) each for C seeds in a row, the seconds that each took); no seconds for the first,
+        which compile the program.
+
+    >>> from ppl_vae import recipes
+    >>> from ppl_vae.numpyro.inference import TraceELBO
+    >>> pair = Pair(*recipes.vae((6,), latent_dim=2, hidden=(4,), backend="numpyro")(np.random.default_rng(0)))
+    >>> sites = pair.prepare(np.eye(6), 0)
+    >>> drawn = draw_gradients(pair, TraceELBO(), np.eye(6), np.array([[0, 1], [4, 5], [2, 0]]), [0, 1, 2])
+    >>> sum(len(gradients["params/modules/0/likelihood/net/layers/0/weight/value"]) for gradients, _ in drawn)
+    3
+    """
+    data, repeats = pair.array(x), len(seeds)
+    places = jnp.asarray(np.arange(len(x)) if positions is None else positions)
+    fixed = (pair.structure, objective, pair.params, pair.constants, (data, places))
+    baseline = None
+    if getattr(objective, "running_baseline", None) is not None:
+        start = started(objective.running_baseline, pair.dim, generator(seeds[0], "baseline"))
+        order = jnp.asarray(index[np.arange(SETTLING) % repeats])
+        baseline = _settled(*fixed, order, jax.random.key(derive(seeds[0], "settle")), start)
+    rows = min(max(1, repeats // 4), max(1, CHUNK // pair.num_parameters))
+    for window, seen in windows(repeats, rows):
+        batches = (jnp.asarray(index[window]), jnp.asarray(np.asarray(seeds[window], np.uint32)))
+        began = time.perf_counter()
+        uphill = jax.block_until_ready(_gradients(*fixed, batches, baseline))
+        seconds = (time.perf_counter() - began) / (window.stop - window.start)
+        yield {n: a[seen:] for n, a in named("params", uphill).items()}, seconds if window.start else None
+
+
+@partial(jax.jit, static_argnames=("structure", "objective"))
+def _settled(
+    structure: Structure,
+    objective: Any,
+    params: Tree,
+    constants: Tree,
+    data: tuple[Array, Array],
+    order: Array,
+    key: Array,
+    baseline: RunningBaseline,
+) -> RunningBaseline:
+    """The baseline after batches (S, B) at these parameters."""
+
+    def one(baseline: RunningBaseline, step: tuple[Array, Array]) -> tuple[RunningBaseline, None]:
+        x, places = (a[step[0]] for a in data)
+        terms = objective.log_terms(*structure.programs(params, constants), x, key=step[1], index=places)
+        return learnt(objective.running_baseline, baseline, x, terms.log_weights.mean(0)), None
+
+    return jax.lax.scan(one, baseline, (order, jax.random.split(key, len(order))))[0]
+
+
+@partial(jax.jit, static_argnames=("structure", "objective"))
+def _gradients(
+    structure: Structure,
+    objective: Any,
+    params: Tree,
+    constants: Tree,
+    data: tuple[Array, Array],
+    batches: tuple[Array, Array],
+    baseline: RunningBaseline | None,
+) -> Tree:
+    """One gradient after the other, as in training, for indices (C, B) and seeds (C,)."""
+
+    def one(batch: tuple[Array, Array]) -> Tree:
+        index, seed = batch
+        x, places = (a[index] for a in data)
+        grads = jax.grad(partial(_loss, structure, objective))(
+            params, constants, x, places, jax.random.key(seed), baseline
+        )
+        return jax.tree.map(lambda grad: -grad / len(index), grads)
+
+    return jax.lax.map(one, batches)
+
+
+def _loss(
+    structure: Structure,
+    objective: Any,
+    params: Tree,
+    constants: Tree,
+    x: Array,
+    index: Array,
+    key: Array,
+    baseline: RunningBaseline | None,
+) -> Array:
+    """The summed loss."""
+    model, guide = structure.programs(params, constants)
+    if baseline is not None:
+        terms = objective.log_terms(model, guide, x, key=key, index=index)
+        predicted = objective.running_baseline.predict(baseline.known, x)
+        return -(terms.scale * objective.bound(terms, predicted)).sum()
+    return objective.loss(key, {}, model, guide, x, index=index)

@@ -1,0 +1,156 @@
+"""Inference strategies by name, such as ``iwae-5``, written once over both backends.
+
+A name is a key of ``STRATEGIES``, and where that strategy takes a number, ``-`` and the number: the draws per datum, or
+what else its line says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import backends, baselines
+from .data.checks import closest
+
+
+def _nothing(number: int) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One line of the table: what it is, and what makes it.
+
+    Args:
+        about: a few words for a list.
+        loss: ``loss(inference, number)``, the objective from a backend's ``inference`` module.
+        number: the number where the name has none; None where the strategy takes none.
+        svi: ``svi(number)``, settings of the ``SVI`` that belong to the strategy.
+        recipe: ``recipe(number)``, settings of ``Recipe`` that belong to it, such as another guide.
+    """
+
+    about: str
+    loss: Callable[[Any, int], Any]
+    number: int | None = None
+    svi: Callable[[int], Mapping[str, Any]] = _nothing
+    recipe: Callable[[int], Mapping[str, Any]] = _nothing
+
+
+STRATEGIES: dict[str, Strategy] = {
+    # latents with a pathwise gradient
+    "elbo": Strategy("the ELBO, every term sampled", lambda i, k: i.TraceELBO(k), 1),
+    "mean-field": Strategy("the ELBO, its KL in closed form", lambda i, k: i.TraceMeanFieldELBO(k), 1),
+    "stl": Strategy("the ELBO, sticking the landing", lambda i, k: i.TraceELBO(k, stick_the_landing=True), 1),
+    "beta": Strategy("the ELBO with its KL weighted by N", lambda i, n: i.TraceELBO(beta=float(n)), 4),
+    "free-bits": Strategy("the ELBO with a KL of at least N nats", lambda i, n: i.FreeBitsELBO(floor=float(n)), 1),
+    "iwae": Strategy("the importance-weighted bound", lambda i, k: i.IWAE(k), 5),
+    "dreg": Strategy("the IWAE with doubly reparameterised gradients", lambda i, k: i.DReG(k), 5),
+    "miwae": Strategy("the mean of N IWAE bounds of 5 draws each", lambda i, n: i.MIWAE(5, num_groups=n), 2),
+    "ciwae": Strategy("half the ELBO, half the IWAE", lambda i, k: i.CIWAE(k), 5),
+    "renyi": Strategy("the Renyi bound of order 1/2", lambda i, k: i.RenyiELBO(k), 5),
+    "per-datapoint": Strategy(
+        "the ELBO with a q(z) for each image, at most N local steps a batch",
+        lambda i, n: i.TraceELBO(),
+        20,
+        svi=lambda n: {"local_steps": n, "patience": None},
+        recipe=lambda n: {"guide": "per-datapoint"},
+    ),
+    "semi-amortised": Strategy(
+        "the ELBO with N steps of refinement from the encoder's answer",
+        lambda i, n: i.TraceELBO(),
+        5,
+        recipe=lambda n: {"guide": "semi-amortised", "refinement_steps": n},
+    ),
+    # any latents
+    "reinforce": Strategy("the ELBO by score functions", lambda i, k: i.TraceGraphELBO(k), 4),
+    "running-average": Strategy(
+        "REINFORCE with a running average as baseline",
+        lambda i, k: i.TraceGraphELBO(k, baseline=baselines.RunningAverage()),
+        4,
+    ),
+    "nvil": Strategy(
+        "REINFORCE with a neural baseline", lambda i, k: i.TraceGraphELBO(k, baseline=baselines.Neural()), 4
+    ),
+    "rloo": Strategy(
+        "REINFORCE with the other draws as baseline",
+        lambda i, k: i.TraceGraphELBO(k, baseline=baselines.LeaveOneOut()),
+        4,
+    ),
+    "vimco": Strategy("the importance-weighted bound by score functions", lambda i, k: i.VIMCO(k), 5),
+    "wake-wake": Strategy("reweighted wake-sleep without the sleep", lambda i, k: i.WakeWake(k), 5),
+    "wake-sleep": Strategy("wake-sleep, the guide on the model's dreams", lambda i, k: i.WakeSleep(k), 5),
+    "enumeration": Strategy("the exact ELBO of discrete latents", lambda i, _: i.TraceEnumELBO()),
+}
+"""Name -> strategy: the one place where a strategy gets its name."""
+
+USUAL: dict[str, tuple[str, ...]] = {
+    "gaussian": ("elbo", "mean-field", "stl", "iwae-10", "dreg-10"),
+    "bernoulli": ("reinforce-4", "rloo-4", "vimco-10", "wake-wake-10"),
+    "categorical": ("reinforce-4", "rloo-4", "vimco-10", "wake-wake-10"),
+}
+"""What is compared on latents of a kind where nobody says what."""
+
+
+def find(name: str) -> tuple[Strategy, int]:
+    """The strategy of that name and its number, 0 where it takes none.
+
+    Raises:
+        ValueError: an unknown name, or a number that does not belong there; the message lists what there is.
+
+    >>> strategy, number = find("iwae-50")
+    >>> strategy.about, number
+    ('the importance-weighted bound', 50)
+    >>> find("wake-wake")[1], find("enumeration")[1]
+    (5, 0)
+    """
+    if name in STRATEGIES:
+        return STRATEGIES[name], STRATEGIES[name].number or 0
+    stem, _, number = name.rpartition("-")
+    if stem not in STRATEGIES:
+        raise ValueError(
+            f"Unknown strategy {name!r}{closest(name, STRATEGIES)}; there are {', '.join(spellings())}, N a number."
+        )
+    if STRATEGIES[stem].number is None:
+        raise ValueError(f"The strategy {stem!r} takes no number; got {name!r}.")
+    if not number.isdecimal() or int(number) < 1:
+        raise ValueError(f"The strategy {stem!r} takes a whole number of at least 1, as in {stem}-5; got {name!r}.")
+    return STRATEGIES[stem], int(number)
+
+
+def spellings() -> list[str]:
+    """How each name is written, with N for its number.
+
+    >>> spellings()[0], spellings()[-1]
+    ('elbo-N', 'enumeration')
+    """
+    return [name if strategy.number is None else f"{name}-N" for name, strategy in STRATEGIES.items()]
+
+
+def svi(name: str, backend: str, **settings: Any) -> Any:
+    """The ``SVI`` that trains by the strategy of that name.
+
+    Args:
+        name: such as ``elbo`` or ``iwae-5``.
+        backend: ``pyro`` or ``numpyro``.
+        settings: of the ``SVI``: epochs, batch_size, learning_rate and so on; the strategy's own stand above them.
+
+    Raises:
+        ValueError: an unknown name.
+
+    >>> svi("dreg-8", "pyro", epochs=3).loss.num_particles
+    8
+    """
+    strategy, number = find(name)
+    inference = backends.load(backend).inference
+    return inference.SVI(strategy.loss(inference, number), **{**settings, **strategy.svi(number)})
+
+
+def recipe_settings(name: str) -> dict[str, Any]:
+    """The settings of ``Recipe`` that belong to the strategy of that name.
+
+    >>> recipe_settings("semi-amortised-3"), recipe_settings("elbo")
+    ({'guide': 'semi-amortised', 'refinement_steps': 3}, {})
+    """
+    strategy, number = find(name)
+    return dict(strategy.recipe(number))
