@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -33,11 +34,11 @@ class Objective:
     per_datum: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.num_particles, int) or self.num_particles < 1:
+        if not _is_count(self.num_particles):
             raise ValueError(
                 f"{type(self).__name__}: 'num_particles' should be an integer of at least 1; got {self.num_particles}."
             )
-        if self.chunk is not None and (self.chunk < 1 or self.num_draws % self.chunk):
+        if self.chunk is not None and (not _is_count(self.chunk) or self.num_draws % self.chunk):
             raise ValueError(
                 f"{type(self).__name__}: 'chunk', the draws to hold in memory at a time, should divide their number, "
                 f"{self.num_draws}; got {self.chunk}."
@@ -85,6 +86,10 @@ class Objective:
         raise NotImplementedError(f"{type(self).__name__} does not define a bound.")
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+
+
 @dataclass(frozen=True)
 class BetaObjective(Objective):
     """An objective whose KL term has a weight ``beta``: a number, or a schedule for KL warm-up."""
@@ -93,7 +98,7 @@ class BetaObjective(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.beta, int | float) and not 0 <= self.beta < math.inf:
+        if isinstance(self.beta, str | bool) or (isinstance(self.beta, Real) and not 0 <= float(self.beta) < math.inf):
             raise ValueError(f"{type(self).__name__}: 'beta' should be a finite number of at least 0; got {self.beta}.")
         if callable(self.beta) and not isinstance(self.beta, Schedule):
             raise TypeError(
@@ -104,7 +109,7 @@ class BetaObjective(Objective):
     @property
     def is_bound(self) -> bool:
         """True for beta = 1; a weighted or annealed KL makes an objective, not a bound."""
-        return isinstance(self.beta, int | float) and self.beta == 1
+        return isinstance(self.beta, Real) and self.beta == 1
 
     @property
     def warm_up(self) -> float:
@@ -156,6 +161,8 @@ class Sites:
     observed: tuple[Site, ...]
     model_order: tuple[str, ...]
     """The latent sites' names in the model's order."""
+    scaled: bool = False
+    """Whether a subsampled plate or a handler scales the densities."""
 
     @property
     def num_configurations(self) -> int:
@@ -194,7 +201,7 @@ def check_batch_shape(name: str, shape: tuple[int, ...], plates: dict[int, tuple
         )
 
 
-def match(guide: dict[str, Site], latent: dict[str, Site], observed: dict[str, Site]) -> Sites:
+def match(guide: dict[str, Site], latent: dict[str, Site], observed: dict[str, Site], *, scaled: bool = False) -> Sites:
     """The pair's sites, after checking that the guide and the model speak of the same latent ones.
 
     Raises:
@@ -214,7 +221,20 @@ def match(guide: dict[str, Site], latent: dict[str, Site], observed: dict[str, S
                 f"Site {name!r} has event shape {latent[name].event_shape} in the model and {site.event_shape} in the "
                 "guide: a net's output size, or a missing .to_event(1)?"
             )
-    return Sites(tuple(guide.values()), tuple(observed.values()), tuple(latent))
+    return Sites(tuple(guide.values()), tuple(observed.values()), tuple(latent), scaled)
+
+
+def check_dream(args: tuple[Any, ...], observed: tuple[str, ...]) -> None:
+    """Refuse programs whose data a model cannot dream: more arguments than x, or several observed sites.
+
+    Raises:
+        UnsuitableObjective: says which.
+    """
+    if len(args) > 1 or len(observed) > 1:
+        raise UnsuitableObjective(
+            f"WakeSleep dreams x alone; the programs take {len(args)} arguments and observe {', '.join(observed)}: use "
+            "WakeWake, and pass side information as given=."
+        )
 
 
 def check_density(name: str, sites: Sites) -> None:
@@ -255,6 +275,16 @@ PATHWISE_STOCK = {
 sign, or of noise without a mean."""
 
 
+SCALED_STOCK = {
+    "pyro": {"RenyiELBO": "it tempers the weights. Use ppl_vae's RenyiELBO or IWAE."},
+    "numpyro": {
+        "RenyiELBO": "under a handler it tempers the weights. Use ppl_vae's RenyiELBO or IWAE.",
+        "TraceGraph_ELBO": "it scales the score twice. Use ppl_vae's TraceGraphELBO.",
+    },
+}
+"""Stock objectives that are silently wrong under a scale, and why."""
+
+
 def check_stock(objective: Any, sites: Sites, backend: str) -> None:
     """Refuse a pair that a stock objective is known to be wrong for.
 
@@ -265,6 +295,13 @@ def check_stock(objective: Any, sites: Sites, backend: str) -> None:
     check_density(name, sites)
     if name in PATHWISE_STOCK[backend]:
         check_pathwise(f"{backend}'s {name}", sites)
+    if name == "TraceMeanField_ELBO":
+        check_mean_field(f"{backend}'s {name}", sites)
+    if sites.scaled and name in SCALED_STOCK[backend]:
+        raise UnsuitableObjective(
+            f"{backend}'s {name} is wrong where a plate or a handler scales the densities, as around the site "
+            f"{sites.latent[0].name!r}: {SCALED_STOCK[backend][name]}"
+        )
 
 
 def check_mean_field(name: str, sites: Sites) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 from . import bounds, ops, schedules
@@ -138,6 +140,8 @@ class RenyiELBO(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.alpha, Real) or not math.isfinite(self.alpha):
+            raise ValueError(f"RenyiELBO: 'alpha' should be a finite number; got {self.alpha!r}.")
         if self.alpha == 1:
             raise ValueError("RenyiELBO: at alpha = 1 it is the ELBO: use TraceELBO.")
 
@@ -220,6 +224,11 @@ class CapacityELBO(Objective):
     target: float | schedules.Schedule = field(default=25.0, kw_only=True)
     strength: float = field(default=100.0, kw_only=True)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.strength < math.inf:
+            raise ValueError(f"CapacityELBO: 'strength' should be a finite number of at least 0; got {self.strength}.")
+
     @property
     def is_bound(self) -> bool:
         """False."""
@@ -252,6 +261,11 @@ class FreeBitsELBO(Objective):
 
     floor: float = field(default=1.0, kw_only=True)
     over_batch: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not math.isfinite(self.floor):
+            raise ValueError(f"FreeBitsELBO: 'floor' should be a finite number of nats; got {self.floor}.")
 
     @property
     def is_bound(self) -> bool:
@@ -404,6 +418,7 @@ class WakeSleep(ScoredObjective):
     """
 
     num_particles: int = 5
+    dreams: ClassVar[bool] = True
 
     @property
     def options(self) -> dict[str, Any]:
@@ -429,6 +444,15 @@ class TraceEnumELBO(Objective):
     """
 
     max_configurations: int = field(default=4096, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_particles != 1 or self.chunk is not None or self.max_configurations < 1:
+            raise ValueError(
+                "TraceEnumELBO draws nothing, it takes every configuration once: leave 'num_particles' at 1, 'chunk' "
+                f"at None and 'max_configurations' at 1 or more; got {self.num_particles}, {self.chunk} and "
+                f"{self.max_configurations}."
+            )
 
     @property
     def options(self) -> dict[str, Any]:

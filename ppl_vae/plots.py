@@ -481,14 +481,18 @@ def _legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), frameon=False)
 
 
-def gradient_noise(report: Any, *, per_draw: bool = False, title: str = "Noise of the gradient") -> Figure:
+def gradient_noise(
+    report: Any, *, against: str = "num_draws", per_draw: bool = False, title: str = "Noise of the gradient"
+) -> Figure:
     """The log-variance of each objective's gradient above its signal-to-noise ratio, a column per owner of parameters.
 
-    Objectives whose names share a stem, as 'IWAE 1' and 'IWAE 10' do, become a line against the number of draws;
-    without any such, each objective is a point. A variance of exactly zero is said in words.
+    Objectives whose names share a stem, as 'IWAE 1' and 'IWAE 10' do, become a line against the number of draws, or
+    'ELBO, batch 10' and 'ELBO, batch 50' against the batch size; without any such, each objective is a point. A
+    variance of exactly zero is said in words.
 
     Args:
         report: what ``evaluation.gradient_report`` returned.
+        against: ``num_draws`` or ``batch_size``.
         per_draw: at equal compute: variance x draws, and SNR / sqrt(draws).
         title: of the figure.
 
@@ -515,7 +519,7 @@ def gradient_noise(report: Any, *, per_draw: bool = False, title: str = "Noise o
         f"ln variance{' x draws' if per_draw else ''}": variance,
         f"signal-to-noise ratio{' / √draws' if per_draw else ''}": snr,
     }
-    number = {name: float(n) for (name, _), n in draws.items()}
+    number = {name: float(n) for (name, _), n in report[against].items()}
     stems: dict[str, list[str]] = {}
     for name in sorted(number, key=lambda name: number[name]):
         stems.setdefault(_stem(name), []).append(name)
@@ -534,7 +538,7 @@ def gradient_noise(report: Any, *, per_draw: bool = False, title: str = "Noise o
             if swept:
                 _lines_of_draws(axes, {s: {number[n]: values[n] for n in m} for s, m in lines.items()})
                 axes.set_ylabel("" if place else label)
-                axes.set_xlabel(f"draws per datum{'; no noise: ' if silent else ''}{', '.join(silent)}")
+                axes.set_xlabel(f"{_AXES[against]}{'; no noise: ' if silent else ''}{', '.join(silent)}")
             else:
                 _points_of_names(axes, values)
                 axes.set_xlabel(label)
@@ -542,6 +546,9 @@ def gradient_noise(report: Any, *, per_draw: bool = False, title: str = "Noise o
     if swept:
         _legend(figure, figure.axes[0])
     return figure
+
+
+_AXES = {"num_draws": "draws per datum", "batch_size": "batch size"}
 
 
 def _stem(name: str) -> str:

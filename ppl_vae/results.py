@@ -237,7 +237,8 @@ class Fit:
         )
         options = {"device": self.pair.device_name, "progress": progress, "description": "refine"}
         fit = svi.fit(*inference.localised(self.pair, x), x, seed=seed, **options)
-        data = {**self.settings.get("data", {}), "train": digest(x)}
+        data = dict(self.settings.get("data", {}))
+        data |= {"trained_on": data.get("trained_on", data.get("train")), "train": digest(x)}
         return Fit(fit.pair, fit.history, {**self.settings, "data": data, "refined_by": fit.settings["svi"]})
 
     @property
@@ -326,6 +327,8 @@ class Fit:
             path: the file, ``.safetensors`` by custom; written atomically.
             recipe: the recipe that made the pair.
         """
+        if hasattr(recipe, "skeleton"):
+            self._check_recipe(recipe)
         header = {
             "kind": "fit",
             "version": __version__,
@@ -338,6 +341,24 @@ class Fit:
         }
         storage.write(Path(path), self.pair.state(), header)
         return Path(path)
+
+    def _check_recipe(self, recipe: Any) -> None:
+        """Refuse a recipe that makes another pair, which could not be read again.
+
+        Raises:
+            ValueError: names the first difference.
+        """
+        from .backends import load as load_backend
+
+        made = load_backend(recipe.backend).inference.Pair(*recipe.skeleton()).state()
+        shapes = {name: value.shape for name, value in made.items()}
+        try:
+            check_shapes(shapes, self.pair.state())
+        except ValueError as error:
+            raise ValueError(
+                f"The recipe makes another pair than this fit has, so that nothing could be loaded with it: {error} "
+                "Save without a recipe, and load with pair=(model, guide); a refined fit is saved so."
+            ) from None
 
     @classmethod
     def load(cls, path: str | Path, *, pair: tuple[Any, Any] | None = None, device: str | None = None) -> Fit:

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from . import storage
 from .data import Split
 from .memory import PeakMemory
-from .objective import Objective, check_stock
+from .objective import Objective, UnsuitableObjective, check_stock
 from .results import Fit, Pair, as_batch, checked, digest, probe, sample_in_chunks
 from .schedules import Schedule
 from .seeds import derive, generator
@@ -92,10 +92,10 @@ class BaseSVI:
         optim: on Pyro a factory that takes the parameters, such as ``partial(torch.optim.Adam, lr=1e-3)``; on NumPyro
             an optax transformation. By default Adam at ``learning_rate``.
         learning_rate: of the default Adam.
-        learning_rate_factor: a number or schedule that multiplies the learning rate.
+        learning_rate_factor: a number or schedule that multiplies the learning rate; not within an inner loop.
         epochs: how many passes over the data at most.
         batch_size: data points per step; the last batch of an epoch may be shorter.
-        clip_norm: the largest norm of the whole gradient, or None.
+        clip_norm: the largest norm of the whole gradient, rows of single data points apart; or None.
         patience: stop when the validation ELBO has not risen for so many epochs after warm-up, and restore the best
             weights; None trains to the end.
         validation_particles: draws per datum of the validation ELBO.
@@ -142,6 +142,10 @@ class BaseSVI:
                 f"SVI: 'loss' should be an objective such as TraceELBO(), of {self.objective_class.__module__} "
                 f"or of the ppl_vae package that this SVI comes from; got {self.loss!r}."
             )
+
+    def optimiser_steps(self) -> list[float] | None:
+        """Where three steps of a custom ``optim`` lead from (0.1, 0.2, 0.3): what it does, where it cannot say it."""
+        return None
 
     def start(
         self,
@@ -224,6 +228,21 @@ class BaseSVI:
         for name, x in (("data", data.train), ("valid", data.valid)):
             if x is not None:
                 checked(pair, x, name)
+        if pair.num_rows is not None and getattr(self.loss, "dreams", False):
+            raise UnsuitableObjective(
+                f"{type(self.loss).__name__} trains the guide on images that the model dreams, and a dream has no row "
+                "of a per-datapoint guide: use WakeWake, or another guide."
+            )
+        if type(pair.guide).__name__ == "SemiAmortised" and pair.guide.model is not pair.model:
+            raise ValueError(
+                f"The guide ({type(pair.guide).__name__}) refines under a model of its own, not under the one that is "
+                "trained: give it the very module."
+            )
+        if self.local_steps and not getattr(self.loss, "per_datum", True):
+            raise UnsuitableObjective(
+                f"{type(self.loss).__name__} is no sum over data, so no datum has a bound of its own to climb: leave "
+                "local_steps at 0, or use another objective."
+            )
         if self.local_steps and pair.num_rows is None:
             raise ValueError("'local_steps' is for per-datapoint guides, and this pair has none: leave it at 0.")
         if self.local_steps and not isinstance(self.loss, Objective):
@@ -254,6 +273,8 @@ class BaseSVI:
         """Every setting, JSON-able, and whether the loss is a bound."""
         settings = {f.name: getattr(self, f.name) for f in fields(self)}
         settings["is_bound"] = getattr(self.loss, "is_bound", None)
+        if self.optim is not None:
+            settings["optim"] = f"{describe(self.optim)}, steps to {self.optimiser_steps()}"
         return {name: v if isinstance(v, int | float | None) else describe(v) for name, v in settings.items()}
 
 
@@ -367,7 +388,8 @@ class _Loop:
             k: v for k, v in self.settings.to_dict().items() if k not in ("epochs", "optim", "checkpoint_every")
         }
         backend = self.run.pair.backend
-        settings["optim"] = self.run.optimiser
+        steps = self.settings.optimiser_steps()
+        settings["optim"] = self.run.optimiser if steps is None else f"{self.run.optimiser}, steps to {steps}"
         return {**settings, "seed": self.seed, "data": self.data.record["fingerprint"], "backend": backend}
 
     def _save(self) -> None:

@@ -171,6 +171,19 @@ def test_the_variances_stand_in_the_expected_order(backend: backends.Backend) ->
     assert abs(model["none"] - model["leave one out"]) < 0.3, "a baseline is for the guide's score only"
 
 
+def test_a_step_is_scored_with_what_was_known_before_it(backend: backends.Backend) -> None:
+    """Without memory and with one datum a step, the average of the step's own signal would leave nothing to learn."""
+    x, seen = np.repeat(toy(1), 6, 0), {}
+    for decay in (0.0, 0.5):
+        loss = backend.inference.TraceGraphELBO(1, baseline=RunningAverage(decay=decay))
+        svi = backend.inference.SVI(loss, epochs=1, batch_size=1, learning_rate=0.01, freeze_model=True)
+        own = backend.inference.Pair(*pair("bernoulli", backend))
+        own.prepare(x, 0)
+        before, after = own.state(), svi.fit(*pair("bernoulli", backend), x, seed=0).pair.state()
+        seen[decay] = max(np.abs(after[name] - value).max() for name, value in before.items())
+    assert min(seen.values()) > 0.02, "six steps of Adam at 0.01 move what they learn"
+
+
 def test_trainings_with_a_baseline_beat_those_without(backend: backends.Backend) -> None:
     bounds = {}
     for label, baseline in (("none", None), *SETTINGS.items(), ("leave one out", baselines.LeaveOneOut())):

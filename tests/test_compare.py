@@ -176,6 +176,32 @@ def test_a_difference_is_taken_image_by_image_and_seed_by_seed() -> None:
         evaluation.difference([one], group)
 
 
+def test_evaluations_on_other_test_data_or_draws_are_not_compared() -> None:
+    one, other = (evaluation.evaluate(fit(), x, 2) for x in (TEST, toy(30, seed=5)))
+    with pytest.raises(ValueError, match="different test data are not comparable"):
+        evaluation.compare({"one": one, "other": other})
+    with pytest.raises(ValueError, match="different test data are not comparable"):
+        evaluation.difference([one], [other])
+    with pytest.raises(ValueError, match=r"different numbers of draws for log p\(x\)"):
+        evaluation.compare({"one": one, "more": evaluation.evaluate(fit(), TEST, 3)})
+
+
+def test_the_training_elbo_of_rows_is_that_of_their_own_images(backend: backends.Backend) -> None:
+    """Other images, or the same in another order, have no rows; a refined fit has rows for the test images only."""
+    svi = backend.inference.SVI(epochs=2, batch_size=20)
+    own = svi.fit(*pair("standard", backend, guide="per-datapoint"), TRAIN)
+    same, other = (
+        evaluation.evaluate(own, TEST, 2, train=x, refined=own.refine(TEST, steps=10)) for x in (TRAIN, TRAIN[::-1])
+    )
+    assert same.train_elbo == pytest.approx(evaluation.elbo(own, TRAIN, 200).mean, abs=0.3)
+    assert math.isnan(other.train_elbo)
+    refined = own.refine(TEST, steps=10)
+    told = evaluation.evaluate(refined, TEST, 2, train=TRAIN)
+    assert math.isnan(told.train_elbo)
+    assert told.elbo.mean == evaluation.elbo(refined, TEST, 10).mean, "its rows are for these: not refined again"
+    evaluation.compare({"rows": own, "refined": refined}, TEST, num_particles=2)  # trained on the same data
+
+
 # Memory
 
 
@@ -410,6 +436,55 @@ def test_a_folder_with_other_settings_is_refused(tmp_path: Path, change: Any, sa
     with pytest.raises(ValueError, match=f"{said}.*another folder"):
         change(first).run(progress=False)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_what_settings_cannot_say_is_told_apart(backend: backends.Backend, tmp_path: Path) -> None:
+    """An optimiser in a closure, a recipe that is a function: by where the one leads and what the other draws."""
+    import optax
+    import torch
+
+    def study_of(rate: float, latent_dim: int) -> Study:
+        if backend.name == "pyro":
+            optim: Any = lambda p: torch.optim.Adam(p, lr=rate)  # noqa: E731
+        else:
+            optim = optax.adam(rate)
+        svi = backend.inference.SVI(epochs=1, batch_size=20, optim=optim)
+        own = lambda rng: recipe("standard", backend, latent_dim=latent_dim)(rng)  # noqa: E731
+        return make(tmp_path, Cell("own", backend.name, own, svi), seeds=(0,))
+
+    study_of(1e-3, 2).run(progress=False)
+    study_of(1e-3, 2).run(progress=False)
+    with pytest.raises(ValueError, match=r"its cell\.svi\.optim is .* steps to"):
+        study_of(1e-1, 2).run(progress=False)
+    with pytest.raises(ValueError, match="its weights is"):
+        study_of(1e-3, 3).run(progress=False)
+    with pytest.raises(ValueError, match="its weights is"):
+        study_of(1e-3, 3).table()
+
+
+def test_names_that_a_folder_cannot_hold_stay_apart(tmp_path: Path) -> None:
+    one = make(tmp_path, cell("elbo"), seeds=(0,))
+    spaced = [dataclasses.replace(one.cells[0], strategy=name) for name in ("IWAE 5", "IWAE, 5")]
+    folders = {training.folder for training in make(tmp_path, *spaced)._trainings()}
+    assert len(folders) == 4
+    with pytest.raises(ValueError, match="would share a folder: rename one"):
+        make(tmp_path, *(dataclasses.replace(one.cells[0], strategy=name) for name in ("elbo", "ELBO")))
+    with pytest.raises(ValueError, match="is said to be on numpyro, but its SVI is that of ppl_vae.inference"):
+        dataclasses.replace(one.cells[0], backend="numpyro")
+
+
+def test_one_wrong_cell_does_not_stop_the_others(tmp_path: Path) -> None:
+    """Whatever a training refuses is the reason in its row."""
+    rows = recipe("standard", "pyro", guide="per-datapoint")
+    wrong = Cell("rows", "pyro", rows, strategies.svi("wake-sleep", "pyro", batch_size=20))
+    table = make(tmp_path, wrong, cell("elbo"), seeds=(0,)).run(progress=False)
+    assert "a dream has no row" in table.loc["rows", "note"] and table.loc["elbo", "seeds"] == 1
+
+
+def test_a_history_with_nan_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory.PeakMemory, "read", lambda self: math.nan)
+    table = make(tmp_path, cell("elbo"), seeds=(0,)).run(progress=False)
+    assert math.isnan(table.loc["elbo", "peak_memory"])
 
 
 def test_other_versions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

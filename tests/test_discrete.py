@@ -207,6 +207,31 @@ def test_wake_sleep_dreams_without_bias(backend: backends.Backend, name: str) ->
     assert ((grads.mean(0) - wake.mean(0))[~guide] ** 2).sum() / both < 3.0
 
 
+def test_wake_sleep_dreams_under_the_mask_that_the_guide_sees(backend: backends.Backend) -> None:
+    """The model may hide pixels and the guide read which: both phases get the same mask."""
+    model, guide = bernoulli(backend)
+    own = backend.inference.Pair(model, guide)
+    own.prepare(toy(4), 0)
+    masks = []
+
+    def recording(x: Any, *, mask: Any = None, **options: Any) -> Any:
+        masks.append(mask)
+        return own.guide(x, **options)
+
+    import jax
+
+    x, mask = (own.tensor(toy(4)), own.tensor(toy(4)) > 0) if backend.name == "pyro" else (toy(4), toy(4) > 0)
+    key = {} if backend.name == "pyro" else {"key": jax.random.key(0)}
+    terms = backend.inference.log_terms(own.model, recording, x, sleep=True, mask=mask, **key)
+    assert terms.log_sleep.shape == (4,) and len(masks) > 1 and all(m is not None for m in masks)
+
+    def two_arguments(x: Any = None, y: Any = None, *, size: int = 1) -> Any:
+        return own.model(x, size=size)
+
+    with pytest.raises(UnsuitableObjective, match="dreams x alone"):
+        backend.inference.log_terms(two_arguments, lambda x, y: own.guide(x), x, x, sleep=True, **key)
+
+
 def test_wake_sleep_needs_a_model_that_generates(backend: backends.Backend) -> None:
     own = backend.inference.Pair(*bernoulli(backend))
     svi = backend.inference.SVI(backend.inference.WakeSleep(), epochs=1, batch_size=20)
@@ -322,6 +347,9 @@ def test_score_functions_of_reparameterised_latents(backend: backends.Backend) -
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda i: i.TraceEnumELBO(chunk=1), "TraceEnumELBO draws nothing"),
+        (lambda i: i.TraceEnumELBO(4), "TraceEnumELBO draws nothing"),
+        (lambda i: i.TraceEnumELBO(max_configurations=0), "TraceEnumELBO draws nothing"),
         (lambda i: i.VIMCO(1), "VIMCO compares each draw with the others"),
         (lambda i: i.TraceGraphELBO(1, baseline=baselines.LeaveOneOut()), "leaving one out needs"),
         (lambda i: i.TraceGraphELBO(2, baseline="magic"), "'baseline' should be None or one of .*; got 'magic'"),

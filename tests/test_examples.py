@@ -212,3 +212,15 @@ def test_inferences_are_compared_on_unchanged_pairs(backend: str, tmp_path: Path
         assert all(name in page for name in table.index) and "http" not in page.replace("http-equiv", "")
         for figure in ("log_likelihood", "training", "images", f"gradients-{backend}"):
             assert (tmp_path / kind / "figures" / f"{figure}.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_functions_of_ones_own_are_trained_by_any_strategy(backend: str, tmp_path: Path) -> None:
+    script = EXAMPLE.parent / "your_own_model.py"
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "table.csv", index_col="strategy")
+    assert list(table.index) == ["ELBO", "IWAE 10", "stock mean field"]
+    assert np.isfinite(table["log_p"]).all() and (table["elbo"] < table["log_p"] + 0.5).all()
+    assert (tmp_path / "ink.png").stat().st_size > 5_000 and "higher is better" in done.stdout

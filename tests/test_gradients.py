@@ -443,6 +443,25 @@ def test_names_with_a_common_stem_are_a_line_against_the_draws() -> None:
     assert [axes.get_title() for axes in figure.axes[:2]] == ["model's parameters", "guide's parameters"]
 
 
+def test_several_batch_sizes_stand_in_one_report() -> None:
+    fit = discrete(backends.load("pyro"))
+    losses = {"ELBO": backends.load("pyro").inference.TraceGraphELBO(2)}
+    report = evaluation.gradient_report(fit, losses, X, repeats=20, batch_size=[2, 6])
+    assert set(report.index.get_level_values("objective")) == {"ELBO, batch 2", "ELBO, batch 6"}
+    alone = evaluation.gradient_report(fit, losses, X, repeats=20, batch_size=2)
+    assert list(report["variance"].iloc[:2]) == list(alone["variance"])
+    figure = plots.gradient_noise(report, against="batch_size")
+    assert figure.axes[0].get_xlabel() == "batch size" and len(figure.axes[0].lines) == 1
+
+
+def test_enumeration_costs_every_configuration() -> None:
+    inference = backends.load("pyro").inference
+    report = evaluation.gradient_report(
+        discrete(backends.load("pyro")), {"exact": inference.TraceEnumELBO()}, X, repeats=2
+    )
+    assert set(report["num_draws"]) == {8}
+
+
 def test_other_names_are_points() -> None:
     report = table({"plain 4": (4, np.e, 0.1), "exact": (1, 0.0, np.inf)}, ("model", "guide", "shared"))
     figure = plots.gradient_noise(report, title="on something")

@@ -164,6 +164,25 @@ def test_a_scaled_pair_keeps_the_scale_outside(backend: backends.Backend) -> Non
         log_terms(backend, ppl.scale(model, scale=10.0), guide)
 
 
+def test_stock_objectives_that_are_wrong_under_a_scale_or_an_order_are_refused(backend: backends.Backend) -> None:
+    """RenyiELBO tempers scaled weights, NumPyro's TraceGraph_ELBO scales twice, a KL per site needs one order."""
+    from test_objectives import two_latents
+
+    infer = pyro.infer if backend.name == "pyro" else numpyro.infer
+    handlers = pyro.poutine if backend.name == "pyro" else numpyro.handlers
+    model, guide, _ = functions(backend)
+    scaled = handlers.scale(model, scale=10.0), handlers.scale(guide, scale=10.0)
+    wrong = [infer.RenyiELBO(alpha=0.0, num_particles=2)]
+    wrong += [infer.TraceGraph_ELBO()] if backend.name == "numpyro" else []
+    for loss in wrong:
+        with pytest.raises(UnsuitableObjective, match="is wrong where a plate or a handler scales"):
+            backend.inference.SVI(loss, epochs=1, batch_size=20).fit(*scaled, toy(60))
+    backend.inference.SVI(infer.Trace_ELBO(), epochs=1, batch_size=20).fit(*scaled, toy(60))
+    backend.inference.SVI(wrong[0], epochs=1, batch_size=20).fit(model, guide, toy(60))
+    with pytest.raises(UnsuitableObjective, match="TraceMeanField_ELBO needs the guide to sample in the model's order"):
+        backend.inference.SVI(infer.TraceMeanField_ELBO(), epochs=1, batch_size=20).fit(*two_latents(backend), toy(60))
+
+
 def test_minibatches_of_a_subsampled_plate_are_unbiased(backend: backends.Backend) -> None:
     """E[scaled mini-batch loss] = full loss, over all mini-batches of a partition."""
     ppl, d = (pyro, dist) if backend.name == "pyro" else (numpyro, npdist)

@@ -1,3 +1,3 @@
-"""The command line: ``ppl-vae fit``, ``evaluate``, ``encode``, ``sample`` and ``compare``; one module per command."""
+"""The command line: ``ppl-vae fit``, ``evaluate``, ``encode``, ``sample``, ``compare``, ``data``; a module for each."""
 
 from .main import main as main

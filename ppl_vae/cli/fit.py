@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__, backends, data, storage
+from .. import __version__, backends, storage
 from ..data import Split
 from ..recipes import Recipe
 from ..versions import versions
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ABOUT = f"""\
 Train a variational auto-encoder: z ~ p(z), x | z ~ p(x | z), with a guide q(z | x), by the ELBO.
 
-reads   a data set by its name ({", ".join(data.names())}), or a file:
+reads   a data set by its name ('ppl-vae data' lists them), or a file:
           .npy  images (N, P), (N, H, W) or (N, H, W, C); a part for validation (10 %) and one for test (20 %) are
                 drawn from them by --data-seed
           .npz  the same under the key 'images', or the parts under 'train', 'valid' and 'test'

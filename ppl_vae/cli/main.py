@@ -7,14 +7,14 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import compare, encode, evaluate, fit, sample
+from . import compare, data, encode, evaluate, fit, sample
 from .parsing import Parser
 
 ABOUT = """\
 Train a variational auto-encoder on a data set or on your own arrays, and use it.
 
 A training leaves a run: a folder with the fit, its settings and its history. The other commands read that folder;
-'compare' makes a folder of its own, with many trainings and a report on them.
+'compare' makes a folder of its own, with many trainings and a report on them. 'data' lists the data sets known by name.
 """
 
 WALK_THROUGH = """\
@@ -23,6 +23,9 @@ from data to pictures:
   ppl-vae evaluate runs/digits
   ppl-vae encode runs/digits --data digits --out z.npy
   ppl-vae sample runs/digits --out grid.png
+
+the data sets known by name (all without one), and where they are:
+  ppl-vae data mnist freyfaces
 
 from data to a comparison of inference strategies:
   ppl-vae compare --data digits --out runs/compared --strategies elbo iwae-10 dreg-10 --seeds 0 1 2 --epochs 50
@@ -36,7 +39,7 @@ def parser() -> Parser:
     top = Parser(prog="ppl-vae", description=ABOUT, epilog=WALK_THROUGH)
     top.add_argument("--version", action="version", version=f"ppl-vae {__version__}")
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for module in (fit, evaluate, encode, sample, compare):
+    for module in (fit, evaluate, encode, sample, compare, data):
         command = module.add(commands)
         command.set_defaults(run=module.run, interrupted=module.interrupted)
     return top

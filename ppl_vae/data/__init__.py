@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ppl_vae.data.binarisation import BINARISATIONS, Binarisation
+from ppl_vae.data.catalogue import Listing, catalogue
 from ppl_vae.data.checks import check_binary, check_unit_interval
 from ppl_vae.data.parts import from_arrays
 from ppl_vae.data.registry import load, names
@@ -11,7 +12,9 @@ from ppl_vae.data.split import Split
 __all__ = [
     "BINARISATIONS",
     "Binarisation",
+    "Listing",
     "Split",
+    "catalogue",
     "check_binary",
     "check_unit_interval",
     "from_arrays",

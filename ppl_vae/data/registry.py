@@ -7,11 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppl_vae.data import digits, static_mnist
+from ppl_vae.data import (
+    caltech101_silhouettes,
+    digits,
+    fashion_mnist,
+    freyfaces,
+    mnist,
+    omniglot,
+    static_mnist,
+)
 from ppl_vae.data.binarisation import Binarisation, check_rule
 from ppl_vae.data.checks import closest
 from ppl_vae.data.files import read_file
 from ppl_vae.data.parts import Parts, from_arrays
+from ppl_vae.data.sources import Source
 from ppl_vae.data.split import Split
 
 
@@ -25,6 +34,9 @@ class Entry:
         source: where the data come from.
         licence: on what terms.
         scale: what the stored pixels are divided by; None leaves it to `from_arrays`.
+        sizes: the numbers of images to train on, for validation and to test.
+        image_shape: the shape of one image.
+        files: where they are found or downloaded from; None for a set that needs none.
 
     """
 
@@ -33,6 +45,9 @@ class Entry:
     source: str
     licence: str
     scale: float | None = None
+    sizes: tuple[int, int, int] | None = None
+    image_shape: tuple[int, ...] | None = None
+    files: Source | None = None
 
 
 REGISTRY: dict[str, Entry] = {
@@ -42,12 +57,67 @@ REGISTRY: dict[str, Entry] = {
         source="Optical Recognition of Handwritten Digits, test part; Alpaydin & Kaynak 1998; by way of scikit-learn",
         licence="CC BY 4.0",
         scale=digits.SCALE,
+        sizes=(1258, 180, 359),
+        image_shape=(8, 8),
     ),
     "static_mnist": Entry(
         read=static_mnist.read,
         binarisation="fixed",
         source="MNIST binarised once; Salakhutdinov & Murray 2008, Larochelle & Murray 2011; cs.toronto.edu/~larocheh",
         licence="not stated (derived from MNIST)",
+        sizes=(50_000, 10_000, 10_000),
+        image_shape=(28, 28),
+        files=static_mnist.SOURCE,
+    ),
+    "mnist": Entry(
+        read=mnist.read,
+        binarisation="dynamic",
+        source="MNIST; LeCun, Bottou, Bengio & Haffner 1998; yann.lecun.com/exdb/mnist",
+        licence="not stated (usually CC BY-SA 3.0)",
+        scale=255.0,
+        sizes=(50_000, 10_000, 10_000),
+        image_shape=(28, 28),
+        files=mnist.SOURCE,
+    ),
+    "fashion_mnist": Entry(
+        read=fashion_mnist.read,
+        binarisation="dynamic",
+        source="Fashion-MNIST; Xiao, Rasul & Vollgraf 2017; github.com/zalandoresearch/fashion-mnist",
+        licence="MIT",
+        scale=255.0,
+        sizes=(50_000, 10_000, 10_000),
+        image_shape=(28, 28),
+        files=fashion_mnist.SOURCE,
+    ),
+    "freyfaces": Entry(
+        read=freyfaces.read,
+        binarisation="none",
+        source="Frey Faces, split by the SHA-256 of the frames; Frey, Colmenarez & Huang 1998; cs.nyu.edu/~roweis/data",
+        licence="not stated (for research)",
+        scale=255.0,
+        sizes=freyfaces.SIZES,
+        image_shape=freyfaces.SHAPE,
+        files=freyfaces.SOURCE,
+    ),
+    "caltech101_silhouettes": Entry(
+        read=caltech101_silhouettes.read,
+        binarisation="fixed",
+        source="Caltech 101 Silhouettes 28, split 1, 1 = object; Marlin et al. 2010; people.cs.umass.edu/~marlin/data",
+        licence="not stated (for research)",
+        sizes=(4100, 2264, 2307),
+        image_shape=(28, 28),
+        files=caltech101_silhouettes.SOURCE,
+    ),
+    "omniglot": Entry(
+        read=omniglot.read,
+        binarisation="dynamic",
+        source="Omniglot, the two small background sets only (8 of 50 alphabets), 28 x 28; Lake, Salakhutdinov & "
+        "Tenenbaum 2015; github.com/brendenlake/omniglot",
+        licence="MIT",
+        scale=omniglot.SCALE,
+        sizes=(3146, 484, 1210),
+        image_shape=(omniglot.SIDE, omniglot.SIDE),
+        files=omniglot.SOURCE,
     ),
 }
 
@@ -56,7 +126,7 @@ def names() -> tuple[str, ...]:
     """Return the names that `load` knows.
 
     >>> names()
-    ('digits', 'static_mnist')
+    ('digits', 'static_mnist', 'mnist', 'fashion_mnist', 'freyfaces', 'caltech101_silhouettes', 'omniglot')
     """
     return tuple(REGISTRY)
 
@@ -88,8 +158,10 @@ def load(
     Raises:
         FileNotFoundError: if a file is not there.
         ConnectionError: if a download is needed and fails.
+        OSError: if a download is needed and the cache cannot be written.
         TypeError: for arrays of objects, strings or complex numbers, and integers other than uint8 beyond {0, 1}.
-        ValueError: for an unknown name, a damaged file, and all that `from_arrays` refuses.
+        ValueError: for an unknown name, a damaged file, one with other values than the published ones, and all that
+            `from_arrays` refuses.
 
     >>> digits = load("digits", binarisation="threshold", seed=1)
     >>> digits.train.shape, digits.train.dtype.name, sorted(set(digits.train.flat)) == [0, 1]

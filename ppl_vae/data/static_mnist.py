@@ -8,27 +8,28 @@ References:
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from ppl_vae.data.checks import PARTS, check_binary
+from ppl_vae.data.download import Remote, fetch, workspace
 from ppl_vae.data.files import read_arrays
+from ppl_vae.data.integrity import verified
 from ppl_vae.data.parts import Parts
-from ppl_vae.data.places import cache, fetch, find
+from ppl_vae.data.places import cache
+from ppl_vae.data.sources import Source
 
 FILE = "mnist_binarized/binarized_mnist.npz"
 URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/binarized_mnist_{}.amat"
 SHAPE = (28, 28)
 
-# SHA-256 of the three text files as they are served.
-TEXT_SHA256 = {
-    "train": "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
-    "valid": "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
-    "test": "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
+# Bytes and SHA-256 of the three text files as they are served.
+TEXTS = {
+    "train": (78_400_000, "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d"),
+    "valid": (15_680_000, "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2"),
+    "test": (15_680_000, "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c"),
 }
 # SHA-256 of the pixels, uint8 in {0, 1}, image by image and row by row, in the order of the text files.
 PIXELS_SHA256 = {
@@ -36,6 +37,10 @@ PIXELS_SHA256 = {
     "valid": "069b4f0beb389b776478c3e872b4df71c95ac4be64d7cbe6d32e24ebac8e6d5e",
     "test": "ca0294c3b8d984c7a1dc891015a8eea6f37bae59a34e35ea0fc8c47110a8dd86",
 }
+# The texts are never kept: a download leaves the one small file that is looked for.
+SOURCE = Source(
+    tuple(Remote(Path(URL).name.format(part), (URL.format(part),), *TEXTS[part]) for part in PARTS), ((FILE,),)
+)
 
 
 def read(root: str | os.PathLike[str] | None = None) -> Parts:
@@ -48,9 +53,10 @@ def read(root: str | os.PathLike[str] | None = None) -> Parts:
         FileNotFoundError: if `root` is given and lacks the file.
         ConnectionError: if a download is needed and fails.
         ValueError: if the file is damaged or holds other pixels than the published ones.
+        OSError: if the cache cannot be written.
 
     """
-    path = find(FILE, root) or download()
+    (path,) = SOURCE.find(root) or (download(),)
     arrays = read_arrays(path, PARTS)
     if isinstance(arrays, np.ndarray):
         raise ValueError(f"{str(path)!r} should be an .npz file with the keys {PARTS}; got a single array")
@@ -60,15 +66,13 @@ def read(root: str | os.PathLike[str] | None = None) -> Parts:
 def download() -> Path:
     """Download the text files, verify them, and put them into the cache as one `.npz` file, all or nothing."""
     target = cache() / FILE
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    with workspace(target.parent) as folder:
         pixels = {}
-        for part in PARTS:
-            url = URL.format(part)
-            text = fetch(url, TEXT_SHA256[part], Path(folder), wanted=FILE)
-            pixels[part] = _verified(parse(text), part, url)
+        for part, remote in zip(PARTS, SOURCE.remotes, strict=True):
+            text = fetch(remote, folder / remote.path, wanted=FILE)
+            pixels[part] = _verified(parse(text), part, remote.urls[0])
             text.unlink()
-        whole = Path(folder) / target.name
+        whole = folder / target.name
         np.savez_compressed(whole, train=pixels["train"], valid=pixels["valid"], test=pixels["test"])
         os.replace(whole, target)
     return target
@@ -83,18 +87,7 @@ def parse(path: Path) -> np.ndarray:
     return bits.reshape(-1, *SHAPE)
 
 
-def digest(pixels: np.ndarray) -> str:
-    """Return the SHA-256 of binary pixels as uint8, image by image and row by row."""
-    return hashlib.sha256(np.ascontiguousarray(pixels, dtype=np.uint8).data).hexdigest()
-
-
 def _verified(pixels: np.ndarray, part: str, where: str) -> np.ndarray:
-    check_binary(pixels, f"{part!r} of {where!r}", remedy="this is not the static binarisation")
-    found = digest(pixels)
-    if found != PIXELS_SHA256[part]:
-        raise ValueError(
-            f"{part!r} of {where!r} should hold the published pixels, SHA-256 {PIXELS_SHA256[part]}; got shape "
-            f"{pixels.shape} and {found}: other images or another order. Delete the file to download it again, or "
-            "load it by its path, as data of your own"
-        )
-    return pixels.astype(np.uint8, copy=False).reshape(-1, *SHAPE)
+    what = f"{part!r} of {where!r}"
+    check_binary(pixels, what, remedy="this is not the static binarisation")
+    return verified(pixels.astype(np.uint8, copy=False), PIXELS_SHA256[part], what).reshape(-1, *SHAPE)

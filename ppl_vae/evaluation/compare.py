@@ -63,6 +63,8 @@ def compare(
     Raises:
         ValueError: nothing to compare, a fit without test data, or fits of different data or likelihoods.
     """
+    if not isinstance(fits, Mapping):
+        raise ValueError(f"compare: 'fits' should be {{name: fit or list of fits}}; got {type(fits).__name__}.")
     if not fits or any(isinstance(group, Sequence) and not group for group in fits.values()):
         raise ValueError("compare: there is nothing to compare; pass {name: fit} or {name: [fit, ...]}.")
     groups = {name: list(group) if isinstance(group, Sequence) else [group] for name, group in fits.items()}
@@ -77,6 +79,9 @@ def compare(
                 options = {"train": train, "elbo_particles": elbo_particles, "seed": seed}
                 entry = evaluate(entry, test, num_particles, progress=progress, **options)  # type: ignore[arg-type]
             evaluations[name].append(entry)
+    told = [(name, e) for name, group in evaluations.items() for e in group]
+    _check_same("test data", [(name, None if e.test is None else f"{e.test[:12]}...") for name, e in told])
+    _check_same("numbers of draws for log p(x)", [(name, str(e.log_p.num_particles)) for name, e in told])
     best = [e.best_valid_elbo for group in evaluations.values() for e in group if len(e.valid_elbo)]
     return _tabulate(evaluations, min(best, default=math.nan) if target is None else float(target))
 
@@ -106,6 +111,7 @@ def difference(one: Sequence[Evaluation], other: Sequence[Evaluation]) -> tuple[
         ValueError: other test data, or another number of seeds.
     """
     shapes = [(len(group), len(group[0].log_p.values)) for group in (one, other)]
+    _check_same("test data", [(f"evaluation {i}", e.test) for i, e in enumerate([*one, *other])])
     if shapes[0] != shapes[1]:
         raise ValueError(f"A difference needs the same seeds and test data; got (seeds, data points) {shapes}.")
     values = np.stack([a.log_p.values - b.log_p.values for a, b in zip(one, other, strict=True)])

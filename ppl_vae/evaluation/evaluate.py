@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..results import Fit
+from ..results import Fit, digest
 from ..seeds import generator
 from .latents import active_units
 from .likelihood import ELBO, LogLikelihood, elbo, log_likelihood
@@ -49,6 +49,8 @@ class Evaluation:
     """The fingerprint of the data of the training, where it is known."""
     likelihood: str | None = None
     """The distributions of the observed sites, where they are known."""
+    test: str | None = None
+    """The digest of the test data, where it is known."""
 
     @property
     def best_valid_elbo(self) -> float:
@@ -81,7 +83,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Every number, those of each image too, JSON-able: lists for arrays and None for NaN."""
-        return _plain(asdict(self))
+        return plain(asdict(self))
 
     @classmethod
     def from_dict(cls, numbers: Mapping[str, Any]) -> Evaluation:
@@ -95,11 +97,12 @@ class Evaluation:
         return cls(**{**_arrays(numbers), **{n: math.nan for n in unknown if numbers[n] is None}})
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """JSON-able: lists for arrays and None for what is not finite."""
     if isinstance(value, dict):
-        return {name: _plain(v) for name, v in value.items()}
+        return {name: plain(v) for name, v in value.items()}
     if isinstance(value, np.ndarray):
-        return [_plain(v) for v in value.tolist()]
+        return [plain(v) for v in value.tolist()]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -139,7 +142,7 @@ def evaluate(
         ValueError: data that are not (N, P), or no particle.
     """
     test = fit.checked(test)
-    on_test = fit if fit.generalises else refined or fit.refine(test)
+    on_test = fit if fit.generalises or _is_own(fit, test) else refined or fit.refine(test)
     history = fit.history
     return Evaluation(
         log_p=log_likelihood(on_test, test, num_particles, seed=seed, progress=progress),
@@ -155,12 +158,22 @@ def evaluate(
         elapsed=np.cumsum(history.get("seconds", ()), dtype=float),
         data=fingerprint(fit),
         likelihood=likelihood(fit),
+        test=digest(test),
     )
 
 
+def _is_own(fit: Fit, x: np.ndarray) -> bool:
+    """Whether these are the data that the guide's rows are for."""
+    return len(x) == fit.pair.num_rows and digest(x) == fit.settings.get("data", {}).get("train")
+
+
 def fingerprint(fit: Fit) -> str | None:
-    """That of the data of the training, where the fit's settings tell it."""
-    return fit.settings.get("data", {}).get("fingerprint")
+    """What tells the training data from others, where the fit's settings say it: the images and how they are drawn."""
+    data = fit.settings.get("data", {})
+    images = data.get("trained_on", data.get("train"))
+    if images is None:
+        return data.get("fingerprint")
+    return images + (", drawn afresh" if data.get("binarisation") == "dynamic" else "")
 
 
 def likelihood(fit: Fit) -> str | None:
@@ -169,7 +182,9 @@ def likelihood(fit: Fit) -> str | None:
 
 
 def _train_elbo(fit: Fit, train: np.ndarray, num_particles: int, seed: int) -> float:
-    """Of at most 1,000 images, each with its own parameters where the guide has such."""
+    """Of at most 1,000 images, with their own parameters where the guide has such; NaN if these are not its images."""
+    if not fit.generalises and not _is_own(fit, train):
+        return math.nan
     rng = generator(seed, "train_elbo")
     index = np.sort(rng.permutation(len(train))[:TRAIN_IMAGES])
     x = train[index]

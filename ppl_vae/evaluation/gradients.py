@@ -79,7 +79,7 @@ def gradient_report(
     x: np.ndarray,
     *,
     repeats: int = 100,
-    batch_size: int | None = None,
+    batch_size: int | Sequence[int] | None = None,
     index: np.ndarray | None = None,
     seed: int = 0,
     progress: bool | None = False,
@@ -107,7 +107,7 @@ def gradient_report(
         objectives: name -> an objective of the fit's backend, ours or a stock one; see ``over_draws``.
         x: data (N, P).
         repeats: independent gradients of each objective, at least 2.
-        batch_size: rows of each mini-batch; None takes all of x.
+        batch_size: rows of each mini-batch; None takes all of x. Of several, each has its rows, named 'ELBO, batch 20'.
         index: for a per-datapoint guide, which of its training data the rows of x are, (N,).
         seed: of the batches and draws.
         progress: a progress bar; None shows it on a terminal only.
@@ -132,6 +132,11 @@ def gradient_report(
     Name: num_draws, dtype: int64
     """
     x = fit.checked(x)
+    if isinstance(batch_size, Sequence):
+        same: dict[str, Any] = {"repeats": repeats, "index": index, "seed": seed, "progress": progress}
+        parts = [gradient_report(fit, objectives, x, batch_size=size, **same) for size in batch_size]
+        names = [{n: f"{n}, batch {size}" for n in objectives} for size in batch_size]
+        return pd.concat([part.rename(index=named, level=0) for part, named in zip(parts, names, strict=True)])
     _check(fit, objectives, len(x), repeats, batch_size)
     inference = load(fit.backend).inference
     owner_of = inference.owners(fit.pair)
@@ -144,6 +149,8 @@ def gradient_report(
             drawn = inference.draw_gradients(fit.pair, objective, x, batches, seeds, positions)
             moments, seconds = _moments(_finite(drawn, name), owner_of, bar.update)
             draws = getattr(objective, "num_draws", getattr(objective, "num_particles", 1))
+            if getattr(objective, "options", {}).get("every_configuration") and fit.pair.sites is not None:
+                draws = fit.pair.sites.num_configurations  # what it costs
             for owner, moment in moments.items():
                 row: dict[str, Any] = {"num_draws": draws, "batch_size": batches.shape[1], **moment.summary()}
                 row |= {"variance_per_draw": row["variance"] * draws, "seconds": seconds}

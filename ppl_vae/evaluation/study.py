@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,14 @@ import numpy as np
 import pandas as pd
 
 from .. import __version__, seeds, storage
+from ..backends import load
 from ..data import Split
 from ..objective import UnsuitableObjective
-from ..results import Fit
+from ..results import Fit, digest
 from ..training import BaseSVI, NotFiniteLoss, describe
 from ..versions import versions
 from .compare import compare, difference
-from .evaluate import Evaluation, evaluate
+from .evaluate import Evaluation, evaluate, plain
 
 CELLS = "cells"
 SETTINGS, RESULT = "settings.json", "result.json"
@@ -45,6 +47,13 @@ class Cell:
     backend: str
     recipe: Callable[[np.random.Generator], tuple[Any, Any]]
     svi: Any
+
+    def __post_init__(self) -> None:
+        if isinstance(self.svi, BaseSVI) and not isinstance(self.svi, load(self.backend).inference.SVI):
+            raise ValueError(
+                f"Cell: {self.strategy!r} is said to be on {self.backend}, but its SVI is that of "
+                f"{type(self.svi).__module__}: give the backend's own."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting, JSON-able."""
@@ -89,9 +98,9 @@ class Study:
     """Every cell under every seed: trained, evaluated on the test part, and kept in ``folder``.
 
     ``run`` does what is not done yet. What was interrupted goes on from its checkpoint, so that the table is that of an
-    uninterrupted study; Ctrl-C loses no more than an epoch. Cells and seeds may be added; what a folder holds of a cell
-    should have been made from the same data and settings by the same versions. A strategy that is refused for its pair,
-    or whose loss becomes NaN, keeps its row, with the reason in the column ``note``.
+    uninterrupted study; Ctrl-C loses no more than ``checkpoint_every`` epochs. Cells and seeds may be added; what a
+    folder holds of a cell should have been made from the same data and settings by the same versions. What a training
+    refuses, or a loss that becomes NaN, is the reason in its row, in the column ``note``.
 
     Args:
         folder: made if absent.
@@ -119,6 +128,11 @@ class Study:
             twice = [value for i, value in enumerate(values) if value in values[:i]]
             if twice:
                 raise ValueError(f"Study: every {what} should be there once; got {twice[0]!r} twice.")
+        folders: dict[str, str] = {}
+        for training in self._trainings():
+            other = folders.setdefault(training.folder.name.casefold(), training.name)
+            if other != training.name:
+                raise ValueError(f"Study: {other!r} and {training.name!r} would share a folder: rename one.")
 
     def run(self, *, device: str | None = None, progress: bool | None = None) -> pd.DataFrame:
         """Do what is not done yet; return the table.
@@ -131,13 +145,19 @@ class Study:
             ValueError: the folder holds one of these trainings from other data, settings or versions.
         """
         trainings = list(self._trainings())
+        for cell in self.cells:
+            load(cell.backend).inference.pair.find_device(device)
+            batch_size = getattr(cell.svi, "batch_size", 1)
+            if batch_size > len(self.data.train):
+                raise ValueError(
+                    f"'batch_size' is {batch_size}, but there are only {len(self.data.train)} data points: lower it."
+                )
         for training in trainings:
             training.check()
         warm: set[str] = set()
         for number, training in enumerate(trainings, 1):
             if not training.done:
-                if training.cell.backend not in warm:
-                    training.warm_up(device)
+                if training.cell.backend not in warm and training.warm_up(device):
                     warm.add(training.cell.backend)
                 training.run(device, progress, f"{number}/{len(trainings)} {training.name}")
         return self.table()
@@ -236,8 +256,10 @@ class _Training:
 
     @property
     def folder(self) -> Path:
-        name = re.sub(r"[^\w.+-]+", "-", f"{self.cell.strategy}-{self.cell.backend}-seed{self.seed}")
-        return Path(self.study.folder) / CELLS / name
+        strategy = re.sub(r"[^\w.+-]+", "-", self.cell.strategy)
+        if strategy != self.cell.strategy:  # names that differ in what a folder's may not hold
+            strategy += f"-{zlib.crc32(self.cell.strategy.encode()):08x}"
+        return Path(self.study.folder) / CELLS / f"{strategy}-{self.cell.backend}-seed{self.seed}"
 
     @property
     def done(self) -> bool:
@@ -247,6 +269,7 @@ class _Training:
         study = self.study
         return {
             "cell": self.cell.to_dict(),
+            "weights": self._digest_of_weights(),
             "seed": int(self.seed),
             "data": study.data.to_dict(),
             "num_particles": study.num_particles,
@@ -254,6 +277,14 @@ class _Training:
             "version": __version__,
             "libraries": versions(),
         }
+
+    def _digest_of_weights(self) -> str | None:
+        """Of the pair that this seed draws: what tells recipes apart whose settings say the same."""
+        try:
+            state = load(self.cell.backend).inference.Pair(*self._pair()).state()
+        except (ValueError, UnsuitableObjective):
+            return None  # ``run`` will say why
+        return digest(*(np.frombuffer(f"{n}{v.shape}".encode() + v.tobytes(), np.uint8) for n, v in state.items()))
 
     def check(self) -> None:
         """Refuse what the folder holds from other data, settings or versions."""
@@ -267,15 +298,17 @@ class _Training:
                     "the settings that it has, or another folder."
                 )
 
-    def warm_up(self, device: str | None) -> None:
+    def warm_up(self, device: str | None) -> bool:
         """A step that is thrown away: what libraries load at their first is then counted to no strategy's memory."""
         svi, train = self.cell.svi, self.study.data.train
-        if isinstance(svi, BaseSVI):
-            brief = dataclasses.replace(svi, epochs=1, patience=None)
-            try:
-                brief.fit(*self._pair(), train[: svi.batch_size], device=device, progress=False)
-            except (ValueError, NotFiniteLoss):
-                return  # ``run`` will say why
+        if not isinstance(svi, BaseSVI):
+            return False
+        brief = dataclasses.replace(svi, epochs=1, patience=None)
+        try:
+            brief.fit(*self._pair(), train[: svi.batch_size], device=device, progress=False)
+        except (ValueError, NotFiniteLoss):
+            return False  # ``run`` will say why, or the pair is made for all of the data
+        return True
 
     def _pair(self) -> tuple[Any, Any]:
         return self.cell.recipe(seeds.generator(self.seed, "weights"))
@@ -294,7 +327,7 @@ class _Training:
                 progress=progress,
                 description=description,
             )
-        except (UnsuitableObjective, NotFiniteLoss) as error:
+        except (ValueError, NotFiniteLoss) as error:
             result["note"] = _reason(error)
         else:
             self._save(fit)
@@ -302,7 +335,7 @@ class _Training:
             self._save_images(fit, on_test)
             result |= {
                 "evaluation": self._evaluate(fit, on_test, progress).to_dict(),
-                "history": {name: np.asarray(values).tolist() for name, values in fit.history.items()},
+                "history": {name: plain(np.asarray(values)) for name, values in fit.history.items()},
                 "device": str(getattr(fit.pair, "device", device)),
             }
         _write_json(self.folder / RESULT, result)
@@ -339,6 +372,7 @@ class _Training:
         storage.write(self.folder / IMAGES, images, {"kind": "images"})
 
     def result(self) -> Result:
+        self.check()
         content, settings = _read_json(self.folder / RESULT), _read_json(self.folder / SETTINGS)
         evaluation = content["evaluation"]
         return Result(
@@ -356,7 +390,7 @@ class _Training:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnsuitableObjective):
         return f"refused: {error}"
-    return f"failed: {str(error).partition(';')[0]}."
+    return f"failed: {str(error).partition(';')[0].rstrip('.')}."
 
 
 def _differences(theirs: Any, ours: Any, name: str) -> Iterator[tuple[str, Any, Any]]:

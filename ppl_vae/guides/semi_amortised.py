@@ -10,13 +10,16 @@ from pyro import poutine
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from ..programs import tolerant
+
 
 class SemiAmortised(PyroModule):
     """z ~ q(z; lambda_k(x)), with lambda_0 = encoder(x) and lambda_{i+1} = lambda_i + step_size d ELBO / d lambda_i.
 
     Sites: ``z`` (D,). Plate: ``data`` at dim -1. Training differentiates through the steps, so that the encoder learns
-    to start well. Each step draws z once; its gradient is clipped to ``clip_norm`` for each datum. Semi-Amortized
-    Variational Autoencoders, Kim, Wiseman, Miller, Sontag and Rush, 2018.
+    to start well. Each step draws z once, so that q itself varies a little from call to call; its gradient is clipped
+    to ``clip_norm`` for each datum. Semi-Amortized Variational Autoencoders, Kim, Wiseman, Miller, Sontag and Rush,
+    2018.
 
     Args:
         posterior: a conditional with a reparameterised family: ``DiagNormal`` or ``FullNormal`` over an encoder.
@@ -78,10 +81,12 @@ class SemiAmortised(PyroModule):
 
     def _gradient(self, parameters: Tensor, x: Tensor, options: dict[str, Any]) -> Tensor:
         """d ELBO / d parameters (B, W) for one draw of z, differentiable where the parameters are."""
-        with poutine.block(), torch.enable_grad():
+        # Kept as they are: where draws come in chunks, the gradient below may not set off a second run of the guide.
+        kept = torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
+        with poutine.block(), torch.enable_grad(), kept:
             at = parameters if parameters.requires_grad else parameters.detach().requires_grad_()
             q = self.posterior.distribution(at)
             z = q.rsample()
-            p = poutine.trace(poutine.condition(self.model, data={"z": z})).get_trace(x, **options)
+            p = poutine.trace(poutine.condition(tolerant(self.model), data={"z": z})).get_trace(x, **options)
             bound = p.log_prob_sum() - q.log_prob(z).sum()
             return torch.autograd.grad(bound, at, create_graph=parameters.requires_grad)[0]

@@ -31,6 +31,20 @@ class SVI(BaseSVI):
 
     loss: Any = field(default_factory=TraceELBO)
 
+    def optimiser_steps(self) -> list[float] | None:
+        """Where three steps of a custom ``optim`` lead from (0.1, 0.2, 0.3): what it does, where it cannot say it."""
+        if self.optim is None:
+            return None
+        p = nn.Parameter(torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64))
+        try:
+            optim = self.optim([p])
+            for step in range(3):
+                p.grad = torch.tensor([1.0, -0.5, 0.2 * step], dtype=torch.float64)
+                optim.step()
+        except (TypeError, AttributeError, RuntimeError, ValueError):
+            return None
+        return [round(value, 12) for value in p.tolist()]
+
     def start(self, model: Any, guide: Any, data: TrainingData, *, seed: int, device: str | None) -> PyroRun:
         """A training of a copy of the pair, before its first step."""
         return PyroRun(self, Pair(model, guide, device), data, seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pyro
@@ -19,7 +20,7 @@ from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils.checkpoint import checkpoint
 
 from ..bounds import Terms
-from ..objective import Site, Sites, UnsuitableObjective, check_batch_shape, does_not_run, match
+from ..objective import Site, Sites, UnsuitableObjective, check_batch_shape, check_dream, does_not_run, match
 from ..programs import generated_site, inner
 
 PyroSite = Any
@@ -176,6 +177,8 @@ def log_terms(
     torch.Size([5, 3])
     """
     drawn = guide
+    if every_configuration and chunk is not None:
+        raise ValueError("'chunk' is for draws; every configuration of the latents is taken at once: leave it at None.")
     if every_configuration:
         drawn, num_particles = _at_every_configuration(guide, args, kwargs)
 
@@ -193,7 +196,9 @@ def log_terms(
     if len(sizes) == 1:
         terms = some(num_particles, taps[0])
     else:
-        parts = [checkpoint(some, draws, tap, use_reentrant=False) for draws, tap in zip(sizes, taps, strict=True)]
+        # The batch is an argument so that the state of its device's generator is kept for the second run.
+        held = partial(checkpoint, lambda _, draws, tap: some(draws, tap), args[0], use_reentrant=False)
+        parts = [held(draws, tap) for draws, tap in zip(sizes, taps, strict=True)]
         log_lik, log_prior, log_guide, scales, log_score, _ = zip(*parts, strict=True)
         terms = Terms(torch.cat(log_lik), torch.cat(log_prior), torch.cat(log_guide), scales[0], torch.cat(log_score))
     if path_weights is not None:
@@ -207,12 +212,13 @@ def log_terms(
 def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """log q(z | x) of as many (z, x) as the batch has data, which the model draws, (B,)."""
     generated_site(inner(model), None)  # raises where the model cannot generate
-    given = {name: value for name, value in kwargs.items() if name == "given"}
+    given = {name: value for name, value in kwargs.items() if name in ("given", "mask")}
     with torch.no_grad():
         dream = poutine.trace(model).get_trace(size=len(args[0]), **given)
         observed = sites_of(poutine.trace(model).get_trace(*args, **kwargs), observed=True)
+    check_dream(args, tuple(observed))
     x = dream.nodes[next(iter(observed))]["value"]
-    q = poutine.trace(poutine.replay(guide, trace=dream)).get_trace(x.to(args[0].dtype), *args[1:], **given)
+    q = poutine.trace(poutine.replay(guide, trace=dream)).get_trace(x.to(args[0].dtype), **given)
     return torch.stack([_density(site, 1)[0] for site in sites_of(q, observed=False).values()]).sum(0)
 
 
@@ -329,4 +335,6 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         {name: _describe(site) for name, site in sites.items()}
         for sites in (sites_of(q, observed=False), sites_of(p, observed=False), sites_of(p, observed=True))
     )
-    return match(guided, latent, observed)
+    traced = [*sites_of(p, observed=False).values(), *sites_of(p, observed=True).values()]
+    scaled = any(bool((torch.as_tensor(site["scale"]) != 1).any()) for site in traced)
+    return match(guided, latent, observed, scaled=scaled)

@@ -12,13 +12,16 @@ from jax import Array
 from numpyro import handlers
 from numpyro.infer.util import log_density
 
+from ...programs import tolerant
+
 
 class SemiAmortised(nnx.Module):
     """z ~ q(z; lambda_k(x)), with lambda_0 = encoder(x) and lambda_{i+1} = lambda_i + step_size d ELBO / d lambda_i.
 
     Sites: ``z`` (D,). Plate: ``data`` at dim -1. Training differentiates through the steps, so that the encoder learns
-    to start well. Each step draws z once; its gradient is clipped to ``clip_norm`` for each datum. Semi-Amortized
-    Variational Autoencoders, Kim, Wiseman, Miller, Sontag and Rush, 2018.
+    to start well. Each step draws z once, so that q itself varies a little from call to call; its gradient is clipped
+    to ``clip_norm`` for each datum. Semi-Amortized Variational Autoencoders, Kim, Wiseman, Miller, Sontag and Rush,
+    2018.
 
     Args:
         posterior: a conditional with a reparameterised family: ``DiagNormal`` or ``FullNormal`` over an encoder.
@@ -85,7 +88,7 @@ class SemiAmortised(nnx.Module):
             q = self.posterior.distribution(parameters)
             z = q.rsample(key)
             with handlers.block():
-                log_p, _ = log_density(self.model, (x,), options, {"z": z})
+                log_p, _ = log_density(tolerant(self.model), (x,), options, {"z": z})
             return log_p - q.log_prob(z).sum()
 
         return jax.grad(bound)(parameters)

@@ -33,6 +33,20 @@ class SVI(BaseSVI):
 
     loss: Any = field(default_factory=TraceELBO)
 
+    def optimiser_steps(self) -> list[float] | None:
+        """Where three steps of a custom ``optim`` lead from (0.1, 0.2, 0.3): what it does, where it cannot say it."""
+        if self.optim is None:
+            return None
+        p = jnp.array([0.1, 0.2, 0.3], jnp.float32)
+        try:
+            state = self.optim.init(p)
+            for step in range(3):
+                updates, state = self.optim.update(jnp.array([1.0, -0.5, 0.2 * step], p.dtype), state, p)
+                p = p + updates
+        except (TypeError, AttributeError, ValueError):
+            return None
+        return [round(float(value), 6) for value in p]
+
     def start(self, model: Any, guide: Any, data: TrainingData, *, seed: int, device: str | None) -> NumPyroRun:
         """A training of a copy of the pair, before its first step."""
         return NumPyroRun(self, Pair(model, guide, device), data, seed)

@@ -16,11 +16,13 @@ from numpyro.distributions import Independent, constraints, kl_divergence
 from numpyro.primitives import Messenger
 
 from ...bounds import Terms
-from ...objective import Site, Sites, UnsuitableObjective, check_batch_shape, does_not_run, match
+from ...objective import Site, Sites, UnsuitableObjective, check_batch_shape, check_dream, does_not_run, match
 from ...programs import generated_site, inner, tolerant
 
 NumPyroSite = dict[str, Any]
 PathWeights = Callable[[Array], Array]
+SLEEP = 2**30
+"""What sets the key of dreams apart from those that a key is split into."""
 NumPyroTrace = dict[str, NumPyroSite]
 
 
@@ -174,6 +176,8 @@ def log_terms(
     (5, 3)
     """
     drawn = guide
+    if every_configuration and chunk is not None:
+        raise ValueError("'chunk' is for draws; every configuration of the latents is taken at once: leave it at None.")
     if every_configuration:
         drawn, num_particles = _at_every_configuration(guide, args, kwargs, key)
 
@@ -218,13 +222,15 @@ def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     while isinstance(program, Messenger):
         program = inner(program.fn)
     generated_site(program, None)  # raises where the model cannot generate
-    given = {name: value for name, value in kwargs.items() if name == "given"}
-    seeded = handlers.seed(model, jax.random.fold_in(key, 1))
+    given = {name: value for name, value in kwargs.items() if name in ("given", "mask")}
+    key = jax.random.fold_in(key, SLEEP)
+    seeded = handlers.seed(model, key)
     dream = handlers.trace(seeded).get_trace(size=len(args[0]), **given)
     values = {name: jax.lax.stop_gradient(site["value"]) for name, site in dream.items() if site["type"] == "sample"}
     observed = sites_of(handlers.trace(seeded).get_trace(*args, **kwargs), observed=True)
+    check_dream(args, tuple(observed))
     x = values[next(iter(observed))].astype(args[0].dtype)
-    q = handlers.trace(handlers.seed(handlers.substitute(guide, data=values), key)).get_trace(x, *args[1:], **given)
+    q = handlers.trace(handlers.seed(handlers.substitute(guide, data=values), key)).get_trace(x, **given)
     return jnp.stack([_density(site, 1)[0] for site in sites_of(q, observed=False).values()]).sum(0)
 
 
@@ -354,4 +360,6 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         {name: _describe(site) for name, site in sites.items()}
         for sites in (sites_of(q, observed=False), sites_of(p, observed=False), sites_of(p, observed=True))
     )
-    return match(guided, latent, observed)
+    scales = [p[name]["scale"] for name in {**latent, **observed}]
+    scaled = any(scale is not None and not (isinstance(scale, int | float) and scale == 1) for scale in scales)
+    return match(guided, latent, observed, scaled=scaled)
