@@ -287,7 +287,8 @@ class Fit:
 
     def encode(self, x: np.ndarray, *, index: np.ndarray | None = None) -> np.ndarray:
         """The mean of q(z | x), (B, D); several latent sites stand side by side, in the guide's order."""
-        return np.concatenate([mean for mean, _ in self.posterior(x, index=index).values()], -1)
+        means = [mean for mean, _ in self.posterior(x, index=index).values()]
+        return np.concatenate([mean.reshape(len(mean), -1) for mean in means], -1)
 
     def draws(
         self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0, index: np.ndarray | None = None

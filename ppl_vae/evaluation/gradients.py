@@ -19,6 +19,10 @@ OWNERS = ("model", "guide", "shared")
 """Whose a parameter is: the model's only, the guide's only, or both's, as a VampPrior's encoder."""
 
 
+ROUNDING = 1e-10
+"""A parameter whose variance is less than this part of the largest one varies by rounding alone."""
+
+
 class Moments:
     """Mean and variance of vectors (n,) that come a few at a time, (C, n): memory does not grow with their number.
 
@@ -60,7 +64,7 @@ class Moments:
     def summary(self) -> dict[str, float]:
         """The columns of ``gradient_report`` that speak of the gradient alone."""
         mean, variance = self.mean, self.variance
-        average, noisy = float(variance.mean()), variance > 0
+        average, noisy = float(variance.mean()), variance > ROUNDING * variance.max()
         norm = float(np.linalg.norm(mean))
         silent = np.inf if norm > 0 else 0.0
         return {
@@ -93,8 +97,9 @@ def gradient_report(
     - ``norm`` of the mean gradient, and ``mean_error``, the root mean square distance of that mean from the expected
       gradient: sqrt(sum of the variances / repeats). A norm of the size of its error says nothing;
     - ``variance`` of one gradient, the mean over parameters, and ``log_variance``, its natural logarithm (-inf for 0);
-    - ``snr``, the mean of |mean| / sd over the parameters whose gradient varies; inf where none varies, and 0 where
-      all are exactly zero. Of ``repeats`` gradients: below about 0.8 / sqrt(repeats) it is no signal;
+    - ``snr``, the mean of |mean| / sd over the parameters whose gradient varies by more than rounding; inf where none
+      varies, and 0 where all are exactly zero. Of ``repeats`` gradients: below about 0.8 / sqrt(repeats) it is no
+      signal;
     - at equal compute, ``variance_per_draw`` = variance x num_draws, because the mean of c independent copies has 1/c
       of the variance; and ``variance_second`` = variance x ``seconds``, those of one gradient, the median of this run.
 

@@ -79,12 +79,26 @@ class _Cut(Messenger):
 
 
 @jax.custom_vjp
-def _tap(value: Array, weights: Array) -> Array:
-    """The value; its backward pass multiplies by ``weights``."""
-    return value
+def _tap(value: Array, like: Array) -> tuple[Array, Array]:
+    """The value, and zeros (K, B) for ``_weighing``; the value's gradient is multiplied by what these bring back."""
+    return value, jnp.zeros_like(like)
 
 
-_tap.defvjp(lambda value, weights: (value, weights), lambda weights, grad: (grad * weights, None))
+def _tapped_gradient(_: None, grads: tuple[Array, Array]) -> tuple[Array, Array]:
+    grad, weights = grads
+    return grad * weights.reshape(*weights.shape, *[1] * (grad.ndim - weights.ndim)), jnp.zeros_like(weights)
+
+
+_tap.defvjp(lambda value, like: (_tap(value, like), None), _tapped_gradient)
+
+
+@jax.custom_vjp
+def _weighing(values: Array, taps: Array, weights: Array) -> Array:
+    """The values; going backwards, the taps get the weights, whatever the values get."""
+    return values
+
+
+_weighing.defvjp(lambda values, taps, weights: (values, weights), lambda weights, grad: (grad, weights, None))
 
 
 def _per_datum(site: NumPyroSite, values: Array, num_particles: int) -> Array:
@@ -181,38 +195,39 @@ def log_terms(
     if every_configuration:
         drawn, num_particles = _at_every_configuration(guide, args, kwargs, key)
 
-    def some(key: Array, draws: int, weights: Array | None) -> Terms:
+    def some(key: Array, draws: int) -> tuple[Terms, Array | None]:
         p, q = run(model, drawn, args, kwargs, draws, max_plate_nesting, key, path)
         latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
         if set(latent) != set(guided) or not observed:
             examine(model, guide, *args, **kwargs)
-        if weights is not None:
-            q = {**q, **{name: _tapped(site, weights, draws) for name, site in guided.items()}}
+        taps = None
+        if path_weights is not None:
+            tapped, taps = _tapped(guided, draws, len(args[0]))
+            q = {**q, **tapped}
             p = _replayed(model, q, args, kwargs, draws, max_plate_nesting, key)
             latent, observed = sites_of(p, observed=False), sites_of(p, observed=True)
             guided = sites_of(q, observed=False)
         if not guide_score:
             guided = _without_score(guided, guide, q, args, kwargs, draws, max_plate_nesting)
-        return terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, path=path)
+        return terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, path=path), taps
 
-    def every(weights: Array | None) -> Terms:
-        if chunk is None or chunk == num_particles:
-            return some(key, num_particles, weights)
+    if chunk is None or chunk == num_particles:
+        terms, taps = some(key, num_particles)
+    else:
         keys = jax.random.split(key, num_particles // chunk)
-        parts = None if weights is None else weights.reshape(len(keys), chunk, -1)
 
         @jax.checkpoint
-        def body(key: Array, part: Array | None) -> tuple[Array, ...]:
-            terms = some(key, chunk, part)
-            return (*terms[:3], jnp.asarray(terms.scale), terms.log_score)
+        def body(key: Array) -> tuple[Any, ...]:
+            terms, taps = some(key, chunk)
+            return (*terms[:3], jnp.asarray(terms.scale), terms.log_score, taps)
 
-        _, stacked = jax.lax.scan(lambda carry, xs: (carry, body(*xs)), None, (keys, parts))
+        _, stacked = jax.lax.scan(lambda carry, key: (carry, body(key)), None, keys)
         log_lik, log_prior, log_guide, log_score = (stacked[i].reshape(num_particles, -1) for i in (0, 1, 2, 4))
-        return Terms(log_lik, log_prior, log_guide, stacked[3][0], log_score)
-
-    # With path weights the compiler merges this first run with the second, whose numbers are the same.
-    weights = None if path_weights is None else path_weights(jax.lax.stop_gradient(every(None).log_weights))
-    terms = every(weights)
+        terms = Terms(log_lik, log_prior, log_guide, stacked[3][0], log_score)
+        taps = None if path_weights is None else stacked[5].reshape(num_particles, -1)
+    if path_weights is not None:
+        weights = path_weights(jax.lax.stop_gradient(terms.log_weights))
+        terms = terms._replace(log_lik=_weighing(terms.log_lik, taps, weights))
     return terms._replace(log_sleep=_sleep(model, guide, args, kwargs, key)) if sleep else terms
 
 
@@ -275,10 +290,14 @@ def _at_every_configuration(guide: Any, args: tuple[Any, ...], kwargs: dict[str,
     return handlers.substitute(guide, data=given), len(next(iter(values.values())))
 
 
-def _tapped(site: NumPyroSite, weights: Array, num_particles: int) -> NumPyroSite:
-    value, weights = site["value"], weights if num_particles > 1 else weights[0]
-    weights = weights.reshape(*weights.shape, *[1] * (value.ndim - weights.ndim))
-    return {**site, "value": _tap(value, weights), "intermediates": []}
+def _tapped(guided: NumPyroTrace, draws: int, size: int) -> tuple[NumPyroTrace, Array]:
+    """The guide's sites with a tap on each draw, and the taps' zeros (K, B), which ``_weighing`` sends weights to."""
+    zeros, tapped = jnp.zeros((draws, size)), {}
+    for name, site in guided.items():
+        value, tap = _tap(site["value"], zeros if draws > 1 else zeros[0])
+        tapped[name] = {**site, "value": value, "intermediates": []}
+        zeros = zeros + (tap if draws > 1 else tap[None])
+    return tapped, zeros
 
 
 def _without_score(
