@@ -532,7 +532,8 @@ def child(**settings: Any) -> subprocess.Popen[str]:
     """Another process that loads the published MNIST."""
     remotes = [{"urls": r.urls, "size": r.size, "sha256": r.sha256} for r in mnist.SOURCE.remotes]
     arguments = [sys.executable, "-c", CHILD, json.dumps({"sha256": mnist.SHA256, "remotes": remotes})]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, **settings)
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # a limit on files would cut the bytecode too
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment, **settings)
 
 
 def test_two_processes_on_one_cache(publish: Callable[[str], Made], web: Web, cache: Path) -> None:
