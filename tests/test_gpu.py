@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from pairs import PAIRS, pair, recipe, toy
+from test_objectives import bias
 
-from ppl_vae import backends, data, evaluation
+from ppl_vae import backends, baselines, data, evaluation
 from ppl_vae.results import Fit
 
 pytestmark = pytest.mark.gpu
@@ -54,3 +55,26 @@ def test_training_resuming_and_loading(backend: backends.Backend, name: str, tmp
     results = [evaluation.log_likelihood(fit, split.test, 2000) for fit in (on_cpu, on_gpu)]
     assert abs(results[0].mean - results[1].mean) < 6 * (results[0].mean_mc_error + results[1].mean_mc_error) + 1e-2
     assert on_gpu.generate(3).shape == (3, 12)
+
+
+def test_draws_in_chunks_are_the_same_when_they_are_computed_again(backend: backends.Backend) -> None:
+    """The second run of a chunk draws what the first one drew: else the IWAE's gradient would be the ELBO's."""
+    own = backend.inference.Pair(*pair("vampprior", backend), device="cuda")
+    own.prepare(toy(3), 0)
+    for name in ("IWAE", "DReG"):
+        objective = getattr(backend.inference, name)
+        assert bias(backend, objective(6, chunk=2), objective(6), own) < 2.0
+
+
+def test_rows_and_baselines_train_and_refine(backend: backends.Backend) -> None:
+    svi = backend.inference.SVI(epochs=20, batch_size=25, learning_rate=0.01, local_steps=10)
+    fit = svi.fit(*pair("standard", backend, guide="per-datapoint"), toy(), device="cuda")
+    assert fit.history["loss"][-1] < fit.history["loss"][0]
+    refined = fit.refine(toy(20, seed=1))
+    assert refined.pair.device_name.startswith(("cuda", "gpu"))
+    assert np.isfinite(evaluation.elbo(refined, toy(20, seed=1)).values).all()
+    for baseline in (baselines.RunningAverage(), baselines.Neural(), baselines.LeaveOneOut()):
+        loss = backend.inference.TraceGraphELBO(2, baseline=baseline)
+        svi = backend.inference.SVI(loss, epochs=20, batch_size=25, learning_rate=0.01)
+        fit = svi.fit(*pair("bernoulli", backend), toy(), device="cuda")
+        assert fit.history["loss"][-1] < fit.history["loss"][0]

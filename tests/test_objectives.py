@@ -208,7 +208,7 @@ def gradient(backend: backends.Backend, objective: Any, own: Any, x: np.ndarray,
         parameters = list(own.named_parameters().values())
         grads = torch.autograd.grad(loss, parameters, allow_unused=True)
         return np.concatenate(
-            [np.ravel(torch.zeros_like(p) if g is None else g) for g, p in zip(grads, parameters, strict=True)]
+            [np.ravel((torch.zeros_like(p) if g is None else g).cpu()) for g, p in zip(grads, parameters, strict=True)]
         )
     key = (id(own), objective)
     if key not in COMPILED:
