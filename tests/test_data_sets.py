@@ -9,7 +9,6 @@ import io
 import json
 import os
 import pickle
-import resource
 import signal
 import struct
 import subprocess
@@ -528,12 +527,12 @@ except OSError as error:
 """
 
 
-def child(**settings: Any) -> subprocess.Popen[str]:
-    """Another process that loads the published MNIST."""
+def child(before: str = "") -> subprocess.Popen[str]:
+    """Another process that loads the published MNIST, after some code of the caller's (a fork here would upset JAX)."""
     remotes = [{"urls": r.urls, "size": r.size, "sha256": r.sha256} for r in mnist.SOURCE.remotes]
-    arguments = [sys.executable, "-c", CHILD, json.dumps({"sha256": mnist.SHA256, "remotes": remotes})]
+    arguments = [sys.executable, "-c", before + CHILD, json.dumps({"sha256": mnist.SHA256, "remotes": remotes})]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # a limit on files would cut the bytecode too
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment, **settings)
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def test_two_processes_on_one_cache(publish: Callable[[str], Made], web: Web, cache: Path) -> None:
@@ -577,7 +576,7 @@ def test_a_process_killed_while_it_downloads(publish: Callable[[str], Made], web
 def test_a_full_disk(publish: Callable[[str], Made], cache: Path) -> None:
     """No file of that process may grow beyond 4 KiB."""
     made = publish("mnist")
-    process = child(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)))
+    process = child("import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n")
     said = process.communicate(timeout=120)[0]
     assert "cannot be written (File too large" in said and "PPL_VAE_CACHE" in said
     assert not kept(cache)
