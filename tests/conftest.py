@@ -6,6 +6,10 @@ import os
 import warnings
 from collections.abc import Iterator
 
+os.environ.setdefault(
+    "JAX_DISABLE_MOST_OPTIMIZATIONS", "1"
+)  # compiling takes most of the time here; children inherit it
+
 import jax
 import numpy as np
 import pyro
