@@ -189,7 +189,8 @@ def test_trainings_with_a_baseline_beat_those_without(backend: backends.Backend)
     for label, baseline in (("none", None), *SETTINGS.items(), ("leave one out", baselines.LeaveOneOut())):
         loss = backend.inference.TraceGraphELBO(2, baseline=baseline)
         svi = backend.inference.SVI(loss, epochs=80, batch_size=20, learning_rate=0.01)
-        bounds[label] = evaluation.elbo(svi.fit(*pair("bernoulli", backend), toy(), seed=0), toy(), 200).mean
+        fits = [svi.fit(*pair("bernoulli", backend, seed), toy(), seed=seed) for seed in range(4)]
+        bounds[label] = np.mean([evaluation.elbo(fit, toy(), 200).mean for fit in fits])  # of one seed it is luck
     assert min(bounds["average"], bounds["neural"], bounds["leave one out"]) > bounds["none"] + 0.1, bounds
 
 
