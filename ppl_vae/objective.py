@@ -140,6 +140,8 @@ class Site:
     binary: bool
     num_values: int | None = None
     """How many values each entry can take, where there are finitely many."""
+    levels: int | None = None
+    """How many levels 0, 1/(L - 1), ..., 1 a pixel can have, where the distribution is over such."""
 
     @property
     def num_configurations(self) -> int:

@@ -107,6 +107,54 @@ def tanh(a: Array) -> Array:
     return _each("tanh", a)
 
 
+def log(a: Array) -> Array:
+    """The natural logarithm, entry by entry.
+
+    >>> log(np.ones(2))
+    array([0., 0.])
+    """
+    return _each("log", a)
+
+
+def expm1(a: Array) -> Array:
+    """``exp(a) - 1`` without cancellation, entry by entry.
+
+    >>> expm1(np.zeros(2))
+    array([0., 0.])
+    """
+    return _each("expm1", a)
+
+
+def softplus(a: Array) -> Array:
+    """``log(1 + exp(a))`` without overflow, entry by entry.
+
+    >>> softplus(np.array([1000.0]))
+    array([1000.])
+    """
+    if _is_torch(a):
+        return sys.modules["torch"].nn.functional.softplus(a)
+    if _is_numpy(a):
+        return np.logaddexp(a, 0.0)
+    import jax
+
+    return jax.nn.softplus(a)
+
+
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """``a`` where the condition holds, else ``b``, entry by entry.
+
+    >>> where(np.array([True, False]), np.zeros(2), np.ones(2))
+    array([0., 1.])
+    """
+    if _is_torch(condition):
+        return sys.modules["torch"].where(condition, a, b)
+    if _is_numpy(condition):
+        return np.where(condition, a, b)
+    import jax.numpy as jnp
+
+    return jnp.where(condition, a, b)
+
+
 def stop_gradient(a: Array) -> Array:
     """The same numbers, cut off from what they were computed from.
 

@@ -17,7 +17,7 @@ from . import backends, init
 from .data import Split
 
 PRIORS = ("standard", "mixture", "vampprior", "vampprior-data")
-LIKELIHOODS = ("bernoulli", "normal")
+LIKELIHOODS = ("bernoulli", "normal", "normal-diagonal", "discretised-logistic", "categorical")
 STARTS = ("random", "mean", "means")
 GUIDES = ("amortised", "semi-amortised", "per-datapoint")
 LATENTS = ("gaussian", "bernoulli", "categorical")
@@ -33,7 +33,9 @@ class Recipe:
         shape: of one image.
         prior: ``standard`` N(0, I); ``mixture`` of Gaussians; ``vampprior``; ``vampprior-data``, whose pseudo-inputs
             are fixed random training images.
-        likelihood: ``bernoulli``, or ``normal`` with one learned scale.
+        likelihood: ``bernoulli``; ``normal`` with one learned scale; ``normal-diagonal``, whose decoder gives each
+            pixel a scale; or, of pixels k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``.
+        levels: of the last two likelihoods.
         latents: ``gaussian``; ``bernoulli`` (a sigmoid belief net of one layer); or ``categorical``. The discrete ones
             have a uniform prior.
         latent_dim: D.
@@ -58,6 +60,7 @@ class Recipe:
     shape: tuple[int, ...]
     prior: str = "standard"
     likelihood: str = "bernoulli"
+    levels: int = 256
     latents: str = "gaussian"
     latent_dim: int = 40
     num_categories: int = 10
@@ -100,9 +103,9 @@ class Recipe:
                 f"The {self.latents} latents have a uniform prior: leave prior='standard' and full_covariance=False, "
                 "or use latents='gaussian'."
             )
-        for name in ("latent_dim", "num_pseudo_inputs", "num_categories"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name!r} should be at least 1; got {getattr(self, name)}.")
+        for name, least in {"latent_dim": 1, "num_pseudo_inputs": 1, "num_categories": 1, "levels": 2}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name!r} should be at least {least}; got {getattr(self, name)}.")
 
     @property
     def dim(self) -> int:
@@ -114,14 +117,7 @@ class Recipe:
         b = backends.load(self.backend)
         posterior = self._posterior(b, rng)
         prior = self._prior(b, posterior, rng)
-        categories = self.num_categories if self.latents == "categorical" else 1
-        net = self._net(b, (self.latent_dim * categories, *reversed(self.hidden), self.dim), rng)
-        net = b.nets.OneHot(net, categories) if self.latents == "categorical" else net
-        conditionals = b.conditionals
-        likelihood = (
-            conditionals.Bernoulli(net) if self.likelihood == "bernoulli" else conditionals.Normal(net, learned=True)
-        )
-        model = b.models.VAE(prior, likelihood)
+        model = b.models.VAE(prior, self._likelihood(b, rng))
         if self.guide == "semi-amortised":
             return model, b.guides.SemiAmortised(posterior, model, num_steps=self.refinement_steps)
         guide = b.guides.PerDatapoint if self.guide == "per-datapoint" else b.guides.Amortised
@@ -136,6 +132,21 @@ class Recipe:
             return b.nets.Rows(np.zeros((self.num_images, outputs)))
         options = {"full_covariance": self.full_covariance}
         return b.nets.Rows(init.standard_rows(self.num_images, self.latent_dim, **options))
+
+    def _likelihood(self, b: backends.Backend, rng: np.random.Generator) -> Any:
+        categories = self.num_categories if self.latents == "categorical" else 1
+        outputs = {"normal-diagonal": 2, "discretised-logistic": 2, "categorical": self.levels}.get(self.likelihood, 1)
+        net = self._net(b, (self.latent_dim * categories, *reversed(self.hidden), self.dim * outputs), rng)
+        net = b.nets.OneHot(net, categories) if self.latents == "categorical" else net
+        if self.likelihood == "bernoulli":
+            return b.conditionals.Bernoulli(net)
+        if self.likelihood == "normal":
+            return b.conditionals.Normal(net, learned=True)
+        if self.likelihood == "normal-diagonal":
+            return b.conditionals.DiagNormal(net)
+        if self.likelihood == "discretised-logistic":
+            return b.conditionals.DiscretisedLogistic(net, levels=self.levels)
+        return b.conditionals.CategoricalLevels(net, self.levels)
 
     def _net(self, b: backends.Backend, sizes: tuple[int, ...], rng: np.random.Generator) -> Any:
         return b.nets.GatedMLP(sizes, rng) if self.gated else b.nets.MLP(sizes, rng, activation=self.activation)

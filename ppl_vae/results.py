@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import __version__, storage
+from . import __version__, levels, storage
 from .baselines import LeaveOneOut
 from .bounds import Terms
 from .data import check_unit_interval
@@ -268,7 +268,7 @@ class Fit:
         """The data as the pair takes them, (N, P).
 
         Raises:
-            ValueError: another shape, NaN or infinite values, or values outside [0, 1] under a Bernoulli likelihood.
+            ValueError: another shape, NaN or infinite values, or values that the likelihood cannot have.
         """
         return checked(self.pair, x)
 
@@ -426,11 +426,14 @@ def checked(pair: Pair, x: Any, what: str = "x") -> np.ndarray:
     """Data as a pair takes them, (N, P).
 
     Raises:
-        ValueError: another shape, NaN or infinite values, or values outside [0, 1] under a Bernoulli likelihood.
+        ValueError: another shape, NaN or infinite values, or values that the likelihood cannot have.
     """
     array = as_batch(x, what, pair.dim or None)
     if pair.sites is not None and any(site.binary for site in pair.sites.observed):
         check_unit_interval(array, f"{what!r}, under a Bernoulli likelihood,")
+    for site in pair.sites.observed if pair.sites is not None else ():
+        if site.levels is not None:
+            levels.check(array, site.levels, what)
     return array
 
 

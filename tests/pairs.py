@@ -25,6 +25,8 @@ PAIRS: dict[str, dict[str, Any]] = {
     "full": {"full_covariance": True},
     "full-vampprior": {"prior": "vampprior", "full_covariance": True},
     "normal": {"likelihood": "normal"},
+    "logistic": {"likelihood": "discretised-logistic", "levels": 5},
+    "levels": {"likelihood": "categorical", "levels": 3},
     "bernoulli": {"latents": "bernoulli"},
     "categorical": {"latents": "categorical", "num_categories": 4},
 }

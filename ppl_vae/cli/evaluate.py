@@ -106,6 +106,8 @@ def _print(metrics: dict[str, Any], split: Split) -> None:
         ("kl", "  KL, E_q[log q(z | x) - log p(z)]"),
     ):
         print(f"{text:<42}{_shown(metrics[name], '.3f'):>12}")
+    if "bits_per_dim" in metrics:
+        print(f"{'-log p(x), bits per dimension':<42}{_shown(metrics['bits_per_dim'], '.3f'):>12}")
     units = f"{_shown(metrics['active_units'], 'd')} of {metrics['latent_dim']}"
     print(f"{'active units':<42}{units:>12}")
     ess = f"{_shown(metrics['ess_median'], '.1f')}, smallest {_shown(metrics['ess_smallest'], '.1f')}"

@@ -16,6 +16,7 @@ DATA: dict[str, Any] = {"data": None, "binarisation": None, "data_seed": 0}
 MODEL: dict[str, Any] = {
     "prior": "standard",
     "likelihood": "bernoulli",
+    "levels": 256,
     "latent_dim": 40,
     "hidden": [300, 300],
     "gated": False,
@@ -59,7 +60,13 @@ def add_data(group: Group) -> None:
 def add_model(group: Group) -> None:
     """The options of ``MODEL``."""
     group.option("--prior", "p(z); 'vampprior-data' has fixed training images as pseudo-inputs", choices=PRIORS)
-    group.option("--likelihood", "p(x | z); 'normal' has one learned scale", choices=LIKELIHOODS)
+    text = (
+        "p(x | z); 'normal' has one learned scale, 'normal-diagonal' one for each pixel from the decoder, the last two "
+    )
+    text += "are for pixels k / (levels - 1) with --binarisation none"
+    group.option("--likelihood", text, choices=LIKELIHOODS)
+    text = "of a pixel, for the likelihoods 'discretised-logistic' and 'categorical'"
+    group.option("--levels", text, type=positive_int, metavar="L")
     group.option("--latent-dim", "dimensions of z", type=positive_int, metavar="D")
     text = "units of the encoder's hidden layers; the decoder has them in reverse"
     group.option("--hidden", text, type=positive_int, nargs="+", metavar="UNITS")

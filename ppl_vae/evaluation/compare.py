@@ -18,6 +18,7 @@ DEVIATIONS = [
     "train_elbo",
     "objective",
     "log_p",
+    "bits_per_dim",
     "active_units",
     "seconds",
     "seconds_per_step",
@@ -45,6 +46,7 @@ def compare(
     Columns: ``elbo``, the plain one whatever was trained on, its parts ``reconstruction`` and ``kl``; ``train_elbo``,
     that of training images; ``objective``, what the training itself maximised, on its own data; ``log_p``, by
     importance sampling, with ``test_error`` (from which images were seen) and ``mc_error`` (from sampling z) apart;
+    ``bits_per_dim``, -log p(x) / (P log 2), where the likelihood is over levels;
     ``active_units``; ``seconds`` of training, ``seconds_per_step``, and ``seconds_to_target``, until the validation
     ELBO first reached ``table.attrs["target"]``; ``peak_memory`` of the training in MiB; ``parameters``. What a fit
     does not tell is NaN. Where there are lists, every number is the mean over seeds, and ``elbo_sd``, ``log_p_sd`` and
@@ -95,7 +97,9 @@ def _tabulate(evaluations: Mapping[str, Sequence[Evaluation]], target: float) ->
     else:
         means = groups.mean()
         means["seconds_to_target"] = groups["seconds_to_target"].apply(lambda seconds: seconds.mean(skipna=False))
-        table = pd.concat([means, groups[DEVIATIONS].std().add_suffix("_sd")], axis=1)
+        table = pd.concat(
+            [means, groups[[name for name in DEVIATIONS if name in means]].std().add_suffix("_sd")], axis=1
+        )
     table = table.rename_axis(None)
     table.attrs["target"] = target
     return table

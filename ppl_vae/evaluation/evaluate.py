@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..levels import bits_per_dim
 from ..results import Fit, digest
 from ..seeds import generator
 from .latents import active_units
@@ -48,9 +49,11 @@ class Evaluation:
     data: str | None = None
     """The fingerprint of the data of the training, where it is known."""
     likelihood: str | None = None
-    """The distributions of the observed sites, where they are known."""
+    """The distributions of the observed sites, or the levels that they are over, where they are known."""
     test: str | None = None
     """The digest of the test data, where it is known."""
+    pixels: int | None = None
+    """How many levels a datum has, where the likelihood is over such; then ``log_p`` has a value in bits too."""
 
     @property
     def best_valid_elbo(self) -> float:
@@ -73,6 +76,7 @@ class Evaluation:
             "log_p": self.log_p.mean,
             "test_error": self.log_p.test_error,
             "mc_error": self.log_p.mean_mc_error,
+            **({} if self.pixels is None else {"bits_per_dim": bits_per_dim(self.log_p.mean, self.pixels)}),
             "active_units": self.active_units,
             "seconds": self.seconds,
             "seconds_per_step": self.seconds_per_step,
@@ -159,6 +163,7 @@ def evaluate(
         data=fingerprint(fit),
         likelihood=likelihood(fit),
         test=digest(test),
+        pixels=_pixels(fit),
     )
 
 
@@ -177,8 +182,18 @@ def fingerprint(fit: Fit) -> str | None:
 
 
 def likelihood(fit: Fit) -> str | None:
-    """The distributions of the observed sites."""
-    return None if fit.pair.sites is None else ", ".join(site.distribution for site in fit.pair.sites.observed)
+    """The distributions of the observed sites: their levels, where they give each a probability, else their names."""
+    sites = fit.pair.sites.observed if fit.pair.sites is not None else None
+    names = [site.distribution if site.levels is None else f"{site.levels} levels" for site in sites or ()]
+    return None if sites is None else ", ".join(names)
+
+
+def _pixels(fit: Fit) -> int | None:
+    """How many levels a datum has; None where its density is over other values."""
+    sites = fit.pair.sites.observed if fit.pair.sites is not None else ()
+    if not sites or any(site.levels is None for site in sites):
+        return None
+    return sum(math.prod(site.event_shape) for site in sites)
 
 
 def _train_elbo(fit: Fit, train: np.ndarray, num_particles: int, seed: int) -> float:

@@ -30,6 +30,7 @@ CAPTIONS = {
 
 QUALITY: dict[str, tuple[str, int, str]] = {
     "log_p": ("log p(x)", 2, "by importance sampling, nats per test image; higher is better"),
+    "bits_per_dim": ("bits/dim", 3, "-log p(x) in bits per pixel; lower is better"),
     "log_p_difference": ("from the best", 2, "log p(x) minus the best's, ± its standard error over images and seeds"),
     "test_error": ("± images", 2, "standard error of log p(x) that comes from which test images were seen"),
     "mc_error": ("± draws", 3, "standard error of log p(x) that comes from sampling z"),

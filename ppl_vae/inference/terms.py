@@ -309,7 +309,8 @@ def _describe(site: PyroSite) -> Site:
     binary = getattr(base, "support", None) is torch.distributions.constraints.boolean
     name = type(base).__name__.removesuffix("_")
     num_values = {"Bernoulli": 2, "Categorical": getattr(base, "_num_events", None)}.get(name)
-    return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary, num_values)
+    levels = getattr(base, "levels", None)
+    return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary, num_values, levels)
 
 
 def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:

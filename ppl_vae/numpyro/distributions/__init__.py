@@ -1,6 +1,7 @@
 """Distributions that NumPyro lacks."""
 
 from ppl_vae.numpyro.distributions.bernoulli import BernoulliLogits
+from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
 
-__all__ = ["BernoulliLogits", "DiagNormalMixture", "mixture"]
+__all__ = ["BernoulliLogits", "CategoricalLevels", "DiagNormalMixture", "DiscretisedLogistic", "mixture"]

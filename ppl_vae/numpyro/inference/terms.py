@@ -354,7 +354,8 @@ def _describe(site: NumPyroSite) -> Site:
     binary = getattr(base, "support", None) is constraints.boolean
     name = type(base).__name__.removesuffix("Logits").removesuffix("Probs")
     num_values = {"Bernoulli": lambda: 2, "Categorical": lambda: int(base.probs.shape[-1])}.get(name, lambda: None)()
-    return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary, num_values)
+    levels = getattr(base, "levels", None)
+    return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary, num_values, levels)
 
 
 def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
