@@ -1,0 +1,175 @@
+"""The cells of the VampPrior table: data sets x priors x seeds, under a setting, each a training of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from runs import Training, whole
+
+from ppl_vae import backends, data, recipes, schedules
+from ppl_vae.data import Binarisation, Split
+
+STEPS_BETWEEN_CHECKPOINTS = 3000
+"""What an interruption may cost, in gradient steps: seconds."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A row of the table: a named set under one rule and one likelihood."""
+
+    source: str
+    binarisation: Binarisation
+    likelihood: str = "bernoulli"
+
+    def load(self) -> Split:
+        """The split; raises what ``data.load`` does."""
+        return data.load(self.source, binarisation=self.binarisation)
+
+
+DATA = {
+    "freyfaces": DataSet("freyfaces", "none", "discretised-logistic"),
+    "caltech101_silhouettes": DataSet("caltech101_silhouettes", "fixed"),
+    "static_mnist": DataSet("static_mnist", "fixed"),
+    "fashion_mnist": DataSet("fashion_mnist", "dynamic"),
+    "fashion_mnist-grey": DataSet("fashion_mnist", "none"),
+}
+"""The cheapest first. Grey levels under a Bernoulli likelihood count as expected values: a cross-entropy."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How all cells of one table are trained; the defaults are those of the VampPrior report (Large VAE, 2021)."""
+
+    name: str = "report"
+    hidden: tuple[int, ...] = (300, 300)
+    latent_dim: int = 40
+    gated: bool = False
+    num_pseudo_inputs: int = 500
+    start: str = "random"
+    """where the pseudo-inputs of VampPrior start; those of VampPrior-data are random training images"""
+    epochs: int = 1000
+    warm_up: int = 20
+    patience: int | None = None
+    learning_rate: float = 5e-4
+    batch_size: int = 100
+    num_particles: int = 500
+    images: tuple[int, int, int] | None = None
+    """of each part, where not all are used"""
+
+    def split(self, of: DataSet) -> Split:
+        """The data: with early stopping as they are, without it the validation images trained on too."""
+        split = of.load()
+        if self.images is not None:
+            split = split.subset(*(min(n, size) for n, size in zip(self.images, split.sizes.values(), strict=True)))
+        return whole(split) if self.patience is None else split
+
+    def svi(self, backend: str, images: int) -> Any:
+        """What trains a cell."""
+        inference = backends.load(backend).inference
+        loss = inference.TraceELBO(beta=schedules.Linear(0.0, 1.0, over=self.warm_up))
+        return inference.SVI(
+            loss,
+            learning_rate=self.learning_rate,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            patience=self.patience,
+            checkpoint_every=max(1, STEPS_BETWEEN_CHECKPOINTS * self.batch_size // images),
+        )
+
+
+REPORT = Setting()
+PAPER = Setting("paper", gated=True, start="mean", epochs=2000, warm_up=100, patience=50, num_particles=5000)
+"""Tomczak and Welling, 2018: gated layers, pseudo-inputs from the data mean, warm-up over 100 epochs, look-ahead of 50.
+
+Their code normalises the gradient within Adam and clips pseudo-inputs to [0, 1]; ours does neither.
+"""
+SMOKE = Setting("smoke", (16,), 4, num_pseudo_inputs=10, epochs=3, warm_up=1, batch_size=50, num_particles=10)
+SMOKE = replace(SMOKE, images=(150, 50, 40))
+SETTINGS = {setting.name: setting for setting in (REPORT, PAPER, SMOKE)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the table under one seed."""
+
+    data: str
+    prior: str
+    seed: int
+    backend: str
+    setting: Setting
+
+    @property
+    def components(self) -> int | None:
+        """Pseudo-inputs, or components of the mixture; None for a standard Gaussian."""
+        return None if self.prior == "standard" else self.setting.num_pseudo_inputs
+
+    @property
+    def start(self) -> str | None:
+        """Where learned pseudo-inputs start."""
+        return self.setting.start if self.prior == "vampprior" else None
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What tells one entry of a ledger from the others; the seed does not."""
+        return {
+            "data": self.data,
+            "prior": self.prior,
+            "components": self.components,
+            "start": self.start,
+            "setting": self.setting.name,
+            "backend": self.backend,
+            "epochs": self.setting.epochs,
+        }
+
+    @property
+    def stem(self) -> str:
+        """The name of its files, without epochs."""
+        numbers = "" if self.components is None else str(self.components)
+        prior = "-".join(filter(None, (self.prior, numbers, self.start)))
+        return f"{self.data}-{prior}-{self.setting.name}-{self.backend}-seed{self.seed}"
+
+    def training(self, split: Split, folder: Path) -> Training:
+        """The training that fills it."""
+        s, likelihood = self.setting, DATA[self.data].likelihood
+        sizes = {"hidden": s.hidden, "latent_dim": s.latent_dim, "num_pseudo_inputs": s.num_pseudo_inputs}
+        recipe = recipes.vae(
+            split,
+            prior=self.prior,
+            likelihood=likelihood,
+            gated=s.gated,
+            pseudo_inputs_start=s.start,
+            backend=self.backend,
+            **sizes,
+        )
+        about = {**self.key, "likelihood": likelihood, "trained_on": "train and validation images"}
+        if s.patience is not None:
+            about["trained_on"] = f"train images; stopped {s.patience} epochs after the best validation ELBO"
+        svi = s.svi(self.backend, split.sizes["train"])
+        return Training(folder, self.stem, recipe, svi, split, self.seed, s.num_particles, about)
+
+    def work(self, split: Split) -> float:
+        """Roughly how much there is to compute, in passes of one row through half of the nets."""
+        components = 0 if self.components is None or self.prior == "mixture" else self.components
+        per_image = 3 * (2 + components / self.setting.batch_size)  # a gradient costs two passes more
+        trained = split.sizes["train"] * self.setting.epochs * per_image
+        return trained + split.sizes["test"] * self.setting.num_particles
+
+
+def cells(
+    data: Sequence[str], priors: Sequence[str], seeds: Sequence[int], backend: str, setting: Setting
+) -> Iterator[Cell]:
+    """Seed by seed, so that an interrupted table has something to say of every cell; the cheap data sets first."""
+    for seed in seeds:
+        for name in sorted(data, key=list(DATA).index):
+            yield from (Cell(name, prior, seed, backend, setting) for prior in priors)
+
+
+def sweep(numbers: Sequence[int], seeds: Sequence[int], backend: str, setting: Setting) -> Iterator[Cell]:
+    """VampPriors of so many pseudo-inputs on static MNIST, with the standard prior beside them."""
+    for seed in seeds:
+        yield Cell("static_mnist", "standard", seed, backend, setting)
+        for number in sorted(numbers):
+            yield Cell("static_mnist", "vampprior", seed, backend, replace(setting, num_pseudo_inputs=number))

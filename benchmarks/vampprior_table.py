@@ -1,0 +1,182 @@
+"""The table of the VampPrior report: four data sets under four priors, with its figures and a ledger.
+
+    python benchmarks/vampprior_table.py                                       # every cell at the report's setting
+    python benchmarks/vampprior_table.py --data static_mnist --priors standard vampprior --epochs 100 --seeds 0 1 2
+    python benchmarks/vampprior_table.py --paper --seeds 0                     # the setting of Tomczak and Welling
+    python benchmarks/vampprior_table.py --sweep 100 250 500 1000 --epochs 100 # static MNIST, ever more pseudo-inputs
+
+A cell is a data set, a prior and a seed: it is trained, evaluated on all test images and kept as files of its own below
+``--out``. What is finished is not done again; what was interrupted, even killed, goes on from its checkpoint and ends
+with the same numbers; more ``--epochs`` go on from the longest training there is. A cell or a data set that fails says
+why, and the others go on. ``ppl_vae.data`` finds the data sets in the folder that PPL_VAE_DATA names, or downloads them.
+
+Without early stopping the validation images are trained on too, as is usual; with ``--paper`` they stop the training.
+VAE with a VampPrior, Tomczak and Welling, 2018; Large VAE (the VampPrior report), 2021.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import runs
+from runs import Row
+from vampprior_cells import DATA, PAPER, REPORT, SETTINGS, SMOKE, Cell, Setting, cells, sweep
+
+from ppl_vae import recipes
+from ppl_vae.data import Split
+
+NOT_THERE = (OSError, ValueError)
+"""What ``data.load`` raises for data that are not there, cannot be fetched, or are damaged."""
+FAILED = (ValueError, ArithmeticError, OSError, RuntimeError)
+"""What a training raises: settings that do not fit, a loss that is NaN, a full disk, too little memory."""
+
+
+@dataclass
+class Table:
+    """The cells of one run of this command, done one after the other."""
+
+    cells: Sequence[Cell]
+    folder: Path
+    device: str | None = None
+    failures: list[str] = field(default_factory=list)
+    _splits: dict[str, Split | None] = field(default_factory=dict)
+
+    def run(self) -> list[Row]:
+        """Do what is not done; say a line of each cell; return the rows of those that are done."""
+        rows, pace = [], _Pace()
+        for number, cell in enumerate(self.cells, 1):
+            split = self.split(cell)
+            if split is None:
+                continue
+            row, seconds = self._row(cell, split)
+            if row is None:
+                continue
+            rows.append(row)
+            pace.add(cell.work(split), seconds)
+            left = pace.left([(c, s) for c in self.cells[number:] if (s := self.split(c)) is not None], self.folder)
+            print(f"{number}/{len(self.cells)} {line(row)}{_took(seconds)}{left}", flush=True)
+        return rows
+
+    def split(self, cell: Cell) -> Split | None:
+        """The cell's data, loaded once; None where they are not there, which is said once."""
+        if cell.data not in self._splits:
+            try:
+                self._splits[cell.data] = cell.setting.split(DATA[cell.data])
+            except NOT_THERE as error:
+                self._splits[cell.data] = None
+                self._fail(f"{cell.data} is left out: {error}")
+        return self._splits[cell.data]
+
+    def _row(self, cell: Cell, split: Split) -> tuple[Row | None, float | None]:
+        """The cell's row and how long it took; None for a row that was there, and for no row."""
+        began = time.perf_counter()
+        try:
+            training = cell.training(split, self.folder)
+            row = training.done()
+            return (row, None) if row else (training.run(device=self.device), time.perf_counter() - began)
+        except FAILED as error:
+            self._fail(f"{cell.stem} failed: {error}")
+            return None, None
+
+    def _fail(self, what: str) -> None:
+        self.failures.append(what)
+        print(what, file=sys.stderr, flush=True)
+
+
+@dataclass
+class _Pace:
+    """How fast the cells of this run were, to tell how long the others will take."""
+
+    work: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, work: float, seconds: float | None) -> None:
+        """A cell that was done; one that had been done before tells nothing."""
+        if seconds is not None:
+            self.work, self.seconds = self.work + work, self.seconds + seconds
+
+    def left(self, rest: Sequence[tuple[Cell, Split]], folder: Path) -> str:
+        """In words, what those that are not done will take."""
+        todo = [cell.work(split) for cell, split in rest if cell.training(split, folder).done() is None]
+        if not todo or not self.work:
+            return ""
+        return f"; {len(todo)} left, about {_duration(sum(todo) * self.seconds / self.work)}"
+
+
+def _took(seconds: float | None) -> str:
+    return " (was done)" if seconds is None else f" in {_duration(seconds)}"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in the unit that suits them.
+
+    >>> _duration(59.4), _duration(150), _duration(7300)
+    ('59 s', '2.5 min', '2.0 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def line(row: Row) -> str:
+    """What a cell came to, in a line."""
+    components = "" if row["components"] is None else f" {row['components']}"
+    bits = "" if row.get("bits_per_dim") is None else f", {row['bits_per_dim']:.3f} bits/dim"
+    return (
+        f"{row['data']}, {row['prior']}{components}, {row['setting']}, {row['backend']}, seed {row['seed']}, "
+        f"{row['epochs_done']} epochs: log p(x) {row['log_p']:.2f}{bits}, ELBO {row['elbo']:.2f}, "
+        f"{row['active_units']} active units, {row['seconds_per_epoch']:.2f} s an epoch"
+    )
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--data", nargs="+", choices=DATA, default=list(DATA), metavar="NAME", help=f"of {', '.join(DATA)}")
+    add("--priors", nargs="+", choices=recipes.PRIORS, default=list(recipes.PRIORS), metavar="PRIOR")
+    add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="a training of each cell for each; 0")
+    add("--paper", action="store_true", help="the setting of Tomczak and Welling, 2018, instead of the report's")
+    add("--sweep", nargs="+", type=runs.positive, metavar="N", help="instead: N pseudo-inputs on static MNIST")
+    add("--pseudo-inputs-start", choices=recipes.STARTS, help="of VampPrior; random, or with --paper mean")
+    runs.add_options(parser, out="runs/vampprior_table")
+    add("--smoke", action="store_true", help="a few images and tiny nets: seconds, and numbers that mean nothing")
+    args = parser.parse_args(words)
+    if args.smoke and args.paper:
+        parser.error("--smoke has a setting of its own: leave out --paper")
+    return args
+
+
+def setting(args: argparse.Namespace) -> Setting:
+    """The setting that is asked for."""
+    named = SMOKE if args.smoke else PAPER if args.paper else REPORT
+    given = {"epochs": args.epochs, "num_particles": args.num_particles, "start": args.pseudo_inputs_start}
+    return replace(named, **{name: value for name, value in given.items() if value is not None})
+
+
+def chosen(args: argparse.Namespace) -> list[Cell]:
+    """The cells that are asked for."""
+    if args.sweep:
+        return list(sweep(args.sweep, args.seeds, args.backend, setting(args)))
+    return list(cells(args.data, args.priors, args.seeds, args.backend, setting(args)))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do the cells; 0 if all are done, 1 if some failed, 130 if interrupted."""
+    args = arguments(words)
+    table = Table(chosen(args), args.out, args.device)
+    try:
+        table.run()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    return 1 if table.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
