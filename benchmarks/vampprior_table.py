@@ -25,7 +25,7 @@ from pathlib import Path
 
 import runs
 from runs import Row
-from vampprior_cells import DATA, PAPER, REPORT, SETTINGS, SMOKE, Cell, Setting, cells, sweep
+from vampprior_cells import DATA, PAPER, REPORT, SMOKE, Cell, Setting, cells, sweep
 
 from ppl_vae import recipes
 from ppl_vae.data import Split

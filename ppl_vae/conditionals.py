@@ -202,6 +202,21 @@ class CategoricalLevels(nn.Module):
         return distributions.CategoricalLevels(out.unflatten(-1, (-1, self.levels))).to_event(1)
 
 
+def visible(x: Tensor, *, given: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    """What an encoder sees of x (B, P): zeros where ``mask`` hides it, and ``given`` (B, G) beside it, (B, P + G)."""
+    x = x if mask is None else torch.where(mask, x, 0)
+    return x if given is None else joined(x, given)
+
+
+def joined(h: Tensor, given: Tensor) -> Tensor:
+    """h (..., B, H) and side information (B, G) side by side, (..., B, H + G).
+
+    >>> joined(torch.zeros(5, 3, 2), torch.ones(3, 4)).shape
+    torch.Size([5, 3, 6])
+    """
+    return torch.cat([h, given.to(h.dtype).expand(*h.shape[:-1], given.shape[-1])], -1)
+
+
 def observed_only(distribution: Any, mask: Tensor | None) -> Any:
     """The distribution of the pixels where ``mask`` (..., P) is true; the others drop out of the log-density.
 

@@ -43,6 +43,9 @@ class Recipe:
         hidden: the units of the encoder's hidden layers; the decoder has them in reverse.
         gated: gated hidden layers instead of ``activation``.
         activation: of the hidden layers.
+        given_dim: G, the width of the side information c that everything is conditional on; 0 for none. Then the prior
+            is ``standard`` or ``mixture``, and the latents have values that stand beside c.
+        conditional_prior: p(z | c) = N(loc(c), diag scale(c)^2) by a net of its own, instead of a prior without c.
         full_covariance: a guide with full covariance instead of a diagonal one.
         guide: ``amortised``; ``semi-amortised``, whose encoder's answer is refined by ``refinement_steps`` steps; or
             ``per-datapoint``, which has parameters for each training image and no encoder.
@@ -51,7 +54,7 @@ class Recipe:
         num_pseudo_inputs: C, the components of the last three priors.
         pseudo_inputs_start: ``random`` training images, the data ``mean`` plus noise, or the report's ``means`` net.
         backend: ``pyro`` or ``numpyro``.
-        images: training images (N, P), which the pseudo-inputs start from; not saved with the recipe.
+        images: training images (N, P), which the pseudo-inputs start from, NaN as zeros; not saved with the recipe.
 
     Raises:
         ValueError: an unknown name (the message lists what there is), or more pseudo-inputs than images.
@@ -67,6 +70,8 @@ class Recipe:
     hidden: tuple[int, ...] = (300, 300)
     gated: bool = False
     activation: str = "relu"
+    given_dim: int = 0
+    conditional_prior: bool = False
     full_covariance: bool = False
     guide: str = "amortised"
     refinement_steps: int = 5
@@ -103,9 +108,29 @@ class Recipe:
                 f"The {self.latents} latents have a uniform prior: leave prior='standard' and full_covariance=False, "
                 "or use latents='gaussian'."
             )
-        for name, least in {"latent_dim": 1, "num_pseudo_inputs": 1, "num_categories": 1, "levels": 2}.items():
+        self._check_given()
+        for name, least in {
+            "given_dim": 0,
+            "latent_dim": 1,
+            "num_pseudo_inputs": 1,
+            "num_categories": 1,
+            "levels": 2,
+        }.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name!r} should be at least {least}; got {getattr(self, name)}.")
+
+    def _check_given(self) -> None:
+        if self.given_dim and (self.prior.startswith("vampprior") or self.latents == "categorical"):
+            raise ValueError(
+                "With side information ('given_dim') the prior is 'standard', 'mixture' or conditional, and the "
+                f"latents are 'gaussian' or 'bernoulli'; got prior {self.prior!r} and {self.latents!r} latents."
+            )
+        fits = self.given_dim and self.prior == "standard" and self.latents == "gaussian"
+        if self.conditional_prior and not fits:
+            raise ValueError(
+                "A conditional prior is a net of the side information in place of the standard Gaussian: give "
+                "'given_dim', and leave prior='standard' and latents='gaussian'."
+            )
 
     @property
     def dim(self) -> int:
@@ -117,7 +142,8 @@ class Recipe:
         b = backends.load(self.backend)
         posterior = self._posterior(b, rng)
         prior = self._prior(b, posterior, rng)
-        model = b.models.VAE(prior, self._likelihood(b, rng))
+        likelihood = self._likelihood(b, rng)
+        model = b.models.ConditionalVAE(prior, likelihood) if self.given_dim else b.models.VAE(prior, likelihood)
         if self.guide == "semi-amortised":
             return model, b.guides.SemiAmortised(posterior, model, num_steps=self.refinement_steps)
         guide = b.guides.PerDatapoint if self.guide == "per-datapoint" else b.guides.Amortised
@@ -126,7 +152,7 @@ class Recipe:
     def _encoder(self, b: backends.Backend, outputs: int, rng: np.random.Generator) -> Any:
         """From images to the posterior's parameters; for a per-datapoint guide from positions to them."""
         if self.guide != "per-datapoint":
-            return self._net(b, (self.dim, *self.hidden, outputs), rng)
+            return self._net(b, (self.dim + self.given_dim, *self.hidden, outputs), rng)
         assert self.num_images is not None
         if self.latents != "gaussian":
             return b.nets.Rows(np.zeros((self.num_images, outputs)))
@@ -136,7 +162,8 @@ class Recipe:
     def _likelihood(self, b: backends.Backend, rng: np.random.Generator) -> Any:
         categories = self.num_categories if self.latents == "categorical" else 1
         outputs = {"normal-diagonal": 2, "discretised-logistic": 2, "categorical": self.levels}.get(self.likelihood, 1)
-        net = self._net(b, (self.latent_dim * categories, *reversed(self.hidden), self.dim * outputs), rng)
+        inputs = self.latent_dim * categories + self.given_dim
+        net = self._net(b, (inputs, *reversed(self.hidden), self.dim * outputs), rng)
         net = b.nets.OneHot(net, categories) if self.latents == "categorical" else net
         if self.likelihood == "bernoulli":
             return b.conditionals.Bernoulli(net)
@@ -162,6 +189,12 @@ class Recipe:
         return b.conditionals.DiagNormal(self._encoder(b, 2 * d, rng))
 
     def _prior(self, b: backends.Backend, posterior: Any, rng: np.random.Generator) -> Any:
+        if self.conditional_prior:
+            return b.conditionals.DiagNormal(self._net(b, (self.given_dim, *self.hidden, 2 * self.latent_dim), rng))
+        prior = self._unconditional_prior(b, posterior, rng)
+        return b.models.Unconditional(prior) if self.given_dim else prior
+
+    def _unconditional_prior(self, b: backends.Backend, posterior: Any, rng: np.random.Generator) -> Any:
         if self.latents == "bernoulli":
             return b.models.FactorisedBernoulli(self.latent_dim)
         if self.latents == "categorical":
@@ -221,11 +254,23 @@ def vae(data: Split | np.ndarray | tuple[int, ...], **settings: Any) -> Recipe:
     if isinstance(data, np.ndarray):
         if data.ndim < 2:
             raise ValueError(f"'data' should be images of shape (N, P) or (N, H, W); got {data.shape}.")
-        return Recipe(data.shape[1:], images=data.reshape(len(data), -1), **settings)
+        images = data.reshape(len(data), -1)
+        return Recipe(data.shape[1:], images=np.where(np.isnan(images), 0, images), **settings)
     recipe = Recipe(tuple(data), **settings)
     if recipe.prior == "vampprior-data" or (recipe.prior == "vampprior" and recipe.pseudo_inputs_start != "means"):
         raise ValueError(f"The prior {recipe.prior!r} starts at training images: pass the data, not only a shape.")
     return recipe
+
+
+def conditional_vae(data: Split | np.ndarray | tuple[int, ...], given_dim: int, **settings: Any) -> Recipe:
+    """A VAE of x given c (``given``, of ``given_dim`` numbers), with a prior p(z | c) that is a net of its own.
+
+    Learning Structured Output Representation using Deep Conditional Generative Models, Sohn, Lee and Yan, 2015.
+
+    >>> conditional_vae((28, 28), 10).conditional_prior
+    True
+    """
+    return vae(data, given_dim=given_dim, **{"conditional_prior": True, **settings})
 
 
 def report_vae(data: Split | np.ndarray | tuple[int, ...], **settings: Any) -> Recipe:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from .bounds import Terms
 from .data import check_unit_interval
 from .init import check_index
 from .objective import Sites
-from .seeds import derive
+from .seeds import derive, generator
+from .side import NOTHING, Arrays, Side, blank, informed, part, shown
 
 REFINED_AT_ONCE = 500
 """Data points that ``refine`` infers together."""
@@ -41,7 +42,10 @@ def as_batch(x: Any, what: str = "x", dim: int | None = None) -> np.ndarray:
         raise ValueError(f"{what!r} should hold numbers; got dtype {array.dtype}.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         row, column = np.argwhere(~np.isfinite(array))[0]
-        raise ValueError(f"{what!r} holds NaN or infinite values, first at row {row}, column {column}: remove them.")
+        raise ValueError(
+            f"{what!r} holds NaN or infinite values, first at row {row}, column {column}: remove "
+            "them, or say with mask= which values were seen, mask=~np.isnan(x)."
+        )
     array = array if array.dtype.kind == "f" else array.astype(np.float32)
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
@@ -102,7 +106,11 @@ class Pair(Protocol):
     def num_rows(self) -> int | None:
         """For how many data points the pair has parameters of their own; None where it serves any."""
 
-    def prepare(self, x: np.ndarray, seed: int, index: np.ndarray | None = None) -> Sites:
+    @property
+    def given_dim(self) -> int:
+        """G, the width of the side information, once the pair has run on a batch; 0 without any."""
+
+    def prepare(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> Sites:
         """Run on a batch, so that every parameter exists; say what the sites are."""
 
     def sample(
@@ -111,19 +119,19 @@ class Pair(Protocol):
         num_particles: int,
         seed: int,
         analytic_kl: bool = False,
-        index: np.ndarray | None = None,
+        side: Arrays = NOTHING,
     ) -> tuple[dict[str, np.ndarray], Terms]:
         """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
 
-    def posterior(
-        self, x: np.ndarray, seed: int, index: np.ndarray | None = None
-    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
 
-    def reconstruct(self, x: np.ndarray, seed: int, index: np.ndarray | None = None) -> np.ndarray:
-        """E[x | z] for one draw z ~ q(z | x), (B, P)."""
+    def predict(
+        self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For draws z ~ q(z | x): E[x | z] and x ~ p(x | z), (K, B, P) each, and the log-weights of z, (K, B)."""
 
-    def generate(self, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
 
 
@@ -196,6 +204,7 @@ class Fit:
         loss: Any = None,
         seed: int = 0,
         progress: bool | None = False,
+        **side: Unpack[Side],
     ) -> Fit:
         """Local inference: the best q(z) of the guide's family for each row of x (N, P), the model left as it is.
 
@@ -211,6 +220,7 @@ class Fit:
             loss: the objective; by default an ELBO whose noise vanishes at the optimum.
             seed: of the draws.
             progress: a progress bar.
+            side: ``given`` and ``mask``.
 
         Returns:
             A fit of the same model and a per-datapoint guide for these data, in this order.
@@ -220,7 +230,7 @@ class Fit:
         """
         from .backends import load as load_backend
 
-        x = self.checked(x)
+        x, arrays = self.checked(x, located=False, **side)
         inference = load_backend(self.backend).inference
         if loss is None and self.pair.sites and all(site.reparameterised for site in self.pair.sites.latent):
             loss = inference.TraceELBO(4, stick_the_landing=True)
@@ -236,7 +246,7 @@ class Fit:
             freeze_model=True,
         )
         options = {"device": self.pair.device_name, "progress": progress, "description": "refine"}
-        fit = svi.fit(*inference.localised(self.pair, x), x, seed=seed, **options)
+        fit = svi.fit(*inference.localised(self.pair, x, arrays), x, seed=seed, **arrays, **options)
         data = dict(self.settings.get("data", {}))
         data |= {"trained_on": data.get("trained_on", data.get("train")), "train": digest(x)}
         return Fit(fit.pair, fit.history, {**self.settings, "data": data, "refined_by": fit.settings["svi"]})
@@ -253,30 +263,58 @@ class Fit:
         *,
         seed: int = 0,
         analytic_kl: bool = False,
-        index: np.ndarray | None = None,
+        **side: Unpack[Side],
     ) -> Terms:
         """log p(x | z), log p(z) and log q(z | x) for ``num_particles`` draws, (K, B) each, in nats.
 
         With ``analytic_kl`` the KL of a site with a closed form stands in ``log_prior``, negative, and 0 in
-        ``log_guide``. A per-datapoint guide wants the data of its training, or ``index``, which of them these are; so
-        do the other methods that encode.
+        ``log_guide``. Like the other methods that encode it takes what there is beside x (``side.Side``): ``index``, as
+        a per-datapoint guide wants the data of its training, or which of them these are; ``given``; and ``mask``.
         """
-        x = self.checked(x)
-        return sample_in_chunks(self.pair, x, num_particles, seed, analytic_kl, self.positions(x, index))[1]
+        x, arrays = self.checked(x, **side)
+        return sample_in_chunks(self.pair, x, num_particles, seed, analytic_kl, arrays)[1]
 
-    def checked(self, x: Any) -> np.ndarray:
-        """The data as the pair takes them, (N, P).
+    def checked(
+        self, x: Any, *, located: bool = True, likely: bool = True, **side: Unpack[Side]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The data as the pair takes them, (N, P), and the arrays beside them.
+
+        Args:
+            x: data (N, P).
+            located: whether to say where the data of a per-datapoint guide are.
+            likely: whether the likelihood must be able to have these values; an encoder may be asked about any.
+            side: what there is beside x.
 
         Raises:
-            ValueError: another shape, NaN or infinite values, or values that the likelihood cannot have.
+            ValueError: another shape, NaN or infinite values where a pixel was seen, values that the likelihood cannot
+                have, or side information, positions or a mask that do not fit.
         """
-        return checked(self.pair, x)
+        x, arrays = shown(x, side.get("mask"))
+        x = checked(self.pair, x) if likely else as_batch(x, dim=self.pair.dim)
+        arrays |= informed(side.get("given"), len(x))
+        self._check_given(arrays.get("given"))
+        index = self.positions(x, side.get("index")) if located else None
+        return x, arrays if index is None else {**arrays, "index": index}
+
+    def _check_given(self, given: np.ndarray | None) -> None:
+        expected, found = self.pair.given_dim, 0 if given is None else given.shape[1]
+        if expected != found:
+            raise ValueError(
+                f"The pair is conditional on {expected} numbers for each datum; 'given' has {found}: pass given= of "
+                f"shape (N, {expected})."
+                if expected
+                else f"The pair was trained without side information; 'given' has {found} columns: leave it out."
+            )
 
     def posterior(
-        self, x: np.ndarray, *, seed: int = 0, index: np.ndarray | None = None
+        self, x: np.ndarray, *, seed: int = 0, **side: Unpack[Side]
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
-        chunks = self._in_chunks(self.pair.posterior, x, seed, index)
+        x, arrays = self.checked(x, likely=False, **side)
+        chunks = [
+            (self.pair.posterior(x[window], derive(seed, "chunk", number), part(arrays, window)), seen)
+            for number, (window, seen) in enumerate(windows(len(x), CHUNK))
+        ]
         return {
             name: (
                 np.concatenate([moments[name][0][seen:] for moments, seen in chunks]),
@@ -285,40 +323,90 @@ class Fit:
             for name in chunks[0][0]
         }
 
-    def encode(self, x: np.ndarray, *, index: np.ndarray | None = None) -> np.ndarray:
+    def encode(self, x: np.ndarray, **side: Unpack[Side]) -> np.ndarray:
         """The mean of q(z | x), (B, D); several latent sites stand side by side, in the guide's order."""
-        means = [mean for mean, _ in self.posterior(x, index=index).values()]
+        means = [mean for mean, _ in self.posterior(x, **side).values()]
         return np.concatenate([mean.reshape(len(mean), -1) for mean in means], -1)
 
     def draws(
-        self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0, index: np.ndarray | None = None
+        self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0, **side: Unpack[Side]
     ) -> dict[str, np.ndarray]:
         """Draws from the guide for each latent site, (K, B, D)."""
-        x = as_batch(x, dim=self.pair.dim)
-        return sample_in_chunks(self.pair, x, num_draws, seed, index=self.positions(x, index))[0]
+        x, arrays = self.checked(x, likely=False, **side)
+        return sample_in_chunks(self.pair, x, num_draws, seed, side=arrays)[0]
 
-    def reconstruct(self, x: np.ndarray, *, seed: int = 0, index: np.ndarray | None = None) -> np.ndarray:
+    def reconstruct(self, x: np.ndarray, *, seed: int = 0, **side: Unpack[Side]) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P)."""
-        chunks = self._in_chunks(self.pair.reconstruct, x, seed, index)
-        return np.concatenate([means[seen:] for means, seen in chunks])
-
-    def _in_chunks(self, call: Any, x: np.ndarray, seed: int, index: Any) -> list[tuple[Any, int]]:
-        """``call`` for windows of the data, with how many rows of each the one before has covered."""
-        x = as_batch(x, dim=self.pair.dim)
-        index, results = self.positions(x, index), []
+        x, arrays = self.checked(x, likely=False, **side)
+        parts = []
         for number, (window, seen) in enumerate(windows(len(x), CHUNK)):
-            where = None if index is None else index[window]
-            results.append((call(x[window], derive(seed, "chunk", number), where), seen))
-        return results
+            means, _, _ = self.pair.predict(x[window], 1, derive(seed, "chunk", number), part(arrays, window))
+            parts.append(means[0, seen:])
+        return np.concatenate(parts)
 
-    def generate(self, size: int = 1, *, seed: int = 0, mean: bool = True) -> np.ndarray:
-        """New images, (size, P): z ~ p(z), for VampPrior a component first, then E[x | z], or x ~ p(x | z)."""
+    def impute(
+        self,
+        x: np.ndarray,
+        *,
+        num_particles: int = 100,
+        num_draws: int | None = None,
+        seed: int = 0,
+        **side: Unpack[Side],
+    ) -> np.ndarray:
+        """x (N, P) with the pixels that were not seen filled in.
+
+        By E[x_hidden | x_seen] ~ sum_k w_k E[x_hidden | z_k], z_k ~ q(z | x_seen), with weights w_k proportional to
+        p(x_seen, z_k) / q(z_k | x_seen) that add up to 1; or by draws from p(x_hidden | x_seen): z_k with probability
+        w_k, then x_hidden ~ p(x | z_k). MIWAE, Mattei and Frellsen, 2019.
+
+        Args:
+            x: data (N, P), NaN or anything else where ``mask`` is false.
+            num_particles: K.
+            num_draws: how many draws of the hidden pixels; None for their mean.
+            seed: of the draws.
+            side: ``mask``, by default ``~np.isnan(x)``; ``given``; ``index``.
+
+        Returns:
+            (N, P), or (num_draws, N, P); what was seen stays as it is.
+        """
+        mask = side.get("mask")
+        side["mask"] = mask = ~np.isnan(np.asarray(x, float)) if mask is None else mask
+        x, arrays = self.checked(x, **side)
+        parts = []
+        for number, (window, skip) in enumerate(windows(len(x), max(1, CHUNK // num_particles))):
+            chunk_seed = derive(seed, "impute", number)
+            means, drawn, log_w = self.pair.predict(x[window], num_particles, chunk_seed, part(arrays, window))
+            w = np.exp(log_w - np.logaddexp.reduce(log_w, 0))
+            if num_draws is None:
+                filled = np.einsum("kb,kbp->bp", w, means)[None]
+            else:
+                picks = generator(chunk_seed, "resample").random((num_draws, len(w[0])))
+                chosen = (picks[:, None] > np.cumsum(w, 0)[:-1]).sum(1)
+                filled = drawn[chosen, np.arange(len(w[0]))]
+            parts.append(np.where(mask[window], x[window], filled)[:, skip:])
+        values = np.concatenate(parts, 1)
+        return values[0] if num_draws is None else values
+
+    def generate(
+        self, size: int | None = None, *, seed: int = 0, mean: bool = True, given: np.ndarray | None = None
+    ) -> np.ndarray:
+        """New images, (size, P): z ~ p(z), for VampPrior a component first, then E[x | z], or x ~ p(x | z).
+
+        Args:
+            size: how many, 1 by default.
+            seed: of the draws.
+            mean: E[x | z] instead of a draw.
+            given: of a conditional pair, (size, G): z ~ p(z | c) and x | z, c.
+        """
+        size = size if size is not None else 1 if given is None else len(given)
         if size < 1:
             raise ValueError(f"'size' should be at least 1; got {size}.")
+        arrays = informed(given, size)
+        self._check_given(arrays.get("given"))
         parts = []
         for number, (window, seen) in enumerate(windows(size, CHUNK)):
-            images = self.pair.generate(window.stop - window.start, derive(seed, "generate", number))
-            parts.append(images[0 if mean else 1][seen:])
+            count, chunk_seed = window.stop - window.start, derive(seed, "generate", number)
+            parts.append(self.pair.generate(count, chunk_seed, part(arrays, window))[0 if mean else 1][seen:])
         return np.concatenate(parts)
 
     def save(self, path: str | Path, *, recipe: Any = None) -> Path:
@@ -338,6 +426,7 @@ class Fit:
             "history": {name: np.asarray(values).tolist() for name, values in self.history.items()},
             "recipe": None if recipe is None else recipe.to_dict(),
             "dim": self.pair.dim,
+            "given_dim": self.pair.given_dim,
             "probe": probe(self.pair, np.zeros((4, self.pair.dim)), 0),
         }
         storage.write(Path(path), self.pair.state(), header)
@@ -387,7 +476,7 @@ class Fit:
             pair = Recipe.from_dict(header["recipe"]).skeleton()
         own = load_backend(header["backend"]).inference.Pair(*pair, device=device)
         zeros = np.zeros((4, header["dim"]))
-        own.prepare(zeros, 0, np.zeros(len(zeros), int))
+        own.prepare(zeros, 0, blank(len(zeros), 1, header.get("given_dim", 0)))
         own.load_state(arrays)
         if not np.isclose(probe(own, zeros, 0), header["probe"], rtol=1e-3, atol=1e-3, equal_nan=True):
             raise ValueError(
@@ -396,7 +485,7 @@ class Fit:
             )
         return cls(own, {n: np.asarray(v) for n, v in header["history"].items()}, header["settings"])
 
-    def to_arviz(self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0, index: np.ndarray | None = None) -> Any:
+    def to_arviz(self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0, **side: Unpack[Side]) -> Any:
         """Draws from the guide as ``arviz.InferenceData``.
 
         Groups: posterior; log_likelihood; sample_stats with log_prior and log_guide of each draw; observed_data. One
@@ -405,8 +494,8 @@ class Fit:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning)
             import arviz
-        x = self.checked(x)
-        draws, terms = sample_in_chunks(self.pair, x, num_draws, seed, index=self.positions(x, index))
+        x, arrays = self.checked(x, **side)
+        draws, terms = sample_in_chunks(self.pair, x, num_draws, seed, side=arrays)
         return arviz.from_dict(
             posterior={name: values[None] for name, values in draws.items()},
             log_likelihood={"x": terms.log_lik[None]},
@@ -439,15 +528,15 @@ def checked(pair: Pair, x: Any, what: str = "x") -> np.ndarray:
 
 def probe(pair: Pair, x: np.ndarray, seed: int) -> float:
     """The ELBO of a few data points with fixed noise: what tells pairs apart whose weights have the same shapes."""
-    index = None if pair.num_rows is None else np.arange(len(x)) % pair.num_rows
-    return float(pair.sample(x, 1, seed, index=index)[1].log_weights.mean())
+    side = blank(len(x), pair.num_rows, pair.given_dim)
+    return float(pair.sample(x, 1, seed, side=side)[1].log_weights.mean())
 
 
 def digest(*parts: np.ndarray | None) -> str:
     """SHA-256 of arrays' bytes: whether two data sets are the same."""
     sha = hashlib.sha256()
-    for part in parts:
-        sha.update(b"none" if part is None else np.ascontiguousarray(part).data)
+    for array in parts:
+        sha.update(b"none" if array is None else np.ascontiguousarray(array).data)
     return sha.hexdigest()
 
 
@@ -472,7 +561,7 @@ def sample_in_chunks(
     num_particles: int,
     seed: int,
     analytic_kl: bool = False,
-    index: np.ndarray | None = None,
+    side: Arrays = NOTHING,
 ) -> tuple[dict[str, np.ndarray], Terms]:
     """Draws for many data points, (K, N, ...), and their terms, (K, N), a bounded number of rows at a time."""
     columns = []
@@ -480,8 +569,8 @@ def sample_in_chunks(
         rows = []
         for draw, (draws, skip) in enumerate(windows(num_particles, CHUNK)):
             chunk_seed = derive(seed, "terms", number, draw)
-            where = None if index is None else index[window]
-            values, terms = pair.sample(x[window], draws.stop - draws.start, chunk_seed, analytic_kl, where)
+            size = draws.stop - draws.start
+            values, terms = pair.sample(x[window], size, chunk_seed, analytic_kl, part(side, window))
             rows.append([a[skip:, seen:] for a in (*terms[:3], *values.values())])
             names = list(values)
         columns.append([np.concatenate(parts) for parts in zip(*rows, strict=True)])

@@ -20,6 +20,7 @@ from .objective import Objective, UnsuitableObjective, check_stock
 from .results import Fit, Pair, as_batch, checked, digest, probe, sample_in_chunks
 from .schedules import Schedule
 from .seeds import derive, generator
+from .side import Arrays, informed, part, shown
 
 Callback = Callable[[int, Mapping[str, float], Fit], None]
 Recipe = Callable[[np.random.Generator], tuple[Any, Any]]
@@ -31,29 +32,57 @@ class NotFiniteLoss(FloatingPointError):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training reads: (N, P) arrays, and whether the training part is binarised afresh in each epoch."""
+    """What a training reads: (N, P) arrays, and whether the training part is binarised afresh in each epoch.
+
+    ``side`` and ``valid_side`` hold what there is beside them: ``given`` (N, G) and ``mask`` (N, P).
+    """
 
     train: np.ndarray
     valid: np.ndarray | None
     dynamic: bool
     record: dict[str, Any] = field(default_factory=dict)
+    side: Arrays = field(default_factory=dict)
+    valid_side: Arrays = field(default_factory=dict)
 
     @classmethod
-    def of(cls, data: Split | np.ndarray, valid: np.ndarray | None) -> TrainingData:
-        """Read a split, or check plain arrays.
+    def of(
+        cls,
+        data: Split | np.ndarray,
+        valid: np.ndarray | None = None,
+        *,
+        given: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+        valid_given: np.ndarray | None = None,
+        valid_mask: np.ndarray | None = None,
+    ) -> TrainingData:
+        """Read a split, or check plain arrays; and what is beside them.
 
         Raises:
-            ValueError: arrays that are not (N, P), are empty, or hold NaN or infinite values.
+            ValueError: arrays that are not (N, P), are empty, or hold NaN or infinite values where they were seen;
+                side information or masks that do not fit them.
         """
-        if isinstance(data, Split):
-            if valid is not None:
-                raise ValueError("'valid' goes with an array; a Split brings its own validation part.")
-            record = {**data.to_dict(), "train": digest(data.train)}
-            return cls(data.train, data.valid, data.binarisation == "dynamic", record)
-        train = as_batch(data, "data")
-        valid = None if valid is None else as_batch(valid, "valid", train.shape[1])
-        record = {"sizes": {"train": len(train)}, "fingerprint": digest(train, valid), "train": digest(train)}
-        return cls(train, valid, False, record)
+        split = data if isinstance(data, Split) else None
+        if split is not None and valid is not None:
+            raise ValueError("'valid' goes with an array; a Split brings its own validation part.")
+        train, side = shown(data if split is None else split.train, mask, "data")
+        train = as_batch(train, "data")
+        side |= informed(given, len(train))
+        valid, valid_side = shown(valid if split is None else split.valid, valid_mask, "valid")
+        if valid is not None:
+            valid = as_batch(valid, "valid", train.shape[1])
+            valid_side |= informed(valid_given, len(valid), "valid_given")
+            if ("given" in side) != ("given" in valid_side):
+                raise ValueError(
+                    "Side information goes with the training data and with the validation data, or with neither: pass "
+                    "both given= and valid_given=."
+                )
+        record = {} if split is None else split.to_dict()
+        record = {"sizes": {"train": len(train)}, "fingerprint": digest(train, valid), **record, "train": digest(train)}
+        if side:
+            record["side"] = digest(*side.values())
+            record["fingerprint"] = digest(*side.values(), *valid_side.values()) + record["fingerprint"]
+        dynamic = split is not None and split.binarisation == "dynamic"
+        return cls(train, valid, dynamic, record, side, valid_side)
 
 
 class Run(Protocol):
@@ -166,6 +195,10 @@ class BaseSVI:
         data: Split | np.ndarray,
         *,
         valid: np.ndarray | None = None,
+        given: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+        valid_given: np.ndarray | None = None,
+        valid_mask: np.ndarray | None = None,
         seed: int = 0,
         device: str | None = None,
         callback: Callback | None = None,
@@ -181,6 +214,10 @@ class BaseSVI:
             guide: its guide.
             data: a ``Split`` (its training part, its validation part, its rule of binarisation) or an array (N, P).
             valid: validation data, where ``data`` is an array.
+            given: side information (N, G), for a pair that is conditional on it.
+            mask: true where a pixel was seen, (N, P); the others, NaN or whatever they hold, are not read.
+            valid_given: of the validation data.
+            valid_mask: of the validation data.
             seed: of the order of the data and of every draw.
             device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; by default the CPU on Pyro and JAX's default on NumPyro.
             callback: called after each epoch with (epoch, metrics, fit so far); it observes, whatever it samples.
@@ -196,7 +233,8 @@ class BaseSVI:
         """
         if not isinstance(seed, int | np.integer) or seed < 0:
             raise ValueError(f"'seed' should be an integer of at least 0; got {seed!r}.")
-        loaded = TrainingData.of(data, valid)
+        beside = {"given": given, "mask": mask, "valid_given": valid_given, "valid_mask": valid_mask}
+        loaded = TrainingData.of(data, valid, **beside)
         if self.batch_size > len(loaded.train):
             raise ValueError(
                 f"'batch_size' is {self.batch_size}, but there are only {len(loaded.train)} data points: lower it."
@@ -220,7 +258,8 @@ class BaseSVI:
                 f"The per-datapoint guide was made for {pair.num_rows} data points; there are {len(data.train)}: make "
                 "its rows for these, nets.Rows(init.standard_rows(len(data), ...))."
             )
-        sites = pair.prepare(data.train[: self.batch_size], derive(seed, "prepare"))
+        first = slice(self.batch_size)
+        sites = pair.prepare(data.train[first], derive(seed, "prepare"), part(data.side, first))
         if isinstance(self.loss, Objective):
             self.loss.check(sites)
         elif self.check_stock:
@@ -359,7 +398,8 @@ class _Loop:
     def _valid_elbo(self, valid: np.ndarray) -> float:
         """The plain sampled ELBO per datum, with noise that never changes."""
         noise = derive(self.seed, "valid")
-        _, terms = sample_in_chunks(self.run.pair, valid, self.settings.validation_particles, noise)
+        particles, side = self.settings.validation_particles, self.data.valid_side
+        _, terms = sample_in_chunks(self.run.pair, valid, particles, noise, side=side)
         return float(terms.log_weights.mean())
 
     @property

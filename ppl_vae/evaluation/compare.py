@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 import numpy as np
 import pandas as pd
 
 from ..results import Fit
+from ..side import Side
 from .evaluate import Evaluation, evaluate, fingerprint, likelihood
 
 DEVIATIONS = [
@@ -40,6 +42,8 @@ def compare(
     elbo_particles: int = 10,
     seed: int = 0,
     progress: bool | None = False,
+    train_side: Side | None = None,
+    **side: Unpack[Side],
 ) -> pd.DataFrame:
     """One row per fit, or per list of fits of several seeds; nats per datum on ``test`` (N, P).
 
@@ -61,6 +65,8 @@ def compare(
         elbo_particles: as in ``evaluate``.
         seed: of the draws.
         progress: a progress bar.
+        train_side: as in ``evaluate``.
+        side: as in ``evaluate``.
 
     Raises:
         ValueError: nothing to compare, a fit without test data, or fits of different data or likelihoods.
@@ -78,8 +84,8 @@ def compare(
             if isinstance(entry, Fit):
                 if test is None:
                     raise ValueError(f"compare: {name!r} is a fit, so test data are needed: compare(fits, test).")
-                options = {"train": train, "elbo_particles": elbo_particles, "seed": seed}
-                entry = evaluate(entry, test, num_particles, progress=progress, **options)  # type: ignore[arg-type]
+                options = {"train": train, "train_side": train_side, "elbo_particles": elbo_particles, "seed": seed}
+                entry = evaluate(entry, test, num_particles, progress=progress, **options, **side)  # type: ignore
             evaluations[name].append(entry)
     told = [(name, e) for name, group in evaluations.items() for e in group]
     _check_same("test data", [(name, None if e.test is None else f"{e.test[:12]}...") for name, e in told])

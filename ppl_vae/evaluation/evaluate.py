@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from ..levels import bits_per_dim
 from ..results import Fit, digest
 from ..seeds import generator
+from ..side import Side, part
 from .latents import active_units
 from .likelihood import ELBO, LogLikelihood, elbo, log_likelihood
 
@@ -125,6 +126,8 @@ def evaluate(
     elbo_particles: int = 10,
     seed: int = 0,
     progress: bool | None = False,
+    train_side: Side | None = None,
+    **side: Unpack[Side],
 ) -> Evaluation:
     """log p(x) by importance sampling, the plain sampled ELBO and the active units on ``test`` (N, P).
 
@@ -141,28 +144,30 @@ def evaluate(
         elbo_particles: draws per datum for the ELBO.
         seed: of the draws, and of which training images are taken.
         progress: a progress bar; None shows it on a terminal only.
+        train_side: what there is beside ``train``.
+        side: what there is beside ``test``: ``given``, ``mask``.
 
     Raises:
         ValueError: data that are not (N, P), or no particle.
     """
-    test = fit.checked(test)
-    on_test = fit if fit.generalises or _is_own(fit, test) else refined or fit.refine(test)
+    test, arrays = fit.checked(test, located=False, **side)
+    on_test = fit if fit.generalises or _is_own(fit, test) else refined or fit.refine(test, **side)
     history = fit.history
     return Evaluation(
-        log_p=log_likelihood(on_test, test, num_particles, seed=seed, progress=progress),
-        elbo=elbo(on_test, test, elbo_particles, seed=seed),
+        log_p=log_likelihood(on_test, test, num_particles, seed=seed, progress=progress, **side),
+        elbo=elbo(on_test, test, elbo_particles, seed=seed, **side),
         objective=-float(history["loss"][-1]) if len(history.get("loss", ())) else math.nan,
-        active_units=active_units(on_test, test) if len(test) > 1 else None,
+        active_units=active_units(on_test, test, **side) if len(test) > 1 else None,
         seconds=fit.seconds,
         parameters=fit.num_parameters,
-        train_elbo=math.nan if train is None else _train_elbo(fit, fit.checked(train), elbo_particles, seed),
+        train_elbo=math.nan if train is None else _train_elbo(fit, train, elbo_particles, seed, train_side or {}),
         seconds_per_step=_seconds_per_step(fit),
         peak_memory=float(np.max(history["memory"])) if len(history.get("memory", ())) else math.nan,
         valid_elbo=np.array(history.get("valid_elbo", ()), float),
         elapsed=np.cumsum(history.get("seconds", ()), dtype=float),
         data=fingerprint(fit),
         likelihood=likelihood(fit),
-        test=digest(test),
+        test=digest(test, *arrays.values()),
         pixels=_pixels(fit),
     )
 
@@ -178,7 +183,7 @@ def fingerprint(fit: Fit) -> str | None:
     images = data.get("trained_on", data.get("train"))
     if images is None:
         return data.get("fingerprint")
-    return images + (", drawn afresh" if data.get("binarisation") == "dynamic" else "")
+    return images + (", drawn afresh" if data.get("binarisation") == "dynamic" else "") + data.get("side", "")
 
 
 def likelihood(fit: Fit) -> str | None:
@@ -196,8 +201,9 @@ def _pixels(fit: Fit) -> int | None:
     return sum(math.prod(site.event_shape) for site in sites)
 
 
-def _train_elbo(fit: Fit, train: np.ndarray, num_particles: int, seed: int) -> float:
+def _train_elbo(fit: Fit, train: np.ndarray, num_particles: int, seed: int, side: Side) -> float:
     """Of at most 1,000 images, with their own parameters where the guide has such; NaN if these are not its images."""
+    train, arrays = fit.checked(train, located=False, **side)
     if not fit.generalises and not _is_own(fit, train):
         return math.nan
     rng = generator(seed, "train_elbo")
@@ -205,7 +211,8 @@ def _train_elbo(fit: Fit, train: np.ndarray, num_particles: int, seed: int) -> f
     x = train[index]
     if fit.settings.get("data", {}).get("binarisation") == "dynamic":
         x = (rng.random(x.shape) < x).astype(x.dtype)
-    return elbo(fit, x, num_particles, seed=seed, index=None if fit.generalises else index).mean
+    where = {} if fit.generalises else {"index": index}
+    return elbo(fit, x, num_particles, seed=seed, **part(arrays, index), **where).mean
 
 
 def _seconds_per_step(fit: Fit) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from ..backends import load
 from ..objective import Objective, check_stock
 from ..results import Fit
 from ..seeds import derive, generator
+from ..side import Side
 
 OWNERS = ("model", "guide", "shared")
 """Whose a parameter is: the model's only, the guide's only, or both's, as a VampPrior's encoder."""
@@ -84,9 +85,9 @@ def gradient_report(
     *,
     repeats: int = 100,
     batch_size: int | Sequence[int] | None = None,
-    index: np.ndarray | None = None,
     seed: int = 0,
     progress: bool | None = False,
+    **side: Unpack[Side],
 ) -> pd.DataFrame:
     """The noise of each objective's gradient at the fit's parameters, which stay as they are.
 
@@ -113,9 +114,9 @@ def gradient_report(
         x: data (N, P).
         repeats: independent gradients of each objective, at least 2.
         batch_size: rows of each mini-batch; None takes all of x. Of several, each has its rows, named 'ELBO, batch 20'.
-        index: for a per-datapoint guide, which of its training data the rows of x are, (N,).
         seed: of the batches and draws.
         progress: a progress bar; None shows it on a terminal only.
+        side: what there is beside x: ``index``, ``given``, ``mask``.
 
     Raises:
         ValueError: no objective, fewer than two repeats, a batch larger than x, data that are not (N, P).
@@ -136,22 +137,22 @@ def gradient_report(
                guide    8
     Name: num_draws, dtype: int64
     """
-    x = fit.checked(x)
     if isinstance(batch_size, Sequence):
-        same: dict[str, Any] = {"repeats": repeats, "index": index, "seed": seed, "progress": progress}
+        same: dict[str, Any] = {"repeats": repeats, "seed": seed, "progress": progress, **side}
         parts = [gradient_report(fit, objectives, x, batch_size=size, **same) for size in batch_size]
         names = [{n: f"{n}, batch {size}" for n in objectives} for size in batch_size]
         return pd.concat([part.rename(index=named, level=0) for part, named in zip(parts, names, strict=True)])
+    x, arrays = fit.checked(x, **side)
     _check(fit, objectives, len(x), repeats, batch_size)
     inference = load(fit.backend).inference
     owner_of = inference.owners(fit.pair)
-    batches, positions = _batches(len(x), batch_size, repeats, seed), fit.positions(x, index)
+    batches = _batches(len(x), batch_size, repeats, seed)
     seeds = [derive(seed, "gradient", repeat) for repeat in range(repeats)]
     rows = {}
     disable = None if progress is None else not progress
     with tqdm(total=repeats * len(objectives), desc="gradients", unit="gradient", disable=disable) as bar:
         for name, objective in objectives.items():
-            drawn = inference.draw_gradients(fit.pair, objective, x, batches, seeds, positions)
+            drawn = inference.draw_gradients(fit.pair, objective, x, batches, seeds, arrays)
             moments, seconds = _moments(_finite(drawn, name), owner_of, bar.update)
             draws = getattr(objective, "num_draws", getattr(objective, "num_particles", 1))
             if getattr(objective, "options", {}).get("every_configuration") and fit.pair.sites is not None:

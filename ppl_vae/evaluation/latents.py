@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 
 from ..results import Fit
+from ..side import Side
 
 THRESHOLD = 0.01
 """A unit is active if the variance of its posterior mean over the data is larger than this."""
 
 
-def active_units(fit: Fit, x: np.ndarray, *, threshold: float = THRESHOLD) -> int:
+def active_units(fit: Fit, x: np.ndarray, *, threshold: float = THRESHOLD, **side: Unpack[Side]) -> int:
     """How many latent dimensions depend on x: Var_x(E_q[z_d | x]) > 0.01, for x (N, P).
 
     Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016.
@@ -20,4 +23,4 @@ def active_units(fit: Fit, x: np.ndarray, *, threshold: float = THRESHOLD) -> in
     """
     if len(x) < 2:
         raise ValueError(f"Active units need at least two data points; got {len(x)}.")
-    return int((fit.encode(x).var(0) > threshold).sum())
+    return int((fit.encode(x, **side).var(0) > threshold).sum())

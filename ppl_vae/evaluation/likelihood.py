@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from ..results import CHUNK, Fit, windows
 from ..seeds import derive
+from ..side import Side, part
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,7 @@ def log_likelihood(
     *,
     seed: int = 0,
     progress: bool | None = False,
-    index: np.ndarray | None = None,
+    **side: Unpack[Side],
 ) -> LogLikelihood:
     """log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z | x), for each row of x (N, P).
 
@@ -91,13 +93,13 @@ def log_likelihood(
         num_particles: K.
         seed: of the draws.
         progress: a progress bar; None shows it on a terminal only.
-        index: which of its data these are, for a per-datapoint guide; not needed for all of them in order.
+        side: ``index`` for a per-datapoint guide; ``given``, then it is log p(x | c); ``mask``, then it is of the
+            pixels that were seen.
 
     Raises:
         ValueError: data that are not (N, P), or fewer than one particle.
     """
-    x = fit.checked(x)
-    index = fit.positions(x, index)
+    x, arrays = fit.checked(x, **side)
     if num_particles < 1:
         raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
     rows = max(1, CHUNK // num_particles)
@@ -108,8 +110,7 @@ def log_likelihood(
             for draw, (draws, skip) in enumerate(windows(num_particles, CHUNK)):
                 size = draws.stop - draws.start
                 draw_seed = derive(seed, "log_likelihood", number, draw)
-                where = None if index is None else index[window]
-                _, terms = fit.pair.sample(x[window], size, draw_seed, index=where)
+                _, terms = fit.pair.sample(x[window], size, draw_seed, side=part(arrays, window))
                 moments.add(terms.log_weights[skip:])
             parts.append((moments.log_mean[seen:], moments.relative_error[seen:], moments.ess[seen:]))
             bar.update(window.stop - window.start - seen)
@@ -137,11 +138,11 @@ class ELBO:
         return float(self.values.mean())
 
 
-def elbo(fit: Fit, x: np.ndarray, num_particles: int = 10, *, seed: int = 0, index: np.ndarray | None = None) -> ELBO:
+def elbo(fit: Fit, x: np.ndarray, num_particles: int = 10, *, seed: int = 0, **side: Unpack[Side]) -> ELBO:
     """E_q[log p(x | z)] - E_q[log q(z | x) - log p(z)] by ``num_particles`` draws for each row of x (N, P).
 
     The plain bound, whatever objective the fit was trained on.
     """
-    terms = fit.terms(x, num_particles, seed=derive(seed, "elbo"), index=index)
+    terms = fit.terms(x, num_particles, seed=derive(seed, "elbo"), **side)
     rate = terms.log_guide.astype(np.float64) - terms.log_prior
     return ELBO(terms.log_lik.astype(np.float64).mean(0), rate.mean(0))

@@ -6,9 +6,13 @@ import pyro
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from ..conditionals import visible
+
 
 class Amortised(PyroModule):
     """z ~ q(z | x), with the variational parameters computed from x by a net.
+
+    With ``given`` (B, G) it is q(z | x, c), from both side by side; pixels that ``mask`` hides are zeros to the net.
 
     Sites: ``z`` (D,). Plate: ``data`` at dim -1. Auto-Encoding Variational Bayes, Kingma and Welling, 2014.
 
@@ -37,4 +41,4 @@ class Amortised(PyroModule):
     ) -> Tensor:
         """Draw z (..., B, D) for x (B, P)."""
         with pyro.plate("data", len(x), dim=-1):
-            return pyro.sample("z", self.posterior(x))
+            return pyro.sample("z", self.posterior(visible(x, given=given, mask=mask)))

@@ -6,6 +6,8 @@ import pyro
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from ..conditionals import visible
+
 
 class BottomUp(PyroModule):
     """z1 ~ q(z1 | x);  z2 ~ q(z2 | z1).
@@ -34,5 +36,5 @@ class BottomUp(PyroModule):
     ) -> Tensor:
         """Draw z1 (..., B, D1) and z2 (..., B, D2) for x (B, P); returns z2."""
         with pyro.plate("data", len(x), dim=-1):
-            z1 = pyro.sample("z1", self.posterior1(x))
+            z1 = pyro.sample("z1", self.posterior1(visible(x, given=given, mask=mask)))
             return pyro.sample("z2", self.posterior2(z1))

@@ -10,6 +10,7 @@ from pyro import poutine
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from ..conditionals import visible
 from ..programs import tolerant
 
 
@@ -71,7 +72,7 @@ class SemiAmortised(PyroModule):
         size: int = 1,
     ) -> Tensor:
         """Draw z (..., B, D) for x (B, P)."""
-        parameters = self.posterior.net(x)
+        parameters = self.posterior.net(visible(x, given=given, mask=mask))
         for _ in range(self.num_steps):
             gradient = self._gradient(parameters, x, {"index": index, "given": given, "mask": mask})
             norm = gradient.norm(dim=-1, keepdim=True)

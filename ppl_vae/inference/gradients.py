@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..baselines import SETTLING
 from ..objective import UnsuitableObjective
 from ..seeds import derive, generator
+from ..side import NOTHING, Arrays, blank
 from .baselines import RunningBaseline
 from .pair import Pair, forked
 from .terms import run
@@ -55,7 +56,7 @@ def _touched(pair: Pair) -> tuple[set[int], set[int]]:
         return set(), set()
     x = pair.tensor(np.zeros((4, pair.dim)))
     with torch.no_grad(), forked(0, pair.device), pair.active() as (model, guide):
-        traces = run(model, guide, (x,), {"index": torch.zeros(len(x), dtype=torch.long, device=pair.device)}, 1)
+        traces = run(model, guide, (x,), pair.tensors(blank(len(x), 1, pair.given_dim)), 1)
         store = dict(pyro.get_param_store().named_parameters())
     p, q = ({id(store[n]) for n, site in t.nodes.items() if site["type"] == "param" and n in store} for t in traces)
     return p, q
@@ -67,7 +68,7 @@ def draw_gradients(
     x: np.ndarray,
     index: np.ndarray,
     seeds: Sequence[int],
-    positions: np.ndarray | None = None,
+    side: Arrays = NOTHING,
 ) -> Iterator[tuple[dict[str, np.ndarray], float | None]]:
     """For each seed the gradient of the objective per datum, d/d parameters (1/B) sum_b bound_b: uphill.
 
@@ -81,7 +82,7 @@ def draw_gradients(
         x: data (N, P).
         index: the rows of each gradient's batch, (R, B).
         seeds: of the draws, (R,).
-        positions: where in the data set the rows of x are, (N,), for a per-datapoint guide; by default in order.
+        side: what there is beside x; positions for a per-datapoint guide are by default in order.
 
     Yields:
         (gradients by name, (C, ...) each for C seeds in a row, the seconds that each took); no seconds for the first.
@@ -98,11 +99,11 @@ def draw_gradients(
     3
     """
     objective, data, parameters = copy.deepcopy(objective), pair.tensor(x), pair.named_parameters()
-    places = torch.tensor(np.arange(len(x)) if positions is None else positions, device=pair.device)
+    beside = pair.tensors({"index": np.arange(len(x)), **side})
     batches = torch.tensor(index, device=pair.device)
-    baseline = _settled(pair, objective, (data, places), batches, seeds)
+    baseline = _settled(pair, objective, (data, beside), batches, seeds)
     for number, (rows, seed) in enumerate(zip(batches, seeds, strict=True)):
-        part, batch = data[rows], places[rows]
+        part, batch = data[rows], {name: a[rows] for name, a in beside.items()}
         with forked(seed, pair.device), pair.active() as programs, pyro.validation_enabled(number == 0):
             began = _now(pair.device)
             predicted = None if baseline is None else baseline.predict(part)
@@ -116,7 +117,7 @@ def draw_gradients(
 
 
 def _settled(
-    pair: Pair, objective: Any, data: tuple[Tensor, Tensor], index: Tensor, seeds: Sequence[int]
+    pair: Pair, objective: Any, data: tuple[Tensor, dict[str, Tensor]], index: Tensor, seeds: Sequence[int]
 ) -> RunningBaseline | None:
     """The objective's baseline, if it has a state, after so many batches at the present parameters."""
     settings = getattr(objective, "running_baseline", None)
@@ -125,8 +126,9 @@ def _settled(
     baseline = RunningBaseline(settings, pair.dim, generator(seeds[0], "baseline"), pair.device)
     with torch.no_grad(), forked(derive(seeds[0], "settle"), pair.device), pair.active() as (model, guide):
         for step in range(SETTLING):
-            x, places = (a[index[step % len(index)]] for a in data)
-            terms = objective.log_terms(model, guide, x, index=places)
+            rows = index[step % len(index)]
+            x, side = data[0][rows], {name: a[rows] for name, a in data[1].items()}
+            terms = objective.log_terms(model, guide, x, **side)
             with torch.enable_grad():
                 baseline.learn(x, terms.log_weights.mean(0))
     return baseline
@@ -148,22 +150,22 @@ def _grads(
     programs: tuple[Any, Any],
     parameters: list[Tensor],
     x: Tensor,
-    index: Tensor,
+    side: dict[str, Tensor],
     predicted: Tensor | None,
 ) -> Sequence[Tensor | None]:
     """The gradient of the summed loss with respect to each parameter."""
     if predicted is not None:
-        terms = objective.log_terms(*programs, x, index=index)
+        terms = objective.log_terms(*programs, x, **side)
         loss = -(terms.scale * objective.bound(terms, predicted)).sum()
         return torch.autograd.grad(loss, parameters, allow_unused=True)
     if hasattr(objective, "differentiable_loss"):
-        loss = objective.differentiable_loss(*programs, x, index=index)
+        loss = objective.differentiable_loss(*programs, x, **side)
         return torch.autograd.grad(loss, parameters, allow_unused=True)
     theirs = [p.grad for p in parameters]
     try:
         for p in parameters:
             p.grad = None
-        objective.loss_and_grads(*programs, x, index=index)
+        objective.loss_and_grads(*programs, x, **side)
         grads = [p.grad for p in parameters]
     finally:
         for p, grad in zip(parameters, theirs, strict=True):

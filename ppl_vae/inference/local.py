@@ -51,21 +51,23 @@ class LocalParameters:
                     for old, new in zip(self.moments[name], moments, strict=True):
                         old[index] = new
 
-    def climb(self, objective: TermsObjective, programs: tuple[Any, Any], x: Tensor, index: Tensor, noise: int) -> None:
+    def climb(
+        self, objective: TermsObjective, programs: tuple[Any, Any], x: Tensor, side: dict[str, Tensor], noise: int
+    ) -> None:
         """Raise the bound of each datum of the batch until its mean hardly gains any more.
 
         Every ten steps each datum's bound is measured before and after them, with the same noise, drawn afresh: a datum
         whose bound has fallen goes back, with half the learning rate. So the bound never falls but by the error of a
         measurement. Noise that stayed the same for all of them would be fitted itself. ``noise`` is the seed.
         """
-        settings, device = self.settings, x.device
+        settings, device, index = self.settings, x.device, side["index"]
         tables = list(self.tables.values())
         best = [table.detach()[index] for table in tables]
         rate = x.new_full((len(x), 1), settings.local_learning_rate)
         moments, idle = [self._fresh(b) for b in best], 0
         with forked(noise + 1, device):
             for done in range(1, settings.local_steps + 1):
-                loss = objective.differentiable_loss(*programs, x, index=index)
+                loss = objective.differentiable_loss(*programs, x, **side)
                 grads = torch.autograd.grad(loss, tables)
                 with torch.no_grad():
                     for i, (table, grad) in enumerate(zip(tables, grads, strict=True)):
@@ -73,9 +75,9 @@ class LocalParameters:
                         table[index] += step
                 if done % rows.CHECK_EVERY == 0 or done == settings.local_steps:
                     new = [table.detach()[index] for table in tables]
-                    gains = self._bound(objective, programs, x, index, noise + done)
+                    gains = self._bound(objective, programs, x, side, noise + done)
                     self._put(index, best)
-                    gains -= self._bound(objective, programs, x, index, noise + done)
+                    gains -= self._bound(objective, programs, x, side, noise + done)
                     better = (gains > 0)[:, None]
                     best = [torch.where(better, n, b) for n, b in zip(new, best, strict=True)]
                     moments = [rows.Moments(*(torch.where(better, m, 0 * m) for m in ms)) for ms in moments]
@@ -91,12 +93,12 @@ class LocalParameters:
                 table[index] = value
 
     def _bound(
-        self, objective: TermsObjective, programs: tuple[Any, Any], x: Tensor, index: Tensor, noise: int
+        self, objective: TermsObjective, programs: tuple[Any, Any], x: Tensor, side: dict[str, Tensor], noise: int
     ) -> Tensor:
         """The mean of the bound over repeats with the noise of that seed, (B,)."""
         with torch.no_grad(), forked(noise, x.device):
-            repeated = x.repeat(rows.REPEATS, 1), index.repeat(rows.REPEATS)
-            terms = objective.log_terms(*programs, repeated[0], index=repeated[1])
+            repeated = {name: torch.cat([a] * rows.REPEATS) for name, a in side.items()}
+            terms = objective.log_terms(*programs, torch.cat([x] * rows.REPEATS), **repeated)
             return objective.bound(terms).reshape(rows.REPEATS, -1).mean(0)
 
     def state(self) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from ..nets import Rows
 from ..objective import Sites
 from ..programs import generated_site, tolerant
 from ..results import check_shapes
+from ..side import NOTHING, Arrays
 from .terms import examine, run, sites_of, terms_of
 
 
@@ -69,7 +70,7 @@ class Pair:
         self._lent: dict[str, tuple[Tensor, Tensor]] = {}
         self._of_the_model: set[str] = set()
         self.sites: Sites | None = None
-        self.dim = 0
+        self.dim = self.given_dim = 0
 
     @property
     def device_name(self) -> str:
@@ -108,18 +109,18 @@ class Pair:
                 self._lent[name] = (tensor, tensor.data)
                 tensor.data = theirs[name]
 
-    def prepare(self, x: np.ndarray, seed: int, index: np.ndarray | None = None) -> Sites:
+    def prepare(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> Sites:
         """Run the pair once on a batch, so that every parameter exists; say what its sites are.
 
         Raises:
             ValueError: the pair does not run on this batch, or ties parameters of the same name.
         """
         before = {name: id(p) for name, p in self._modules.named_parameters()}
-        positions = torch.as_tensor(np.arange(len(x)) if index is None else index, device=self.device)
+        where = self.tensors({"index": np.arange(len(x)), **side})
         with forked(seed, self.device), self.active() as (model, guide):
-            sites = examine(model, guide, self.tensor(x), index=positions)
+            sites = examine(model, guide, self.tensor(x), **where)
             store = dict(pyro.get_param_store().named_parameters())
-            touched = poutine.trace(model, param_only=True).get_trace(self.tensor(x), index=positions)
+            touched = poutine.trace(model, param_only=True).get_trace(self.tensor(x), **where)
         after = {name: id(p) for name, p in self._modules.named_parameters()}
         if before != after:
             lost = next(name for name in before if before[name] != after.get(name))
@@ -132,11 +133,16 @@ class Pair:
                 self._lent[name] = (tensor, tensor.detach().clone().to(self.device))
         self._of_the_model = {f"store.{name}" for name in touched.param_nodes}
         self.sites, self.dim = sites, x.shape[1]
+        self.given_dim = where["given"].shape[1] if "given" in where else 0
         return sites
 
     def tensor(self, x: np.ndarray) -> Tensor:
         """An array as a tensor of the default type on the pair's device."""
         return torch.tensor(x, dtype=torch.get_default_dtype(), device=self.device)
+
+    def tensors(self, side: Arrays) -> dict[str, Tensor]:
+        """What there is beside x, on the pair's device."""
+        return {n: self.tensor(a) if n == "given" else torch.as_tensor(a, device=self.device) for n, a in side.items()}
 
     def named_parameters(self) -> dict[str, Tensor]:
         """What is trained, by name; a shared parameter once."""
@@ -185,11 +191,10 @@ class Pair:
                 value.copy_(torch.from_numpy(np.asarray(state[name])))
 
     def _traces(
-        self, x: np.ndarray, num_particles: int, seed: int, index: np.ndarray | None
+        self, x: np.ndarray, num_particles: int, seed: int, side: Arrays
     ) -> tuple[poutine.Trace, poutine.Trace]:
-        where = {} if index is None else {"index": torch.as_tensor(index, device=self.device)}
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, guide):
-            return run(model, guide, (self.tensor(x),), where, num_particles)
+            return run(model, guide, (self.tensor(x),), self.tensors(side), num_particles)
 
     def sample(
         self,
@@ -197,10 +202,10 @@ class Pair:
         num_particles: int,
         seed: int,
         analytic_kl: bool = False,
-        index: np.ndarray | None = None,
+        side: Arrays = NOTHING,
     ) -> tuple[dict[str, np.ndarray], Terms]:
         """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
-        p, q = self._traces(x, num_particles, seed, index)
+        p, q = self._traces(x, num_particles, seed, side)
         latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
         with torch.no_grad():
             terms = terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl)
@@ -209,22 +214,27 @@ class Pair:
             values = {name: value[None] for name, value in values.items()}
         return values, Terms(*(t.cpu().numpy() for t in terms[:3]))
 
-    def posterior(
-        self, x: np.ndarray, seed: int, index: np.ndarray | None = None
-    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
-        _, q = self._traces(x, 1, seed, index)
+        _, q = self._traces(x, 1, seed, side)
         fns = {name: site["fn"] for name, site in sites_of(q, observed=False).items()}
         return {n: (fn.mean.cpu().numpy(), fn.variance.sqrt().cpu().numpy()) for n, fn in fns.items()}
 
-    def reconstruct(self, x: np.ndarray, seed: int, index: np.ndarray | None = None) -> np.ndarray:
-        """E[x | z] for one draw z ~ q(z | x), (B, P)."""
-        p, _ = self._traces(x, 1, seed, index)
-        return next(iter(sites_of(p, observed=True).values()))["fn"].mean.cpu().numpy()
+    def predict(
+        self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For draws z ~ q(z | x): E[x | z] and x ~ p(x | z), (K, B, P) each, and the log-weights of z, (K, B)."""
+        p, q = self._traces(x, num_particles, seed, side)
+        latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
+        with torch.no_grad(), forked(seed + 1, self.device):
+            log_w = terms_of(latent, observed, guided, num_particles).log_weights
+            fn = next(iter(observed.values()))["fn"]
+            means, drawn = (v.reshape(num_particles, *x.shape).cpu().numpy() for v in (fn.mean, fn.sample()))
+        return means, drawn, log_w.cpu().numpy()
 
-    def generate(self, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
         name = generated_site(self._programs[0], self.sites)
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, _):
-            site = poutine.trace(model).get_trace(size=size).nodes[name]
+            site = poutine.trace(model).get_trace(size=size, **self.tensors(side)).nodes[name]
         return site["fn"].mean.cpu().numpy(), site["value"].cpu().numpy()

@@ -7,14 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ..conditionals import visible
 from ..guides import PerDatapoint
 from ..nets import Rows
+from ..side import NOTHING, Arrays, part
 from .pair import Pair
 
+ROWS = 2000
+"""How many data points are encoded at a time."""
 
-def localised(pair: Pair, x: np.ndarray) -> tuple[Any, Any]:
+
+def localised(pair: Pair, x: np.ndarray, side: Arrays = NOTHING) -> tuple[Any, Any]:
     """The model, and a per-datapoint guide of the same family that starts at the guide's answer for x (N, P).
 
     A per-datapoint guide has no answer for new data: its rows' mean is the start.
@@ -33,7 +38,14 @@ def localised(pair: Pair, x: np.ndarray) -> tuple[Any, Any]:
         if isinstance(net, Rows):
             start = net.table.mean(0).expand(len(x), -1).cpu().numpy()
         else:
-            start = np.concatenate([net(part).cpu().numpy() for part in pair.tensor(x).split(2000)])
+            start = np.concatenate([net(_seen(pair, x, side, i)).cpu().numpy() for i in range(0, len(x), ROWS)])
     local = copy.deepcopy(posterior)
     local.net = Rows(start)
     return pair.model, PerDatapoint(local)
+
+
+def _seen(pair: Pair, x: np.ndarray, side: Arrays, first: int) -> Tensor:
+    """What the encoder sees of some rows."""
+    rows = slice(first, first + ROWS)
+    options = {name: a for name, a in pair.tensors(part(side, rows)).items() if name != "index"}
+    return visible(pair.tensor(x[rows]), **options)

@@ -60,7 +60,7 @@ class PyroRun:
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
         settings.prepare(pair, data, seed)
         self.objective = copy.deepcopy(settings.loss)
-        self.train = pair.tensor(data.train)
+        self.train, self.side = pair.tensor(data.train), pair.tensors(data.side)
         self.local = LocalParameters(pair.tables(), settings)
         skipped = set(pair.tables()) | (pair.of_the_model() if settings.freeze_model else set())
         self.trained = {n: p for n, p in pair.named_parameters().items() if n not in skipped}
@@ -112,44 +112,45 @@ class PyroRun:
             x = self.train.bernoulli() if self.dynamic else self.train
             for step, index in enumerate(batches):
                 with pyro.validation_enabled(self.validate):
-                    loss = self._step(model, guide, x.index_select(0, index), index, epoch + step / len(batches))
+                    beside = {"index": index, **{name: a.index_select(0, index) for name, a in self.side.items()}}
+                    loss = self._step(model, guide, x.index_select(0, index), beside, epoch + step / len(batches))
                 losses.append(loss)
                 self.validate = False
         return torch.stack(losses).cpu().numpy().astype(np.float64)
 
-    def _step(self, model: Any, guide: Any, x: Tensor, index: Tensor, epoch: float) -> Tensor:
+    def _step(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
         factor = schedules.value(self.settings.learning_rate_factor, epoch)
         if self.settings.local_steps:
-            noise = seeds.derive(self.seed, "local", int(index[0]), int(epoch * 1e6))
-            self.local.climb(self.objective.at(epoch), (model, guide), x, index, noise)
+            noise = seeds.derive(self.seed, "local", int(side["index"][0]), int(epoch * 1e6))
+            self.local.climb(self.objective.at(epoch), (model, guide), x, side, noise)
         if self.optim is not None:
             for group, rate in zip(self.optim.param_groups, self.base_rates, strict=True):
                 group["lr"] = rate * factor
             self.optim.zero_grad()
         self.local.zero_grad()
-        loss = self._loss_and_grads(model, guide, x, index, epoch)
+        loss = self._loss_and_grads(model, guide, x, side, epoch)
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         if self.optim is not None:
             self.optim.step()
         if not self.settings.local_steps:
-            self.local.step(index, factor)
+            self.local.step(side["index"], factor)
         return loss
 
-    def _loss_and_grads(self, model: Any, guide: Any, x: Tensor, index: Tensor, epoch: float) -> Tensor:
+    def _loss_and_grads(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
         """The loss per datum; its gradients stand in every parameter's ``grad``."""
         objective = self.objective
         if isinstance(objective, TermsObjective):
             objective = objective.at(epoch)
         if self.baseline is not None:
-            terms = objective.log_terms(model, guide, x, index=index)
+            terms = objective.log_terms(model, guide, x, **side)
             bound = objective.bound(terms, self.baseline.predict(x))
             loss = -(terms.scale * bound).sum() / len(x)
             self.baseline.learn(x, terms.log_weights.detach().mean(0))
         elif hasattr(objective, "differentiable_loss"):
-            loss = objective.differentiable_loss(model, guide, x, index=index) / len(x)
+            loss = objective.differentiable_loss(model, guide, x, **side) / len(x)
         else:
-            loss = objective.loss_and_grads(model, guide, x, index=index) / len(x)
+            loss = objective.loss_and_grads(model, guide, x, **side) / len(x)
             self._check_grads(objective)
             for p in self.pair.named_parameters().values():
                 p.grad = None if p.grad is None else p.grad / len(x)

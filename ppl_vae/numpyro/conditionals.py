@@ -197,6 +197,21 @@ class CategoricalLevels(nnx.Module):
         return distributions.CategoricalLevels(out.reshape(*out.shape[:-1], -1, self.levels)).to_event(1)
 
 
+def visible(x: Array, *, given: Array | None = None, mask: Array | None = None) -> Array:
+    """What an encoder sees of x (B, P): zeros where ``mask`` hides it, and ``given`` (B, G) beside it, (B, P + G)."""
+    x = x if mask is None else jnp.where(mask, x, 0)
+    return x if given is None else joined(x, given)
+
+
+def joined(h: Array, given: Array) -> Array:
+    """h (..., B, H) and side information (B, G) side by side, (..., B, H + G).
+
+    >>> joined(jnp.zeros((5, 3, 2)), jnp.ones((3, 4))).shape
+    (5, 3, 6)
+    """
+    return jnp.concatenate([h, jnp.broadcast_to(given.astype(h.dtype), (*h.shape[:-1], given.shape[-1]))], -1)
+
+
 def observed_only(distribution: Any, mask: Array | None) -> Any:
     """The distribution of the pixels where ``mask`` (..., P) is true; the others drop out of the log-density.
 

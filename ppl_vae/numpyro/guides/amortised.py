@@ -6,9 +6,13 @@ import numpyro
 from flax import nnx
 from jax import Array
 
+from ..conditionals import visible
+
 
 class Amortised(nnx.Module):
     """z ~ q(z | x), with the variational parameters computed from x by a net.
+
+    With ``given`` (B, G) it is q(z | x, c), from both side by side; pixels that ``mask`` hides are zeros to the net.
 
     Sites: ``z`` (D,). Plate: ``data`` at dim -1. Auto-Encoding Variational Bayes, Kingma and Welling, 2014.
 
@@ -37,4 +41,4 @@ class Amortised(nnx.Module):
     ) -> Array:
         """Draw z (..., B, D) for x (B, P)."""
         with numpyro.plate("data", len(x), dim=-1):
-            return numpyro.sample("z", self.posterior(x))
+            return numpyro.sample("z", self.posterior(visible(x, given=given, mask=mask)))

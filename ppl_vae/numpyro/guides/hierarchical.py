@@ -6,6 +6,8 @@ import numpyro
 from flax import nnx
 from jax import Array
 
+from ..conditionals import visible
+
 
 class BottomUp(nnx.Module):
     """z1 ~ q(z1 | x);  z2 ~ q(z2 | z1).
@@ -33,5 +35,5 @@ class BottomUp(nnx.Module):
     ) -> Array:
         """Draw z1 (..., B, D1) and z2 (..., B, D2) for x (B, P); returns z2."""
         with numpyro.plate("data", len(x), dim=-1):
-            z1 = numpyro.sample("z1", self.posterior1(x))
+            z1 = numpyro.sample("z1", self.posterior1(visible(x, given=given, mask=mask)))
             return numpyro.sample("z2", self.posterior2(z1))

@@ -13,6 +13,7 @@ from numpyro import handlers
 from numpyro.infer.util import log_density
 
 from ...programs import tolerant
+from ..conditionals import visible
 
 
 class SemiAmortised(nnx.Module):
@@ -72,7 +73,7 @@ class SemiAmortised(nnx.Module):
         size: int = 1,
     ) -> Array:
         """Draw z (..., B, D) for x (B, P)."""
-        parameters = self.posterior.net(x)
+        parameters = self.posterior.net(visible(x, given=given, mask=mask))
         for _ in range(self.num_steps):
             gradient = self._gradient(parameters, x, {"index": index, "given": given, "mask": mask})
             norm = jnp.sqrt((gradient**2).sum(-1, keepdims=True) + 1e-12)

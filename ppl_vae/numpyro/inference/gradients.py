@@ -16,6 +16,7 @@ from jax import Array
 from ...baselines import SETTLING
 from ...results import windows
 from ...seeds import derive, generator
+from ...side import NOTHING, Arrays, blank
 from .baselines import RunningBaseline, learnt, started
 from .pair import Pair, Structure, Tree, named
 from .terms import run
@@ -60,7 +61,7 @@ def _touched(pair: Pair) -> list[set[str]]:
 
     def look(params: Tree, constants: Tree, x: Array) -> None:
         programs = pair.structure.programs(params, constants)
-        for trace in run(*programs, (x,), {"index": jnp.zeros(len(x), int)}, 1, 1, jax.random.key(0)):
+        for trace in run(*programs, (x,), pair.arrays(blank(len(x), 1, pair.given_dim)), 1, 1, jax.random.key(0)):
             found.append({n for n, site in trace.items() if site["type"] == "param" and n in params["sites"]})
 
     jax.eval_shape(look, pair.params, pair.constants, pair.array(np.zeros((4, pair.dim))))
@@ -73,7 +74,7 @@ def draw_gradients(
     x: np.ndarray,
     index: np.ndarray,
     seeds: Sequence[int],
-    positions: np.ndarray | None = None,
+    side: Arrays = NOTHING,
 ) -> Iterator[tuple[dict[str, np.ndarray], float | None]]:
     """For each seed the gradient of the objective per datum, d/d parameters (1/B) sum_b bound_b: uphill.
 
@@ -86,7 +87,7 @@ def draw_gradients(
         x: data (N, P).
         index: the rows of each gradient's batch, (R, B).
         seeds: of the draws, (R,).
-        positions: where in the data set the rows of x are, (N,), for a per-datapoint guide; by default in order.
+        side: what there is beside x; positions for a per-datapoint guide are by default in order.
 
     Yields:
         (gradients by name, (C, ...) each for C seeds in a row, the seconds that each took); no seconds for the first,
@@ -101,8 +102,8 @@ def draw_gradients(
     3
     """
     data, repeats = pair.array(x), len(seeds)
-    places = jnp.asarray(np.arange(len(x)) if positions is None else positions)
-    fixed = (pair.structure, objective, pair.params, pair.constants, (data, places))
+    beside = pair.arrays({"index": np.arange(len(x)), **side})
+    fixed = (pair.structure, objective, pair.params, pair.constants, (data, beside))
     baseline = None
     if getattr(objective, "running_baseline", None) is not None:
         start = started(objective.running_baseline, pair.dim, generator(seeds[0], "baseline"))
@@ -123,7 +124,7 @@ def _settled(
     objective: Any,
     params: Tree,
     constants: Tree,
-    data: tuple[Array, Array],
+    data: tuple[Array, dict[str, Array]],
     order: Array,
     key: Array,
     baseline: RunningBaseline,
@@ -131,8 +132,8 @@ def _settled(
     """The baseline after batches (S, B) at these parameters."""
 
     def one(baseline: RunningBaseline, step: tuple[Array, Array]) -> tuple[RunningBaseline, None]:
-        x, places = (a[step[0]] for a in data)
-        terms = objective.log_terms(*structure.programs(params, constants), x, key=step[1], index=places)
+        x, side = jax.tree.map(lambda a: a[step[0]], data)
+        terms = objective.log_terms(*structure.programs(params, constants), x, key=step[1], **side)
         return learnt(objective.running_baseline, baseline, x, terms.log_weights.mean(0)), None
 
     return jax.lax.scan(one, baseline, (order, jax.random.split(key, len(order))))[0]
@@ -144,7 +145,7 @@ def _gradients(
     objective: Any,
     params: Tree,
     constants: Tree,
-    data: tuple[Array, Array],
+    data: tuple[Array, dict[str, Array]],
     batches: tuple[Array, Array],
     baseline: RunningBaseline | None,
 ) -> Tree:
@@ -152,9 +153,9 @@ def _gradients(
 
     def one(batch: tuple[Array, Array]) -> Tree:
         index, seed = batch
-        x, places = (a[index] for a in data)
+        x, side = jax.tree.map(lambda a: a[index], data)
         grads = jax.grad(partial(_loss, structure, objective))(
-            params, constants, x, places, jax.random.key(seed), baseline
+            params, constants, x, side, jax.random.key(seed), baseline
         )
         return jax.tree.map(lambda grad: -grad / len(index), grads)
 
@@ -167,14 +168,14 @@ def _loss(
     params: Tree,
     constants: Tree,
     x: Array,
-    index: Array,
+    side: dict[str, Array],
     key: Array,
     baseline: RunningBaseline | None,
 ) -> Array:
     """The summed loss."""
     model, guide = structure.programs(params, constants)
     if baseline is not None:
-        terms = objective.log_terms(model, guide, x, key=key, index=index)
+        terms = objective.log_terms(model, guide, x, key=key, **side)
         predicted = objective.running_baseline.predict(baseline.known, x)
         return -(terms.scale * objective.bound(terms, predicted)).sum()
-    return objective.loss(key, {}, model, guide, x, index=index)
+    return objective.loss(key, {}, model, guide, x, **side)

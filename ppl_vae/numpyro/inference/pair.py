@@ -20,6 +20,7 @@ from ...bounds import Terms
 from ...objective import Sites, does_not_run
 from ...programs import generated_site, tolerant
 from ...results import check_shapes
+from ...side import NOTHING, Arrays
 from ..nets import PerDatum, Rows
 from .terms import examine, run, sites_of, terms_of
 
@@ -105,7 +106,7 @@ class Pair:
         self._made: tuple[Tree, tuple[Any, Any]] | None = None
         self._of_the_model: set[str] = set()
         self.sites: Sites | None = None
-        self.dim = 0
+        self.dim = self.given_dim = 0
         state = [type(v).__name__ for v in jax.tree.leaves(constants, is_leaf=lambda v: isinstance(v, nnx.Variable))]
         if any(name in ("BatchStat", "RngKey", "RngCount") for name in state):
             raise ValueError(
@@ -135,17 +136,17 @@ class Pair:
         """The guide on the pair's parameters; what it shares with the model is one object."""
         return self._merged[1]
 
-    def prepare(self, x: np.ndarray, seed: int, index: np.ndarray | None = None) -> Sites:
+    def prepare(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> Sites:
         """Run the pair once on a batch, so that every parameter exists; say what its sites are."""
-        batch, where = self.array(x), jnp.arange(len(x)) if index is None else jnp.asarray(index)
+        batch, where = self.array(x), self.arrays({"index": np.arange(len(x)), **side})
         sites, transforms = {}, {}
         if self.structure.model is not None or self.structure.guide is not None:
             model, guide = (tolerant(program) for program in self._merged)
             try:
                 guide_key, model_key = jax.random.split(jax.random.key(seed))
-                q = handlers.trace(handlers.seed(guide, guide_key)).get_trace(batch, index=where)
+                q = handlers.trace(handlers.seed(guide, guide_key)).get_trace(batch, **where)
                 replayed = handlers.replay(handlers.seed(model, model_key), trace=q)
-                p = handlers.trace(replayed).get_trace(batch, index=where)
+                p = handlers.trace(replayed).get_trace(batch, **where)
             except (ValueError, TypeError, RuntimeError, AssertionError) as error:
                 raise does_not_run((batch,), error) from error
             for name, site in {**p, **q}.items():
@@ -156,14 +157,15 @@ class Pair:
             self.structure = Structure(self.structure.graph, self.structure.model, self.structure.guide, transforms)
             self.params = jax.device_put({**self.params, "sites": sites}, self.device)
         self.sites, self.dim = self._examine(batch, where), x.shape[1]
+        self.given_dim = where["given"].shape[1] if "given" in where else 0
         return self.sites
 
-    def _examine(self, batch: Array, index: Array) -> Sites:
+    def _examine(self, batch: Array, where: dict[str, Array]) -> Sites:
         """The sites, from shapes alone: nothing is computed."""
         found: list[Sites] = []
 
         def look(params: Tree, constants: Tree, batch: Array) -> None:
-            found.append(examine(*self.structure.programs(params, constants), batch, index=index))
+            found.append(examine(*self.structure.programs(params, constants), batch, **where))
 
         jax.eval_shape(look, self.params, self.constants, batch)
         return found[0]
@@ -171,6 +173,11 @@ class Pair:
     def array(self, x: np.ndarray) -> Array:
         """An array of JAX's default type on the pair's device."""
         return jax.device_put(np.asarray(x, jnp.result_type(float)), self.device)
+
+    def arrays(self, side: Arrays) -> dict[str, Array]:
+        """What there is beside x, on the pair's device."""
+        given = {name: self.array(a) for name, a in side.items() if name == "given"}
+        return {n: jax.device_put(np.asarray(a), self.device) for n, a in side.items() if n != "given"} | given
 
     @property
     def num_rows(self) -> int | None:
@@ -218,36 +225,37 @@ class Pair:
         num_particles: int,
         seed: int,
         analytic_kl: bool = False,
-        index: np.ndarray | None = None,
+        side: Arrays = NOTHING,
     ) -> tuple[dict[str, np.ndarray], Terms]:
         """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
         options = {"num_particles": num_particles, "analytic_kl": analytic_kl}
-        values, terms = _sample(self.structure, *self._values(x, seed, index), **options)
+        values, terms = _sample(self.structure, *self._values(x, seed, side), **options)
         draws = {name: np.asarray(value) for name, value in values.items()}
         if num_particles == 1:
             draws = {name: value[None] for name, value in draws.items()}
         return draws, Terms(*(np.asarray(t) for t in terms[:3]))
 
-    def _values(self, x: np.ndarray, seed: int, index: np.ndarray | None) -> tuple[Any, ...]:
-        where = {} if index is None else {"index": jax.device_put(np.asarray(index), self.device)}
-        return self.params, self.constants, self.array(x), where, jax.random.key(seed)
+    def _values(self, x: np.ndarray, seed: int, side: Arrays) -> tuple[Any, ...]:
+        return self.params, self.constants, self.array(x), self.arrays(side), jax.random.key(seed)
 
-    def posterior(
-        self, x: np.ndarray, seed: int, index: np.ndarray | None = None
-    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
-        moments, _ = _moments(self.structure, *self._values(x, seed, index))
+        moments = _moments(self.structure, *self._values(x, seed, side))
         return {name: (np.asarray(mean), np.asarray(sd)) for name, (mean, sd) in moments.items()}
 
-    def reconstruct(self, x: np.ndarray, seed: int, index: np.ndarray | None = None) -> np.ndarray:
-        """E[x | z] for one draw z ~ q(z | x), (B, P)."""
-        return np.asarray(_moments(self.structure, *self._values(x, seed, index))[1])
+    def predict(
+        self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For draws z ~ q(z | x): E[x | z] and x ~ p(x | z), (K, B, P) each, and the log-weights of z, (K, B)."""
+        values = _predicted(self.structure, *self._values(x, seed, side), num_particles=num_particles)
+        means, drawn, log_w = map(np.asarray, values)
+        return means, drawn, log_w
 
-    def generate(self, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
         name = generated_site(self.structure.model or self.model, self.sites)
         key = jax.random.key(seed)
-        mean, x = _generate(self.structure, self.params, self.constants, key, size=size, name=name)
+        mean, x = _generate(self.structure, self.params, self.constants, self.arrays(side), key, size=size, name=name)
         return np.asarray(mean), np.asarray(x)
 
 
@@ -289,19 +297,36 @@ def _sample(
 @partial(jax.jit, static_argnames="structure")
 def _moments(
     structure: Structure, params: Tree, constants: Tree, x: Array, where: dict[str, Array], key: Array
-) -> tuple[dict[str, tuple[Array, Array]], Array]:
-    p, q = run(*structure.programs(params, constants), (x,), where, 1, 1, key)
+) -> dict[str, tuple[Array, Array]]:
+    _, q = run(*structure.programs(params, constants), (x,), where, 1, 1, key)
     fns = {name: site["fn"] for name, site in sites_of(q, observed=False).items()}
-    moments = {name: (fn.mean, jnp.sqrt(fn.variance)) for name, fn in fns.items()}
-    return moments, next(iter(sites_of(p, observed=True).values()))["fn"].mean
+    return {name: (fn.mean, jnp.sqrt(fn.variance)) for name, fn in fns.items()}
+
+
+@partial(jax.jit, static_argnames=("structure", "num_particles"))
+def _predicted(
+    structure: Structure,
+    params: Tree,
+    constants: Tree,
+    x: Array,
+    where: dict[str, Array],
+    key: Array,
+    *,
+    num_particles: int,
+) -> tuple[Array, Array, Array]:
+    p, q = run(*structure.programs(params, constants), (x,), where, num_particles, 1, key)
+    latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
+    fn = next(iter(observed.values()))["fn"]
+    means, drawn = (v.reshape(num_particles, *x.shape) for v in (fn.mean, fn.sample(jax.random.fold_in(key, 1))))
+    return means, drawn, terms_of(latent, observed, guided, num_particles).log_weights
 
 
 @partial(jax.jit, static_argnames=("structure", "size", "name"))
 def _generate(
-    structure: Structure, params: Tree, constants: Tree, key: Array, *, size: int, name: str
+    structure: Structure, params: Tree, constants: Tree, side: dict[str, Array], key: Array, *, size: int, name: str
 ) -> tuple[Array, Array]:
     model, _ = structure.programs(params, constants)
-    site = handlers.trace(handlers.seed(model, key)).get_trace(size=size)[name]
+    site = handlers.trace(handlers.seed(model, key)).get_trace(size=size, **side)[name]
     return site["fn"].mean, site["value"]
 
 

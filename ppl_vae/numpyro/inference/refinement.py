@@ -6,13 +6,19 @@ from typing import Any
 
 import numpy as np
 from flax import nnx
+from jax import Array
 
+from ...side import NOTHING, Arrays, part
+from ..conditionals import visible
 from ..guides import PerDatapoint
 from ..nets import Rows
 from .pair import Pair
 
+ROWS = 2000
+"""How many data points are encoded at a time."""
 
-def localised(pair: Pair, x: np.ndarray) -> tuple[Any, Any]:
+
+def localised(pair: Pair, x: np.ndarray, side: Arrays = NOTHING) -> tuple[Any, Any]:
     """The model, and a per-datapoint guide of the same family that starts at the guide's answer for x (N, P).
 
     A per-datapoint guide has no answer for new data: its rows' mean is the start.
@@ -31,8 +37,14 @@ def localised(pair: Pair, x: np.ndarray) -> tuple[Any, Any]:
         mean = np.asarray(net.table[...]).mean(0)
         start = np.broadcast_to(mean, (len(x), len(mean)))
     else:
-        windows = range(0, len(x), 2000)
-        start = np.concatenate([np.asarray(net(pair.array(x[i : i + 2000]))) for i in windows])
+        start = np.concatenate([np.asarray(net(_seen(pair, x, side, i))) for i in range(0, len(x), ROWS)])
     local: Any = nnx.clone(posterior)
     local.net = Rows(start)
     return pair.model, PerDatapoint(local)
+
+
+def _seen(pair: Pair, x: np.ndarray, side: Arrays, first: int) -> Array:
+    """What the encoder sees of some rows."""
+    rows = slice(first, first + ROWS)
+    options = {name: a for name, a in pair.arrays(part(side, rows)).items() if name != "index"}
+    return visible(pair.array(x[rows]), **options)

@@ -104,7 +104,7 @@ class NumPyroRun:
             )
         local = Local(settings.local_steps, settings.local_learning_rate, settings.local_tolerance)
         self.step = Step(pair.structure, settings.loss, optim, settings.learning_rate_factor, local)
-        self.train = pair.array(data.train)
+        self.train, self.side = pair.array(data.train), pair.arrays(data.side)
         trained, self.frozen = pair.split(model=not settings.freeze_model)
         tables, baseline = pair.params["tables"], None
         if self.step.baseline is not None:
@@ -137,7 +137,7 @@ class NumPyroRun:
                 keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(first, first + len(part)))
                 batches = (jnp.asarray(part), keys, jnp.asarray(epochs))
                 constants = (self.frozen, self.pair.constants)
-                self.carry, values = _steps(self.step, self.carry, constants, x, batches)
+                self.carry, values = _steps(self.step, self.carry, constants, (x, self.side), batches)
                 losses.append(np.asarray(values, np.float64))
         self.pair.params = {**joined(self.carry.trained, self.frozen), "tables": self.carry.tables}
         return np.concatenate(losses)
@@ -169,16 +169,27 @@ def _binarised(key: Array, x: Array) -> Array:
 
 @partial(jax.jit, static_argnames="step")
 def _steps(
-    step: Step, carry: Carry, constants: tuple[Tree, Tree], x: Array, batches: tuple[Array, Array, Array]
+    step: Step,
+    carry: Carry,
+    constants: tuple[Tree, Tree],
+    data: tuple[Array, dict[str, Array]],
+    batches: tuple[Array, Array, Array],
 ) -> tuple[Carry, Array]:
     """A scan of gradient steps over batches (indices (S, B), keys (S,), epochs (S,)); the losses per datum, (S,)."""
-    return jax.lax.scan(lambda carry, batch: _one(step, carry, constants, x, *batch), carry, batches)
+    return jax.lax.scan(lambda carry, batch: _one(step, carry, constants, data, *batch), carry, batches)
 
 
 def _one(
-    step: Step, carry: Carry, constants: tuple[Tree, Tree], x: Array, index: Array, key: Array, epoch: Array
+    step: Step,
+    carry: Carry,
+    constants: tuple[Tree, Tree],
+    data: tuple[Array, dict[str, Array]],
+    index: Array,
+    key: Array,
+    epoch: Array,
 ) -> tuple[Carry, Array]:
-    batch = Batch(x[index], index, epoch)
+    x, side = data
+    batch = Batch(x[index], {"index": index, **{name: a[index] for name, a in side.items()}}, epoch)
     factor, tables, moments, baseline = schedules.value(step.factor, epoch), carry.tables, carry.moments, carry.baseline
     zero = jax.tree.map(jnp.zeros_like, taken(tables, index))
     if step.local.steps:
@@ -210,10 +221,10 @@ def _one(
 
 
 class Batch(NamedTuple):
-    """Data (B, P), their positions in the data set (B,), and the epochs elapsed."""
+    """Data (B, P), what is beside them, their positions first of all, and the epochs elapsed."""
 
     x: Array
-    where: Array
+    side: dict[str, Array]
     epoch: Array
 
 
@@ -237,8 +248,8 @@ def _loss(
     ours = isinstance(step.objective, TermsObjective)
     objective: Any = step.objective.at(batch.epoch) if ours else step.objective
     if predicted is None:
-        return objective.loss(key, {}, model, guide, batch.x, index=batch.where) / len(batch.x), None
-    terms = objective.log_terms(model, guide, batch.x, key=key, index=batch.where)
+        return objective.loss(key, {}, model, guide, batch.x, **batch.side) / len(batch.x), None
+    terms = objective.log_terms(model, guide, batch.x, key=key, **batch.side)
     value = -(terms.scale * objective.bound(terms, predicted)).sum() / len(batch.x)
     return value, jax.lax.stop_gradient(terms.log_weights.mean(0))
 
@@ -249,7 +260,7 @@ def _repeated_bound(
     """The mean of the bound over repeats, (B,)."""
     offsets = jax.tree.map(lambda o: jnp.tile(o, (rows.REPEATS, 1)), offsets)
     model, guide = _programs(step, constants, trained, tables, offsets)
-    x, index = jnp.tile(batch.x, (rows.REPEATS, 1)), jnp.tile(batch.where, rows.REPEATS)
+    x, side = jax.tree.map(lambda a: jnp.concatenate([a] * rows.REPEATS), (batch.x, batch.side))
     objective = step.objective.at(batch.epoch)
-    terms = objective.log_terms(model, guide, x, key=key, index=index)
+    terms = objective.log_terms(model, guide, x, key=key, **side)
     return objective.bound(terms).reshape(rows.REPEATS, -1).mean(0)

@@ -1,5 +1,7 @@
 """Generative programs p(x, z) and their priors, in NumPyro."""
 
+from .conditional import ConditionalVAE as ConditionalVAE
+from .conditional import Unconditional as Unconditional
 from .hierarchical import HVAE as HVAE
 from .priors import FactorisedBernoulli as FactorisedBernoulli
 from .priors import Means as Means

@@ -1,0 +1,65 @@
+"""Models of x given side information."""
+
+from __future__ import annotations
+
+import pyro
+import pyro.distributions as dist
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+from ..conditionals import joined, observed_only
+
+
+class ConditionalVAE(PyroModule):
+    """z ~ p(z | c);  x | z, c ~ p(x | z, c), with side information c (B, G), the keyword ``given``.
+
+    Sites: ``z`` (D,), ``x`` (P,). Plate: ``data`` at dim -1. Its guide is ``Amortised``, whose net sees x and c.
+    Learning Structured Output Representation using Deep Conditional Generative Models, Sohn, Lee and Yan, 2015.
+
+    Args:
+        prior: a module that maps c (B, G) to p(z | c), event shape (D,); ``Unconditional(prior)`` for a p(z).
+        likelihood: a module that maps z and c side by side (..., D + G) to p(x | z, c), event shape (P,).
+
+    Raises:
+        ValueError: called without ``given``.
+
+    >>> import numpy as np, torch
+    >>> from ppl_vae import conditionals, nets
+    >>> from ppl_vae.models import StandardNormal
+    >>> likelihood = conditionals.Bernoulli(nets.MLP((2 + 3, 5), np.random.default_rng(0)))
+    >>> ConditionalVAE(Unconditional(StandardNormal(2)), likelihood)(given=torch.eye(3)).shape
+    torch.Size([3, 5])
+    """
+
+    def __init__(self, prior: nn.Module, likelihood: nn.Module) -> None:
+        super().__init__()
+        self.prior = prior
+        self.likelihood = likelihood
+
+    def forward(
+        self,
+        x: Tensor | None = None,
+        *,
+        index: Tensor | None = None,
+        given: Tensor | None = None,
+        mask: Tensor | None = None,
+        size: int = 1,
+    ) -> Tensor:
+        """Observe x (B, P) where ``mask`` (B, P) allows, or draw an image for each row of ``given`` (B, G)."""
+        if given is None:
+            raise ValueError("A ConditionalVAE needs side information for each datum: pass given= of shape (N, G)")
+        with pyro.plate("data", len(given), dim=-1):
+            z = pyro.sample("z", self.prior(given))
+            return pyro.sample("x", observed_only(self.likelihood(joined(z, given)), mask), obs=x)
+
+
+class Unconditional(nn.Module):
+    """p(z | c) = p(z), whatever c is: a prior of the collection in a ``ConditionalVAE``."""
+
+    def __init__(self, prior: nn.Module) -> None:
+        super().__init__()
+        self.prior = prior
+
+    def forward(self, given: Tensor) -> dist.Distribution:
+        """(B, G) -> a distribution over (D,)."""
+        return self.prior()
