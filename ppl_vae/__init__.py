@@ -2,7 +2,22 @@
 
 The inference strategy is an object: swap it, leave the pair alone, read the results side by side.
 This module imports neither torch nor jax; ``ppl_vae.models`` and its siblings speak Pyro, the same
-names under ``ppl_vae.numpyro`` speak NumPyro.
+names under ``ppl_vae.numpyro`` speak NumPyro. ``VAE`` and ``VampVAE`` are scikit-learn estimators,
+imported when they are first asked for.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .estimators import VAE as VAE
+    from .estimators import VampVAE as VampVAE
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("VAE", "VampVAE"):
+        from . import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

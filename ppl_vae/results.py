@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -130,6 +131,9 @@ class Pair(Protocol):
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For draws z ~ q(z | x): E[x | z] and x ~ p(x | z), (K, B, P) each, and the log-weights of z, (K, B)."""
+
+    def decode(self, z: Arrays, side: Arrays = NOTHING) -> np.ndarray:
+        """E[x | z] for the values of all latent sites, (B, ...) each: (B, P)."""
 
     def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
@@ -342,6 +346,29 @@ class Fit:
         for number, (window, seen) in enumerate(windows(len(x), CHUNK)):
             means, _, _ = self.pair.predict(x[window], 1, derive(seed, "chunk", number), part(arrays, window))
             parts.append(means[0, seen:])
+        return np.concatenate(parts)
+
+    def decode(self, z: np.ndarray, *, given: np.ndarray | None = None) -> np.ndarray:
+        """E[x | z] for codes z (B, D), (B, P); several latent sites stand side by side, as ``encode`` returns them.
+
+        A conditional pair needs ``given``, (B, G).
+
+        Raises:
+            ValueError: codes of another shape, NaN or infinite values, or a model that does not take ``size``.
+        """
+        assert self.pair.sites is not None
+        latent = self.pair.sites.latent
+        ends = np.cumsum([math.prod(site.event_shape) for site in latent])
+        z = as_batch(z, "z", int(ends[-1]))
+        arrays = informed(given, len(z))
+        self._check_given(arrays.get("given"))
+        codes = {}
+        for site, columns in zip(latent, np.split(z, ends[:-1], axis=1), strict=True):
+            values = columns.reshape(len(z), *site.event_shape)
+            codes[site.name] = values.astype(np.int64) if site.distribution == "Categorical" else values
+        parts = []
+        for window, seen in windows(len(z), CHUNK):
+            parts.append(self.pair.decode(part(codes, window), part(arrays, window))[seen:])
         return np.concatenate(parts)
 
     def impute(

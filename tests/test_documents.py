@@ -44,6 +44,20 @@ def test_the_page_of_strategies_runs(capsys: pytest.CaptureFixture) -> None:
     assert len(names) > 10 and [n for n in names if f"`{n}(" not in text] == ["ScoredObjective"]
 
 
+def test_the_page_of_estimators_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """And it shows what its code prints, up to the last digits."""
+    monkeypatch.chdir(tmp_path)
+    exec(compile("\n".join(blocks("docs/scikit_learn.md", "python")), "docs/scikit_learn.md", "exec"), {})
+    (shown,), printed = blocks("docs/scikit_learn.md", "text"), capsys.readouterr().out
+    number = r"-?\d+\.\d+"
+    assert re.sub(number, "#", printed) == re.sub(number, "#", shown)
+    numbers = [[float(n) for n in re.findall(number, text)] for text in (printed, shown)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=0.03)
+    assert (tmp_path / "estimator.png").exists() and list((tmp_path / "runs" / "digits").iterdir())
+
+
 def test_the_readme_shows_the_model_as_it_is() -> None:
     shown = blocks("README.md", "python")[1].splitlines()[-3:]
     source = (ROOT / "ppl_vae" / "models" / "vae.py").read_text(encoding="utf-8")

@@ -232,6 +232,18 @@ class Pair:
             means, drawn = (v.reshape(num_particles, *x.shape).cpu().numpy() for v in (fn.mean, fn.sample()))
         return means, drawn, log_w.cpu().numpy()
 
+    def decode(self, z: Arrays, side: Arrays = NOTHING) -> np.ndarray:
+        """E[x | z] for the values of all latent sites, (B, ...) each: (B, P)."""
+        name = generated_site(self._programs[0], self.sites)
+        codes = {
+            n: torch.tensor(v, device=self.device) if v.dtype.kind == "i" else self.tensor(v) for n, v in z.items()
+        }
+        size = len(next(iter(codes.values())))
+        with torch.no_grad(), forked(0, self.device), self.active() as (model, _):
+            given: Any = poutine.condition(model, codes)
+            fn = poutine.trace(given).get_trace(size=size, **self.tensors(side)).nodes[name]["fn"]
+        return fn.mean.cpu().numpy()
+
     def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
         name = generated_site(self._programs[0], self.sites)

@@ -251,6 +251,12 @@ class Pair:
         means, drawn, log_w = map(np.asarray, values)
         return means, drawn, log_w
 
+    def decode(self, z: Arrays, side: Arrays = NOTHING) -> np.ndarray:
+        """E[x | z] for the values of all latent sites, (B, ...) each: (B, P)."""
+        name = generated_site(self.structure.model or self.model, self.sites)
+        codes = {n: jax.device_put(v, self.device) if v.dtype.kind == "i" else self.array(v) for n, v in z.items()}
+        return np.asarray(_decode(self.structure, self.params, self.constants, codes, self.arrays(side), name=name))
+
     def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
         name = generated_site(self.structure.model or self.model, self.sites)
@@ -319,6 +325,15 @@ def _predicted(
     fn = next(iter(observed.values()))["fn"]
     means, drawn = (v.reshape(num_particles, *x.shape) for v in (fn.mean, fn.sample(jax.random.fold_in(key, 1))))
     return means, drawn, terms_of(latent, observed, guided, num_particles).log_weights
+
+
+@partial(jax.jit, static_argnames=("structure", "name"))
+def _decode(
+    structure: Structure, params: Tree, constants: Tree, z: dict[str, Array], side: dict[str, Array], *, name: str
+) -> Array:
+    model, _ = structure.programs(params, constants)
+    conditioned = handlers.seed(handlers.condition(model, z), jax.random.key(0))
+    return handlers.trace(conditioned).get_trace(size=len(next(iter(z.values()))), **side)[name]["fn"].mean
 
 
 @partial(jax.jit, static_argnames=("structure", "size", "name"))
