@@ -6,7 +6,6 @@ import sys
 from typing import Any
 
 import numpy as np
-import scipy.special
 
 Array = Any
 
@@ -28,7 +27,9 @@ def logsumexp(a: Array, axis: int) -> Array:
     if _is_torch(a):
         return a.logsumexp(axis)
     if _is_numpy(a):
-        return scipy.special.logsumexp(a, axis)
+        from scipy.special import logsumexp
+
+        return logsumexp(a, axis)
     import jax
 
     return jax.nn.logsumexp(a, axis)
@@ -63,7 +64,9 @@ def softmax(a: Array, axis: int) -> Array:
     if _is_torch(a):
         return a.softmax(axis)
     if _is_numpy(a):
-        return scipy.special.softmax(a, axis)
+        from scipy.special import softmax
+
+        return softmax(a, axis)
     import jax
 
     return jax.nn.softmax(a, axis)

@@ -7,6 +7,7 @@ those of a comparison of strategies: log-likelihoods with their errors, bound ga
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from .storage import write_atomically
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Told apart by colour-blind readers: Color Universal Design, Okabe and Ito, 2008."""
@@ -31,11 +34,11 @@ GAP = 1
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG at 150 dots per inch, making the folder if need be; returns the path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, format="png")
-    return path
+    """Write a figure as PNG at 150 dots per inch, atomically, making the folder if need be; returns the path."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=DPI, format="png")
+    write_atomically(Path(path), buffer.getvalue())
+    return Path(path)
 
 
 def is_drawable(image_shape: Sequence[int]) -> bool:

@@ -44,6 +44,9 @@ STRATEGIES: dict[str, Strategy] = {
     "stl": Strategy("the ELBO, sticking the landing", lambda i, k: i.TraceELBO(k, stick_the_landing=True), 1),
     "beta": Strategy("the ELBO with its KL weighted by N", lambda i, n: i.TraceELBO(beta=float(n)), 4),
     "free-bits": Strategy("the ELBO with a KL of at least N nats", lambda i, n: i.FreeBitsELBO(floor=float(n)), 1),
+    "capacity": Strategy(
+        "the reconstruction, with the batch's mean KL held at N nats", lambda i, n: i.CapacityELBO(target=float(n)), 25
+    ),
     "iwae": Strategy("the importance-weighted bound", lambda i, k: i.IWAE(k), 5),
     "dreg": Strategy("the IWAE with doubly reparameterised gradients", lambda i, k: i.DReG(k), 5),
     "miwae": Strategy("the mean of N IWAE bounds of 5 draws each", lambda i, n: i.MIWAE(5, num_groups=n), 2),

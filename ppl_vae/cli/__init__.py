@@ -1,3 +1,3 @@
-"""The command line: ``ppl-vae fit``, ``evaluate``, ``encode``, ``sample``, ``compare``, ``data``; a module for each."""
+"""The command line, ``ppl-vae``: a module for each of fit, evaluate, encode, reconstruct, sample, compare, data."""
 
 from .main import main as main

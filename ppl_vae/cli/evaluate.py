@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,42 @@ import numpy as np
 
 from .. import __version__
 from ..data import Split
-from . import inputs
-from .parsing import Parser, add_binarisation, add_device, add_run, add_seed, name_or_file, positive_int
-from .runs import METRICS, Run, write_json
+from . import inputs, readme
+from .console import Console, keys
+from .options import IMAGES, OUTPUT, Group, add_config, add_console, add_device, add_images, add_particles, add_seed
+from .parsing import Parser, add_run
+from .runs import METRICS, README, Run, write_json
 
 if TYPE_CHECKING:
     from ..results import Fit
+
+KEYS = {
+    "log_p": "mean log p(x) of the test images",
+    "test_error": "its standard error, from which images were seen",
+    "mc_error": "its standard error, from sampling z",
+    "elbo": "the plain ELBO",
+    "reconstruction": "E_q[log p(x | z)]",
+    "kl": "E_q[log q(z | x) - log p(z)]",
+    "active_units": "latents in use",
+    "latent_dim": "of how many",
+    "ess_median": "effective draws per image",
+    "ess_smallest": "the same, of the image with the fewest",
+    "objective": "what the training maximised, last epoch",
+    "train_elbo": "null; 'compare' tells it",
+    "seconds": "of training",
+    "seconds_per_step": "of training, median epoch",
+    "peak_memory": "of training, MiB",
+    "parameters": "numbers that were trained",
+    "epochs": "of the training",
+    "num_images": "test images",
+    "num_particles": "draws per image for log p(x)",
+    "elbo_particles": "draws per image for the ELBO",
+    "seed": "of the draws",
+    "run": "the run",
+    "backend": "pyro or numpyro",
+    "version": "of ppl_vae",
+    "data": "what was evaluated on, with its fingerprint",
+}
 
 ABOUT = f"""\
 Estimate log p(x) of the test images, the ELBO and its parts, and count the latents in use. All in nats per image.
@@ -25,53 +54,57 @@ log p(x) is importance sampled with K = --num-particles draws: a lower bound in 
 has two standard errors: the test error comes from which images were seen, the MC error from sampling z.
 
 reads   RUN, and the test part of the run's data, or of --data (a file without parts is split by the run's seed)
-writes  the table to stdout, and RUN/{METRICS}, over that of an earlier evaluation
+writes  RUN/{METRICS}, over that of an earlier evaluation, and RUN/{README}; the table to stdout
 """
 
 EXAMPLES = """\
 examples:
   ppl-vae evaluate runs/digits
-  ppl-vae evaluate runs/digits --num-particles 5000 --seed 1 --json
+  ppl-vae evaluate runs/digits --num-particles 5000 --seed 1
+  ppl-vae evaluate runs/digits --json | jq .log_p
+
+What one image or one draw cannot tell is "unknown", in JSON null.
 """
 
+DEFAULTS: dict[str, Any] = {**OUTPUT, **IMAGES, "num_particles": 500, "seed": 0, "device": None}
 ELBO_PARTICLES = 10
 
 
 def add(commands: Any) -> Parser:
     """The parser of this command."""
     text = "log p(x), ELBO and active units on test images"
-    parser: Parser = commands.add_parser("evaluate", help=text, description=ABOUT, epilog=EXAMPLES)
+    usage, end = "ppl-vae evaluate RUN [OPTIONS]", EXAMPLES + keys(KEYS)
+    parser: Parser = commands.add_parser("evaluate", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)
-    text = "name of a data set, or a .npy or .npz file (default: the data of the run)"
-    parser.add_argument("--data", type=name_or_file, metavar="NAME|FILE", help=text)
-    add_binarisation(parser)
-    text = "draws per image for log p(x), K (default: 500)"
-    parser.add_argument("--num-particles", type=positive_int, default=500, metavar="K", help=text)
-    add_device(parser)
-    add_seed(parser, "the draws")
-    parser.add_argument("--json", action="store_true", help="print the metrics as JSON instead of a table")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    output = Group(parser, "output", DEFAULTS)
+    add_config(output)
+    add_console(output)
+    evaluation = Group(parser, "evaluation", DEFAULTS)
+    add_images(evaluation, part=False)
+    add_particles(evaluation)
+    add_seed(evaluation, "the draws")
+    add_device(evaluation)
     return parser
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate; write the metrics; print them."""
-    opened = Run.open(arguments.folder)
+    opened, console = Run.open(arguments.folder), Console.of(arguments)
     split = inputs.load(opened, arguments.data, arguments.binarisation)
     fit = opened.fit(arguments.device)
-    metrics = _metrics(fit, split.test, arguments.num_particles, arguments.seed, False if arguments.quiet else None)
     record = {
+        **_metrics(fit, split.test, arguments.num_particles, arguments.seed, console.progress),
         "seed": arguments.seed,
-        "version": __version__,
+        "run": str(opened.folder),
         "backend": fit.backend,
+        "version": __version__,
         "data": split.to_dict(),
     }
-    write_json(opened.folder / METRICS, {**metrics, **record})
-    if arguments.json:
-        print(json.dumps({**metrics, **record}, indent=2))
-    else:
-        _print(metrics, split)
-        print(f"\nwritten to {opened.folder / METRICS}")
+    record = {name: record[name] for name in KEYS}
+    write_json(opened.folder / METRICS, record)
+    readme.write(opened.folder)
+    console.say(*_table(record, split), f"\nwritten to {opened.folder / METRICS}")
+    console.result(record)
 
 
 def interrupted(arguments: argparse.Namespace) -> str:
@@ -88,15 +121,18 @@ def _metrics(fit: Fit, test: np.ndarray, num_particles: int, seed: int, progress
     numbers = {**evaluation.row(), "ess_median": float(np.median(ess)), "ess_smallest": float(ess.min())}
     return {
         **{name: None if value is None or not math.isfinite(value) else value for name, value in numbers.items()},
-        "latent_dim": fit.encode(test[:1]).shape[1],
+        "latent_dim": fit.encode(test[:1], index=np.zeros(1, int)).shape[1],
+        "epochs": len(fit.history["epoch"]),
         "num_images": len(test),
         "num_particles": num_particles,
         "elbo_particles": ELBO_PARTICLES,
     }
 
 
-def _print(metrics: dict[str, Any], split: Split) -> None:
-    print(f"{split.name}: {metrics['num_images']} test images, binarisation {split.binarisation!r}; nats per image\n")
+def _table(metrics: dict[str, Any], split: Split) -> list[str]:
+    lines = [
+        f"{split.name}: {metrics['num_images']} test images, binarisation {split.binarisation!r}; nats per image\n"
+    ]
     for name, text in (
         ("log_p", f"log p(x), K = {metrics['num_particles']}"),
         ("test_error", "  test error, from which images were seen"),
@@ -105,13 +141,14 @@ def _print(metrics: dict[str, Any], split: Split) -> None:
         ("reconstruction", "  reconstruction, E_q[log p(x | z)]"),
         ("kl", "  KL, E_q[log q(z | x) - log p(z)]"),
     ):
-        print(f"{text:<42}{_shown(metrics[name], '.3f'):>12}")
+        lines.append(f"{text:<42}{_shown(metrics[name], '.3f'):>12}")
     if "bits_per_dim" in metrics:
-        print(f"{'-log p(x), bits per dimension':<42}{_shown(metrics['bits_per_dim'], '.3f'):>12}")
+        lines.append(f"{'-log p(x), bits per dimension':<42}{_shown(metrics['bits_per_dim'], '.3f'):>12}")
     units = f"{_shown(metrics['active_units'], 'd')} of {metrics['latent_dim']}"
-    print(f"{'active units':<42}{units:>12}")
+    lines.append(f"{'active units':<42}{units:>12}")
     ess = f"{_shown(metrics['ess_median'], '.1f')}, smallest {_shown(metrics['ess_smallest'], '.1f')}"
-    print(f"effective draws per image: median {ess}; where they are a handful, the MC error is unreliable")
+    lines.append(f"effective draws per image: median {ess}; where they are a handful, the MC error is unreliable")
+    return lines
 
 
 def _shown(value: float | None, form: str) -> str:

@@ -43,6 +43,7 @@ def load(run: Run, name_or_file: str | None, binarisation: Binarisation | None) 
             pixels.get("test"),
             binarisation=rule,
             seed=record["seed"],
+            **{name: options[name] for name in ("valid_fraction", "test_fraction")},
             **settings,
         )
         if name_or_file is None and binarisation is None:
@@ -51,6 +52,19 @@ def load(run: Run, name_or_file: str | None, binarisation: Binarisation | None) 
         for part in PARTS:
             _check_values(run, getattr(split, part), f"{what}: {part!r}")
     return split
+
+
+def images(run: Run, name_or_file: str | None, binarisation: Binarisation | None, part: str) -> np.ndarray:
+    """The images of one part, or every one in the order of the file, (N, P); by default of the run's own data.
+
+    Raises:
+        ValueError: as ``load`` and ``rows`` do.
+    """
+    if part == "all":
+        return rows(run, name_or_file or run.settings["options"]["data"], binarisation)
+    split: Split = load(run, name_or_file, binarisation)
+    x: np.ndarray = getattr(split, part)
+    return x
 
 
 def rows(run: Run, name_or_file: str, binarisation: Binarisation | None) -> np.ndarray:

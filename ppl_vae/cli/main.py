@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import compare, data, encode, evaluate, fit, sample
+from . import compare, config, data, encode, evaluate, fit, reconstruct, sample
+from .completion import SHELLS, PrintCompletion
 from .parsing import Parser
 
 ABOUT = """\
 Train a variational auto-encoder on a data set or on your own arrays, and use it.
 
-A training leaves a run: a folder with the fit, its settings and its history. The other commands read that folder;
+A training leaves a run: a folder with the fit, its settings, figures and a README. The other commands read that folder;
 'compare' makes a folder of its own, with many trainings and a report on them. 'data' lists the data sets known by name.
 """
 
@@ -21,8 +24,12 @@ WALK_THROUGH = """\
 from data to pictures:
   ppl-vae fit --data digits --out runs/digits --epochs 50
   ppl-vae evaluate runs/digits
-  ppl-vae encode runs/digits --data digits --out z.npy
+  ppl-vae encode runs/digits --out z.npy
+  ppl-vae reconstruct runs/digits --out pairs.png
   ppl-vae sample runs/digits --out grid.png
+
+a run repeated with another seed, from the settings that it wrote:
+  ppl-vae fit --config runs/digits --out runs/digits-1 --seed 1
 
 the data sets known by name (all without one), and where they are:
   ppl-vae data mnist freyfaces
@@ -30,7 +37,11 @@ the data sets known by name (all without one), and where they are:
 from data to a comparison of inference strategies:
   ppl-vae compare --data digits --out runs/compared --strategies elbo iwae-10 dreg-10 --seeds 0 1 2 --epochs 50
 
-'ppl-vae COMMAND --help' says what a command reads and writes. Exit codes: 0 done, 2 an error, 130 interrupted.
+completion, in bash for this session; in zsh and fish put what is printed where they look for completions:
+  eval "$(ppl-vae --print-completion bash)"
+
+'ppl-vae COMMAND --help' says what a command reads, writes and prints. For scripts every command takes --quiet (no text)
+and --json (one object on stdout). Exit codes: 0 done, 2 an error, told in one line on stderr, 130 interrupted.
 """
 
 
@@ -38,11 +49,26 @@ def parser() -> Parser:
     """The parser with every command; a command is a module with ``add``, ``run`` and ``interrupted``."""
     top = Parser(prog="ppl-vae", description=ABOUT, epilog=WALK_THROUGH)
     top.add_argument("--version", action="version", version=f"ppl-vae {__version__}")
+    text = f"print a script that completes commands and options; SHELL is one of {', '.join(SHELLS)}"
+    top.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL", help=text)
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for module in (fit, evaluate, encode, sample, compare, data):
+    for module in (fit, evaluate, encode, reconstruct, sample, compare, data):
         command = module.add(commands)
-        command.set_defaults(run=module.run, interrupted=module.interrupted)
+        command.set_defaults(run=module.run, interrupted=module.interrupted, parser=command)
     return top
+
+
+def complete(given: argparse.Namespace) -> argparse.Namespace:
+    """The options that were given, those of --config where they were not, and the defaults; ``given`` has no defaults.
+
+    Raises:
+        ValueError: a configuration with unknown names or wrong values.
+    """
+    command: Parser = given.parser
+    chosen = {name: value for name, value in vars(given).items() if name in command.values}
+    if "config" in chosen:
+        chosen = {**config.read(chosen["config"], command), **chosen}
+    return argparse.Namespace(**{**vars(given), **command.values, **chosen, "given": chosen})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,17 +78,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: those of the command line, without the program's name; by default the process's own.
     """
     try:
-        options = parser().parse_args(arguments)
-    except SystemExit as end:  # --help and --version
+        options = complete(parser().parse_args(arguments))
+    except SystemExit as end:  # --help, --version and --print-completion
         return int(end.code or 0)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return _fail(error)
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)  # which platforms JAX has not found
     try:
         options.run(options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         _tell(f"interrupted: {options.interrupted(options)}")
         return 130
+    except BrokenPipeError:  # who reads the output has seen enough; the work is done
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     except (ValueError, FloatingPointError, OSError) as error:
         return _fail(error)
     return 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,10 +17,15 @@ BACKENDS_NOTE = "cpu, cuda, cuda:1 ...; by default the CPU under pyro and JAX's 
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are ``ValueError``s, and whose help keeps the line breaks of its texts."""
+    """An argument parser whose errors are ``ValueError``s, and whose help keeps the line breaks of its texts.
+
+    ``values`` holds the default of every option of a ``Group``: an option that is not given is absent from the
+    namespace, so that a configuration, or the run that is resumed, can speak for it.
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"formatter_class": _Formatter, "allow_abbrev": False, **settings})
+        self.values: dict[str, Any] = {}
 
     def error(self, message: str) -> NoReturn:
         """Raise ``ValueError``; the message names the help to read."""
@@ -30,34 +37,68 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=110)
 
 
-def positive_int(text: str) -> int:
-    """A whole number of at least 1."""
-    return _number(text, int, "a whole number of at least 1", lambda n: n >= 1)
+class Group:
+    """Options whose help ends with their default. Those that are not given are absent."""
+
+    def __init__(self, parser: Parser, title: str, defaults: Mapping[str, Any]) -> None:
+        self.parser, self.defaults = parser, defaults
+        self.group = parser.add_argument_group(title)
+
+    def option(self, name: str, text: str, default: str | None = None, **settings: Any) -> None:
+        """Add an option; ``default`` is what its help says where the value itself says little."""
+        destination = name.removeprefix("--").replace("-", "_")
+        value = self.parser.values[destination] = self.defaults[destination]
+        value = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        default = str(value) if default is None else default
+        text = f"{text} ({default if default.startswith('required') else f'default: {default}'})"
+        self.group.add_argument(name, default=argparse.SUPPRESS, help=text, **settings)
+
+    def switch(self, name: str, text: str, default: str | None = None) -> None:
+        """Add an option that is on or off: ``--name`` or ``--no-name``."""
+        on = self.defaults[name.removeprefix("--").replace("-", "_")]
+        self.option(name, text, default or ("yes" if on else "no"), action=argparse.BooleanOptionalAction)
 
 
-def seed(text: str) -> int:
-    """A whole number of at least 0."""
-    return _number(text, int, "a whole number of at least 0", lambda n: n >= 0)
+@dataclass(frozen=True)
+class Number:
+    """A type of option: a number of a kind, within limits."""
+
+    kind: type[int] | type[float]
+    expected: str
+    fits: Callable[[Any], bool]
+
+    def __call__(self, text: str) -> Any:
+        """The number that the text says.
+
+        Raises:
+            argparse.ArgumentTypeError: it says none, or one outside the limits.
+        """
+        try:
+            number = self.kind(text)
+        except ValueError:
+            number = None
+        if number is None or not self.fits(number):
+            raise argparse.ArgumentTypeError(f"it should be {self.expected}; got {text!r}")
+        return number
+
+    def is_one(self, value: Any) -> bool:
+        """Whether a value that has a type already is such a number, limits apart."""
+        return isinstance(value, int if self.kind is int else int | float) and not isinstance(value, bool)
 
 
-def positive_float(text: str) -> float:
-    """A finite number above 0."""
-    return _number(text, float, "a number above 0", lambda n: 0 < n < math.inf)
+positive_int = Number(int, "a whole number of at least 1", lambda n: n >= 1)
+non_negative_int = Number(int, "a whole number of at least 0", lambda n: n >= 0)
+seed = non_negative_int
+positive_float = Number(float, "a number above 0", lambda n: 0 < n < math.inf)
+non_negative_float = Number(float, "a number of at least 0", lambda n: 0 <= n < math.inf)
+finite_float = Number(float, "a finite number", math.isfinite)
+fraction = Number(float, "a number between 0 and 1", lambda n: 0 < n < 1)
+weight = Number(float, "a number in 0 to 1", lambda n: 0 <= n <= 1)
 
 
-def non_negative_float(text: str) -> float:
-    """A finite number of at least 0."""
-    return _number(text, float, "a number of at least 0", lambda n: 0 <= n < math.inf)
-
-
-def _number(text: str, kind: Any, expected: str, fits: Any) -> Any:
-    try:
-        number = kind(text)
-    except ValueError:
-        number = None
-    if number is None or not fits(number):
-        raise argparse.ArgumentTypeError(f"it should be {expected}; got {text!r}")
-    return number
+def data_set(text: str) -> str:
+    """The name of a data set; ``data.catalogue`` checks it."""
+    return text
 
 
 def name_or_file(text: str) -> str:
@@ -72,35 +113,46 @@ def name_or_file(text: str) -> str:
     return os.path.abspath(Path(text).expanduser())
 
 
-def output(path: Path, *suffixes: str) -> Path:
-    """``path``, checked before the work begins.
+def needed(command: str, name: str, value: Any, what: str) -> Any:
+    """The value of an option that may stand on the command line or in a configuration.
 
     Raises:
-        ValueError: another suffix, or a folder.
+        ValueError: it is in neither.
     """
+    if value is None:
+        raise ValueError(f"{command} needs --{name}, {what} (see 'ppl-vae {command} --help')")
+    return value
+
+
+def output(arguments: argparse.Namespace, *suffixes: str) -> Path:
+    """The file that is to be written, checked before the work begins.
+
+    Raises:
+        ValueError: none, another suffix, a folder, or the file with the data.
+    """
+    path: Path = needed(arguments.command, "out", arguments.out, f"a {' or '.join(suffixes)} file")
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"--out should end in {' or '.join(suffixes)}; got {str(path)!r}")
     if path.is_dir():
         raise ValueError(f"--out should be a file; {str(path)!r} is a folder")
+    source = getattr(arguments, "data", None)
+    if source and path.exists() and os.path.exists(source) and os.path.samefile(path, source):
+        raise ValueError(f"--out and --data are the same file, {str(path)!r}: the images would be lost; give another")
+    return path
+
+
+def folder(arguments: argparse.Namespace) -> Path:
+    """The folder that is to be written.
+
+    Raises:
+        ValueError: none, or a file.
+    """
+    path: Path = needed(arguments.command, "out", arguments.out, "the folder to write")
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"--out should be a folder; {str(path)!r} is a file")
     return path
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The argument RUN."""
     parser.add_argument("folder", type=Path, metavar="RUN", help="the folder that 'ppl-vae fit --out RUN' made")
-
-
-def add_device(parser: Any, **settings: Any) -> None:
-    """The option --device."""
-    parser.add_argument("--device", metavar="NAME", help=BACKENDS_NOTE, **settings)
-
-
-def add_seed(parser: Any, what: str) -> None:
-    """The option --seed."""
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help=f"of {what} (default: 0)")
-
-
-def add_binarisation(parser: Any) -> None:
-    """The option --binarisation of a command that reads data for a run."""
-    text = "how pixels become what the model sees (default: as in the run); see 'ppl-vae fit --help'"
-    parser.add_argument("--binarisation", choices=data.BINARISATIONS, help=text)

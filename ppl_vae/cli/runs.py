@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +16,7 @@ import numpy as np
 
 from ..data import Split
 from ..storage import write_atomically
+from .config import CONFIG
 
 if TYPE_CHECKING:
     from ..results import Fit
@@ -21,8 +25,13 @@ FIT = "fit.safetensors"
 SETTINGS = "settings.json"
 HISTORY = "history.csv"
 CHECKPOINT = "checkpoint.safetensors"
+RECORD = "fit.json"
 METRICS = "metrics.json"
+README = "README.md"
+FIGURES = "figures"
 KIND = "ppl_vae run"
+REFINE = 300
+"""Steps at most for each batch of images that a per-datapoint guide does not know."""
 SECTIONS = ("version", "options", "recipe", "svi", "data")
 
 
@@ -51,6 +60,11 @@ class Run:
         return cls(folder, read_settings(folder))
 
     @property
+    def data(self) -> str:
+        """The name or the file of the run's data."""
+        return str(self.settings["options"]["data"])
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one image."""
         return tuple(self.settings["recipe"]["shape"])
@@ -74,6 +88,23 @@ class Run:
         return fit
 
 
+def ready(
+    fit: Fit, x: np.ndarray, number: int | None, refine: int | None, progress: bool | None
+) -> tuple[Fit, np.ndarray, np.ndarray | None]:
+    """A fit that can encode the first ``number`` of these images, the images, and which of its own rows they are.
+
+    A guide that has parameters for its training images only is fitted to others, as any is with ``refine`` steps.
+    """
+    first = x[:number]
+    if refine is None and not fit.generalises:
+        try:
+            index = fit.positions(x)
+            return fit, first, None if index is None else index[:number]
+        except ValueError:
+            refine = REFINE
+    return (fit.refine(first, steps=refine, progress=progress) if refine else fit), first, None
+
+
 def read_settings(folder: Path) -> dict[str, Any]:
     """What ``settings.json`` holds.
 
@@ -88,6 +119,36 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if not isinstance(settings, dict) or settings.get("kind") != KIND or not set(SECTIONS) <= set(settings):
         raise ValueError(f"{path} holds no settings of a run: give a folder that 'ppl-vae fit --out' made")
     return settings
+
+
+@contextmanager
+def nothing_left(folder: Path) -> Iterator[None]:
+    """A block that begins a training in ``folder``: where it could not start, what it wrote and made goes again."""
+    had = set(folder.iterdir()) if folder.exists() else set()
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except ValueError:
+        if not (folder / CHECKPOINT).exists():
+            for name in (SETTINGS, CONFIG):
+                if folder / name not in had:
+                    (folder / name).unlink(missing_ok=True)
+            for path in made:
+                if path.exists() and not any(path.iterdir()):
+                    path.rmdir()
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A record that one of the commands wrote, or None where it did not."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a ``.npy`` file, atomically."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_atomically(path, buffer.getvalue())
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .encode import write_array
-from .parsing import Parser, add_device, add_run, add_seed, output, positive_int
-from .runs import Run
+from . import pictures
+from .console import Console, keys
+from .options import OUTPUT, Group, add_device, add_image_shape, add_output, add_seed
+from .parsing import Parser, add_run, output, positive_int
+from .runs import Run, write_array
+
+KEYS = {
+    "out": "the file",
+    "run": "the run",
+    "shape": "(N, *image shape) of the images",
+    "draw": "whether they are draws from p(x | z), not its means",
+    "seed": "of the draws",
+}
 
 ABOUT = """\
 Generate images: z ~ p(z) (for a VampPrior a component first), then the mean of p(x | z), or a draw from it.
@@ -19,67 +27,51 @@ Generate images: z ~ p(z) (for a VampPrior a component first), then the mean of 
 reads   RUN
 writes  --out, over a file that is there:
           .png  a grid of the images, values outside [0, 1] drawn as 0 or 1
-          .npy  the images, float32 (size, *image shape)
+          .npy  the images, float32 (N, *image shape)
 """
 
 EXAMPLES = """\
 examples:
   ppl-vae sample runs/digits --out grid.png
-  ppl-vae sample runs/digits --out images.npy --size 1000 --draw --seed 1
+  ppl-vae sample runs/digits --out images.npy --num 1000 --draw --seed 1
 """
+
+DEFAULTS: dict[str, Any] = {**OUTPUT, "num": 64, "draw": False, "image_shape": None, "seed": 0, "device": None}
 
 
 def add(commands: Any) -> Parser:
     """The parser of this command."""
     text = "new images, as a grid or an array"
-    parser: Parser = commands.add_parser("sample", help=text, description=ABOUT, epilog=EXAMPLES)
+    usage, end = "ppl-vae sample RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
+    parser: Parser = commands.add_parser("sample", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .png or .npy file")
-    parser.add_argument("--size", type=positive_int, default=64, metavar="N", help="how many images (default: 64)")
-    either = parser.add_mutually_exclusive_group()
-    either.add_argument("--mean", action="store_true", help="E[x | z], the smoother pictures (the default)")
-    either.add_argument("--draw", action="store_true", help="x ~ p(x | z), what the model says data look like")
-    text = "shape of one image, for a run on flat rows (default: as in the data of the fit)"
-    parser.add_argument("--image-shape", type=positive_int, nargs="+", metavar="N", help=text)
-    add_device(parser)
-    add_seed(parser, "the draws")
+    add_output(parser, DEFAULTS, "a .png or .npy file", metavar="FILE")
+    images = Group(parser, "images", DEFAULTS)
+    images.option("--num", "how many images", type=positive_int, metavar="N")
+    text = "x ~ p(x | z), what the model says data look like, instead of E[x | z], the smoother pictures"
+    images.switch("--draw", text)
+    add_image_shape(images)
+    add_seed(images, "the draws")
+    add_device(images)
     return parser
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Generate; write the images."""
-    out, opened = output(arguments.out, ".png", ".npy"), Run.open(arguments.folder)
-    shape = _shape(opened, arguments.image_shape, figure=out.suffix.lower() != ".npy")
-    images = opened.fit(arguments.device).generate(arguments.size, seed=arguments.seed, mean=not arguments.draw)
+    out, opened, console = output(arguments, ".png", ".npy"), Run.open(arguments.folder), Console.of(arguments)
+    picture = out.suffix.lower() == ".png"
+    shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
+    images = opened.fit(arguments.device).generate(arguments.num, seed=arguments.seed, mean=not arguments.draw)
     what = "draws from p(x | z)" if arguments.draw else "means of p(x | z)"
-    if out.suffix.lower() == ".npy":
-        write_array(out, images.reshape(-1, *shape).astype(np.float32))
+    if picture:
+        pictures.grid(out, images, shape, f"{opened.folder.resolve().name}: {what}")
     else:
-        _draw(out, images, shape, f"{opened.folder.name}: {what}")
-    print(f"{out}: {len(images)} images of shape {shape}, {what}, seed {arguments.seed}")
+        write_array(out, images.reshape(-1, *shape).astype(np.float32))
+    console.say(f"{out}: {len(images)} images of shape {shape}, {what}, seed {arguments.seed}")
+    record = {"out": str(out), "run": str(opened.folder), "shape": [len(images), *shape]}
+    console.result({**record, "draw": arguments.draw, "seed": arguments.seed})
 
 
 def interrupted(arguments: argparse.Namespace) -> str:
     """What Ctrl-C leaves."""
     return f"nothing was written to {arguments.out}"
-
-
-def _shape(opened: Run, asked: list[int] | None, *, figure: bool) -> tuple[int, ...]:
-    from .. import plots
-
-    shape = tuple(asked) if asked else opened.shape
-    if math.prod(shape) != opened.dim:
-        raise ValueError(f"--image-shape should have {opened.dim} numbers in all, as the run's images; got {shape}")
-    if figure and not plots.is_drawable(shape):
-        raise ValueError(
-            f"images of shape {shape} cannot be drawn: give --image-shape HEIGHT WIDTH (and 3 for colours), "
-            f"{opened.dim} numbers in all, or an --out that ends in .npy"
-        )
-    return shape
-
-
-def _draw(out: Path, images: np.ndarray, shape: tuple[int, ...], title: str) -> None:
-    from .. import plots
-
-    columns = math.ceil(math.sqrt(len(images)))
-    plots.save(plots.image_grid(images, shape, columns=columns, title=title), out)

@@ -1,0 +1,46 @@
+"""``ppl-vae --print-completion SHELL``: a script that completes commands, options and their values."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .. import data, strategies
+from . import objectives
+from .parsing import data_set, name_or_file
+
+SHELLS = ("bash", "zsh", "fish", "tcsh")
+VALUES: dict[Any, Any] = {objectives.name: lambda: list(strategies.STRATEGIES), data_set: data.names}
+"""Type of an option -> the values to offer, where it takes others too."""
+
+
+class PrintCompletion(argparse.Action):
+    """Print the script and end, as --help does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *arguments: Any) -> None:
+        """Print the script for the shell that is named."""
+        _, shell, _ = arguments
+        print(script(parser, shell))
+        parser.exit()
+
+
+def script(parser: argparse.ArgumentParser, shell: str) -> str:
+    """What the shell should source; it calls nothing when it completes."""
+    import shtab
+
+    for action in _actions(parser):
+        if action.type in (Path, name_or_file):
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+        elif action.type in VALUES:
+            action.choices = VALUES[action.type]()
+    return shtab.complete(parser, shell)
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _actions(command)

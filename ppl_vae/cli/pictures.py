@@ -1,0 +1,87 @@
+"""Pictures of a run: grids of images, and those that a training leaves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data import Split
+from .runs import FIGURES, Run
+
+if TYPE_CHECKING:
+    from ..results import Fit
+
+PAIRS = 40
+"""How many images a picture of reconstructions has, where nobody says how many."""
+SAMPLES = 64
+PAIRS_IN_A_ROW = 5
+
+
+def image_shape(opened: Run, asked: Sequence[int] | None, *, drawn: bool) -> tuple[int, ...]:
+    """The shape of the run's images, or the one that is asked for.
+
+    Raises:
+        ValueError: another number of pixels, or a shape that cannot be drawn.
+    """
+    from .. import plots
+
+    shape = tuple(asked) if asked else opened.shape
+    if math.prod(shape) != opened.dim:
+        raise ValueError(f"--image-shape should have {opened.dim} numbers in all, as the run's images; got {shape}")
+    if drawn and not plots.is_drawable(shape):
+        raise ValueError(
+            f"images of shape {shape} cannot be drawn: give --image-shape HEIGHT WIDTH (and 3 for colours), "
+            f"{opened.dim} numbers in all, or an --out that ends in .npy"
+        )
+    return shape
+
+
+def grid(path: Path, images: np.ndarray, shape: Sequence[int], title: str) -> None:
+    """A square grid of images (N, P)."""
+    from .. import plots
+
+    columns = math.ceil(math.sqrt(len(images)))
+    plots.save(plots.image_grid(images, shape, columns=columns, title=title), path)
+
+
+def pairs(path: Path, x: np.ndarray, made: np.ndarray, shape: Sequence[int], title: str) -> None:
+    """A grid of images (N, P), each with its reconstruction to its right."""
+    from .. import plots
+
+    both = np.stack([x, made], 1).reshape(2 * len(x), -1)
+    columns = 2 * min(len(x), PAIRS_IN_A_ROW)
+    plots.save(plots.image_grid(both, shape, columns=columns, title=title), path)
+
+
+def of_training(folder: Path, fit: Fit, split: Split) -> None:
+    """The figures of a training: its history; and of images reconstructions, samples and pseudo-inputs."""
+    from .. import plots
+
+    figures, name = folder / FIGURES, folder.resolve().name
+    plots.save(plots.training_curves({name: fit.history}), figures / "training.png")
+    if not plots.is_drawable(split.image_shape):
+        return
+    what, x, index = "validation images", split.valid[:PAIRS], None
+    if not fit.generalises:
+        what, x = "training images", split.train[:PAIRS]
+        index = np.arange(len(x))
+    made = fit.reconstruct(x, index=index)
+    shape = split.image_shape
+    pairs(figures / "reconstructions.png", x, made, shape, f"{name}: {what}, each with its reconstruction")
+    grid(figures / "samples.png", fit.generate(SAMPLES), shape, f"{name}: new images, means of p(x | z)")
+    inputs = _pseudo_inputs(fit)
+    if inputs is not None:
+        plots.save(plots.pseudo_inputs(inputs, shape), figures / "pseudo_inputs.png")
+
+
+def _pseudo_inputs(fit: Fit) -> np.ndarray | None:
+    """Those of a VampPrior, (C, P)."""
+    prior: Any = getattr(fit.model, "prior", None)
+    if not hasattr(prior, "pseudo_inputs"):
+        return None
+    inputs = prior.pseudo_inputs()
+    return np.asarray(inputs.detach().cpu() if hasattr(inputs, "detach") else inputs)

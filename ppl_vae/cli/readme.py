@@ -1,0 +1,143 @@
+"""The README of a run or a comparison: what the folder holds, and how to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..backends import NAMES
+from ..storage import write_atomically
+from . import runs
+from .config import CONFIG
+from .runs import CHECKPOINT, FIGURES, FIT, HISTORY, METRICS, README, RECORD, SETTINGS
+
+FILES = {
+    FIT: "weights, history and recipe in one file; it runs no code when it is read",
+    RECORD: "what the training came to: epochs, seconds, loss, validation ELBO",
+    METRICS: "what `ppl-vae evaluate` found on the test images",
+    SETTINGS: "every setting, the data and their fingerprint, the versions of the libraries",
+    CONFIG: "the options of the command line, for `--config`",
+    HISTORY: "a line for each epoch: loss and validation ELBO (nats per image), seconds, memory (MiB)",
+    CHECKPOINT: "weights and optimiser after the last epoch, for `--resume`; not needed to use the fit",
+}
+PICTURES = {
+    "training.png": "loss and validation ELBO by epoch",
+    "reconstructions.png": "images, each with its reconstruction to its right",
+    "samples.png": "new images",
+    "pseudo_inputs.png": "the pseudo-inputs of the VampPrior",
+}
+COMPARISON = {
+    "index.html": "the report, one page with its figures",
+    "table.csv": "a row for each strategy and backend: means, and standard deviations over seeds",
+    "cells.csv": "a row for each training",
+    "results.json": "every training, with settings and history",
+    **{f"gradients-{b}.csv": f"the noise of each strategy's gradients on {b}" for b in NAMES},
+    CONFIG: "the options of the command line, for `--config`",
+    "figures": "the figures of the page as PNG",
+    "cells": "a folder for each training: fit, settings, result; `Fit.load` reads the fit",
+}
+
+
+def write(folder: Path) -> None:
+    """Write the README of a finished run, atomically, from what the folder holds."""
+    record = runs.read_json(folder / RECORD)
+    if record is not None:
+        text = _text(folder, runs.read_settings(folder), record, runs.read_json(folder / METRICS))
+        write_atomically(folder / README, text.encode())
+
+
+def write_comparison(folder: Path, data: str) -> None:
+    """Write the README of a comparison, atomically, from what the folder holds."""
+    files = {name: about for name, about in COMPARISON.items() if (folder / name).exists()}
+    text = [
+        f"# {folder.resolve().name}",
+        "",
+        f"Inference strategies compared on {data} by `ppl-vae compare`. Open [index.html](index.html) in a browser.",
+        "",
+        *_table(files),
+        "",
+        "In this folder, the same command goes on, and `--strategies`, `--backends` and `--seeds` may be added to:",
+        "",
+        "```bash",
+        "ppl-vae compare --config . --out .",
+        "ppl-vae compare --config . --out ../another --gated    # other settings need another folder",
+        "```",
+        "",
+    ]
+    write_atomically(folder / README, "\n".join(text).encode())
+
+
+def _table(files: Mapping[str, str]) -> list[str]:
+    return ["| file | what it is |", "| --- | --- |", *(f"| [{n}]({n}) | {about} |" for n, about in files.items())]
+
+
+def _text(
+    folder: Path, settings: Mapping[str, Any], record: Mapping[str, Any], metrics: Mapping[str, Any] | None
+) -> str:
+    files = {**FILES, **{f"{FIGURES}/{name}": about for name, about in PICTURES.items()}}
+    files = {name: about for name, about in files.items() if (folder / name).exists()}
+    pictures = [
+        f"![{about}]({FIGURES}/{name})" for name, about in PICTURES.items() if (folder / FIGURES / name).exists()
+    ]
+    return "\n".join(
+        [
+            f"# {folder.resolve().name}",
+            "",
+            _about(settings),
+            "",
+            *_results(record, metrics),
+            "",
+            *pictures[:2],
+            "",
+            *_table(files),
+            "",
+            "## How to use it",
+            "",
+            "In this folder:",
+            "",
+            "```bash",
+            "ppl-vae evaluate .                                  # log p(x) of the test images",
+            "ppl-vae encode . --out z.npy                        # posterior means; --data FILE for other images",
+            "ppl-vae reconstruct . --out pairs.png               # images beside their reconstructions",
+            "ppl-vae sample . --out grid.png                     # new images",
+            f"ppl-vae fit --resume --out . --epochs {2 * record['epochs']:<12} # train on",
+            "ppl-vae fit --config . --out ../another --seed 1    # repeat it, with another seed",
+            "```",
+            "",
+            "```python",
+            "from ppl_vae.results import Fit",
+            "",
+            f'fit = Fit.load("{FIT}")',
+            "images = fit.generate(16)  # (16, pixels)",
+            "```",
+            "",
+        ]
+    )
+
+
+def _about(settings: Mapping[str, Any]) -> str:
+    recipe, data, options = settings["recipe"], settings["data"], settings["options"]
+    shape = " x ".join(map(str, data["image_shape"]))
+    return (
+        f"A variational auto-encoder of {data['name']}: {data['sizes']['train']:,} training images of {shape}, "
+        f"binarisation {data['binarisation']!r}. {recipe['latent_dim']} {recipe['latents']} latents, prior "
+        f"{recipe['prior']!r}, likelihood {recipe['likelihood']!r}, guide {recipe['guide']!r}; trained by "
+        f"{options['objective']!r} on {options['backend']}, seed {options['seed']}, with ppl_vae {settings['version']}."
+    )
+
+
+def _results(record: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> list[str]:
+    stopped = " (early stopping)" if record["stopped_early"] else ""
+    lines = [f"- {record['epochs']} epochs{stopped}, {record['seconds']:.1f} s, {record['parameters']:,} parameters"]
+    if record["valid_elbo"] is None:
+        lines.append(f"- loss {record['loss']:.2f} nats per training image")
+    else:
+        lines.append(f"- validation ELBO {record['valid_elbo']:.2f} nats per image")
+    if metrics is not None:
+        images = f"{metrics['num_images']:,} test images of {metrics['data']['name']}"
+        after = f", after {metrics['epochs']} epochs" if metrics["epochs"] != record["epochs"] else ""
+        error = f" ± {metrics['test_error']:.2f} (over images)" if metrics["test_error"] is not None else ""
+        log_p = f"log p(x) {metrics['log_p']:.2f}{error}"
+        lines.append(f"- {images}{after}: {log_p}, ELBO {metrics['elbo']:.2f} nats per image")
+    return lines
