@@ -11,7 +11,8 @@ import scipy.stats
 from pairs import SMALL, D, P, common_names, fill, toy, untrained
 from test_oracles import PCA, SCALE, fit_of
 
-from ppl_vae import backends, evaluation, recipes
+from ppl_vae import backends, evaluation, recipes, strategies
+from ppl_vae.objective import UnsuitableObjective
 from ppl_vae.results import Fit
 
 RNG = np.random.default_rng(5)
@@ -276,3 +277,43 @@ def test_fits_of_other_masks_are_not_compared() -> None:
     fits = {str(i): svi.fit(*pair, np.where(m, toy(40), np.nan), mask=m) for i, m in enumerate((mask, mask[::-1]))}
     with pytest.raises(ValueError, match="bounds on different data are not comparable"):
         evaluation.compare(fits, toy(5), num_particles=2)
+
+
+@pytest.mark.parametrize("latents", ["gaussian", "bernoulli"])
+def test_every_strategy_takes_a_mask(latents: str) -> None:
+    """One epoch with a mask that hides nothing gives the weights of one without, whatever is maximised."""
+    trained = []
+    for name in strategies.STRATEGIES:
+        if latents != "gaussian" and strategies.recipe_settings(name).get("guide") == "semi-amortised":
+            continue
+        recipe = recipes.vae(toy(20), latents=latents, **SMALL, **strategies.recipe_settings(name))
+        svi = strategies.svi(name, "pyro", epochs=1, batch_size=10)
+        masks = (None, np.ones((20, P), bool))
+        try:
+            fits = [svi.fit(*recipe(np.random.default_rng(0)), toy(20), mask=m) for m in masks]
+        except UnsuitableObjective:  # of the other kind of latents
+            continue
+        trained.append(name)
+        for key, value in fits[0].pair.state().items():
+            np.testing.assert_allclose(value, fits[1].pair.state()[key], rtol=1e-4, atol=1e-6, err_msg=f"{name} {key}")
+    assert len(trained) >= 8
+
+
+def test_refinement_and_gradients_take_what_is_beside(backend: backends.Backend) -> None:
+    """On pPCA with half of x hidden, refinement finds the posterior of what was seen; its gradient is then flat."""
+    pca = PCA()
+    fit = fit_of(pca, backend, shift=0.5)
+    refined = fit.refine(pca.x, mask=MASK, steps=200)
+    index = np.arange(7)
+    mean = refined.encode(pca.x, mask=MASK, index=index)
+    for row, seen, found in zip(pca.x, MASK, mean, strict=True):
+        w = pca.weights[seen]
+        exact = np.linalg.solve(np.eye(2) + w.T @ w / SCALE**2, w.T @ (row[seen] - pca.mean[seen]) / SCALE**2)
+        np.testing.assert_allclose(found, exact, atol=0.05)
+    objectives = {"ELBO": backend.inference.TraceELBO(4)}
+    reports = [
+        evaluation.gradient_report(f, objectives, pca.x, repeats=8, mask=MASK, **({} if f is fit else {"index": index}))
+        for f in (fit, refined)
+    ]
+    before, after = (report.loc[("ELBO", "guide"), "norm"] for report in reports)
+    assert after < 0.3 * before
