@@ -14,6 +14,7 @@ from . import schedules
 from .baselines import RunningAverage
 from .bounds import Terms
 from .ops import Array
+from .out_of_memory import OutOfMemory, ran_out
 from .schedules import Schedule
 
 
@@ -178,9 +179,11 @@ class Sites:
         return {site.name: site.configurations()[i] for site, i in zip(self.latent, which, strict=True)}
 
 
-def does_not_run(args: tuple[Any, ...], error: Exception) -> ValueError:
+def does_not_run(args: tuple[Any, ...], error: Exception) -> ValueError | OutOfMemory:
     """The error for a pair that fails on its first batch, in words that help."""
     shape = tuple(getattr(args[0], "shape", ())) if args else ()
+    if ran_out(error):
+        return OutOfMemory(f"on a batch of shape {shape}", {"the rows of the batch": len(args[0])})
     reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
     return ValueError(
         f"The model and the guide do not run on a batch of shape {shape}: {reason}. Do the nets take "

@@ -16,6 +16,7 @@ import numpy as np
 from . import __version__, levels, storage
 from .baselines import LeaveOneOut
 from .bounds import Terms
+from .chunks import chunk, sample_in_chunks, windows, within_memory
 from .data import check_unit_interval
 from .init import check_index
 from .objective import Sites
@@ -24,8 +25,8 @@ from .side import NOTHING, Arrays, Side, blank, informed, part, shown
 
 REFINED_AT_ONCE = 500
 """Data points that ``refine`` infers together."""
-CHUNK = 2000
-"""Rows (draws times data points) per call of a net when a fit is asked about many."""
+FIT_KEYS = frozenset({"backend", "settings", "history", "recipe", "dim", "probe"})
+"""What the header of a fit holds."""
 
 
 def as_batch(x: Any, what: str = "x", dim: int | None = None) -> np.ndarray:
@@ -240,17 +241,19 @@ class Fit:
             loss = inference.TraceELBO(4, stick_the_landing=True)
         elif loss is None:
             loss = inference.TraceGraphELBO(8, baseline=LeaveOneOut())
+        at_once = min(REFINED_AT_ONCE, chunk())
         svi = inference.SVI(
             loss,
             epochs=1,
-            batch_size=-(-len(x) // -(-len(x) // REFINED_AT_ONCE)),
+            batch_size=-(-len(x) // -(-len(x) // at_once)),
             local_steps=steps,
             local_learning_rate=learning_rate,
             local_tolerance=tolerance,
             freeze_model=True,
         )
         options = {"device": self.pair.device_name, "progress": progress, "description": "refine"}
-        fit = svi.fit(*inference.localised(self.pair, x, arrays), x, seed=seed, **arrays, **options)
+        with within_memory(f"while refining {len(x)} data points"):
+            fit = svi.fit(*inference.localised(self.pair, x, arrays), x, seed=seed, **arrays, **options)
         data = dict(self.settings.get("data", {}))
         data |= {"trained_on": data.get("trained_on", data.get("train")), "train": digest(x)}
         return Fit(fit.pair, fit.history, {**self.settings, "data": data, "refined_by": fit.settings["svi"]})
@@ -315,10 +318,11 @@ class Fit:
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
         x, arrays = self.checked(x, likely=False, **side)
-        chunks = [
-            (self.pair.posterior(x[window], derive(seed, "chunk", number), part(arrays, window)), seen)
-            for number, (window, seen) in enumerate(windows(len(x), CHUNK))
-        ]
+        with within_memory(f"on {len(x)} data points"):
+            chunks = [
+                (self.pair.posterior(x[window], derive(seed, "chunk", number), part(arrays, window)), seen)
+                for number, (window, seen) in enumerate(windows(len(x), chunk()))
+            ]
         return {
             name: (
                 np.concatenate([moments[name][0][seen:] for moments, seen in chunks]),
@@ -343,9 +347,10 @@ class Fit:
         """E[x | z] for one draw z ~ q(z | x), (B, P)."""
         x, arrays = self.checked(x, likely=False, **side)
         parts = []
-        for number, (window, seen) in enumerate(windows(len(x), CHUNK)):
-            means, _, _ = self.pair.predict(x[window], 1, derive(seed, "chunk", number), part(arrays, window))
-            parts.append(means[0, seen:])
+        with within_memory(f"on {len(x)} data points"):
+            for number, (window, seen) in enumerate(windows(len(x), chunk())):
+                means, _, _ = self.pair.predict(x[window], 1, derive(seed, "chunk", number), part(arrays, window))
+                parts.append(means[0, seen:])
         return np.concatenate(parts)
 
     def decode(self, z: np.ndarray, *, given: np.ndarray | None = None) -> np.ndarray:
@@ -367,8 +372,9 @@ class Fit:
             values = columns.reshape(len(z), *site.event_shape)
             codes[site.name] = values.astype(np.int64) if site.distribution == "Categorical" else values
         parts = []
-        for window, seen in windows(len(z), CHUNK):
-            parts.append(self.pair.decode(part(codes, window), part(arrays, window))[seen:])
+        with within_memory(f"on {len(z)} codes"):
+            for window, seen in windows(len(z), chunk()):
+                parts.append(self.pair.decode(part(codes, window), part(arrays, window))[seen:])
         return np.concatenate(parts)
 
     def impute(
@@ -400,17 +406,18 @@ class Fit:
         side["mask"] = mask = ~np.isnan(np.asarray(x, float)) if mask is None else mask
         x, arrays = self.checked(x, **side)
         parts = []
-        for number, (window, skip) in enumerate(windows(len(x), max(1, CHUNK // num_particles))):
-            chunk_seed = derive(seed, "impute", number)
-            means, drawn, log_w = self.pair.predict(x[window], num_particles, chunk_seed, part(arrays, window))
-            w = np.exp(log_w - np.logaddexp.reduce(log_w, 0))
-            if num_draws is None:
-                filled = np.einsum("kb,kbp->bp", w, means)[None]
-            else:
-                picks = generator(chunk_seed, "resample").random((num_draws, len(w[0])))
-                chosen = (picks[:, None] > np.cumsum(w, 0)[:-1]).sum(1)
-                filled = drawn[chosen, np.arange(len(w[0]))]
-            parts.append(np.where(mask[window], x[window], filled)[:, skip:])
+        with within_memory(f"while imputing {len(x)} data points", num_particles=num_particles):
+            for number, (window, skip) in enumerate(windows(len(x), max(1, chunk() // num_particles))):
+                chunk_seed = derive(seed, "impute", number)
+                means, drawn, log_w = self.pair.predict(x[window], num_particles, chunk_seed, part(arrays, window))
+                w = np.exp(log_w - np.logaddexp.reduce(log_w, 0))
+                if num_draws is None:
+                    filled = np.einsum("kb,kbp->bp", w, means)[None]
+                else:
+                    picks = generator(chunk_seed, "resample").random((num_draws, len(w[0])))
+                    chosen = (picks[:, None] > np.cumsum(w, 0)[:-1]).sum(1)
+                    filled = drawn[chosen, np.arange(len(w[0]))]
+                parts.append(np.where(mask[window], x[window], filled)[:, skip:])
         values = np.concatenate(parts, 1)
         return values[0] if num_draws is None else values
 
@@ -431,9 +438,10 @@ class Fit:
         arrays = informed(given, size)
         self._check_given(arrays.get("given"))
         parts = []
-        for number, (window, seen) in enumerate(windows(size, CHUNK)):
-            count, chunk_seed = window.stop - window.start, derive(seed, "generate", number)
-            parts.append(self.pair.generate(count, chunk_seed, part(arrays, window))[0 if mean else 1][seen:])
+        with within_memory("while generating", size=size):
+            for number, (window, seen) in enumerate(windows(size, chunk())):
+                count, chunk_seed = window.stop - window.start, derive(seed, "generate", number)
+                parts.append(self.pair.generate(count, chunk_seed, part(arrays, window))[0 if mean else 1][seen:])
         return np.concatenate(parts)
 
     def save(self, path: str | Path, *, recipe: Any = None) -> Path:
@@ -489,19 +497,21 @@ class Fit:
         Raises:
             FileNotFoundError: no such file.
             UnreadableFile: not one of ours, or damaged.
-            ValueError: no recipe and no pair, or weights that do not fit.
+            ValueError: no recipe and no pair, weights that do not fit, or a device that is not there.
         """
         arrays, header = storage.read(Path(path))
-        if header.get("kind") != "fit":
+        if header.get("kind") != "fit" or not set(header) >= FIT_KEYS:
             raise storage.UnreadableFile(f"{path} is a {header.get('kind')}, not a fit: resume the training with it.")
         if pair is None and header["recipe"] is None:
             raise ValueError(f"{path} was saved without a recipe: pass pair=(model, guide) of the same structure.")
         from .backends import load as load_backend
         from .recipes import Recipe
 
+        inference = load_backend(header["backend"]).inference
+        inference.pair.find_device(device)
         if pair is None:
             pair = Recipe.from_dict(header["recipe"]).skeleton()
-        own = load_backend(header["backend"]).inference.Pair(*pair, device=device)
+        own = inference.Pair(*pair, device=device)
         zeros = np.zeros((4, header["dim"]))
         own.prepare(zeros, 0, blank(len(zeros), 1, header.get("given_dim", 0)))
         own.load_state(arrays)
@@ -565,41 +575,3 @@ def digest(*parts: np.ndarray | None) -> str:
     for array in parts:
         sha.update(b"none" if array is None else np.ascontiguousarray(array).data)
     return sha.hexdigest()
-
-
-def windows(count: int, rows: int) -> list[tuple[slice, int]]:
-    """Windows of equal length that cover ``count`` rows, and how many rows of each the one before has covered.
-
-    Equal lengths, so that a compiled program serves all of them; as few windows as hold at most ``rows`` each, and as
-    short as that number allows.
-
-    >>> windows(5, 3)
-    [(slice(0, 3, None), 0), (slice(2, 5, None), 1)]
-    """
-    number = -(-count // rows)
-    rows = -(-count // number)
-    starts = [min(i * rows, count - rows) for i in range(number)]
-    return [(slice(s, s + rows), i * rows - s) for i, s in enumerate(starts)]
-
-
-def sample_in_chunks(
-    pair: Pair,
-    x: np.ndarray,
-    num_particles: int,
-    seed: int,
-    analytic_kl: bool = False,
-    side: Arrays = NOTHING,
-) -> tuple[dict[str, np.ndarray], Terms]:
-    """Draws for many data points, (K, N, ...), and their terms, (K, N), a bounded number of rows at a time."""
-    columns = []
-    for number, (window, seen) in enumerate(windows(len(x), max(1, CHUNK // num_particles))):
-        rows = []
-        for draw, (draws, skip) in enumerate(windows(num_particles, CHUNK)):
-            chunk_seed = derive(seed, "terms", number, draw)
-            size = draws.stop - draws.start
-            values, terms = pair.sample(x[window], size, chunk_seed, analytic_kl, part(side, window))
-            rows.append([a[skip:, seen:] for a in (*terms[:3], *values.values())])
-            names = list(values)
-        columns.append([np.concatenate(parts) for parts in zip(*rows, strict=True)])
-    log_lik, log_prior, log_guide, *drawn = (np.concatenate(parts, 1) for parts in zip(*columns, strict=True))
-    return dict(zip(names, drawn, strict=True)), Terms(log_lik, log_prior, log_guide)

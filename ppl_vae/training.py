@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
 from numbers import Integral
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from tqdm.auto import tqdm
 
-from . import storage
+from . import checkpoints, storage
+from .chunks import CHUNK_VARIABLE, chunk, sample_in_chunks
 from .data import Split
+from .locks import only_writer
 from .memory import PeakMemory
 from .objective import Objective, UnsuitableObjective, check_stock
-from .results import Fit, Pair, as_batch, checked, digest, probe, sample_in_chunks
+from .out_of_memory import explained
+from .results import Fit, Pair, as_batch, checked, digest, probe
 from .schedules import Schedule
 from .seeds import derive, generator
 from .side import Arrays, informed, part, shown
@@ -230,6 +234,8 @@ class BaseSVI:
             ValueError: data, settings or a checkpoint that do not fit; the message says what to do.
             UnsuitableObjective: an objective that is wrong for the pair.
             NotFiniteLoss: the loss became NaN or infinite.
+            OutOfMemory: the message names the settings to lower.
+            InUse: another training writes to ``checkpoint``.
         """
         if not isinstance(seed, int | np.integer) or seed < 0:
             raise ValueError(f"'seed' should be an integer of at least 0; got {seed!r}.")
@@ -241,14 +247,18 @@ class BaseSVI:
             )
         if self.patience is not None and loaded.valid is None:
             raise ValueError("Early stopping needs validation data: pass a Split or valid=, or set patience=None.")
-        run = self.start(model, guide, loaded, seed=seed, device=device)
+        size = {"'batch_size'": self.batch_size, "the number of data points": len(loaded.train)}
+        with explained("before the first step", size):
+            run = self.start(model, guide, loaded, seed=seed, device=device)
         if self.patience is not None and run.pair.num_rows is not None:
             raise ValueError(
                 "Early stopping needs a guide that serves validation data, and a per-datapoint guide does not: set "
                 "patience=None, and judge it by fit.refine(valid)."
             )
-        loop = _Loop(self, run, seed, loaded, Path(checkpoint) if checkpoint else None)
-        loop.train(resume, callback, progress, description)
+        path = Path(checkpoint) if checkpoint else None
+        loop = _Loop(self, run, seed, loaded, path)
+        with only_writer(path) if path else nullcontext():
+            loop.train(resume, callback, progress, description)
         return loop.fit()
 
     def prepare(self, pair: Pair, data: TrainingData, seed: int) -> None:
@@ -352,6 +362,8 @@ class _Loop:
         self.memory = PeakMemory(getattr(run.pair, "device", None))
 
     def train(self, resume: bool, callback: Callback | None, progress: bool | None, description: str) -> None:
+        if self.checkpoint:
+            storage.remove_parts(self.checkpoint)
         if resume and self.checkpoint and self.checkpoint.exists():
             self._load()
         disable = None if progress is None else not progress
@@ -370,14 +382,17 @@ class _Loop:
         began = time.perf_counter()
         self.memory.restart()
         order = generator(self.seed, "order", epoch).permutation(len(self.data.train))
-        losses = self.run.epoch(epoch, order)
+        with explained(f"in epoch {epoch}", self._to_lower(), self._kept()):
+            losses = self.run.epoch(epoch, order)
         if np.isfinite(losses).all() and not self.run.weights_are_finite():
             self._fail("a weight became NaN or infinite", epoch, len(losses) - 1)
         if not np.isfinite(losses).all():
             self._fail(f"the loss became {losses[~np.isfinite(losses)][0]}", epoch, int(np.argmin(np.isfinite(losses))))
         metrics = {"epoch": float(epoch), "loss": _mean_loss(losses, len(order), self.settings.batch_size)}
         if self.data.valid is not None and self.run.pair.num_rows is None:
-            metrics["valid_elbo"] = self._valid_elbo(self.data.valid)
+            sizes = {f"the environment variable {CHUNK_VARIABLE}": chunk()}
+            with explained(f"in the validation ELBO after epoch {epoch}", sizes, self._kept()):
+                metrics["valid_elbo"] = self._valid_elbo(self.data.valid)
             if not np.isfinite(metrics["valid_elbo"]):
                 self._fail("the validation ELBO became NaN or infinite", epoch, len(losses) - 1)
         metrics["seconds"] = time.perf_counter() - began
@@ -414,10 +429,29 @@ class _Loop:
             self.best = _Best(metrics["valid_elbo"], self.next_epoch, self.run.pair.state())
         self.stopped = self.next_epoch - self.best.epoch >= patience
 
-    def _fail(self, what: str, epoch: int, step: int) -> None:
-        good = "no checkpoint was asked for (checkpoint=)"
+    def _to_lower(self) -> dict[str, Any]:
+        """The settings that decide how much memory a step takes."""
+        loss, sizes = self.settings.loss, {"'batch_size'": self.settings.batch_size}
+        particles, name = getattr(loss, "num_particles", 1), type(loss).__name__
+        if particles > 1 and isinstance(loss, Objective):
+            sizes[f"'chunk' of {name}"] = loss.chunk or particles
+        if particles > 1:
+            sizes[f"'num_particles' of {name}"] = particles
+        return sizes
+
+    def _good(self) -> str:
         if self.checkpoint and self.checkpoint.exists():
-            good = f"the last good checkpoint is {self.checkpoint}"
+            return f"the last good checkpoint is {self.checkpoint}"
+        return "no checkpoint was asked for (checkpoint=)" if self.checkpoint is None else "there is no checkpoint yet"
+
+    def _kept(self) -> str:
+        """What is left of a training whose memory ran out."""
+        good = self._good()
+        going_on = ", to go on from with the same settings" if self.next_epoch and self.checkpoint else ""
+        return f"{good[0].upper()}{good[1:]}{going_on}."
+
+    def _fail(self, what: str, epoch: int, step: int) -> None:
+        good = self._good()
         raise NotFiniteLoss(
             f"Training stopped: {what} in epoch {epoch}, step {step}; {good}. Lower the learning rate, clip the "
             "gradient (clip_norm=), or raise the floor of the scales."
@@ -437,7 +471,6 @@ class _Loop:
         arrays = {f"run/{name}": a for name, a in state.items()}
         arrays |= {f"best/{name}": a for name, a in (self.best.weights or {}).items()}
         header = {
-            "kind": "checkpoint",
             "settings": self._settings(),
             "epochs_done": self.next_epoch,
             "probe": self._probe(),
@@ -446,21 +479,11 @@ class _Loop:
             "history": self.history,
         }
         assert self.checkpoint is not None
-        storage.write(self.checkpoint, arrays, header)
+        checkpoints.write(self.checkpoint, arrays, header)
 
     def _load(self) -> None:
         assert self.checkpoint is not None
-        arrays, header = storage.read(self.checkpoint)
-        ours, theirs = self._settings(), header.get("settings", {})
-        different = [name for name in ours if ours[name] != theirs.get(name)]
-        if header.get("kind") != "checkpoint" or different:
-            name = different[0] if different else "kind"
-            what = f"its {name!r} is {theirs.get(name)!r}, here it is {ours.get(name)!r}"
-            what = "it saw other data" if name == "data" else what
-            raise ValueError(
-                f"The checkpoint {self.checkpoint} belongs to another training: {what}. Use the same "
-                "settings and data, another file, or resume=False."
-            )
+        arrays, header = checkpoints.read(self.checkpoint, self._settings())
         if header["epochs_done"] > self.settings.epochs:
             raise ValueError(
                 f"The checkpoint {self.checkpoint} has {header['epochs_done']} epochs behind it, more than the "

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairs import D, P, fill, pair, recipe, toy, untrained
 
-from ppl_vae import backends, bounds, data, evaluation, nets, recipes, results, schedules, storage
+from ppl_vae import backends, bounds, chunks, data, evaluation, nets, recipes, schedules, storage
 from ppl_vae.bounds import Terms
 from ppl_vae.results import Fit
 
@@ -234,7 +234,7 @@ def test_the_order_of_the_batch_does_not_matter(order: list[int], name: str) -> 
 @given(count=st.integers(1, 50), rows=st.integers(1, 60))
 def test_windows_cover_every_row_once_in_equal_lengths(count: int, rows: int) -> None:
     covered, lengths = [], set()
-    for window, seen in results.windows(count, rows):
+    for window, seen in chunks.windows(count, rows):
         covered += list(range(count))[window][seen:]
         lengths.add(window.stop - window.start)
     assert covered == list(range(count)) and len(lengths) == 1 and max(lengths) <= rows

@@ -255,7 +255,7 @@ def test_early_stopping_counts_after_warm_up_and_restores_the_best(backend: back
     valid = fit.history["valid_elbo"]
     best = 4 + int(np.argmax(valid[4:]))
     assert best + 1 + 3 == len(valid) < 400
-    from ppl_vae.results import sample_in_chunks
+    from ppl_vae.chunks import sample_in_chunks
     from ppl_vae.seeds import derive
 
     assert sample_in_chunks(fit.pair, VALID, 1, derive(0, "valid"))[1].log_weights.mean() == pytest.approx(valid[best])

@@ -116,6 +116,7 @@ def add(commands: Any) -> Parser:
     return parser
 
 
+@runs.alone
 def run(arguments: argparse.Namespace) -> None:
     """Train; write the run; say what it came to."""
     out, console = folder(arguments), Console.of(arguments)
@@ -188,6 +189,7 @@ def _prepare(folder: Path, chosen: dict[str, Any], given: dict[str, Any]) -> tup
 
 def _train(folder: Path, settings: dict[str, Any], split: Split, console: Console) -> tuple[Fit, Recipe]:
     chosen = settings["options"]
+    backends.load(chosen["backend"]).inference.pair.find_device(chosen["device"])
     pair = options.recipe(chosen, split, backend=chosen["backend"])
     svi = objectives.svi(chosen["objective"], chosen["backend"], chosen)
     _check_progress(folder, chosen["epochs"])

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
+from ..out_of_memory import OutOfMemory, ran_out
 from . import compare, config, data, encode, evaluate, fit, reconstruct, sample
 from .completion import SHELLS, PrintCompletion
+from .options import flag
 from .parsing import Parser
 
 ABOUT = """\
@@ -94,6 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     except (ValueError, FloatingPointError, OSError) as error:
         return _fail(error)
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        return _fail(error)
     return 0
 
 
@@ -105,6 +111,10 @@ def _fail(error: Exception) -> int:
 def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OutOfMemory):
+        return str(error).replace("'batch_size'", flag("batch_size"))
+    if ran_out(error):
+        return f"out of memory: {error}"
     return str(error) or type(error).__name__
 
 

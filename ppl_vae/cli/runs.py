@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import functools
 import io
 import json
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data import Split
-from ..storage import write_atomically
+from ..locks import only_writer
+from ..storage import PART, write_atomically
 from .config import CONFIG
+from .parsing import folder as folder_of
 
 if TYPE_CHECKING:
     from ..results import Fit
@@ -105,6 +109,19 @@ def ready(
     return (fit.refine(first, steps=refine, progress=progress) if refine else fit), first, None
 
 
+def alone(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+    """The command, refused while another process writes to its --out; what a killed one left there is removed."""
+
+    @functools.wraps(run)
+    def locked(arguments: argparse.Namespace) -> None:
+        with only_writer(folder := folder_of(arguments), folder=True):
+            for part in folder.rglob(f".*{PART}"):
+                part.unlink(missing_ok=True)
+            run(arguments)
+
+    return locked
+
+
 def read_settings(folder: Path) -> dict[str, Any]:
     """What ``settings.json`` holds.
 
@@ -123,9 +140,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def nothing_left(folder: Path) -> Iterator[None]:
-    """A block that begins a training in ``folder``: where it could not start, what it wrote and made goes again."""
-    had = set(folder.iterdir()) if folder.exists() else set()
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    """A block that begins a training in ``folder``: where it could not start, what it wrote goes again."""
+    had = set(folder.iterdir())
     try:
         yield
     except ValueError:
@@ -133,9 +149,6 @@ def nothing_left(folder: Path) -> Iterator[None]:
             for name in (SETTINGS, CONFIG):
                 if folder / name not in had:
                     (folder / name).unlink(missing_ok=True)
-            for path in made:
-                if path.exists() and not any(path.iterdir()):
-                    path.rmdir()
         raise
 
 

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from ..backends import load
 from ..objective import Objective, check_stock
+from ..out_of_memory import explained
 from ..results import Fit
 from ..seeds import derive, generator
 from ..side import Side
@@ -123,6 +124,7 @@ def gradient_report(
         TypeError: what is no objective of the fit's backend.
         UnsuitableObjective: an objective that is wrong for the pair.
         FloatingPointError: a gradient that is NaN or infinite.
+        OutOfMemory: the message says what to lower.
 
     >>> from ppl_vae import inference, recipes
     >>> x = np.eye(6)
@@ -152,9 +154,11 @@ def gradient_report(
     disable = None if progress is None else not progress
     with tqdm(total=repeats * len(objectives), desc="gradients", unit="gradient", disable=disable) as bar:
         for name, objective in objectives.items():
-            drawn = inference.draw_gradients(fit.pair, objective, x, batches, seeds, arrays)
-            moments, seconds = _moments(_finite(drawn, name), owner_of, bar.update)
             draws = getattr(objective, "num_draws", getattr(objective, "num_particles", 1))
+            to_lower = {"'batch_size'": batches.shape[1], f"'num_particles' of {name!r}": draws}
+            with explained("in the gradients", to_lower):
+                drawn = inference.draw_gradients(fit.pair, objective, x, batches, seeds, arrays)
+                moments, seconds = _moments(_finite(drawn, name), owner_of, bar.update)
             if getattr(objective, "options", {}).get("every_configuration") and fit.pair.sites is not None:
                 draws = fit.pair.sites.num_configurations  # what it costs
             for owner, moment in moments.items():

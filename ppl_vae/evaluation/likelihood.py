@@ -8,7 +8,8 @@ from typing import Unpack
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..results import CHUNK, Fit, windows
+from ..chunks import chunk, windows, within_memory
+from ..results import Fit
 from ..seeds import derive
 from ..side import Side, part
 
@@ -85,7 +86,8 @@ def log_likelihood(
     """log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z | x), for each row of x (N, P).
 
     A lower bound in expectation that tightens with K (Importance Weighted Autoencoders, Burda, Grosse and
-    Salakhutdinov, 2016). At most about 2,000 draws are in memory at a time, for any N and K.
+    Salakhutdinov, 2016). At most about 2,000 draws are in memory at a time (``PPL_VAE_CHUNK`` in the environment, if it
+    is set), for any N and K.
 
     Args:
         fit: what an inference returned.
@@ -98,16 +100,18 @@ def log_likelihood(
 
     Raises:
         ValueError: data that are not (N, P), or fewer than one particle.
+        OutOfMemory: the message says what to lower.
     """
     x, arrays = fit.checked(x, **side)
     if num_particles < 1:
         raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
-    rows = max(1, CHUNK // num_particles)
-    parts = []
-    with tqdm(total=len(x), desc="log p(x)", unit="x", disable=None if progress is None else not progress) as bar:
+    at_once = chunk()
+    rows, parts = max(1, at_once // num_particles), []
+    bar = tqdm(total=len(x), desc="log p(x)", unit="x", disable=None if progress is None else not progress)
+    with within_memory(f"in log p(x) of {len(x)} data points"), bar:
         for number, (window, seen) in enumerate(windows(len(x), rows)):
             moments = _Moments(window.stop - window.start)
-            for draw, (draws, skip) in enumerate(windows(num_particles, CHUNK)):
+            for draw, (draws, skip) in enumerate(windows(num_particles, at_once)):
                 size = draws.stop - draws.start
                 draw_seed = derive(seed, "log_likelihood", number, draw)
                 _, terms = fit.pair.sample(x[window], size, draw_seed, side=part(arrays, window))

@@ -18,6 +18,7 @@ import pandas as pd
 from .. import __version__, seeds, storage
 from ..backends import load
 from ..data import Split
+from ..locks import only_writer
 from ..objective import UnsuitableObjective
 from ..results import Fit, digest
 from ..training import BaseSVI, NotFiniteLoss, describe
@@ -143,7 +144,13 @@ class Study:
 
         Raises:
             ValueError: the folder holds one of these trainings from other data, settings or versions.
+            OutOfMemory: the message names the settings to lower; what is done is kept.
+            InUse: another process runs a study in the folder.
         """
+        with only_writer(Path(self.folder), folder=True):
+            return self._run(device, progress)
+
+    def _run(self, device: str | None, progress: bool | None) -> pd.DataFrame:
         trainings = list(self._trainings())
         for cell in self.cells:
             load(cell.backend).inference.pair.find_device(device)
@@ -156,6 +163,7 @@ class Study:
             training.check()
         warm: set[str] = set()
         for number, training in enumerate(trainings, 1):
+            training.tidy()
             if not training.done:
                 if training.cell.backend not in warm and training.warm_up(device):
                     warm.add(training.cell.backend)
@@ -264,6 +272,12 @@ class _Training:
     @property
     def done(self) -> bool:
         return (self.folder / RESULT).exists()
+
+    def tidy(self) -> None:
+        """Remove what a killed process left."""
+        storage.remove_parts(*(self.folder / name for name in (SETTINGS, FIT, IMAGES, RESULT)))
+        if self.done:
+            (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
     def settings(self) -> dict[str, Any]:
         study = self.study

@@ -37,6 +37,13 @@ def find_device(name: str | None) -> torch.device:
         raise ValueError(f"Unknown device {name!r}; on this machine there are {', '.join(there)}.") from None
     if device.type not in {d.split(":")[0] for d in there} or (device.index or 0) >= max(1, torch.cuda.device_count()):
         raise ValueError(f"The device {name!r} is not there; on this machine there are {', '.join(there)}.")
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(
+            f"The device {name!r} cannot be used ({reason}); on this machine there are {', '.join(there)}."
+        ) from error
     return device
 
 

@@ -14,7 +14,7 @@ from flax import nnx
 from jax import Array
 
 from ...baselines import SETTLING
-from ...results import windows
+from ...chunks import windows
 from ...seeds import derive, generator
 from ...side import NOTHING, Arrays, blank
 from .baselines import RunningBaseline, learnt, started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -33,14 +34,21 @@ def find_device(name: str | None) -> jax.Device:
     Raises:
         ValueError: an unknown device, or a GPU that is not there; the message lists what there is.
     """
+    try:
+        there = jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"JAX finds no device; the environment variable JAX_PLATFORMS is {os.environ.get('JAX_PLATFORMS')!r}: "
+            "remove it, or name a platform that this machine has, such as 'cpu'."
+        ) from error
     if name is None:
-        return jax.devices()[0]
+        return there[0]
     kind, _, number = name.partition(":")
     try:
-        return jax.devices(kind)[int(number or 0)]
-    except (RuntimeError, ValueError, IndexError):
-        there = ", ".join(f"{d.platform}:{d.id}" for d in jax.devices())
-        raise ValueError(f"The device {name!r} is not there; on this machine there are {there}.") from None
+        return dict(enumerate(jax.devices(kind)))[int(number or 0)]
+    except (RuntimeError, ValueError, KeyError):
+        listed = ", ".join(f"{d.platform}:{d.id}" for d in there)
+        raise ValueError(f"The device {name!r} is not there; on this machine there are {listed}.") from None
 
 
 @dataclass(frozen=True, eq=False)
