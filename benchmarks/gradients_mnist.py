@@ -1,7 +1,7 @@
 """The noise of score-function gradients on static MNIST, at the parameters of a sigmoid belief net trained by NVIL.
 
     python benchmarks/inference_mnist.py --strategy nvil --epochs 100 --num-particles 500
-    python benchmarks/gradients_mnist.py --fit runs/inference_mnist/nvil-numpyro-100-seed0.safetensors
+    python benchmarks/gradients_mnist.py --fit runs/inference_mnist/nvil-numpyro-seed0-100epochs.safetensors
 
 Prints the natural logarithm of the variance of one gradient, and at equal compute (times the draws), for parameters of
 the model and of the guide; writes the table and a figure beside the fit.

@@ -12,11 +12,12 @@ test images. One row of JSON per run is written to ``--out``; an interrupted run
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
-import mnist_run
+import runs
 
-from ppl_vae import backends, baselines, recipes, schedules
+from ppl_vae import backends, baselines, data, recipes, schedules
 
 PAIRS: dict[str, dict[str, Any]] = {
     "gaussian": {"latent_dim": 50, "hidden": (200, 200), "activation": "tanh"},
@@ -45,7 +46,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = list(strategies(backends.load("numpyro").inference))
     parser.add_argument("--strategy", choices=names, required=True)
-    mnist_run.add_options(parser, out="runs/inference_mnist", epochs=50, num_particles=5000)
+    runs.add_options(parser, out="runs/inference_mnist", epochs=50, num_particles=5000)
+    parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
@@ -58,8 +60,22 @@ def main() -> None:
     factor = schedules.Exponential(1.0, 0.1, over=args.epochs)
     options = {"learning_rate": 1e-3, "learning_rate_factor": factor, "batch_size": 100}
     svi = inference.SVI(loss, epochs=args.epochs, **options)
-    name = f"{args.strategy}-{args.backend}-{args.epochs}-seed{args.seed}"
-    mnist_run.train(name, recipe, svi, args, {"strategy": args.strategy, "pair": pair})
+    stem = f"{args.strategy}-{args.backend}-seed{args.seed}"
+    words = f"--strategy {args.strategy} --epochs {args.epochs} --seed {args.seed} --backend {args.backend}"
+    training = runs.Training(
+        args.out,
+        stem,
+        recipe,
+        svi,
+        runs.whole(data.load("static_mnist")),
+        args.seed,
+        args.num_particles,
+        command=f"python benchmarks/inference_mnist.py {words} --num-particles {args.num_particles}",
+        about={"strategy": args.strategy, "pair": pair},
+        extends=False,
+    )
+    row = training.done() or training.run(device=args.device)
+    print(json.dumps(row, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """One training on one data set, evaluated on all test images, as one row of JSON: what the long benchmarks share.
 
-Below ``folder``, for a training called ``name``: ``name.checkpoint`` while it trains and for a longer one to go on from,
-``name.safetensors`` the fit, ``name.values`` the numbers of each test image, and ``name.json`` the row, which is written
-last: where it is, the training is done.
+Below ``folder``, for a training called ``name``: ``name.checkpoint``, which an interrupted training and a longer one go
+on from; ``name.safetensors``, the fit; ``name.values``, the numbers of each test image; and ``name.json``, the row. The
+row is written last: where it is, the training is done.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ import json
 import os
 import platform
 import re
-import shlex
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,6 @@ from ppl_vae import backends, evaluation, recipes, seeds, storage, versions
 from ppl_vae.data import Split
 from ppl_vae.results import Fit
 
-OF_LEVELS = ("discretised-logistic", "categorical")
-"""Likelihoods of whole numbers, whose nats have bits per dimension beside them."""
 MONITORED = 100
 """Images that a training on all of the data watches; nothing is decided by them."""
 
@@ -39,11 +35,11 @@ def add_options(
     parser: argparse.ArgumentParser, *, out: str, epochs: int | None = None, num_particles: int | None = None
 ) -> None:
     """The options that every such benchmark has; without ``epochs`` and ``num_particles`` these are the setting's."""
-    add = parser.add_argument
+    add, of_setting = parser.add_argument, "that of the setting"
     add("--backend", choices=backends.NAMES, default="numpyro", help="numpyro by default")
-    add("--epochs", type=positive, default=epochs, help=f"at most so many; {epochs or 'those of the setting'}")
+    add("--epochs", type=positive, default=epochs, help=f"at most so many; by default {epochs or of_setting}")
     add("--device", help="cpu, cuda, cuda:1, ...")
-    text = f"importance samples per test image; {num_particles or 'those of the setting'}"
+    text = f"importance samples per test image; by default {num_particles or of_setting}"
     add("--num-particles", type=positive, default=num_particles, help=text)
     add("--out", type=Path, default=Path(out), help=f"a folder; {out} by default")
 
@@ -71,14 +67,16 @@ class Training:
 
     Args:
         folder: where its files lie.
-        stem: what it is called, without its number of epochs; a training of more epochs goes on from the longest of
-            the same stem that is there.
+        stem: what it is called, without its number of epochs.
         recipe: of the pair.
         svi: what trains it.
         split: the data.
         seed: of the weights, the order of the data and every draw.
         num_particles: draws per test image for log p(x).
+        command: what makes its row again.
         about: further entries of its row.
+        extends: whether it goes on from the longest training of the same stem and fewer epochs; not where a schedule
+            depends on the number of epochs.
     """
 
     folder: Path
@@ -88,7 +86,9 @@ class Training:
     split: Split
     seed: int
     num_particles: int
+    command: str
     about: Row = field(default_factory=dict)
+    extends: bool = True
 
     @property
     def name(self) -> str:
@@ -111,7 +111,8 @@ class Training:
             ValueError: what ``SVI.fit`` refuses.
             NotFiniteLoss: the loss became NaN or infinite.
         """
-        self._start_from_shorter()
+        if self.extends and not self.path("checkpoint").exists():
+            self._start_from_shorter()
         fit = self.svi.fit(
             *self.recipe(seeds.generator(self.seed, "weights")),
             self.split,
@@ -128,16 +129,12 @@ class Training:
         )
         per_image = {"log_p": values.log_p.values, "elbo": values.elbo.values, "ess": values.log_p.ess}
         storage.write(self.path("values"), per_image, {"kind": "values", "name": self.name})
-        row = {**self.about, **self._row(fit, values), **provenance(fit.pair.device_name)}
+        row = {**self.about, **self._row(fit, values), "command": self.command, **provenance(fit.pair.device_name)}
         storage.write_atomically(self.path("json"), (json.dumps(row, indent=2) + "\n").encode())
         return row
 
     def _row(self, fit: Fit, values: evaluation.Evaluation) -> Row:
         numbers = {name: value if value == value else None for name, value in values.row().items()}  # NaN is no JSON
-        if self.recipe.likelihood in OF_LEVELS:
-            from ppl_vae import levels
-
-            numbers["bits_per_dim"] = levels.bits_per_dim(values.log_p.mean, self.split.P)
         return {
             "backend": fit.backend,
             "epochs": self.svi.epochs,
@@ -151,11 +148,11 @@ class Training:
         }
 
     def _start_from_shorter(self) -> None:
-        """Where it has no checkpoint, take that of the longest training with the same stem and fewer epochs."""
+        """Take the checkpoint of the longest training with the same stem and fewer epochs, if there is one."""
         pattern = re.compile(re.escape(self.stem) + r"-(\d+)epochs\.checkpoint")
         found = [(int(match[1]), path) for path in self.folder.glob("*") if (match := pattern.fullmatch(path.name))]
         shorter = [(epochs, path) for epochs, path in found if epochs < self.svi.epochs]
-        if shorter and not self.path("checkpoint").exists():
+        if shorter:
             storage.write_atomically(self.path("checkpoint"), max(shorter)[1].read_bytes())
 
 
@@ -175,9 +172,8 @@ def read_row(path: Path) -> Row | None:
 
 
 def provenance(device: str) -> Row:
-    """What a number has to be read with: the command, the commit, the machine, the versions, the day."""
+    """What a number has to be read with: the commit, the machine, the versions, the day."""
     return {
-        "command": shlex.join(["python", *sys.argv]),
         "commit": commit(),
         "hardware": hardware(device),
         "versions": versions.versions(),

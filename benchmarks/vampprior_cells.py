@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,6 +82,8 @@ class Setting:
 
 
 REPORT = Setting()
+EARLY_STOPPING = Setting("early-stopping", patience=50)
+"""The report's, stopped by the validation images, which it then does not train on: the small sets overfit otherwise."""
 PAPER = Setting("paper", gated=True, start="mean", epochs=2000, warm_up=100, patience=50, num_particles=5000)
 """Tomczak and Welling, 2018: gated layers, pseudo-inputs from the data mean, warm-up over 100 epochs, look-ahead of 50.
 
@@ -88,7 +91,7 @@ Their code normalises the gradient within Adam and clips pseudo-inputs to [0, 1]
 """
 SMOKE = Setting("smoke", (16,), 4, num_pseudo_inputs=10, epochs=3, warm_up=1, batch_size=50, num_particles=10)
 SMOKE = replace(SMOKE, images=(150, 50, 40))
-SETTINGS = {setting.name: setting for setting in (REPORT, PAPER, SMOKE)}
+SETTINGS = {setting.name: setting for setting in (REPORT, EARLY_STOPPING, PAPER, SMOKE)}
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,12 @@ class Cell:
         if s.patience is not None:
             about["trained_on"] = f"train images; stopped {s.patience} epochs after the best validation ELBO"
         svi = s.svi(self.backend, split.sizes["train"])
-        return Training(folder, self.stem, recipe, svi, split, self.seed, s.num_particles, about)
+        command = self.command([self.seed])
+        return Training(folder, self.stem, recipe, svi, split, self.seed, s.num_particles, command, about)
+
+    def command(self, seeds: Sequence[int]) -> str:
+        """What makes this cell, under these seeds."""
+        return command(**self.key, num_particles=self.setting.num_particles, seeds=seeds)
 
     def work(self, split: Split) -> float:
         """Roughly how much there is to compute, in passes of one row through half of the nets."""
@@ -156,6 +164,30 @@ class Cell:
         per_image = 3 * (2 + components / self.setting.batch_size)  # a gradient costs two passes more
         trained = split.sizes["train"] * self.setting.epochs * per_image
         return trained + split.sizes["test"] * self.setting.num_particles
+
+
+def command(
+    *,
+    data: str,
+    prior: str,
+    components: int | None,
+    start: str | None,
+    setting: str,
+    backend: str,
+    epochs: int,
+    num_particles: int,
+    seeds: Sequence[int],
+) -> str:
+    """What makes the cells with this key, under these seeds."""
+    named = SETTINGS[setting]
+    words = ["--data", data, "--priors", prior, "--epochs", str(epochs), "--seeds", *map(str, seeds)]
+    if components not in (None, named.num_pseudo_inputs):
+        words = ["--sweep", str(components), *words[4:]]
+    words += ["--pseudo-inputs-start", start] if start not in (None, named.start) else []
+    words += ["--num-particles", str(num_particles)] if num_particles != named.num_particles else []
+    words += ["--backend", backend] if backend != "numpyro" else []
+    words += [f"--{setting}"] if setting != "report" else []
+    return shlex.join(["python", "benchmarks/vampprior_table.py", *words])
 
 
 def cells(

@@ -2,15 +2,18 @@
 
     python benchmarks/vampprior_table.py                                       # every cell at the report's setting
     python benchmarks/vampprior_table.py --data static_mnist --priors standard vampprior --epochs 100 --seeds 0 1 2
-    python benchmarks/vampprior_table.py --paper --seeds 0                     # the setting of Tomczak and Welling
+    python benchmarks/vampprior_table.py --early-stopping                      # stopped by the validation images
+    python benchmarks/vampprior_table.py --paper                               # the setting of Tomczak and Welling
     python benchmarks/vampprior_table.py --sweep 100 250 500 1000 --epochs 100 # static MNIST, ever more pseudo-inputs
+    python benchmarks/vampprior_table.py --ledger                              # what is done, into the ledger, drawn
 
 A cell is a data set, a prior and a seed: it is trained, evaluated on all test images and kept as files of its own below
 ``--out``. What is finished is not done again; what was interrupted, even killed, goes on from its checkpoint and ends
 with the same numbers; more ``--epochs`` go on from the longest training there is. A cell or a data set that fails says
-why, and the others go on. ``ppl_vae.data`` finds the data sets in the folder that PPL_VAE_DATA names, or downloads them.
+why, and the others go on. The data sets are found in the folder that PPL_VAE_DATA names, or downloaded.
 
-Without early stopping the validation images are trained on too, as is usual; with ``--paper`` they stop the training.
+Without early stopping the validation images are trained on too, as is usual; with ``--early-stopping`` and
+``--paper`` they stop the training instead.
 VAE with a VampPrior, Tomczak and Welling, 2018; Large VAE (the VampPrior report), 2021.
 """
 
@@ -24,12 +27,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import runs
+import vampprior_figures
+import vampprior_ledger
+import vampprior_page
 from runs import Row
-from vampprior_cells import DATA, PAPER, REPORT, SMOKE, Cell, Setting, cells, sweep
+from vampprior_cells import DATA, EARLY_STOPPING, PAPER, REPORT, SMOKE, Cell, Setting, cells, sweep
 
 from ppl_vae import recipes
 from ppl_vae.data import Split
 
+HERE = Path(__file__).parent
 NOT_THERE = (OSError, ValueError)
 """What ``data.load`` raises for data that are not there, cannot be fetched, or are damaged."""
 FAILED = (ValueError, ArithmeticError, OSError, RuntimeError)
@@ -129,7 +136,7 @@ def line(row: Row) -> str:
     bits = "" if row.get("bits_per_dim") is None else f", {row['bits_per_dim']:.3f} bits/dim"
     return (
         f"{row['data']}, {row['prior']}{components}, {row['setting']}, {row['backend']}, seed {row['seed']}, "
-        f"{row['epochs_done']} epochs: log p(x) {row['log_p']:.2f}{bits}, ELBO {row['elbo']:.2f}, "
+        f"epochs {row['epochs_done']}: log p(x) {row['log_p']:.2f}{bits}, ELBO {row['elbo']:.2f}, "
         f"{row['active_units']} active units, {row['seconds_per_epoch']:.2f} s an epoch"
     )
 
@@ -138,23 +145,30 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--data", nargs="+", choices=DATA, default=list(DATA), metavar="NAME", help=f"of {', '.join(DATA)}")
-    add("--priors", nargs="+", choices=recipes.PRIORS, default=list(recipes.PRIORS), metavar="PRIOR")
+    add("--data", nargs="+", choices=DATA, metavar="NAME", help=f"of {', '.join(DATA)}; all by default")
+    text = f"of {', '.join(recipes.PRIORS)}; all by default"
+    add("--priors", nargs="+", choices=recipes.PRIORS, metavar="PRIOR", help=text)
     add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="a training of each cell for each; 0")
-    add("--paper", action="store_true", help="the setting of Tomczak and Welling, 2018, instead of the report's")
+    named = parser.add_mutually_exclusive_group().add_argument
+    named("--early-stopping", action="store_true", help="the report's setting, stopped by the validation images")
+    named("--paper", action="store_true", help="the setting of Tomczak and Welling, 2018")
+    named("--smoke", action="store_true", help="a few images and tiny nets: seconds, and numbers that mean nothing")
     add("--sweep", nargs="+", type=runs.positive, metavar="N", help="instead: N pseudo-inputs on static MNIST")
+    text = "instead: put what is done below --out into the ledger in this folder, and render it with its figures"
+    add("--ledger", nargs="?", type=Path, const=HERE, metavar="FOLDER", help=f"{text}; by default that of this file")
     add("--pseudo-inputs-start", choices=recipes.STARTS, help="of VampPrior; random, or with --paper mean")
     runs.add_options(parser, out="runs/vampprior_table")
-    add("--smoke", action="store_true", help="a few images and tiny nets: seconds, and numbers that mean nothing")
     args = parser.parse_args(words)
-    if args.smoke and args.paper:
-        parser.error("--smoke has a setting of its own: leave out --paper")
+    if args.sweep and (args.data or args.priors):
+        parser.error("--sweep has its own cells, VampPriors on static MNIST: leave out --data and --priors")
+    if args.smoke and args.ledger == HERE:
+        parser.error("the numbers of --smoke mean nothing: give --ledger another folder")
     return args
 
 
 def setting(args: argparse.Namespace) -> Setting:
     """The setting that is asked for."""
-    named = SMOKE if args.smoke else PAPER if args.paper else REPORT
+    named = SMOKE if args.smoke else PAPER if args.paper else EARLY_STOPPING if args.early_stopping else REPORT
     given = {"epochs": args.epochs, "num_particles": args.num_particles, "start": args.pseudo_inputs_start}
     return replace(named, **{name: value for name, value in given.items() if value is not None})
 
@@ -163,12 +177,32 @@ def chosen(args: argparse.Namespace) -> list[Cell]:
     """The cells that are asked for."""
     if args.sweep:
         return list(sweep(args.sweep, args.seeds, args.backend, setting(args)))
-    return list(cells(args.data, args.priors, args.seeds, args.backend, setting(args)))
+    return list(cells(args.data or list(DATA), args.priors or recipes.PRIORS, args.seeds, args.backend, setting(args)))
+
+
+def write_ledger(args: argparse.Namespace) -> int:
+    """Merge the rows into the ledger, draw and render it; 1 if there are no rows, or figures fail."""
+    rows = vampprior_ledger.found(args.out, smoke=args.smoke)
+    if not rows:
+        print(f"nothing is done below {args.out}: run the cells first, or give their --out", file=sys.stderr)
+        return 1
+    entries = vampprior_ledger.merged(vampprior_ledger.read(args.ledger), rows)
+    vampprior_ledger.write(args.ledger, entries)
+    figures = args.ledger / vampprior_page.FIGURES
+    failures = vampprior_figures.draw(rows, args.out, figures)
+    vampprior_figures.draw_sweep(vampprior_ledger.swept(entries), figures)
+    vampprior_page.render(args.ledger, entries)
+    print(f"{len(rows)} rows below {args.out} are in {args.ledger / vampprior_page.TABLE}")
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return 1 if failures else 0
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Do the cells; 0 if all are done, 1 if some failed, 130 if interrupted."""
     args = arguments(words)
+    if args.ledger:
+        return write_ledger(args)
     table = Table(chosen(args), args.out, args.device)
     try:
         table.run()

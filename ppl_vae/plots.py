@@ -33,10 +33,10 @@ GAP = 1
 """Pixels between two images of a grid."""
 
 
-def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG at 150 dots per inch, atomically, making the folder if need be; returns the path."""
+def save(figure: Figure, path: str | Path, *, dpi: int = DPI) -> Path:
+    """Write a figure as PNG at so many dots per inch, atomically, making the folder if need be; returns the path."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=DPI, format="png")
+    figure.savefig(buffer, dpi=dpi, format="png")
     write_atomically(Path(path), buffer.getvalue())
     return Path(path)
 

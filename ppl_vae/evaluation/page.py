@@ -85,7 +85,7 @@ def page(
         _table(best_first, COST),
         _notes(_about_cost(best_first)),
         "<h2>Figures</h2>",
-        *(_figure(name, path) for name, path in figures.items()),
+        *(figure(path, CAPTIONS[name.partition("-")[0]]) for name, path in figures.items()),
         "<h2>Data</h2>",
         _pairs(_data(study)),
         "<h2>Settings that all share</h2>",
@@ -95,11 +95,23 @@ def page(
         "<h2>How to run it again</h2>",
         _again(command),
     ]
+    return document(title, body)
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """A whole page from the HTML of its parts, with the style of all reports."""
     viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
     head = f'<meta charset="utf-8">{viewport}<title>{_text(title)}</title><style>{STYLE}</style>'
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body>\n</html>\n"
     )
+
+
+def figure(path: Path, caption: str) -> str:
+    """A PNG file with its caption, as HTML that holds the image."""
+    content, caption = base64.b64encode(path.read_bytes()).decode(), _text(caption)
+    image = f'<img alt="{caption}" src="data:image/png;base64,{content}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
@@ -207,12 +219,6 @@ def _about_cost(best_first: pd.DataFrame) -> list[str]:
     notes.append("On NumPyro the seeds of a row share what the first of them compiled, in seconds and in memory.")
     notes.append("Memory on a CPU is that of the whole process above what it held before the training.")
     return notes
-
-
-def _figure(name: str, path: Path) -> str:
-    content, caption = base64.b64encode(path.read_bytes()).decode(), _text(CAPTIONS[name.partition("-")[0]])
-    image = f'<img alt="{caption}" src="data:image/png;base64,{content}">'
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -1,0 +1,220 @@
+"""The ledger to read: ``LEDGER.md``, and ``ledger.html``, one page with its figures inside."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vampprior_figures import CAPTIONS
+from vampprior_ledger import Entry, key_of, swept, usual
+from vampprior_published import SOURCES, Published
+
+from ppl_vae import storage
+from ppl_vae.evaluation import page
+
+TABLE, PAGE, FIGURES = "LEDGER.md", "ledger.html", "figures"
+REMARKS = {
+    "freyfaces": "A discretised logistic with a scale for each pixel; split 1565/200/200. Target: 4.6 bits/dim.",
+    "caltech101_silhouettes": "1 is the object, as in the code of Tomczak and Welling; split 1.",
+    "static_mnist": "The binarisation of Larochelle and Murray.",
+    "fashion_mnist": "Training images are drawn afresh in each epoch, test images once.",
+    "fashion_mnist-grey": "Grey levels under a Bernoulli likelihood count as expected values: a cross-entropy.",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the rendered ledger."""
+
+    title: str
+    notes: Sequence[str]
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    figures: Sequence[tuple[Path, str]] = ()
+
+
+HEADINGS = {
+    "prior": "prior",
+    "log_p": "log p(x)",
+    "bits_per_dim": "bits/dim",
+    "from_standard": "beside standard",
+    "elbo": "ELBO",
+    "active_units": "active units",
+    "seeds": "seeds",
+    "epochs": "epochs",
+    "seconds": "seconds",
+    "seconds_per_epoch": "s / epoch",
+    "published": "published log p(x)",
+}
+TITLES = {
+    "freyfaces": "Frey Faces, 256 levels",
+    "caltech101_silhouettes": "Caltech 101 Silhouettes",
+    "static_mnist": "static MNIST",
+    "fashion_mnist": "Fashion-MNIST, dynamically binarised",
+    "fashion_mnist-grey": "Fashion-MNIST, grey levels",
+}
+SETTING_WORDS = {
+    "report": "the report's setting",
+    "early-stopping": "the report's setting, stopped early",
+    "paper": "the setting of Tomczak and Welling, 2018",
+    "smoke": "a smoke test, whose numbers mean nothing",
+}
+
+
+def sections(entries: Sequence[Entry], figures: Path) -> Iterator[Section]:
+    """A section for each data set under each setting, one for the sweep, one for where the numbers come from."""
+    shown = [entry for entry in entries if usual(entry)]
+    groups: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in shown:
+        groups.setdefault((entry["setting"], entry["data"], entry["backend"]), []).append(entry)
+    for (setting, data, backend), group in groups.items():
+        title = f"{TITLES[data]}: {SETTING_WORDS[setting]}, {backend}"
+        columns = [name for name in HEADINGS if name != "bits_per_dim" or "bits_per_dim" in group[0]]
+        rows = [[_cell(entry, name, group) for name in columns] for entry in group]
+        drawn = _drawn(figures, f"{data}-{setting}-{backend}-")
+        yield Section(title, _notes(group), [HEADINGS[name] for name in columns], rows, drawn)
+    sweep = swept(entries)
+    if sweep:
+        columns = ["prior", "log_p", "elbo", "active_units", "seeds", "epochs", "seconds_per_epoch"]
+        rows = [[_cell(entry, name, sweep) for name in columns] for entry in sweep]
+        notes = ["The report found the best at around 500 (100 epochs); a pass over K pseudo-inputs costs as K does."]
+        head = [HEADINGS[name] for name in columns]
+        yield Section("The number of pseudo-inputs, static MNIST", notes, head, rows, _drawn(figures))
+    every = {key_of(entry): entry for entry in (*shown, *sweep)}
+    yield _provenance(list(every.values()))
+
+
+def _drawn(figures: Path, name: str = "") -> list[tuple[Path, str]]:
+    """The figures whose files are there, with their captions."""
+    found = [(figures / f"{name}{kind}.png", caption) for kind, caption in CAPTIONS.items()]
+    return [(path, caption) for path, caption in found if path.exists()]
+
+
+def _notes(group: Sequence[Entry]) -> list[str]:
+    runs = [run for entry in group for run in entry["runs"]]
+    draws = sorted({run["num_particles"] for run in runs})
+    images = {json.dumps(run["images"]): run["images"] for run in runs}
+    sizes = "; ".join(f"{n['train']:,} training and {n['test']:,} test images" for n in images.values())
+    trained = "; ".join(sorted({run["trained_on"] for run in runs}))
+    rule = runs[0]["binarisation"]
+    return [
+        f"{sizes}; trained on {trained}. Binarisation {rule!r}, likelihood {runs[0]['likelihood']}.",
+        f"log p(x) by importance sampling, {' or '.join(map(str, draws))} draws; its standard error over test images "
+        f"is {max(run['test_error'] for run in runs):.2f} nats, from the draws {max(r['mc_error'] for r in runs):.3f}.",
+        REMARKS[group[0]["data"]],
+    ]
+
+
+def _cell(entry: Entry, name: str, group: Sequence[Entry]) -> str:
+    """One cell of a table, as text."""
+    if name == "prior":
+        parts = [entry["prior"], *([str(entry["components"])] if entry["components"] else [])]
+        return " ".join(parts) + (f", start: {entry['start']}" if entry["start"] else "")
+    if name == "seeds":
+        return ", ".join(map(str, entry["seeds"]))
+    if name == "epochs":
+        done = sorted({run["epochs_done"] for run in entry["runs"]})
+        return str(entry["epochs"]) if done == [entry["epochs"]] else f"{', '.join(map(str, done))}"
+    if name == "published":
+        return "; ".join(str(_published(number)) for number in entry["published"])
+    if name == "from_standard":
+        return _from_standard(entry, group)
+    spread = entry[f"{name}_sd"]
+    digits = {"bits_per_dim": 3, "active_units": 0 if spread is None else 1, "seconds": 0}.get(name, 2)
+    return f"{entry[name]:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
+
+
+def _published(number: dict[str, Any]) -> Published:
+    return Published(**{name: value for name, value in number.items() if name != "reference"})
+
+
+def _from_standard(entry: Entry, group: Sequence[Entry]) -> str:
+    """log p(x) minus that of the standard prior on the seeds that both have; at the same number of epochs only."""
+    others = [e for e in group if e["prior"] == "standard" and e["epochs"] == entry["epochs"]]
+    if entry["prior"] == "standard" or not others:
+        return ""
+    theirs = {run["seed"]: run["log_p"] for run in others[0]["runs"]}
+    differences = [run["log_p"] - theirs[run["seed"]] for run in entry["runs"] if run["seed"] in theirs]
+    if not differences:
+        return ""
+    spread = f" ± {statistics.stdev(differences):.2f}" if len(differences) > 1 else ""
+    return f"{math.fsum(differences) / len(differences):+.2f}{spread}"
+
+
+def _provenance(entries: Sequence[Entry]) -> Section:
+    rows = []
+    for entry in entries:
+        runs = entry["runs"]
+
+        def distinct(name: str, runs: Sequence[Entry] = runs) -> str:
+            return ", ".join(dict.fromkeys(str(run[name]) for run in runs))
+
+        commits = ", ".join(dict.fromkeys(_short(run["commit"]) for run in runs))
+        rows.append([commits, distinct("hardware"), distinct("date"), entry["command"]])
+    versions = {json.dumps(run["versions"]): run["versions"] for entry in entries for run in entry["runs"]}
+    notes = ["; ".join(", ".join(f"{name} {version}" for name, version in v.items()) for v in versions.values())]
+    sources = (f"'{name}' is {reference}" for name, reference in SOURCES.items())
+    notes += [f"Published: {'; '.join(sources)}."]
+    return Section("Where the numbers come from", notes, ["commit", "hardware", "date", "command"], rows)
+
+
+def _short(commit: str) -> str:
+    """Twelve digits of a commit, and whether files differed from it."""
+    head, plus, dirty = commit.partition("+")
+    return f"{head[:12]}{plus}{dirty}"
+
+
+ABOUT = (
+    "Mean ± standard deviation over seeds, in nats per test image; higher is better. Without a ±, one seed; "
+    "ledger.json has every run by itself. 'beside standard' is log p(x) minus that of the standard prior, seed by "
+    "seed, at the same number of epochs. A gap of 0.5 nats is within the noise between independent implementations. "
+    "A commit with '+dirty' had changes that were not committed."
+)
+TITLE = "Ledger of the VampPrior table"
+
+
+def markdown(parts: Iterable[Section], folder: Path) -> str:
+    """The ledger as Markdown, with figures by paths relative to ``folder``."""
+    lines = [f"# {TITLE}", "", "Written by `python benchmarks/vampprior_table.py --ledger`.", "", ABOUT]
+    for part in parts:
+        lines += ["", f"## {part.title}", "", *(line for note in part.notes for line in (note, ""))]
+        lines += [_md_row(part.head), _md_row(["---"] * len(part.head)), *map(_md_row, part.rows)]
+        for path, caption in part.figures:
+            lines += ["", f"![{caption}]({path.relative_to(folder).as_posix()})"]
+    return "\n".join(lines) + "\n"
+
+
+def _md_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def web_page(parts: Iterable[Section]) -> str:
+    """The ledger as one HTML page with its figures inside."""
+    body = [f"<h1>{TITLE}</h1>", f'<p class="notes">{html.escape(ABOUT)}</p>']
+    for part in parts:
+        body += [f"<h2>{html.escape(part.title)}</h2>", *(f'<p class="notes">{html.escape(n)}</p>' for n in part.notes)]
+        body += [_html_table(part), *(page.figure(path, caption) for path, caption in part.figures)]
+    return page.document(TITLE, body)
+
+
+def _html_table(part: Section) -> str:
+    def cells(tag: str, texts: Sequence[str]) -> str:
+        kinds = ["left", *([""] * (len(texts) - 2)), "long"]
+        return "".join(f'<{tag} class="{k}">{html.escape(t)}</{tag}>' for k, t in zip(kinds, texts, strict=True))
+
+    rows = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in part.rows)
+    head = f"<thead><tr>{cells('th', part.head)}</tr></thead>"
+    return f'<div class="scroll"><table>\n{head}\n<tbody>\n{rows}\n</tbody></table></div>'
+
+
+def render(folder: Path, entries: Sequence[Entry]) -> None:
+    """``LEDGER.md`` and ``ledger.html``, with the figures that stand in ``figures`` beside them."""
+    parts = list(sections(entries, folder / FIGURES))
+    storage.write_atomically(folder / TABLE, markdown(parts, folder).encode())
+    storage.write_atomically(folder / PAGE, web_page(parts).encode())
