@@ -423,11 +423,11 @@ class _Loop:
 
     def _early_stopping(self, metrics: Mapping[str, float]) -> None:
         patience, warm_up = self.settings.patience, getattr(self.settings.loss, "warm_up", 0.0)
-        if patience is None or self.next_epoch < warm_up:
+        if patience is None:
             return
         if metrics["valid_elbo"] > self.best.value:
             self.best = _Best(metrics["valid_elbo"], self.next_epoch, self.run.pair.state())
-        self.stopped = self.next_epoch - self.best.epoch >= patience
+        self.stopped = self.next_epoch - max(self.best.epoch, warm_up) >= patience
 
     def _to_lower(self) -> dict[str, Any]:
         """The settings that decide how much memory a step takes."""
