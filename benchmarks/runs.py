@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ppl_vae import backends, evaluation, recipes, seeds, storage, versions
+from ppl_vae import backends, evaluation, locks, recipes, seeds, storage, versions
 from ppl_vae.data import Split
 from ppl_vae.results import Fit
 
@@ -110,7 +110,13 @@ class Training:
         Raises:
             ValueError: what ``SVI.fit`` refuses.
             NotFiniteLoss: the loss became NaN or infinite.
+            InUse: another process is at it.
         """
+        with locks.only_writer(self.path("json")):
+            storage.remove_parts(*(self.path(suffix) for suffix in ("checkpoint", "safetensors", "values", "json")))
+            return self._run(device, progress)
+
+    def _run(self, device: str | None, progress: bool | None) -> Row:
         if self.extends and not self.path("checkpoint").exists():
             self._start_from_shorter()
         fit = self.svi.fit(

@@ -92,7 +92,7 @@ def test_kills_are_survived(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr + done.stdout
     tallies = json.loads((tmp_path / "kills.json").read_text(encoding="utf-8"))
     assert sum(tally["kills"] for tally in tallies) >= int(kills) - 1
-    assert {tally["job"] for tally in tallies} == {"fit, pyro", "study, pyro", "fit, numpyro"}
+    assert {tally["job"] for tally in tallies} == {"fit, pyro", "study, pyro", "table, pyro", "fit, numpyro"}
     assert all(tally["kills"] and tally["ended"] for tally in tallies)
     assert sum(tally["while_saving"] for tally in tallies)
 
