@@ -138,5 +138,5 @@ class OneHot(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """(..., D) -> what the net returns."""
-        rows = nn.functional.one_hot(z, self.num_categories).to(torch.get_default_dtype())
+        rows = (z.unsqueeze(-1) == torch.arange(self.num_categories, device=z.device)).to(torch.get_default_dtype())
         return self.net(rows.flatten(-2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,15 +22,25 @@ from .local import LocalParameters
 from .objectives import TermsObjective, TraceELBO
 from .pair import Pair, forked
 from .slots import load_slots, slots
+from .traced import MODES, NotTraceable, Traced
 
 
 @dataclass(frozen=True)
 class SVI(BaseSVI):
-    __doc__ = BaseSVI.__doc__
+    __doc__ = f"""{BaseSVI.__doc__}
+        compile: ``"trace"`` records a step once, as a graph of tensor operations (no compiler needed), and runs that;
+            ``"inductor"`` compiles it. What cannot be recorded runs step by step, after one warning that says why.
+    """
 
     objective_class = pyro.infer.ELBO
 
     loss: Any = field(default_factory=TraceELBO)
+    compile: str | bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.compile is not False and self.compile not in MODES:
+            raise ValueError(f"SVI: 'compile' should be False, 'trace' or 'inductor'; got {self.compile!r}.")
 
     def optimiser_steps(self) -> list[float] | None:
         """Where three steps of a custom ``optim`` lead from (0.1, 0.2, 0.3): what it does, where it cannot say it."""
@@ -70,7 +81,27 @@ class PyroRun:
         baseline = getattr(self.objective, "running_baseline", None)
         rng = seeds.generator(seed, "baseline")
         self.baseline = None if baseline is None else RunningBaseline(baseline, pair.dim, rng, pair.device)
+        self.traced = self._traced()
         self.validate = True
+
+    def _traced(self) -> Traced | None:
+        if not self.settings.compile:
+            return None
+        reasons = {
+            "a per-datapoint guide has an optimiser for its rows": bool(self.pair.tables()),
+            "a baseline that follows the training changes with it": self.baseline is not None,
+            "the pair has parameters outside its modules": any(name.startswith("store.") for name in self.trained),
+            f"{type(self.objective).__name__} has no differentiable_loss": not hasattr(
+                self.objective, "differentiable_loss"
+            ),
+            "draws come in chunks, which are computed twice": getattr(self.objective, "chunk", None) is not None,
+        }
+        for reason, holds in reasons.items():
+            if holds:
+                said = f"SVI(compile={self.settings.compile!r}) runs step by step, as with compile=False: {reason}."
+                warnings.warn(said, NotTraceable, stacklevel=4)
+                return None
+        return Traced(str(self.settings.compile), self.pair, self.objective, self.parameters)
 
     def _optimiser(self) -> torch.optim.Optimizer | None:
         if not self.parameters:
@@ -128,7 +159,13 @@ class PyroRun:
                 group["lr"] = rate * factor
             self.optim.zero_grad()
         self.local.zero_grad()
-        loss = self._loss_and_grads(model, guide, x, side, epoch)
+        done = self.traced(x, side, epoch) if self.traced else None
+        if done is None:
+            loss = self._loss_and_grads(model, guide, x, side, epoch)
+        else:
+            loss, grads = done
+            for p, grad in zip(self.parameters, grads, strict=True):
+                p.grad = grad
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         if self.optim is not None:
