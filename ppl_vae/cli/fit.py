@@ -47,14 +47,14 @@ reads   a data set by its name ('ppl-vae data' lists them), or a file:
                 see --valid-fraction, --test-fraction and --data-seed
           .npz  the same under the key 'images', or the parts under 'train', 'valid' and 'test'
         as uint8 in 0..255, booleans, or floating numbers. Pickles are refused.
-writes  RUN/{README}                what the folder holds, and how to use it
-        RUN/{FIT}         weights, history and recipe: what the other commands read
-        RUN/{RECORD}                 what the training came to, the object that --json prints
-        RUN/{SETTINGS}           every setting, the data and their fingerprint, the versions
-        RUN/{CONFIG}             the options, for --config
-        RUN/{HISTORY}             per epoch: loss and validation ELBO (nats per image), seconds, memory (MiB)
-        RUN/{FIGURES}/                the training; of images reconstructions, samples, pseudo-inputs
-        RUN/{CHECKPOINT}  after each epoch: weights and optimiser; kept, so that --resume can go on
+writes  RUN/{README:<24}what the folder holds, and how to use it
+        RUN/{FIT:<24}weights, history and recipe: what the other commands read
+        RUN/{RECORD:<24}what the training came to, the object that --json prints
+        RUN/{SETTINGS:<24}every setting, the data and their fingerprint, the versions
+        RUN/{CONFIG:<24}the options, for --config
+        RUN/{HISTORY:<24}per epoch: loss and validation ELBO (nats per image), seconds, memory (MiB)
+        RUN/{FIGURES + "/":<24}the training; of images reconstructions, samples, pseudo-inputs
+        RUN/{CHECKPOINT:<24}after each epoch: weights and optimiser; kept, so that --resume can go on
 """
 
 EXAMPLES = f"""\

@@ -1,0 +1,59 @@
+"""Makes the figures of the gallery anew, in docs/figures: those of the examples, and of the page on scikit-learn.
+
+    python docs/make_figures.py                            # all, a few minutes on two cores
+    python docs/make_figures.py ink_on_digits.png
+
+On the versions of constraints.txt and one thread (OMP_NUM_THREADS=1) they come out as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+FOLDER = DOCS / "figures"
+FIGURES = {
+    "priors_on_digits.png": ("examples/vampprior.py", "reconstructions_and_generations.png"),
+    "training_on_digits.png": ("examples/vampprior.py", "training_curves.png"),
+    "pseudo_inputs_on_digits.png": ("examples/vampprior.py", "pseudo_inputs-vampprior.png"),
+    "strategies_on_digits.png": ("examples/compare_inference.py", "gaussian/figures/log_likelihood.png"),
+    "gradients_on_digits.png": ("examples/compare_inference.py", "bernoulli/figures/gradients-pyro.png"),
+    "ink_on_digits.png": ("examples/your_own_model.py", "ink.png"),
+    "estimator_on_digits.png": ("docs/scikit_learn.md", "estimator.png"),
+}
+"""Figure -> what makes it, and under which name."""
+
+
+def make(source: str, out: Path) -> None:
+    """Run an example with its default settings, or the code of a page, and leave its files in ``out``."""
+    path = DOCS.parent / source
+    if path.suffix == ".md":
+        code = "\n".join(re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL))
+        command = [sys.executable, "-c", code]
+    else:
+        command = [sys.executable, str(path), "--out", str(out)]
+    subprocess.run(command, cwd=out, env={"OMP_NUM_THREADS": "1", **os.environ}, check=True)
+
+
+def main() -> None:
+    """Make the figures that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *FIGURES], metavar="FIGURE", help="by default all")
+    chosen = parser.parse_args().names or FIGURES
+    for source in dict.fromkeys(FIGURES[name][0] for name in chosen):
+        with tempfile.TemporaryDirectory() as out:
+            make(source, Path(out))
+            for name in chosen:
+                if FIGURES[name][0] == source:
+                    shutil.copyfile(Path(out) / FIGURES[name][1], FOLDER / name)
+
+
+if __name__ == "__main__":
+    main()
