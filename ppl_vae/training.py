@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
 from numbers import Integral
 from pathlib import Path
@@ -111,6 +111,16 @@ class Run(Protocol):
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Put back what ``state`` gave."""
+
+
+class Replicas(Protocol):
+    """Several trainings of equal structure as one program."""
+
+    def load(self) -> None:
+        """Read the state of each training, which may have been put back from a checkpoint."""
+
+    def epoch(self, epochs: Sequence[int], orders: Sequence[np.ndarray], active: Sequence[bool]) -> list[np.ndarray]:
+        """One pass over the data for each; the losses of each. Those that are not active stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -237,29 +247,34 @@ class BaseSVI:
             OutOfMemory: the message names the settings to lower.
             InUse: another training writes to ``checkpoint``.
         """
-        if not isinstance(seed, int | np.integer) or seed < 0:
-            raise ValueError(f"'seed' should be an integer of at least 0; got {seed!r}.")
         beside = {"given": given, "mask": mask, "valid_given": valid_given, "valid_mask": valid_mask}
         loaded = TrainingData.of(data, valid, **beside)
-        if self.batch_size > len(loaded.train):
+        loop = self._loop(model, guide, loaded, seed, device, Path(checkpoint) if checkpoint else None)
+        with loop.alone():
+            loop.train(resume, callback, progress, description)
+        return loop.fit()
+
+    def _loop(
+        self, model: Any, guide: Any, data: TrainingData, seed: int, device: str | None, checkpoint: Path | None
+    ) -> _Loop:
+        """A training before its first step."""
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"'seed' should be an integer of at least 0; got {seed!r}.")
+        if self.batch_size > len(data.train):
             raise ValueError(
-                f"'batch_size' is {self.batch_size}, but there are only {len(loaded.train)} data points: lower it."
+                f"'batch_size' is {self.batch_size}, but there are only {len(data.train)} data points: lower it."
             )
-        if self.patience is not None and loaded.valid is None:
+        if self.patience is not None and data.valid is None:
             raise ValueError("Early stopping needs validation data: pass a Split or valid=, or set patience=None.")
-        size = {"'batch_size'": self.batch_size, "the number of data points": len(loaded.train)}
+        size = {"'batch_size'": self.batch_size, "the number of data points": len(data.train)}
         with explained("before the first step", size):
-            run = self.start(model, guide, loaded, seed=seed, device=device)
+            run = self.start(model, guide, data, seed=seed, device=device)
         if self.patience is not None and run.pair.num_rows is not None:
             raise ValueError(
                 "Early stopping needs a guide that serves validation data, and a per-datapoint guide does not: set "
                 "patience=None, and judge it by fit.refine(valid)."
             )
-        path = Path(checkpoint) if checkpoint else None
-        loop = _Loop(self, run, seed, loaded, path)
-        with only_writer(path) if path else nullcontext():
-            loop.train(resume, callback, progress, description)
-        return loop.fit()
+        return _Loop(self, run, seed, data, checkpoint)
 
     def prepare(self, pair: Pair, data: TrainingData, seed: int) -> None:
         """Run the pair once; refuse an objective that is wrong for it, and data that are wrong for its likelihood."""
@@ -307,16 +322,61 @@ class BaseSVI:
         if not pair.num_parameters:
             raise ValueError("The pair has no parameter to train.")
 
-    def fit_seeds(self, recipe: Recipe, data: Split | np.ndarray, *, seeds: Sequence[int], **options: Any) -> list[Fit]:
+    def fit_seeds(
+        self,
+        recipe: Recipe,
+        data: Split | np.ndarray,
+        *,
+        seeds: Sequence[int],
+        device: str | None = None,
+        callback: Callback | None = None,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        progress: bool | None = None,
+        description: str = "",
+        **beside: Any,
+    ) -> list[Fit]:
         """One fit per seed, each with weights, pseudo-inputs and data order of its own, drawn from its seed.
+
+        On Pyro one after the other; on NumPyro as one program, vmapped where there is an accelerator to fill. There a
+        fit is that of ``fit(seed=...)`` but for rounding, which grows as training goes on; a seed's ``seconds`` are its
+        share of the whole, and one that has stopped early is carried along until all have.
 
         Args:
             recipe: ``recipe(rng) -> (model, guide)``, as every recipe is.
             data: as in ``fit``.
-            seeds: one per fit.
-            options: further keywords of ``fit``.
+            seeds: one per fit, all different.
+            device: as in ``fit``.
+            callback: as in ``fit``; ``fit.settings["seed"]`` says whose epoch it is.
+            checkpoint: a folder, for a checkpoint of each seed.
+            resume: go on from the checkpoints that are there.
+            progress: as in ``fit``.
+            description: as in ``fit``.
+            beside: ``valid``, ``given``, ``mask``, ``valid_given`` and ``valid_mask`` of ``fit``.
+
+        Raises:
+            ValueError: no seed, or one twice; and what ``fit`` raises.
         """
-        return [self.fit(*recipe(generator(seed, "weights")), data, seed=seed, **options) for seed in seeds]
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise ValueError(f"fit_seeds: 'seeds' should be different integers, at least one; got {list(seeds)}.")
+        loaded, loops = TrainingData.of(data, **beside), []
+        for seed in seeds:
+            path = Path(checkpoint) / f"seed-{seed}.checkpoint" if checkpoint else None
+            loops.append(self._loop(*recipe(generator(seed, "weights")), loaded, seed, device, path))
+        with ExitStack() as locks:
+            for loop in loops:
+                locks.enter_context(loop.alone())
+            together = self.replicas([loop.run for loop in loops]) if len(loops) > 1 else None
+            if together is None:
+                for loop in loops:
+                    loop.train(resume, callback, progress, f"{description} seed {loop.seed}".strip())
+            else:
+                _train_together(loops, together, resume, callback, progress, description)
+        return [loop.fit() for loop in loops]
+
+    def replicas(self, runs: Sequence[Any]) -> Replicas | None:
+        """The trainings as one program, where the backend can make one of them."""
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting, JSON-able, and whether the loss is a bound."""
@@ -361,37 +421,56 @@ class _Loop:
         self.next_epoch = 0
         self.memory = PeakMemory(getattr(run.pair, "device", None))
 
-    def train(self, resume: bool, callback: Callback | None, progress: bool | None, description: str) -> None:
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A block in which no other training writes to the checkpoint."""
+        with only_writer(self.checkpoint) if self.checkpoint else nullcontext():
+            yield
+
+    def begin(self, resume: bool) -> None:
+        """Remove what a killed training left, and go on from its checkpoint."""
         if self.checkpoint:
             storage.remove_parts(self.checkpoint)
         if resume and self.checkpoint and self.checkpoint.exists():
             self._load()
-        disable = None if progress is None else not progress
-        first, last = self.next_epoch, self.settings.epochs
-        with tqdm(total=last, initial=first, desc=description, unit="epoch", disable=disable) as bar:
-            while self.next_epoch < self.settings.epochs and not self.stopped:
-                metrics = self._epoch(self.next_epoch)
+
+    def train(self, resume: bool, callback: Callback | None, progress: bool | None, description: str) -> None:
+        self.begin(resume)
+        with _bar(self.next_epoch, self.settings.epochs, description, progress) as bar:
+            while not self.finished:
+                epoch, began = self.next_epoch, time.perf_counter()
+                self.memory.restart()
+                with explained(f"in epoch {epoch}", self.to_lower(), self.kept()):
+                    losses = self.run.epoch(epoch, self.order(epoch))
+                metrics = self.after(epoch, losses, began)
                 bar.set_postfix({k: f"{metrics[k]:.2f}" for k in ("loss", "valid_elbo") if k in metrics}, refresh=False)
                 bar.update()
                 if callback:
-                    callback(self.next_epoch - 1, metrics, self.fit())
+                    callback(epoch, metrics, self.fit())
+        self.end()
+
+    def end(self) -> None:
+        """Put back the best weights."""
         if self.settings.patience and self.best.weights is not None:
             self.run.pair.load_state(self.best.weights)
 
-    def _epoch(self, epoch: int) -> dict[str, float]:
-        began = time.perf_counter()
-        self.memory.restart()
-        order = generator(self.seed, "order", epoch).permutation(len(self.data.train))
-        with explained(f"in epoch {epoch}", self._to_lower(), self._kept()):
-            losses = self.run.epoch(epoch, order)
+    def order(self, epoch: int) -> np.ndarray:
+        """The order of the data in an epoch, (N,)."""
+        return generator(self.seed, "order", epoch).permutation(len(self.data.train))
+
+    def after(self, epoch: int, losses: np.ndarray, began: float) -> dict[str, float]:
+        """What an epoch came to, entered in the history; early stopping and the checkpoint.
+
+        The seconds are those since ``began``.
+        """
         if np.isfinite(losses).all() and not self.run.weights_are_finite():
             self._fail("a weight became NaN or infinite", epoch, len(losses) - 1)
         if not np.isfinite(losses).all():
             self._fail(f"the loss became {losses[~np.isfinite(losses)][0]}", epoch, int(np.argmin(np.isfinite(losses))))
-        metrics = {"epoch": float(epoch), "loss": _mean_loss(losses, len(order), self.settings.batch_size)}
+        metrics = {"epoch": float(epoch), "loss": _mean_loss(losses, len(self.data.train), self.settings.batch_size)}
         if self.data.valid is not None and self.run.pair.num_rows is None:
             sizes = {f"the environment variable {CHUNK_VARIABLE}": chunk()}
-            with explained(f"in the validation ELBO after epoch {epoch}", sizes, self._kept()):
+            with explained(f"in the validation ELBO after epoch {epoch}", sizes, self.kept()):
                 metrics["valid_elbo"] = self._valid_elbo(self.data.valid)
             if not np.isfinite(metrics["valid_elbo"]):
                 self._fail("the validation ELBO became NaN or infinite", epoch, len(losses) - 1)
@@ -402,7 +481,7 @@ class _Loop:
         for name, value in metrics.items():
             self.history.setdefault(name, []).append(value)
         self._early_stopping(metrics)
-        if self.checkpoint and (self._finished or self.next_epoch % self.settings.checkpoint_every == 0):
+        if self.checkpoint and (self.finished or self.next_epoch % self.settings.checkpoint_every == 0):
             self._save()
         return metrics
 
@@ -418,7 +497,8 @@ class _Loop:
         return float(terms.log_weights.mean())
 
     @property
-    def _finished(self) -> bool:
+    def finished(self) -> bool:
+        """Whether there is no epoch left, or the training has stopped."""
         return self.stopped or self.next_epoch == self.settings.epochs
 
     def _early_stopping(self, metrics: Mapping[str, float]) -> None:
@@ -429,7 +509,7 @@ class _Loop:
             self.best = _Best(metrics["valid_elbo"], self.next_epoch, self.run.pair.state())
         self.stopped = self.next_epoch - max(self.best.epoch, warm_up) >= patience
 
-    def _to_lower(self) -> dict[str, Any]:
+    def to_lower(self) -> dict[str, Any]:
         """The settings that decide how much memory a step takes."""
         loss, sizes = self.settings.loss, {"'batch_size'": self.settings.batch_size}
         particles, name = getattr(loss, "num_particles", 1), type(loss).__name__
@@ -444,7 +524,7 @@ class _Loop:
             return f"the last good checkpoint is {self.checkpoint}"
         return "no checkpoint was asked for (checkpoint=)" if self.checkpoint is None else "there is no checkpoint yet"
 
-    def _kept(self) -> str:
+    def kept(self) -> str:
         """What is left of a training whose memory ran out."""
         good = self._good()
         going_on = ", to go on from with the same settings" if self.next_epoch and self.checkpoint else ""
@@ -464,7 +544,7 @@ class _Loop:
         backend = self.run.pair.backend
         steps = self.settings.optimiser_steps()
         settings["optim"] = self.run.optimiser if steps is None else f"{self.run.optimiser}, steps to {steps}"
-        return {**settings, "seed": self.seed, "data": self.data.record["fingerprint"], "backend": backend}
+        return {"backend": backend, **settings, "seed": self.seed, "data": self.data.record["fingerprint"]}
 
     def _save(self) -> None:
         state = self.run.state()
@@ -504,6 +584,48 @@ class _Loop:
         history = {name: np.asarray(values) for name, values in self.history.items()}
         settings = {"svi": self.settings.to_dict(), "seed": self.seed, "data": self.data.record}
         return Fit(self.run.pair, history, settings)
+
+
+def _bar(first: int, last: int, description: str, progress: bool | None) -> tqdm:
+    disable = None if progress is None else not progress
+    return tqdm(total=last, initial=first, desc=description, unit="epoch", disable=disable)
+
+
+def _train_together(
+    loops: Sequence[_Loop],
+    together: Replicas,
+    resume: bool,
+    callback: Callback | None,
+    progress: bool | None,
+    description: str,
+) -> None:
+    """Train all of them at once; each has its own history, early stopping and checkpoint."""
+    for loop in loops:
+        loop.begin(resume)
+    together.load()
+    first = loops[0]
+    with _bar(min(loop.next_epoch for loop in loops), first.settings.epochs, description, progress) as bar:
+        while not all(loop.finished for loop in loops):
+            active, began = [loop for loop in loops if not loop.finished], time.perf_counter()
+            for loop in active:
+                loop.memory.restart()
+            with explained(f"in an epoch of {len(loops)} trainings at once", first.to_lower(), first.kept()):
+                losses = together.epoch(
+                    [loop.next_epoch for loop in loops],
+                    [loop.order(loop.next_epoch) for loop in loops],
+                    [not loop.finished for loop in loops],
+                )
+            elapsed = time.perf_counter() - began
+            for loop, own in zip(loops, losses, strict=True):
+                if not loop.finished:
+                    epoch, now = loop.next_epoch, time.perf_counter()
+                    metrics = loop.after(epoch, own, now - elapsed / len(active))
+                    if callback:
+                        callback(epoch, metrics, loop.fit())
+            bar.set_postfix({"loss": f"{np.mean([loop.history['loss'][-1] for loop in active]):.2f}"}, refresh=False)
+            bar.update()
+    for loop in loops:
+        loop.end()
 
 
 def _mean_loss(losses: np.ndarray, count: int, batch_size: int) -> float:

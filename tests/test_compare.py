@@ -328,7 +328,7 @@ def test_the_table_has_a_row_for_every_cell_and_is_that_of_compare(whole: Study)
     fits = svi.fit_seeds(recipe("standard", "numpyro"), SPLIT, seeds=(0, 1))
     alone = evaluation.compare({"a": fits}, TEST, train=SPLIT.train, num_particles=10, elbo_particles=2).loc["a"]
     for column in ("log_p", "log_p_sd", "elbo", "train_elbo", "objective", "active_units", "parameters"):
-        assert row[column] == pytest.approx(alone[column], rel=1e-6), column
+        assert row[column] == pytest.approx(alone[column], rel=1e-4), column  # as one program: rounding
 
 
 def test_a_strategy_that_is_refused_keeps_its_row_with_the_reason(whole: Study) -> None:

@@ -350,14 +350,6 @@ def test_a_loss_that_turns_nan_names_the_step_and_keeps_the_checkpoint(
         trained(backend, "normal", learning_rate=1e18, epochs=20)
 
 
-def test_seeds_draw_weights_of_their_own(backend: backends.Backend) -> None:
-    svi = backend.inference.SVI(epochs=2, batch_size=20)
-    fits = svi.fit_seeds(recipe("vampprior", backend), TRAIN, seeds=[0, 1])
-    assert not same(fits[0].pair.state(), fits[1].pair.state())
-    alone = svi.fit(*pair("vampprior", backend, seed=1), TRAIN, seed=1)
-    assert same(alone.pair.state(), fits[1].pair.state())
-
-
 def test_fit_to_arviz(backend: backends.Backend) -> None:
     fit = trained(backend)
     idata = fit.to_arviz(TRAIN[:4], 25)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -51,6 +51,10 @@ class SVI(BaseSVI):
         """A training of a copy of the pair, before its first step."""
         return NumPyroRun(self, Pair(model, guide, device), data, seed)
 
+    def replicas(self, runs: Sequence[NumPyroRun]) -> Together | None:
+        """The trainings as one program, if their pairs are of one structure."""
+        return Together(runs) if all(run.step == runs[0].step for run in runs) else None
+
 
 @lru_cache
 def _adam(learning_rate: float, clip_norm: float | None) -> optax.GradientTransformation:
@@ -86,6 +90,10 @@ class Carry(NamedTuple):
     moments: Tree
     """of the tables' rows; none under an inner loop, which forgets its own at its end"""
     baseline: RunningBaseline | None
+
+
+Batches = tuple[Array, Array, Array]
+"""Indices (S, B), keys (S,) and epochs (S,) of S batches."""
 
 
 class NumPyroRun:
@@ -125,22 +133,37 @@ class NumPyroRun:
 
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
         """One pass over the data in that order; the loss per datum of each step, in nats."""
+        x, parts = self.plan(epoch, order)
+        losses = []
+        for batches in parts:
+            self.carry, values = _steps(self.step, self.carry, self.constants, (x, self.side), batches)
+            losses.append(np.asarray(values, np.float64))
+        self.settle()
+        return np.concatenate(losses)
+
+    def plan(self, epoch: int, order: np.ndarray) -> tuple[Array, list[Batches]]:
+        """The data of an epoch, and its batches: those of full size, and the shorter last one if there is one."""
         size, key = self.settings.batch_size, jax.random.key(seeds.derive(self.seed, "train", epoch))
         whole = len(order) // size
         parts = [order[: whole * size].reshape(whole, size), order[whole * size :][None]]
         total = whole + bool(parts[1].size)
         x = _binarised(jax.random.fold_in(key, total), self.train) if self.dynamic else self.train
-        losses = []
+        planned = []
         for first, part in ((0, parts[0]), (whole, parts[1])):
             if part.size:
                 epochs = epoch + np.arange(first, first + len(part)) / total
                 keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(first, first + len(part)))
-                batches = (jnp.asarray(part), keys, jnp.asarray(epochs))
-                constants = (self.frozen, self.pair.constants)
-                self.carry, values = _steps(self.step, self.carry, constants, (x, self.side), batches)
-                losses.append(np.asarray(values, np.float64))
+                planned.append((jnp.asarray(part), keys, jnp.asarray(epochs)))
+        return x, planned
+
+    @property
+    def constants(self) -> tuple[Tree, Tree]:
+        """What no step changes: the frozen parameters, and the pair's constants."""
+        return self.frozen, self.pair.constants
+
+    def settle(self) -> None:
+        """Give the pair the parameters of the present state."""
         self.pair.params = {**joined(self.carry.trained, self.frozen), "tables": self.carry.tables}
-        return np.concatenate(losses)
 
     def state(self) -> dict[str, np.ndarray]:
         """Weights, optimiser state and whatever else the next step depends on, by name."""
@@ -155,6 +178,68 @@ class NumPyroRun:
         rest = {"optim": self.carry.optim, "local": self.carry.moments, "baseline": self.carry.baseline}
         optim, moments, baseline = (filled(p, tree, state, self.pair.device) for p, tree in rest.items())
         self.carry = Carry(trained, optim, self.pair.params["tables"], moments, baseline)
+
+
+class Together:
+    """Trainings of equal structure as one program: the data are shared, everything else has a row for each.
+
+    On an accelerator the program is vmapped, which fills it; on a CPU it does one training after the other, because
+    products of stacked matrices take several times as long there as one product after the other.
+    """
+
+    def __init__(self, runs: Sequence[NumPyroRun]) -> None:
+        self.runs = runs
+        self.vmapped = runs[0].pair.device.platform != "cpu"
+        for run in runs[1:]:
+            run.train, run.side = runs[0].train, runs[0].side
+        self.load()
+
+    def load(self) -> None:
+        """Read the state of each training."""
+        self.carry = _stacked([run.carry for run in self.runs])
+        self.constants = _stacked([run.constants for run in self.runs])
+
+    def epoch(self, epochs: Sequence[int], orders: Sequence[np.ndarray], active: Sequence[bool]) -> list[np.ndarray]:
+        """One pass over the data for each; the losses of each. Those that are not active stay as they are."""
+        first = self.runs[0]
+        planned = [run.plan(epoch, order) for run, epoch, order in zip(self.runs, epochs, orders, strict=True)]
+        x = jnp.stack([x for x, _ in planned]) if first.dynamic else first.train
+        losses = []
+        for parts in zip(*(parts for _, parts in planned), strict=True):
+            data = (x, first.side)
+            self.carry, values = _many_steps(
+                first.step, first.dynamic, self.vmapped, self.carry, self.constants, data, _stacked(parts)
+            )
+            losses.append(np.asarray(values, np.float64))
+        for number, (run, goes_on) in enumerate(zip(self.runs, active, strict=True)):
+            if goes_on:
+                run.carry = jax.tree.map(lambda leaf, number=number: leaf[number], self.carry)
+                run.settle()
+        return list(np.concatenate(losses, 1))
+
+
+def _stacked(trees: Sequence[Tree]) -> Tree:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+@partial(jax.jit, static_argnames=("step", "dynamic", "vmapped"))
+def _many_steps(
+    step: Step,
+    dynamic: bool,
+    vmapped: bool,
+    carry: Carry,
+    constants: tuple[Tree, Tree],
+    data: tuple[Array, dict[str, Array]],
+    batches: Batches,
+) -> tuple[Carry, Array]:
+    """``_steps`` for several trainings (R, ...); the losses, (R, S)."""
+    x, side = data
+
+    def one(carry: Carry, constants: tuple[Tree, Tree], own: Array | None, batches: Batches) -> tuple[Carry, Array]:
+        return _steps(step, carry, constants, (x if own is None else own, side), batches)
+
+    replicas = (carry, constants, x if dynamic else None, batches)
+    return jax.vmap(one)(*replicas) if vmapped else jax.lax.map(lambda replica: one(*replica), replicas)
 
 
 @jax.jit
@@ -173,7 +258,7 @@ def _steps(
     carry: Carry,
     constants: tuple[Tree, Tree],
     data: tuple[Array, dict[str, Array]],
-    batches: tuple[Array, Array, Array],
+    batches: Batches,
 ) -> tuple[Carry, Array]:
     """A scan of gradient steps over batches (indices (S, B), keys (S,), epochs (S,)); the losses per datum, (S,)."""
     return jax.lax.scan(lambda carry, batch: _one(step, carry, constants, data, *batch), carry, batches)

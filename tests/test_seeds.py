@@ -1,0 +1,114 @@
+"""Several seeds at once: each is the training of that seed, on NumPyro within one program, vmapped or mapped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pairs import P, pair, recipe, toy
+
+from ppl_vae import backends, baselines, data, schedules
+from ppl_vae.numpyro.inference.svi import Together
+from ppl_vae.results import Fit
+
+X, VALID = toy(70), toy(30, 1)
+SEEDS = (0, 3, 4)
+
+
+def norm(state: dict[str, np.ndarray]) -> float:
+    return float(np.sqrt(sum((a.astype(float) ** 2).sum() for a in state.values())))
+
+
+def apart(one: Fit, other: Fit) -> float:
+    """The norm of the difference of all weights, relative to theirs."""
+    a, b = one.pair.state(), other.pair.state()
+    assert a.keys() == b.keys()
+    return norm({name: a[name].astype(float) - b[name] for name in a}) / norm(a)
+
+
+@pytest.mark.parametrize("name", ["standard", "vampprior-data", "bernoulli"])
+def test_a_replica_is_the_fit_of_its_seed(backend: backends.Backend, name: str) -> None:
+    """To 1e-4 after 20 steps, with a shorter last batch in each epoch of four; no two are alike at the start."""
+    inference = backend.inference
+    discrete = name == "bernoulli"
+    loss = inference.TraceELBO(beta=schedules.Linear(0.0, 1.0, over=3))
+    loss = inference.TraceGraphELBO(2, baseline=baselines.Neural(hidden=(4,))) if discrete else loss
+    svi = inference.SVI(loss, epochs=5, batch_size=20, learning_rate=0.01, clip_norm=5.0)
+    whole = recipe(name, backend)
+    fits = svi.fit_seeds(whole, X, seeds=SEEDS, valid=VALID)
+    assert [fit.settings["seed"] for fit in fits] == list(SEEDS)
+    for seed, fit in zip(SEEDS, fits, strict=True):
+        alone = svi.fit(*pair(name, backend, seed), X, seed=seed, valid=VALID)
+        assert apart(fit, alone) < 1e-4
+        for column in ("loss", "valid_elbo"):
+            np.testing.assert_allclose(fit.history[column], alone.history[column], rtol=1e-3)
+    first = [fit.history["loss"][0] for fit in fits]
+    assert len({round(value, 4) for value in first}) == len(SEEDS)
+
+
+def test_the_program_of_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vmapped, as it is there, it is the program that is mapped on a CPU."""
+    backend = backends.load("numpyro")
+    svi = backend.inference.SVI(epochs=3, batch_size=20)
+    mapped = svi.fit_seeds(recipe("vampprior", backend), X, seeds=SEEDS)
+    make = Together.__init__
+
+    def vmapped(self: Together, runs: Any) -> None:
+        make(self, runs)
+        self.vmapped = True
+
+    monkeypatch.setattr(Together, "__init__", vmapped)
+    for one, other in zip(mapped, svi.fit_seeds(recipe("vampprior", backend), X, seeds=SEEDS), strict=True):
+        assert 0 < apart(one, other) < 1e-4
+
+
+def test_what_is_beside_the_data_and_dynamic_binarisation() -> None:
+    """Each replica draws its own images from the intensities, and reads its batch's masks."""
+    backend = backends.load("numpyro")
+    rng = np.random.default_rng(0)
+    split = data.from_arrays(rng.random((60, P)), rng.random((5, P)), rng.random((5, P)), binarisation="dynamic")
+    svi = backend.inference.SVI(epochs=3, batch_size=20)
+    options: dict[str, Any] = {"mask": rng.random((60, P)) < 0.7}
+    fits = svi.fit_seeds(recipe("standard", backend), split, seeds=SEEDS, **options)
+    for seed, fit in zip(SEEDS, fits, strict=True):
+        assert apart(fit, svi.fit(*pair("standard", backend, seed), split, seed=seed, **options)) < 1e-4
+
+
+def test_each_stops_for_itself(backend: backends.Backend) -> None:
+    """A replica that has stopped keeps its best weights while the others go on."""
+    svi = backend.inference.SVI(epochs=200, batch_size=20, learning_rate=0.01, patience=2)
+    fits = svi.fit_seeds(recipe("standard", backend), X, seeds=SEEDS, valid=VALID)
+    lengths = [len(fit.history["loss"]) for fit in fits]
+    assert len(set(lengths)) > 1 and max(lengths) < 200
+    for fit in fits:
+        assert len(fit.history["loss"]) == int(np.argmax(fit.history["valid_elbo"])) + 1 + 2
+
+
+def test_an_interrupted_training_of_seeds_goes_on_to_the_same_bits(backend: backends.Backend, tmp_path: Path) -> None:
+    """Stopped within an epoch's callbacks, where some seeds have saved it and others have not."""
+
+    def run(checkpoint: Path | None, fail: bool = False) -> list[Fit]:
+        def callback(epoch: int, metrics: Any, fit: Fit) -> None:
+            if fail and epoch == 1 and fit.settings["seed"] == SEEDS[1]:
+                raise KeyboardInterrupt
+
+        svi = backend.inference.SVI(epochs=4, batch_size=20)
+        options: dict[str, Any] = {"callback": callback, "checkpoint": checkpoint, "resume": True}
+        return svi.fit_seeds(recipe("standard", backend), X, seeds=SEEDS, **options)
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", fail=True)
+    assert len(list((tmp_path / "cut").glob("seed-*.checkpoint"))) >= 2
+    for fit, expected in zip(run(tmp_path / "cut"), whole, strict=True):
+        for name, value in expected.pair.state().items():
+            np.testing.assert_array_equal(fit.pair.state()[name], value)
+        np.testing.assert_array_equal(fit.history["loss"], expected.history["loss"])
+
+
+@pytest.mark.parametrize("seeds", [(), (1, 1)])
+def test_seeds_that_are_none_or_the_same(seeds: tuple[int, ...], backend: backends.Backend) -> None:
+    with pytest.raises(ValueError, match="'seeds' should be different integers, at least one"):
+        backend.inference.SVI(epochs=1, batch_size=20).fit_seeds(recipe("standard", backend), X, seeds=seeds)
