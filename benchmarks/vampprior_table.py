@@ -109,7 +109,7 @@ class _Pace:
 
     def left(self, rest: Sequence[tuple[Cell, Split]], folder: Path) -> str:
         """In words, what those that are not done will take."""
-        todo = [cell.work(split) for cell, split in rest if cell.training(split, folder).done() is None]
+        todo = [cell.work(split) for cell, split in rest if not cell.training(split, folder).path("json").exists()]
         if not todo or not self.work:
             return ""
         return f"; {len(todo)} left, about {_duration(sum(todo) * self.seconds / self.work)}"

@@ -13,6 +13,7 @@ import numpy as np
 
 from .plots import is_drawable
 from .results import Fit, as_batch
+from .side import Side, shown
 from .training import Callback
 
 SAMPLES = 16
@@ -54,6 +55,8 @@ class TensorBoard:
         image_shape: (H, W), (H, W, 1) or (H, W, 3): draw new images, E[x | z] for z ~ p(z), as rows of this shape.
         images: with ``image_shape``, rows (N, P) to draw with their reconstructions.
         every: epochs between two drawings; the first is after epoch 0.
+        side: what there is beside ``images``: ``given`` of a conditional pair, which new images have, too; ``mask``;
+            ``index`` for a per-datapoint guide.
 
     Raises:
         ImportError: TensorBoard is not installed.
@@ -66,6 +69,7 @@ class TensorBoard:
     image_shape: tuple[int, ...] | None = None
     images: np.ndarray | None = field(default=None, repr=False, compare=False)
     every: int = 10
+    side: Side = field(default_factory=Side, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._writer: Any = None
@@ -78,7 +82,8 @@ class TensorBoard:
                 f"TensorBoard: 'image_shape' should be (H, W), (H, W, 1) or (H, W, 3); got {self.image_shape}."
             )
         if self.image_shape is not None and self.images is not None:
-            self.images = as_batch(self.images, "images", math.prod(self.image_shape))
+            shown_images, _ = shown(self.images, self.side.get("mask"), "images")
+            self.images = as_batch(shown_images, "images", math.prod(self.image_shape))
         if self.every < 1:
             raise ValueError(f"TensorBoard: 'every' should be at least 1; got {self.every}.")
 
@@ -98,9 +103,12 @@ class TensorBoard:
         self._last = epoch
 
     def _draw(self, epoch: int, fit: Fit, image_shape: tuple[int, ...]) -> None:
-        drawn = {"samples": fit.generate(SAMPLES, seed=epoch)}
+        given = self.side.get("given")
+        given = None if given is None else np.asarray(given)[:SAMPLES]
+        drawn = {"samples": fit.generate(SAMPLES if given is None else None, seed=epoch, given=given)}
         if self.images is not None:
-            drawn |= {"originals": self.images, "reconstructions": fit.reconstruct(self.images, seed=epoch)}
+            reconstructions = fit.reconstruct(self.images, seed=epoch, **self.side)
+            drawn |= {"originals": self.images, "reconstructions": reconstructions}
         shape = image_shape if len(image_shape) == 3 else (*image_shape, 1)
         for name, rows in drawn.items():
             pixels = np.clip(rows, 0, 1).reshape(-1, *shape)

@@ -21,9 +21,10 @@ CHUNK = 2000
 CHUNK_VARIABLE = "PPL_VAE_CHUNK"
 
 
-def chunk() -> int:
+def chunk(pair: Pair | None = None) -> int:
     """Rows per call of a net: what the environment variable ``PPL_VAE_CHUNK`` says, or 2,000.
 
+    Fewer where a pixel of the pair's likelihood is a row of probabilities itself, one for each of its levels.
     A smaller chunk needs less memory; draws are made chunk by chunk, so that it makes other ones.
 
     Raises:
@@ -32,7 +33,9 @@ def chunk() -> int:
     said = os.environ.get(CHUNK_VARIABLE, str(CHUNK))
     if not said.isdecimal() or int(said) < 1:
         raise ValueError(f"The environment variable {CHUNK_VARIABLE} should be an integer of at least 1; got {said!r}.")
-    return int(said)
+    sites = pair.sites.observed if pair is not None and pair.sites is not None else ()
+    wide = [site.levels or 1 for site in sites if site.distribution == "CategoricalLevels"]
+    return max(1, int(said) // max([1, *(levels // 8 for levels in wide)]))
 
 
 def within_memory(doing: str, **settings: Any) -> AbstractContextManager[None]:
@@ -69,7 +72,7 @@ def sample_in_chunks(
     side: Arrays = NOTHING,
 ) -> tuple[dict[str, np.ndarray], Terms]:
     """Draws for many data points, (K, N, ...), and their terms, (K, N), a bounded number of rows at a time."""
-    columns, at_once = [], chunk()
+    columns, at_once = [], chunk(pair)
     with within_memory(f"with draws of {len(x)} data points", num_particles=num_particles):
         for number, (window, seen) in enumerate(windows(len(x), max(1, at_once // num_particles))):
             rows = []

@@ -38,23 +38,37 @@ def generated_site(model: Any, sites: Any) -> str:
 
 
 class Tolerant:
-    """A program that is callable with every keyword of the house: what it does not take is dropped."""
+    """A program that is callable with every keyword of the house: what it does not take is dropped.
 
-    def __init__(self, program: Any) -> None:
-        self.program = program
+    But not those of ``needs``, without which its density would be another.
+    """
+
+    def __init__(self, program: Any, needs: tuple[str, ...] = ()) -> None:
+        self.program, self.needs = program, needs
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the program with the keywords that it takes."""
-        return self.program(*args, **accepted(self.program, kwargs))
+        """Call the program with the keywords that it takes.
+
+        Raises:
+            ValueError: it does not take one that it needs.
+        """
+        taken = accepted(self.program, kwargs)
+        for name in self.needs:
+            if kwargs.get(name) is not None and name not in taken:
+                raise ValueError(
+                    f"The model takes no {name!r}, so that the zeros in the hidden places would count as data: def "
+                    f"model(x=None, *, {name}=None, ...), with conditionals.observed_only(likelihood, mask)"
+                )
+        return self.program(*args, **taken)
 
 
-def tolerant(program: Any) -> Any:
+def tolerant(program: Any, needs: tuple[str, ...] = ()) -> Any:
     """The program itself if it takes every keyword of the house, else wrapped so that it does.
 
     >>> tolerant(lambda x: x)(1, index=3)
     1
     """
-    return program if len(accepted(program, dict.fromkeys(KEYWORDS))) == len(KEYWORDS) else Tolerant(program)
+    return program if len(accepted(program, dict.fromkeys(KEYWORDS))) == len(KEYWORDS) else Tolerant(program, needs)
 
 
 def inner(program: Any) -> Any:

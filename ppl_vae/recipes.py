@@ -54,7 +54,8 @@ class Recipe:
         num_pseudo_inputs: C, the components of the last three priors.
         pseudo_inputs_start: ``random`` training images, the data ``mean`` plus noise, or the report's ``means`` net.
         backend: ``pyro`` or ``numpyro``.
-        images: training images (N, P), which the pseudo-inputs start from, NaN as zeros; not saved with the recipe.
+        images: training images (N, P), which the pseudo-inputs start from, NaN as zeros: put NaN where nothing was
+            seen. They are not saved with the recipe.
 
     Raises:
         ValueError: an unknown name (the message lists what there is), or more pseudo-inputs than images.

@@ -35,6 +35,8 @@ def as_batch(x: Any, what: str = "x", dim: int | None = None) -> np.ndarray:
     Raises:
         ValueError: not (N, P), another P than ``dim``, empty, or NaN or infinite values.
     """
+    if isinstance(x, np.ma.MaskedArray):
+        raise ValueError(f"{what!r} is a masked array: pass {what}.filled(0), and its mask as mask=~{what}.mask.")
     array = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
     if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
         raise ValueError(f"{what!r} should have shape (N, {'P' if dim is None else dim}); got {array.shape}.")
@@ -126,15 +128,15 @@ class Pair(Protocol):
         """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
 
     def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
+        """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
 
     def predict(
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For draws z ~ q(z | x): E[x | z] and x ~ p(x | z), (K, B, P) each, and the log-weights of z, (K, B)."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For draws z ~ q(z | x): E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
 
-    def decode(self, z: Arrays, side: Arrays = NOTHING) -> np.ndarray:
-        """E[x | z] for the values of all latent sites, (B, ...) each: (B, P)."""
+    def decode(self, z: Arrays, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
+        """E[x | z] and x ~ p(x | z) for the values of all latent sites, (B, ...) each: (B, P) each."""
 
     def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
@@ -177,7 +179,12 @@ class Fit:
         """Whether the guide serves any data; false for a per-datapoint guide, whose parameters are its data's own."""
         return self.pair.num_rows is None
 
-    def positions(self, x: np.ndarray, index: Any = None) -> np.ndarray | None:
+    def is_trained_on(self, x: np.ndarray, arrays: Arrays = NOTHING) -> bool:
+        """Whether these are the data of the training, with the same mask and side information."""
+        record, beside = self.settings.get("data", {}), [a for n, a in arrays.items() if n != "index"]
+        return digest(x) == record.get("train") and record.get("side") == (digest(*beside) if beside else None)
+
+    def positions(self, x: np.ndarray, index: Any = None, arrays: Arrays = NOTHING) -> np.ndarray | None:
         """Which of the data with parameters of their own the rows of x are; None for a guide that serves any.
 
         Raises:
@@ -192,7 +199,7 @@ class Fit:
                 raise ValueError(f"'index' should hold {len(x)} integers, one for each row of x; got {index!r}.")
             check_index(index, rows)
             return index
-        if len(x) == rows and digest(x) == self.settings.get("data", {}).get("train"):
+        if len(x) == rows and self.is_trained_on(x, arrays):
             return np.arange(rows)
         raise ValueError(
             f"The guide has parameters for the {rows} data points that it was trained on and for no others: infer z "
@@ -256,6 +263,7 @@ class Fit:
             fit = svi.fit(*inference.localised(self.pair, x, arrays), x, seed=seed, **arrays, **options)
         data = dict(self.settings.get("data", {}))
         data |= {"trained_on": data.get("trained_on", data.get("train")), "train": digest(x)}
+        data["side"] = fit.settings["data"].get("side")
         return Fit(fit.pair, fit.history, {**self.settings, "data": data, "refined_by": fit.settings["svi"]})
 
     @property
@@ -300,7 +308,7 @@ class Fit:
         x = checked(self.pair, x) if likely else as_batch(x, dim=self.pair.dim)
         arrays |= informed(side.get("given"), len(x))
         self._check_given(arrays.get("given"))
-        index = self.positions(x, side.get("index")) if located else None
+        index = self.positions(x, side.get("index"), arrays) if located else None
         return x, arrays if index is None else {**arrays, "index": index}
 
     def _check_given(self, given: np.ndarray | None) -> None:
@@ -316,12 +324,12 @@ class Fit:
     def posterior(
         self, x: np.ndarray, *, seed: int = 0, **side: Unpack[Side]
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
+        """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
         x, arrays = self.checked(x, likely=False, **side)
         with within_memory(f"on {len(x)} data points"):
             chunks = [
                 (self.pair.posterior(x[window], derive(seed, "chunk", number), part(arrays, window)), seen)
-                for number, (window, seen) in enumerate(windows(len(x), chunk()))
+                for number, (window, seen) in enumerate(windows(len(x), chunk(self.pair)))
             ]
         return {
             name: (
@@ -332,7 +340,7 @@ class Fit:
         }
 
     def encode(self, x: np.ndarray, **side: Unpack[Side]) -> np.ndarray:
-        """The mean of q(z | x), (B, D); several latent sites stand side by side, in the guide's order."""
+        """The mean of q(z | x), of categories the mode, (B, D); several latent sites stand side by side, in order."""
         means = [mean for mean, _ in self.posterior(x, **side).values()]
         return np.concatenate([mean.reshape(len(mean), -1) for mean in means], -1)
 
@@ -348,8 +356,8 @@ class Fit:
         x, arrays = self.checked(x, likely=False, **side)
         parts = []
         with within_memory(f"on {len(x)} data points"):
-            for number, (window, seen) in enumerate(windows(len(x), chunk())):
-                means, _, _ = self.pair.predict(x[window], 1, derive(seed, "chunk", number), part(arrays, window))
+            for number, (window, seen) in enumerate(windows(len(x), chunk(self.pair))):
+                means, _ = self.pair.predict(x[window], 1, derive(seed, "chunk", number), part(arrays, window))
                 parts.append(means[0, seen:])
         return np.concatenate(parts)
 
@@ -373,8 +381,8 @@ class Fit:
             codes[site.name] = values.astype(np.int64) if site.distribution == "Categorical" else values
         parts = []
         with within_memory(f"on {len(z)} codes"):
-            for window, seen in windows(len(z), chunk()):
-                parts.append(self.pair.decode(part(codes, window), part(arrays, window))[seen:])
+            for window, seen in windows(len(z), chunk(self.pair)):
+                parts.append(self.pair.decode(part(codes, window), 0, part(arrays, window))[0][seen:])
         return np.concatenate(parts)
 
     def impute(
@@ -407,19 +415,33 @@ class Fit:
         x, arrays = self.checked(x, **side)
         parts = []
         with within_memory(f"while imputing {len(x)} data points", num_particles=num_particles):
-            for number, (window, skip) in enumerate(windows(len(x), max(1, chunk() // num_particles))):
+            for number, (window, skip) in enumerate(windows(len(x), max(1, chunk(self.pair) // num_particles))):
                 chunk_seed = derive(seed, "impute", number)
-                means, drawn, log_w = self.pair.predict(x[window], num_particles, chunk_seed, part(arrays, window))
-                w = np.exp(log_w - np.logaddexp.reduce(log_w, 0))
-                if num_draws is None:
-                    filled = np.einsum("kb,kbp->bp", w, means)[None]
+                beside = part(arrays, window)
+                if num_draws is not None:
+                    filled = self._drawn(x[window], num_particles, num_draws, chunk_seed, beside)
                 else:
-                    picks = generator(chunk_seed, "resample").random((num_draws, len(w[0])))
-                    chosen = (picks[:, None] > np.cumsum(w, 0)[:-1]).sum(1)
-                    filled = drawn[chosen, np.arange(len(w[0]))]
+                    means, log_w = self.pair.predict(x[window], num_particles, chunk_seed, beside)
+                    filled = np.einsum("kb,kbp->bp", weights(log_w), means)[None]
                 parts.append(np.where(mask[window], x[window], filled)[:, skip:])
         values = np.concatenate(parts, 1)
         return values[0] if num_draws is None else values
+
+    def _drawn(
+        self, x: np.ndarray, num_particles: int, num_draws: int, seed: int, arrays: dict[str, np.ndarray]
+    ) -> np.ndarray:
+        """Draws from p(x_new | x), (num_draws, B, P): z by sampling-importance-resampling, then x_new ~ p(x | z)."""
+        values, terms = self.pair.sample(x, num_particles, seed, side=arrays)
+        w, rows = weights(terms.log_weights), np.arange(len(x))
+        picks = generator(seed, "resample").random((num_draws, len(x)))
+        chosen = (picks[:, None] > np.cumsum(w, 0)[:-1]).sum(1)
+        z = {name: v[chosen, rows].reshape(num_draws * len(x), *v.shape[2:]) for name, v in values.items()}
+        given = {name: np.tile(a, (num_draws, 1)) for name, a in arrays.items() if name == "given"}
+        parts = []
+        for number, (window, seen) in enumerate(windows(num_draws * len(x), chunk(self.pair))):
+            drawn = self.pair.decode(part(z, window), derive(seed, "draw", number), part(given, window))[1]
+            parts.append(drawn[seen:])
+        return np.concatenate(parts).reshape(num_draws, *x.shape)
 
     def generate(
         self, size: int | None = None, *, seed: int = 0, mean: bool = True, given: np.ndarray | None = None
@@ -439,7 +461,7 @@ class Fit:
         self._check_given(arrays.get("given"))
         parts = []
         with within_memory("while generating", size=size):
-            for number, (window, seen) in enumerate(windows(size, chunk())):
+            for number, (window, seen) in enumerate(windows(size, chunk(self.pair))):
                 count, chunk_seed = window.stop - window.start, derive(seed, "generate", number)
                 parts.append(self.pair.generate(count, chunk_seed, part(arrays, window))[0 if mean else 1][seen:])
         return np.concatenate(parts)
@@ -537,7 +559,7 @@ class Fit:
             posterior={name: values[None] for name, values in draws.items()},
             log_likelihood={"x": terms.log_lik[None]},
             sample_stats={"log_prior": terms.log_prior[None], "log_guide": terms.log_guide[None]},
-            observed_data={"x": x},
+            observed_data={"x": np.where(arrays["mask"], x, np.nan) if "mask" in arrays else x},
             dims={
                 "x": ["datum", "pixel"],
                 "log_prior": ["datum"],
@@ -546,6 +568,11 @@ class Fit:
             },
             attrs={"library": "ppl_vae", "library_version": __version__, "settings": json.dumps(dict(self.settings))},
         )
+
+
+def weights(log_w: np.ndarray) -> np.ndarray:
+    """Log-weights (K, B) as weights that add up to 1 over K."""
+    return np.exp(log_w - np.logaddexp.reduce(log_w, 0))
 
 
 def checked(pair: Pair, x: Any, what: str = "x") -> np.ndarray:

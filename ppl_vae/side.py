@@ -28,11 +28,13 @@ def shown(x: Any, mask: Any, what: str = "x") -> tuple[Any, dict[str, np.ndarray
     """x with zeros where the mask hides it, and the mask, checked; both as they are without one.
 
     Raises:
-        ValueError: a mask that is not boolean or not of the shape of x, or hides everything.
+        ValueError: a mask that is not boolean or not of the shape of x, or a masked array, which has one of its own.
 
     >>> shown(np.array([[1.0, np.nan]]), np.array([[True, False]]))[0]
     array([[1., 0.]])
     """
+    if isinstance(x, np.ma.MaskedArray):
+        raise ValueError(f"{what!r} is a masked array: pass {what}.filled(0), and its mask as mask=~{what}.mask.")
     if mask is None:
         return x, {}
     x, mask = (np.asarray(a.detach().cpu() if hasattr(a, "detach") else a) for a in (x, mask))
@@ -40,10 +42,6 @@ def shown(x: Any, mask: Any, what: str = "x") -> tuple[Any, dict[str, np.ndarray
         raise ValueError(
             f"The mask of {what!r} should be boolean, true where a pixel was seen, of shape {x.shape}; got dtype "
             f"{mask.dtype} and shape {mask.shape}: mask = ~np.isnan(x), say."
-        )
-    if not mask.any():
-        raise ValueError(
-            f"The mask of {what!r} hides every pixel, so that there is nothing to learn from: true is seen."
         )
     return np.where(mask, x, 0), {"mask": np.ascontiguousarray(mask)}
 

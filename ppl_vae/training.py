@@ -69,8 +69,12 @@ class TrainingData:
         if split is not None and valid is not None:
             raise ValueError("'valid' goes with an array; a Split brings its own validation part.")
         train, side = shown(data if split is None else split.train, mask, "data")
+        if mask is not None and not side["mask"].any():
+            raise ValueError("The mask hides every pixel, so that there is nothing to learn from: true is seen.")
         train = as_batch(train, "data")
         side |= informed(given, len(train))
+        if valid is None and split is None and (valid_given is not None or valid_mask is not None):
+            raise ValueError("'valid_given' and 'valid_mask' go with validation data: pass valid=, too.")
         valid, valid_side = shown(valid if split is None else split.valid, valid_mask, "valid")
         if valid is not None:
             valid = as_batch(valid, "valid", train.shape[1])
@@ -84,6 +88,7 @@ class TrainingData:
         record = {"sizes": {"train": len(train)}, "fingerprint": digest(train, valid), **record, "train": digest(train)}
         if side:
             record["side"] = digest(*side.values())
+        if side or valid_side:
             record["fingerprint"] = digest(*side.values(), *valid_side.values()) + record["fingerprint"]
         dynamic = split is not None and split.binarisation == "dynamic"
         return cls(train, valid, dynamic, record, side, valid_side)
@@ -231,7 +236,7 @@ class BaseSVI:
             given: side information (N, G), for a pair that is conditional on it.
             mask: true where a pixel was seen, (N, P); the others, NaN or whatever they hold, are not read.
             valid_given: of the validation data.
-            valid_mask: of the validation data.
+            valid_mask: of the validation data, which are seen whole without it.
             seed: of the order of the data and of every draw.
             device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; by default the CPU on Pyro and JAX's default on NumPyro.
             callback: called after each epoch with (epoch, metrics, fit so far); it observes, whatever it samples.
@@ -282,6 +287,14 @@ class BaseSVI:
             raise ValueError(
                 f"The per-datapoint guide was made for {pair.num_rows} data points; there are {len(data.train)}: make "
                 "its rows for these, nets.Rows(init.standard_rows(len(data), ...))."
+            )
+        conditional, given = getattr(pair.model, "takes_given", None), "given" in data.side
+        if conditional is not None and conditional != given:
+            raise ValueError(
+                f"{type(pair.model).__name__} is conditional on side information: pass it, given= of shape (N, G)."
+                if conditional
+                else f"{type(pair.model).__name__} has no use for side information ('given'): use ConditionalVAE, as "
+                "recipes.conditional_vae makes it, or leave it out."
             )
         first = slice(self.batch_size)
         sites = pair.prepare(data.train[first], derive(seed, "prepare"), part(data.side, first))

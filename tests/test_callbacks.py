@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pairs import pair, toy
 
-from ppl_vae import VAE, callbacks, inference
+from ppl_vae import VAE, callbacks, inference, recipes
 from ppl_vae.results import Fit
 
 pytest.importorskip("tensorboard")
@@ -44,6 +44,19 @@ def test_every_metric_of_every_epoch_is_logged(tmp_path: Path) -> None:
     assert set(events(tmp_path / "tb").Tags()["scalars"]) == set(fit.history) - {"epoch"}
     for name in ("loss", "valid_elbo", "seconds", "memory"):
         assert scalars(tmp_path / "tb", name) == logged(fit, name)
+
+
+def test_images_of_a_conditional_pair_with_gaps(tmp_path: Path) -> None:
+    """What is beside the images goes with them; the new ones have their side information."""
+    given, mask = np.eye(2)[np.arange(60) % 2], np.random.default_rng(0).random(X.shape) < 0.7
+    recipe = recipes.conditional_vae(X, 2, latent_dim=2, hidden=(8,))
+    board = callbacks.TensorBoard(
+        tmp_path, (3, 4), np.where(mask, X, np.nan)[:5], every=1, side={"given": given[:5], "mask": mask[:5]}
+    )
+    svi = inference.SVI(epochs=1, batch_size=20)
+    svi.fit(*recipe(np.random.default_rng(0)), X, given=given, mask=mask, callback=board)
+    drawn = {name: len(events(tmp_path).Images(name)) for name in ("samples", "originals", "reconstructions")}
+    assert drawn == dict.fromkeys(drawn, 1)
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["same object", "another process's"])

@@ -87,6 +87,17 @@ def test_evaluate_says_what_the_library_says(run: Path, files: Path, capsys: pyt
     assert metrics["num_images"] == 8 and metrics["data"]["fingerprint"]
 
 
+def test_evaluate_tells_bits_of_levels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "grey.npy", np.random.default_rng(0).integers(0, 256, (40, 4, 3)).astype(np.uint8))
+    fit(tmp_path / "grey.npy", tmp_path / "run", "--likelihood", "discretised-logistic", "--binarisation", "none")
+    capsys.readouterr()
+    assert command("evaluate", tmp_path / "run", "--num-particles", 5, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["bits_per_dim"] == pytest.approx(-told["log_p"] / 12 / np.log(2))
+    assert command("evaluate", tmp_path / "run", "--num-particles", 5) == 0
+    assert f"{told['bits_per_dim']:.3f}" in capsys.readouterr().out
+
+
 def test_evaluate_prints_json(pyro_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("evaluate", pyro_run, "--num-particles", 5, "--json") == 0
     assert json.loads(capsys.readouterr().out) == json.loads((pyro_run / METRICS).read_text())

@@ -35,3 +35,14 @@ def test_codes_that_do_not_fit(backend: backends.Backend) -> None:
         fit.decode(toy(4))
     with pytest.raises(ValueError, match="'z' holds NaN or infinite values"):
         fit.decode(np.full((2, 3), np.nan))
+
+
+def test_codes_of_categories_are_their_modes(backend: backends.Backend) -> None:
+    """What ``encode`` returns decodes, and is the most probable category of each latent."""
+    fit = untrained(*pair("categorical", backend), backend)
+    z = fit.encode(toy(9))
+    assert np.isfinite(fit.decode(z)).all()
+    draws = fit.draws(toy(9), 4000)["z"]
+    counts = np.stack([(draws == c).sum(0) for c in range(4)])
+    likely = np.take_along_axis(counts, z.astype(int)[None], 0)[0]
+    assert (likely > counts.max(0) - 300).all()

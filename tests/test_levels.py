@@ -97,7 +97,14 @@ def test_draws_have_the_masses(kind: str, backend: backends.Backend, float64: No
     np.testing.assert_allclose(frequency, mass, atol=5 * np.sqrt(0.25 / len(draws)))
     assert frequency.sum() == pytest.approx(3)
     exact = (mass * np.arange(6)[:, None] / 5).sum(0)
-    np.testing.assert_allclose(mean, exact, atol=0.5 / 5 if kind == "logistic" else 1e-10)
+    np.testing.assert_allclose(mean, exact, rtol=1e-10)
+
+
+def test_the_mean_of_many_levels_is_that_of_the_cut_logistic() -> None:
+    """Less than half a bin from the sum."""
+    locs, scales = np.array(CASES).T
+    exact = (np.exp(levels.log_mass(GRID[:, None], locs, scales, 256)) * GRID[:, None]).sum(0)
+    np.testing.assert_allclose(levels.mean(locs, scales, 256), exact, atol=0.5 / 255)
 
 
 def test_the_scale_has_a_floor(backend: backends.Backend) -> None:
@@ -134,6 +141,19 @@ def test_an_untrained_flat_decoder_needs_log2_of_the_levels(backend: backends.Ba
     table = evaluation.compare({"a": [result, result], "b": [result]})
     assert table["bits_per_dim"].tolist() == pytest.approx([row["bits_per_dim"]] * 2)
     assert result.likelihood == "16 levels"
+
+
+def test_bits_are_of_the_pixels_that_were_seen() -> None:
+    """The same 4 bits per pixel, whether half of them are hidden or none."""
+    backend = backends.load("pyro")
+    x = (np.random.default_rng(0).integers(0, 16, (20, 12)) / 15).astype(np.float32)
+    recipe = recipes.vae(x, likelihood="categorical", levels=16, latent_dim=2, hidden=())
+    model, guide = recipe(np.random.default_rng(0))
+    torch.nn.init.zeros_(model.likelihood.net.layers[0].weight)
+    torch.nn.init.zeros_(model.likelihood.net.layers[0].bias)
+    mask = np.random.default_rng(1).random(x.shape) < 0.5
+    row = evaluation.evaluate(untrained(model, guide, backend, x), x, 50, mask=mask).row()
+    assert row["bits_per_dim"] == pytest.approx(4, abs=0.15)
 
 
 def test_other_likelihoods_have_no_bits(backend: backends.Backend) -> None:

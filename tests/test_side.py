@@ -219,6 +219,7 @@ def test_a_conditional_pair_learns_what_c_says(tmp_path: Path, backend: backends
         ({"mask": np.ones((40, P), int)}, "should be boolean"),
         ({"mask": np.ones((40, P - 1), bool)}, r"of shape \(40, 12\); got dtype bool and shape \(40, 11\)"),
         ({"mask": np.zeros((40, P), bool)}, "hides every pixel"),
+        ({"valid_mask": np.ones((5, P), bool)}, "go with validation data: pass valid="),
         ({"given": np.zeros(40)}, r"labels go in as np.eye\(num_classes\)\[labels\]"),
         ({"given": np.zeros((39, 2))}, "a row of numbers for each of the 40"),
         ({"given": np.full((40, 2), np.nan)}, "'given' holds NaN"),
@@ -317,3 +318,70 @@ def test_refinement_and_gradients_take_what_is_beside(backend: backends.Backend)
     ]
     before, after = (report.loc[("ELBO", "guide"), "norm"] for report in reports)
     assert after < 0.3 * before
+
+
+def test_a_masked_array_is_not_read_without_its_mask() -> None:
+    pair = recipes.vae((P,), **SMALL)(np.random.default_rng(0))
+    masked = np.ma.masked_array(toy(40), toy(40) > 0)
+    with pytest.raises(ValueError, match=r"'data' is a masked array: pass data.filled\(0\), and its mask"):
+        backends.load("pyro").inference.SVI(epochs=1, batch_size=20).fit(*pair, masked)
+
+
+def test_a_program_that_takes_no_mask_is_refused_one(backend: backends.Backend) -> None:
+    """Its hidden places would count as zeros. A guide may do without."""
+    model, guide = recipes.vae((P,), backend=backend.name, **SMALL)(np.random.default_rng(0))
+    x, mask = half_seen(40)
+    svi = backend.inference.SVI(epochs=1, batch_size=20)
+    with pytest.raises(ValueError, match="takes no 'mask'"):
+        svi.fit(lambda x=None, *, size=1: model(x, size=size), guide, x, mask=mask)
+    if backend.name == "pyro":
+        fit = svi.fit(model, lambda x: guide(x), x, mask=mask)
+        assert np.isfinite(fit.history["loss"]).all()
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_side_information_goes_with_models_that_have_a_use_for_it(conditional: bool, backend: backends.Backend) -> None:
+    settings = {"given_dim": 2} if conditional else {"guide": "per-datapoint"}
+    pair = recipes.vae(toy(40), backend=backend.name, **SMALL, **settings)(np.random.default_rng(0))
+    svi = backend.inference.SVI(epochs=1, batch_size=20)
+    with pytest.raises(ValueError, match="ConditionalVAE is conditional" if conditional else "VAE has no use for"):
+        svi.fit(*pair, toy(40), given=None if conditional else np.zeros((40, 2)))
+
+
+def test_draws_of_what_is_hidden_are_drawn_each_for_itself(backend: backends.Backend) -> None:
+    """From one particle, pixels of probability 1/2: the variance of a draw is 1/4, and they are not copies."""
+    model, guide = recipes.vae((P,), backend=backend.name, latent_dim=2, hidden=())(np.random.default_rng(0))
+    layer = model.likelihood.net.layers[0]
+    fill(layer, np.zeros((P, 2)), np.zeros(P))
+    fit = untrained(model, guide, backend)
+    mask = np.zeros((3, P), bool)
+    mask[:, 0] = True
+    draws = fit.impute(toy(3), mask=mask, num_particles=1, num_draws=400)
+    np.testing.assert_allclose(draws[:, :, 1:].mean(0), 0.5, atol=5 * 0.5 / 20)
+    assert len(np.unique(draws[:, 0], axis=0)) > 350
+
+
+def test_a_training_does_not_go_on_with_another_validation_mask(tmp_path: Path) -> None:
+    pair = recipes.vae((P,), **SMALL)(np.random.default_rng(0))
+    svi = backends.load("pyro").inference.SVI(epochs=1, batch_size=20)
+    valid, masks = np.zeros((5, P)), [np.ones((5, P), bool), np.eye(5, P) == 0]
+    options: dict[str, Any] = {"valid": valid, "checkpoint": tmp_path / "c", "resume": True}
+    svi.fit(*pair, toy(40), valid_mask=masks[0], **options)
+    with pytest.raises(ValueError, match="it saw other data"):
+        svi.fit(*pair, toy(40), valid_mask=masks[1], **options)
+
+
+def test_rows_of_masked_data_are_those_of_the_same_mask() -> None:
+    x, mask = half_seen(40)
+    pair = recipes.vae(x, guide="per-datapoint", **SMALL)(np.random.default_rng(0))
+    fit = backends.load("pyro").inference.SVI(epochs=1, batch_size=20).fit(*pair, x, mask=mask)
+    assert fit.encode(x, mask=mask).shape == (40, D)
+    with pytest.raises(ValueError, match="say which of the training data these are"):
+        fit.encode(np.nan_to_num(x))
+
+
+def test_arviz_holds_what_was_seen() -> None:
+    pca = PCA()
+    hidden = np.where(MASK, pca.x, np.nan)
+    observed = fit_of(pca, backends.load("pyro")).to_arviz(hidden, 5, mask=MASK).observed_data["x"].values
+    np.testing.assert_array_equal(np.isnan(observed), ~MASK)

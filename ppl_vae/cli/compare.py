@@ -167,8 +167,8 @@ def _record(out: Path, page: Path, table: pd.DataFrame, split: Split, chosen: di
 
 
 def _table(table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> list[str]:
-    names = ["log_p", "test_error", "log_p_difference", "difference_error", "elbo", "kl", "objective", "active_units"]
-    names += ["seconds", "peak_memory", "seeds"]
+    names = ["log_p", "bits_per_dim", "test_error", "log_p_difference", "difference_error", "elbo", "kl", "objective"]
+    names += ["active_units", "seconds", "peak_memory", "seeds"]
     columns = [c for name in names for c in (name, f"{name}_sd") if c in table and c != "active_units_sd"]
     return [
         f"{split.name}: {len(split.test)} test images, {chosen['latents']} latents; nats per image, best first\n",

@@ -23,6 +23,7 @@ KEYS = {
     "log_p": "mean log p(x) of the test images",
     "test_error": "its standard error, from which images were seen",
     "mc_error": "its standard error, from sampling z",
+    "bits_per_dim": "-log p(x) in bits per pixel; null where the likelihood is not over levels",
     "elbo": "the plain ELBO",
     "reconstruction": "E_q[log p(x | z)]",
     "kl": "E_q[log q(z | x) - log p(z)]",
@@ -100,7 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
         "version": __version__,
         "data": split.to_dict(),
     }
-    record = {name: record[name] for name in KEYS}
+    record = {name: record.get(name) for name in KEYS}
     write_json(opened.folder / METRICS, record)
     readme.write(opened.folder)
     console.say(*_table(record, split), f"\nwritten to {opened.folder / METRICS}")
@@ -142,7 +143,7 @@ def _table(metrics: dict[str, Any], split: Split) -> list[str]:
         ("kl", "  KL, E_q[log q(z | x) - log p(z)]"),
     ):
         lines.append(f"{text:<42}{_shown(metrics[name], '.3f'):>12}")
-    if "bits_per_dim" in metrics:
+    if metrics["bits_per_dim"] is not None:
         lines.append(f"{'-log p(x), bits per dimension':<42}{_shown(metrics['bits_per_dim'], '.3f'):>12}")
     units = f"{_shown(metrics['active_units'], 'd')} of {metrics['latent_dim']}"
     lines.append(f"{'active units':<42}{units:>12}")

@@ -59,8 +59,8 @@ class DiscretisedLogistic(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """The mean level, but for a fraction of a bin."""
-        return arithmetic.mean(self.loc, self.scale)
+        """The mean level."""
+        return arithmetic.mean(self.loc, self.scale, self.levels)
 
 
 class CategoricalLevels(TorchDistribution):

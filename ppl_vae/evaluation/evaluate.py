@@ -12,7 +12,7 @@ import numpy as np
 from ..levels import bits_per_dim
 from ..results import Fit, digest
 from ..seeds import generator
-from ..side import Side, part
+from ..side import Arrays, Side, part
 from .latents import active_units
 from .likelihood import ELBO, LogLikelihood, elbo, log_likelihood
 
@@ -53,8 +53,8 @@ class Evaluation:
     """The distributions of the observed sites, or the levels that they are over, where they are known."""
     test: str | None = None
     """The digest of the test data, where it is known."""
-    pixels: int | None = None
-    """How many levels a datum has, where the likelihood is over such; then ``log_p`` has a value in bits too."""
+    pixels: float | None = None
+    """How many levels a datum has that were seen, on average, where the likelihood is over such: for bits per level."""
 
     @property
     def best_valid_elbo(self) -> float:
@@ -151,7 +151,7 @@ def evaluate(
         ValueError: data that are not (N, P), or no particle.
     """
     test, arrays = fit.checked(test, located=False, **side)
-    on_test = fit if fit.generalises or _is_own(fit, test) else refined or fit.refine(test, **side)
+    on_test = fit if fit.generalises or _is_own(fit, test, arrays) else refined or fit.refine(test, **side)
     history = fit.history
     return Evaluation(
         log_p=log_likelihood(on_test, test, num_particles, seed=seed, progress=progress, **side),
@@ -168,13 +168,13 @@ def evaluate(
         data=fingerprint(fit),
         likelihood=likelihood(fit),
         test=digest(test, *arrays.values()),
-        pixels=_pixels(fit),
+        pixels=_pixels(fit, arrays.get("mask")),
     )
 
 
-def _is_own(fit: Fit, x: np.ndarray) -> bool:
+def _is_own(fit: Fit, x: np.ndarray, arrays: Arrays) -> bool:
     """Whether these are the data that the guide's rows are for."""
-    return len(x) == fit.pair.num_rows and digest(x) == fit.settings.get("data", {}).get("train")
+    return len(x) == fit.pair.num_rows and fit.is_trained_on(x, arrays)
 
 
 def fingerprint(fit: Fit) -> str | None:
@@ -193,18 +193,18 @@ def likelihood(fit: Fit) -> str | None:
     return None if sites is None else ", ".join(names)
 
 
-def _pixels(fit: Fit) -> int | None:
-    """How many levels a datum has; None where its density is over other values."""
+def _pixels(fit: Fit, mask: np.ndarray | None) -> float | None:
+    """How many levels a datum has that were seen, on average; None where its density is over other values."""
     sites = fit.pair.sites.observed if fit.pair.sites is not None else ()
     if not sites or any(site.levels is None for site in sites):
         return None
-    return sum(math.prod(site.event_shape) for site in sites)
+    return sum(math.prod(site.event_shape) for site in sites) if mask is None else float(mask.sum(1).mean())
 
 
 def _train_elbo(fit: Fit, train: np.ndarray, num_particles: int, seed: int, side: Side) -> float:
     """Of at most 1,000 images, with their own parameters where the guide has such; NaN if these are not its images."""
     train, arrays = fit.checked(train, located=False, **side)
-    if not fit.generalises and not _is_own(fit, train):
+    if not fit.generalises and not _is_own(fit, train, arrays):
         return math.nan
     rng = generator(seed, "train_elbo")
     index = np.sort(rng.permutation(len(train))[:TRAIN_IMAGES])

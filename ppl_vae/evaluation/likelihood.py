@@ -105,7 +105,7 @@ def log_likelihood(
     x, arrays = fit.checked(x, **side)
     if num_particles < 1:
         raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
-    at_once = chunk()
+    at_once = chunk(fit.pair)
     rows, parts = max(1, at_once // num_particles), []
     bar = tqdm(total=len(x), desc="log p(x)", unit="x", disable=None if progress is None else not progress)
     with within_memory(f"in log p(x) of {len(x)} data points"), bar:

@@ -110,7 +110,7 @@ class Pair:
             tensor.data = own
         try:
             with pyro.get_param_store().scope(self._store):
-                yield tolerant(self._programs[0]), tolerant(self._programs[1])
+                yield tolerant(self._programs[0], ("mask",)), tolerant(self._programs[1])
         finally:
             for name, (tensor, _) in self._lent.items():
                 self._lent[name] = (tensor, tensor.data)
@@ -222,34 +222,34 @@ class Pair:
         return values, Terms(*(t.cpu().numpy() for t in terms[:3]))
 
     def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
+        """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
         _, q = self._traces(x, 1, seed, side)
         fns = {name: site["fn"] for name, site in sites_of(q, observed=False).items()}
-        return {n: (fn.mean.cpu().numpy(), fn.variance.sqrt().cpu().numpy()) for n, fn in fns.items()}
+        means = {n: fn.mode if _categorical(fn) else fn.mean for n, fn in fns.items()}
+        return {n: (means[n].cpu().numpy(), fn.variance.sqrt().cpu().numpy()) for n, fn in fns.items()}
 
     def predict(
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For draws z ~ q(z | x): E[x | z] and x ~ p(x | z), (K, B, P) each, and the log-weights of z, (K, B)."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For draws z ~ q(z | x): E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
         p, q = self._traces(x, num_particles, seed, side)
         latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
-        with torch.no_grad(), forked(seed + 1, self.device):
+        with torch.no_grad():
             log_w = terms_of(latent, observed, guided, num_particles).log_weights
-            fn = next(iter(observed.values()))["fn"]
-            means, drawn = (v.reshape(num_particles, *x.shape).cpu().numpy() for v in (fn.mean, fn.sample()))
-        return means, drawn, log_w.cpu().numpy()
+            mean = next(iter(observed.values()))["fn"].mean.reshape(num_particles, *x.shape)
+        return mean.cpu().numpy(), log_w.cpu().numpy()
 
-    def decode(self, z: Arrays, side: Arrays = NOTHING) -> np.ndarray:
-        """E[x | z] for the values of all latent sites, (B, ...) each: (B, P)."""
+    def decode(self, z: Arrays, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
+        """E[x | z] and x ~ p(x | z) for the values of all latent sites, (B, ...) each: (B, P) each."""
         name = generated_site(self._programs[0], self.sites)
         codes = {
             n: torch.tensor(v, device=self.device) if v.dtype.kind == "i" else self.tensor(v) for n, v in z.items()
         }
         size = len(next(iter(codes.values())))
-        with torch.no_grad(), forked(0, self.device), self.active() as (model, _):
+        with torch.no_grad(), forked(seed, self.device), self.active() as (model, _):
             given: Any = poutine.condition(model, codes)
             fn = poutine.trace(given).get_trace(size=size, **self.tensors(side)).nodes[name]["fn"]
-        return fn.mean.cpu().numpy()
+            return fn.mean.cpu().numpy(), fn.sample().cpu().numpy()
 
     def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
@@ -257,3 +257,8 @@ class Pair:
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, _):
             site = poutine.trace(model).get_trace(size=size, **self.tensors(side)).nodes[name]
         return site["fn"].mean.cpu().numpy(), site["value"].cpu().numpy()
+
+
+def _categorical(fn: Any) -> bool:
+    """Whether the values are names, which have no mean."""
+    return isinstance(getattr(fn, "base_dist", fn), torch.distributions.Categorical)

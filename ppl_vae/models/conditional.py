@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pyro
 import pyro.distributions as dist
 from pyro.nn import PyroModule
@@ -30,6 +32,8 @@ class ConditionalVAE(PyroModule):
     >>> ConditionalVAE(Unconditional(StandardNormal(2)), likelihood)(given=torch.eye(3)).shape
     torch.Size([3, 5])
     """
+
+    takes_given: ClassVar[bool] = True
 
     def __init__(self, prior: nn.Module, likelihood: nn.Module) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pyro
 from pyro.nn import PyroModule
 from torch import Tensor, nn
@@ -21,6 +23,8 @@ class HVAE(PyroModule):
         conditional: a module that maps z2 (..., D2) to p(z1 | z2).
         likelihood: a module that maps z1 (..., D1) to p(x | z1).
     """
+
+    takes_given: ClassVar[bool] = False
 
     def __init__(self, prior: nn.Module, conditional: nn.Module, likelihood: nn.Module) -> None:
         super().__init__()

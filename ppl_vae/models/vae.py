@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pyro
 from pyro.nn import PyroModule
 from torch import Tensor, nn
@@ -25,6 +27,8 @@ class VAE(PyroModule):
     >>> VAE(StandardNormal(2), conditionals.Bernoulli(nets.MLP((2, 5), np.random.default_rng(0))))(size=3).shape
     torch.Size([3, 5])
     """
+
+    takes_given: ClassVar[bool] = False
 
     def __init__(self, prior: nn.Module, likelihood: nn.Module) -> None:
         super().__init__()

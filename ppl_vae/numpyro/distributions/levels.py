@@ -53,8 +53,8 @@ class DiscretisedLogistic(dist.Distribution):
 
     @property
     def mean(self) -> Array:
-        """The mean level, but for a fraction of a bin."""
-        return jnp.broadcast_to(arithmetic.mean(self.loc, self.scale), self.batch_shape)
+        """The mean level."""
+        return jnp.broadcast_to(arithmetic.mean(self.loc, self.scale, self.levels), self.batch_shape)
 
 
 class CategoricalLevels(dist.Distribution):

@@ -82,13 +82,17 @@ class Structure:
                 rows.offset = nnx.data(offsets[path][...])
         values = {name: self.transforms[name](value) for name, value in params["sites"].items()}
         functions = (self.model, self.guide)
-        model, guide = (modules.pop(0) if f is None else handlers.substitute(tolerant(f), values) for f in functions)
+        needs = (("mask",), ())
+        model, guide = (
+            modules.pop(0) if f is None else handlers.substitute(tolerant(f, n), values)
+            for f, n in zip(functions, needs, strict=True)
+        )
         return model, guide
 
     def programs(self, params: Tree, constants: Tree) -> tuple[Any, Any]:
         """The (model, guide) on these parameters, callable with every keyword of the house."""
         model, guide = self.merged(params, constants)
-        return tolerant(model), tolerant(guide)
+        return tolerant(model, ("mask",)), tolerant(guide)
 
 
 class Pair:
@@ -247,23 +251,24 @@ class Pair:
         return self.params, self.constants, self.array(x), self.arrays(side), jax.random.key(seed)
 
     def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean and standard deviation of q(z | x) for each latent site, (B, D) each."""
+        """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
         moments = _moments(self.structure, *self._values(x, seed, side))
         return {name: (np.asarray(mean), np.asarray(sd)) for name, (mean, sd) in moments.items()}
 
     def predict(
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For draws z ~ q(z | x): E[x | z] and x ~ p(x | z), (K, B, P) each, and the log-weights of z, (K, B)."""
-        values = _predicted(self.structure, *self._values(x, seed, side), num_particles=num_particles)
-        means, drawn, log_w = map(np.asarray, values)
-        return means, drawn, log_w
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For draws z ~ q(z | x): E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
+        means, log_w = _predicted(self.structure, *self._values(x, seed, side), num_particles=num_particles)
+        return np.asarray(means), np.asarray(log_w)
 
-    def decode(self, z: Arrays, side: Arrays = NOTHING) -> np.ndarray:
-        """E[x | z] for the values of all latent sites, (B, ...) each: (B, P)."""
+    def decode(self, z: Arrays, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
+        """E[x | z] and x ~ p(x | z) for the values of all latent sites, (B, ...) each: (B, P) each."""
         name = generated_site(self.structure.model or self.model, self.sites)
         codes = {n: jax.device_put(v, self.device) if v.dtype.kind == "i" else self.array(v) for n, v in z.items()}
-        return np.asarray(_decode(self.structure, self.params, self.constants, codes, self.arrays(side), name=name))
+        key = jax.random.key(seed)
+        mean, x = _decode(self.structure, self.params, self.constants, codes, self.arrays(side), key, name=name)
+        return np.asarray(mean), np.asarray(x)
 
     def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
@@ -314,7 +319,17 @@ def _moments(
 ) -> dict[str, tuple[Array, Array]]:
     _, q = run(*structure.programs(params, constants), (x,), where, 1, 1, key)
     fns = {name: site["fn"] for name, site in sites_of(q, observed=False).items()}
-    return {name: (fn.mean, jnp.sqrt(fn.variance)) for name, fn in fns.items()}
+    means = {name: _mode(fn) if _categorical(fn) else fn.mean for name, fn in fns.items()}
+    return {name: (means[name], jnp.sqrt(fn.variance)) for name, fn in fns.items()}
+
+
+def _categorical(fn: Any) -> bool:
+    """Whether the values are names, which have no mean."""
+    return type(getattr(fn, "base_dist", fn)).__name__.startswith("Categorical")
+
+
+def _mode(fn: Any) -> Array:
+    return getattr(fn, "base_dist", fn).probs.argmax(-1)
 
 
 @partial(jax.jit, static_argnames=("structure", "num_particles"))
@@ -327,21 +342,28 @@ def _predicted(
     key: Array,
     *,
     num_particles: int,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array]:
     p, q = run(*structure.programs(params, constants), (x,), where, num_particles, 1, key)
     latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
-    fn = next(iter(observed.values()))["fn"]
-    means, drawn = (v.reshape(num_particles, *x.shape) for v in (fn.mean, fn.sample(jax.random.fold_in(key, 1))))
-    return means, drawn, terms_of(latent, observed, guided, num_particles).log_weights
+    means = next(iter(observed.values()))["fn"].mean.reshape(num_particles, *x.shape)
+    return means, terms_of(latent, observed, guided, num_particles).log_weights
 
 
 @partial(jax.jit, static_argnames=("structure", "name"))
 def _decode(
-    structure: Structure, params: Tree, constants: Tree, z: dict[str, Array], side: dict[str, Array], *, name: str
-) -> Array:
+    structure: Structure,
+    params: Tree,
+    constants: Tree,
+    z: dict[str, Array],
+    side: dict[str, Array],
+    key: Array,
+    *,
+    name: str,
+) -> tuple[Array, Array]:
     model, _ = structure.programs(params, constants)
-    conditioned = handlers.seed(handlers.condition(model, z), jax.random.key(0))
-    return handlers.trace(conditioned).get_trace(size=len(next(iter(z.values()))), **side)[name]["fn"].mean
+    conditioned = handlers.seed(handlers.condition(model, z), key)
+    site = handlers.trace(conditioned).get_trace(size=len(next(iter(z.values()))), **side)[name]
+    return site["fn"].mean, site["value"]
 
 
 @partial(jax.jit, static_argnames=("structure", "size", "name"))

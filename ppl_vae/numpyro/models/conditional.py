@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpyro
 import numpyro.distributions as dist
 from flax import nnx
@@ -32,6 +34,8 @@ class ConditionalVAE(nnx.Module):
     >>> handlers.seed(model, 0)(given=jnp.eye(3)).shape
     (3, 5)
     """
+
+    takes_given: ClassVar[bool] = True
 
     def __init__(self, prior: nnx.Module, likelihood: nnx.Module) -> None:
         self.prior = prior

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpyro
 from flax import nnx
 from jax import Array
@@ -21,6 +23,8 @@ class HVAE(nnx.Module):
         conditional: a module that maps z2 (..., D2) to p(z1 | z2).
         likelihood: a module that maps z1 (..., D1) to p(x | z1).
     """
+
+    takes_given: ClassVar[bool] = False
 
     def __init__(self, prior: nnx.Module, conditional: nnx.Module, likelihood: nnx.Module) -> None:
         self.prior = prior

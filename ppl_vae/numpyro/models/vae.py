@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpyro
 from flax import nnx
 from jax import Array
@@ -27,6 +29,8 @@ class VAE(nnx.Module):
     >>> handlers.seed(model, 0)(size=3).shape
     (3, 5)
     """
+
+    takes_given: ClassVar[bool] = False
 
     def __init__(self, prior: nnx.Module, likelihood: nnx.Module) -> None:
         self.prior = prior
