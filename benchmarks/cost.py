@@ -41,7 +41,7 @@ import torch
 from flax import nnx
 
 from ppl_vae import backends, baselines, memory, recipes, seeds, storage, versions
-from ppl_vae.training import TrainingData
+from ppl_vae.loop import TrainingData
 
 SECTIONS = ("objectives", "baselines", "per-datapoint", "memory")
 RATE = 1e-3

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from .loop import Callback
 from .plots import is_drawable
 from .results import Fit, as_batch
 from .side import Side, shown
-from .training import Callback
 
 SAMPLES = 16
 """New images at a time."""

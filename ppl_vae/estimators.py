@@ -18,8 +18,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import backends, recipes, seeds, strategies
 from .evaluation import log_likelihood
+from .loop import Callback
 from .results import Fit
-from .training import BaseSVI, Callback
+from .training import BaseSVI
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -157,7 +157,7 @@ def test_a_step_touches_the_rows_of_its_batch_only(backend: backends.Backend) ->
     own = backend.inference.Pair(*programs)
     own.prepare(toy(4), 0)
     before = next(v for n, v in common_names(own.state()).items() if "table" in n)
-    from ppl_vae.training import TrainingData
+    from ppl_vae.loop import TrainingData
 
     run = backend.inference.SVI(batch_size=10).start(*programs, TrainingData.of(toy(), None), seed=0, device=None)
     order = np.random.default_rng(0).permutation(N)

@@ -21,9 +21,9 @@ from test_svi import STOCK, TRAIN, VALID, same, skip_if_broken, trained
 
 from ppl_vae import backends, evaluation, inference, recipes, results, schedules
 from ppl_vae.bounds import Terms
+from ppl_vae.loop import NotFiniteLoss
 from ppl_vae.objective import UnsuitableObjective
 from ppl_vae.results import Fit
-from ppl_vae.training import NotFiniteLoss
 
 
 def test_the_elbo_and_its_parts_are_exact_on_pca(backend: backends.Backend) -> None:
@@ -131,7 +131,7 @@ def test_orders_and_noise_differ_between_seeds_epochs_and_steps(backend: backend
     options = {"epochs": 2, "batch_size": 10, "learning_rate": 1e-30, "data": same_image}
     steps: list[np.ndarray] = []
     svi = backend.inference.SVI(epochs=2, batch_size=10, learning_rate=1e-30)
-    from ppl_vae.training import TrainingData
+    from ppl_vae.loop import TrainingData
 
     run = svi.start(*pair("standard", backend), TrainingData.of(same_image, None), seed=0, device=None)
     for epoch in range(2):

@@ -18,8 +18,8 @@ from flax import nnx
 from pairs import DISCRETE, PAIRS, P, fill, pair, recipe, toy
 
 from ppl_vae import backends, data, schedules, storage
+from ppl_vae.loop import NotFiniteLoss
 from ppl_vae.results import Fit
-from ppl_vae.training import NotFiniteLoss
 
 TRAIN, VALID = toy(60), toy(30, seed=1)
 

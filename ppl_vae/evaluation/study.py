@@ -19,9 +19,10 @@ from .. import __version__, seeds, storage
 from ..backends import load
 from ..data import Split
 from ..locks import only_writer
+from ..loop import NotFiniteLoss
 from ..objective import UnsuitableObjective
 from ..results import Fit, digest
-from ..training import BaseSVI, NotFiniteLoss, describe
+from ..training import BaseSVI, describe
 from ..versions import versions
 from .compare import compare, difference
 from .evaluate import Evaluation, evaluate, plain

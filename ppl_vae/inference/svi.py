@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from .. import schedules, seeds
+from ..loop import TrainingData
 from ..objective import UnsuitableObjective
 from ..storage import below
-from ..training import BaseSVI, TrainingData, describe
+from ..training import BaseSVI, describe
 from .baselines import RunningBaseline
 from .local import LocalParameters
 from .objectives import TermsObjective, TraceELBO

@@ -16,9 +16,10 @@ from jax import Array
 
 from ... import rows, schedules, seeds
 from ...baselines import RunningAverage
+from ...loop import TrainingData
 from ...schedules import Schedule
 from ...storage import below
-from ...training import BaseSVI, TrainingData
+from ...training import BaseSVI
 from .baselines import RunningBaseline, learnt, started
 from .local import Local, climbed, fresh, stepped, taken
 from .objectives import TermsObjective, TraceELBO
