@@ -119,16 +119,23 @@ def rows(section: str, backend: str, seconds: Mapping[str, np.ndarray], beside: 
             "ms": 1e3 * float(np.median(seconds[name][:, 0])),
             "beside": other,
             "beside_ms": 1e3 * float(np.median(seconds[other][:, 0])),
-            "ratio": float(np.median(seconds[name][:, 0] / seconds[other][:, 0])),
-            "cpu_ratio": float(np.median(seconds[name][:, 1] / seconds[other][:, 1])),
+            **ratios(seconds[name], seconds[other]),
         }
         for name, other in beside.items()
     ]
 
 
-def torch_block(loss: Callable[[], torch.Tensor], parameters: Sequence[torch.nn.Parameter], count: int) -> Block:
-    """So many steps of value, gradient and Adam, as SVI takes them."""
-    optim = torch.optim.Adam(parameters, lr=RATE, fused=True)
+def ratios(seconds: np.ndarray, beside: np.ndarray) -> Row:
+    """The medians over rounds of the ratios within a round, of the clock's time and of CPU time."""
+    ratio, cpu_ratio = np.median(seconds / beside, 0)
+    return {"ratio": float(ratio), "cpu_ratio": float(cpu_ratio)}
+
+
+def torch_block(
+    loss: Callable[[], torch.Tensor], parameters: Sequence[torch.nn.Parameter], count: int, *, fused: bool = True
+) -> Block:
+    """So many steps of value, gradient and Adam, as SVI takes them; or with Adam as it is by default."""
+    optim = torch.optim.Adam(parameters, lr=RATE, **({"fused": True} if fused else {}))
 
     def block() -> int:
         with pyro.validation_enabled(False):  # as in SVI after its first step
@@ -207,11 +214,11 @@ def objective_blocks(
     return both(scale, objective, getattr(hand_written, f"{library}_{name.lower()}"), count)
 
 
-def epochs(scale: Scale, loss: Any, recipe: recipes.Recipe, images: np.ndarray, count: int) -> Block:
-    """A block of SVI: passes over the images, so many steps in all."""
+def epochs(scale: Scale, loss: Any, recipe: recipes.Recipe, images: np.ndarray, count: int, **settings: Any) -> Block:
+    """A block of SVI: passes over the images, so many steps in all; ``settings`` of SVI."""
     inference = backends.load(recipe.backend).inference
     pair = recipe(seeds.generator(0, "weights"))
-    training = inference.SVI(loss, batch_size=scale.batch, learning_rate=RATE)
+    training = inference.SVI(loss, batch_size=scale.batch, learning_rate=RATE, **settings)
     run = training.start(*pair, TrainingData(images, None, False), seed=0, device="cpu")
     passes = max(1, count * scale.batch // len(images))
     numbers = itertools.count()

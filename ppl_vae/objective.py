@@ -119,7 +119,7 @@ class BetaObjective(Objective):
 
     def at(self, epoch: Any) -> Self:
         """The objective with beta at its value after ``epoch`` epochs."""
-        return dataclasses.replace(self, beta=schedules.value(self.beta, epoch))
+        return dataclasses.replace(self, beta=self.beta(epoch)) if isinstance(self.beta, Schedule) else self
 
     def _weight(self) -> Any:
         if isinstance(self.beta, Schedule):

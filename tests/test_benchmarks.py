@@ -7,8 +7,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ import pytest
 import torch
 from flax import nnx
 from pairs import pair, toy
+from torch.utils.flop_counter import FlopCounterMode
 
 from ppl_vae import backends
 
@@ -25,14 +28,19 @@ DRAWS, BATCH, LATENTS = 5, 4, 3
 
 
 @pytest.fixture
-def by_hand(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """A module of the benchmarks by its name."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("hand_written")
+    return importlib.import_module
 
 
-def noise() -> np.ndarray:
-    """What ``base_noise`` draws for K draws of a batch."""
-    shape = (DRAWS, BATCH, LATENTS)
+@pytest.fixture
+def by_hand(benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark("hand_written")
+
+
+def noise(*shape: int) -> np.ndarray:
+    """What ``base_noise`` draws for this shape."""
     return np.random.default_rng([len(shape), *shape]).standard_normal(shape)
 
 
@@ -40,19 +48,43 @@ def flat(arrays: list) -> np.ndarray:
     return np.concatenate([np.asarray(a).ravel() for a in arrays])
 
 
-@pytest.mark.parametrize("name", ["IWAE", "DReG"])
+def jax_params(model: Any, guide: Any, vampprior: bool) -> tuple:
+    """As ``hand_written`` takes them."""
+    nets = guide.posterior.net, model.likelihood.net
+    params = tuple([(layer.weight[...], layer.bias[...]) for layer in net.layers] for net in nets)
+    return (*params, model.prior.pseudo_inputs()) if vampprior else params
+
+
+@pytest.mark.parametrize(
+    ("name", "by_name", "prior"),
+    [
+        ("IWAE", "iwae", "standard"),
+        ("DReG", "dreg", "standard"),
+        ("TraceELBO", "elbo", "standard"),
+        ("TraceELBO", "elbo", "vampprior"),
+    ],
+)
 def test_bounds_by_hand_are_ours_in_value_and_gradient(
-    name: str, backend: backends.Backend, by_hand: ModuleType, float64: None, base_noise: None
+    name: str,
+    by_name: str,
+    prior: str,
+    backend: backends.Backend,
+    by_hand: ModuleType,
+    float64: None,
+    base_noise: None,
 ) -> None:
-    """The same weights and noise: the same loss, and the same gradient of every weight of both nets."""
-    model, guide = pair("standard", backend)
-    objective = getattr(backend.inference, name)(DRAWS)
+    """The same weights and noise: the same loss, and the same gradient of every weight, pseudo-inputs too."""
+    model, guide = pair(prior, backend)
+    draws = 1 if name == "TraceELBO" else DRAWS
+    eps = noise(BATCH, LATENTS) if draws == 1 else noise(draws, BATCH, LATENTS)
+    objective, vampprior = getattr(backend.inference, name)(draws), prior == "vampprior"
     if backend.name == "pyro":
         x = torch.from_numpy(toy(BATCH)).double()
         nets = guide.double().posterior.net, model.double().likelihood.net
-        weights = [p for net in nets for p in net.parameters()]
+        inputs = [model.prior.inputs] if vampprior else []
+        weights = [*(p for net in nets for p in net.parameters()), *inputs]
         ours = objective.differentiable_loss(model, guide, x) / BATCH
-        theirs = getattr(by_hand, f"torch_{name.lower()}")(*nets, x, torch.from_numpy(noise()))
+        theirs = getattr(by_hand, f"torch_{by_name}")(*nets, x, torch.from_numpy(eps), *inputs)
         our_grads, their_grads = (flat(list(torch.autograd.grad(loss, weights))) for loss in (ours, theirs))
         ours, theirs = ours.item(), theirs.item()
     else:
@@ -64,12 +96,8 @@ def test_bounds_by_hand_are_ours_in_value_and_gradient(
             return objective.loss(jax.random.key(0), {}, *nnx.merge(graph, state, rest), x) / BATCH
 
         ours, grads = jax.value_and_grad(loss)(state)
-        (model, guide), (dmodel, dguide) = (nnx.merge(graph, s, rest) for s in (state, grads))
-        params, dparams = (
-            tuple([(layer.weight[...], layer.bias[...]) for layer in net.layers] for net in nets)
-            for nets in ((guide.posterior.net, model.likelihood.net), (dguide.posterior.net, dmodel.likelihood.net))
-        )
-        theirs, their_tree = getattr(by_hand, f"jax_{name.lower()}")(params, x, jnp.asarray(noise()))
+        params, dparams = (jax_params(*nnx.merge(graph, s, rest), vampprior) for s in (state, grads))
+        theirs, their_tree = getattr(by_hand, f"jax_{by_name}")(params, x, jnp.asarray(eps))
         our_grads, their_grads = flat(jax.tree.leaves(dparams)), flat(jax.tree.leaves(their_tree))
     assert float(ours) == pytest.approx(float(theirs), rel=1e-9)
     assert np.linalg.norm(our_grads - their_grads) < 1e-7 * np.linalg.norm(their_grads)
@@ -89,3 +117,65 @@ def test_costs_are_measured_and_written(backend_name: str, sections: list[str], 
     for row in rows:
         assert row["what"] in done.stdout and row["beside"] in done.stdout
         assert np.isfinite(row["ratio"]) and (row["section"] == "memory" or min(row["ms"], row["beside_ms"]) > 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"pseudo_inputs": 8}, {"draws": 4}])
+def test_matrix_products_of_a_step_are_those_that_torch_counts(
+    options: dict[str, int], benchmark: Callable[[str], ModuleType]
+) -> None:
+    """The formula of the flops, the products that are timed for them, and torch's count of a whole step by hand."""
+    step, contenders = benchmark("step"), benchmark("contenders")
+    scale, task = step.SMOKE, contenders.Task(**options)
+    formula = sum(layer.flops for layer in step.layers(scale, task))
+    for block in (
+        contenders.CONTENDERS[contenders.BASE](scale, task, 1),
+        step.products(scale, task, "torch", 1),
+        contenders.CONTENDERS["Pyro, eager"](scale, task, 1),
+    ):
+        block()
+        with FlopCounterMode(display=False) as counter:
+            block()
+        assert counter.get_total_flops() == formula
+
+
+def test_whole_epochs_go_on_one_at_a_time_and_tell_of_errors(benchmark: Callable[[str], ModuleType]) -> None:
+    step, done = benchmark("step"), []
+
+    def fit(callback: Callable[..., None]) -> None:
+        for epoch in range(2):
+            done.append(epoch)
+            callback(epoch, {}, None)
+        raise ValueError("no third epoch")
+
+    epochs = step.WholeEpochs(fit, 7)
+    assert done == []
+    assert [(epochs(), list(done)) for _ in range(2)] == [(7, [0]), (7, [0, 1])]
+    with pytest.raises(ValueError, match="no third epoch"):
+        epochs()
+
+
+@pytest.mark.parametrize(
+    ("names", "sections"),
+    [
+        (["Pyro, eager", "Pyro, trace", "stock pyro.infer.SVI", "pythae"], ["steps", "epoch", "likelihood", "memory"]),
+        (["NumPyro"], ["likelihood"]),
+    ],
+)
+def test_steps_are_measured_and_written(names: list[str], sections: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", str(BENCHMARKS / "step.py"), "--smoke", "--threads", "1"]
+    options = ["--contenders", *names, "--sections", *sections, "--out", str(tmp_path)]
+    done = subprocess.run(command + options, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "step.json").read_text(encoding="utf-8"))
+    if "pythae" in names and importlib.util.find_spec("pythae") is None:
+        assert "pythae is left out: it is not installed" in done.stdout
+        names = [name for name in names if name != "pythae"]
+    found = {row["what"] for row in record["rows"]}
+    assert set(names) <= found if "steps" in sections else {"NumPyro", "by hand, JAX"} == found
+    table = (tmp_path / "step.md").read_text(encoding="utf-8")
+    for row in record["rows"]:
+        assert f"| {row['task']} | {row['what']} |" in table and row["what"] in done.stdout
+        assert np.isfinite(row["ratio"]) and ("aim" not in row or row["aim"]["at_most"] > 1)
+        if row["what"].startswith("matrix products"):
+            assert row["share"] == 1
+    assert (tmp_path / "step.png").exists() == ("steps" in sections)

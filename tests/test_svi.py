@@ -12,13 +12,17 @@ import numpy as np
 import numpyro
 import optax
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from flax import nnx
 from pairs import DISCRETE, PAIRS, P, fill, pair, recipe, toy
+from pyro.nn import PyroParam, PyroSample
 
 from ppl_vae import backends, data, schedules, storage
+from ppl_vae.inference.terms import quiet, run
 from ppl_vae.loop import NotFiniteLoss
+from ppl_vae.programs import inner
 from ppl_vae.results import Fit
 
 TRAIN, VALID = toy(60), toy(30, seed=1)
@@ -361,3 +365,24 @@ def test_the_last_shorter_batch_counts_by_its_size(backend: backends.Backend) ->
     fit = trained(backend, batch_size=50, epochs=1, learning_rate=1e-30)
     one = trained(backend, batch_size=60, epochs=1, learning_rate=1e-30)
     assert fit.history["loss"][0] == pytest.approx(one.history["loss"][0], rel=0.05)
+
+
+def test_a_net_is_no_statement_of_a_step_and_what_pyro_knows_stays_one() -> None:
+    """SVI trains torch's parameters: ``pyro.module`` at each access of a net would be a tenth of a step."""
+    x = torch.from_numpy(toy(4))
+    model, guide = pair("standard", "pyro")
+
+    def params(program: Any) -> set[str]:
+        return set(run(program, quiet(guide), (x,), {}, 1)[0].param_nodes)
+
+    assert params(quiet(model)) == set() and "likelihood$$$net.layers.0.weight" in params(model)
+    assert inner(quiet(model)) is model
+
+    handle = model.register_forward_hook(lambda *_: None)
+    assert quiet(model) is model
+    handle.remove()
+    model.temperature = PyroParam(torch.tensor(2.0), constraint=dist.constraints.positive)
+    assert quiet(model) is model
+    del model.temperature
+    model.shift = PyroSample(dist.Normal(0.0, 1.0))
+    assert quiet(model) is model

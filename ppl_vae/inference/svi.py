@@ -23,6 +23,7 @@ from .local import LocalParameters
 from .objectives import TermsObjective, TraceELBO
 from .pair import Pair, forked
 from .slots import load_slots, slots
+from .terms import quiet
 from .traced import MODES, NotTraceable, Traced
 
 
@@ -141,6 +142,8 @@ class PyroRun:
             forked(seeds.derive(self.seed, "train", epoch), self.pair.device),
             self.pair.active(training=True) as (model, guide),
         ):
+            if isinstance(self.objective, TermsObjective):
+                model, guide = quiet(model), quiet(guide)
             x = self.train.bernoulli() if self.dynamic else self.train
             for step, index in enumerate(batches):
                 with pyro.validation_enabled(self.validate):
