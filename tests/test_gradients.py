@@ -234,7 +234,7 @@ def test_parameters_of_single_data_are_the_guides(backend: backends.Backend) -> 
     tables = owners_of(fit)["guide"]
     assert len(tables) == 1 and "table" in next(iter(tables))
     elbo, places = backend.inference.TraceELBO(), np.array([5, 4, 3, 2, 1, 0])
-    drawn = backend.inference.draw_gradients(fit.pair, elbo, X, np.array([[0, 2], [0, 2]]), [0, 1], places)
+    drawn = backend.inference.draw_gradients(fit.pair, elbo, X, np.array([[0, 2], [0, 2]]), [0, 1], {"index": places})
     for gradients, _ in drawn:
         assert (np.abs(gradients[next(iter(tables))]).sum((0, 2)) > 0).tolist() == [
             False,

@@ -183,7 +183,7 @@ def fingerprint(fit: Fit) -> str | None:
     images = data.get("trained_on", data.get("train"))
     if images is None:
         return data.get("fingerprint")
-    return images + (", drawn afresh" if data.get("binarisation") == "dynamic" else "") + data.get("side", "")
+    return images + (", drawn afresh" if data.get("binarisation") == "dynamic" else "") + (data.get("side") or "")
 
 
 def likelihood(fit: Fit) -> str | None:
