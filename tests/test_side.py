@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+import torch
+from numpyro import handlers
 from pairs import SMALL, D, P, common_names, fill, toy, untrained
 from test_oracles import PCA, SCALE, fit_of
 
@@ -385,3 +388,20 @@ def test_arviz_holds_what_was_seen() -> None:
     hidden = np.where(MASK, pca.x, np.nan)
     observed = fit_of(pca, backends.load("pyro")).to_arviz(hidden, 5, mask=MASK).observed_data["x"].values
     np.testing.assert_array_equal(np.isnan(observed), ~MASK)
+
+
+@pytest.mark.parametrize("guide", ["amortised", "semi-amortised"])
+def test_a_guide_does_not_see_what_is_hidden(guide: str, backend: backends.Backend) -> None:
+    """Called as a program, past the filling-in of a fit: the same draw whatever stands in the hidden places."""
+    settings: dict[str, Any] = {**SMALL, "guide": guide, "refinement_steps": 1, "backend": backend.name}
+    _, program = recipes.vae(toy(), **settings)(np.random.default_rng(0))
+    mask = np.random.default_rng(1).random((6, P)) < 0.5
+    draws = []
+    for hidden in (0.0, 1.0):
+        x = np.where(mask, toy(6), hidden).astype(np.float32)
+        if backend.name == "pyro":
+            torch.manual_seed(0)
+            draws.append(program(torch.as_tensor(x), mask=torch.as_tensor(mask)).detach().numpy())
+        else:
+            draws.append(np.asarray(handlers.seed(program, 0)(jnp.asarray(x), mask=jnp.asarray(mask))))
+    np.testing.assert_array_equal(*draws)
