@@ -104,6 +104,9 @@ class Run(Protocol):
     def optimiser(self) -> str:
         """What the optimiser is and holds, for comparison with a checkpoint's."""
 
+    def compilation_seconds(self) -> float:
+        """What went into compiling programs, or recording them, since some fixed moment."""
+
     def weights_are_finite(self) -> bool:
         """Whether no weight is NaN or infinite."""
 
@@ -144,6 +147,7 @@ class Loop:
         self.stopped = False
         self.next_epoch = 0
         self.memory = PeakMemory(getattr(run.pair, "device", None))
+        self.compiled = run.compilation_seconds()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -182,10 +186,10 @@ class Loop:
         """The order of the data in an epoch, (N,)."""
         return generator(self.seed, "order", epoch).permutation(len(self.data.train))
 
-    def after(self, epoch: int, losses: np.ndarray, began: float) -> dict[str, float]:
+    def after(self, epoch: int, losses: np.ndarray, began: float, together: int = 1) -> dict[str, float]:
         """What an epoch came to, entered in the history; early stopping and the checkpoint.
 
-        The seconds are those since ``began``.
+        The seconds are those since ``began``; compilation is that of ``together`` trainings, each with its share.
         """
         if np.isfinite(losses).all() and not self.run.weights_are_finite():
             self._fail("a weight became NaN or infinite", epoch, len(losses) - 1)
@@ -199,6 +203,9 @@ class Loop:
             if not np.isfinite(metrics["valid_elbo"]):
                 self._fail("the validation ELBO became NaN or infinite", epoch, len(losses) - 1)
         metrics["seconds"] = time.perf_counter() - began
+        compiled, self.compiled = self.compiled, self.run.compilation_seconds()
+        if epoch == 0 or "compilation" in self.history:  # a checkpoint of before it was measured has none
+            metrics["compilation"] = (self.compiled - compiled) / together
         if epoch == 0 or "memory" in self.history:  # a checkpoint of before it was measured has none
             metrics["memory"] = self.memory.read()
         self.next_epoch = epoch + 1
@@ -343,7 +350,7 @@ def train_together(
             for loop, own in zip(loops, losses, strict=True):
                 if not loop.finished:
                     epoch, now = loop.next_epoch, time.perf_counter()
-                    metrics = loop.after(epoch, own, now - elapsed / len(active))
+                    metrics = loop.after(epoch, own, now - elapsed / len(active), len(active))
                     if callback:
                         callback(epoch, metrics, loop.fit())
             bar.set_postfix({"loss": f"{np.mean([loop.history['loss'][-1] for loop in active]):.2f}"}, refresh=False)

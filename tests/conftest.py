@@ -11,10 +11,10 @@ os.environ.setdefault(
 )  # compiling takes most of the time here; children inherit it
 
 import jax
-import numpy as np
 import pyro
 import pytest
 import torch
+from pairs import noise
 
 from ppl_vae import backends
 
@@ -51,9 +51,6 @@ def float64() -> Iterator[None]:
 @pytest.fixture
 def base_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both backends' Gaussian draws become loc + scale * eps with one and the same eps for a given shape."""
-
-    def noise(shape: tuple[int, ...]) -> np.ndarray:
-        return np.random.default_rng([len(shape), *shape]).standard_normal(shape)
 
     def for_torch(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
         return torch.as_tensor(noise(tuple(shape)), dtype=dtype, device=device)

@@ -51,6 +51,15 @@ def toy(count: int = 60, seed: int = 0) -> np.ndarray:
     return (rng.random((count, P)) < 1 / (1 + np.exp(-logits))).astype(np.float32)
 
 
+def noise(shape: tuple[int, ...]) -> np.ndarray:
+    """What ``base_noise`` draws: of shape (..., B, D), a datum's is that of its place, whatever the batch's size."""
+    if len(shape) < 2:
+        return np.random.default_rng([len(shape), *shape]).standard_normal(shape)
+    *particles, size, inner = shape
+    drawn = np.random.default_rng([len(shape), *particles, inner]).standard_normal((size, *particles, inner))
+    return np.moveaxis(drawn, 0, -2)
+
+
 def recipe(name: str, backend: backends.Backend | str, **settings: Any) -> recipes.Recipe:
     """The recipe of that name in the table."""
     backend = backend if isinstance(backend, str) else backend.name

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
-from pairs import pair, toy
+from pairs import noise, pair, toy
 from torch.utils.flop_counter import FlopCounterMode
 
 from ppl_vae import backends
@@ -37,11 +37,6 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 @pytest.fixture
 def by_hand(benchmark: Callable[[str], ModuleType]) -> ModuleType:
     return benchmark("hand_written")
-
-
-def noise(*shape: int) -> np.ndarray:
-    """What ``base_noise`` draws for this shape."""
-    return np.random.default_rng([len(shape), *shape]).standard_normal(shape)
 
 
 def flat(arrays: list) -> np.ndarray:
@@ -76,7 +71,7 @@ def test_bounds_by_hand_are_ours_in_value_and_gradient(
     """The same weights and noise: the same loss, and the same gradient of every weight, pseudo-inputs too."""
     model, guide = pair(prior, backend)
     draws = 1 if name == "TraceELBO" else DRAWS
-    eps = noise(BATCH, LATENTS) if draws == 1 else noise(draws, BATCH, LATENTS)
+    eps = noise((BATCH, LATENTS) if draws == 1 else (draws, BATCH, LATENTS))
     objective, vampprior = getattr(backend.inference, name)(draws), prior == "vampprior"
     if backend.name == "pyro":
         x = torch.from_numpy(toy(BATCH)).double()

@@ -17,6 +17,7 @@ from torch import nn
 from ppl_vae import baselines, conditionals, guides, models, recipes, schedules
 from ppl_vae.inference import IWAE, SVI, VIMCO, DReG, TraceELBO, TraceGraphELBO, WakeSleep, WakeWake
 from ppl_vae.inference.traced import NotTraceable
+from ppl_vae.loop import TrainingData
 from ppl_vae.results import Fit
 
 X = toy(50)
@@ -71,6 +72,16 @@ def test_a_schedule_is_no_constant_of_the_graph() -> None:
     pair = recipe("standard", "pyro")(np.random.default_rng(0))
     annealed, constant = (both(pair, TraceELBO(beta=beta))[1] for beta in (WARM_UP, 1.0))
     assert np.abs(annealed.history["loss"] - constant.history["loss"])[0] > 0.1
+
+
+def test_a_graph_for_each_shape_of_batch() -> None:
+    """The shorter last batch has its own; neither is recorded again."""
+    svi = SVI(epochs=1, batch_size=20, compile="trace")
+    run = svi.start(*recipe("standard", "pyro")(np.random.default_rng(0)), TrainingData.of(X), seed=0, device=None)
+    run.epoch(0, np.arange(50))
+    graphs = dict(run.traced.graphs)
+    run.epoch(1, np.arange(50))
+    assert len(graphs) == 2 and None not in graphs.values() and run.traced.graphs == graphs
 
 
 def test_what_is_beside_the_data_is_an_input() -> None:

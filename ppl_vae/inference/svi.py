@@ -129,6 +129,10 @@ class PyroRun:
         options = ", ".join(f"{name}={describe(value)}" for name, value in sorted(self.optim.defaults.items()))
         return f"{type(self.optim).__name__}({options})"
 
+    def compilation_seconds(self) -> float:
+        """Of this training so far."""
+        return self.traced.seconds if self.traced else 0.0
+
     def weights_are_finite(self) -> bool:
         """Whether no weight is NaN or infinite."""
         return all(bool(p.isfinite().all()) for p in self.pair.named_parameters().values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,6 +15,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.stateless import _reparametrize_module
 
+from ..compile_cache import cache_folder
 from .objectives import TermsObjective
 from .pair import Pair, forked
 
@@ -25,18 +28,25 @@ SEED = 0
 Step = Callable[..., tuple[Tensor, ...]]
 
 
+def _compiled(graph: Any) -> Any:
+    folder = cache_folder("inductor")
+    if folder is not None:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+    return torch.compile(graph, fullgraph=True, dynamic=False)
+
+
 class NotTraceable(UserWarning):
     """A pair, or an objective, that runs step by step instead; the message says why."""
 
 
 class Traced:
-    """The loss of a batch and its gradients, as a graph that is recorded at the first batch and run at every other.
+    """The loss of a batch and its gradients as a graph, recorded at the first batch of a shape and run at every other.
 
     Recorded by ``make_fx``: parameters, data, what is beside them and the epoch are inputs, draws are operations, so
     that the same seed gives the numbers of the eager program. Before it is used, a graph is compared with the eager
     program on other data, at other parameters and another epoch. What cannot be recorded (a value that decides which
-    operations come next), or compares unequal, runs eagerly, after one warning. A batch of another shape runs eagerly
-    too: it is the last of an epoch.
+    operations come next), or compares unequal, runs eagerly, after one warning. Only the first shape is compiled: the
+    last batch of an epoch, where it is shorter, runs from its graph.
 
     Args:
         mode: ``trace``, or ``inductor``, which compiles the graph, and needs a C++ compiler for that.
@@ -49,21 +59,25 @@ class Traced:
         self.mode, self.pair, self.objective = mode, pair, objective
         self.parameters = list(parameters)
         self.places = self._places()
-        self.key: Any = None
-        self.graph: Step | None = None
+        self.graphs: dict[Any, Step | None] = {}
+        self.seconds = 0.0
 
     def __call__(self, x: Tensor, side: Mapping[str, Tensor], epoch: float) -> tuple[Tensor, list[Tensor]] | None:
         """The loss per datum and the gradient of each parameter; None where the step is to run eagerly."""
         names = tuple(side)
         inputs = (*self.parameters, x, *side.values(), torch.tensor(epoch, dtype=torch.float64, device=x.device))
         key = (names, *(tuple(a.shape) for a in inputs))
-        if self.key is None:
-            self.key = key
-            self.graph = self._recorded(names, inputs)
-        if self.graph is None or key != self.key:
+        if key not in self.graphs:
+            if None in self.graphs.values():
+                return None
+            began = time.perf_counter()
+            self.graphs[key] = self._recorded(names, inputs)
+            self.seconds += time.perf_counter() - began
+        graph = self.graphs[key]
+        if graph is None:
             return None
         with torch.no_grad():
-            loss, *grads = self.graph(*inputs)
+            loss, *grads = graph(*inputs)
         return loss, grads
 
     def _places(self) -> dict[str, int]:
@@ -100,7 +114,8 @@ class Traced:
             with forked(SEED, self.pair.device), pyro.validation_enabled(False), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch tells of what it finds in the graph
                 graph: Any = make_fx(step)(*detached)
-                graph = torch.compile(graph, fullgraph=True, dynamic=False) if self.mode == "inductor" else graph
+                if self.mode == "inductor" and not self.graphs:
+                    graph = _compiled(graph)
                 self._compare(names, graph, detached)
         except Exception as error:  # whatever torch raises of what it cannot record or compile
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -21,6 +21,7 @@ from ...schedules import Schedule
 from ...storage import below
 from ...training import BaseSVI
 from .baselines import RunningBaseline, learnt, started
+from .compilation import compilation_seconds, keep_compiled
 from .local import Local, climbed, fresh, stepped, taken
 from .objectives import TermsObjective, TraceELBO
 from .pair import Pair, Structure, Tree, filled, joined, named
@@ -75,6 +76,8 @@ class Step:
     optim: optax.GradientTransformation
     factor: float | Schedule
     local: Local
+    padded: bool
+    """whether a shorter batch is one of full size with rows of no weight, at positions after the last datum"""
 
     @property
     def baseline(self) -> RunningAverage | None:
@@ -98,9 +101,10 @@ Batches = tuple[Array, Array, Array]
 
 
 class NumPyroRun:
-    """A training in progress: parameters and optimiser state as values, one compiled program per batch shape."""
+    """A training in progress: parameters and optimiser state as values, an epoch of gradient steps as one program."""
 
     def __init__(self, settings: SVI, pair: Pair, data: TrainingData, seed: int) -> None:
+        keep_compiled()
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
         settings.prepare(pair, data, seed)
         if settings.optim is None:
@@ -112,7 +116,7 @@ class NumPyroRun:
                 f"SVI: 'optim' should be an optax transformation, such as optax.adam(1e-3); got {settings.optim!r}."
             )
         local = Local(settings.local_steps, settings.local_learning_rate, settings.local_tolerance)
-        self.step = Step(pair.structure, settings.loss, optim, settings.learning_rate_factor, local)
+        self.step = Step(pair.structure, settings.loss, optim, settings.learning_rate_factor, local, self._padded(data))
         self.train, self.side = pair.array(data.train), pair.arrays(data.side)
         trained, self.frozen = pair.split(model=not settings.freeze_model)
         tables, baseline = pair.params["tables"], None
@@ -121,12 +125,26 @@ class NumPyroRun:
         moments = None if settings.local_steps else fresh(tables)
         self.carry = jax.device_put(Carry(trained, optim.init(trained), tables, moments, baseline), pair.device)
 
+    def _padded(self, data: TrainingData) -> bool:
+        """Whether the last batch of an epoch is shorter, and rows of no weight may fill it.
+
+        They may in a sum over data that nothing else is scaled by or learns from; others compile a second program.
+        """
+        sites, loss = self.pair.sites, self.settings.loss
+        shorter = len(data.train) % self.settings.batch_size > 0
+        separate = isinstance(loss, TermsObjective) and loss.per_datum and loss.running_baseline is None
+        return shorter and separate and not self.settings.local_steps and sites is not None and not sites.scaled
+
     @property
     def optimiser(self) -> str:
         """What the optimiser is and holds; optax keeps its numbers to itself, so only its state is told."""
         if self.settings.optim is None:
             return f"adam({self.settings.learning_rate})"
         return ", ".join(sorted({name.rsplit("/", 1)[0] for name in named("optim", self.carry.optim)}))
+
+    def compilation_seconds(self) -> float:
+        """Of this process so far."""
+        return compilation_seconds()
 
     def weights_are_finite(self) -> bool:
         """Whether no weight is NaN or infinite."""
@@ -143,8 +161,10 @@ class NumPyroRun:
         return np.concatenate(losses)
 
     def plan(self, epoch: int, order: np.ndarray) -> tuple[Array, list[Batches]]:
-        """The data of an epoch, and its batches: those of full size, and the shorter last one if there is one."""
+        """The data of an epoch, and its batches: those of full size, and the shorter last one where that is apart."""
         size, key = self.settings.batch_size, jax.random.key(seeds.derive(self.seed, "train", epoch))
+        if self.step.padded:
+            order = np.concatenate([order, np.full(-len(order) % size, len(order))])
         whole = len(order) // size
         parts = [order[: whole * size].reshape(whole, size), order[whole * size :][None]]
         total = whole + bool(parts[1].size)
@@ -275,7 +295,8 @@ def _one(
     epoch: Array,
 ) -> tuple[Carry, Array]:
     x, side = data
-    batch = Batch(x[index], {"index": index, **{name: a[index] for name, a in side.items()}}, epoch)
+    beside = {"index": index, **{name: a[index] for name, a in side.items()}}
+    batch = Batch(x[index], beside, epoch, index < len(x))
     factor, tables, moments, baseline = schedules.value(step.factor, epoch), carry.tables, carry.moments, carry.baseline
     zero = jax.tree.map(jnp.zeros_like, taken(tables, index))
     if step.local.steps:
@@ -299,7 +320,8 @@ def _one(
     trained = jax.tree.map(lambda p, u: p + factor * u, carry.trained, updates)
     if moments is not None:
         # The loss is a mean over the batch; a row's own gradient does not fall with the batch.
-        row_grads = jax.tree.map(lambda g: g * len(index), row_grads)
+        count = _weights(batch).sum() if step.padded else len(index)
+        row_grads = jax.tree.map(lambda g: g * count, row_grads)
         tables, moments = stepped(tables, moments, row_grads, index, step.local.learning_rate * factor)
     if step.baseline is not None and baseline is not None:
         baseline = learnt(step.baseline, baseline, batch.x, signal)
@@ -312,6 +334,8 @@ class Batch(NamedTuple):
     x: Array
     side: dict[str, Array]
     epoch: Array
+    real: Array
+    """false where a row only fills the batch, (B,)"""
 
 
 def _programs(step: Step, constants: tuple[Tree, Tree], trained: Tree, tables: Tree, offsets: Tree) -> tuple[Any, Any]:
@@ -331,13 +355,18 @@ def _loss(
 ) -> tuple[Array, Any]:
     """The loss per datum, and what a baseline was to predict."""
     model, guide = _programs(step, constants, trained, tables, offsets)
-    ours = isinstance(step.objective, TermsObjective)
-    objective: Any = step.objective.at(batch.epoch) if ours else step.objective
-    if predicted is None:
-        return objective.loss(key, {}, model, guide, batch.x, **batch.side) / len(batch.x), None
+    if not isinstance(step.objective, TermsObjective):
+        return step.objective.loss(key, {}, model, guide, batch.x, **batch.side) / len(batch.x), None
+    objective: Any = step.objective.at(batch.epoch)
     terms = objective.log_terms(model, guide, batch.x, key=key, **batch.side)
-    value = -(terms.scale * objective.bound(terms, predicted)).sum() / len(batch.x)
+    bounds = terms.scale * (objective.bound(terms) if predicted is None else objective.bound(terms, predicted))
+    value = -jnp.average(bounds, weights=_weights(batch)) if step.padded else -bounds.mean()
     return value, jax.lax.stop_gradient(terms.log_weights.mean(0))
+
+
+def _weights(batch: Batch) -> Array:
+    """1 for a datum, 0 for a row that only fills the batch, (B,)."""
+    return jnp.where(batch.real, 1.0, 0.0)
 
 
 def _repeated_bound(
