@@ -22,6 +22,7 @@ from .baselines import RunningBaseline
 from .local import LocalParameters
 from .objectives import TermsObjective, TraceELBO
 from .pair import Pair, forked
+from .replayed import Replayed, replays
 from .slots import load_slots, slots
 from .terms import quiet
 from .traced import MODES, NotTraceable, Traced
@@ -31,7 +32,8 @@ from .traced import MODES, NotTraceable, Traced
 class SVI(BaseSVI):
     __doc__ = f"""{BaseSVI.__doc__}
         compile: ``"trace"`` records a step once, as a graph of tensor operations (no compiler needed), and runs that;
-            ``"inductor"`` compiles it. What cannot be recorded runs step by step, after one warning that says why.
+            ``"inductor"`` compiles it. On CUDA the whole step is then replayed as a CUDA graph, with the optimiser but
+            for a custom ``optim``. What cannot be recorded runs step by step, after one warning that says why.
     """
 
     objective_class = pyro.infer.ELBO
@@ -80,11 +82,22 @@ class PyroRun:
         self.parameters = list(self.trained.values())
         self.optim = self._optimiser()
         self.base_rates = [group["lr"] for group in self.optim.param_groups] if self.optim else []
+        self.optimiser = self._described()
         baseline = getattr(self.objective, "running_baseline", None)
         rng = seeds.generator(seed, "baseline")
         self.baseline = None if baseline is None else RunningBaseline(baseline, pair.dim, rng, pair.device)
         self.traced = self._traced()
+        self.replayed = self._replayed()
         self.validate = True
+
+    def _replayed(self) -> Replayed | None:
+        if self.traced is None or not replays(self.pair.device):
+            return None
+        ours = self.settings.optim is None
+        if self.optim is not None and ours:
+            for group in self.optim.param_groups:
+                group |= {"capturable": True, "lr": torch.tensor(group["lr"], device=self.pair.device)}
+        return Replayed(self.traced, self._update if ours else None, self.pair.device)
 
     def _traced(self) -> Traced | None:
         if not self.settings.compile:
@@ -121,8 +134,7 @@ class PyroRun:
             return optim
         return torch.optim.Adam(self.parameters, lr=self.settings.learning_rate, fused=True)
 
-    @property
-    def optimiser(self) -> str:
+    def _described(self) -> str:
         """What the optimiser is and holds."""
         if self.optim is None:
             return "none"
@@ -163,10 +175,36 @@ class PyroRun:
             noise = seeds.derive(self.seed, "local", int(side["index"][0]), int(epoch * 1e6))
             self.local.climb(self.objective.at(epoch), (model, guide), x, side, noise)
         if self.optim is not None:
-            for group, rate in zip(self.optim.param_groups, self.base_rates, strict=True):
-                group["lr"] = rate * factor
+            self._set_rates(factor)
             self.optim.zero_grad()
         self.local.zero_grad()
+        loss = self.replayed(x, side, epoch) if self.replayed else None
+        if loss is None:
+            loss = self._gradients(model, guide, x, side, epoch)
+        elif self.replayed and self.replayed.update:
+            return loss
+        self._update()
+        if not self.settings.local_steps:
+            self.local.step(side["index"], factor)
+        return loss
+
+    def _set_rates(self, factor: float) -> None:
+        assert self.optim is not None
+        for group, rate in zip(self.optim.param_groups, self.base_rates, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
+
+    def _update(self) -> None:
+        """A step of the optimiser down the gradients in ``grad``."""
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
+        if self.optim is not None:
+            self.optim.step()
+
+    def _gradients(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
+        """The loss per datum, from the recorded graph if there is one; its gradients stand in ``grad``."""
         done = self.traced(x, side, epoch) if self.traced else None
         if done is None:
             loss = self._loss_and_grads(model, guide, x, side, epoch)
@@ -174,12 +212,6 @@ class PyroRun:
             loss, grads = done
             for p, grad in zip(self.parameters, grads, strict=True):
                 p.grad = grad
-        if self.settings.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
-        if self.optim is not None:
-            self.optim.step()
-        if not self.settings.local_steps:
-            self.local.step(side["index"], factor)
         return loss
 
     def _loss_and_grads(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:

@@ -29,10 +29,11 @@ Step = Callable[..., tuple[Tensor, ...]]
 
 
 def _compiled(graph: Any) -> Any:
+    """By inductor, with the draws of the program, which its own generator would not give."""
     folder = cache_folder("inductor")
     if folder is not None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
-    return torch.compile(graph, fullgraph=True, dynamic=False)
+    return torch.compile(graph, fullgraph=True, dynamic=False, options={"fallback_random": True})
 
 
 class NotTraceable(UserWarning):
@@ -64,14 +65,13 @@ class Traced:
 
     def __call__(self, x: Tensor, side: Mapping[str, Tensor], epoch: float) -> tuple[Tensor, list[Tensor]] | None:
         """The loss per datum and the gradient of each parameter; None where the step is to run eagerly."""
-        names = tuple(side)
-        inputs = (*self.parameters, x, *side.values(), torch.tensor(epoch, dtype=torch.float64, device=x.device))
-        key = (names, *(tuple(a.shape) for a in inputs))
+        key, data = self.described(x, side)
+        inputs = (*self.parameters, *data, torch.tensor(epoch, dtype=torch.float64, device=x.device))
         if key not in self.graphs:
             if None in self.graphs.values():
                 return None
             began = time.perf_counter()
-            self.graphs[key] = self._recorded(names, inputs)
+            self.graphs[key] = self._recorded(tuple(side), inputs)
             self.seconds += time.perf_counter() - began
         graph = self.graphs[key]
         if graph is None:
@@ -79,6 +79,12 @@ class Traced:
         with torch.no_grad():
             loss, *grads = graph(*inputs)
         return loss, grads
+
+    @staticmethod
+    def described(x: Tensor, side: Mapping[str, Tensor]) -> tuple[Any, tuple[Tensor, ...]]:
+        """What the graph of a batch is kept under, and its inputs between the parameters and the epoch."""
+        data = (x, *side.values())
+        return (*side, *(tuple(a.shape) for a in data)), data
 
     def _places(self) -> dict[str, int]:
         """Where each parameter stands in the modules: each module once, by one of its names, and each of its own."""
