@@ -41,7 +41,7 @@ class DiagNormal(nn.Module):
     def distribution(self, out: Tensor) -> dist.Distribution:
         """What the net returned, (..., W), -> a distribution over (D,)."""
         loc, raw = out.chunk(2, -1)
-        return dist.Normal(loc, softplus(raw) + self.floor).to_event(1)
+        return distributions.Normal(loc, softplus(raw) + self.floor).to_event(1)
 
 
 class FullNormal(nn.Module):
@@ -96,7 +96,9 @@ class Bernoulli(nn.Module):
 
     def forward(self, h: Tensor) -> dist.Distribution:
         """(..., H) -> a distribution over (P,)."""
-        return dist.Independent(dist.Bernoulli(logits=self.net(h), validate_args=False), 1, validate_args=False)
+        return dist.Independent(
+            distributions.BernoulliLogits(logits=self.net(h), validate_args=False), 1, validate_args=False
+        )
 
 
 class Categorical(nn.Module):

@@ -38,8 +38,8 @@ DISCRETE = ("bernoulli", "categorical")
 NOT_MIRRORED: dict[str, str] = {
     "nets.Linear": "torch has it; nnx's own stores its weights the other way round",
     "nets.PerDatum": "the mark of a table on NumPyro; torch marks the gradient instead, as sparse",
+    "distributions.Normal": "spares Pyro the logarithm of every draw's scale; a compiled program computes it once",
     "inference.as_functions": "in Pyro a PyroModule is such a function already",
-    "distributions.BernoulliLogits": "mends the derivative of NumPyro's own at logit 0; Pyro's is right",
 }
 """Module.name on one backend only -> why there is no mirror."""
 

@@ -329,7 +329,7 @@ def _describe(site: PyroSite) -> Site:
     while hasattr(base, "base_dist"):
         base = base.base_dist
     binary = getattr(base, "support", None) is torch.distributions.constraints.boolean
-    name = type(base).__name__.removesuffix("_")
+    name = type(base).__name__.removesuffix("_").removesuffix("Logits")
     num_values = {"Bernoulli": 2, "Categorical": getattr(base, "_num_events", None)}.get(name)
     levels = getattr(base, "levels", None)
     return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary, num_values, levels)

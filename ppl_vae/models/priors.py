@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from .. import init, nets
 from ..conditionals import SCALE_FLOOR
-from ..distributions import DiagNormalMixture, mixture
+from ..distributions import BernoulliLogits, DiagNormalMixture, Normal, mixture
 
 
 def _tensor(values: np.ndarray) -> Tensor:
@@ -32,7 +32,7 @@ class StandardNormal(nn.Module):
 
     def forward(self) -> dist.Distribution:
         """The distribution over (D,)."""
-        return dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
+        return Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
 
 
 class FactorisedBernoulli(nn.Module):
@@ -48,7 +48,7 @@ class FactorisedBernoulli(nn.Module):
 
     def forward(self) -> dist.Distribution:
         """The distribution over (D,)."""
-        return dist.Bernoulli(logits=self.logits).to_event(1)
+        return BernoulliLogits(logits=self.logits).to_event(1)
 
 
 class UniformCategorical(nn.Module):

@@ -1,0 +1,24 @@
+"""The Bernoulli distribution in the two passes over its logits that it takes, not three."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+from torch import Tensor
+from torch.distributions.utils import broadcast_all
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+
+class BernoulliLogits(dist.Bernoulli):
+    """log p(x) = x l - log(1 + e^l), for ``logits=`` l; as Pyro's own, without a copy of the result.
+
+    >>> import torch
+    >>> BernoulliLogits(logits=torch.zeros(1)).log_prob(torch.ones(1)).item()
+    -0.6931471824645996
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """The log-probability in nats; grey levels count as expected values."""
+        if self._validate_args:
+            self._validate_sample(value)
+        logits, value = broadcast_all(self.logits, value)
+        return binary_cross_entropy_with_logits(logits, value, reduction="none").neg_()
