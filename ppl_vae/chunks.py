@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .bounds import Terms
+from .data.streams import Data
 from .out_of_memory import explained
 from .seeds import derive
 from .side import NOTHING, Arrays, part
@@ -65,7 +66,7 @@ def windows(count: int, rows: int) -> list[tuple[slice, int]]:
 
 def sample_in_chunks(
     pair: Pair,
-    x: np.ndarray,
+    x: Data,
     num_particles: int,
     seed: int,
     analytic_kl: bool = False,

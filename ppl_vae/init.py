@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from .data.streams import Data, Stream
+
 Initialiser = Callable[[np.random.Generator, int, int], np.ndarray]
 
 
@@ -78,8 +80,8 @@ def layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(s) for s in sizes)
 
 
-def _images(images: np.ndarray, count: int) -> np.ndarray:
-    images = np.asarray(images)
+def _images(images: Data, count: int) -> Data:
+    images = images if isinstance(images, Stream) else np.asarray(images)
     if images.ndim != 2 or not len(images):
         raise ValueError(f"'images' should have shape (N, P) with N >= 1; got {images.shape}.")
     if count < 1:
@@ -87,17 +89,21 @@ def _images(images: np.ndarray, count: int) -> np.ndarray:
     return images
 
 
-def mean_images(rng: np.random.Generator, images: np.ndarray, count: int, *, noise: float = 0.01) -> np.ndarray:
+def mean_images(rng: np.random.Generator, images: Data, count: int, *, noise: float = 0.01) -> np.ndarray:
     """(count, P) pseudo-inputs that start at the data mean plus N(0, noise^2).
 
     >>> mean_images(np.random.default_rng(0), np.ones((5, 3)), 2).shape
     (2, 3)
     """
     images = _images(images, count)
-    return images.mean(0) + noise * rng.standard_normal((count, images.shape[1]))
+    if isinstance(images, Stream):
+        mean = sum(block.sum(0, dtype=np.float64) for _, block in images.blocks()) / len(images)
+    else:
+        mean = images.mean(0)
+    return mean + noise * rng.standard_normal((count, images.shape[1]))
 
 
-def random_images(rng: np.random.Generator, images: np.ndarray, count: int) -> np.ndarray:
+def random_images(rng: np.random.Generator, images: Data, count: int) -> np.ndarray:
     """(count, P) pseudo-inputs that start at distinct random images of the (N, P) given.
 
     Raises:

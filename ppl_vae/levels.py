@@ -42,8 +42,8 @@ def mean(loc: Array, scale: Array, levels: int) -> Array:
     return sum(ops.exp(-ops.softplus((edge - loc) / scale)) for edge in edges) / (levels - 1)
 
 
-def check(x: np.ndarray, levels: int, what: str = "x") -> None:
-    """Compare data with the levels of a likelihood.
+def check(x: np.ndarray, levels: int, what: str = "x", first: int = 0) -> None:
+    """Compare data, whose rows are counted from ``first``, with the levels of a likelihood.
 
     Raises:
         ValueError: a value that is no level; the message says which.
@@ -56,7 +56,7 @@ def check(x: np.ndarray, levels: int, what: str = "x") -> None:
         row, column = np.argwhere(outside)[0]
         raise ValueError(
             f"{what!r} should hold levels 0, 1/{levels - 1}, ..., 1 for a likelihood of {levels} of them; "
-            f"{x[row, column]:g} at row {row}, column {column} is none: divide stored pixels "
+            f"{x[row, column]:g} at row {row + first}, column {column} is none: divide stored pixels "
             f"0..{levels - 1} by {levels - 1}, do not binarise, or use another likelihood."
         )
 

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from . import checkpoints, storage
 from .chunks import CHUNK_VARIABLE, chunk, sample_in_chunks
 from .data import Split
+from .data.streams import Data
 from .locks import only_writer
 from .memory import PeakMemory
 from .objective import Objective
@@ -35,13 +36,13 @@ class NotFiniteLoss(FloatingPointError):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training reads: (N, P) arrays, and whether the training part is binarised afresh in each epoch.
+    """What a training reads: (N, P) data, and whether the training part is binarised afresh in each epoch.
 
     ``side`` and ``valid_side`` hold what there is beside them: ``given`` (N, G) and ``mask`` (N, P).
     """
 
-    train: np.ndarray
-    valid: np.ndarray | None
+    train: Data
+    valid: Data | None
     dynamic: bool
     record: dict[str, Any] = field(default_factory=dict)
     side: Arrays = field(default_factory=dict)
@@ -50,15 +51,15 @@ class TrainingData:
     @classmethod
     def of(
         cls,
-        data: Split | np.ndarray,
-        valid: np.ndarray | None = None,
+        data: Split | Data,
+        valid: Data | None = None,
         *,
         given: np.ndarray | None = None,
         mask: np.ndarray | None = None,
         valid_given: np.ndarray | None = None,
         valid_mask: np.ndarray | None = None,
     ) -> TrainingData:
-        """Read a split, or check plain arrays; and what is beside them.
+        """Read a split, or check plain arrays and streams; and what is beside them.
 
         Raises:
             ValueError: arrays that are not (N, P), are empty, or hold NaN or infinite values where they were seen;
@@ -83,8 +84,9 @@ class TrainingData:
                     "Side information goes with the training data and with the validation data, or with neither: pass "
                     "both given= and valid_given=."
                 )
-        record = {} if split is None else split.to_dict()
-        record = {"sizes": {"train": len(train)}, "fingerprint": digest(train, valid), **record, "train": digest(train)}
+        record: dict[str, Any] = {"sizes": {"train": len(train)}}
+        record |= {"fingerprint": digest(train, valid)} if split is None else split.to_dict()
+        record["train"] = digest(train)
         if side:
             record["side"] = digest(*side.values())
         if side or valid_side:
@@ -220,7 +222,7 @@ class Loop:
         """The ELBO of a few data points with fixed noise: weights alone do not tell one pair from another."""
         return probe(self.run.pair, self.data.train[:8], derive(self.seed, "probe"))
 
-    def _valid_elbo(self, valid: np.ndarray) -> float:
+    def _valid_elbo(self, valid: Data) -> float:
         """The plain sampled ELBO per datum, with noise that never changes."""
         noise = derive(self.seed, "valid")
         particles, side = self.settings.validation_particles, self.data.valid_side

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from . import backends, init
-from .data import Split
+from .data import Split, Stream
+from .data.streams import Data
 
 PRIORS = ("standard", "mixture", "vampprior", "vampprior-data")
 LIKELIHOODS = ("bernoulli", "normal", "normal-diagonal", "discretised-logistic", "categorical")
@@ -80,7 +81,7 @@ class Recipe:
     num_pseudo_inputs: int = 500
     pseudo_inputs_start: str = "random"
     backend: str = "pyro"
-    images: np.ndarray | None = field(default=None, repr=False, compare=False)
+    images: Data | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check("prior", self.prior, PRIORS)
@@ -239,8 +240,10 @@ def _check(name: str, value: str, known: tuple[str, ...]) -> None:
         raise ValueError(f"Unknown {name} {value!r}; there are {', '.join(known)}.")
 
 
-def vae(data: Split | np.ndarray | tuple[int, ...], **settings: Any) -> Recipe:
-    """A VAE for this data: a ``Split``, training images (N, P), or the shape of one image; settings of ``Recipe``.
+def vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
+    """A VAE for this data: a ``Split``, training images (N, P), also a ``Stream``, or the shape of one image.
+
+    The settings are those of ``Recipe``.
 
     Priors that start at training images need the images.
 
@@ -252,6 +255,8 @@ def vae(data: Split | np.ndarray | tuple[int, ...], **settings: Any) -> Recipe:
     """
     if isinstance(data, Split):
         return Recipe(data.image_shape, images=data.train, **settings)
+    if isinstance(data, Stream):
+        return Recipe(data.stored.shape[1:], images=data, **settings)
     if isinstance(data, np.ndarray):
         if data.ndim < 2:
             raise ValueError(f"'data' should be images of shape (N, P) or (N, H, W); got {data.shape}.")
@@ -263,7 +268,7 @@ def vae(data: Split | np.ndarray | tuple[int, ...], **settings: Any) -> Recipe:
     return recipe
 
 
-def conditional_vae(data: Split | np.ndarray | tuple[int, ...], given_dim: int, **settings: Any) -> Recipe:
+def conditional_vae(data: Split | Data | tuple[int, ...], given_dim: int, **settings: Any) -> Recipe:
     """A VAE of x given c (``given``, of ``given_dim`` numbers), with a prior p(z | c) that is a net of its own.
 
     Learning Structured Output Representation using Deep Conditional Generative Models, Sohn, Lee and Yan, 2015.
@@ -274,7 +279,7 @@ def conditional_vae(data: Split | np.ndarray | tuple[int, ...], given_dim: int, 
     return vae(data, given_dim=given_dim, **{"conditional_prior": True, **settings})
 
 
-def report_vae(data: Split | np.ndarray | tuple[int, ...], **settings: Any) -> Recipe:
+def report_vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
     """The VAE of the VampPrior report (Large VAE, 2021): 300-300 units, 40 latents, 500 pseudo-inputs, Xavier weights.
 
     >>> report_vae((28, 28)).hidden
@@ -284,7 +289,7 @@ def report_vae(data: Split | np.ndarray | tuple[int, ...], **settings: Any) -> R
     return vae(data, **{**report, **settings})
 
 
-def vampprior_vae(data: Split | np.ndarray | tuple[int, ...], **settings: Any) -> Recipe:
+def vampprior_vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
     """The VAE of Tomczak and Welling, 2018: gated 300-300 layers, 40 latents, VampPrior of 500 pseudo-inputs.
 
     >>> vampprior_vae((28, 28), pseudo_inputs_start="means").gated

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Unpack
+from typing import Any, Protocol, TypeVar, Unpack, overload
 
 import numpy as np
 
@@ -17,31 +17,39 @@ from . import __version__, levels, storage
 from .baselines import LeaveOneOut
 from .bounds import Terms
 from .chunks import chunk, sample_in_chunks, windows, within_memory
-from .data import check_unit_interval
+from .data import Stream, check_unit_interval
+from .data.streams import Data, blocks
 from .init import check_index
 from .objective import Sites
 from .seeds import derive, generator
 from .side import NOTHING, Arrays, Side, blank, informed, part, shown
 
+X = TypeVar("X", bound=Data)
 REFINED_AT_ONCE = 500
 """Data points that ``refine`` infers together."""
 FIT_KEYS = frozenset({"backend", "settings", "history", "recipe", "dim", "probe"})
 """What the header of a fit holds."""
 
 
-def as_batch(x: Any, what: str = "x", dim: int | None = None) -> np.ndarray:
-    """A floating (N, P) array, checked.
+@overload
+def as_batch(x: Stream, what: str = "x", dim: int | None = None) -> Stream: ...
+@overload
+def as_batch(x: Any, what: str = "x", dim: int | None = None) -> np.ndarray: ...
+def as_batch(x: Any, what: str = "x", dim: int | None = None) -> Data:
+    """A floating (N, P) array, checked; of a stream, which looks at its values as it reads them, the shape is.
 
     Raises:
         ValueError: not (N, P), another P than ``dim``, empty, or NaN or infinite values.
     """
     if isinstance(x, np.ma.MaskedArray):
         raise ValueError(f"{what!r} is a masked array: pass {what}.filled(0), and its mask as mask=~{what}.mask.")
-    array = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+    array: Any = x if isinstance(x, Stream) else np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
     if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
         raise ValueError(f"{what!r} should have shape (N, {'P' if dim is None else dim}); got {array.shape}.")
     if not len(array):
         raise ValueError(f"{what!r} is empty: it has shape {array.shape}.")
+    if isinstance(array, Stream):
+        return array
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{what!r} should hold numbers; got dtype {array.dtype}.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -179,12 +187,12 @@ class Fit:
         """Whether the guide serves any data; false for a per-datapoint guide, whose parameters are its data's own."""
         return self.pair.num_rows is None
 
-    def is_trained_on(self, x: np.ndarray, arrays: Arrays = NOTHING) -> bool:
+    def is_trained_on(self, x: Data, arrays: Arrays = NOTHING) -> bool:
         """Whether these are the data of the training, with the same mask and side information."""
         record, beside = self.settings.get("data", {}), [a for n, a in arrays.items() if n != "index"]
         return digest(x) == record.get("train") and record.get("side") == (digest(*beside) if beside else None)
 
-    def positions(self, x: np.ndarray, index: Any = None, arrays: Arrays = NOTHING) -> np.ndarray | None:
+    def positions(self, x: Data, index: Any = None, arrays: Arrays = NOTHING) -> np.ndarray | None:
         """Which of the data with parameters of their own the rows of x are; None for a guide that serves any.
 
         Raises:
@@ -208,7 +216,7 @@ class Fit:
 
     def refine(
         self,
-        x: np.ndarray,
+        x: Data,
         *,
         steps: int = 300,
         learning_rate: float = 0.05,
@@ -273,7 +281,7 @@ class Fit:
 
     def terms(
         self,
-        x: np.ndarray,
+        x: Data,
         num_particles: int = 1,
         *,
         seed: int = 0,
@@ -290,8 +298,8 @@ class Fit:
         return sample_in_chunks(self.pair, x, num_particles, seed, analytic_kl, arrays)[1]
 
     def checked(
-        self, x: Any, *, located: bool = True, likely: bool = True, **side: Unpack[Side]
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        self, x: X, *, located: bool = True, likely: bool = True, **side: Unpack[Side]
+    ) -> tuple[X, dict[str, np.ndarray]]:
         """The data as the pair takes them, (N, P), and the arrays beside them.
 
         Args:
@@ -304,12 +312,12 @@ class Fit:
             ValueError: another shape, NaN or infinite values where a pixel was seen, values that the likelihood cannot
                 have, or side information, positions or a mask that do not fit.
         """
-        x, arrays = shown(x, side.get("mask"))
-        x = checked(self.pair, x) if likely else as_batch(x, dim=self.pair.dim)
-        arrays |= informed(side.get("given"), len(x))
+        values, arrays = shown(x, side.get("mask"))
+        values = checked(self.pair, values) if likely else as_batch(values, dim=self.pair.dim)
+        arrays |= informed(side.get("given"), len(values))
         self._check_given(arrays.get("given"))
-        index = self.positions(x, side.get("index"), arrays) if located else None
-        return x, arrays if index is None else {**arrays, "index": index}
+        index = self.positions(values, side.get("index"), arrays) if located else None
+        return values, arrays if index is None else {**arrays, "index": index}
 
     def _check_given(self, given: np.ndarray | None) -> None:
         expected, found = self.pair.given_dim, 0 if given is None else given.shape[1]
@@ -321,9 +329,7 @@ class Fit:
                 else f"The pair was trained without side information; 'given' has {found} columns: leave it out."
             )
 
-    def posterior(
-        self, x: np.ndarray, *, seed: int = 0, **side: Unpack[Side]
-    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def posterior(self, x: Data, *, seed: int = 0, **side: Unpack[Side]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
         x, arrays = self.checked(x, likely=False, **side)
         with within_memory(f"on {len(x)} data points"):
@@ -339,19 +345,17 @@ class Fit:
             for name in chunks[0][0]
         }
 
-    def encode(self, x: np.ndarray, **side: Unpack[Side]) -> np.ndarray:
+    def encode(self, x: Data, **side: Unpack[Side]) -> np.ndarray:
         """The mean of q(z | x), of categories the mode, (B, D); several latent sites stand side by side, in order."""
         means = [mean for mean, _ in self.posterior(x, **side).values()]
         return np.concatenate([mean.reshape(len(mean), -1) for mean in means], -1)
 
-    def draws(
-        self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0, **side: Unpack[Side]
-    ) -> dict[str, np.ndarray]:
+    def draws(self, x: Data, num_draws: int = 100, *, seed: int = 0, **side: Unpack[Side]) -> dict[str, np.ndarray]:
         """Draws from the guide for each latent site, (K, B, D)."""
         x, arrays = self.checked(x, likely=False, **side)
         return sample_in_chunks(self.pair, x, num_draws, seed, side=arrays)[0]
 
-    def reconstruct(self, x: np.ndarray, *, seed: int = 0, **side: Unpack[Side]) -> np.ndarray:
+    def reconstruct(self, x: Data, *, seed: int = 0, **side: Unpack[Side]) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P)."""
         x, arrays = self.checked(x, likely=False, **side)
         parts = []
@@ -575,18 +579,25 @@ def weights(log_w: np.ndarray) -> np.ndarray:
     return np.exp(log_w - np.logaddexp.reduce(log_w, 0))
 
 
-def checked(pair: Pair, x: Any, what: str = "x") -> np.ndarray:
+@overload
+def checked(pair: Pair, x: Stream, what: str = "x") -> Stream: ...
+@overload
+def checked(pair: Pair, x: Any, what: str = "x") -> np.ndarray: ...
+def checked(pair: Pair, x: Any, what: str = "x") -> Data:
     """Data as a pair takes them, (N, P).
 
     Raises:
         ValueError: another shape, NaN or infinite values, or values that the likelihood cannot have.
     """
     array = as_batch(x, what, pair.dim or None)
-    if pair.sites is not None and any(site.binary for site in pair.sites.observed):
-        check_unit_interval(array, f"{what!r}, under a Bernoulli likelihood,")
-    for site in pair.sites.observed if pair.sites is not None else ():
-        if site.levels is not None:
-            levels.check(array, site.levels, what)
+    sites = pair.sites.observed if pair.sites is not None else ()
+    binary = any(site.binary for site in sites)
+    wanted = [site.levels for site in sites if site.levels is not None]
+    for first, block in blocks(array) if binary or wanted else ():
+        if binary:
+            check_unit_interval(block, f"{what!r}, under a Bernoulli likelihood,", first=first)
+        for count in wanted:
+            levels.check(block, count, what, first)
     return array
 
 
@@ -596,9 +607,13 @@ def probe(pair: Pair, x: np.ndarray, seed: int) -> float:
     return float(pair.sample(x, 1, seed, side=side)[1].log_weights.mean())
 
 
-def digest(*parts: np.ndarray | None) -> str:
+def digest(*parts: Data | None) -> str:
     """SHA-256 of arrays' bytes: whether two data sets are the same."""
     sha = hashlib.sha256()
     for array in parts:
-        sha.update(b"none" if array is None else np.ascontiguousarray(array).data)
+        if array is None:
+            sha.update(b"none")
+            continue
+        for _, block in blocks(array):
+            sha.update(np.ascontiguousarray(block).data)
     return sha.hexdigest()

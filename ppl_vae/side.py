@@ -8,6 +8,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from .data import Stream
+
 Arrays = Mapping[str, np.ndarray]
 """Of ``Side``, those that there are: arrays with a row for each datum."""
 NOTHING: Arrays = MappingProxyType({})
@@ -37,6 +39,10 @@ def shown(x: Any, mask: Any, what: str = "x") -> tuple[Any, dict[str, np.ndarray
         raise ValueError(f"{what!r} is a masked array: pass {what}.filled(0), and its mask as mask=~{what}.mask.")
     if mask is None:
         return x, {}
+    if isinstance(x, Stream):
+        raise ValueError(
+            f"A mask goes with an array in memory, and {what!r} is a stream: pass np.asarray of it, or some rows."
+        )
     x, mask = (np.asarray(a.detach().cpu() if hasattr(a, "detach") else a) for a in (x, mask))
     if mask.dtype != bool or mask.shape != x.shape:
         raise ValueError(

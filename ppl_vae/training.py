@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .data import Split
+from .data.streams import Data
 from .loop import Callback, Loop, Replicas, Run, TrainingData, train_together
 from .objective import Objective, UnsuitableObjective, check_stock
 from .out_of_memory import explained
@@ -110,9 +111,9 @@ class BaseSVI:
         self,
         model: Any,
         guide: Any,
-        data: Split | np.ndarray,
+        data: Split | Data,
         *,
-        valid: np.ndarray | None = None,
+        valid: Data | None = None,
         given: np.ndarray | None = None,
         mask: np.ndarray | None = None,
         valid_given: np.ndarray | None = None,
@@ -130,8 +131,9 @@ class BaseSVI:
         Args:
             model: a generative program, of ours or any of the backend's with the data in a plate at dim -1.
             guide: its guide.
-            data: a ``Split`` (its training part, its validation part, its rule of binarisation) or an array (N, P).
-            valid: validation data, where ``data`` is an array.
+            data: a ``Split`` (its training part, its validation part, its rule of binarisation), an array (N, P), or
+                what ``data.stream`` opens, of which a block is in memory while the next one is read.
+            valid: validation data, where ``data`` is no split; an array or a stream.
             given: side information (N, G), for a pair that is conditional on it.
             mask: true where a pixel was seen, (N, P); the others, NaN or whatever they hold, are not read.
             valid_given: of the validation data.
@@ -237,7 +239,7 @@ class BaseSVI:
     def fit_seeds(
         self,
         recipe: Recipe,
-        data: Split | np.ndarray,
+        data: Split | Data,
         *,
         seeds: Sequence[int],
         device: str | None = None,
@@ -250,9 +252,9 @@ class BaseSVI:
     ) -> list[Fit]:
         """One fit per seed, each with weights, pseudo-inputs and data order of its own, drawn from its seed.
 
-        On Pyro one after the other; on NumPyro as one program, vmapped where there is an accelerator to fill. There a
-        fit is that of ``fit(seed=...)`` but for rounding, which grows as training goes on; a seed's ``seconds`` are its
-        share of the whole, and one that has stopped early is carried along until all have.
+        On Pyro, and from a stream, one after the other; else on NumPyro as one program, vmapped where there is an
+        accelerator to fill. There a fit is that of ``fit(seed=...)`` but for rounding, which grows as training goes on;
+        a seed's ``seconds`` are its share of the whole, and one that has stopped early is carried along until all have.
 
         Args:
             recipe: ``recipe(rng) -> (model, guide)``, as every recipe is.

@@ -340,7 +340,7 @@ def test_files_that_are_not_there_or_of_another_kind(tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match=f"{name}.*does not exist"):
             data.load(tmp_path / name)
     (tmp_path / "folder.npz").mkdir()
-    with pytest.raises(FileNotFoundError, match="is a folder"):
+    with pytest.raises(ValueError, match="folder.npz' holds no .npy file"):
         data.load(tmp_path / "folder.npz")
     for name in ("faces.csv", "faces.npy.gz", "faces"):
         with pytest.raises(ValueError, match=r"should be \.npy or \.npz; got .*faces"):

@@ -25,7 +25,8 @@ KEYS = {
 ABOUT = """\
 Encode images: the mean of q(z | x) for each.
 
-reads   RUN, and its data or --data: the name of a data set, or a .npy or .npz file of images like those of the fit.
+reads   RUN, and its data or --data: the name of a data set, a .npy or .npz file of images like those of the fit, or a
+        folder of .npy files.
         uint8 grey levels are divided by what those of the fit were divided by; the run's rule of binarisation holds.
 writes  --out, a .npy file: float32 (N, D), row i the code of image i; over a file that is there
           --part all    every image in the order of the file; of an .npz with parts train, then valid, then test.
@@ -59,7 +60,7 @@ def add(commands: Any) -> Parser:
 def run(arguments: argparse.Namespace) -> None:
     """Encode; write the codes."""
     out, opened, console = output(arguments, ".npy"), Run.open(arguments.folder), Console.of(arguments)
-    x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part)
+    x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
     fit, x, index = runs.ready(opened.fit(arguments.device), x, None, arguments.refine, console.progress)
     z = fit.encode(x, index=index).astype(np.float32)
     runs.write_array(out, z)

@@ -91,7 +91,7 @@ def add(commands: Any) -> Parser:
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate; write the metrics; print them."""
     opened, console = Run.open(arguments.folder), Console.of(arguments)
-    split = inputs.load(opened, arguments.data, arguments.binarisation)
+    split = inputs.load(opened, arguments.data, arguments.binarisation, arguments.stream)
     fit = opened.fit(arguments.device)
     record = {
         **_metrics(fit, split.test, arguments.num_particles, arguments.seed, console.progress),

@@ -47,7 +47,8 @@ reads   a data set by its name ('ppl-vae data' lists them), or a file:
           .npy  images (N, P), (N, H, W) or (N, H, W, C); parts for validation and test are drawn from them,
                 see --valid-fraction, --test-fraction and --data-seed
           .npz  the same under the key 'images', or the parts under 'train', 'valid' and 'test'
-        as uint8 in 0..255, booleans, or floating numbers. Pickles are refused.
+        as uint8 in 0..255, booleans, or floating numbers. Pickles are refused. Data larger than memory: a .npy file
+        with --stream, or a folder of .npy files, all alike, in the order of their names; both stay on the disk
 writes  RUN/{README:<24}what the folder holds, and how to use it
         RUN/{FIT:<24}weights, history and recipe: what the other commands read
         RUN/{RECORD:<24}what the training came to, the object that --json prints
@@ -63,6 +64,7 @@ examples:
   ppl-vae fit --data digits --out runs/digits --epochs 50
   ppl-vae fit --data static_mnist --out runs/vamp --prior vampprior --gated --warm-up 100 --epochs 2000 --patience 50
   ppl-vae fit --data images.npy --out runs/iwae --objective iwae-50 --learning-rate 1e-3 --final-learning-rate 1e-4
+  ppl-vae fit --data big.npy --stream --out runs/big --epochs 5
   ppl-vae fit --resume --out runs/digits --epochs 100
   ppl-vae fit --config runs/digits --out runs/digits-1 --seed 1
 

@@ -14,6 +14,8 @@ from ..data import Binarisation, Split
 from ..data.checks import PARTS, as_pixels, is_binary
 from ..data.files import read_file
 from ..data.registry import REGISTRY
+from ..data.stored import Pixels
+from ..data.streams import Data, blocks
 from .runs import Run, check_unchanged
 
 
@@ -26,8 +28,8 @@ def reading() -> Iterator[None]:
         raise ValueError(str(error)) from error
 
 
-def load(run: Run, name_or_file: str | None, binarisation: Binarisation | None) -> Split:
-    """The run's own data, or others, in three parts.
+def load(run: Run, name_or_file: str | None, binarisation: Binarisation | None, stream: bool | None = None) -> Split:
+    """The run's own data, or others, in three parts; with ``stream``, by default as in the run, left on the disk.
 
     Raises:
         ValueError: unreadable or unsuitable data, or images of another shape than the run's.
@@ -36,7 +38,7 @@ def load(run: Run, name_or_file: str | None, binarisation: Binarisation | None) 
     own = options["data"]
     what, rule = name_or_file or own, binarisation or record["binarisation"]
     with reading():
-        pixels, settings = _stored(run, what)
+        pixels, settings = _stored(run, what, stream)
         split = data.from_arrays(
             pixels["train"],
             pixels.get("valid"),
@@ -54,20 +56,22 @@ def load(run: Run, name_or_file: str | None, binarisation: Binarisation | None) 
     return split
 
 
-def images(run: Run, name_or_file: str | None, binarisation: Binarisation | None, part: str) -> np.ndarray:
+def images(
+    run: Run, name_or_file: str | None, binarisation: Binarisation | None, part: str, stream: bool | None = None
+) -> np.ndarray:
     """The images of one part, or every one in the order of the file, (N, P); by default of the run's own data.
 
     Raises:
         ValueError: as ``load`` and ``rows`` do.
     """
     if part == "all":
-        return rows(run, name_or_file or run.settings["options"]["data"], binarisation)
-    split: Split = load(run, name_or_file, binarisation)
+        return rows(run, name_or_file or run.settings["options"]["data"], binarisation, stream)
+    split: Split = load(run, name_or_file, binarisation, stream)
     x: np.ndarray = getattr(split, part)
     return x
 
 
-def rows(run: Run, name_or_file: str, binarisation: Binarisation | None) -> np.ndarray:
+def rows(run: Run, name_or_file: str, binarisation: Binarisation | None, stream: bool | None = None) -> np.ndarray:
     """Every image of a name or a file, (N, P), in its own order; stored parts follow one another.
 
     Under 'dynamic' they are intensities: nothing is drawn.
@@ -77,32 +81,33 @@ def rows(run: Run, name_or_file: str, binarisation: Binarisation | None) -> np.n
     """
     rule = binarisation or run.settings["data"]["binarisation"]
     with reading():
-        pixels, settings = _stored(run, name_or_file)
+        pixels, settings = _stored(run, name_or_file, stream)
         parts = []
         for part, x in pixels.items():
             split = data.from_arrays(x, x[:1], x[:1], binarisation=rule, **settings)
             _check_shape(run, split.image_shape, name_or_file)
             _check_values(run, split.train, f"{name_or_file}: {part!r}")
             parts.append(split.train)
-    return np.concatenate(parts)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _stored(run: Run, what: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _stored(run: Run, what: str, stream: bool | None) -> tuple[dict[str, Pixels], dict[str, Any]]:
     """The stored pixels of each part, and what ``from_arrays`` should know of them."""
     if what in REGISTRY:
         entry = REGISTRY[what]
         pixels = _pixels(entry.read(None).pixels, what)
         return pixels, {"name": what, "scale": entry.scale, "source": entry.source, "licence": entry.licence}
-    path = Path(what)
-    pixels = _pixels(read_file(path).pixels, path.stem)
+    path, options = Path(what), run.settings["options"]
+    own = options.get("stream", False) and what == options["data"]
+    pixels = _pixels(read_file(path, stream=own if stream is None else stream).pixels, path.stem)
     return pixels, {"name": path.stem, "scale": _scale(run, pixels), "source": str(path)}
 
 
-def _pixels(parts: Mapping[str, Any], name: str) -> dict[str, np.ndarray]:
+def _pixels(parts: Mapping[str, Any], name: str) -> dict[str, Pixels]:
     return {part: as_pixels(parts[part], f"{name}: {part!r}") for part in PARTS if part in parts}
 
 
-def _scale(run: Run, pixels: Mapping[str, np.ndarray]) -> float | None:
+def _scale(run: Run, pixels: Mapping[str, Pixels]) -> float | None:
     """The run's scale for stored grey levels; None, which leaves it to ``from_arrays``, for {0, 1} and floats."""
     scale = run.settings["data"]["scale"]
     grey = any(x.dtype == np.uint8 and not is_binary(x) for x in pixels.values())
@@ -117,6 +122,7 @@ def _check_shape(run: Run, shape: tuple[int, ...], what: str) -> None:
         )
 
 
-def _check_values(run: Run, x: np.ndarray, what: str) -> None:
+def _check_values(run: Run, x: Data, what: str) -> None:
     if run.settings["recipe"]["likelihood"] == "bernoulli" or run.settings["data"]["scale"] != 1:
-        data.check_unit_interval(x, what, remedy="scale them as the data of the fit were")
+        for first, block in blocks(x):
+            data.check_unit_interval(block, what, remedy="scale them as the data of the fit were", first=first)

@@ -27,6 +27,7 @@ REQUIRED = "required, here or in --config"
 OUTPUT: dict[str, Any] = {"out": None, "config": None, "quiet": False, "json": False}
 DATA: dict[str, Any] = {
     "data": None,
+    "stream": False,
     "binarisation": None,
     "data_seed": 0,
     "valid_fraction": 0.1,
@@ -65,7 +66,7 @@ TRAINING: dict[str, Any] = {
     "device": None,
 }
 """Settings of ``SVI``, by its names, but for the device and the two that make its ``learning_rate_factor``."""
-IMAGES: dict[str, Any] = {"data": None, "binarisation": None}
+IMAGES: dict[str, Any] = {"data": None, "stream": None, "binarisation": None}
 """What a command reads that applies a run to data."""
 ACTIVATIONS = ("elu", "relu", "sigmoid", "softplus", "tanh")
 """Those of both backends' ``nets``, which would import them."""
@@ -97,8 +98,10 @@ def add_console(group: Group, quiet: str = "print no text and no progress bar, o
 
 def add_data(group: Group) -> None:
     """The options of ``DATA``."""
-    text = "name of a data set, or a .npy or .npz file"
+    text = "name of a data set, a .npy or .npz file, or a folder of .npy files"
     group.option("--data", text, REQUIRED, type=name_or_file, metavar="NAME|FILE")
+    text = "leave a .npy file that is larger than memory on the disk, and read it by blocks, as a folder always is"
+    group.switch("--stream", text)
     rule = "the set's own; for a file 'fixed' if its pixels are all 0 or 1, else 'none'"
     group.option("--binarisation", "how pixels become what the model sees", rule, choices=data.BINARISATIONS)
     text = "seed of the split, where none is published, and of binarised test images; runs to compare share it"
@@ -171,8 +174,10 @@ def add_device(group: Group) -> None:
 
 def add_images(group: Group, *, part: bool) -> None:
     """The options of ``IMAGES``, and --part."""
-    text = "name of a data set, or a .npy or .npz file"
+    text = "name of a data set, a .npy or .npz file, or a folder of .npy files"
     group.option("--data", text, "the data of the run", type=name_or_file, metavar="NAME|FILE")
+    text = "leave a .npy file on the disk, and read it by blocks"
+    group.switch("--stream", text, "as in the run")
     text = "how pixels become what the model sees; see 'ppl-vae fit --help'"
     group.option("--binarisation", text, "as in the run", choices=data.BINARISATIONS)
     if part:
@@ -206,7 +211,13 @@ def load_data(options: Mapping[str, Any]) -> Split:
     """
     fractions = {name: options[name] for name in ("valid_fraction", "test_fraction")}
     with inputs.reading():
-        return data.load(options["data"], binarisation=options["binarisation"], seed=options["data_seed"], **fractions)
+        return data.load(
+            options["data"],
+            binarisation=options["binarisation"],
+            seed=options["data_seed"],
+            stream=options["stream"],
+            **fractions,
+        )
 
 
 def settled(options: Mapping[str, Any], split: Split) -> dict[str, Any]:

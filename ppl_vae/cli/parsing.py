@@ -102,13 +102,13 @@ def data_set(text: str) -> str:
 
 
 def name_or_file(text: str) -> str:
-    """The name of a data set, or the absolute path of a ``.npy`` or ``.npz`` file."""
+    """The name of a data set, or the absolute path of a ``.npy`` or ``.npz`` file or of a folder of shards."""
     if text in data.names():
         return text
-    if Path(text).suffix not in (".npy", ".npz"):
+    if Path(text).suffix not in (".npy", ".npz") and not (text and Path(text).expanduser().is_dir()):
         raise argparse.ArgumentTypeError(
-            f"there is no data set {text!r}{closest(text, data.names())}: give one of {', '.join(data.names())}, or a "
-            ".npy or .npz file"
+            f"there is no data set {text!r}{closest(text, data.names())}: give one of {', '.join(data.names())}, a "
+            ".npy or .npz file, or a folder of .npy files"
         )
     return os.path.abspath(Path(text).expanduser())
 

@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     out, opened, console = output(arguments, ".png", ".npy"), Run.open(arguments.folder), Console.of(arguments)
     picture = out.suffix.lower() == ".png"
     shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
-    x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part)
+    x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
     number = arguments.num or (pictures.PAIRS if picture else None)
     fit, x, index = runs.ready(opened.fit(arguments.device), x, number, arguments.refine, console.progress)
     made = fit.reconstruct(x, seed=arguments.seed, index=index).astype(np.float32)

@@ -99,7 +99,7 @@ def ready(
 
     A guide that has parameters for its training images only is fitted to others, as any is with ``refine`` steps.
     """
-    first = x[:number]
+    first = x if number is None else x[:number]
     if refine is None and not fit.generalises:
         try:
             index = fit.positions(x)

@@ -8,16 +8,19 @@ from ppl_vae.data.checks import check_binary, check_unit_interval
 from ppl_vae.data.parts import from_arrays
 from ppl_vae.data.registry import load, names
 from ppl_vae.data.split import Split
+from ppl_vae.data.streams import Stream, stream
 
 __all__ = [
     "BINARISATIONS",
     "Binarisation",
     "Listing",
     "Split",
+    "Stream",
     "catalogue",
     "check_binary",
     "check_unit_interval",
     "from_arrays",
     "load",
     "names",
+    "stream",
 ]

@@ -15,8 +15,10 @@ BINARISATIONS: tuple[Binarisation, ...] = get_args(Binarisation)
 PURPOSES = {"split": 0, "valid": 1, "test": 2, "subset": 3}
 
 
-def binarise(x: np.ndarray, rule: Binarisation, part: str, seed: int) -> np.ndarray:
-    """Apply a rule to the float32 intensities (N, P) of a part; under 'dynamic', 'train' stays as it is.
+def binarise(x: np.ndarray, rule: Binarisation, part: str, seed: int, rows: np.ndarray | None = None) -> np.ndarray:
+    """Apply a rule to the float32 intensities (N, P) of a part, or of some rows of it, which come out as in the whole.
+
+    Under 'dynamic', 'train' stays as it is.
 
     Returns:
         float32 (N, P); `x` itself where the rule changes nothing.
@@ -25,9 +27,23 @@ def binarise(x: np.ndarray, rule: Binarisation, part: str, seed: int) -> np.ndar
     if rule == "threshold":
         return (x > 0.5).astype(np.float32)
     if rule == "dynamic" and part != "train":
-        uniform = np.random.default_rng([seed, PURPOSES[part]]).random(x.shape, dtype=np.float32)
-        return (uniform < x).astype(np.float32)
+        return (_uniform([seed, PURPOSES[part]], x.shape, rows) < x).astype(np.float32)
     return x
+
+
+def _uniform(seed: list[int], shape: tuple[int, ...], rows: np.ndarray | None) -> np.ndarray:
+    """Uniform numbers (N, P) of single precision; or those of some rows, by going to their place in the stream."""
+    rng = np.random.default_rng(seed)
+    if rows is None:
+        return rng.random(shape, dtype=np.float32)
+    values, start = np.empty(shape, np.float32), rng.bit_generator.state
+    for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else ():
+        rng.bit_generator.state = start
+        words, odd = divmod(int(rows[run[0]]) * shape[1], 2)  # a draw of 64 bits makes two of these numbers
+        rng.bit_generator.advance(words)  # type: ignore[attr-defined]
+        rng.random(odd, dtype=np.float32)
+        values[run[0] : run[-1] + 1] = rng.random((len(run), shape[1]), dtype=np.float32)
+    return values
 
 
 def check_rule(rule: str) -> None:
@@ -37,11 +53,11 @@ def check_rule(rule: str) -> None:
         raise ValueError(f"binarisation should be one of {', '.join(BINARISATIONS)}; got {rule!r}{hint}")
 
 
-def check_suits(x: np.ndarray, rule: Binarisation, scale: float, what: str) -> None:
-    """Raise ValueError if stored pixels are not such that the rule can take pixels / scale."""
+def check_suits(x: np.ndarray, rule: Binarisation, scale: float, what: str, first: int = 0) -> None:
+    """Raise ValueError if stored pixels, from row `first` on, are not such that the rule can take pixels / scale."""
     if rule == "fixed":
         remedy = "under binarisation='fixed' the data are binary already; choose another rule"
-        check_binary(x, what, upper=scale, remedy=remedy)
+        check_binary(x, what, upper=scale, remedy=remedy, first=first)
     elif rule in ("threshold", "dynamic"):
         remedy = f"binarisation={rule!r} needs intensities; rescale the pixels or use binarisation='none'"
-        check_unit_interval(x, what, upper=scale, remedy=remedy)
+        check_unit_interval(x, what, upper=scale, remedy=remedy, first=first)

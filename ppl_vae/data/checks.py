@@ -8,10 +8,14 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ppl_vae.data.stored import Pixels, Stored, pixel_blocks
+
 PARTS = ("train", "valid", "test")
 
 
-def check_unit_interval(x: ArrayLike, what: str = "x", *, upper: float = 1.0, remedy: str = "rescale them") -> None:
+def check_unit_interval(
+    x: ArrayLike, what: str = "x", *, upper: float = 1.0, remedy: str = "rescale them", first: int = 0
+) -> None:
     """Check that every value lies in [0, 1], as a Bernoulli likelihood and a binarisation by intensity need.
 
     Args:
@@ -19,6 +23,7 @@ def check_unit_interval(x: ArrayLike, what: str = "x", *, upper: float = 1.0, re
         what: the name of the array in the message.
         upper: the stored value that stands for 1, as 255 does in a uint8 image.
         remedy: what the message tells the reader to do.
+        first: of which row of the data the array begins with.
 
     Raises:
         ValueError: if a value is below 0, above `upper` or NaN; says how many, their range and the first index.
@@ -35,11 +40,13 @@ def check_unit_interval(x: ArrayLike, what: str = "x", *, upper: float = 1.0, re
         outside = ~((x >= 0) & (x <= upper))
         raise ValueError(
             f"{what} should have values in [0, {upper:g}]; {outside.sum()} of {x.size} lie outside "
-            f"(range {x.min():g} to {x.max():g}, first at {first_index(outside)}): {remedy}"
+            f"(range {x.min():g} to {x.max():g}, first at {first_index(outside, first)}): {remedy}"
         )
 
 
-def check_binary(x: ArrayLike, what: str = "x", *, upper: float = 1.0, remedy: str = "binarise them") -> None:
+def check_binary(
+    x: ArrayLike, what: str = "x", *, upper: float = 1.0, remedy: str = "binarise them", first: int = 0
+) -> None:
     """Check that every value is 0 or 1.
 
     Args:
@@ -47,6 +54,7 @@ def check_binary(x: ArrayLike, what: str = "x", *, upper: float = 1.0, remedy: s
         what: the name of the array in the message.
         upper: the stored value that stands for 1.
         remedy: what the message tells the reader to do.
+        first: of which row of the data the array begins with.
 
     Raises:
         ValueError: if there is any other value; says how many and shows the first.
@@ -57,23 +65,26 @@ def check_binary(x: ArrayLike, what: str = "x", *, upper: float = 1.0, remedy: s
     x = np.asarray(x)
     other = (x != 0) & (x != upper)
     if other.any():
-        first = first_index(other)
+        place = first_index(other)
         raise ValueError(
             f"{what} should have values in {{0, {upper:g}}} only; {other.sum()} of {x.size} are others "
-            f"(the first is {x[tuple(first)]} at {first}): {remedy}"
+            f"(the first is {x[tuple(place)]} at {first_index(other, first)}): {remedy}"
         )
 
 
-def as_pixels(x: ArrayLike, what: str) -> np.ndarray:
+def as_pixels(x: ArrayLike | Stored, what: str) -> Pixels:
     """Return `x` as stored pixels: uint8 or floating, of shape (N, ...), finite and not empty.
 
-    Booleans and integers in {0, 1} become uint8; uint8 and floating arrays are returned as they are.
+    Booleans and integers in {0, 1} become uint8; uint8 and floating arrays are returned as they are, and so is what
+    stays on the disk, whose values are looked at when they are read.
 
     Raises:
         TypeError: for objects, strings, complex numbers, and integers other than uint8 beyond {0, 1}.
         ValueError: for the wrong number of dimensions, no pixels, NaN, infinities, or values beyond float32.
 
     """
+    if isinstance(x, Stored):
+        return x
     x = np.asarray(x)
     _check_shape(x, what)
     if x.dtype == np.uint8:
@@ -102,11 +113,11 @@ def as_labels(x: ArrayLike, count: int, what: str) -> np.ndarray:
     return x
 
 
-def is_binary(x: np.ndarray) -> bool:
+def is_binary(x: Pixels) -> bool:
     """Whether every value of `x` is 0 or 1."""
     if x.dtype == np.uint8:
-        return bool(x.max() <= 1)
-    return bool(((x == 0) | (x == 1)).all())
+        return all(block.max() <= 1 for _, block in pixel_blocks(x))
+    return all(((block == 0) | (block == 1)).all() for _, block in pixel_blocks(x))
 
 
 def check_seed(seed: int) -> int:
@@ -118,9 +129,10 @@ def check_seed(seed: int) -> int:
     return int(seed)
 
 
-def first_index(mask: np.ndarray) -> list[int]:
-    """Return the index of the first true entry of `mask`."""
-    return [int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape)]
+def first_index(mask: np.ndarray, first: int = 0) -> list[int]:
+    """Return the index of the first true entry of `mask`, whose rows are counted from `first`."""
+    row, *rest = (int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape))
+    return [row + first, *rest]
 
 
 def closest(word: object, words: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ppl_vae.data.checks import PARTS
 from ppl_vae.data.parts import Parts
+from ppl_vae.data.stored import stored
 
 WORDS = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
 PIXEL_KEYS = ("{}", "{}_images", "x_{}", "X_{}", "{}_data")
@@ -20,13 +21,14 @@ SINGLE_LABEL_KEYS = ("labels", "y", "Y")
 _MAGIC = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 
 
-def read_file(path: Path) -> Parts:
+def read_file(path: Path, *, stream: bool = False) -> Parts:
     """Read the pixels and labels of a `.npy` or `.npz` file.
 
     A `.npy` file holds one array, which is all there is to be split. An `.npz` file holds either the keys `train`,
     `valid` (or `val`, `validation`) and `test`, of which the last two may be missing, also as `train_images` or
     `x_train`, with labels as `train_labels` or `y_train`; or one array, under any key if it is the only one and else as
-    `images`, `imgs`, `data`, `x` or `X`, with `labels`, `y` or `Y`. Other keys are not read.
+    `images`, `imgs`, `data`, `x` or `X`, with `labels`, `y` or `Y`. Other keys are not read. A folder holds `.npy`
+    shards of one array, ordered by their names; it stays on the disk, and with `stream` so does a `.npy` file.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -34,11 +36,12 @@ def read_file(path: Path) -> Parts:
         TypeError: for arrays of Python objects, which are stored as pickles and refused.
 
     """
+    if stream or path.is_dir():
+        return Parts({"train": stored(path)}, {})
     if path.suffix not in (".npy", ".npz"):
         raise ValueError(f"a data file should be .npy or .npz; got {str(path)!r}: save it with np.save or np.savez")
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"data file {str(path)!r} {what} (relative paths start at {str(Path.cwd())!r})")
+        raise FileNotFoundError(f"data file {str(path)!r} does not exist (relative paths start at {str(Path.cwd())!r})")
     arrays = read_arrays(path)
     if isinstance(arrays, np.ndarray):
         return Parts({"train": arrays}, {})

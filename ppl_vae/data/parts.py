@@ -11,19 +11,20 @@ from numpy.typing import ArrayLike
 from ppl_vae.data.binarisation import PURPOSES, Binarisation, check_rule
 from ppl_vae.data.checks import PARTS, as_labels, as_pixels, check_seed, is_binary
 from ppl_vae.data.split import Split
+from ppl_vae.data.stored import Pixels, Stored, select
 
 
 class Parts(NamedTuple):
     """What a file or a source holds: part -> pixels (N, ...) and part -> labels (N, ...); 'train' is always there."""
 
-    pixels: Mapping[str, ArrayLike]
+    pixels: Mapping[str, ArrayLike | Stored]
     labels: Mapping[str, ArrayLike]
 
 
 def from_arrays(
-    train: ArrayLike,
-    valid: ArrayLike | None = None,
-    test: ArrayLike | None = None,
+    train: ArrayLike | Stored,
+    valid: ArrayLike | Stored | None = None,
+    test: ArrayLike | Stored | None = None,
     *,
     labels: Mapping[str, ArrayLike] | None = None,
     name: str = "arrays",
@@ -38,7 +39,8 @@ def from_arrays(
 ) -> Split:
     """Make a `Split` of arrays in memory.
 
-    A part that is None is drawn from `train` at random by the seed, and so are its labels. The arrays are copied.
+    A part that is None is drawn from `train` at random by the seed, and so are its labels. The arrays are copied; what
+    is `Stored` stays on the disk.
 
     Args:
         train: pixels, (N, P), (N, H, W) or (N, H, W, C); uint8, bool or floating.
@@ -76,14 +78,15 @@ def from_arrays(
         binarisation = "fixed" if stored_binary and scale == 1 else "none"
     check_rule(binarisation)
     fractions = {"valid": valid_fraction, "test": test_fraction}
-    whole = _complete(pixels, _checked_labels(labels, pixels, name), fractions, check_seed(seed), name)
+    known = _checked_labels(labels, pixels, name)
+    whole, whole_labels = _complete(pixels, known, fractions, check_seed(seed), name)
     return Split(
         name=name,
-        pixels={part: np.asarray(whole.pixels[part]) for part in PARTS},
+        pixels=whole,
         image_shape=pixels["train"].shape[1:] if image_shape is None else image_shape,
         binarisation=binarisation,
         seed=seed,
-        labels={part: np.asarray(y) for part, y in whole.labels.items()} or None,
+        labels=whole_labels or None,
         scale=scale,
         source=source,
         licence=licence,
@@ -91,17 +94,17 @@ def from_arrays(
 
 
 def _complete(
-    pixels: dict[str, np.ndarray], labels: dict[str, np.ndarray], fractions: dict[str, float], seed: int, name: str
-) -> Parts:
+    pixels: dict[str, Pixels], labels: dict[str, np.ndarray], fractions: dict[str, float], seed: int, name: str
+) -> tuple[dict[str, Pixels], dict[str, np.ndarray]]:
     missing = [part for part in PARTS if part not in pixels]
     if not missing:
-        return Parts(pixels, labels)
+        return pixels, labels
     count = len(pixels["train"])
     rows = _draw(count, {part: fractions[part] for part in missing}, seed, name)
-    pixels = pixels | {part: pixels["train"][index] for part, index in rows.items()}
+    pixels = pixels | {part: select(pixels["train"], index) for part, index in rows.items()}
     if "train" in labels:
         labels = labels | {part: labels["train"][index] for part, index in rows.items()}
-    return Parts(pixels, labels)
+    return pixels, labels
 
 
 def _draw(count: int, fractions: dict[str, float], seed: int, name: str) -> dict[str, np.ndarray]:
@@ -123,7 +126,7 @@ def _draw(count: int, fractions: dict[str, float], seed: int, name: str) -> dict
     return dict(zip(sizes, np.split(order, ends[:-1]), strict=True))
 
 
-def _check_one_kind(pixels: dict[str, np.ndarray], name: str) -> None:
+def _check_one_kind(pixels: dict[str, Pixels], name: str) -> None:
     kinds = {part: x.dtype for part, x in pixels.items()}
     if len({dtype.kind for dtype in kinds.values()}) > 1:
         listed = ", ".join(f"{part} {dtype}" for part, dtype in kinds.items())
@@ -131,7 +134,7 @@ def _check_one_kind(pixels: dict[str, np.ndarray], name: str) -> None:
 
 
 def _checked_labels(
-    labels: Mapping[str, ArrayLike] | None, pixels: dict[str, np.ndarray], name: str
+    labels: Mapping[str, ArrayLike] | None, pixels: dict[str, Pixels], name: str
 ) -> dict[str, np.ndarray]:
     labels = labels or {}
     for part in labels:

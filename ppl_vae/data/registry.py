@@ -139,21 +139,24 @@ def load(
     seed: int = 0,
     valid_fraction: float = 0.1,
     test_fraction: float = 0.2,
+    stream: bool = False,
 ) -> Split:
-    """Load a data set by its name, or from a `.npy` or `.npz` file.
+    """Load a data set by its name, or from a `.npy` or `.npz` file, or open a folder of `.npy` shards.
 
     A named set is looked for below `root`, or else below the folder that the environment variable `PPL_VAE_DATA` names
     and in the cache (`PPL_VAE_CACHE`); one that is in neither of these is downloaded and verified. With `root` nothing
-    is downloaded. A file holds one array, or the parts under their names; see `ppl_vae.data.files.read_file`.
+    is downloaded. A file holds one array, or the parts under their names; see `ppl_vae.data.files.read_file`. A folder
+    holds one array in shards and stays on the disk: the parts of the split are `Stream`s, read by rows.
 
     Args:
-        name_or_file: one of `names()`, or a path that ends in .npy or .npz.
+        name_or_file: one of `names()`, a path that ends in .npy or .npz, or that of a folder of .npy files.
         root: the folder with the files of the named sets; relative paths start there too.
         binarisation: one of BINARISATIONS; None means the set's own, for a file 'fixed' if its pixels are all 0 or 1,
             and else 'none'.
         seed: of the split, where none is published, and of the one-off binarisation.
         valid_fraction: the share of the training images that is set aside, where there is no validation part.
         test_fraction: the same for a test part.
+        stream: leave a .npy file on the disk, too, because it is larger than memory.
 
     Raises:
         FileNotFoundError: if a file is not there.
@@ -172,7 +175,7 @@ def load(
         raise TypeError(f"load takes a name or a path; got {type(name_or_file).__name__}: for arrays use from_arrays")
     if binarisation is not None:
         check_rule(binarisation)
-    name, entry = _entry(name_or_file, root)
+    name, entry = _entry(name_or_file, root, stream)
     parts = entry.read(root)
     return from_arrays(
         parts.pixels["train"],
@@ -190,15 +193,21 @@ def load(
     )
 
 
-def _entry(name_or_file: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> tuple[str, Entry]:
+def _entry(
+    name_or_file: str | os.PathLike[str], root: str | os.PathLike[str] | None, stream: bool
+) -> tuple[str, Entry]:
     if isinstance(name_or_file, str) and name_or_file in REGISTRY:
+        if stream:
+            raise ValueError(f"{name_or_file!r} is read into memory: only .npy files and folders of them are streamed")
         return name_or_file, REGISTRY[name_or_file]
     path = Path(name_or_file).expanduser()
-    if isinstance(name_or_file, str) and not path.suffix and len(path.parts) < 2:
-        hint = closest(name_or_file, REGISTRY)
-        raise ValueError(
-            f"there is no data set {name_or_file!r}{hint}: give one of {', '.join(REGISTRY)}, or a .npy or .npz file"
-        )
     if root is not None:
         path = Path(root).expanduser() / path
-    return path.stem, Entry(lambda _: read_file(path), None, source=str(path), licence="not stated")
+    bare = isinstance(name_or_file, str) and not path.suffix and len(Path(name_or_file).parts) < 2
+    if not name_or_file or (bare and not path.is_dir()):
+        hint = closest(name_or_file, REGISTRY)
+        raise ValueError(
+            f"there is no data set {name_or_file!r}{hint}: give one of {', '.join(REGISTRY)}, a .npy or .npz file, or "
+            "a folder of .npy files"
+        )
+    return path.stem, Entry(lambda _: read_file(path, stream=stream), None, source=str(path), licence="not stated")

@@ -7,12 +7,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ppl_vae.data.binarisation import PURPOSES, Binarisation, binarise, check_rule, check_suits
 from ppl_vae.data.checks import PARTS, as_labels, as_pixels, check_seed
+from ppl_vae.data.stored import Pixels, Stored, pixel_blocks, select
+from ppl_vae.data.streams import Stream, as_seen, blocks
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,6 +28,8 @@ class Split:
     - 'threshold': 1 where the intensity exceeds 0.5, else 0;
     - 'dynamic': `train` holds intensities in [0, 1], from which a trainer draws x ~ Bernoulli(intensity) afresh in each
       epoch; `valid` and `test` are drawn so once, from the recorded seed (Salakhutdinov & Murray 2008).
+
+    Of data that stay on the disk (`load(..., stream=True)`) the parts are `Stream`s instead, read by rows.
 
     Attributes:
         name: the name of the set.
@@ -59,7 +63,7 @@ class Split:
     """
 
     name: str
-    pixels: Mapping[str, np.ndarray]
+    pixels: Mapping[str, Pixels]
     image_shape: tuple[int, ...]
     binarisation: Binarisation = "none"
     seed: int = 0
@@ -136,7 +140,7 @@ class Split:
         seed = check_seed(seed)
         rows = {part: _choose(self.sizes[part], wanted[part], [seed, PURPOSES["subset"]], part) for part in PARTS}
         labels = None if self.labels is None else {part: values[rows[part]] for part, values in self.labels.items()}
-        pixels = {part: self.pixels[part][rows[part]] for part in PARTS}
+        pixels = {part: select(self.pixels[part], rows[part]) for part in PARTS}
         return replace(self, pixels=pixels, labels=labels, source=f"{self.source}; subset drawn with seed {seed}")
 
     def fingerprint(self) -> str:
@@ -169,19 +173,19 @@ class Split:
         for part in PARTS:
             x = getattr(self, part)
             digest.update(f"{part} {x.shape} ".encode())
-            digest.update(x.astype("<f4", copy=False))
+            for _, block in blocks(x):
+                digest.update(block.astype("<f4", copy=False).data)
         return digest.hexdigest()
 
     def _part(self, part: str) -> np.ndarray:
-        stored = self.pixels[part].reshape(-1, self.P)
-        x = np.ascontiguousarray(stored, dtype=np.float32)
-        if self.scale != 1:
-            x = x / np.float32(self.scale)
-        x = binarise(x, self.binarisation, part, self.seed)
+        pixels = self.pixels[part]
+        if isinstance(pixels, Stored):
+            return cast(np.ndarray, Stream(pixels, self.scale, self.binarisation, part, self.seed))
+        x = binarise(as_seen(pixels.reshape(-1, self.P), self.scale), self.binarisation, part, self.seed)
         x.flags.writeable = False
         return x
 
-    def _checked(self, part: str) -> np.ndarray:
+    def _checked(self, part: str) -> Pixels:
         what = f"{self.name}: {part!r}"
         x = as_pixels(self.pixels[part], what)
         if x.shape[1:] not in (self.image_shape, (self.P,)):
@@ -189,8 +193,9 @@ class Split:
                 f"{what} should have shape (N, {', '.join(map(str, self.image_shape))}) or (N, {self.P}), "
                 f"as image_shape={self.image_shape} says; got {x.shape}: all parts need images of one shape"
             )
-        check_suits(x, self.binarisation, self.scale, what)
-        return _frozen(x)
+        for first, block in pixel_blocks(x) if self.binarisation != "none" else ():
+            check_suits(block, self.binarisation, self.scale, what, first)
+        return x if isinstance(x, Stored) else _frozen(x)
 
     def _checked_labels(self, labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if not set(labels) <= set(PARTS):

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from ..data.streams import Data
 from ..levels import bits_per_dim
 from ..results import Fit, digest
 from ..seeds import generator
@@ -118,10 +119,10 @@ def _arrays(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 def evaluate(
     fit: Fit,
-    test: np.ndarray,
+    test: Data,
     num_particles: int = 500,
     *,
-    train: np.ndarray | None = None,
+    train: Data | None = None,
     refined: Fit | None = None,
     elbo_particles: int = 10,
     seed: int = 0,
@@ -172,7 +173,7 @@ def evaluate(
     )
 
 
-def _is_own(fit: Fit, x: np.ndarray, arrays: Arrays) -> bool:
+def _is_own(fit: Fit, x: Data, arrays: Arrays) -> bool:
     """Whether these are the data that the guide's rows are for."""
     return len(x) == fit.pair.num_rows and fit.is_trained_on(x, arrays)
 
@@ -201,7 +202,7 @@ def _pixels(fit: Fit, mask: np.ndarray | None) -> float | None:
     return sum(math.prod(site.event_shape) for site in sites) if mask is None else float(mask.sum(1).mean())
 
 
-def _train_elbo(fit: Fit, train: np.ndarray, num_particles: int, seed: int, side: Side) -> float:
+def _train_elbo(fit: Fit, train: Data, num_particles: int, seed: int, side: Side) -> float:
     """Of at most 1,000 images, with their own parameters where the guide has such; NaN if these are not its images."""
     train, arrays = fit.checked(train, located=False, **side)
     if not fit.generalises and not _is_own(fit, train, arrays):

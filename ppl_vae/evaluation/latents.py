@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-import numpy as np
-
+from ..data.streams import Data
 from ..results import Fit
 from ..side import Side
 
@@ -13,7 +12,7 @@ THRESHOLD = 0.01
 """A unit is active if the variance of its posterior mean over the data is larger than this."""
 
 
-def active_units(fit: Fit, x: np.ndarray, *, threshold: float = THRESHOLD, **side: Unpack[Side]) -> int:
+def active_units(fit: Fit, x: Data, *, threshold: float = THRESHOLD, **side: Unpack[Side]) -> int:
     """How many latent dimensions depend on x: Var_x(E_q[z_d | x]) > 0.01, for x (N, P).
 
     Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016.

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..chunks import chunk, windows, within_memory
+from ..data.streams import Data
 from ..results import Fit
 from ..seeds import derive
 from ..side import Side, part
@@ -76,7 +77,7 @@ class _Moments:
 
 def log_likelihood(
     fit: Fit,
-    x: np.ndarray,
+    x: Data,
     num_particles: int = 500,
     *,
     seed: int = 0,
@@ -142,7 +143,7 @@ class ELBO:
         return float(self.values.mean())
 
 
-def elbo(fit: Fit, x: np.ndarray, num_particles: int = 10, *, seed: int = 0, **side: Unpack[Side]) -> ELBO:
+def elbo(fit: Fit, x: Data, num_particles: int = 10, *, seed: int = 0, **side: Unpack[Side]) -> ELBO:
     """E_q[log p(x | z)] - E_q[log q(z | x) - log p(z)] by ``num_particles`` draws for each row of x (N, P).
 
     The plain bound, whatever objective the fit was trained on.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import schedules, seeds
+from ..ahead import ahead, steps_at_once
+from ..data import Stream
 from ..loop import TrainingData
 from ..objective import UnsuitableObjective
 from ..storage import below
@@ -75,7 +78,8 @@ class PyroRun:
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
         settings.prepare(pair, data, seed)
         self.objective = copy.deepcopy(settings.loss)
-        self.train, self.side = pair.tensor(data.train), pair.tensors(data.side)
+        self.train = data.train if isinstance(data.train, Stream) else pair.tensor(data.train)
+        self.side = pair.tensors(data.side)
         self.local = LocalParameters(pair.tables(), settings)
         skipped = set(pair.tables()) | (pair.of_the_model() if settings.freeze_model else set())
         self.trained = {n: p for n, p in pair.named_parameters().items() if n not in skipped}
@@ -151,23 +155,37 @@ class PyroRun:
 
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
         """One pass over the data in that order; the loss per datum of each step, in nats."""
-        size = self.settings.batch_size
-        batches = torch.as_tensor(order, device=self.pair.device).split(size)
-        losses = []
+        losses, count = [], -(-len(order) // self.settings.batch_size)
         with (
+            closing(self._batches(order)) as batches,
             forked(seeds.derive(self.seed, "train", epoch), self.pair.device),
             self.pair.active(training=True) as (model, guide),
         ):
             if isinstance(self.objective, TermsObjective):
                 model, guide = quiet(model), quiet(guide)
-            x = self.train.bernoulli() if self.dynamic else self.train
-            for step, index in enumerate(batches):
+            for step, (x, index) in enumerate(batches):
                 with pyro.validation_enabled(self.validate):
                     beside = {"index": index, **{name: a.index_select(0, index) for name, a in self.side.items()}}
-                    loss = self._step(model, guide, x.index_select(0, index), beside, epoch + step / len(batches))
+                    loss = self._step(model, guide, x, beside, epoch + step / count)
                 losses.append(loss)
                 self.validate = False
         return torch.stack(losses).cpu().numpy().astype(np.float64)
+
+    def _batches(self, order: np.ndarray) -> Generator[tuple[Tensor, Tensor]]:
+        """The data of each step, and which they are; drawn afresh where they are to be, a stream batch by batch."""
+        train, size = self.train, self.settings.batch_size
+        index = torch.as_tensor(order, device=self.pair.device)
+        if isinstance(train, Tensor):
+            x = train.bernoulli() if self.dynamic else train
+            yield from ((x.index_select(0, part), part) for part in index.split(size))
+            return
+        rows = steps_at_once(train, size) * size
+        parts = [order[first : first + rows] for first in range(0, len(order), rows)]
+        with closing(ahead(train.__getitem__, parts)) as blocks:
+            for block, places in zip(blocks, index.split(rows), strict=True):
+                there = torch.from_numpy(block).to(index.device, torch.get_default_dtype())
+                for x, part in zip(there.split(size), places.split(size), strict=True):
+                    yield x.bernoulli() if self.dynamic else x, part
 
     def _step(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
         factor = schedules.value(self.settings.learning_rate_factor, epoch)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -14,9 +15,11 @@ import numpyro.infer.elbo
 import optax
 from jax import Array
 
-from ... import rows, schedules, seeds
+from ... import schedules, seeds
 from ...baselines import RunningAverage
+from ...data import Stream
 from ...loop import TrainingData
+from ...rows import REPEATS
 from ...schedules import Schedule
 from ...storage import below
 from ...training import BaseSVI
@@ -25,6 +28,7 @@ from .compilation import compilation_seconds, keep_compiled
 from .local import Local, climbed, fresh, stepped, taken
 from .objectives import TermsObjective, TraceELBO
 from .pair import Pair, Structure, Tree, filled, joined, named
+from .streamed import Batches, streamed
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class SVI(BaseSVI):
 
     def replicas(self, runs: Sequence[NumPyroRun]) -> Together | None:
         """The trainings as one program, if their pairs are of one structure."""
-        return Together(runs) if all(run.step == runs[0].step for run in runs) else None
+        alike = all(run.step == runs[0].step for run in runs)
+        return Together(runs) if alike and not isinstance(runs[0].train, Stream) else None
 
 
 @lru_cache
@@ -96,10 +101,6 @@ class Carry(NamedTuple):
     baseline: RunningBaseline | None
 
 
-Batches = tuple[Array, Array, Array]
-"""Indices (S, B), keys (S,) and epochs (S,) of S batches."""
-
-
 class NumPyroRun:
     """A training in progress: parameters and optimiser state as values, an epoch of gradient steps as one program."""
 
@@ -117,7 +118,8 @@ class NumPyroRun:
             )
         local = Local(settings.local_steps, settings.local_learning_rate, settings.local_tolerance)
         self.step = Step(pair.structure, settings.loss, optim, settings.learning_rate_factor, local, self._padded(data))
-        self.train, self.side = pair.array(data.train), pair.arrays(data.side)
+        self.train = data.train if isinstance(data.train, Stream) else pair.array(data.train)
+        self.side = pair.arrays(data.side)
         trained, self.frozen = pair.split(model=not settings.freeze_model)
         tables, baseline = pair.params["tables"], None
         if self.step.baseline is not None:
@@ -152,30 +154,43 @@ class NumPyroRun:
 
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
         """One pass over the data in that order; the loss per datum of each step, in nats."""
-        x, parts = self.plan(epoch, order)
         losses = []
-        for batches in parts:
-            self.carry, values = _steps(self.step, self.carry, self.constants, (x, self.side), batches)
-            losses.append(np.asarray(values, np.float64))
+        with closing(self._blocks(epoch, order)) as blocks:
+            for x, batches in blocks:
+                self.carry, values = _steps(self.step, self.carry, self.constants, (x, self.side), batches)
+                losses.append(np.asarray(values, np.float64))
         self.settle()
         return np.concatenate(losses)
 
-    def plan(self, epoch: int, order: np.ndarray) -> tuple[Array, list[Batches]]:
-        """The data of an epoch, and its batches: those of full size, and the shorter last one where that is apart."""
+    def _blocks(self, epoch: int, order: np.ndarray) -> Generator[tuple[Array, Batches]]:
+        """What is in memory, and the batches of it: all of the data, or block after block of a stream."""
+        drawn, parts = self.plan(epoch, order)
+        if isinstance(self.train, Stream):
+            yield from streamed(self.train, parts, self.pair, drawn)
+        else:
+            x = self.train if drawn is None else _binarised(drawn, self.train)
+            yield from ((x, batches) for batches in parts)
+
+    def plan(self, epoch: int, order: np.ndarray) -> tuple[Array | None, list[Batches]]:
+        """The key by which the data are drawn, if they are to be, and the batches of an epoch.
+
+        These are those of full size, and the shorter last one where that is apart.
+        """
         size, key = self.settings.batch_size, jax.random.key(seeds.derive(self.seed, "train", epoch))
         if self.step.padded:
             order = np.concatenate([order, np.full(-len(order) % size, len(order))])
         whole = len(order) // size
         parts = [order[: whole * size].reshape(whole, size), order[whole * size :][None]]
         total = whole + bool(parts[1].size)
-        x = _binarised(jax.random.fold_in(key, total), self.train) if self.dynamic else self.train
+        drawn = jax.random.fold_in(key, total) if self.dynamic else None
         planned = []
         for first, part in ((0, parts[0]), (whole, parts[1])):
             if part.size:
                 epochs = epoch + np.arange(first, first + len(part)) / total
                 keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(first, first + len(part)))
-                planned.append((jnp.asarray(part), keys, jnp.asarray(epochs)))
-        return x, planned
+                index = jnp.asarray(part)
+                planned.append(Batches(index, index, keys, jnp.asarray(epochs)))
+        return drawn, planned
 
     @property
     def constants(self) -> tuple[Tree, Tree]:
@@ -224,7 +239,7 @@ class Together:
         """One pass over the data for each; the losses of each. Those that are not active stay as they are."""
         first = self.runs[0]
         planned = [run.plan(epoch, order) for run, epoch, order in zip(self.runs, epochs, orders, strict=True)]
-        x = jnp.stack([x for x, _ in planned]) if first.dynamic else first.train
+        x = jnp.stack([_binarised(drawn, first.train) for drawn, _ in planned]) if first.dynamic else first.train
         losses = []
         for parts in zip(*(parts for _, parts in planned), strict=True):
             data = (x, first.side)
@@ -281,7 +296,7 @@ def _steps(
     data: tuple[Array, dict[str, Array]],
     batches: Batches,
 ) -> tuple[Carry, Array]:
-    """A scan of gradient steps over batches (indices (S, B), keys (S,), epochs (S,)); the losses per datum, (S,)."""
+    """A scan of gradient steps over batches; the losses per datum, (S,)."""
     return jax.lax.scan(lambda carry, batch: _one(step, carry, constants, data, *batch), carry, batches)
 
 
@@ -291,12 +306,13 @@ def _one(
     constants: tuple[Tree, Tree],
     data: tuple[Array, dict[str, Array]],
     index: Array,
+    rows: Array,
     key: Array,
     epoch: Array,
 ) -> tuple[Carry, Array]:
     x, side = data
     beside = {"index": index, **{name: a[index] for name, a in side.items()}}
-    batch = Batch(x[index], beside, epoch, index < len(x))
+    batch = Batch(x[rows], beside, epoch, rows < len(x))
     factor, tables, moments, baseline = schedules.value(step.factor, epoch), carry.tables, carry.moments, carry.baseline
     zero = jax.tree.map(jnp.zeros_like, taken(tables, index))
     if step.local.steps:
@@ -373,9 +389,9 @@ def _repeated_bound(
     step: Step, constants: tuple[Tree, Tree], trained: Tree, tables: Tree, offsets: Tree, batch: Batch, key: Array
 ) -> Array:
     """The mean of the bound over repeats, (B,)."""
-    offsets = jax.tree.map(lambda o: jnp.tile(o, (rows.REPEATS, 1)), offsets)
+    offsets = jax.tree.map(lambda o: jnp.tile(o, (REPEATS, 1)), offsets)
     model, guide = _programs(step, constants, trained, tables, offsets)
-    x, side = jax.tree.map(lambda a: jnp.concatenate([a] * rows.REPEATS), (batch.x, batch.side))
+    x, side = jax.tree.map(lambda a: jnp.concatenate([a] * REPEATS), (batch.x, batch.side))
     objective = step.objective.at(batch.epoch)
     terms = objective.log_terms(model, guide, x, key=key, **side)
-    return objective.bound(terms).reshape(rows.REPEATS, -1).mean(0)
+    return objective.bound(terms).reshape(REPEATS, -1).mean(0)
