@@ -116,9 +116,12 @@ class Rows(nn.Module):
         super().__init__()
         self.table = nn.Parameter(torch.tensor(init.table(start), dtype=torch.get_default_dtype()))
         self.sparse = sparse
+        self.first = 0
+        """the position of the first row; another one where a table is divided"""
 
     def forward(self, index: Tensor) -> Tensor:
         """(...,) -> (..., W)."""
+        index = index - self.first
         if index.device.type == "cpu":
             init.check_index(index.numpy(), len(self.table))
         return nn.functional.embedding(index, self.table, sparse=self.sparse)

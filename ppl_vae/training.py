@@ -103,9 +103,14 @@ class BaseSVI:
         *,
         seed: int,
         device: str | None,
+        parallel: bool = False,
     ) -> Run:
         """A training of a copy of the pair, before its first step; each backend's own."""
         raise NotImplementedError("Use the SVI of ppl_vae.inference or ppl_vae.numpyro.inference.")
+
+    def together(self, loop: Loop, train: Callable[[], Fit]) -> Fit:
+        """``train()``, of a training whose batches are shared out; where others take part, they do as it says."""
+        return train()
 
     def fit(
         self,
@@ -120,6 +125,7 @@ class BaseSVI:
         valid_mask: np.ndarray | None = None,
         seed: int = 0,
         device: str | None = None,
+        parallel: bool = False,
         callback: Callback | None = None,
         checkpoint: str | Path | None = None,
         resume: bool = False,
@@ -140,6 +146,9 @@ class BaseSVI:
             valid_mask: of the validation data, which are seen whole without it.
             seed: of the order of the data and of every draw.
             device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; by default the CPU on Pyro and JAX's default on NumPyro.
+            parallel: share the rows of each batch out: on Pyro over the processes that torchrun or
+                ``inference.launch`` started, each of which calls ``fit`` with the same arguments; on
+                NumPyro over all devices of this process. The numbers are those of one process but for rounding.
             callback: called after each epoch with (epoch, metrics, fit so far); it observes, whatever it samples.
             checkpoint: a file that the training writes to, and goes on from with ``resume``.
             resume: go on from ``checkpoint`` if it is there; the end is that of an uninterrupted run.
@@ -152,16 +161,28 @@ class BaseSVI:
             NotFiniteLoss: the loss became NaN or infinite.
             OutOfMemory: the message names the settings to lower.
             InUse: another training writes to ``checkpoint``.
+            WorkerLost: another process of a parallel training ended; the message names the checkpoint.
         """
         beside = {"given": given, "mask": mask, "valid_given": valid_given, "valid_mask": valid_mask}
         loaded = TrainingData.of(data, valid, **beside)
-        loop = self._loop(model, guide, loaded, seed, device, Path(checkpoint) if checkpoint else None)
-        with loop.alone():
-            loop.train(resume, callback, progress, description)
-        return loop.fit()
+        loop = self._loop(model, guide, loaded, seed, device, Path(checkpoint) if checkpoint else None, parallel)
+
+        def train() -> Fit:
+            with loop.alone():
+                loop.train(resume, callback, progress, description)
+            return loop.fit()
+
+        return self.together(loop, train) if parallel else train()
 
     def _loop(
-        self, model: Any, guide: Any, data: TrainingData, seed: int, device: str | None, checkpoint: Path | None
+        self,
+        model: Any,
+        guide: Any,
+        data: TrainingData,
+        seed: int,
+        device: str | None,
+        checkpoint: Path | None,
+        parallel: bool = False,
     ) -> Loop:
         """A training before its first step."""
         if not isinstance(seed, int | np.integer) or seed < 0:
@@ -174,7 +195,7 @@ class BaseSVI:
             raise ValueError("Early stopping needs validation data: pass a Split or valid=, or set patience=None.")
         size = {"'batch_size'": self.batch_size, "the number of data points": len(data.train)}
         with explained("before the first step", size):
-            run = self.start(model, guide, data, seed=seed, device=device)
+            run = self.start(model, guide, data, seed=seed, device=device, parallel=parallel)
         if self.patience is not None and run.pair.num_rows is not None:
             raise ValueError(
                 "Early stopping needs a guide that serves validation data, and a per-datapoint guide does not: set "

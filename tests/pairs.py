@@ -39,6 +39,8 @@ NOT_MIRRORED: dict[str, str] = {
     "nets.Linear": "torch has it; nnx's own stores its weights the other way round",
     "nets.PerDatum": "the mark of a table on NumPyro; torch marks the gradient instead, as sparse",
     "distributions.Normal": "spares Pyro the logarithm of every draw's scale; a compiled program computes it once",
+    "inference.launch": "starts the processes of torch.distributed; a JAX mesh is one process",
+    "inference.WorkerLost": "what one such process says when another has ended",
     "inference.as_functions": "in Pyro a PyroModule is such a function already",
 }
 """Module.name on one backend only -> why there is no mirror."""

@@ -1,5 +1,7 @@
 """Inference strategies, in Pyro: objectives, and what drives them."""
 
+from .distributed import WorkerLost as WorkerLost
+from .distributed import launch as launch
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
 from .objectives import CIWAE as CIWAE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,19 @@ class LocalParameters:
     Args:
         tables: name -> a parameter (N, W); none for an amortised guide.
         settings: of the training: ``local_steps``, ``local_learning_rate``, ``local_tolerance``.
+        first: which datum the tables' first row belongs to.
+        mean: of numbers for each datum of a batch, of which this process may have a part.
     """
 
-    def __init__(self, tables: Mapping[str, nn.Parameter], settings: BaseSVI) -> None:
-        self.tables, self.settings = dict(tables), settings
+    def __init__(
+        self,
+        tables: Mapping[str, nn.Parameter],
+        settings: BaseSVI,
+        *,
+        first: int = 0,
+        mean: Callable[[Tensor], Tensor] = torch.mean,
+    ) -> None:
+        self.tables, self.settings, self.first, self.mean = dict(tables), settings, first, mean
         self.moments: dict[str, rows.Moments] = {}
         if not settings.local_steps:  # an inner loop forgets its moments at its end
             self.moments = {name: self._fresh(table) for name, table in tables.items()}
@@ -40,6 +49,7 @@ class LocalParameters:
 
     def step(self, index: Tensor, factor: float) -> None:
         """Move the rows at ``index`` (B,) down the gradients that stand in the tables; no other is touched."""
+        index = index - self.first
         with torch.no_grad():
             for name, table in self.tables.items():
                 if table.grad is not None:
@@ -60,7 +70,7 @@ class LocalParameters:
         whose bound has fallen goes back, with half the learning rate. So the bound never falls but by the error of a
         measurement. Noise that stayed the same for all of them would be fitted itself. ``noise`` is the seed.
         """
-        settings, device, index = self.settings, x.device, side["index"]
+        settings, device, index = self.settings, x.device, side["index"] - self.first
         tables = list(self.tables.values())
         best = [table.detach()[index] for table in tables]
         rate = x.new_full((len(x), 1), settings.local_learning_rate)
@@ -83,7 +93,7 @@ class LocalParameters:
                     moments = [rows.Moments(*(torch.where(better, m, 0 * m) for m in ms)) for ms in moments]
                     rate = torch.where(better, rate, rate / 2)
                     self._put(index, best)
-                    idle = idle + 1 if gains.clamp(min=0).mean() < settings.local_tolerance else 0
+                    idle = idle + 1 if self.mean(gains.clamp(min=0)) < settings.local_tolerance else 0
                     if idle == rows.IDLE_CHECKS:
                         break
 

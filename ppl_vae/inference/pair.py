@@ -158,8 +158,11 @@ class Pair:
 
     def tables(self) -> dict[str, nn.Parameter]:
         """The parameters that have a row for each data point, by name."""
-        modules = self._modules.named_modules()
-        return {f"{name}.table": module.table for name, module in modules if isinstance(module, Rows)}
+        return {name: module.table for name, module in self.row_modules().items()}
+
+    def row_modules(self) -> dict[str, Rows]:
+        """The modules that hold them, by the names of the tables."""
+        return {f"{name}.table": m for name, m in self._modules.named_modules() if isinstance(m, Rows)}
 
     @property
     def num_rows(self) -> int | None:

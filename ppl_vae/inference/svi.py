@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from .. import schedules, seeds
 from ..ahead import ahead, steps_at_once
 from ..data import Stream
-from ..loop import TrainingData
+from ..loop import Loop, TrainingData
 from ..objective import UnsuitableObjective
+from ..results import Fit
 from ..storage import below
 from ..training import BaseSVI, describe
 from .baselines import RunningBaseline
@@ -63,9 +64,23 @@ class SVI(BaseSVI):
             return None
         return [round(value, 12) for value in p.tolist()]
 
-    def start(self, model: Any, guide: Any, data: TrainingData, *, seed: int, device: str | None) -> PyroRun:
+    def start(
+        self, model: Any, guide: Any, data: TrainingData, *, seed: int, device: str | None, parallel: bool = False
+    ) -> PyroRun:
         """A training of a copy of the pair, before its first step."""
+        if parallel:
+            from .distributed import Group
+            from .spread import SpreadRun  # these are runs, too
+
+            group = Group()
+            return SpreadRun(self, Pair(model, guide, group.device(device)), data, seed, group)
         return PyroRun(self, Pair(model, guide, device), data, seed)
+
+    def together(self, loop: Loop, train: Callable[[], Fit]) -> Fit:
+        """``train()`` in the first process; the others do as it says, and come to the same fit."""
+        from .spread import led
+
+        return led(loop, train)
 
 
 class PyroRun:
@@ -190,8 +205,7 @@ class PyroRun:
     def _step(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
         factor = schedules.value(self.settings.learning_rate_factor, epoch)
         if self.settings.local_steps:
-            noise = seeds.derive(self.seed, "local", int(side["index"][0]), int(epoch * 1e6))
-            self.local.climb(self.objective.at(epoch), (model, guide), x, side, noise)
+            self.local.climb(self.objective.at(epoch), (model, guide), x, side, self._local_noise(side, epoch))
         if self.optim is not None:
             self._set_rates(factor)
             self.optim.zero_grad()
@@ -231,6 +245,9 @@ class PyroRun:
             for p, grad in zip(self.parameters, grads, strict=True):
                 p.grad = grad
         return loss
+
+    def _local_noise(self, side: Mapping[str, Tensor], epoch: float) -> int:
+        return seeds.derive(self.seed, "local", int(side["index"][0]), int(epoch * 1e6))
 
     def _loss_and_grads(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
         """The loss per datum; its gradients stand in every parameter's ``grad``."""

@@ -14,6 +14,7 @@ import numpy as np
 import numpyro.infer.elbo
 import optax
 from jax import Array
+from jax.sharding import NamedSharding
 
 from ... import schedules, seeds
 from ...baselines import RunningAverage
@@ -53,8 +54,15 @@ class SVI(BaseSVI):
             return None
         return [round(float(value), 6) for value in p]
 
-    def start(self, model: Any, guide: Any, data: TrainingData, *, seed: int, device: str | None) -> NumPyroRun:
+    def start(
+        self, model: Any, guide: Any, data: TrainingData, *, seed: int, device: str | None, parallel: bool = False
+    ) -> NumPyroRun:
         """A training of a copy of the pair, before its first step."""
+        if parallel:
+            from .mesh import MeshRun, devices_of  # these are runs, too
+
+            devices = devices_of(device, self.batch_size)
+            return MeshRun(self, Pair(model, guide, device), data, seed, devices)
         return NumPyroRun(self, Pair(model, guide, device), data, seed)
 
     def replicas(self, runs: Sequence[NumPyroRun]) -> Together | None:
@@ -83,6 +91,12 @@ class Step:
     local: Local
     padded: bool
     """whether a shorter batch is one of full size with rows of no weight, at positions after the last datum"""
+    rows: NamedSharding | None = None
+    """how rows are shared out over devices, where there are several"""
+
+    def shared(self, tree: Tree) -> Tree:
+        """The tree with the rows of its arrays shared out over the devices."""
+        return tree if self.rows is None else jax.lax.with_sharding_constraint(tree, self.rows)
 
     @property
     def baseline(self) -> RunningAverage | None:
@@ -311,8 +325,9 @@ def _one(
     epoch: Array,
 ) -> tuple[Carry, Array]:
     x, side = data
-    beside = {"index": index, **{name: a[index] for name, a in side.items()}}
-    batch = Batch(x[rows], beside, epoch, rows < len(x))
+    index, rows = step.shared((index, rows))
+    beside = step.shared({"index": index, **{name: a[index] for name, a in side.items()}})
+    batch = Batch(step.shared(x[rows]), beside, epoch, rows < len(x))
     factor, tables, moments, baseline = schedules.value(step.factor, epoch), carry.tables, carry.moments, carry.baseline
     zero = jax.tree.map(jnp.zeros_like, taken(tables, index))
     if step.local.steps:
@@ -341,7 +356,7 @@ def _one(
         tables, moments = stepped(tables, moments, row_grads, index, step.local.learning_rate * factor)
     if step.baseline is not None and baseline is not None:
         baseline = learnt(step.baseline, baseline, batch.x, signal)
-    return Carry(trained, optim, tables, moments, baseline), value
+    return Carry(trained, optim, step.shared(tables), step.shared(moments), baseline), value
 
 
 class Batch(NamedTuple):
