@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack, overload
 
 import numpy as np
 
@@ -19,10 +19,15 @@ from .bounds import Terms
 from .chunks import chunk, sample_in_chunks, windows, within_memory
 from .data import Stream, check_unit_interval
 from .data.streams import Data, blocks
+from .importance import normalised, resample
 from .init import check_index
 from .objective import Sites
 from .seeds import derive, generator
 from .side import NOTHING, Arrays, Side, blank, informed, part, shown
+
+if TYPE_CHECKING:
+    from .chains import HMC
+    from .draws import Draws
 
 X = TypeVar("X", bound=Data)
 REFINED_AT_ONCE = 500
@@ -350,10 +355,36 @@ class Fit:
         means = [mean for mean, _ in self.posterior(x, **side).values()]
         return np.concatenate([mean.reshape(len(mean), -1) for mean in means], -1)
 
-    def draws(self, x: Data, num_draws: int = 100, *, seed: int = 0, **side: Unpack[Side]) -> dict[str, np.ndarray]:
-        """Draws from the guide for each latent site, (K, B, D)."""
-        x, arrays = self.checked(x, likely=False, **side)
-        return sample_in_chunks(self.pair, x, num_draws, seed, side=arrays)[0]
+    def draws(
+        self,
+        x: Data,
+        num_draws: int = 100,
+        *,
+        method: str | HMC = "guide",
+        seed: int = 0,
+        **side: Unpack[Side],
+    ) -> Draws:
+        """Draws for each latent site, (K, B, D): from the guide, or better ones that start from it.
+
+        Args:
+            x: data (B, P).
+            num_draws: K.
+            method: ``guide``, from q(z | x). ``importance``, of ten times as many K by their importance weights.
+                ``refined``, from the best q(z) of the family for each datum, by ``refine``. ``hmc``, or ``HMC(...)``:
+                from chains that start at draws of the guide.
+            seed: of the draws.
+            side: ``given``, ``mask``, ``index``.
+
+        Returns:
+            A dictionary by site, whose ``diagnostics()`` says what the guide's draws are worth and what these are.
+
+        Raises:
+            ValueError: fewer than one draw, an unknown method, or data that do not fit.
+            UnsuitableObjective: a discrete site under HMC.
+        """
+        from .draws import draws
+
+        return draws(self, x, num_draws, method, seed=seed, **side)
 
     def reconstruct(self, x: Data, *, seed: int = 0, **side: Unpack[Side]) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P)."""
@@ -426,7 +457,7 @@ class Fit:
                     filled = self._drawn(x[window], num_particles, num_draws, chunk_seed, beside)
                 else:
                     means, log_w = self.pair.predict(x[window], num_particles, chunk_seed, beside)
-                    filled = np.einsum("kb,kbp->bp", weights(log_w), means)[None]
+                    filled = np.einsum("kb,kbp->bp", normalised(log_w), means)[None]
                 parts.append(np.where(mask[window], x[window], filled)[:, skip:])
         values = np.concatenate(parts, 1)
         return values[0] if num_draws is None else values
@@ -436,9 +467,7 @@ class Fit:
     ) -> np.ndarray:
         """Draws from p(x_new | x), (num_draws, B, P): z by sampling-importance-resampling, then x_new ~ p(x | z)."""
         values, terms = self.pair.sample(x, num_particles, seed, side=arrays)
-        w, rows = weights(terms.log_weights), np.arange(len(x))
-        picks = generator(seed, "resample").random((num_draws, len(x)))
-        chosen = (picks[:, None] > np.cumsum(w, 0)[:-1]).sum(1)
+        chosen, rows = resample(terms.log_weights, num_draws, generator(seed, "resample")), np.arange(len(x))
         z = {name: v[chosen, rows].reshape(num_draws * len(x), *v.shape[2:]) for name, v in values.items()}
         given = {name: np.tile(a, (num_draws, 1)) for name, a in arrays.items() if name == "given"}
         parts = []
@@ -572,11 +601,6 @@ class Fit:
             },
             attrs={"library": "ppl_vae", "library_version": __version__, "settings": json.dumps(dict(self.settings))},
         )
-
-
-def weights(log_w: np.ndarray) -> np.ndarray:
-    """Log-weights (K, B) as weights that add up to 1 over K."""
-    return np.exp(log_w - np.logaddexp.reduce(log_w, 0))
 
 
 @overload

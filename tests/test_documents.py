@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,18 @@ def test_the_page_of_strategies_runs(capsys: pytest.CaptureFixture) -> None:
     text = (ROOT / "docs" / "inference.md").read_text(encoding="utf-8")
     names = [n for n, v in vars(objectives).items() if isinstance(v, type) and v.__module__ == objectives.__name__]
     assert len(names) > 10 and [n for n in names if f"`{n}(" not in text] == ["ScoredObjective"]
+
+
+def test_the_page_of_chains_runs(capsys: pytest.CaptureFixture) -> None:
+    """And the bounds that it shows are on their sides of each other, but for error."""
+    names: dict[str, Any] = {}
+    exec(compile("\n".join(blocks("docs/chains.md", "python")), "docs/chains.md", "exec"), names)
+    out = capsys.readouterr().out
+    assert "r_hat" in out and all(method in out for method in ("importance", "refined", "hmc"))
+    by_annealing, by_importance, bounds = (names[n] for n in ("by_annealing", "by_importance", "bounds"))
+    assert abs(by_annealing.mean - by_importance.mean) < 4 * by_annealing.mean_mc_error + 0.3
+    assert bounds.gap > -4 * bounds.gap_error
+    assert names["told"].posterior["z"].dims == ("chain", "draw", "datum", "z_dim")
 
 
 def test_the_page_of_estimators_runs(

@@ -55,7 +55,7 @@ def test_errors_by_their_formulas() -> None:
     rng = np.random.default_rng(0)
     log_w = rng.normal(size=(50, 9))
     w = np.exp(log_w)
-    moments = evaluation.likelihood._Moments(9)
+    moments = evaluation.likelihood.Moments(9)
     moments.add(log_w[:20]), moments.add(log_w[20:])
     np.testing.assert_allclose(moments.log_mean, np.log(w.mean(0)))
     np.testing.assert_allclose(moments.ess, w.sum(0) ** 2 / (w**2).sum(0))

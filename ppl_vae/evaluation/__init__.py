@@ -1,5 +1,11 @@
 """How good is a fit? Likelihoods, latents, and fits side by side; arrays in, arrays out, one code for both backends."""
 
+from .ais import AIS as AIS
+from .ais import Annealing as Annealing
+from .ais import Bidirectional as Bidirectional
+from .ais import ais as ais
+from .ais import bdmc as bdmc
+from .ais import exact_log_likelihood as exact_log_likelihood
 from .compare import compare as compare
 from .compare import difference as difference
 from .evaluate import Evaluation as Evaluation

@@ -44,8 +44,12 @@ class LogLikelihood:
         return float(np.sqrt((self.mc_error**2).sum()) / len(self.mc_error))
 
 
-class _Moments:
-    """Running log sum w and log sum w^2 over particles, (B,), so that memory does not grow with their number."""
+class Moments:
+    """Running log sum w and log sum w^2 over particles, (B,), so that memory does not grow with their number.
+
+    Args:
+        size: B.
+    """
 
     def __init__(self, size: int) -> None:
         self.log_sum = np.full(size, -np.inf)
@@ -61,10 +65,12 @@ class _Moments:
 
     @property
     def log_mean(self) -> np.ndarray:
+        """log (1/K) sum w, (B,)."""
         return self.log_sum - np.log(self.count)
 
     @property
     def ess(self) -> np.ndarray:
+        """(sum w)^2 / sum w^2, (B,)."""
         return np.exp(2 * self.log_sum - self.log_sum_squares)
 
     @property
@@ -111,7 +117,7 @@ def log_likelihood(
     bar = tqdm(total=len(x), desc="log p(x)", unit="x", disable=None if progress is None else not progress)
     with within_memory(f"in log p(x) of {len(x)} data points"), bar:
         for number, (window, seen) in enumerate(windows(len(x), rows)):
-            moments = _Moments(window.stop - window.start)
+            moments = Moments(window.stop - window.start)
             for draw, (draws, skip) in enumerate(windows(num_particles, at_once)):
                 size = draws.stop - draws.start
                 draw_seed = derive(seed, "log_likelihood", number, draw)

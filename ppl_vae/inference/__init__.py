@@ -1,5 +1,7 @@
 """Inference strategies, in Pyro: objectives, and what drives them."""
 
+from ..chains import HMC as HMC
+from ..chains import NUTS as NUTS
 from .distributed import WorkerLost as WorkerLost
 from .distributed import launch as launch
 from .gradients import draw_gradients as draw_gradients

@@ -130,7 +130,8 @@ def _per_datum(site: PyroSite, values: Tensor, num_particles: int) -> Tensor:
     return values.unsqueeze(0) if num_particles == 1 else values
 
 
-def _density(site: PyroSite, num_particles: int) -> Tensor:
+def density_of(site: PyroSite, num_particles: int) -> Tensor:
+    """The log-density of a traced site at its value, without what is neither particle nor datum: (K, B)."""
     return _per_datum(site, site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"]), num_particles)
 
 
@@ -241,7 +242,7 @@ def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     check_dream(args, tuple(observed))
     x = dream.nodes[next(iter(observed))]["value"]
     q = poutine.trace(poutine.replay(guide, trace=dream)).get_trace(x.to(args[0].dtype), **given)
-    return torch.stack([_density(site, 1)[0] for site in sites_of(q, observed=False).values()]).sum(0)
+    return torch.stack([density_of(site, 1)[0] for site in sites_of(q, observed=False).values()]).sum(0)
 
 
 def terms_of(
@@ -255,15 +256,15 @@ def terms_of(
 ) -> Terms:
     """The terms of traced sites: the model's latent and observed ones, and the guide's."""
     scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
-    log_lik = reduce(operator.add, (_density(site, num_particles) for site in observed.values()))
+    log_lik = reduce(operator.add, (density_of(site, num_particles) for site in observed.values()))
     log_prior = log_guide = log_score = log_lik.new_zeros(())
     for name, site in guided.items():
         kl = _kl(site["fn"], latent[name]["fn"]) if analytic_kl else None
         scored = not (path and site["fn"].has_rsample)
         if kl is None or scored:
-            density = _density(site, num_particles)
+            density = density_of(site, num_particles)
         if kl is None:
-            log_prior = log_prior + _density(latent[name], num_particles)
+            log_prior = log_prior + density_of(latent[name], num_particles)
             log_guide = log_guide + density
         else:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
@@ -277,7 +278,7 @@ def _at_every_configuration(guide: Any, args: tuple[Any, ...], kwargs: dict[str,
     """The guide with its draws replaced by every joint value of its sites, and how many these are."""
     with torch.no_grad():
         sites = sites_of(poutine.trace(guide).get_trace(*args, **kwargs), observed=False)
-    latent = tuple(_describe(site) for site in sites.values())
+    latent = tuple(describe(site) for site in sites.values())
     given = poutine.Trace()
     values = Sites(latent, (), ()).configurations()
     for name, site in sites.items():
@@ -323,7 +324,8 @@ def _kl(q: Any, p: Any) -> Tensor | None:
         return None
 
 
-def _describe(site: PyroSite) -> Site:
+def describe(site: PyroSite) -> Site:
+    """What is asked about a traced site."""
     fn = site["fn"]
     base = fn
     while hasattr(base, "base_dist"):
@@ -355,7 +357,7 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
         check_batch_shape(site["name"], tuple(site["fn"].batch_shape), {f.dim: (f.name, f.size) for f in frames})
     guided, latent, observed = (
-        {name: _describe(site) for name, site in sites.items()}
+        {name: describe(site) for name, site in sites.items()}
         for sites in (sites_of(q, observed=False), sites_of(p, observed=False), sites_of(p, observed=True))
     )
     traced = [*sites_of(p, observed=False).values(), *sites_of(p, observed=True).values()]

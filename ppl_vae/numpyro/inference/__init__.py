@@ -1,5 +1,7 @@
 """Inference strategies, in NumPyro: objectives, and what drives them."""
 
+from ...chains import HMC as HMC
+from ...chains import NUTS as NUTS
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
 from .objectives import CIWAE as CIWAE

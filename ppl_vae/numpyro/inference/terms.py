@@ -113,7 +113,8 @@ def _per_datum(site: NumPyroSite, values: Array, num_particles: int) -> Array:
     return values[None] if num_particles == 1 else values
 
 
-def _density(site: NumPyroSite, num_particles: int) -> Array:
+def density_of(site: NumPyroSite, num_particles: int) -> Array:
+    """The log-density of a traced site at its value, without what is neither particle nor datum: (K, B)."""
     if site["intermediates"]:
         values = site["fn"].log_prob(site["value"], site["intermediates"])
     else:
@@ -246,7 +247,7 @@ def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     check_dream(args, tuple(observed))
     x = values[next(iter(observed))].astype(args[0].dtype)
     q = handlers.trace(handlers.seed(handlers.substitute(guide, data=values), key)).get_trace(x, **given)
-    return jnp.stack([_density(site, 1)[0] for site in sites_of(q, observed=False).values()]).sum(0)
+    return jnp.stack([density_of(site, 1)[0] for site in sites_of(q, observed=False).values()]).sum(0)
 
 
 def terms_of(
@@ -260,15 +261,15 @@ def terms_of(
 ) -> Terms:
     """The terms of traced sites: the model's latent and observed ones, and the guide's."""
     scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
-    log_lik = jnp.stack([_density(site, num_particles) for site in observed.values()]).sum(0)
+    log_lik = jnp.stack([density_of(site, num_particles) for site in observed.values()]).sum(0)
     log_prior = log_guide = log_score = jnp.zeros(())
     for name, site in guided.items():
         kl = _kl(site["fn"], latent[name]["fn"]) if analytic_kl else None
         scored = not (path and site["fn"].has_rsample)
         if kl is None or scored:
-            density = _density(site, num_particles)
+            density = density_of(site, num_particles)
         if kl is None:
-            log_prior = log_prior + _density(latent[name], num_particles)
+            log_prior = log_prior + density_of(latent[name], num_particles)
             log_guide = log_guide + density
         else:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
@@ -281,7 +282,7 @@ def terms_of(
 def _at_every_configuration(guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> tuple[Any, int]:
     """The guide with its draws replaced by every joint value of its sites, and how many these are."""
     sites = sites_of(handlers.trace(handlers.seed(guide, key)).get_trace(*args, **kwargs), observed=False)
-    latent = tuple(_describe(site) for site in sites.values())
+    latent = tuple(describe(site) for site in sites.values())
     values = Sites(latent, (), ()).configurations()
     given = {}
     for name, site in sites.items():
@@ -346,7 +347,8 @@ def _finite_kl(q: Any, p: Any) -> Array | None:
     return kl.sum(tuple(range(-len(q.event_shape), 0)))
 
 
-def _describe(site: NumPyroSite) -> Site:
+def describe(site: NumPyroSite) -> Site:
+    """What is asked about a traced site."""
     fn = site["fn"]
     base = fn
     while hasattr(base, "base_dist"):
@@ -377,7 +379,7 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         frames = site["cond_indep_stack"]
         check_batch_shape(site["name"], tuple(site["fn"].batch_shape), {f.dim: (f.name, f.size) for f in frames})
     guided, latent, observed = (
-        {name: _describe(site) for name, site in sites.items()}
+        {name: describe(site) for name, site in sites.items()}
         for sites in (sites_of(q, observed=False), sites_of(p, observed=False), sites_of(p, observed=True))
     )
     scales = [p[name]["scale"] for name in {**latent, **observed}]

@@ -1,0 +1,54 @@
+"""What importance weights are worth, and draws by them: K log-weights for each of N data points."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+
+def normalised(log_w: np.ndarray) -> np.ndarray:
+    """Log-weights (K, N) as weights that add up to 1 over K.
+
+    >>> normalised(np.zeros((4, 1)))[:, 0]
+    array([0.25, 0.25, 0.25, 0.25])
+    """
+    return np.exp(log_w - np.logaddexp.reduce(log_w, 0))
+
+
+def effective(log_w: np.ndarray) -> np.ndarray:
+    """The effective number of draws of log-weights (K, N), (sum w)^2 / sum w^2: (N,) between 1 and K.
+
+    >>> effective(np.log(np.array([[1.0], [1.0], [1e-30]]))).round(6)
+    array([2.])
+    """
+    log_w = log_w.astype(np.float64)
+    return np.exp(2 * np.logaddexp.reduce(log_w, 0) - np.logaddexp.reduce(2 * log_w, 0))
+
+
+def k_hat(log_w: np.ndarray) -> np.ndarray:
+    """The shape of the generalised Pareto distribution that fits the largest of K log-weights (K, N) best: (N,).
+
+    Above 0.7 the guide misses so much of the posterior that means over its weights cannot be trusted. From ArviZ's
+    ``psislw``; infinite where there are too few draws to tell, and -inf where all weights are equal. Pareto Smoothed
+    Importance Sampling, Vehtari, Simpson, Gelman, Yao and Gabry, 2024.
+
+    >>> k_hat(0.5 * np.random.default_rng(0).exponential(size=(20_000, 1))).round(1)
+    array([0.5])
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        from arviz import psislw
+    log_w = log_w.astype(np.float64)
+    _, found = psislw(np.ascontiguousarray(log_w.T))
+    return np.where(np.ptp(log_w, 0) > 0, np.asarray(found), -np.inf)
+
+
+def resample(log_w: np.ndarray, num_draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Which of K draws to take, ``num_draws`` times with replacement, by their log-weights (K, N): (num_draws, N).
+
+    >>> resample(np.log(np.array([[0.0001], [0.9999]])), 3, np.random.default_rng(0))[:, 0]
+    array([1, 1, 1])
+    """
+    cumulative, picks = np.cumsum(normalised(log_w), 0)[:-1], rng.random((num_draws, log_w.shape[1]))
+    return np.stack([np.searchsorted(*column) for column in zip(cumulative.T, picks.T, strict=True)], 1)
