@@ -26,6 +26,10 @@ FIGURES = {
     "strategies_on_digits.png": ("examples/compare_inference.py", "gaussian/figures/log_likelihood.png"),
     "gradients_on_digits.png": ("examples/compare_inference.py", "bernoulli/figures/gradients-pyro.png"),
     "ink_on_digits.png": ("examples/your_own_model.py", "ink.png"),
+    "halves_on_digits.png": ("examples/image_completion.py", "guesses.png"),
+    "half_gaps_on_digits.png": ("examples/image_completion.py", "gaps.png"),
+    "vae_halves_on_digits.png": ("examples/image_completion.py", "completions.png"),
+    "quadrants_on_digits.png": ("examples/image_completion.py", "quadrants.png"),
     "estimator_on_digits.png": ("docs/scikit_learn.md", "estimator.png"),
 }
 """Figure -> what makes it, and under which name."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -53,11 +55,80 @@ def standard_rows(count: int, dim: int, *, full_covariance: bool = False, floor:
 
 
 def table(start: np.ndarray) -> np.ndarray:
-    """A (N, W) array, checked."""
+    """A (N, W) array of finite numbers, checked."""
     start = np.asarray(start)
     if start.ndim != 2 or not len(start):
         raise ValueError(f"The rows should be an array of shape (N, W) with N >= 1; got {start.shape}.")
+    if not np.isfinite(start).all():
+        row, column = np.argwhere(~np.isfinite(start))[0]
+        raise ValueError(
+            f"The rows should be finite numbers; got {start[row, column]} at row {row}, column {column}: a probability "
+            "of 0 or 1 has an infinite logit, and init.bernoulli_rows(probabilities) a finite one in its place."
+        )
     return start
+
+
+CERTAIN = 100.0
+"""The logit of a probability of 0 or 1: exp(-100) is nothing beside 1, in double precision too."""
+
+
+def bernoulli_rows(probabilities: np.ndarray) -> np.ndarray:
+    """(N, W) rows under which ``Bernoulli`` has these probabilities (N, W): their logits, -100 and 100 for 0 and 1.
+
+    With such a logit a draw is always the same, and its log-probability 0: 0 log 0 = 0.
+
+    Raises:
+        ValueError: not (N, W), or numbers outside [0, 1].
+
+    >>> bernoulli_rows(np.array([[0.0, 0.5, 1.0]]))
+    array([[-100.,    0.,  100.]])
+    """
+    p = table(probabilities).astype(float)
+    if p.min() < 0 or p.max() > 1:
+        raise ValueError(f"'probabilities' should be in [0, 1]; got {p.min():g}..{p.max():g}.")
+    with np.errstate(divide="ignore"):
+        return np.clip(np.log(p) - np.log1p(-p), -CERTAIN, CERTAIN)
+
+
+def bernoulli_components(rng: np.random.Generator, images: Data, count: int, *, spread: float = 0.5) -> np.ndarray:
+    """(count, P) logits of the components of a mixture: N(logit(mean image), spread^2), two grey images counted in.
+
+    >>> bernoulli_components(np.random.default_rng(0), np.eye(3), 5).shape
+    (5, 3)
+    """
+    images = _images(images, count, "components")
+    mean = (_mean(images) * len(images) + 1) / (len(images) + 2)
+    return np.log(mean / (1 - mean)) + spread * rng.standard_normal((count, images.shape[1]))
+
+
+def pixel_order(order: Sequence[int] | np.ndarray | None, dim: int) -> tuple[int, ...]:
+    """An order of ``dim`` pixels, by default as they are numbered.
+
+    Raises:
+        ValueError: not each pixel once.
+
+    >>> pixel_order(None, 3), pixel_order(np.array([2, 0, 1]), 3)
+    ((0, 1, 2), (2, 0, 1))
+    """
+    pixels = tuple(int(i) for i in (range(dim) if order is None else order))
+    if sorted(pixels) != list(range(dim)):
+        raise ValueError(f"'order' should hold each of 0..{dim - 1} once; got {len(pixels)} numbers, {pixels[:5]}...")
+    return pixels
+
+
+def autoregressive_masks(order: Sequence[int], hidden: Sequence[int]) -> list[np.ndarray]:
+    """For each layer of a perceptron which weights (out, inp) may be other than 0, so that outputs see what precedes.
+
+    Each unit has a degree: pixel i its rank in the order, 1..P, a hidden unit one of 1..P-1, evenly spread. A hidden
+    unit sees degrees up to its own, output i those below its rank. MADE, Germain et al., 2015.
+
+    >>> [mask.astype(int).tolist() for mask in autoregressive_masks((1, 0), (1,))]
+    [[[0, 1]], [[1], [0]]]
+    """
+    ranks = 1 + np.argsort(np.asarray(order))
+    degrees = [ranks, *(1 + np.arange(units) * (len(ranks) - 1) // units for units in hidden)]
+    inner = [out[:, None] >= inp for inp, out in pairwise(degrees)]
+    return [*inner, ranks[:, None] > degrees[-1]]
 
 
 def check_index(index: np.ndarray, count: int) -> None:
@@ -80,12 +151,12 @@ def layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(s) for s in sizes)
 
 
-def _images(images: Data, count: int) -> Data:
+def _images(images: Data, count: int, what: str = "pseudo-inputs") -> Data:
     images = images if isinstance(images, Stream) else np.asarray(images)
     if images.ndim != 2 or not len(images):
         raise ValueError(f"'images' should have shape (N, P) with N >= 1; got {images.shape}.")
     if count < 1:
-        raise ValueError(f"The number of pseudo-inputs should be at least 1; got {count}.")
+        raise ValueError(f"The number of {what} should be at least 1; got {count}.")
     return images
 
 
@@ -96,11 +167,14 @@ def mean_images(rng: np.random.Generator, images: Data, count: int, *, noise: fl
     (2, 3)
     """
     images = _images(images, count)
+    return _mean(images) + noise * rng.standard_normal((count, images.shape[1]))
+
+
+def _mean(images: Data) -> np.ndarray:
     if isinstance(images, Stream):
-        mean = sum(block.sum(0, dtype=np.float64) for _, block in images.blocks()) / len(images)
-    else:
-        mean = images.mean(0)
-    return mean + noise * rng.standard_normal((count, images.shape[1]))
+        total: Any = sum(block.sum(0, dtype=np.float64) for _, block in images.blocks())
+        return total / len(images)
+    return images.mean(0)
 
 
 def random_images(rng: np.random.Generator, images: Data, count: int) -> np.ndarray:

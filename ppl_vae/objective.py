@@ -206,14 +206,25 @@ def check_batch_shape(name: str, shape: tuple[int, ...], plates: dict[int, tuple
         )
 
 
-def match(guide: dict[str, Site], latent: dict[str, Site], observed: dict[str, Site], *, scaled: bool = False) -> Sites:
+def match(
+    guide: dict[str, Site],
+    latent: dict[str, Site],
+    observed: dict[str, Site],
+    *,
+    scaled: bool = False,
+    empty: bool = False,
+) -> Sites:
     """The pair's sites, after checking that the guide and the model speak of the same latent ones.
+
+    A pair has none only where the guide says so: ``empty``.
 
     Raises:
         ValueError: no latent site, no observed site, or a latent site that only one of the two has.
     """
-    if not latent:
-        raise ValueError("The model has no latent site: there is nothing to infer.")
+    if not latent and not empty:
+        raise ValueError(
+            "The model has no latent site: there is nothing to infer. To train it by its likelihood, guides.Empty()."
+        )
     if not observed:
         raise ValueError("The model has no observed site: pass the data on, as in pyro.sample('x', ..., obs=x).")
     if set(guide) != set(latent):

@@ -26,11 +26,13 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 STYLES = ("-", "--", "-.", ":")
 DPI = 150
-WIDTH = 9.0
+WIDTH, TALL = 9.0, 9.5
 PANELS = 5
 """Panels of new images side by side, at most."""
 GAP = 1
 """Pixels between two images of a grid."""
+SEEN, UNKNOWN = (0.05, 0.25, 0.55), 0.6
+"""The ground of pixels that were seen, and the grey of those that are not known."""
 
 
 def save(figure: Figure, path: str | Path, *, dpi: int = DPI) -> Path:
@@ -105,6 +107,62 @@ def image_grid(
     figure = Figure(figsize=(width, 0.5 + width * mosaic.shape[0] / mosaic.shape[1]), layout="constrained")
     _show(figure.subplots(), mosaic, title)
     return figure
+
+
+def labelled_rows(
+    rows: Mapping[str, np.ndarray],
+    image_shape: Sequence[int],
+    *,
+    seen: np.ndarray | Mapping[str, np.ndarray] | None = None,
+    title: str = "Images",
+) -> Figure:
+    """Images in labelled rows, one column for each datum; what was seen has a blue ground, NaN is grey.
+
+    Args:
+        rows: label -> one row of images (N, P), or K rows of them (K, N, P).
+        image_shape: (H, W) or (H, W, 1).
+        seen: which pixels were seen, (P,), in every row, or by label in some.
+        title: of the figure.
+
+    Raises:
+        ValueError: no rows, rows of other images than each other's, or a shape that cannot be drawn.
+
+    >>> figure = labelled_rows({"truth": np.zeros((3, 4)), "drawn": np.zeros((2, 3, 4))}, (2, 2))
+    >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    ['truth', 'drawn']
+    """
+    if not is_drawable(image_shape) or tuple(image_shape[2:]) not in ((), (1,)):
+        raise ValueError(f"'image_shape' should be (H, W) or (H, W, 1) to be drawn in rows; got {tuple(image_shape)}.")
+    lines = {n: np.reshape(x, (-1, *np.shape(x)[-2:])) for n, x in _some(rows, "rows").items()}
+    height, width = image_shape[:2]
+    sizes = {x.shape[1:] for x in lines.values()}
+    if len(sizes) > 1 or {size[1] for size in sizes} != {height * width}:
+        raise ValueError(f"'rows' should hold as many images of {height * width} pixels each; got {sorted(sizes)}.")
+    apart = max(2, height // 4)
+    mosaics, ticks, top = [], [], 0
+    for name, images in lines.items():
+        where = seen.get(name) if isinstance(seen, Mapping) else seen
+        mosaic = _mosaic(_tinted(images.reshape(-1, height, width), where), images.shape[1])
+        ticks.append(top + mosaic.shape[0] / 2)
+        mosaics += [mosaic, np.ones((apart, *mosaic.shape[1:]))]
+        top += len(mosaic) + apart
+    whole = np.concatenate(mosaics[:-1])
+    margin = 0.3 + 0.07 * max(map(len, lines))  # inches that the labels take
+    scale = min((WIDTH - margin) / whole.shape[1], TALL / whole.shape[0])
+    inches = np.array([margin + scale * whole.shape[1] + 0.1, scale * whole.shape[0] + 0.5])
+    figure = Figure(figsize=tuple(inches))
+    axes = figure.add_axes((margin / inches[0], 0.1 / inches[1], *(scale * np.array(whole.shape[1::-1]) / inches)))
+    _show(axes, whole, title)
+    axes.set_yticks(ticks, list(lines))
+    return figure
+
+
+def _tinted(images: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
+    """Images (N, H, W) in colours, (N, H, W, 3): grey levels from black, or from blue where ``seen`` (P,)."""
+    x = np.clip(images, 0, 1)[..., None]
+    ground = np.array(SEEN if seen is not None else (0, 0, 0), float)
+    ground = ground * (1 if seen is None else np.reshape(seen, images.shape[1:])[..., None])
+    return np.where(np.isnan(x), UNKNOWN, x + (1 - x) * ground)
 
 
 def pseudo_inputs(

@@ -167,6 +167,28 @@ class Fit:
     history: Mapping[str, np.ndarray] = field(repr=False)
     settings: Mapping[str, Any]
 
+    @classmethod
+    def untrained(cls, pair: Pair, x: np.ndarray, *, seed: int = 0, **side: Unpack[Side]) -> Fit:
+        """A pair as it is, with nothing trained: what a guess, or an exact answer, is worth.
+
+        Args:
+            pair: ``inference.Pair(model, guide)`` of either backend.
+            x: data (N, P); of a per-datapoint guide those that its rows are for.
+            seed: of the run that finds the sites.
+            side: what there is beside x.
+
+        >>> from ppl_vae import inference, recipes
+        >>> pair = inference.Pair(*recipes.vae((6,), latent_dim=2, hidden=(4,))(np.random.default_rng(0)))
+        >>> Fit.untrained(pair, np.eye(6)).encode(np.eye(6)).shape
+        (6, 2)
+        """
+        x, arrays = shown(x, side.get("mask"))
+        x = as_batch(x)
+        arrays |= informed(side.get("given"), len(x))
+        pair.prepare(x, seed, arrays)
+        beside = {"side": digest(*arrays.values())} if arrays else {}
+        return cls(pair, {}, {"data": {"train": digest(x), **beside}})
+
     @property
     def model(self) -> Any:
         """The trained model, of the backend's own kind."""
@@ -353,6 +375,8 @@ class Fit:
     def encode(self, x: Data, **side: Unpack[Side]) -> np.ndarray:
         """The mean of q(z | x), of categories the mode, (B, D); several latent sites stand side by side, in order."""
         means = [mean for mean, _ in self.posterior(x, **side).values()]
+        if not means:
+            return np.empty((len(x), 0))
         return np.concatenate([mean.reshape(len(mean), -1) for mean in means], -1)
 
     def draws(

@@ -220,6 +220,11 @@ class BaseSVI:
             )
         first = slice(self.batch_size)
         sites = pair.prepare(data.train[first], derive(seed, "prepare"), part(data.side, first))
+        if not sites.latent and type(self.loss).__name__ != "TraceELBO":
+            raise UnsuitableObjective(
+                f"{type(self.loss).__name__} is made for latents, and the model has none: its likelihood is the "
+                "TraceELBO()."
+            )
         if isinstance(self.loss, Objective):
             self.loss.check(sites)
         elif self.check_stock:

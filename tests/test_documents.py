@@ -57,6 +57,17 @@ def test_the_page_of_chains_runs(capsys: pytest.CaptureFixture) -> None:
     assert names["told"].posterior["z"].dims == ("chain", "draw", "datum", "z_dim")
 
 
+def test_the_page_on_completing_images_runs(capsys: pytest.CaptureFixture) -> None:
+    """And the numbers that it prints are in the order that they must have."""
+    code = "\n".join(blocks("docs/image_completion.md", "python"))
+    names: dict[str, object] = {}
+    exec(compile(code, "docs/image_completion.md", "exec"), names)
+    numbers = [float(n) for n in re.findall(r"-?\d+\.\d+", capsys.readouterr().out)]
+    exact, half, fitted, conditional, error = numbers
+    assert half < fitted < exact < 0 and conditional < 0 < error
+    assert names["completed"].shape == names["halves"].shape == (3, 20, 64)  # type: ignore[attr-defined]
+
+
 def test_the_page_of_estimators_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

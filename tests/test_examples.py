@@ -224,3 +224,27 @@ def test_functions_of_ones_own_are_trained_by_any_strategy(backend: str, tmp_pat
     assert list(table.index) == ["ELBO", "IWAE 10", "stock mean field"]
     assert np.isfinite(table["log_p"]).all() and (table["elbo"] < table["log_p"] + 0.5).all()
     assert (tmp_path / "ink.png").stat().st_size > 5_000 and "higher is better" in done.stdout
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_halves_of_images_are_completed(backend: str, tmp_path: Path) -> None:
+    script = EXAMPLE.parent / "image_completion.py"
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
+    quadrants = [1, 2, 3] if backend == "pyro" else [2]  # compiling takes most of the time there
+    command += ["--quadrants", *map(str, quadrants)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    guesses = pd.read_csv(tmp_path / "guesses.csv", index_col=["model", "phi"])
+    for model in ("mixture", "MADE"):
+        elbo, exact = guesses.loc[model, "ELBO"], guesses.loc[(model, "exact"), "ELBO"]
+        assert (elbo < exact + 0.1).all() and guesses.loc[(model, "exact"), "gap"] == pytest.approx(0, abs=1e-4)
+        noise = 0.0 if model == "mixture" else 0.2  # after three epochs half everywhere is nearly right for MADE
+        assert elbo["fitted"] > max(elbo["0.5 everywhere"], elbo["0.99 everywhere"]) - noise
+    completions = pd.read_csv(tmp_path / "completions.csv", index_col=0)["log p(hidden | draws)"]
+    assert len(completions) == 4 and np.isfinite(completions).all() and (completions < 0).all()
+    table = pd.read_csv(tmp_path / "quadrants.csv", index_col="quadrants")
+    assert list(table.index) == quadrants and (table > 0).to_numpy().all()
+    assert (table["conditional VAE"] < table["-ELBO"]).all() and table.loc[2, "published"] == 51.0
+    for figure in ("guesses", "gaps", "completions", "quadrants"):
+        assert (tmp_path / f"{figure}.png").stat().st_size > 10_000
+    assert "The data are other ones" in done.stdout

@@ -262,3 +262,36 @@ def test_nothing_is_registered_with_pyplot():
     before = plt.get_fignums()
     plots.image_grid(np.zeros((3, 4)), (2, 2))
     assert plt.get_fignums() == before
+
+
+def test_labelled_rows_show_every_image_with_its_ground() -> None:
+    """Values from black, or from blue where they were seen; NaN grey; a line for each draw."""
+    shape, seen = (4, 6), np.arange(24) >= 12
+    x = images(3, shape)
+    drawn = np.stack([images(3, shape)[::-1], x])
+    unknown = np.where(seen, x, np.nan)
+    rows = {"truth": x, "drawn": drawn, "seen": unknown}
+    figure = plots.labelled_rows(rows, shape, seen={"drawn": seen, "seen": seen}, title="three")
+    axes = figure.axes[0]
+    shown, apart = np.asarray(axes.images[0].get_array()), 2
+    height, width = shape[0] + plots.GAP, shape[1] + plots.GAP
+    tops = {"truth": 0, "drawn": height + 1 + apart, "seen": 3 * height + 2 + 2 * apart}
+    assert shown.shape == (4 * height + 3 + 2 * apart, 3 * width + 1, 3)
+    for name, lines in rows.items():
+        for line, values in enumerate(lines.reshape(-1, 3, *shape)):
+            for column, image in enumerate(values):
+                top, left = tops[name] + line * height + plots.GAP, column * width + plots.GAP
+                part = shown[top : top + shape[0], left : left + shape[1]]
+                blue = np.array(plots.SEEN) * seen.reshape(*shape, 1) if name != "truth" else 0.0
+                expected = np.where(np.isnan(image)[..., None], plots.UNKNOWN, image[..., None] * (1 - blue) + blue)
+                np.testing.assert_allclose(part, np.broadcast_to(expected, part.shape))
+    assert [t.get_text() for t in axes.get_yticklabels()] == list(rows) and axes.get_title() == "three"
+
+
+def test_labelled_rows_refuse_what_they_cannot_draw() -> None:
+    with pytest.raises(ValueError, match=r"'image_shape' should be \(H, W\)"):
+        plots.labelled_rows({"a": np.zeros((2, 12))}, (2, 2, 3))
+    with pytest.raises(ValueError, match="as many images of 4 pixels each"):
+        plots.labelled_rows({"a": np.zeros((2, 4)), "b": np.zeros((3, 4))}, (2, 2))
+    with pytest.raises(ValueError, match="rows"):
+        plots.labelled_rows({}, (2, 2))

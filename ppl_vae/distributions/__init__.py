@@ -1,8 +1,18 @@
 """Distributions that Pyro lacks, and two of its own that take fewer passes over their arrays."""
 
 from ppl_vae.distributions.bernoulli import BernoulliLogits
+from ppl_vae.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.distributions.levels import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.distributions.mixture import DiagNormalMixture, mixture
 from ppl_vae.distributions.normal import Normal
 
-__all__ = ["BernoulliLogits", "CategoricalLevels", "DiagNormalMixture", "DiscretisedLogistic", "Normal", "mixture"]
+__all__ = [
+    "AutoregressiveBernoulli",
+    "BernoulliLogits",
+    "BernoulliMixture",
+    "CategoricalLevels",
+    "DiagNormalMixture",
+    "DiscretisedLogistic",
+    "Normal",
+    "mixture",
+]

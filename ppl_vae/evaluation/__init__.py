@@ -8,6 +8,8 @@ from .ais import bdmc as bdmc
 from .ais import exact_log_likelihood as exact_log_likelihood
 from .compare import compare as compare
 from .compare import difference as difference
+from .completion import ConditionalLogLikelihood as ConditionalLogLikelihood
+from .completion import conditional_log_likelihood as conditional_log_likelihood
 from .evaluate import Evaluation as Evaluation
 from .evaluate import evaluate as evaluate
 from .gradients import gradient_report as gradient_report

@@ -1,6 +1,8 @@
 """Guides q(z | x), in Pyro."""
 
 from .amortised import Amortised as Amortised
+from .exact import Empty as Empty
+from .exact import ExactCompletion as ExactCompletion
 from .hierarchical import BottomUp as BottomUp
 from .per_datapoint import PerDatapoint as PerDatapoint
 from .semi_amortised import SemiAmortised as SemiAmortised

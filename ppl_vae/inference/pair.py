@@ -259,7 +259,7 @@ class Pair:
         name = generated_site(self._programs[0], self.sites)
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, _):
             site = poutine.trace(model).get_trace(size=size, **self.tensors(side)).nodes[name]
-        return site["fn"].mean.cpu().numpy(), site["value"].cpu().numpy()
+            return site["fn"].mean.cpu().numpy(), site["value"].cpu().numpy()
 
 
 def _categorical(fn: Any) -> bool:

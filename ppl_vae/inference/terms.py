@@ -330,7 +330,8 @@ def describe(site: PyroSite) -> Site:
     base = fn
     while hasattr(base, "base_dist"):
         base = base.base_dist
-    binary = getattr(base, "support", None) is torch.distributions.constraints.boolean
+    support = getattr(base, "support", None)
+    binary = getattr(support, "base_constraint", support) is torch.distributions.constraints.boolean
     name = type(base).__name__.removesuffix("_").removesuffix("Logits")
     num_values = {"Bernoulli": 2, "Categorical": getattr(base, "_num_events", None)}.get(name)
     levels = getattr(base, "levels", None)
@@ -362,4 +363,4 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
     )
     traced = [*sites_of(p, observed=False).values(), *sites_of(p, observed=True).values()]
     scaled = any(bool((torch.as_tensor(site["scale"]) != 1).any()) for site in traced)
-    return match(guided, latent, observed, scaled=scaled)
+    return match(guided, latent, observed, scaled=scaled, empty=getattr(inner(guide), "is_empty", False))

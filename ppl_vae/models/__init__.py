@@ -3,6 +3,10 @@
 from .conditional import ConditionalVAE as ConditionalVAE
 from .conditional import Unconditional as Unconditional
 from .hierarchical import HVAE as HVAE
+from .images import Autoregressive as Autoregressive
+from .images import Completion as Completion
+from .images import FullyVisible as FullyVisible
+from .images import MixtureOfBernoullis as MixtureOfBernoullis
 from .priors import FactorisedBernoulli as FactorisedBernoulli
 from .priors import Means as Means
 from .priors import MixtureOfGaussians as MixtureOfGaussians

@@ -1,7 +1,16 @@
 """Distributions that NumPyro lacks."""
 
 from ppl_vae.numpyro.distributions.bernoulli import BernoulliLogits
+from ppl_vae.numpyro.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
 
-__all__ = ["BernoulliLogits", "CategoricalLevels", "DiagNormalMixture", "DiscretisedLogistic", "mixture"]
+__all__ = [
+    "AutoregressiveBernoulli",
+    "BernoulliLogits",
+    "BernoulliMixture",
+    "CategoricalLevels",
+    "DiagNormalMixture",
+    "DiscretisedLogistic",
+    "mixture",
+]

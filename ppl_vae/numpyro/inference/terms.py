@@ -353,7 +353,8 @@ def describe(site: NumPyroSite) -> Site:
     base = fn
     while hasattr(base, "base_dist"):
         base = base.base_dist
-    binary = getattr(base, "support", None) is constraints.boolean
+    support = getattr(base, "support", None)
+    binary = getattr(support, "base_constraint", support) is constraints.boolean
     name = type(base).__name__.removesuffix("Logits").removesuffix("Probs")
     num_values = {"Bernoulli": lambda: 2, "Categorical": lambda: int(base.probs.shape[-1])}.get(name, lambda: None)()
     levels = getattr(base, "levels", None)
@@ -384,4 +385,4 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
     )
     scales = [p[name]["scale"] for name in {**latent, **observed}]
     scaled = any(scale is not None and not (isinstance(scale, int | float) and scale == 1) for scale in scales)
-    return match(guided, latent, observed, scaled=scaled)
+    return match(guided, latent, observed, scaled=scaled, empty=getattr(inner(guide), "is_empty", False))

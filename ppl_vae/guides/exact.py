@@ -1,0 +1,51 @@
+"""Guides that are right by themselves, with nothing to train."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pyro
+from pyro.nn import PyroModule
+from torch import Tensor
+
+from ..models.images import Completion
+
+
+class Empty(PyroModule):
+    """No latents: the guide of ``models.FullyVisible``, under which the ELBO is log p(x).
+
+    >>> import torch
+    >>> Empty()(torch.zeros(3, 5))
+    """
+
+    is_empty: ClassVar[bool] = True
+
+    def forward(self, x: Tensor, *, index: Tensor | None = None) -> None:
+        """Draw nothing."""
+
+
+class ExactCompletion(PyroModule):
+    """z ~ p(z | x), the exact answer for the hidden pixels: the ELBO is log p(x) whatever is drawn.
+
+    Site: ``z`` (H,). Plate: ``data`` at dim -1.
+
+    Args:
+        model: the completion that it answers: shared, not copied. A mixture, or an autoregressive model whose order has
+            the pixels seen before the hidden ones.
+
+    >>> import numpy as np, torch
+    >>> from ppl_vae import models
+    >>> images = models.MixtureOfBernoullis(10, np.eye(4), np.random.default_rng(0))
+    >>> guide = ExactCompletion(models.Completion(images, np.array([True, True, True, False])))
+    >>> guide(torch.zeros(5, 1)).shape
+    torch.Size([5, 3])
+    """
+
+    def __init__(self, model: Completion) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, *, index: Tensor | None = None) -> Tensor:
+        """Draw z (..., B, H) for x (B, S)."""
+        with pyro.plate("data", len(x), dim=-1):
+            return pyro.sample("z", self.model.exact(x))
