@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from ppl_vae import backends, baselines, data, evaluation, init, plots, recipes, schedules, seeds
+from ppl_vae.chains import HMC, Divergence
 from ppl_vae.regions import put_together, region
 from ppl_vae.results import Fit
 
@@ -56,13 +58,14 @@ class Setting:
     epochs: int = 300
     patience: int = 15
     steps: int = 400
+    warmup: int = 100
     images: int = 200
     num_particles: int = 1000
 
 
 MNIST = Setting(200, (500,), (300, 300), 40, (300, 300), 40, epochs=20, patience=4, images=100)
 FULL = replace(MNIST, conditional_hidden=(500, 500), conditional_dim=200, epochs=200, patience=10, images=1000)
-SMOKE = Setting(5, (20,), (20,), 4, (20,), 4, epochs=3, patience=3, steps=30, images=10, num_particles=20)
+SMOKE = Setting(5, (20,), (20,), 4, (20,), 4, epochs=3, patience=3, steps=30, warmup=10, images=10, num_particles=20)
 
 
 @dataclass
@@ -188,21 +191,13 @@ def pictures_of_phi(e: Experiment, drawn: dict[str, dict[str, Fit]]) -> Any:
 # (b) A VAE
 
 
-def resampled(fit: Fit, x: np.ndarray, count: int, mask: np.ndarray, seed: int) -> np.ndarray:
-    """Of ten times as many draws of the guide, ``count`` by their importance weights, (K, N, D)."""
-    values = fit.draws(x, 10 * count, seed=seed, mask=mask)["z"]
-    log_w = fit.terms(x, 10 * count, seed=seed, mask=mask).log_weights
-    total = np.cumsum(np.exp(log_w - log_w.max(0)), 0)
-    picks = seeds.generator(seed, "resample").random((count, 1, len(x))) * total[-1]
-    return values[(picks > total).sum(1).clip(max=len(total) - 1), np.arange(len(x))]
-
-
-def latents(fit: Fit, refined: Fit, x: np.ndarray, mask: np.ndarray, count: int, seed: int) -> dict[str, Any]:
-    """Way to draw z given what was seen -> a function that does, (K, N, D)."""
+def ways(fit: Fit, refined: Fit, s: Setting) -> dict[str, tuple[Fit, Any]]:
+    """Way to draw z given what was seen -> whose draws they are or start from, and by which method."""
     return {
-        "the encoder": lambda: fit.draws(x, count, seed=seed, mask=mask)["z"],
-        "per-datapoint": lambda: refined.draws(x, count, seed=seed, mask=mask)["z"],
-        "importance": lambda: resampled(refined, x, count, mask, seed),
+        "the encoder": (fit, "guide"),
+        "per-datapoint": (refined, "guide"),
+        "importance": (refined, "importance"),
+        "HMC": (refined, HMC(num_warmup=s.warmup, num_chains=4)),
     }
 
 
@@ -223,18 +218,24 @@ def part_b(e: Experiment) -> Fit:
     began = time.perf_counter()
     refined, spent = fit.refine(x, mask=mask, seed=e.args.seed), time.perf_counter() - began
     rows = {"image": x[e.shown], "seen": np.where(e.hidden, np.nan, x[e.shown])}
-    scores = []
-    for name, draw in latents(fit, refined, x, mask, s.num_particles // 10, e.args.seed).items():
+    scores, count = [], max(20, s.num_particles // 5)
+    for name, (start, method) in ways(fit, refined, s).items():
         began = time.perf_counter()
-        images, log_p = filled(fit, draw(), x, mask, e.args.seed)
-        seconds = time.perf_counter() - began + (0 if name == "the encoder" else spent)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Divergence)  # they are counted in the table
+            draws = start.draws(x, count, method=method, seed=e.args.seed, mask=mask)
+        images, log_p = filled(fit, draws["z"], x, mask, e.args.seed)
+        seconds = time.perf_counter() - began + (0 if start is fit else spent)
         rows[name] = images[:3, e.shown]
-        scores.append({"draws by": name, "log p(hidden | draws)": log_p.mean(), "seconds": seconds})
+        told = draws.diagnostics().mean()
+        worth = {"k-hat of q": told["k_hat"], "ESS of q": told["ess"], "ESS after": told.get("ess_after")}
+        rest = {"R-hat": told.get("r_hat"), "divergences": told.get("divergences"), "seconds": seconds}
+        scores.append({"draws by": name, "log p(hidden | draws)": log_p.mean(), **worth, **rest})
     found = evaluation.conditional_log_likelihood(fit, x, mask, s.num_particles, refined=refined)
-    scores.append({"draws by": "log p(x) - log p(seen)", "log p(hidden | draws)": found.mean, "seconds": np.nan})
-    table = pd.DataFrame(scores).set_index("draws by")
-    print(f"\n(b) A VAE given the lower half: the true upper half under {s.num_particles // 10} draws of z")
-    print(table.round(2).to_string())
+    scores.append({"draws by": "log p(x) - log p(seen)", "log p(hidden | draws)": found.mean})
+    table = pd.DataFrame(scores).set_index("draws by").astype(float)
+    print(f"\n(b) A VAE given the lower half: the true upper half under {count} draws of z; means over images")
+    print(table.round(2).to_string(na_rep=""))
     title = "Upper halves drawn from a VAE"
     e.save(
         table, "completions", completions=plots.labelled_rows(rows, e.split.image_shape, seen=~e.hidden, title=title)

@@ -240,8 +240,10 @@ def test_halves_of_images_are_completed(backend: str, tmp_path: Path) -> None:
         assert (elbo < exact + 0.1).all() and guesses.loc[(model, "exact"), "gap"] == pytest.approx(0, abs=1e-4)
         noise = 0.0 if model == "mixture" else 0.2  # after three epochs half everywhere is nearly right for MADE
         assert elbo["fitted"] > max(elbo["0.5 everywhere"], elbo["0.99 everywhere"]) - noise
-    completions = pd.read_csv(tmp_path / "completions.csv", index_col=0)["log p(hidden | draws)"]
-    assert len(completions) == 4 and np.isfinite(completions).all() and (completions < 0).all()
+    completions = pd.read_csv(tmp_path / "completions.csv", index_col=0)
+    likely = completions["log p(hidden | draws)"]
+    assert len(likely) == 5 and np.isfinite(likely).all() and (likely < 0).all()
+    assert (completions.loc["HMC", ["R-hat", "ESS after"]] > 0.9).all()
     table = pd.read_csv(tmp_path / "quadrants.csv", index_col="quadrants")
     assert list(table.index) == quadrants and (table > 0).to_numpy().all()
     assert (table["conditional VAE"] < table["-ELBO"]).all() and table.loc[2, "published"] == 51.0
