@@ -298,11 +298,11 @@ def likelihood_blocks(scale: StepScale, backend: str) -> dict[str, Block]:
         params = contenders.jax_params(scale, task, images)
 
         @jax.jit
-        def drawn(key: jax.Array, x: jax.Array, noise: jax.Array) -> jax.Array:
+        def drawn(params: Any, key: jax.Array, x: jax.Array, noise: jax.Array) -> jax.Array:
             return hand_written.jax_log_weights(params, x, jax.random.normal(key, noise.shape))
 
         def log_weights(x: np.ndarray, size: int) -> np.ndarray:
-            return np.asarray(drawn(jax.random.key(next(numbers)), x, np.empty((size, 1, latents), np.float32)))
+            return np.asarray(drawn(params, jax.random.key(next(numbers)), x, np.empty((size, 1, latents), np.float32)))
 
     def by_hand() -> int:
         for i in range(len(some)):
