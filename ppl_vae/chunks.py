@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -85,3 +86,19 @@ def sample_in_chunks(
             columns.append([np.concatenate(parts) for parts in zip(*rows, strict=True)])
         log_lik, log_prior, log_guide, *drawn = (np.concatenate(parts, 1) for parts in zip(*columns, strict=True))
     return dict(zip(names, drawn, strict=True)), Terms(log_lik, log_prior, log_guide)
+
+
+def log_weights_in_chunks(
+    pair: Pair, x: Data, num_particles: int, seed: int, side: Arrays = NOTHING
+) -> Iterator[np.ndarray]:
+    """log p(x, z) - log q(z | x) for draws from the guide, (K, B) each, for the next B of the data points.
+
+    Raises:
+        ValueError: fewer than one particle.
+    """
+    if num_particles < 1:
+        raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
+    for number, (window, seen) in enumerate(windows(len(x), max(1, chunk(pair) // num_particles))):
+        own, beside = derive(seed, "weights", number), part(side, window)
+        _, terms = sample_in_chunks(pair, x[window], num_particles, own, side=beside)
+        yield terms.log_weights[:, seen:].astype(np.float64)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
+
+UNRELIABLE = 0.7
+"""k-hat above which means over importance weights cannot be trusted."""
+ROUNDING = 1e-5
+"""Log-weights that differ by so little, relative to their size, are equal: they are sums of 32-bit floats."""
 
 
 def normalised(log_w: np.ndarray) -> np.ndarray:
@@ -26,22 +32,38 @@ def effective(log_w: np.ndarray) -> np.ndarray:
     return np.exp(2 * np.logaddexp.reduce(log_w, 0) - np.logaddexp.reduce(2 * log_w, 0))
 
 
-def k_hat(log_w: np.ndarray) -> np.ndarray:
-    """The shape of the generalised Pareto distribution that fits the largest of K log-weights (K, N) best: (N,).
+def pareto_smoothed(log_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pareto smoothed importance sampling of K log-weights for each of N data points: (K, N), and k-hat, (N,).
 
-    Above 0.7 the guide misses so much of the posterior that means over its weights cannot be trusted. From ArviZ's
-    ``psislw``; infinite where there are too few draws to tell, and -inf where all weights are equal. Pareto Smoothed
-    Importance Sampling, Vehtari, Simpson, Gelman, Yao and Gabry, 2024.
+    The largest M = min(K / 5, 3 sqrt(K)) weights are replaced by quantiles of the generalised Pareto distribution that
+    fits them best, whose shape is k-hat; the others stay. By ArviZ's ``psislw``. k-hat is infinite where there are too
+    few draws to tell, and -inf where the largest weights are equal up to rounding, so that there is no tail. Pareto
+    Smoothed Importance Sampling, Vehtari, Simpson, Gelman, Yao and Gabry, 2024.
 
-    >>> k_hat(0.5 * np.random.default_rng(0).exponential(size=(20_000, 1))).round(1)
-    array([0.5])
+    >>> log_w, k = pareto_smoothed(np.zeros((100, 1)))
+    >>> float(k[0]), float(np.ptp(log_w))
+    (-inf, 0.0)
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)
         from arviz import psislw
     log_w = log_w.astype(np.float64)
-    _, found = psislw(np.ascontiguousarray(log_w.T))
-    return np.where(np.ptp(log_w, 0) > 0, np.asarray(found), -np.inf)
+    smoothed, found = psislw(np.ascontiguousarray(log_w.T), normalize=False)
+    tail = np.sort(log_w, 0)[-math.ceil(min(len(log_w) / 5, 3 * math.sqrt(len(log_w)))) - 1 :]
+    flat = np.ptp(tail, 0) <= ROUNDING * np.maximum(1, np.abs(tail[-1]))
+    return np.where(flat, log_w, np.asarray(smoothed).T), np.where(flat, -np.inf, np.asarray(found))
+
+
+def k_hat(log_w: np.ndarray) -> np.ndarray:
+    """The shape of the generalised Pareto distribution that fits the largest of K log-weights (K, N) best: (N,).
+
+    Above 0.7 the guide misses so much of the posterior that means over its weights cannot be trusted. See
+    ``pareto_smoothed``.
+
+    >>> k_hat(0.5 * np.random.default_rng(0).exponential(size=(20_000, 1))).round(1)
+    array([0.5])
+    """
+    return pareto_smoothed(log_w)[1]
 
 
 def resample(log_w: np.ndarray, num_draws: int, rng: np.random.Generator) -> np.ndarray:

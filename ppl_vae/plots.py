@@ -3,6 +3,7 @@
 They are the figures of the VampPrior report (Large VAE, 2021): test log-likelihoods under each prior, pseudo-inputs,
 reconstructions beside generations, training curves, and the log-likelihood against the number of pseudo-inputs; and
 those of a comparison of strategies: log-likelihoods with their errors, bound gaps, progress by epoch and by second.
+Those of what a guide is worth are in ``plots_diagnostics``, and here too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,33 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from .drawing import (
+    COLOURS,
+    STYLES,
+    WIDTH,
+    colours,
+    dots,
+    legend,
+    mosaic_of,
+    pixels_of,
+    rows_of,
+    show,
+    some,
+    vector,
+    zoom,
+)
+from .drawing import GAP as GAP
+from .drawing import is_drawable as is_drawable
+from .plots_diagnostics import gap_bars as gap_bars
+from .plots_diagnostics import k_hats as k_hats
+from .plots_diagnostics import rank_histograms as rank_histograms
+from .plots_diagnostics import worst_served as worst_served
 from .storage import write_atomically
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Told apart by colour-blind readers: Color Universal Design, Okabe and Ito, 2008."""
-
-STYLES = ("-", "--", "-.", ":")
 DPI = 150
-WIDTH, TALL = 9.0, 9.5
+TALL = 9.5
 PANELS = 5
 """Panels of new images side by side, at most."""
-GAP = 1
-"""Pixels between two images of a grid."""
 SEEN, UNKNOWN = (0.05, 0.25, 0.55), 0.6
 """The ground of pixels that were seen, and the grey of those that are not known."""
 
@@ -41,16 +57,6 @@ def save(figure: Figure, path: str | Path, *, dpi: int = DPI) -> Path:
     figure.savefig(buffer, dpi=dpi, format="png")
     write_atomically(Path(path), buffer.getvalue())
     return Path(path)
-
-
-def is_drawable(image_shape: Sequence[int]) -> bool:
-    """Whether images of this shape can be drawn: (H, W), (H, W, 1) or (H, W, 3).
-
-    >>> is_drawable((28, 28)), is_drawable((32, 32, 3)), is_drawable((13,))
-    (True, True, False)
-    """
-    shape = tuple(image_shape)
-    return all(n > 0 for n in shape) and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3)))
 
 
 def likelihood_histograms(values: Mapping[str, np.ndarray], *, title: str = "Test log-likelihood") -> Figure:
@@ -67,12 +73,12 @@ def likelihood_histograms(values: Mapping[str, np.ndarray], *, title: str = "Tes
     >>> [axes.get_title("left") for axes in figure.axes]
     ['standard: mean 2.00 nats', 'vampprior: mean 3.00 nats']
     """
-    series = {name: _vector(x, f"values[{name!r}]") for name, x in _some(values, "values").items()}
+    series = {name: vector(x, f"values[{name!r}]") for name, x in some(values, "values").items()}
     edges = np.histogram_bin_edges(np.concatenate(list(series.values())), bins=40)
     figure = Figure(figsize=(WIDTH, 1.0 + 1.5 * len(series)), layout="constrained")
     figure.suptitle(title)
     panels = figure.subplots(len(series), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for axes, (name, x), colour in zip(panels, series.items(), _colours(), strict=False):
+    for axes, (name, x), colour in zip(panels, series.items(), colours(), strict=False):
         axes.hist(x, edges, color=colour)
         axes.axvline(x.mean(), color="black", linestyle="--")
         axes.set_title(f"{name}: mean {x.mean():.2f} nats", loc="left", fontsize="medium")
@@ -98,14 +104,14 @@ def image_grid(
     >>> image_grid(np.zeros((6, 4)), (2, 2), columns=3).axes[0].images[0].get_array().shape
     (7, 10)
     """
-    pixels = _pixels(images, image_shape, "images")
+    pixels = pixels_of(images, image_shape, "images")
     columns = math.ceil(math.sqrt(len(pixels))) if columns is None else columns
     if columns < 1:
         raise ValueError(f"'columns' should be at least 1; got {columns}.")
-    mosaic = _mosaic(pixels, columns)
+    mosaic = mosaic_of(pixels, columns)
     width = min(WIDTH, max(4.0, 0.6 * columns))
     figure = Figure(figsize=(width, 0.5 + width * mosaic.shape[0] / mosaic.shape[1]), layout="constrained")
-    _show(figure.subplots(), mosaic, title)
+    show(figure.subplots(), mosaic, title)
     return figure
 
 
@@ -133,7 +139,7 @@ def labelled_rows(
     """
     if not is_drawable(image_shape) or tuple(image_shape[2:]) not in ((), (1,)):
         raise ValueError(f"'image_shape' should be (H, W) or (H, W, 1) to be drawn in rows; got {tuple(image_shape)}.")
-    lines = {n: np.reshape(x, (-1, *np.shape(x)[-2:])) for n, x in _some(rows, "rows").items()}
+    lines = {n: np.reshape(x, (-1, *np.shape(x)[-2:])) for n, x in some(rows, "rows").items()}
     height, width = image_shape[:2]
     sizes = {x.shape[1:] for x in lines.values()}
     if len(sizes) > 1 or {size[1] for size in sizes} != {height * width}:
@@ -142,7 +148,7 @@ def labelled_rows(
     mosaics, ticks, top = [], [], 0
     for name, images in lines.items():
         where = seen.get(name) if isinstance(seen, Mapping) else seen
-        mosaic = _mosaic(_tinted(images.reshape(-1, height, width), where), images.shape[1])
+        mosaic = mosaic_of(_tinted(images.reshape(-1, height, width), where), images.shape[1])
         ticks.append(top + mosaic.shape[0] / 2)
         mosaics += [mosaic, np.ones((apart, *mosaic.shape[1:]))]
         top += len(mosaic) + apart
@@ -152,7 +158,7 @@ def labelled_rows(
     inches = np.array([margin + scale * whole.shape[1] + 0.1, scale * whole.shape[0] + 0.5])
     figure = Figure(figsize=tuple(inches))
     axes = figure.add_axes((margin / inches[0], 0.1 / inches[1], *(scale * np.array(whole.shape[1::-1]) / inches)))
-    _show(axes, whole, title)
+    show(axes, whole, title)
     axes.set_yticks(ticks, list(lines))
     return figure
 
@@ -202,16 +208,16 @@ def reconstructions_and_generations(
         ValueError: a shape that cannot be drawn, arrays that do not fit it, or another number of reconstructions than
             of originals.
     """
-    rows = [_pixels(originals, image_shape, "originals")]
-    for name, images in _some(reconstructions, "reconstructions").items():
-        rows.append(_pixels(images, image_shape, f"reconstructions[{name!r}]"))
+    rows = [pixels_of(originals, image_shape, "originals")]
+    for name, images in some(reconstructions, "reconstructions").items():
+        rows.append(pixels_of(images, image_shape, f"reconstructions[{name!r}]"))
         if len(rows[-1]) != len(rows[0]):
             raise ValueError(
                 f"There should be as many reconstructions[{name!r}] as originals, {len(rows[0])}; got {len(rows[-1])}."
             )
-    new = {n: _pixels(x, image_shape, f"generations[{n!r}]") for n, x in _some(generations, "generations").items()}
-    above = _mosaic(np.concatenate(rows), len(rows[0]))
-    below = {name: _mosaic(pixels, math.ceil(math.sqrt(len(pixels)))) for name, pixels in new.items()}
+    new = {n: pixels_of(x, image_shape, f"generations[{n!r}]") for n, x in some(generations, "generations").items()}
+    above = mosaic_of(np.concatenate(rows), len(rows[0]))
+    below = {name: mosaic_of(pixels, math.ceil(math.sqrt(len(pixels)))) for name, pixels in new.items()}
 
     rows_below = math.ceil(len(below) / PANELS)
     columns_below = math.ceil(len(below) / rows_below)
@@ -223,13 +229,13 @@ def reconstructions_and_generations(
     figure.suptitle(title)
     upper, lower = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
     axes = upper.subplots()
-    _show(axes, above, f"Test images, and what each {what}'s model makes of them")
+    show(axes, above, f"Test images, and what each {what}'s model makes of them")
     step = above.shape[0] / len(rows)
     axes.set_yticks([step * (i + 0.5) for i in range(len(rows))], ["test image", *reconstructions])
     lower.suptitle(f"New images, generated under each {what}")
     panels = lower.subplots(rows_below, columns_below, squeeze=False).ravel()
     for panel, (name, mosaic) in zip(panels, below.items(), strict=False):
-        _show(panel, mosaic, name)
+        show(panel, mosaic, name)
     for panel in panels[len(below) :]:
         panel.remove()
     return figure
@@ -255,7 +261,7 @@ def training_curves(
     ['Training loss (lower is better)', 'Validation ELBO (higher is better)']
     """
     panels = {"loss": "Training loss (lower is better)", "valid_elbo": "Validation ELBO (higher is better)"}
-    for name, history in _some(histories, "histories").items():
+    for name, history in some(histories, "histories").items():
         if not set(panels) & set(history):
             raise ValueError(
                 f"histories[{name!r}] should have 'loss' or 'valid_elbo', an array (E,); it has {sorted(history)}."
@@ -264,17 +270,17 @@ def training_curves(
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     figure.suptitle(title)
     for axes, (key, text) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        curves = {n: _vector(h[key], f"histories[{n!r}][{key!r}]") for n, h in histories.items() if key in h}
-        for number, ((name, y), colour) in enumerate(zip(curves.items(), _colours(), strict=False)):
+        curves = {n: vector(h[key], f"histories[{n!r}][{key!r}]") for n, h in histories.items() if key in h}
+        for number, ((name, y), colour) in enumerate(zip(curves.items(), colours(), strict=False)):
             style = STYLES[number % len(STYLES)]
             marker = "o" if len(y) < 3 else None
             axes.plot(np.arange(1, len(y) + 1), y, color=colour, linestyle=style, marker=marker, label=name)
-        _zoom(axes, list(curves.values()))
+        zoom(axes, list(curves.values()))
         axes.set_title(text)
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{'loss' if key == 'loss' else 'ELBO'} [{unit}]")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(figure, figure.axes[0])
+    legend(figure, figure.axes[0])
     return figure
 
 
@@ -300,8 +306,8 @@ def pseudo_input_sweep(
     Raises:
         ValueError: arrays of other lengths, or numbers below 1.
     """
-    x, y = _vector(numbers, "numbers"), _vector(log_p, "log_p")
-    bars = None if error is None else _vector(error, "error")
+    x, y = vector(numbers, "numbers"), vector(log_p, "log_p")
+    bars = None if error is None else vector(error, "error")
     if len(y) != len(x) or (bars is not None and len(bars) != len(x)):
         lengths = (len(x), len(y), None if bars is None else len(bars))
         raise ValueError(f"'numbers', 'log_p' and 'error' should have the same length; got {lengths}.")
@@ -322,7 +328,7 @@ def pseudo_input_sweep(
     axes.set_xlabel("number of pseudo-inputs (logarithmic scale)")
     axes.set_ylabel("mean test log p(x) [nats per image]")
     axes.set_title(title)
-    _legend(figure, axes, columns=1)
+    legend(figure, axes, columns=1)
     return figure
 
 
@@ -352,19 +358,19 @@ def likelihood_intervals(
     >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     ['iwae']
     """
-    names = list(_some(log_p, "log_p"))
+    names = list(some(log_p, "log_p"))
     for what, mapping in (("elbo", elbo), ("error", error), ("difference", difference)):
         if mapping is not None and set(mapping) != set(names):
             raise ValueError(f"{what!r} should have the names of 'log_p', {names}; got {list(mapping)}.")
-    figure, panels = _rows_of(names, 1 if difference is None else 2, title)
+    figure, panels = rows_of(names, 1 if difference is None else 2, title)
     axes = panels[0]
     for y, name in enumerate(names):
-        seeds, bounds = _vector(log_p[name], f"log_p[{name!r}]"), _vector(elbo[name], f"elbo[{name!r}]")
+        seeds, bounds = vector(log_p[name], f"log_p[{name!r}]"), vector(elbo[name], f"elbo[{name!r}]")
         axes.errorbar(seeds.mean(), y, xerr=error[name], color=COLOURS[0], marker="s", capsize=4, label="log p(x)")
         axes.plot(bounds.mean(), y, color=COLOURS[1], marker="D", linestyle="none", label="ELBO")
         for values, colour in ((seeds, COLOURS[0]), (bounds, COLOURS[1])):
             if len(values) > 1:
-                _dots(axes, values, y, colour)
+                dots(axes, values, y, colour)
     axes.set_xlabel("nats per test image; higher is better\nbar: standard error over images")
     axes.set_title("log p(x), and the ELBO below it")
     for y, name in enumerate(names if difference is not None else ()):
@@ -395,13 +401,13 @@ def bound_gaps(
     >>> bound_gaps({"elbo": [0.5, 0.7], "iwae": [2.0]}).axes[0].patches[0].get_width().item()
     0.6
     """
-    series = {name: _vector(values, f"gaps[{name!r}]") for name, values in _some(gaps, "gaps").items()}
-    figure, (axes,) = _rows_of(list(series), 1, title)
+    series = {name: vector(values, f"gaps[{name!r}]") for name, values in some(gaps, "gaps").items()}
+    figure, (axes,) = rows_of(list(series), 1, title)
     for y, values in enumerate(series.values()):
         axes.barh(y, values.mean(), color=COLOURS[5], height=0.6)
         axes.text(0, y, f" {values.mean():.2f}", va="center")
         if len(values) > 1:
-            _dots(axes, values, y, "black")
+            dots(axes, values, y, "black")
     axes.set_xlabel("log p(x) - ELBO [nats per test image]: what q misses of the posterior")
     return figure
 
@@ -428,7 +434,7 @@ def progress_curves(
     >>> progress_curves({"elbo": [history]}).axes[1].lines[0].get_xdata()
     array([2., 3.])
     """
-    lines = [(name, history) for name, group in _some(histories, "histories").items() for history in group]
+    lines = [(name, history) for name, group in some(histories, "histories").items() for history in group]
     for name, history in lines:
         if not {"valid_elbo", "seconds"} <= set(history):
             raise ValueError(
@@ -439,13 +445,13 @@ def progress_curves(
     by_epoch, by_second = figure.subplots(1, 2, sharey=True)
     styles = {name: (COLOURS[i % len(COLOURS)], STYLES[i % len(STYLES)]) for i, name in enumerate(histories)}
     for number, (name, history) in enumerate(lines):
-        elbo = _vector(history["valid_elbo"], f"histories[{name!r}]['valid_elbo']")
-        elapsed = np.cumsum(_vector(history["seconds"], f"histories[{name!r}]['seconds']"))
+        elbo = vector(history["valid_elbo"], f"histories[{name!r}]['valid_elbo']")
+        elapsed = np.cumsum(vector(history["seconds"], f"histories[{name!r}]['seconds']"))
         label = name if name not in [n for n, _ in lines[:number]] else None
         for axes, x in ((by_epoch, np.arange(1, len(elbo) + 1)), (by_second, elapsed)):
             marker = "o" if len(elbo) < 3 else None
             axes.plot(x, elbo, color=styles[name][0], linestyle=styles[name][1], marker=marker, label=label, alpha=0.8)
-    _zoom(by_epoch, [np.asarray(history["valid_elbo"], float) for _, history in lines])
+    zoom(by_epoch, [np.asarray(history["valid_elbo"], float) for _, history in lines])
     totals = [float(np.sum(history["seconds"])) for _, history in lines]
     if max(totals) > 10 * min(totals):
         by_second.set_xscale("log")
@@ -456,90 +462,8 @@ def progress_curves(
     by_epoch.set_xlabel("epoch")
     by_second.set_xlabel("seconds of training")
     by_epoch.set_ylabel("ELBO [nats per image]; higher is better")
-    _legend(figure, by_epoch)
+    legend(figure, by_epoch)
     return figure
-
-
-def _rows_of(names: Sequence[str], columns: int, title: str) -> tuple[Figure, Sequence[Axes]]:
-    """A figure with a row for each name, from the top."""
-    figure = Figure(figsize=(WIDTH, 1.8 + 0.4 * len(names)), layout="constrained")
-    figure.suptitle(title)
-    panels = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
-    panels[0].set_yticks(range(len(names)), names)
-    panels[0].set_ylim(len(names) - 0.5, -0.5)
-    for axes in panels:
-        axes.grid(axis="x", alpha=0.3)
-        axes.set_axisbelow(True)
-    return figure, list(panels)
-
-
-def _dots(axes: Axes, values: np.ndarray, y: float, colour: str) -> None:
-    """One dot per seed, below the row's line."""
-    axes.plot(values, np.full(len(values), y + 0.2), color=colour, marker=".", linestyle="none", alpha=0.7)
-
-
-def _some(mapping: Mapping[str, Any], what: str) -> Mapping[str, Any]:
-    if not mapping:
-        raise ValueError(f"{what!r} is empty: there is nothing to draw.")
-    return mapping
-
-
-def _vector(values: Any, what: str) -> np.ndarray:
-    x = np.asarray(values, float)
-    if x.ndim != 1 or not x.size:
-        raise ValueError(f"{what} should have shape (N,), N >= 1; got {x.shape}.")
-    if not np.isfinite(x).all():
-        raise ValueError(f"{what} should be finite; {np.sum(~np.isfinite(x))} of {x.size} values are not.")
-    return x
-
-
-def _colours() -> Iterator[str]:
-    while True:
-        yield from COLOURS
-
-
-def _pixels(images: Any, image_shape: Sequence[int], what: str) -> np.ndarray:
-    """Images (N, P) as (N, H, W) or (N, H, W, 3) in [0, 1], checked."""
-    x, shape = np.asarray(images), tuple(image_shape)
-    if not is_drawable(shape):
-        raise ValueError(f"'image_shape' should be (H, W), (H, W, 1) or (H, W, 3) to be drawn as images; got {shape}.")
-    if x.ndim != 2 or not len(x) or x.shape[1] != math.prod(shape):
-        raise ValueError(f"{what!r} should have shape (N, {math.prod(shape)}), N >= 1; got {x.shape}.")
-    return np.clip(x.reshape(len(x), *(shape[:2] if shape[2:] == (1,) else shape)), 0, 1)
-
-
-def _mosaic(pixels: np.ndarray, columns: int) -> np.ndarray:
-    """Images (N, H, W[, 3]) as one, row by row, with white gaps between and around them."""
-    columns = min(columns, len(pixels))
-    height, width = pixels.shape[1] + GAP, pixels.shape[2] + GAP
-    rows = math.ceil(len(pixels) / columns)
-    mosaic = np.ones((rows * height + GAP, columns * width + GAP, *pixels.shape[3:]))
-    for number, image in enumerate(pixels):
-        top, left = (number // columns) * height + GAP, (number % columns) * width + GAP
-        mosaic[top : top + image.shape[0], left : left + image.shape[1]] = image
-    return mosaic
-
-
-def _show(axes: Axes, mosaic: np.ndarray, title: str) -> None:
-    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_title(title, fontsize="medium")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-
-
-def _zoom(axes: Axes, curves: Sequence[np.ndarray]) -> None:
-    """Vertical limits that hold everything after the first tenth of the epochs."""
-    late = np.concatenate([y[len(y) // 10 :] for y in curves])
-    margin = 0.05 * np.ptp(late) or 1.0
-    axes.set_ylim(late.min() - margin, late.max() + margin)
-
-
-def _legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
-    """Below the panels, where it covers no data."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), frameon=False)
 
 
 def gradient_noise(
@@ -605,7 +529,7 @@ def gradient_noise(
                 axes.set_xlabel(label)
             _wide_enough(axes, "y" if swept else "x", list(values.values()), logarithmic=label.startswith("signal"))
     if swept:
-        _legend(figure, figure.axes[0])
+        legend(figure, figure.axes[0])
     return figure
 
 
@@ -619,7 +543,7 @@ def _stem(name: str) -> str:
 
 def _lines_of_draws(axes: Axes, lines: Mapping[str, Mapping[float, float]]) -> None:
     """Name -> {draws: value} as lines; infinite values are named."""
-    for place, ((name, values), colour) in enumerate(zip(lines.items(), _colours(), strict=False)):
+    for place, ((name, values), colour) in enumerate(zip(lines.items(), colours(), strict=False)):
         y = [value if np.isfinite(value) else np.nan for value in values.values()]
         style, marker = STYLES[place % len(STYLES)], "osD^v"[place % 5]
         axes.plot(list(values), y, color=colour, linestyle=style, marker=marker, label=name)
@@ -631,7 +555,7 @@ def _lines_of_draws(axes: Axes, lines: Mapping[str, Mapping[float, float]]) -> N
 
 def _points_of_names(axes: Axes, values: Mapping[str, float]) -> None:
     """Name -> value as points below each other, each with its number; infinite ones are said in words."""
-    for place, (value, colour) in enumerate(zip(values.values(), _colours(), strict=False)):
+    for place, (value, colour) in enumerate(zip(values.values(), colours(), strict=False)):
         if np.isfinite(value):
             axes.plot(value, place, color=colour, marker="o")
             text, at = f"{value:.2g}", (value, place)

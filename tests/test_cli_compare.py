@@ -55,6 +55,20 @@ def test_compare_trains_as_fit_does(compared: Path, files: Path, tmp_path: Path)
         assert same_weights(compared / "cells" / f"{name}-pyro-seed0", tmp_path / name)
 
 
+def test_compare_tells_the_gaps(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Of a guide with an encoder, and of one without, whose amortisation gap is zero; they add up to the whole."""
+    options = ("--strategies", "elbo", "per-datapoint", "--epochs", 2, "--num-particles", 50, "--gaps")
+    assert command("compare", "--data", files / "images.npy", "--out", tmp_path, *TINY, *options) == 0
+    assert "amortisation_gap" in capsys.readouterr().out
+    found = rows(tmp_path)
+    assert float(found["per-datapoint"]["amortisation_gap"]) == 0 < float(found["elbo"]["amortisation_gap"])
+    for row in found.values():
+        parts = [float(row[name]) for name in ("best_elbo", "approximation_gap", "log_p")]
+        assert parts[0] + parts[1] == pytest.approx(parts[2], abs=0.2)
+    assert (tmp_path / "figures" / "gaps.png").exists()
+    assert "amortisation gap" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
 def test_compare_reports_the_noise_of_gradients(files: Path, compared: Path) -> None:
     """Asked for later, with nothing to train any more."""
     assert compare(files / "images.npy", compared, "--gradients", 3, "--quiet") == 0

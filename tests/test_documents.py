@@ -68,6 +68,12 @@ def test_the_page_on_completing_images_runs(capsys: pytest.CaptureFixture) -> No
     assert names["completed"].shape == names["halves"].shape == (3, 20, 64)  # type: ignore[attr-defined]
 
 
+def test_the_page_of_diagnostics_runs(capsys: pytest.CaptureFixture) -> None:
+    exec(compile("\n".join(blocks("docs/diagnostics.md", "python")), "docs/diagnostics.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert "amortisation" in out and "of the images have a k-hat above 0.7" in out and "log p(x, z)" in out
+
+
 def test_the_page_of_estimators_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

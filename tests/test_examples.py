@@ -250,3 +250,18 @@ def test_halves_of_images_are_completed(backend: str, tmp_path: Path) -> None:
     for figure in ("guesses", "gaps", "completions", "quadrants"):
         assert (tmp_path / f"{figure}.png").stat().st_size > 10_000
     assert "The data are other ones" in done.stdout
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_the_gap_is_told_in_two_parts(backend: str, tmp_path: Path) -> None:
+    script = EXAMPLE.parent / "amortisation_gap.py"
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "table.csv", index_col="guide")
+    assert len(table) == 4 and np.isfinite(table).all(axis=None)
+    alone = table.index.str.startswith("per image")
+    amortisation = table[["amortisation (training)", "amortisation (test)"]]
+    assert (amortisation[alone] == 0).all(axis=None) and (amortisation[~alone] > 0).all(axis=None)
+    assert {path.name for path in tmp_path.glob("*.png")} == {"gaps_training.png", "gaps_test.png"}
+    assert "nats per image" in done.stdout

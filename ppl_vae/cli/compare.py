@@ -70,6 +70,7 @@ DEFAULTS: dict[str, Any] = {
     **OBJECTIVE,
     **TRAINING,
     "num_particles": 500,
+    "gaps": False,
     "gradients": None,
 }
 """The options that a comparison records."""
@@ -92,6 +93,7 @@ def add(commands: Any) -> Parser:
     text = "each with weights, order of the data and draws of its own"
     compared.option("--seeds", text, type=seed, nargs="+", metavar="N")
     options.add_particles(compared)
+    compared.switch("--gaps", "what each guide misses: its family's part, and its encoder's")
     text = "so many gradients of each strategy at the same parameters, for their noise in the report"
     compared.option("--gradients", text, "none", type=positive_int, metavar="N")
     options.add_model(Group(parser, "model and guide", DEFAULTS))
@@ -113,7 +115,8 @@ def run(arguments: argparse.Namespace) -> None:
     chosen = options.settled(chosen, split)
     from ..evaluation import Study, study_gradients, write_report
 
-    study = Study(out, split, _cells(chosen, split), chosen["seeds"], num_particles=chosen["num_particles"])
+    settings = {"num_particles": chosen["num_particles"], "gaps": chosen["gaps"]}
+    study = Study(out, split, _cells(chosen, split), chosen["seeds"], **settings)
     table, gradients = study.run(device=chosen["device"], progress=console.progress), None
     if chosen["gradients"]:
         device, repeats = chosen["device"], chosen["gradients"]
@@ -168,7 +171,7 @@ def _record(out: Path, page: Path, table: pd.DataFrame, split: Split, chosen: di
 
 def _table(table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> list[str]:
     names = ["log_p", "bits_per_dim", "test_error", "log_p_difference", "difference_error", "elbo", "kl", "objective"]
-    names += ["active_units", "seconds", "peak_memory", "seeds"]
+    names += ["approximation_gap", "amortisation_gap", "active_units", "seconds", "peak_memory", "seeds"]
     columns = [c for name in names for c in (name, f"{name}_sd") if c in table and c != "active_units_sd"]
     return [
         f"{split.name}: {len(split.test)} test images, {chosen['latents']} latents; nats per image, best first\n",

@@ -21,6 +21,7 @@ from ..results import Fit
 from ..seeds import derive
 from ..side import Arrays, Side, blank, informed, part
 from .likelihood import LogLikelihood, Moments
+from .simulation import simulate
 
 GAIN = 0.3
 """How far the log step size moves for an acceptance that misses its target by 1, in the preliminary runs."""
@@ -182,7 +183,7 @@ def bdmc(
     check_count("bdmc", size=size)
     settings, arrays = settings or Annealing(), informed(given, size)
     annealer = _Annealer(fit, settings)
-    z, x = annealer.simulate(size, derive(seed, "simulate"), arrays)
+    z, x = simulate(fit, size, derive(seed, "simulate"), arrays)
     below, above = [], []
     bar = tqdm(total=size, desc="BDMC", unit="x", disable=None if progress is None else not progress)
     with within_memory(f"in BDMC of {size} data points", num_chains=settings.num_chains), bar:
@@ -207,19 +208,6 @@ class _Annealer:
         first, _ = windows(settings.num_chains, at_once)[0]
         self.chains = first.stop
         self.rows = max(1, at_once // self.chains)
-
-    def simulate(self, size: int, seed: int, side: Arrays) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """z by site and x, chunk by chunk."""
-        from ..programs import generated_site
-
-        generated_site(self.pair.model, self.pair.sites)
-        parts = []
-        for number, (window, seen) in enumerate(windows(size, chunk(self.pair))):
-            count = window.stop - window.start
-            z, x = self.kernel.simulate(self.pair, count, derive(seed, number), part(side, window))
-            parts.append(({name: value[seen:] for name, value in z.items()}, x[seen:]))
-        joined = {name: np.concatenate([z[name] for z, _ in parts]) for name in parts[0][0]}
-        return joined, np.concatenate([x for _, x in parts])
 
     def _run(
         self, x: np.ndarray, start: Arrays, side: Arrays, steps: Rungs, *, gain: float, seed: int, guide_seed: int

@@ -21,6 +21,9 @@ DEVIATIONS = [
     "objective",
     "log_p",
     "bits_per_dim",
+    "best_elbo",
+    "approximation_gap",
+    "amortisation_gap",
     "active_units",
     "seconds",
     "seconds_per_step",
@@ -40,6 +43,7 @@ def compare(
     target: float | None = None,
     num_particles: int = 500,
     elbo_particles: int = 10,
+    gaps: bool = False,
     seed: int = 0,
     progress: bool | None = False,
     train_side: Side | None = None,
@@ -51,6 +55,8 @@ def compare(
     that of training images; ``objective``, what the training itself maximised, on its own data; ``log_p``, by
     importance sampling, with ``test_error`` (from which images were seen) and ``mc_error`` (from sampling z) apart;
     ``bits_per_dim``, -log p(x) / (P log 2), where the likelihood is over levels;
+    with ``gaps`` also ``best_elbo``, the best bound of the guide's family for each datum, ``approximation_gap`` above
+    it and ``amortisation_gap`` below it, with their errors over the data (see ``evaluation.gaps``);
     ``active_units``; ``seconds`` of training, ``seconds_per_step``, and ``seconds_to_target``, until the validation
     ELBO first reached ``table.attrs["target"]``; ``peak_memory`` of the training in MiB; ``parameters``. What a fit
     does not tell is NaN. Where there are lists, every number is the mean over seeds, and ``elbo_sd``, ``log_p_sd`` and
@@ -63,6 +69,7 @@ def compare(
         target: a validation ELBO, nats per datum; by default the lowest of the fits' best, which each of them reaches.
         num_particles: as in ``evaluate``.
         elbo_particles: as in ``evaluate``.
+        gaps: as in ``evaluate``; of an ``Evaluation`` they are told where it has them.
         seed: of the draws.
         progress: a progress bar.
         train_side: as in ``evaluate``.
@@ -84,8 +91,8 @@ def compare(
             if isinstance(entry, Fit):
                 if test is None:
                     raise ValueError(f"compare: {name!r} is a fit, so test data are needed: compare(fits, test).")
-                options = {"train": train, "train_side": train_side, "elbo_particles": elbo_particles, "seed": seed}
-                entry = evaluate(entry, test, num_particles, progress=progress, **options, **side)  # type: ignore
+                options = {"train": train, "train_side": train_side, "elbo_particles": elbo_particles, "gaps": gaps}
+                entry = evaluate(entry, test, num_particles, seed=seed, progress=progress, **options, **side)  # type: ignore
             evaluations[name].append(entry)
     told = [(name, e) for name, group in evaluations.items() for e in group]
     _check_same("test data", [(name, None if e.test is None else f"{e.test[:12]}...") for name, e in told])

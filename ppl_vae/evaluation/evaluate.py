@@ -13,7 +13,9 @@ from ..data.streams import Data
 from ..levels import bits_per_dim
 from ..results import Fit, digest
 from ..seeds import generator
-from ..side import Arrays, Side, part
+from ..side import Side, part
+from .gaps import Gaps, is_own
+from .gaps import gaps as decompose
 from .latents import active_units
 from .likelihood import ELBO, LogLikelihood, elbo, log_likelihood
 
@@ -56,6 +58,8 @@ class Evaluation:
     """The digest of the test data, where it is known."""
     pixels: float | None = None
     """How many levels a datum has that were seen, on average, where the likelihood is over such: for bits per level."""
+    gaps: Gaps | None = None
+    """log p(x) - ELBO in two parts, where it was asked for."""
 
     @property
     def best_valid_elbo(self) -> float:
@@ -79,6 +83,7 @@ class Evaluation:
             "test_error": self.log_p.test_error,
             "mc_error": self.log_p.mean_mc_error,
             **({} if self.pixels is None else {"bits_per_dim": bits_per_dim(self.log_p.mean, self.pixels)}),
+            **({} if self.gaps is None else self.gaps.row()),
             "active_units": self.active_units,
             "seconds": self.seconds,
             "seconds_per_step": self.seconds_per_step,
@@ -98,6 +103,7 @@ class Evaluation:
             **numbers,
             "log_p": LogLikelihood(**_arrays(numbers["log_p"])),
             "elbo": ELBO(**_arrays(numbers["elbo"])),
+            "gaps": Gaps(**_arrays(numbers["gaps"])) if numbers.get("gaps") else None,
         }
         unknown = ("objective", "train_elbo", "seconds_per_step", "peak_memory")
         return cls(**{**_arrays(numbers), **{n: math.nan for n in unknown if numbers[n] is None}})
@@ -125,6 +131,7 @@ def evaluate(
     train: Data | None = None,
     refined: Fit | None = None,
     elbo_particles: int = 10,
+    gaps: bool = False,
     seed: int = 0,
     progress: bool | None = False,
     train_side: Side | None = None,
@@ -143,6 +150,7 @@ def evaluate(
             Where the training drew binary images from intensities, they are drawn once.
         refined: ``fit.refine(test)``, where it is at hand.
         elbo_particles: draws per datum for the ELBO.
+        gaps: whether to tell what the ELBO misses in two parts, which needs ``fit.refine(test)``.
         seed: of the draws, and of which training images are taken.
         progress: a progress bar; None shows it on a terminal only.
         train_side: what there is beside ``train``.
@@ -152,7 +160,11 @@ def evaluate(
         ValueError: data that are not (N, P), or no particle.
     """
     test, arrays = fit.checked(test, located=False, **side)
-    on_test = fit if fit.generalises or _is_own(fit, test, arrays) else refined or fit.refine(test, **side)
+    own = is_own(fit, test, arrays)
+    if refined is None and not own and (gaps or not fit.generalises):
+        refined = fit.refine(test, **side)
+    on_test = fit if fit.generalises or own else refined
+    assert on_test is not None
     history = fit.history
     return Evaluation(
         log_p=log_likelihood(on_test, test, num_particles, seed=seed, progress=progress, **side),
@@ -170,12 +182,8 @@ def evaluate(
         likelihood=likelihood(fit),
         test=digest(test, *arrays.values()),
         pixels=_pixels(fit, arrays.get("mask")),
+        gaps=decompose(fit, test, num_particles, refined=refined, seed=seed, **side) if gaps else None,
     )
-
-
-def _is_own(fit: Fit, x: Data, arrays: Arrays) -> bool:
-    """Whether these are the data that the guide's rows are for."""
-    return len(x) == fit.pair.num_rows and fit.is_trained_on(x, arrays)
 
 
 def fingerprint(fit: Fit) -> str | None:
@@ -205,7 +213,7 @@ def _pixels(fit: Fit, mask: np.ndarray | None) -> float | None:
 def _train_elbo(fit: Fit, train: Data, num_particles: int, seed: int, side: Side) -> float:
     """Of at most 1,000 images, with their own parameters where the guide has such; NaN if these are not its images."""
     train, arrays = fit.checked(train, located=False, **side)
-    if not fit.generalises and not _is_own(fit, train, arrays):
+    if not fit.generalises and not is_own(fit, train, arrays):
         return math.nan
     rng = generator(seed, "train_elbo")
     index = np.sort(rng.permutation(len(train))[:TRAIN_IMAGES])

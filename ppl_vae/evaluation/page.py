@@ -20,6 +20,8 @@ CAPTIONS = {
     "error is smaller than those on the left; a bar that reaches zero is not told apart from the best.",
     "bound_gap": "What the guide misses: log p(x) - ELBO, the mean KL from q(z | x) to the posterior under the model "
     "that each strategy trained. A strategy that does not train the plain ELBO may have a wide gap and a good model.",
+    "gaps": "The same gap in two parts: what no q of the guide's family can do, and beyond it what its encoder does "
+    "not find, by a search for the best q of each image. Of the first seed.",
     "training": "The plain ELBO of the validation images after each epoch, whatever was trained on; one line per seed. "
     "The seconds hold compilation, in the first epoch, and validation.",
     "gradients": "How noisy each strategy's gradient is at the same parameters, those of the first training, at equal "
@@ -39,6 +41,9 @@ QUALITY: dict[str, tuple[str, int, str]] = {
     "train_elbo": ("training ELBO", 2, "the plain one, of training images"),
     "objective": ("objective", 2, "what the training maximised, on its own data, in the last epoch"),
     "is_bound": ("a bound?", 0, "whether the objective is a lower bound of log p(x)"),
+    "best_elbo": ("best ELBO", 2, "of the best q of the guide's family for each test image"),
+    "approximation_gap": ("approximation gap", 3, "log p(x) - best ELBO, nats per image: what the family cannot do"),
+    "amortisation_gap": ("amortisation gap", 3, "best ELBO - ELBO, nats per image: what the encoder does not find"),
     "active_units": ("active units", 1, "latent dimensions that depend on x"),
 }
 COST: dict[str, tuple[str, int, str]] = {

@@ -115,6 +115,9 @@ def _figures(study: Study, results: Sequence[Result], table: pd.DataFrame) -> It
     error = {name: table.loc[name, "test_error"] for name in rows}
     yield "log_likelihood", plots.likelihood_intervals(log_p, elbo, error, difference)  # type: ignore[arg-type]
     yield "bound_gap", plots.bound_gaps({name: np.subtract(log_p[name], elbo[name]) for name in rows})  # type: ignore
+    gaps = {name: e.gaps for name in best_first if (e := groups[name][0].evaluation) and e.gaps}
+    if gaps:
+        yield "gaps", plots.gap_bars(gaps)
     curves = {name: [r.history for r in groups[name] if "valid_elbo" in r.history] for name in best_first}
     curves = {name: group for name, group in curves.items() if group}
     if curves:

@@ -111,6 +111,7 @@ class Study:
         seeds: each with weights, order of the data and draws of its own.
         num_particles: draws per test image for log p(x).
         elbo_particles: draws per image for the ELBO.
+        gaps: whether to tell what each guide misses in two parts (``evaluation.gaps``).
 
     Raises:
         ValueError: no cell, no seed, or one of them twice.
@@ -122,6 +123,7 @@ class Study:
     seeds: Sequence[int] = (0,)
     num_particles: int = 500
     elbo_particles: int = 10
+    gaps: bool = False
 
     def __post_init__(self) -> None:
         for what, values in (("cell", [(c.strategy, c.backend) for c in self.cells]), ("seed", list(self.seeds))):
@@ -289,6 +291,7 @@ class _Training:
             "data": study.data.to_dict(),
             "num_particles": study.num_particles,
             "elbo_particles": study.elbo_particles,
+            **({"gaps": True} if study.gaps else {}),
             "version": __version__,
             "libraries": versions(),
         }
@@ -363,8 +366,9 @@ class _Training:
             study.data.test,
             study.num_particles,
             train=study.data.train,
-            refined=on_test,
+            refined=None if fit.generalises else on_test,
             elbo_particles=study.elbo_particles,
+            gaps=study.gaps,
             progress=progress,
         )
 
