@@ -1,7 +1,7 @@
 """How much of log p(x) the guide of a trained VAE loses, and whether two independent estimates of log p(x) agree.
 
-    python benchmarks/gaps.py                          # embedded digits, both backends, both priors: some minutes
-    python benchmarks/gaps.py --data static_mnist --epochs 30 --images 50 --threads 2
+    python benchmarks/gaps.py                          # embedded digits, both backends, both priors: some ten minutes
+    python benchmarks/gaps.py --data static_mnist --epochs 30
 
 For each backend and prior a VAE (two hidden layers of 300) is trained, resumable from ``--out``. On training and on
 test images: log p(x) by importance sampling with ``--draws`` draws and by annealed importance sampling, which starts at
@@ -38,10 +38,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--hidden", type=int, default=300)
     parser.add_argument("--latents", type=int, default=40)
-    parser.add_argument("--images", type=int, default=100, help="of the training part, of the test part, and simulated")
+    parser.add_argument("--images", type=int, default=50, help="of the training part, of the test part, and simulated")
     parser.add_argument("--draws", type=int, default=5000)
     parser.add_argument("--temperatures", type=int, default=500)
-    parser.add_argument("--chains", type=int, default=16)
+    parser.add_argument("--chains", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
     parser.add_argument("--out", type=Path, default=Path("runs/gaps"))
