@@ -31,6 +31,10 @@ FIGURES = {
     "half_gaps_on_digits.png": ("examples/image_completion.py", "gaps.png"),
     "vae_halves_on_digits.png": ("examples/image_completion.py", "completions.png"),
     "quadrants_on_digits.png": ("examples/image_completion.py", "quadrants.png"),
+    "bounds_by_hand.png": ("examples/elbo_by_hand.py", "bounds.png"),
+    "em_by_hand.png": ("examples/elbo_by_hand.py", "em.png"),
+    "guesses_by_hand.png": ("examples/elbo_by_hand.py", "guesses.png"),
+    "gradients_by_hand.png": ("examples/elbo_by_hand.py", "gradients.png"),
     "estimator_on_digits.png": ("docs/scikit_learn.md", "estimator.png"),
 }
 """Figure -> what makes it, and under which name."""

@@ -229,7 +229,8 @@ class Pair:
         _, q = self._traces(x, 1, seed, side)
         fns = {name: site["fn"] for name, site in sites_of(q, observed=False).items()}
         means = {n: fn.mode if _categorical(fn) else fn.mean for n, fn in fns.items()}
-        return {n: (means[n].cpu().numpy(), fn.variance.sqrt().cpu().numpy()) for n, fn in fns.items()}
+        moments = {n: (means[n].detach(), fn.variance.sqrt().detach()) for n, fn in fns.items()}
+        return {n: (mean.cpu().numpy(), deviation.cpu().numpy()) for n, (mean, deviation) in moments.items()}
 
     def predict(
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
