@@ -149,7 +149,7 @@ class Loop:
         self.stopped = False
         self.next_epoch = 0
         self.memory = PeakMemory(getattr(run.pair, "device", None))
-        self.compiled = run.compilation_seconds()
+        self.compiled = 0.0
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -169,7 +169,7 @@ class Loop:
         with _bar(self.next_epoch, self.settings.epochs, description, progress) as bar:
             while not self.finished:
                 epoch, began = self.next_epoch, time.perf_counter()
-                self.memory.restart()
+                self.restart()
                 with explained(f"in epoch {epoch}", self.to_lower(), self.kept()):
                     losses = self.run.epoch(epoch, self.order(epoch))
                 metrics = self.after(epoch, losses, began)
@@ -178,6 +178,11 @@ class Loop:
                 if callback:
                     callback(epoch, metrics, self.fit())
         self.end()
+
+    def restart(self) -> None:
+        """Begin to measure an epoch: not what was compiled before it, by another training or a callback."""
+        self.memory.restart()
+        self.compiled = self.run.compilation_seconds()
 
     def end(self) -> None:
         """Put back the best weights."""
@@ -205,9 +210,9 @@ class Loop:
             if not np.isfinite(metrics["valid_elbo"]):
                 self._fail("the validation ELBO became NaN or infinite", epoch, len(losses) - 1)
         metrics["seconds"] = time.perf_counter() - began
-        compiled, self.compiled = self.compiled, self.run.compilation_seconds()
+        compiled = self.run.compilation_seconds() - self.compiled
         if epoch == 0 or "compilation" in self.history:  # a checkpoint of before it was measured has none
-            metrics["compilation"] = (self.compiled - compiled) / together
+            metrics["compilation"] = compiled / together
         if epoch == 0 or "memory" in self.history:  # a checkpoint of before it was measured has none
             metrics["memory"] = self.memory.read()
         self.next_epoch = epoch + 1
@@ -341,7 +346,7 @@ def train_together(
         while not all(loop.finished for loop in loops):
             active, began = [loop for loop in loops if not loop.finished], time.perf_counter()
             for loop in active:
-                loop.memory.restart()
+                loop.restart()
             with explained(f"in an epoch of {len(loops)} trainings at once", first.to_lower(), first.kept()):
                 losses = together.epoch(
                     [loop.next_epoch for loop in loops],

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pairs import pair, toy
 
 from ppl_vae import backends
 from ppl_vae.compile_cache import CACHE_VARIABLE, cache_folder
+from ppl_vae.inference import traced
 from ppl_vae.numpyro.inference.svi import _steps
 
 X = toy(50)
@@ -83,6 +85,14 @@ def test_programs_are_kept_for_the_next_process(tmp_path: Path) -> None:
     (_, missed), (hits, misses) = said
     assert missed > 0 and misses == 0 and hits >= missed
     assert any((tmp_path / "jax").iterdir())
+
+
+def test_inductor_keeps_its_programs_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not in the folder that torch has by itself written into its variable, before anything is compiled."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "default"))
+    traced._compiled(torch.sin)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "inductor")
 
 
 def test_a_cache_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -257,6 +257,26 @@ def test_an_error_of_the_first_process_is_everyones(two: dict[str, Any]) -> None
     assert two["stopped"] == ["division by zero"] * 2
 
 
+def unlike(kind: str) -> None:
+    """The second process ends before its training begins."""
+    x = toy(N)
+    if torch.distributed.get_rank() == 1:
+        if kind == "gone":
+            os._exit(3)
+        x[0, 0] = np.nan
+    inference.SVI(epochs=1, batch_size=11).fit(*made("standard"), x, parallel=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "said"),
+    [("nan", ValueError, "NaN"), ("gone", inference.WorkerLost, "before the first step")],
+)
+def test_a_process_that_ends_before_the_first_step(kind: str, error: type[Exception], said: str) -> None:
+    """Its own error is the one that is raised; where it left none, the others say what happened."""
+    with pytest.raises(error, match=said):
+        inference.launch(unlike, kind, processes=2, timeout=300.0)
+
+
 def test_what_cannot_be_shared_out_is_refused(two: dict[str, Any]) -> None:
     for reason, said in two["refusals"].items():
         assert re.search(reason, said), (reason, said)
@@ -321,6 +341,7 @@ def test_the_page_runs(tmp_path: Path) -> None:
     script.write_text(code.replace('"run.checkpoint"', repr(str(tmp_path / "run.checkpoint"))), encoding="utf-8")
     done = python(str(script))
     assert done.returncode == 0, done.stderr
+    assert "leaked" not in done.stderr
     assert (tmp_path / "run.checkpoint").exists() and len(done.stdout.split()) == 2
 
 
@@ -370,7 +391,7 @@ def on_two_devices(folder: str) -> None:
         divided = jax.tree.leaves((run.carry.tables, run.carry.moments, run.train))
         found[when] = sorted({shard.data.shape[0] for leaf in divided for shard in leaf.addressable_shards})
         run.epoch(0, np.arange(N))
-    for wrong in ({"device": "cpu:1"}, {"batch": 11}):
+    for wrong in ({"device": "cpu:1"}, {"batch": 11}, {"device": "abacus"}):
         try:
             svi = mirrored.SVI(batch_size=wrong.pop("batch", 10))
             svi.fit(model, guide, split(), parallel=True, **wrong)
@@ -390,7 +411,8 @@ def test_two_devices_give_the_numbers_of_one(tmp_path: Path) -> None:
     assert all(np.ptp(found[name]) > 1e-2 for name in MESH)
     assert found["sums over devices"] and 10 not in found["products of"]
     assert found["first"] == found["after"] == [(N + 1) // 2]
-    assert "name a platform" in found["refused"][0] and "a multiple of the 2 devices" in found["refused"][1]
+    for said, expected in zip(found["refused"], ("name a platform", "a multiple of the 2", "not there"), strict=True):
+        assert expected in said
 
 
 def test_one_device_is_a_mesh_of_one() -> None:

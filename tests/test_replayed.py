@@ -6,14 +6,17 @@ What a GPU does with the real one is in ``test_gpu``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from pairs import recipe, toy
+from test_traced import normalised
 from torch import Tensor
 
 from ppl_vae import schedules
@@ -83,11 +86,35 @@ def test_a_replayed_training_is_the_eager_one(captured: type[Again], optim: Any)
     assert_same(fitted(optim=optim), replays)
 
 
+def test_runs_before_a_capture_leave_no_trace_in_running_statistics(captured: type[Again]) -> None:
+    fits = [SVI(epochs=3, batch_size=20, compile=c).fit(*normalised(), X) for c in (False, "trace")]
+    assert captured.made == 2
+    assert_same(*fits)
+
+
 def test_a_checkpoint_is_that_of_any_training(captured: type[Again], tmp_path: Path) -> None:
     """Stopped while replaying and resumed step by step, it ends as if neither had happened."""
     whole = fitted(compile="trace")
     fitted(2, compile="trace", checkpoint=tmp_path / "c")
     assert_same(whole, fitted(compile="trace", checkpoint=tmp_path / "c", resume=True))
+
+
+def test_a_capture_is_on_a_stream_of_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's own stream for captures is of whichever GPU came first; captures that share memory share the stream."""
+    streams: list[Any] = []
+
+    def capture(graph: Any, *, pool: Any, stream: Any) -> Any:
+        streams.append(stream)
+        return nullcontext()
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Mock)
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: [device])
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    second = torch.device("cuda:1")
+    first = replayed.CudaGraph(lambda: (), second, None)
+    replayed.CudaGraph(lambda: (), second, first)
+    assert streams[0] == [second] and streams[1] is streams[0]
 
 
 def test_what_cannot_be_captured_is_launched_step_by_step(

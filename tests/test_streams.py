@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import os
 import subprocess
@@ -52,6 +53,28 @@ def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
 
 
 # What is read
+
+
+def test_rows_are_asked_for_by_one_index(tmp_path: Path) -> None:
+    """Of any integers; one for each axis would be two rows."""
+    x = streamed(tmp_path / "x", np.repeat(X, 5, 0))
+    np.testing.assert_array_equal(x[np.array([7, 200], np.uint8)], np.repeat(X, 5, 0)[[7, 200]])
+    for wrong in ((3, 5), (slice(2), slice(3))):
+        with pytest.raises(IndexError, match="by one index"):
+            x[wrong]
+
+
+def test_a_system_that_gives_less_than_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Linux does beyond 2 GiB: what is missing is asked for again."""
+    x = streamed(tmp_path / "x", X)
+    read = io.FileIO.readinto
+
+    class Sparing(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            return read(self, memoryview(buffer)[:100])
+
+    monkeypatch.setattr(Path, "open", lambda path, *_, **__: Sparing(path))
+    np.testing.assert_array_equal(x[:], X)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "bool", "<f4", ">f4", "f8", "f2"])
@@ -180,11 +203,13 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(backend: backends.Back
         train(streamed(tmp_path / "y", X[::-1], at_once=20), 4, **options)
 
 
-def test_replicas_read_one_after_the_other(tmp_path: Path) -> None:
+def test_replicas_read_one_after_the_other(fresh_programs: None, tmp_path: Path) -> None:
+    """And each tells the seconds of its own compilation, which its callback's are not."""
     backend = backends.load("numpyro")
     svi = backend.inference.SVI(epochs=1, batch_size=10)
     stream = streamed(tmp_path / "x", X, at_once=30)
-    both = svi.fit_seeds(recipe("standard", backend), stream, seeds=[3, 4])
+    both = svi.fit_seeds(recipe("standard", backend), stream, seeds=[3, 4], callback=lambda *a: a[2].encode(X))
+    assert all(0 <= fit.history["compilation"][0] <= fit.history["seconds"][0] for fit in both)
     alone = svi.fit(*pair("standard", backend, 4), X, seed=4)
     assert same(both[1].pair.state(), alone.pair.state())
 
@@ -337,6 +362,7 @@ def test_other_paths_and_settings_are_refused(tmp_path: Path) -> None:
         ("x.npz", {}, ValueError, "only a .npy file or a folder"),
         ("y.npy", {}, FileNotFoundError, "does not exist"),
         ("x.npy", {"at_once": 0}, ValueError, "at least 1; got 0"),
+        ("x.npy", {"at_once": 2.5}, ValueError, "at least 1; got 2.5"),
         ("x.npy", {"scale": 0.0}, ValueError, "positive number; got 0.0"),
     ):
         with pytest.raises(error, match=match):

@@ -114,6 +114,17 @@ def test_modules_that_differ_in_training_are_traced_so() -> None:
     assert_same(both((models.VAE(models.StandardNormal(2), likelihood), guides.Amortised(posterior)), TraceELBO()))
 
 
+def normalised() -> tuple[models.VAE, guides.Amortised]:
+    """A pair whose encoder keeps running statistics of what it has seen."""
+    torch.manual_seed(0)
+    posterior = conditionals.DiagNormal(nn.Sequential(nn.BatchNorm1d(P), nn.Linear(P, 4)))
+    return models.VAE(models.StandardNormal(2), conditionals.Bernoulli(nn.Linear(2, P))), guides.Amortised(posterior)
+
+
+def test_recording_leaves_no_trace_in_running_statistics() -> None:
+    assert_same(both(normalised(), TraceELBO()))
+
+
 def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     pair = recipe("vampprior", "pyro")(np.random.default_rng(0))
     options: dict[str, Any] = {"batch_size": 20, "compile": "trace"}

@@ -12,6 +12,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from io import RawIOBase
+from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -85,10 +87,16 @@ class Shard:
                     raise self._changed()
                 for (row, place), length in zip(runs, lengths, strict=True):
                     file.seek(self.offset + row * width)
-                    if file.readinto(into[place * width : (place + length) * width]) != length * width:
-                        raise self._changed()
+                    self._fill(file, into[place * width : (place + length) * width])
         except FileNotFoundError:
             raise ValueError(f"{str(self.path)!r} has disappeared since it was opened: put it back") from None
+
+    def _fill(self, file: RawIOBase, into: memoryview) -> None:
+        while len(into):  # a system may give less than it is asked for: Linux 2 GiB at most
+            count = file.readinto(into)
+            if not count:
+                raise self._changed()
+            into = into[count:]
 
     def _changed(self) -> ValueError:
         return ValueError(f"{str(self.path)!r} has changed since it was opened: restore it, or open it again")
@@ -193,8 +201,8 @@ def stored(path: Path, at_once: int | None = None) -> Stored:
                 f"all shards should hold rows of one shape and dtype; {shards[0].path.name!r} has {kinds[0][0]} of "
                 f"{kinds[0][1]}, {shard.path.name!r} has {kinds[1][0]} of {kinds[1][1]}: save them alike"
             )
-    if at_once is not None and at_once < 1:
-        raise ValueError(f"'at_once' should be a number of rows of at least 1; got {at_once}")
+    if at_once is not None and (isinstance(at_once, bool) or not isinstance(at_once, Integral) or at_once < 1):
+        raise ValueError(f"'at_once' should be a number of rows of at least 1; got {at_once!r}")
     return Stored(shards, None, at_once or max(1, BLOCK // (4 * math.prod(shards[0].shape[1:]))))
 
 
@@ -217,13 +225,15 @@ def positions(rows: Any, count: int) -> np.ndarray:
     """
     if isinstance(rows, slice):
         return np.arange(*rows.indices(count))
+    if isinstance(rows, tuple):
+        raise IndexError(f"rows are asked for by one index, not by one for each axis; got {rows!r}")
     index = np.asarray(rows, None if np.size(rows) else np.intp)
     index = np.flatnonzero(index) if index.dtype == bool and index.shape == (count,) else index
     if index.ndim > 1 or index.dtype.kind not in "iu":
         raise IndexError(f"rows should be an index, a slice or an array of indices; got {rows!r}")
     if index.size and not (-count <= index.min() and index.max() < count):
         raise IndexError(f"rows should lie in 0..{count - 1}; got {index.min()}..{index.max()}")
-    return index % count
+    return index.astype(np.intp) % count
 
 
 def select(x: Pixels, rows: Any) -> Pixels:

@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,6 +19,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
+from tqdm import tqdm
 
 from ..out_of_memory import ran_out
 
@@ -65,6 +67,7 @@ def launch(function: Callable[..., Any], *args: Any, processes: int = 2, timeout
 
 def _work(rank: int, function: Callable[..., Any], args: tuple[Any, ...], size: int, folder: Path, wait: float) -> None:
     os.environ.update(LOCAL_RANK=str(rank))
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which would outlive os._exit
     store = dist.FileStore(str(folder / "store"), size)
     dist.init_process_group(store=store, rank=rank, world_size=size, timeout=timedelta(seconds=wait))
     try:

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .pair import forked
-from .traced import SEED, NotTraceable, Traced
+from .traced import NotTraceable, Traced
 
 WARM_UP = 3
 """Runs before a capture, in which libraries allocate what they keep."""
@@ -31,7 +30,10 @@ class CudaGraph:
         self, function: Callable[[], tuple[Tensor, ...]], device: torch.device, other: CudaGraph | None
     ) -> None:
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(device), torch.cuda.graph(self.graph, pool=other.graph.pool() if other else None):
+        # Of this device, as the default one need not be; graphs that share a pool share the stream.
+        self.stream: torch.cuda.Stream = other.stream if other else torch.cuda.Stream(device)
+        pool = other.graph.pool() if other else None
+        with torch.cuda.device(device), torch.cuda.graph(self.graph, pool=pool, stream=self.stream):
             self.results = function()
 
     def replay(self) -> None:
@@ -106,7 +108,7 @@ class Replayed:
             return loss, *grads
 
         try:
-            with forked(SEED, self.device):
+            with self.traced.trial():
                 CudaGraph.warm_up(gradients, self.device)
             other = next((captured for _, captured in self.captured.values()), None)
             self.captured[key] = places, CudaGraph(step, self.device, other)

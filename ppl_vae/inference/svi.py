@@ -69,11 +69,14 @@ class SVI(BaseSVI):
     ) -> PyroRun:
         """A training of a copy of the pair, before its first step."""
         if parallel:
-            from .distributed import Group
+            from .distributed import Group, Lost, WorkerLost
             from .spread import SpreadRun  # these are runs, too
 
             group = Group()
-            return SpreadRun(self, Pair(model, guide, group.device(device)), data, seed, group)
+            try:
+                return SpreadRun(self, Pair(model, guide, group.device(device)), data, seed, group)
+            except Lost as error:
+                raise WorkerLost(f"Another process ended before the first step of this training. ({error})") from error
         return PyroRun(self, Pair(model, guide, device), data, seed)
 
     def together(self, loop: Loop, train: Callable[[], Fit]) -> Fit:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -32,7 +33,7 @@ def _compiled(graph: Any) -> Any:
     """By inductor, with the draws of the program, which its own generator would not give."""
     folder = cache_folder("inductor")
     if folder is not None:
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)  # where nobody named one, torch has by now
     return torch.compile(graph, fullgraph=True, dynamic=False, options={"fallback_random": True})
 
 
@@ -113,11 +114,22 @@ class Traced:
         zeros = (torch.zeros_like(v) if g is None else g for g, v in zip(grads, values, strict=True))
         return (loss.detach(), *(g.detach() for g in zeros))
 
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """Runs that are no step of the training: draws of their own, and buffers, as BatchNorm's, that come back."""
+        before = [(buffer, buffer.clone()) for buffer in self.pair._modules.buffers()]
+        try:
+            with forked(SEED, self.pair.device):
+                yield
+        finally:
+            for buffer, value in before:
+                buffer.copy_(value)
+
     def _recorded(self, names: tuple[str, ...], inputs: tuple[Tensor, ...]) -> Step | None:
         step = partial(self._step, names)
         detached = tuple(a.detach() for a in inputs)
         try:
-            with forked(SEED, self.pair.device), pyro.validation_enabled(False), warnings.catch_warnings():
+            with self.trial(), pyro.validation_enabled(False), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch tells of what it finds in the graph
                 graph: Any = make_fx(step)(*detached)
                 if self.mode == "inductor" and not self.graphs:

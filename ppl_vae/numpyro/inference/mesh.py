@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ...data import Stream
 from ...loop import TrainingData
-from .pair import Pair, Tree
+from .pair import Pair, Tree, find_device
 from .streamed import Batches
 from .svi import SVI, Carry, NumPyroRun
 
@@ -28,7 +28,7 @@ def devices_of(name: str | None, batch_size: int) -> list[Any]:
     """
     if name is not None and ":" in name:
         raise ValueError(f"'parallel' takes every device of a platform, and {name!r} is a single one: name a platform.")
-    devices = jax.local_devices(backend=name)
+    devices = jax.local_devices(backend=None if name is None else find_device(name).platform)
     if batch_size % len(devices):
         raise ValueError(f"'batch_size' is {batch_size}: let it be a multiple of the {len(devices)} devices.")
     return devices
