@@ -299,6 +299,10 @@ class BaseSVI:
         """
         if not seeds or len(set(seeds)) < len(seeds):
             raise ValueError(f"fit_seeds: 'seeds' should be different integers, at least one; got {list(seeds)}.")
+        if "parallel" in beside:
+            raise TypeError(
+                "fit_seeds: a training of several seeds is not shared out; use fit(..., parallel=True) for each."
+            )
         loaded, loops = TrainingData.of(data, **beside), []
         for seed in seeds:
             path = Path(checkpoint) / f"seed-{seed}.checkpoint" if checkpoint else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,23 @@ def test_a_schedule_is_no_constant_of_the_graph() -> None:
     pair = recipe("standard", "pyro")(np.random.default_rng(0))
     annealed, constant = (both(pair, TraceELBO(beta=beta))[1] for beta in (WARM_UP, 1.0))
     assert np.abs(annealed.history["loss"] - constant.history["loss"])[0] > 0.1
+
+
+class Idle(guides.Amortised):
+    """With a parameter that no loss depends on."""
+
+    def __init__(self, posterior: Any) -> None:
+        super().__init__(posterior)
+        self.idle = nn.Parameter(torch.ones(3))
+
+
+def test_what_the_loss_does_not_reach_stays() -> None:
+    """Weight decay moves it no more than in an eager step."""
+    model, guide = recipe("standard", "pyro")(np.random.default_rng(0))
+    optim = partial(torch.optim.AdamW, lr=0.01, weight_decay=0.5)
+    fits = both((model, Idle(guide.posterior)), TraceELBO(), optim=optim)
+    assert_same(fits)
+    np.testing.assert_array_equal(fits[1].guide.idle.detach(), 1.0)
 
 
 def test_a_graph_for_each_shape_of_batch() -> None:

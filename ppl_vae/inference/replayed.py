@@ -84,12 +84,8 @@ class Replayed:
         step.replay()
         loss, *grads = step.results
         if self.update is None:
-            self._place(grads)
+            self.traced.place(grads)
         return loss.clone()
-
-    def _place(self, grads: list[Tensor]) -> None:
-        for p, grad in zip(self.traced.parameters, grads, strict=True):
-            p.grad = grad
 
     def _capture(self, key: Any, graph: Callable[..., tuple[Tensor, ...]], data: tuple[Tensor, ...]) -> bool:
         """Whether the step could be captured; a warning says why not."""
@@ -102,7 +98,7 @@ class Replayed:
 
         def step() -> tuple[Tensor, ...]:
             loss, *grads = gradients()
-            self._place(grads)
+            self.traced.place(grads)
             if self.update is not None:
                 self.update()
             return loss, *grads

@@ -240,14 +240,8 @@ class PyroRun:
 
     def _gradients(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
         """The loss per datum, from the recorded graph if there is one; its gradients stand in ``grad``."""
-        done = self.traced(x, side, epoch) if self.traced else None
-        if done is None:
-            loss = self._loss_and_grads(model, guide, x, side, epoch)
-        else:
-            loss, grads = done
-            for p, grad in zip(self.parameters, grads, strict=True):
-                p.grad = grad
-        return loss
+        loss = self.traced(x, side, epoch) if self.traced else None
+        return self._loss_and_grads(model, guide, x, side, epoch) if loss is None else loss
 
     def _local_noise(self, side: Mapping[str, Tensor], epoch: float) -> int:
         return seeds.derive(self.seed, "local", int(side["index"][0]), int(epoch * 1e6))

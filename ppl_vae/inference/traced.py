@@ -61,13 +61,14 @@ class Traced:
         self.mode, self.pair, self.objective = mode, pair, objective
         self.parameters = list(parameters)
         self.places = self._places()
+        self.reached = [True] * len(self.parameters)
         self.graphs: dict[Any, Step | None] = {}
         self.seconds = 0.0
 
-    def __call__(self, x: Tensor, side: Mapping[str, Tensor], epoch: float) -> tuple[Tensor, list[Tensor]] | None:
-        """The loss per datum and the gradient of each parameter; None where the step is to run eagerly."""
+    def __call__(self, x: Tensor, side: Mapping[str, Tensor], epoch: float) -> Tensor | None:
+        """The loss per datum, with its gradients in ``grad``; None where the step is to run eagerly."""
         key, data = self.described(x, side)
-        inputs = (*self.parameters, *data, torch.tensor(epoch, dtype=torch.float64, device=x.device))
+        inputs = (*self.parameters, *data, torch.full((), epoch, dtype=torch.float64, device=x.device))
         if key not in self.graphs:
             if None in self.graphs.values():
                 return None
@@ -79,7 +80,13 @@ class Traced:
             return None
         with torch.no_grad():
             loss, *grads = graph(*inputs)
-        return loss, grads
+        self.place(grads)
+        return loss
+
+    def place(self, grads: Sequence[Tensor]) -> None:
+        """Put the gradients into ``grad``; None where the loss does not depend on a parameter, as in an eager step."""
+        for p, grad, reached in zip(self.parameters, grads, self.reached, strict=True):
+            p.grad = grad if reached else None
 
     @staticmethod
     def described(x: Tensor, side: Mapping[str, Tensor]) -> tuple[Any, tuple[Tensor, ...]]:
@@ -111,6 +118,7 @@ class Traced:
         with torch.enable_grad(), self.pair.active(training=True) as (model, guide):
             loss = objective.differentiable_loss(model, guide, x, **dict(zip(names, side, strict=True))) / len(x)
             grads = torch.autograd.grad(loss, values, allow_unused=True)
+        self.reached = [g is not None for g in grads]
         zeros = (torch.zeros_like(v) if g is None else g for g, v in zip(grads, values, strict=True))
         return (loss.detach(), *(g.detach() for g in zeros))
 
