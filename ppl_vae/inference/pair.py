@@ -19,7 +19,7 @@ from ..objective import Sites
 from ..programs import generated_site, tolerant
 from ..results import check_shapes
 from ..side import NOTHING, Arrays
-from .terms import examine, run, sites_of, terms_of
+from .terms import examine, quiet, run, sites_of, terms_of
 
 
 def find_device(name: str | None) -> torch.device:
@@ -51,7 +51,10 @@ def find_device(name: str | None) -> torch.device:
 def forked(seed: int, device: torch.device) -> Iterator[None]:
     """A block whose draws come from ``seed`` and leave the caller's generators where they were."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for every other kind of device first
         yield
 
 
@@ -204,7 +207,7 @@ class Pair:
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays
     ) -> tuple[poutine.Trace, poutine.Trace]:
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, guide):
-            return run(model, guide, (self.tensor(x),), self.tensors(side), num_particles)
+            return run(quiet(model), quiet(guide), (self.tensor(x),), self.tensors(side), num_particles)
 
     def sample(
         self,
