@@ -51,6 +51,7 @@ CLOCKS = {
     "seconds_per_step",
     "elapsed",
     "memory",
+    "compilation",
     "peak_memory",
 }
 """What differs between two runs of the same numbers: how long they took, and where they are."""
