@@ -58,7 +58,8 @@ def decompose(fit: Fit, split: data.Split, args: argparse.Namespace) -> dict[str
     draws = (
         {"num_particles": 20, "elbo_particles": 10} if args.smoke else {"num_particles": 1000, "elbo_particles": 200}
     )
-    parts = {"training": split.train[: args.images], "test": split.test[: args.images]}
+    whole = {"training": split.train, "test": split.test}  # which may be in the order of their classes
+    parts = {name: x[:: max(1, len(x) // args.images)][: args.images] for name, x in whole.items()}
     return {name: evaluation.gaps(fit, x, refined=fit.refine(x), **draws) for name, x in parts.items()}
 
 

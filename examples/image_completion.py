@@ -79,9 +79,11 @@ class Experiment:
     def __post_init__(self) -> None:
         self.backend = backends.load(self.args.backend)
         self.rng = seeds.generator(self.args.seed, "weights")
-        self.x = self.split.test[: self.setting.images]
+        test, count = self.split.test, self.setting.images
+        self.x = test[:: max(1, len(test) // count)][:count]  # from all of the part, which may be in the classes' order
         self.hidden = region(self.split.image_shape[:2], "top")
-        self.shown = slice(min(12, len(self.x)))
+        step = max(1, len(self.x) // 12)
+        self.shown = slice(0, 12 * step, step)
 
     def svi(self, **settings: Any) -> Any:
         """A training with early stopping."""
