@@ -165,7 +165,7 @@ class _Sampler:
         check_start(name, self.start)
 
     def _sample(self, pair: Pair, x: np.ndarray, start: Arrays, side: Arrays, seed: int) -> Sampled:
-        raise NotImplementedError
+        raise NotImplementedError("Use HMC or NUTS of ppl_vae.inference or ppl_vae.numpyro.inference.")
 
     def run(self, fit: Fit, x: Data, *, seed: int = 0, progress: bool | None = False, **side: Unpack[Side]) -> Chains:
         """Draws from p(z | x) for each row of x (N, P), chains of every datum side by side, in bounded chunks.
