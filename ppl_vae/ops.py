@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,72 @@ def stop_gradient(a: Array) -> Array:
     import jax
 
     return jax.lax.stop_gradient(a)
+
+
+def recomputed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of arrays; a gradient computes its intermediate values again, instead of keeping them.
+
+    >>> recomputed(np.exp)(np.zeros(2))
+    array([1., 1.])
+    """
+
+    def run(*arrays: Array) -> Any:
+        if _is_torch(arrays[0]):
+            from torch.utils.checkpoint import checkpoint
+
+            return checkpoint(function, *arrays, use_reentrant=False, preserve_rng_state=False)
+        if _is_numpy(arrays[0]):
+            return function(*arrays)
+        import jax
+
+        return jax.checkpoint(function)(*arrays)
+
+    return run
+
+
+def concatenate(arrays: Sequence[Array]) -> Array:
+    """The arrays one after the other, along their first axis.
+
+    >>> concatenate([np.zeros(1), np.ones(2)])
+    array([0., 1., 1.])
+    """
+    if _is_torch(arrays[0]):
+        return sys.modules["torch"].cat(tuple(arrays))
+    if _is_numpy(arrays[0]):
+        return np.concatenate(arrays)
+    import jax.numpy as jnp
+
+    return jnp.concatenate(arrays)
+
+
+def sort(a: Array, axis: int) -> Array:
+    """In ascending order along ``axis``.
+
+    >>> sort(np.array([3.0, 1.0]), 0)
+    array([1., 3.])
+    """
+    if _is_torch(a):
+        return a.sort(axis).values
+    if _is_numpy(a):
+        return np.sort(a, axis)
+    import jax.numpy as jnp
+
+    return jnp.sort(a, axis)
+
+
+def like(a: Array, values: np.ndarray) -> Array:
+    """The values as an array of the library, type and device of ``a``.
+
+    >>> like(np.zeros(1, np.float32), np.ones(2)).dtype
+    dtype('float32')
+    """
+    if _is_torch(a):
+        return sys.modules["torch"].as_tensor(values, dtype=a.dtype, device=a.device)
+    if _is_numpy(a):
+        return np.asarray(values, a.dtype)
+    import jax.numpy as jnp
+
+    return jnp.asarray(values, a.dtype)
 
 
 def with_diagonal(a: Array, diagonal: Array) -> Array:
