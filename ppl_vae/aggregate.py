@@ -72,7 +72,7 @@ def check_estimator(name: str, batch_size: int, num_data: int) -> None:
 
 
 def log_weights(estimator: Estimator, batch_size: int, num_data: int) -> np.ndarray:
-    """Log of the weight that q(z_m | x_j) has in the estimate of q(z_m) from a batch whose datum m drew z_m, (B, B) or (1, B).
+    """Log of the weight of q(z_m | x_j) in the estimate of q(z_m), drawn by datum m, from a batch: (B, B) or (1, B).
 
     'weighted': 1 / (N B) for every j: sums to 1/N, which leaves the gradient of log q(z) alone; biased downwards, by
     more the smaller the batch. 'stratified': 1/N for j = m, the datum itself; 1/M for the M = B - 1 others but one,

@@ -9,6 +9,7 @@ import math
 from typing import Any, NamedTuple
 
 from .ops import Array, clip_below, exp, logsumexp, softmax, stop_gradient, with_diagonal
+from .regularisers import Latents
 
 
 class Terms(NamedTuple):
@@ -29,6 +30,8 @@ class Terms(NamedTuple):
     """log q of the sites whose draws carry no gradient, (K, B): what a score-function estimator multiplies"""
     log_sleep: Array = None
     """log q(z | x) of latents and data that the model dreamt, (B,), where they were asked for"""
+    latents: Latents | None = None
+    """the latent site, where it was asked for"""
 
     @property
     def log_weights(self) -> Array:

@@ -190,8 +190,9 @@ class Loop:
             self.run.pair.load_state(self.best.weights)
 
     def order(self, epoch: int) -> np.ndarray:
-        """The order of the data in an epoch, (N,)."""
-        return generator(self.seed, "order", epoch).permutation(len(self.data.train))
+        """The order of the data in an epoch, (N,), or those that it has."""
+        order = generator(self.seed, "order", epoch).permutation(len(self.data.train))
+        return order[: self.settings.epoch_size]
 
     def after(self, epoch: int, losses: np.ndarray, began: float, together: int = 1) -> dict[str, float]:
         """What an epoch came to, entered in the history; early stopping and the checkpoint.
@@ -202,19 +203,19 @@ class Loop:
             self._fail("a weight became NaN or infinite", epoch, len(losses) - 1)
         if not np.isfinite(losses).all():
             self._fail(f"the loss became {losses[~np.isfinite(losses)][0]}", epoch, int(np.argmin(np.isfinite(losses))))
-        metrics = {"epoch": float(epoch), "loss": _mean_loss(losses, len(self.data.train), self.settings.batch_size)}
+        metrics = {"epoch": float(epoch), "loss": _mean_loss(losses, self.epoch_size, self.settings.batch_size)}
+        metrics |= getattr(self.run, "measured", {})
         if self.data.valid is not None and self.run.pair.num_rows is None:
             sizes = {f"the environment variable {CHUNK_VARIABLE}": chunk()}
             with explained(f"in the validation ELBO after epoch {epoch}", sizes, self.kept()):
-                metrics["valid_elbo"] = self._valid_elbo(self.data.valid)
+                metrics |= self._validated(self.data.valid)
             if not np.isfinite(metrics["valid_elbo"]):
                 self._fail("the validation ELBO became NaN or infinite", epoch, len(losses) - 1)
         metrics["seconds"] = time.perf_counter() - began
         compiled = self.run.compilation_seconds() - self.compiled
-        if epoch == 0 or "compilation" in self.history:  # a checkpoint of before it was measured has none
-            metrics["compilation"] = compiled / together
-        if epoch == 0 or "memory" in self.history:  # a checkpoint of before it was measured has none
-            metrics["memory"] = self.memory.read()
+        metrics |= {"compilation": compiled / together, "memory": self.memory.read()}
+        if epoch > 0:  # a checkpoint of before something was measured has none of it
+            metrics = {name: value for name, value in metrics.items() if name in self.history}
         self.next_epoch = epoch + 1
         for name, value in metrics.items():
             self.history.setdefault(name, []).append(value)
@@ -227,12 +228,17 @@ class Loop:
         """The ELBO of a few data points with fixed noise: weights alone do not tell one pair from another."""
         return probe(self.run.pair, self.data.train[:8], derive(self.seed, "probe"))
 
-    def _valid_elbo(self, valid: Data) -> float:
-        """The plain sampled ELBO per datum, with noise that never changes."""
+    def _validated(self, valid: Data) -> dict[str, float]:
+        """The plain sampled ELBO per datum and its reconstruction, with noise that never changes."""
         noise = derive(self.seed, "valid")
         particles, side = self.settings.validation_particles, self.data.valid_side
         _, terms = sample_in_chunks(self.run.pair, valid, particles, noise, side=side)
-        return float(terms.log_weights.mean())
+        return {"valid_elbo": float(terms.log_weights.mean()), "valid_log_lik": float(terms.log_lik.mean())}
+
+    @property
+    def epoch_size(self) -> int:
+        """Data points of an epoch."""
+        return self.settings.epoch_size or len(self.data.train)
 
     @property
     def finished(self) -> bool:
@@ -321,7 +327,7 @@ class Loop:
         """The training so far as a fit."""
         history = {name: np.asarray(values) for name, values in self.history.items()}
         settings = {"svi": self.settings.to_dict(), "seed": self.seed, "data": self.data.record}
-        return Fit(self.run.pair, history, settings)
+        return Fit(self.run.pair, history, settings, getattr(self.run, "critic_logits", None))
 
 
 def _bar(first: int, last: int, description: str, progress: bool | None) -> tqdm:

@@ -82,6 +82,17 @@ class Objective:
         """The objective with every schedule at its value after ``epoch`` epochs."""
         return self
 
+    def of_data(self, num_data: int) -> Self:
+        """The objective, told how many data the batches are drawn from."""
+        return self
+
+    def check_batches(self, num_data: int, batch_size: int) -> None:
+        """Refuse batches that it cannot be estimated from.
+
+        Raises:
+            ValueError: says which batch size fits.
+        """
+
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,), to be maximised."""
         raise NotImplementedError(f"{type(self).__name__} does not define a bound.")
@@ -92,42 +103,63 @@ def _is_count(value: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class BetaObjective(Objective):
-    """An objective whose KL term has a weight ``beta``: a number, or a schedule for KL warm-up."""
+class WeightedObjective(Objective):
+    """An objective one of whose terms has a weight, in the field ``weight_field``: a number, or a schedule.
 
-    beta: float | Schedule = field(default=1.0, kw_only=True)
+    ``neutral`` is the weight at which that term is as in the plain objective.
+    """
+
+    weight_field: ClassVar[str] = "strength"
+    neutral: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.beta, str | bool) or (isinstance(self.beta, Real) and not 0 <= float(self.beta) < math.inf):
-            raise ValueError(f"{type(self).__name__}: 'beta' should be a finite number of at least 0; got {self.beta}.")
-        if callable(self.beta) and not isinstance(self.beta, Schedule):
+        weight, name = getattr(self, self.weight_field), f"{type(self).__name__}: {self.weight_field!r}"
+        if isinstance(weight, str | bool) or (isinstance(weight, Real) and not 0 <= float(weight) < math.inf):
+            raise ValueError(f"{name} should be a finite number of at least 0; got {weight}.")
+        if callable(weight) and not isinstance(weight, Schedule):
             raise TypeError(
-                f"{type(self).__name__}: 'beta' should be a number or a schedule with an 'end', such as "
-                f"schedules.Linear(0.0, 1.0, over=20); got {self.beta!r}."
+                f"{name} should be a number or a schedule with an 'end', such as schedules.Linear(0.0, 1.0, over=20); "
+                f"got {weight!r}."
             )
 
     @property
     def is_bound(self) -> bool:
-        """True for beta = 1; a weighted or annealed KL makes an objective, not a bound."""
-        return isinstance(self.beta, Real) and self.beta == 1
+        """True for the neutral weight; a weighted or annealed term makes an objective, not a bound."""
+        weight = getattr(self, self.weight_field)
+        return isinstance(weight, Real) and weight == self.neutral
 
     @property
     def warm_up(self) -> float:
-        """Epochs until beta is constant."""
-        return schedules.end(self.beta)
+        """Epochs until the weight is constant."""
+        return schedules.end(getattr(self, self.weight_field))
 
     def at(self, epoch: Any) -> Self:
-        """The objective with beta at its value after ``epoch`` epochs."""
-        return dataclasses.replace(self, beta=self.beta(epoch)) if isinstance(self.beta, Schedule) else self
+        """The objective with its weight at its value after ``epoch`` epochs."""
+        weight = getattr(self, self.weight_field)
+        return self.with_weight(weight(epoch)) if isinstance(weight, Schedule) else self
+
+    def with_weight(self, weight: Any) -> Self:
+        """The same objective at another weight, which may be a traced number."""
+        return dataclasses.replace(self, **{self.weight_field: weight})
 
     def _weight(self) -> Any:
-        if isinstance(self.beta, Schedule):
+        weight = getattr(self, self.weight_field)
+        if isinstance(weight, Schedule):
             raise ValueError(
-                f"{type(self).__name__}: beta is a schedule, and this call does not know the epoch. "
+                f"{type(self).__name__}: {self.weight_field} is a schedule, and this call does not know the epoch. "
                 "Train with ppl_vae's SVI, or call objective.at(epoch) first."
             )
-        return self.beta
+        return weight
+
+
+@dataclass(frozen=True)
+class BetaObjective(WeightedObjective):
+    """An objective whose KL term has a weight ``beta``: a number, or a schedule for KL warm-up."""
+
+    weight_field: ClassVar[str] = "beta"
+    neutral: ClassVar[float] = 1.0
+    beta: float | Schedule = field(default=1.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -281,6 +313,26 @@ def check_pathwise(name: str, sites: Sites) -> None:
                 f"{name} has no pathwise gradient for the site {site.name!r} ({site.distribution}): use "
                 f"TraceGraphELBO, VIMCO or WakeWake{exact}."
             )
+
+
+def check_codes(name: str, sites: Sites, *, normal: bool) -> None:
+    """Refuse a pair that has no single vector of reparameterised latents, or with ``normal`` no diagonal normal one.
+
+    Raises:
+        UnsuitableObjective: names the sites.
+    """
+    check_pathwise(name, sites)
+    if len(sites.latent) != 1 or len(sites.latent[0].event_shape) != 1:
+        shapes = ", ".join(f"{site.name!r} {site.event_shape}" for site in sites.latent)
+        raise UnsuitableObjective(
+            f"{name} regularises the codes of one latent site, a vector; the pair has {shapes}: use TraceELBO."
+        )
+    site = sites.latent[0]
+    if normal and site.distribution != "Normal":
+        raise UnsuitableObjective(
+            f"{name} reads the means and standard deviations of a diagonal normal guide; the site {site.name!r} is "
+            f"{site.distribution}: use conditionals.DiagNormal, or InfoVAE or WAE, which need draws alone."
+        )
 
 
 PATHWISE_STOCK = {

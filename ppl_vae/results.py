@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack, overload
@@ -159,13 +159,15 @@ class Pair(Protocol):
 class Fit:
     """A trained pair with the record of its training. Arrays in, arrays out.
 
-    ``history`` holds one number per epoch under ``epoch``, ``loss`` (the objective, nats per datum), ``valid_elbo``
-    (nats per datum) and ``seconds``. ``settings`` is every setting, JSON-able.
+    ``history`` holds one number per epoch under ``epoch``, ``loss`` (the objective, nats per datum), ``valid_elbo`` and
+    its part ``valid_log_lik`` (nats per datum) and ``seconds``. ``settings`` is every setting, JSON-able.
     """
 
     pair: Pair = field(repr=False)
     history: Mapping[str, np.ndarray] = field(repr=False)
     settings: Mapping[str, Any]
+    critic: Callable[[np.ndarray], np.ndarray] | None = field(default=None, repr=False)
+    """of an adversarial training: codes (..., D) -> the log-ratio that its critic sees, (...); not saved"""
 
     @classmethod
     def untrained(cls, pair: Pair, x: np.ndarray, *, seed: int = 0, **side: Unpack[Side]) -> Fit:

@@ -28,6 +28,7 @@ class Strategy:
         number: the number where the name has none; None where the strategy takes none.
         svi: ``svi(number)``, settings of the ``SVI`` that belong to the strategy.
         recipe: ``recipe(number)``, settings of ``Recipe`` that belong to it, such as another guide.
+        training: what runs it, of a backend's ``inference``.
     """
 
     about: str
@@ -35,6 +36,7 @@ class Strategy:
     number: int | None = None
     svi: Callable[[int], Mapping[str, Any]] = _nothing
     recipe: Callable[[int], Mapping[str, Any]] = _nothing
+    training: str = "SVI"
 
 
 STRATEGIES: dict[str, Strategy] = {
@@ -64,6 +66,28 @@ STRATEGIES: dict[str, Strategy] = {
         lambda i, n: i.TraceELBO(),
         5,
         recipe=lambda n: {"guide": "semi-amortised", "refinement_steps": n},
+    ),
+    # one vector of such latents, whose aggregate posterior is looked at
+    "beta-tc": Strategy("the ELBO - N total correlation", lambda i, n: i.BetaTCVAE(strength=float(n)), 5),
+    "dip-i": Strategy(
+        "the ELBO - N |Cov[mean] - 1|^2, of the means of the codes", lambda i, n: i.DIPVAE(strength=float(n)), 10
+    ),
+    "dip-ii": Strategy(
+        "the ELBO - N |Cov[z] - 1|^2, of the codes", lambda i, n: i.DIPVAE(strength=float(n), kind="ii"), 10
+    ),
+    "infovae": Strategy("the ELBO - N MMD(q(z), p(z))", lambda i, n: i.InfoVAE(strength=float(n)), 100),
+    "wae": Strategy("the reconstruction - N MMD(q(z), p(z)), no KL", lambda i, n: i.WAE(strength=float(n)), 10),
+    "factor": Strategy(
+        "the ELBO - N total correlation, by a critic",
+        lambda i, n: i.FactorVAE(strength=float(n)),
+        10,
+        training="Adversarial",
+    ),
+    "aae": Strategy(
+        "the reconstruction, with N times an adversary on the codes, no KL",
+        lambda i, n: i.AAE(strength=float(n)),
+        1,
+        training="Adversarial",
     ),
     # any latents
     "reinforce": Strategy("the ELBO by score functions", lambda i, k: i.TraceGraphELBO(k), 4),
@@ -146,7 +170,8 @@ def svi(name: str, backend: str, **settings: Any) -> Any:
     """
     strategy, number = find(name)
     inference = backends.load(backend).inference
-    return inference.SVI(strategy.loss(inference, number), **{**settings, **strategy.svi(number)})
+    training = getattr(inference, strategy.training)
+    return training(strategy.loss(inference, number), **{**settings, **strategy.svi(number)})
 
 
 def recipe_settings(name: str) -> dict[str, Any]:

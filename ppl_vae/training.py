@@ -8,24 +8,35 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from .critics import Critic
 from .data import Split
 from .data.streams import Data
 from .loop import Callback, Loop, Replicas, Run, TrainingData, train_together
-from .objective import Objective, UnsuitableObjective, check_stock
+from .objective import Objective, UnsuitableObjective, WeightedObjective, check_stock
 from .out_of_memory import explained
+from .regularised import AdversarialObjective
 from .results import Fit, Pair, checked
 from .schedules import Schedule
 from .seeds import derive, generator
 from .side import part
 
 Recipe = Callable[[np.random.Generator], tuple[Any, Any]]
+ADVERSARIAL = """SVI with two players: the pair climbs an adversarial objective, and a critic learns beside it.
+
+    Each step of the pair is followed by one of the critic, whose weights and optimiser are its own and belong to the
+    checkpoint. The history tells its loss (nats) and accuracy, ``critic_loss`` and ``critic_accuracy``, the means of an
+    epoch; ``fit.critic`` is its log-ratio of codes. Takes the settings of ``SVI`` and
+
+    Args:
+        critic: its net and optimiser, ``critics.Critic``.
+    """
 
 
 @dataclass(frozen=True)
@@ -54,9 +65,15 @@ class BaseSVI:
         local_learning_rate: of Adam on the parameters of single data points, which count their own steps.
         local_tolerance: the inner loop ends when thirty steps gain less than this every ten, nats per datum.
         freeze_model: train the guide only; what it shares with the model stays too.
+        epoch_size: data points of an epoch, a random part of the data afresh each time; None takes them all.
     """
 
     objective_class: ClassVar[type] = object
+
+    @property
+    def critic_settings(self) -> Critic | None:
+        """The second player of an adversarial training."""
+        return getattr(self, "critic", None)
 
     loss: Any = None
     optim: Any = None
@@ -73,12 +90,17 @@ class BaseSVI:
     local_learning_rate: float = 0.1
     local_tolerance: float = 0.01
     freeze_model: bool = False
+    epoch_size: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "validation_particles", "checkpoint_every"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                 raise ValueError(f"SVI: {name!r} should be an integer of at least 1; got {value!r}.")
+        if self.epoch_size is not None and not self.batch_size <= self.epoch_size:
+            raise ValueError(
+                f"SVI: 'epoch_size' should be at least 'batch_size', {self.batch_size}; got {self.epoch_size!r}."
+            )
         if isinstance(self.local_steps, bool) or not isinstance(self.local_steps, Integral) or self.local_steps < 0:
             raise ValueError(f"SVI: 'local_steps' should be an integer of at least 0; got {self.local_steps!r}.")
         for name in ("learning_rate", "clip_norm", "patience", "local_learning_rate", "local_tolerance"):
@@ -191,6 +213,11 @@ class BaseSVI:
             raise ValueError(
                 f"'batch_size' is {self.batch_size}, but there are only {len(data.train)} data points: lower it."
             )
+        if self.epoch_size is not None and self.epoch_size > len(data.train):
+            raise ValueError(
+                f"'epoch_size' is {self.epoch_size}, but there are only {len(data.train)} data points: lower it, or "
+                "leave it at None."
+            )
         if self.patience is not None and data.valid is None:
             raise ValueError("Early stopping needs validation data: pass a Split or valid=, or set patience=None.")
         size = {"'batch_size'": self.batch_size, "the number of data points": len(data.train)}
@@ -225,8 +252,10 @@ class BaseSVI:
                 f"{type(self.loss).__name__} is made for latents, and the model has none: its likelihood is the "
                 "TraceELBO()."
             )
+        self._check_players()
         if isinstance(self.loss, Objective):
             self.loss.check(sites)
+            self.loss.check_batches(self.epoch_size or len(data.train), self.batch_size)
         elif self.check_stock:
             check_stock(self.loss, sites, pair.backend)
         for name, x in (("data", data.train), ("valid", data.valid)):
@@ -262,12 +291,27 @@ class BaseSVI:
         if not pair.num_parameters:
             raise ValueError("The pair has no parameter to train.")
 
+    def _check_players(self) -> None:
+        """Refuse an adversarial objective without a critic, and a critic without one."""
+        adversarial, name = isinstance(self.loss, AdversarialObjective), type(self.loss).__name__
+        if adversarial and self.critic_settings is None:
+            raise UnsuitableObjective(
+                f"{name} has a second player, a critic with an optimiser of its own: use inference.Adversarial("
+                f"{name}(...)) in place of SVI."
+            )
+        if self.critic_settings is not None and not adversarial:
+            raise UnsuitableObjective(
+                f"Adversarial trains a critic beside the pair, and {name} has no use for one: use SVI, or FactorVAE, "
+                "AAE or WAEGAN."
+            )
+
     def fit_seeds(
         self,
         recipe: Recipe,
         data: Split | Data,
         *,
         seeds: Sequence[int],
+        strengths: Sequence[float] | None = None,
         device: str | None = None,
         callback: Callback | None = None,
         checkpoint: str | Path | None = None,
@@ -286,6 +330,8 @@ class BaseSVI:
             recipe: ``recipe(rng) -> (model, guide)``, as every recipe is.
             data: as in ``fit``.
             seeds: one per fit, all different.
+            strengths: of the objective's weight (``strength``, or ``beta`` of the ELBO): as many fits for each, the
+                seeds of the first strength first. The strength is a number to the compiled program, not a part of it.
             device: as in ``fit``.
             callback: as in ``fit``; ``fit.settings["seed"]`` says whose epoch it is.
             checkpoint: a folder, for a checkpoint of each seed.
@@ -304,9 +350,10 @@ class BaseSVI:
                 "fit_seeds: a training of several seeds is not shared out; use fit(..., parallel=True) for each."
             )
         loaded, loops = TrainingData.of(data, **beside), []
-        for seed in seeds:
-            path = Path(checkpoint) / f"seed-{seed}.checkpoint" if checkpoint else None
-            loops.append(self._loop(*recipe(generator(seed, "weights")), loaded, seed, device, path))
+        for settings, prefix in self._at_strengths(strengths):
+            for seed in seeds:
+                path = Path(checkpoint) / f"{prefix}seed-{seed}.checkpoint" if checkpoint else None
+                loops.append(settings._loop(*recipe(generator(seed, "weights")), loaded, seed, device, path))
         with ExitStack() as locks:
             for loop in loops:
                 locks.enter_context(loop.alone())
@@ -317,6 +364,21 @@ class BaseSVI:
             else:
                 train_together(loops, together, resume, callback, progress, description)
         return [loop.fit() for loop in loops]
+
+    def _at_strengths(self, strengths: Sequence[float] | None) -> list[tuple[BaseSVI, str]]:
+        """The settings at each strength, and how the names of their checkpoints begin."""
+        if strengths is None:
+            return [(self, "")]
+        if not isinstance(self.loss, WeightedObjective):
+            raise ValueError(
+                f"fit_seeds: {type(self.loss).__name__} has no strength to vary: leave 'strengths' at None, or use "
+                "TraceELBO (its beta), BetaTCVAE, DIPVAE, FactorVAE, InfoVAE, WAE, WAEGAN or AAE."
+            )
+        if not strengths or len(set(strengths)) < len(strengths):
+            raise ValueError(
+                f"fit_seeds: 'strengths' should be different numbers, at least one; got {list(strengths)}."
+            )
+        return [(replace(self, loss=self.loss.with_weight(s)), f"strength-{s:g}-") for s in strengths]
 
     def replicas(self, runs: Sequence[Any]) -> Replicas | None:
         """The trainings as one program, where the backend can make one of them."""

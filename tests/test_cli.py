@@ -67,7 +67,7 @@ def test_fit_leaves_a_run_that_explains_itself(run: Path, files: Path) -> None:
     assert settings["svi"]["epochs"] == 2 and settings["svi"]["batch_size"] == 16
     assert {"numpy", "torch", "jax"} <= set(settings["libraries"])
     header, *rows = (run / HISTORY).read_text().splitlines()
-    assert header == "epoch,loss,valid_elbo,seconds,compilation,memory"
+    assert header == "epoch,loss,valid_elbo,valid_log_lik,seconds,compilation,memory"
     assert [row.split(",")[0] for row in rows] == ["0", "1"]
     loaded = Fit.load(run / FIT)
     np.testing.assert_allclose([float(row.split(",")[1]) for row in rows], loaded.history["loss"], rtol=1e-8)

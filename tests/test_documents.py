@@ -36,13 +36,15 @@ def test_your_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 
 def test_the_page_of_strategies_runs(capsys: pytest.CaptureFixture) -> None:
     """And it names every objective that there is."""
-    from ppl_vae import objectives
+    from ppl_vae import objectives, regularised
 
     exec(compile("\n".join(blocks("docs/inference.md", "python")), "docs/inference.md", "exec"), {})
     assert "log_variance" in capsys.readouterr().out
     text = (ROOT / "docs" / "inference.md").read_text(encoding="utf-8")
-    names = [n for n, v in vars(objectives).items() if isinstance(v, type) and v.__module__ == objectives.__name__]
-    assert len(names) > 10 and [n for n in names if f"`{n}(" not in text] == ["ScoredObjective"]
+    where = [(module, n, v) for module in (objectives, regularised) for n, v in vars(module).items()]
+    names = [n for module, n, v in where if isinstance(v, type) and v.__module__ == module.__name__ and n[0] != "_"]
+    bases = {"ScoredObjective", "RegularisedObjective", "MatchedObjective", "AdversarialObjective"}
+    assert len(names) > 20 and {n for n in names if f"`{n}(" not in text} == bases
 
 
 def test_the_page_of_chains_runs(capsys: pytest.CaptureFixture) -> None:

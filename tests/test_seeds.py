@@ -10,7 +10,7 @@ import pytest
 from pairs import P, pair, recipe, toy
 
 from ppl_vae import backends, baselines, data, schedules
-from ppl_vae.numpyro.inference.svi import Together
+from ppl_vae.numpyro.inference.svi import Together, _steps
 from ppl_vae.results import Fit
 
 X, VALID = toy(70), toy(30, 1)
@@ -46,6 +46,32 @@ def test_a_replica_is_the_fit_of_its_seed(backend: backends.Backend, name: str) 
             np.testing.assert_allclose(fit.history[column], alone.history[column], rtol=1e-3)
     first = [fit.history["loss"][0] for fit in fits]
     assert len({round(value, 4) for value in first}) == len(SEEDS)
+
+
+def test_a_strength_is_a_number_to_the_program(backend: backends.Backend) -> None:
+    """Every strength and seed is the fit of that strength and seed, and on NumPyro all of them share one program."""
+    inference = backend.inference
+    for loss, field in ((inference.TraceELBO(), "beta"), (inference.BetaTCVAE(), "strength")):
+        svi = inference.SVI(loss, epochs=2, batch_size=20)
+        fits = svi.fit_seeds(recipe("standard", backend), X[:60], seeds=(0, 3), strengths=(1.0, 6.0))
+        assert [fit.settings["seed"] for fit in fits] == [0, 3, 0, 3]
+        for s, fit in zip((1.0, 1.0, 6.0, 6.0), fits, strict=True):
+            assert f"{field}={s}" in fit.settings["svi"]["loss"]
+        before = programs_of_steps()
+        strong = inference.SVI(loss.with_weight(6.0), epochs=2, batch_size=20)
+        alone = strong.fit(*pair("standard", backend, 3), X[:60], seed=3)
+        assert apart(fits[3], alone) < 1e-4 and apart(fits[1], alone) > 1e-3
+        once = programs_of_steps()
+        inference.SVI(loss.with_weight(2.5), epochs=2, batch_size=20).fit(*pair("standard", backend, 3), X[:60])
+        assert programs_of_steps() == once and (backend.name == "pyro" or once == before + 1)
+    with pytest.raises(ValueError, match="'strengths' should be different numbers, at least one; got"):
+        svi.fit_seeds(recipe("standard", backend), X, seeds=(0,), strengths=(1.0, 1.0))
+    with pytest.raises(ValueError, match="IWAE has no strength to vary"):
+        inference.SVI(inference.IWAE()).fit_seeds(recipe("standard", backend), X, seeds=(0,), strengths=(1.0,))
+
+
+def programs_of_steps() -> int:
+    return _steps._cache_size()
 
 
 def test_the_program_of_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:

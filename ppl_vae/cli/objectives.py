@@ -20,7 +20,7 @@ FIELDS = {
     "free_bits": "floor",
     "free_bits_of_batch": "over_batch",
     "capacity": "target",
-    "capacity_strength": "strength",
+    "strength": "strength",
     "alpha": "alpha",
     "num_groups": "num_groups",
     "elbo_weight": "weight",
@@ -28,25 +28,35 @@ FIELDS = {
 """Option -> the field of an objective that it sets."""
 OBJECTIVE: dict[str, Any] = dict.fromkeys([*FIELDS, "warm_up"])
 _SAMPLED = tuple(name for name in strategies.STRATEGIES if name != "enumeration")
+_REGULARISED = ("beta-tc", "dip-i", "dip-ii", "infovae", "wae", "factor", "aae")
 _PATHWISE = ("elbo", "stl", "beta", "per-datapoint", "semi-amortised")
 HAVING: dict[str, tuple[str, ...]] = {
     "train_particles": _SAMPLED,
-    "chunk": _SAMPLED,
+    "chunk": tuple(name for name in _SAMPLED if name not in _REGULARISED),
     "beta": ("mean-field", *_PATHWISE),
-    "warm_up": ("mean-field", *_PATHWISE, "capacity"),
+    "warm_up": ("mean-field", *_PATHWISE, "capacity", *_REGULARISED),
     "stick_the_landing": ("iwae", *_PATHWISE),
     "analytic_kl": ("reinforce", "running-average", "nvil", "rloo"),
     "free_bits": ("free-bits",),
     "free_bits_of_batch": ("free-bits",),
     "capacity": ("capacity",),
-    "capacity_strength": ("capacity",),
-    "alpha": ("renyi",),
+    "strength": ("capacity", *_REGULARISED),
+    "alpha": ("renyi", "infovae"),
     "num_groups": ("miwae",),
     "elbo_weight": ("ciwae",),
 }
 """Option -> the objectives that have it; to ask the objectives themselves would load their backend."""
 SVI = (
-    *("epochs", "batch_size", "learning_rate", "clip_norm", "patience", "validation_particles", "checkpoint_every"),
+    *(
+        "epochs",
+        "epoch_size",
+        "batch_size",
+        "learning_rate",
+        "clip_norm",
+        "patience",
+        "validation_particles",
+        "checkpoint_every",
+    ),
     *("local_steps", "local_learning_rate", "local_tolerance"),
 )
 USUAL = {"gaussian": "elbo", "bernoulli": "rloo-4", "categorical": "rloo-4"}
@@ -66,14 +76,24 @@ def add_objective(group: Group) -> None:
     text = "draws held in memory at a time, a divisor of their number: less memory, more time"
     group.option("--chunk", text, "all", type=positive_int, metavar="K")
     of("beta", "weight of the KL term", type=non_negative_float, metavar="WEIGHT")
-    of("warm_up", "over so many epochs --beta, or --capacity, rises from 0", type=non_negative_float, metavar="EPOCHS")
+    of(
+        "warm_up",
+        "over so many epochs --beta, --capacity or --strength rises from 0",
+        type=non_negative_float,
+        metavar="EPOCHS",
+    )
     of("stick_the_landing", "leave the score of log q out of the gradient")
     of("analytic_kl", "the KL in closed form")
     of("free_bits", "a KL up to this one costs nothing", type=finite_float, metavar="NATS")
     of("free_bits_of_batch", "the batch's mean KL instead of each image's")
     of("capacity", "the KL to hold", type=finite_float, metavar="NATS")
-    of("capacity_strength", "weight of the distance from it", type=non_negative_float, metavar="WEIGHT")
-    of("alpha", "order of the bound", type=finite_float, metavar="ALPHA")
+    of(
+        "strength",
+        "weight of the distance from it, or of what is asked of the codes",
+        type=non_negative_float,
+        metavar="WEIGHT",
+    )
+    of("alpha", "order of the bound; of infovae, how much of the KL to leave out", type=finite_float, metavar="ALPHA")
     of("num_groups", "how many IWAE bounds to take the mean of", type=positive_int, metavar="M")
     of("elbo_weight", "share of the ELBO", type=weight, metavar="SHARE")
 
@@ -158,7 +178,7 @@ def _changes(name: str, loss: Any, options: Mapping[str, Any]) -> dict[str, Any]
         if option in FIELDS and FIELDS[option] in _numbered(name) and options[option] != getattr(loss, FIELDS[option]):
             raise ValueError(f"{name!r} sets {flag(option)} by its number: give one of them")
     if "warm_up" in mine and options["warm_up"]:
-        field = "target" if stem(name) == "capacity" else "beta"
+        field = "target" if stem(name) == "capacity" else loss.weight_field
         changes[field] = schedules.Linear(0.0, changes.get(field, getattr(loss, field)), over=options["warm_up"])
     return changes
 

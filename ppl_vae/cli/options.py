@@ -52,6 +52,7 @@ MODEL: dict[str, Any] = {
 """Settings of ``Recipe``, by its names."""
 TRAINING: dict[str, Any] = {
     "epochs": 100,
+    "epoch_size": None,
     "batch_size": None,
     "learning_rate": 1e-3,
     "final_learning_rate": None,
@@ -143,6 +144,8 @@ def add_model(group: Group) -> None:
 def add_training(group: Group) -> None:
     """The options of ``TRAINING``."""
     group.option("--epochs", "passes over the data, at most", type=positive_int, metavar="N")
+    text = "training images of an epoch, a random part of them each time"
+    group.option("--epoch-size", text, "all", type=positive_int, metavar="N")
     group.option("--batch-size", "images per step", "100, or all training images", type=positive_int, metavar="N")
     group.option("--learning-rate", "learning rate of Adam", type=positive_float, metavar="RATE")
     text = "the rate falls to this one, by the same factor every epoch"

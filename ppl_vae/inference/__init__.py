@@ -6,13 +6,20 @@ from .distributed import WorkerLost as WorkerLost
 from .distributed import launch as launch
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
+from .objectives import AAE as AAE
 from .objectives import CIWAE as CIWAE
+from .objectives import DIPVAE as DIPVAE
 from .objectives import IWAE as IWAE
 from .objectives import MIWAE as MIWAE
 from .objectives import VIMCO as VIMCO
+from .objectives import WAE as WAE
+from .objectives import WAEGAN as WAEGAN
+from .objectives import BetaTCVAE as BetaTCVAE
 from .objectives import CapacityELBO as CapacityELBO
 from .objectives import DReG as DReG
+from .objectives import FactorVAE as FactorVAE
 from .objectives import FreeBitsELBO as FreeBitsELBO
+from .objectives import InfoVAE as InfoVAE
 from .objectives import RenyiELBO as RenyiELBO
 from .objectives import TermsObjective as TermsObjective
 from .objectives import TraceELBO as TraceELBO
@@ -24,5 +31,6 @@ from .objectives import WakeWake as WakeWake
 from .pair import Pair as Pair
 from .refinement import localised as localised
 from .svi import SVI as SVI
+from .svi import Adversarial as Adversarial
 from .terms import examine as examine
 from .terms import log_terms as log_terms

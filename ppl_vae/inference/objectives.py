@@ -13,7 +13,7 @@ import pyro.infer
 import torch
 from torch import Tensor
 
-from .. import objectives
+from .. import objectives, regularised
 from ..bounds import Terms
 from ..objective import Objective
 from .terms import log_terms
@@ -122,3 +122,38 @@ class WakeSleep(objectives.WakeSleep, TermsObjective):
 @dataclass(frozen=True)
 class TraceEnumELBO(objectives.TraceEnumELBO, TermsObjective):
     __doc__ = objectives.TraceEnumELBO.__doc__
+
+
+@dataclass(frozen=True)
+class BetaTCVAE(regularised.BetaTCVAE, TermsObjective):
+    __doc__ = regularised.BetaTCVAE.__doc__
+
+
+@dataclass(frozen=True)
+class DIPVAE(regularised.DIPVAE, TermsObjective):
+    __doc__ = regularised.DIPVAE.__doc__
+
+
+@dataclass(frozen=True)
+class InfoVAE(regularised.InfoVAE, TermsObjective):
+    __doc__ = regularised.InfoVAE.__doc__
+
+
+@dataclass(frozen=True)
+class WAE(regularised.WAE, TermsObjective):
+    __doc__ = regularised.WAE.__doc__
+
+
+@dataclass(frozen=True)
+class FactorVAE(regularised.FactorVAE, TermsObjective):
+    __doc__ = regularised.FactorVAE.__doc__
+
+
+@dataclass(frozen=True)
+class WAEGAN(regularised.WAEGAN, TermsObjective):
+    __doc__ = regularised.WAEGAN.__doc__
+
+
+@dataclass(frozen=True)
+class AAE(regularised.AAE, TermsObjective):
+    __doc__ = regularised.AAE.__doc__

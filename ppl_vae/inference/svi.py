@@ -16,15 +16,17 @@ from torch import Tensor, nn
 
 from .. import schedules, seeds
 from ..ahead import ahead, steps_at_once
+from ..critics import OUTCOMES, Critic
 from ..data import Stream
 from ..loop import Loop, TrainingData
-from ..objective import UnsuitableObjective
+from ..objective import Objective, UnsuitableObjective
 from ..results import Fit
 from ..storage import below
-from ..training import BaseSVI, describe
+from ..training import ADVERSARIAL, BaseSVI, describe
 from .baselines import RunningBaseline
+from .critic import RunningCritic, permuted_codes
 from .local import LocalParameters
-from .objectives import TermsObjective, TraceELBO
+from .objectives import FactorVAE, TermsObjective, TraceELBO
 from .pair import Pair, forked
 from .replayed import Replayed, replays
 from .slots import load_slots, slots
@@ -86,6 +88,14 @@ class SVI(BaseSVI):
         return led(loop, train)
 
 
+@dataclass(frozen=True)
+class Adversarial(SVI):
+    __doc__ = ADVERSARIAL
+
+    loss: Any = field(default_factory=FactorVAE)
+    critic: Critic = field(default_factory=Critic)
+
+
 class PyroRun:
     """A training in progress: torch.optim on the pair's parameters, stock objectives in a store of their own.
 
@@ -96,6 +106,8 @@ class PyroRun:
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
         settings.prepare(pair, data, seed)
         self.objective = copy.deepcopy(settings.loss)
+        if isinstance(self.objective, Objective):
+            self.objective = self.objective.of_data(len(data.train))
         self.train = data.train if isinstance(data.train, Stream) else pair.tensor(data.train)
         self.side = pair.tensors(data.side)
         self.local = LocalParameters(pair.tables(), settings)
@@ -108,6 +120,8 @@ class PyroRun:
         baseline = getattr(self.objective, "running_baseline", None)
         rng = seeds.generator(seed, "baseline")
         self.baseline = None if baseline is None else RunningBaseline(baseline, pair.dim, rng, pair.device)
+        self.critic = self._critic()
+        self.measured: dict[str, float] = {}
         self.traced = self._traced()
         self.replayed = self._replayed()
         self.validate = True
@@ -121,12 +135,25 @@ class PyroRun:
                 group |= {"capturable": True, "lr": torch.tensor(group["lr"], device=self.pair.device)}
         return Replayed(self.traced, self._update if ours else None, self.pair.device)
 
+    def _critic(self) -> RunningCritic | None:
+        if self.settings.critic_settings is None or self.pair.sites is None:
+            return None
+        (dim,) = self.pair.sites.latent[0].event_shape
+        return RunningCritic(self.settings.critic_settings, dim, seeds.generator(self.seed, "critic"), self.pair.device)
+
+    @property
+    def critic_logits(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """The critic as a function of arrays, (..., D) -> (...)."""
+        critic, pair = self.critic, self.pair
+        return None if critic is None else lambda z: critic.logits(pair.tensor(z)).cpu().numpy()
+
     def _traced(self) -> Traced | None:
         if not self.settings.compile:
             return None
         reasons = {
             "a per-datapoint guide has an optimiser for its rows": bool(self.pair.tables()),
             "a baseline that follows the training changes with it": self.baseline is not None,
+            "a critic learns beside the pair": self.critic is not None,
             "the pair has parameters outside its modules": any(name.startswith("store.") for name in self.trained),
             f"{type(self.objective).__name__} has no differentiable_loss": not hasattr(
                 self.objective, "differentiable_loss"
@@ -187,6 +214,8 @@ class PyroRun:
                     loss = self._step(model, guide, x, beside, epoch + step / count)
                 losses.append(loss)
                 self.validate = False
+        if self.critic is not None:
+            self.measured = dict(zip(OUTCOMES, self.critic.measured().tolist(), strict=True))
         return torch.stack(losses).cpu().numpy().astype(np.float64)
 
     def _batches(self, order: np.ndarray) -> Generator[tuple[Tensor, Tensor]]:
@@ -256,6 +285,8 @@ class PyroRun:
             bound = objective.bound(terms, self.baseline.predict(x))
             loss = -(terms.scale * bound).sum() / len(x)
             self.baseline.learn(x, terms.log_weights.detach().mean(0))
+        elif self.critic is not None:
+            loss = self._judged(objective, model, guide, x, side)
         elif hasattr(objective, "differentiable_loss"):
             loss = objective.differentiable_loss(model, guide, x, **side) / len(x)
         else:
@@ -266,6 +297,27 @@ class PyroRun:
             return torch.as_tensor(loss, device=x.device)
         loss.backward()
         return loss.detach()
+
+    def _judged(self, objective: Any, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor]) -> Tensor:
+        """The loss per datum of an adversarial objective, and a step of its critic on the same codes."""
+        assert self.critic is not None
+        terms = objective.log_terms(model, guide, x, **side)
+        codes, others = terms.latents.z, terms.latents.prior
+        bound = objective.bound(terms, self.critic.logits(codes))
+        if objective.against == "permuted":
+            rows = torch.randint(len(self.train), (len(x),), device=x.device)
+            beside = {"index": rows, **{name: a.index_select(0, rows) for name, a in self.side.items()}}
+            others = permuted_codes(guide, self._rows(rows), beside, objective.num_draws)
+        self.critic.learn(codes, others)
+        return -(terms.scale * bound).sum() / len(x)
+
+    def _rows(self, rows: Tensor) -> Tensor:
+        """Those of the data, drawn afresh where they are to be."""
+        if isinstance(self.train, Tensor):
+            x = self.train.index_select(0, rows)
+        else:
+            x = torch.from_numpy(self.train[rows.cpu().numpy()]).to(rows.device, torch.get_default_dtype())
+        return x.bernoulli() if self.dynamic else x
 
     def _check_grads(self, objective: Any) -> None:
         """A stock objective reaches parameters through Pyro's store; plain modules as programs are not in it."""
@@ -283,6 +335,8 @@ class PyroRun:
             state |= {f"optim/{name}": value for name, value in slots(self.optim, list(self.trained)).items()}
         if self.baseline is not None:
             state |= {f"baseline/{name}": value for name, value in self.baseline.state().items()}
+        if self.critic is not None:
+            state |= {f"critic/{name}": value for name, value in self.critic.state().items()}
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
@@ -293,3 +347,5 @@ class PyroRun:
             load_slots(self.optim, list(self.trained), below("optim/", state))
         if self.baseline is not None:
             self.baseline.load_state(below("baseline/", state))
+        if self.critic is not None:
+            self.critic.load_state(below("critic/", state))

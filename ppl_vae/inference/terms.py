@@ -17,13 +17,14 @@ from pyro.nn import PyroModule
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
-from torch.distributions import kl_divergence
+from torch.distributions import Normal, kl_divergence
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils.checkpoint import checkpoint
 
 from ..bounds import Terms
 from ..objective import Site, Sites, UnsuitableObjective, check_batch_shape, check_dream, does_not_run, match
 from ..programs import Tolerant, generated_site, inner
+from ..regularisers import Latents, Wanted
 
 PyroSite = Any
 PathWeights = Callable[[Tensor], Tensor]
@@ -76,15 +77,39 @@ def run(
     max_plate_nesting: int = 1,
     tap: _Tap | None = None,
     path: bool = True,
+    at_mean: bool = False,
 ) -> tuple[poutine.Trace, poutine.Trace]:
     """Trace the guide, and the model on its draws: (model's trace, guide's trace), with particles as a plate."""
-    with nullcontext() if path else _Cut():  # outside the trace, which then records what was cut
-        q = poutine.trace(_in_plate(guide, num_particles, max_plate_nesting)).get_trace(*args, **kwargs)
+    q = run_guide(guide, args, kwargs, num_particles, max_plate_nesting, path=path, at_mean=at_mean)
     if tap is not None:
         for site in sites_of(q, observed=False).values():
             site["value"] = tap(site["value"])
     replayed = poutine.replay(_in_plate(model, num_particles, max_plate_nesting), trace=q)
     return poutine.trace(replayed).get_trace(*args, **kwargs), q
+
+
+def run_guide(
+    guide: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    num_particles: int,
+    max_plate_nesting: int = 1,
+    *,
+    path: bool = True,
+    at_mean: bool = False,
+) -> poutine.Trace:
+    """Trace the guide, with particles as a plate."""
+    # The handlers stand outside the trace, which then records what they did.
+    with nullcontext() if path else _Cut(), _AtMean() if at_mean else nullcontext():
+        return poutine.trace(_in_plate(guide, num_particles, max_plate_nesting)).get_trace(*args, **kwargs)
+
+
+class _AtMean(Messenger):
+    """The mean stands for a draw of the program inside."""
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if not msg["is_observed"] and isinstance(msg["value"], Tensor) and not site_is_subsample(msg):
+            msg["value"] = msg["fn"].mean
 
 
 class _Cut(Messenger):
@@ -160,6 +185,7 @@ def log_terms(
     path: bool = True,
     every_configuration: bool = False,
     sleep: bool = False,
+    latents: Wanted | None = None,
     chunk: int | None = None,
     max_plate_nesting: int = 1,
     **kwargs: Any,
@@ -184,6 +210,7 @@ def log_terms(
         path: whether draws of reparameterised sites carry a gradient to the guide; without, every site is scored.
         every_configuration: instead of drawing, take every joint value of the discrete latents as one "particle".
         sleep: whether the model dreams as many (z, x) as there are data; ``terms.log_sleep`` is log q(z | x) of them.
+        latents: what to tell in ``terms.latents`` of a pair's single latent site; not with ``chunk``.
         chunk: how many of the draws to hold in memory at a time: the others' activations are computed again when the
             gradient needs them, and the encoder runs once for each chunk. None holds all of them.
         max_plate_nesting: how many plates the programs nest.
@@ -206,14 +233,18 @@ def log_terms(
         drawn, num_particles = _at_every_configuration(guide, args, kwargs)
 
     def some(draws: int, tap: _Tap | None) -> Terms:
-        p, q = run(model, drawn, args, kwargs, draws, max_plate_nesting, tap, path)
+        at_mean = latents is not None and latents.at_mean
+        p, q = run(model, drawn, args, kwargs, draws, max_plate_nesting, tap, path, at_mean)
         latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
         if set(latent) != set(guided) or not observed:
             examine(model, guide, *args, **kwargs)
         if not guide_score:
             guided = _without_score(guided, guide, q, args, kwargs, draws, max_plate_nesting)
-        return terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, path=path)
+        terms = terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, path=path)
+        return terms if latents is None else terms._replace(latents=_told(latents, latent, observed, guided, draws))
 
+    if latents is not None and chunk is not None:
+        raise ValueError("'chunk' takes draws apart, and 'latents' asks for all of them: leave one of them at None.")
     sizes = [num_particles] if chunk is None else [chunk] * (num_particles // chunk)
     taps = [None if path_weights is None else _Tap(draws) for draws in sizes]
     if len(sizes) == 1:
@@ -222,7 +253,7 @@ def log_terms(
         # The batch is an argument so that the state of its device's generator is kept for the second run.
         held = partial(checkpoint, lambda _, draws, tap: some(draws, tap), args[0], use_reentrant=False)
         parts = [held(draws, tap) for draws, tap in zip(sizes, taps, strict=True)]
-        log_lik, log_prior, log_guide, scales, log_score, _ = zip(*parts, strict=True)
+        log_lik, log_prior, log_guide, scales, log_score, *_ = zip(*parts, strict=True)
         terms = Terms(torch.cat(log_lik), torch.cat(log_prior), torch.cat(log_guide), scales[0], torch.cat(log_score))
     if path_weights is not None:
         weights = path_weights(terms.log_weights.detach())
@@ -230,6 +261,37 @@ def log_terms(
             if tap is not None:
                 tap.weights = part
     return terms._replace(log_sleep=_sleep(model, guide, args, kwargs)) if sleep else terms
+
+
+def _told(
+    wanted: Wanted,
+    latent: dict[str, PyroSite],
+    observed: dict[str, PyroSite],
+    guided: dict[str, PyroSite],
+    num_particles: int,
+) -> Latents:
+    """What is wanted of the single latent site."""
+    (name, site), data = next(iter(guided.items())), next(iter(observed.values()))
+    told: dict[str, Tensor] = {"z": _with_particles(site["value"], num_particles)}
+    if wanted.moments:
+        base = site["fn"]
+        while hasattr(base, "base_dist"):
+            base = base.base_dist
+        shape = site["value"].shape
+        told |= {n: _with_particles(getattr(base, n).expand(shape), num_particles)[0] for n in ("loc", "scale")}
+    if wanted.prior:
+        told["prior"] = _with_particles(latent[name]["fn"](), num_particles)
+    if wanted.directions:
+        standard = Normal(told["z"].new_zeros(()), told["z"].new_ones(()))
+        towards = standard.rsample((wanted.directions, told["z"].shape[-1]))
+        told["directions"] = towards / towards.norm(dim=-1, keepdim=True)
+    if wanted.reconstruction:
+        told |= {"x": data["value"], "mean": _with_particles(data["fn"].mean, num_particles)}
+    return Latents(**told)
+
+
+def _with_particles(values: Tensor, num_particles: int) -> Tensor:
+    return values.unsqueeze(0) if num_particles == 1 else values
 
 
 def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

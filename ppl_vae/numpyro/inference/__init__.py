@@ -4,13 +4,20 @@ from ...chains import HMC as HMC
 from ...chains import NUTS as NUTS
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
+from .objectives import AAE as AAE
 from .objectives import CIWAE as CIWAE
+from .objectives import DIPVAE as DIPVAE
 from .objectives import IWAE as IWAE
 from .objectives import MIWAE as MIWAE
 from .objectives import VIMCO as VIMCO
+from .objectives import WAE as WAE
+from .objectives import WAEGAN as WAEGAN
+from .objectives import BetaTCVAE as BetaTCVAE
 from .objectives import CapacityELBO as CapacityELBO
 from .objectives import DReG as DReG
+from .objectives import FactorVAE as FactorVAE
 from .objectives import FreeBitsELBO as FreeBitsELBO
+from .objectives import InfoVAE as InfoVAE
 from .objectives import RenyiELBO as RenyiELBO
 from .objectives import TermsObjective as TermsObjective
 from .objectives import TraceELBO as TraceELBO
@@ -23,5 +30,6 @@ from .pair import Pair as Pair
 from .pair import as_functions as as_functions
 from .refinement import localised as localised
 from .svi import SVI as SVI
+from .svi import Adversarial as Adversarial
 from .terms import examine as examine
 from .terms import log_terms as log_terms

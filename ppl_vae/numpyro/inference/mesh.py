@@ -17,7 +17,7 @@ from ...data import Stream
 from ...loop import TrainingData
 from .pair import Pair, Tree, find_device
 from .streamed import Batches
-from .svi import SVI, Carry, NumPyroRun
+from .svi import SVI, Carry, Constants, NumPyroRun
 
 
 def devices_of(name: str | None, batch_size: int) -> list[Any]:
@@ -68,12 +68,12 @@ class MeshRun(NumPyroRun):
     def _place(self) -> None:
         carry, divided = self.carry, self._divided((self.carry.tables, self.carry.moments))
         trained, optim, baseline = self._copied((carry.trained, carry.optim, carry.baseline))
-        self.carry = Carry(trained, optim, divided[0], divided[1], baseline)
+        self.carry = Carry(trained, optim, divided[0], divided[1], baseline, self._copied(carry.critic))
         self.fixed = self._copied(super().constants)
 
     @property
-    def constants(self) -> tuple[Tree, Tree]:
-        """What no step changes: the frozen parameters, and the pair's constants."""
+    def constants(self) -> Constants:
+        """What no step changes."""
         return self.fixed
 
     def plan(self, epoch: int, order: np.ndarray) -> tuple[Array | None, list[Batches]]:

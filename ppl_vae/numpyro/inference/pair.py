@@ -245,7 +245,8 @@ class Pair:
         draws = {name: np.asarray(value) for name, value in values.items()}
         if num_particles == 1:
             draws = {name: value[None] for name, value in draws.items()}
-        return draws, Terms(*(np.asarray(t) for t in terms[:3]))
+        log_lik, log_prior, log_guide = (np.asarray(t) for t in terms[:3])
+        return draws, Terms(log_lik, log_prior, log_guide)
 
     def _values(self, x: np.ndarray, seed: int, side: Arrays) -> tuple[Any, ...]:
         return self.params, self.constants, self.array(x), self.arrays(side), jax.random.key(seed)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
@@ -18,18 +19,28 @@ from jax.sharding import NamedSharding
 
 from ... import schedules, seeds
 from ...baselines import RunningAverage
+from ...critics import OUTCOMES, Critic
 from ...data import Stream
 from ...loop import TrainingData
+from ...objective import Objective, WeightedObjective
 from ...rows import REPEATS
 from ...schedules import Schedule
 from ...storage import below
-from ...training import BaseSVI
+from ...training import ADVERSARIAL, BaseSVI
 from .baselines import RunningBaseline, learnt, started
 from .compilation import compilation_seconds, keep_compiled
+from .critic import RunningCritic, permuted_codes
+from .critic import learnt as critic_learnt
+from .critic import started as critic_started
 from .local import Local, climbed, fresh, stepped, taken
-from .objectives import TermsObjective, TraceELBO
+from .objectives import FactorVAE, TermsObjective, TraceELBO
 from .pair import Pair, Structure, Tree, filled, joined, named
 from .streamed import Batches, streamed
+
+Told = tuple[Array, Array | None]
+"""The loss, and the critic's loss and accuracy, where there is one."""
+OTHERS = 2**30 + 3
+"""What sets the key of another batch's codes apart from those that a key is split into."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,14 @@ class SVI(BaseSVI):
         return Together(runs) if alike and not isinstance(runs[0].train, Stream) else None
 
 
+@dataclass(frozen=True)
+class Adversarial(SVI):
+    __doc__ = ADVERSARIAL
+
+    loss: Any = field(default_factory=FactorVAE)
+    critic: Critic = field(default_factory=Critic)
+
+
 @lru_cache
 def _adam(learning_rate: float, clip_norm: float | None) -> optax.GradientTransformation:
     return _clipped(optax.adam(learning_rate), clip_norm)
@@ -93,6 +112,7 @@ class Step:
     """whether a shorter batch is one of full size with rows of no weight, at positions after the last datum"""
     rows: NamedSharding | None = None
     """how rows are shared out over devices, where there are several"""
+    critic: Critic | None = None
 
     def shared(self, tree: Tree) -> Tree:
         """The tree with the rows of its arrays shared out over the devices."""
@@ -113,6 +133,18 @@ class Carry(NamedTuple):
     moments: Tree
     """of the tables' rows; none under an inner loop, which forgets its own at its end"""
     baseline: RunningBaseline | None
+    critic: RunningCritic | None = None
+
+
+class Constants(NamedTuple):
+    """What no step changes."""
+
+    frozen: Tree
+    """the parameters that are not trained"""
+    fixed: Tree
+    """the pair's constants"""
+    weight: Array | None = None
+    """of the objective: a number to the program, so that one serves every strength"""
 
 
 class NumPyroRun:
@@ -131,7 +163,11 @@ class NumPyroRun:
                 f"SVI: 'optim' should be an optax transformation, such as optax.adam(1e-3); got {settings.optim!r}."
             )
         local = Local(settings.local_steps, settings.local_learning_rate, settings.local_tolerance)
-        self.step = Step(pair.structure, settings.loss, optim, settings.learning_rate_factor, local, self._padded(data))
+        objective, self.weight = _apart(settings.loss, len(data.train))
+        factor, padded = settings.learning_rate_factor, self._padded(data)
+        critic = settings.critic_settings
+        self.step = Step(pair.structure, objective, optim, factor, local, padded, critic=critic)
+        self.measured: dict[str, float] = {}
         self.train = data.train if isinstance(data.train, Stream) else pair.array(data.train)
         self.side = pair.arrays(data.side)
         trained, self.frozen = pair.split(model=not settings.freeze_model)
@@ -139,7 +175,20 @@ class NumPyroRun:
         if self.step.baseline is not None:
             baseline = started(self.step.baseline, pair.dim, seeds.generator(seed, "baseline"))
         moments = None if settings.local_steps else fresh(tables)
-        self.carry = jax.device_put(Carry(trained, optim.init(trained), tables, moments, baseline), pair.device)
+        judge = None
+        if critic is not None and pair.sites is not None:
+            (dim,) = pair.sites.latent[0].event_shape
+            judge = critic_started(critic, dim, seeds.generator(seed, "critic"))
+        carry = Carry(trained, optim.init(trained), tables, moments, baseline, judge)
+        self.carry = jax.device_put(carry, pair.device)
+
+    @property
+    def critic_logits(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """The critic as a function of arrays, (..., D) -> (...)."""
+        if self.step.critic is None or self.carry.critic is None:
+            return None
+        critic, net = self.step.critic, self.carry.critic.learned
+        return lambda z: np.asarray(critic.logits(net, self.pair.array(z)))
 
     def _padded(self, data: TrainingData) -> bool:
         """Whether the last batch of an epoch is shorter, and rows of no weight may fill it.
@@ -168,13 +217,21 @@ class NumPyroRun:
 
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
         """One pass over the data in that order; the loss per datum of each step, in nats."""
-        losses = []
+        losses, outcomes = [], []
         with closing(self._blocks(epoch, order)) as blocks:
             for x, batches in blocks:
-                self.carry, values = _steps(self.step, self.carry, self.constants, (x, self.side), batches)
+                self.carry, (values, told) = _steps(self.step, self.carry, self.constants, (x, self.side), batches)
                 losses.append(np.asarray(values, np.float64))
+                outcomes.append(told)
         self.settle()
+        self.measure(outcomes)
         return np.concatenate(losses)
+
+    def measure(self, outcomes: Sequence[Array | None]) -> None:
+        """Keep the means of what the steps of an epoch told of the critic, (S, 2) each."""
+        if self.step.critic is not None:
+            means = np.concatenate([np.asarray(told) for told in outcomes]).mean(0)
+            self.measured = dict(zip(OUTCOMES, means.tolist(), strict=True))
 
     def _blocks(self, epoch: int, order: np.ndarray) -> Generator[tuple[Array, Batches]]:
         """What is in memory, and the batches of it: all of the data, or block after block of a stream."""
@@ -207,9 +264,10 @@ class NumPyroRun:
         return drawn, planned
 
     @property
-    def constants(self) -> tuple[Tree, Tree]:
-        """What no step changes: the frozen parameters, and the pair's constants."""
-        return self.frozen, self.pair.constants
+    def constants(self) -> Constants:
+        """What no step changes."""
+        weight = None if self.weight is None else jnp.asarray(self.weight, jnp.result_type(float))
+        return Constants(self.frozen, self.pair.constants, weight)
 
     def settle(self) -> None:
         """Give the pair the parameters of the present state."""
@@ -218,16 +276,21 @@ class NumPyroRun:
     def state(self) -> dict[str, np.ndarray]:
         """Weights, optimiser state and whatever else the next step depends on, by name."""
         weights = {f"weights/{name}": value for name, value in self.pair.state().items()}
-        rest = {"optim": self.carry.optim, "local": self.carry.moments, "baseline": self.carry.baseline}
-        return weights | {name: a for prefix, tree in rest.items() for name, a in named(prefix, tree).items()}
+        return weights | {name: a for prefix, tree in self._rest().items() for name, a in named(prefix, tree).items()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Put back what ``state`` gave."""
         self.pair.load_state(below("weights/", state))
         trained, self.frozen = self.pair.split(model=not self.settings.freeze_model)
-        rest = {"optim": self.carry.optim, "local": self.carry.moments, "baseline": self.carry.baseline}
-        optim, moments, baseline = (filled(p, tree, state, self.pair.device) for p, tree in rest.items())
-        self.carry = Carry(trained, optim, self.pair.params["tables"], moments, baseline)
+        rest = {p: filled(p, tree, state, self.pair.device) for p, tree in self._rest().items()}
+        self.carry = Carry(
+            trained, rest["optim"], self.pair.params["tables"], rest["local"], rest["baseline"], rest["critic"]
+        )
+
+    def _rest(self) -> dict[str, Tree]:
+        """What the next step depends on beside the weights, as a checkpoint names it."""
+        carry = self.carry
+        return {"optim": carry.optim, "local": carry.moments, "baseline": carry.baseline, "critic": carry.critic}
 
 
 class Together:
@@ -254,18 +317,29 @@ class Together:
         first = self.runs[0]
         planned = [run.plan(epoch, order) for run, epoch, order in zip(self.runs, epochs, orders, strict=True)]
         x = jnp.stack([_binarised(drawn, first.train) for drawn, _ in planned]) if first.dynamic else first.train
-        losses = []
+        losses, outcomes = [], []
         for parts in zip(*(parts for _, parts in planned), strict=True):
             data = (x, first.side)
-            self.carry, values = _many_steps(
+            self.carry, (values, told) = _many_steps(
                 first.step, first.dynamic, self.vmapped, self.carry, self.constants, data, _stacked(parts)
             )
             losses.append(np.asarray(values, np.float64))
+            outcomes.append(told)
         for number, (run, goes_on) in enumerate(zip(self.runs, active, strict=True)):
             if goes_on:
                 run.carry = jax.tree.map(lambda leaf, number=number: leaf[number], self.carry)
                 run.settle()
+                run.measure([None if told is None else told[number] for told in outcomes])
         return list(np.concatenate(losses, 1))
+
+
+def _apart(loss: Any, num_data: int) -> tuple[Any, float | None]:
+    """The objective at its neutral weight, told the number of data, and the weight that it has, if that is a number."""
+    objective = loss.of_data(num_data) if isinstance(loss, Objective) else loss
+    if not isinstance(objective, WeightedObjective):
+        return objective, None
+    weight = getattr(objective, objective.weight_field)
+    return (objective.with_weight(objective.neutral), float(weight)) if isinstance(weight, Real) else (objective, None)
 
 
 def _stacked(trees: Sequence[Tree]) -> Tree:
@@ -278,14 +352,14 @@ def _many_steps(
     dynamic: bool,
     vmapped: bool,
     carry: Carry,
-    constants: tuple[Tree, Tree],
+    constants: Constants,
     data: tuple[Array, dict[str, Array]],
     batches: Batches,
-) -> tuple[Carry, Array]:
+) -> tuple[Carry, Told]:
     """``_steps`` for several trainings (R, ...); the losses, (R, S)."""
     x, side = data
 
-    def one(carry: Carry, constants: tuple[Tree, Tree], own: Array | None, batches: Batches) -> tuple[Carry, Array]:
+    def one(carry: Carry, constants: Constants, own: Array | None, batches: Batches) -> tuple[Carry, Told]:
         return _steps(step, carry, constants, (x if own is None else own, side), batches)
 
     replicas = (carry, constants, x if dynamic else None, batches)
@@ -306,10 +380,10 @@ def _binarised(key: Array, x: Array) -> Array:
 def _steps(
     step: Step,
     carry: Carry,
-    constants: tuple[Tree, Tree],
+    constants: Constants,
     data: tuple[Array, dict[str, Array]],
     batches: Batches,
-) -> tuple[Carry, Array]:
+) -> tuple[Carry, Told]:
     """A scan of gradient steps over batches; the losses per datum, (S,)."""
     return jax.lax.scan(lambda carry, batch: _one(step, carry, constants, data, *batch), carry, batches)
 
@@ -317,13 +391,13 @@ def _steps(
 def _one(
     step: Step,
     carry: Carry,
-    constants: tuple[Tree, Tree],
+    constants: Constants,
     data: tuple[Array, dict[str, Array]],
     index: Array,
     rows: Array,
     key: Array,
     epoch: Array,
-) -> tuple[Carry, Array]:
+) -> tuple[Carry, Told]:
     x, side = data
     index, rows = step.shared((index, rows))
     beside = step.shared({"index": index, **{name: a[index] for name, a in side.items()}})
@@ -345,6 +419,8 @@ def _one(
     predicted = None
     if step.baseline is not None and baseline is not None:
         predicted = step.baseline.predict(baseline.known, batch.x)
+    if step.critic is not None and carry.critic is not None:
+        predicted = partial(step.critic.logits, carry.critic.learned)
     both = jax.value_and_grad(partial(_loss, step, constants), argnums=(0, 2), has_aux=True)
     (value, signal), (grads, row_grads) = both(carry.trained, tables, zero, batch, key, predicted)
     updates, optim = step.optim.update(grads, carry.optim, carry.trained)
@@ -356,7 +432,25 @@ def _one(
         tables, moments = stepped(tables, moments, row_grads, index, step.local.learning_rate * factor)
     if step.baseline is not None and baseline is not None:
         baseline = learnt(step.baseline, baseline, batch.x, signal)
-    return Carry(trained, optim, step.shared(tables), step.shared(moments), baseline), value
+    critic, told = carry.critic, None
+    if step.critic is not None and critic is not None:
+        others = signal.prior
+        if step.objective.against == "permuted":
+            others = _permuted(step, constants, carry, data, key, len(index))
+        critic, told = critic_learnt(step.critic, critic, signal.z, others)
+    return Carry(trained, optim, step.shared(tables), step.shared(moments), baseline, critic), (value, told)
+
+
+def _permuted(
+    step: Step, constants: Constants, carry: Carry, data: tuple[Array, dict[str, Array]], key: Array, size: int
+) -> Array:
+    """Shuffled codes of another batch, drawn from the data in memory."""
+    x, side = data
+    row_key, code_key = jax.random.split(jax.random.fold_in(key, OTHERS))
+    rows = jax.random.randint(row_key, (size,), 0, len(x))
+    beside = {"index": rows, **{name: a[rows] for name, a in side.items()}}
+    _, guide = _programs(step, constants, carry.trained, carry.tables, jax.tree.map(jnp.zeros_like, carry.tables))
+    return permuted_codes(guide, x[rows], beside, step.objective.num_draws, code_key)
 
 
 class Batch(NamedTuple):
@@ -369,30 +463,40 @@ class Batch(NamedTuple):
     """false where a row only fills the batch, (B,)"""
 
 
-def _programs(step: Step, constants: tuple[Tree, Tree], trained: Tree, tables: Tree, offsets: Tree) -> tuple[Any, Any]:
-    frozen, fixed = constants
-    return step.structure.programs({**joined(trained, frozen), "tables": tables, "offsets": offsets}, fixed)
+def _programs(step: Step, constants: Constants, trained: Tree, tables: Tree, offsets: Tree) -> tuple[Any, Any]:
+    params = {**joined(trained, constants.frozen), "tables": tables, "offsets": offsets}
+    return step.structure.programs(params, constants.fixed)
+
+
+def _objective(step: Step, constants: Constants, epoch: Array) -> Any:
+    """The objective at that epoch, with its weight."""
+    objective = step.objective.at(epoch)
+    return objective if constants.weight is None else objective.with_weight(constants.weight)
 
 
 def _loss(
     step: Step,
-    constants: tuple[Tree, Tree],
+    constants: Constants,
     trained: Tree,
     tables: Tree,
     offsets: Tree,
     batch: Batch,
     key: Array,
-    predicted: Array | None,
+    predicted: Any,
 ) -> tuple[Array, Any]:
-    """The loss per datum, and what a baseline was to predict."""
+    """The loss per datum, and what a baseline was to predict, or the latents that a critic is to learn from.
+
+    ``predicted`` is what the baseline says, or the critic as a function of codes.
+    """
     model, guide = _programs(step, constants, trained, tables, offsets)
     if not isinstance(step.objective, TermsObjective):
         return step.objective.loss(key, {}, model, guide, batch.x, **batch.side) / len(batch.x), None
-    objective: Any = step.objective.at(batch.epoch)
+    objective = _objective(step, constants, batch.epoch)
     terms = objective.log_terms(model, guide, batch.x, key=key, **batch.side)
-    bounds = terms.scale * (objective.bound(terms) if predicted is None else objective.bound(terms, predicted))
+    beside = [] if predicted is None else [predicted(terms.latents.z) if step.critic else predicted]
+    bounds = terms.scale * objective.bound(terms, *beside)
     value = -jnp.average(bounds, weights=_weights(batch)) if step.padded else -bounds.mean()
-    return value, jax.lax.stop_gradient(terms.log_weights.mean(0))
+    return value, jax.lax.stop_gradient(terms.latents if step.critic else terms.log_weights.mean(0))
 
 
 def _weights(batch: Batch) -> Array:
@@ -401,12 +505,12 @@ def _weights(batch: Batch) -> Array:
 
 
 def _repeated_bound(
-    step: Step, constants: tuple[Tree, Tree], trained: Tree, tables: Tree, offsets: Tree, batch: Batch, key: Array
+    step: Step, constants: Constants, trained: Tree, tables: Tree, offsets: Tree, batch: Batch, key: Array
 ) -> Array:
     """The mean of the bound over repeats, (B,)."""
     offsets = jax.tree.map(lambda o: jnp.tile(o, (REPEATS, 1)), offsets)
     model, guide = _programs(step, constants, trained, tables, offsets)
     x, side = jax.tree.map(lambda a: jnp.concatenate([a] * REPEATS), (batch.x, batch.side))
-    objective = step.objective.at(batch.epoch)
+    objective = _objective(step, constants, batch.epoch)
     terms = objective.log_terms(model, guide, x, key=key, **side)
     return objective.bound(terms).reshape(REPEATS, -1).mean(0)

@@ -18,11 +18,12 @@ from numpyro.primitives import Messenger
 from ...bounds import Terms
 from ...objective import Site, Sites, UnsuitableObjective, check_batch_shape, check_dream, does_not_run, match
 from ...programs import generated_site, inner, tolerant
+from ...regularisers import Latents, Wanted
 
 NumPyroSite = dict[str, Any]
 PathWeights = Callable[[Array], Array]
-SLEEP = 2**30
-"""What sets the key of dreams apart from those that a key is split into."""
+SLEEP, PRIOR, DIRECTIONS = 2**30, 2**30 + 1, 2**30 + 2
+"""What sets the keys of dreams, of draws from the prior and of directions apart from those that a key is split into."""
 NumPyroTrace = dict[str, NumPyroSite]
 
 
@@ -40,13 +41,30 @@ def run(
     max_plate_nesting: int,
     key: Array,
     path: bool = True,
+    at_mean: bool = False,
 ) -> tuple[NumPyroTrace, NumPyroTrace]:
     """Trace the guide, and the model on its draws: (model's trace, guide's trace), with particles as a plate."""
     model_key, guide_key = jax.random.split(key)
-    guide = _in_plate(guide, num_particles, max_plate_nesting)
-    with nullcontext() if path else _Cut():  # outside the trace, which then records what was cut
-        q = handlers.trace(handlers.seed(guide, guide_key)).get_trace(*args, **kwargs)
+    q = run_guide(guide, args, kwargs, num_particles, max_plate_nesting, guide_key, path=path, at_mean=at_mean)
     return _replayed(model, q, args, kwargs, num_particles, max_plate_nesting, model_key), q
+
+
+def run_guide(
+    guide: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    num_particles: int,
+    max_plate_nesting: int,
+    key: Array,
+    *,
+    path: bool = True,
+    at_mean: bool = False,
+) -> NumPyroTrace:
+    """Trace the guide, with particles as a plate."""
+    guide = _in_plate(guide, num_particles, max_plate_nesting)
+    # The handlers stand outside the trace, which then records what they did.
+    with nullcontext() if path else _Cut(), _AtMean() if at_mean else nullcontext():
+        return handlers.trace(handlers.seed(guide, key)).get_trace(*args, **kwargs)
 
 
 def _replayed(
@@ -68,6 +86,14 @@ def _in_plate(program: Any, num_particles: int, max_plate_nesting: int) -> Any:
             return program(*args, **kwargs)
 
     return program if num_particles == 1 else vectorised
+
+
+class _AtMean(Messenger):
+    """The mean stands for a draw of the program inside."""
+
+    def postprocess_message(self, msg: Any) -> None:
+        if msg["type"] == "sample" and not msg["is_observed"]:
+            msg["value"], msg["intermediates"] = msg["fn"].mean, []
 
 
 class _Cut(Messenger):
@@ -150,6 +176,7 @@ def log_terms(
     path: bool = True,
     every_configuration: bool = False,
     sleep: bool = False,
+    latents: Wanted | None = None,
     chunk: int | None = None,
     max_plate_nesting: int = 1,
     **kwargs: Any,
@@ -175,6 +202,7 @@ def log_terms(
         path: whether draws of reparameterised sites carry a gradient to the guide; without, every site is scored.
         every_configuration: instead of drawing, take every joint value of the discrete latents as one "particle".
         sleep: whether the model dreams as many (z, x) as there are data; ``terms.log_sleep`` is log q(z | x) of them.
+        latents: what to tell in ``terms.latents`` of a pair's single latent site; not with ``chunk``.
         chunk: how many of the draws to hold in memory at a time: the others' activations are computed again when the
             gradient needs them, and the encoder runs once for each chunk. None holds all of them.
         max_plate_nesting: how many plates the programs nest.
@@ -197,7 +225,8 @@ def log_terms(
         drawn, num_particles = _at_every_configuration(guide, args, kwargs, key)
 
     def some(key: Array, draws: int) -> tuple[Terms, Array | None]:
-        p, q = run(model, drawn, args, kwargs, draws, max_plate_nesting, key, path)
+        at_mean = latents is not None and latents.at_mean
+        p, q = run(model, drawn, args, kwargs, draws, max_plate_nesting, key, path, at_mean)
         latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
         if set(latent) != set(guided) or not observed:
             examine(model, guide, *args, **kwargs)
@@ -210,8 +239,13 @@ def log_terms(
             guided = sites_of(q, observed=False)
         if not guide_score:
             guided = _without_score(guided, guide, q, args, kwargs, draws, max_plate_nesting)
-        return terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, path=path), taps
+        terms = terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, path=path)
+        if latents is not None:
+            terms = terms._replace(latents=_told(latents, latent, observed, guided, draws, key))
+        return terms, taps
 
+    if latents is not None and chunk is not None:
+        raise ValueError("'chunk' takes draws apart, and 'latents' asks for all of them: leave one of them at None.")
     if chunk is None or chunk == num_particles:
         terms, taps = some(key, num_particles)
     else:
@@ -230,6 +264,39 @@ def log_terms(
         weights = path_weights(jax.lax.stop_gradient(terms.log_weights))
         terms = terms._replace(log_lik=_weighing(terms.log_lik, taps, weights))
     return terms._replace(log_sleep=_sleep(model, guide, args, kwargs, key)) if sleep else terms
+
+
+def _told(
+    wanted: Wanted,
+    latent: NumPyroTrace,
+    observed: NumPyroTrace,
+    guided: NumPyroTrace,
+    num_particles: int,
+    key: Array,
+) -> Latents:
+    """What is wanted of the single latent site."""
+    (name, site), data = next(iter(guided.items())), next(iter(observed.values()))
+    told: dict[str, Array] = {"z": _with_particles(site["value"], num_particles)}
+    if wanted.moments:
+        base = site["fn"]
+        while hasattr(base, "base_dist"):
+            base = base.base_dist
+        shape = site["value"].shape
+        moments = {n: jnp.broadcast_to(getattr(base, n), shape) for n in ("loc", "scale")}
+        told |= {n: _with_particles(value, num_particles)[0] for n, value in moments.items()}
+    if wanted.prior:
+        told["prior"] = _with_particles(latent[name]["fn"].sample(jax.random.fold_in(key, PRIOR)), num_particles)
+    if wanted.directions:
+        shape = (wanted.directions, told["z"].shape[-1])
+        towards = jax.random.normal(jax.random.fold_in(key, DIRECTIONS), shape)
+        told["directions"] = towards / jnp.linalg.norm(towards, axis=-1, keepdims=True)
+    if wanted.reconstruction:
+        told |= {"x": data["value"], "mean": _with_particles(data["fn"].mean, num_particles)}
+    return Latents(**told)
+
+
+def _with_particles(values: Array, num_particles: int) -> Array:
+    return values[None] if num_particles == 1 else values
 
 
 def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> Array:

@@ -1,0 +1,64 @@
+"""A critic in training, in Pyro: its weights on the device with an Adam of their own, and the codes it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..critics import Critic
+from .learned import Learned
+from .terms import run_guide, sites_of
+
+
+class RunningCritic:
+    """The state of a critic in a training.
+
+    Args:
+        settings: its net and optimiser.
+        dim: D, the number of latents.
+        rng: of its first weights.
+        device: where it lives.
+    """
+
+    def __init__(self, settings: Critic, dim: int, rng: np.random.Generator, device: torch.device) -> None:
+        self.settings = settings
+        self.learned = Learned(settings.start(dim, rng), device, lr=settings.learning_rate, betas=settings.betas)
+        self.outcomes: list[Tensor] = []
+
+    def logits(self, z: Tensor) -> Tensor:
+        """c(z), (..., D) -> (...), with a gradient to z alone."""
+        return self.settings.logits(self.learned.fixed, z)
+
+    def learn(self, codes: Tensor, others: Tensor) -> None:
+        """A step of telling codes from others, (..., D) each."""
+        dim = codes.shape[-1]
+        loss, accuracy = self.settings.loss(
+            self.learned.values, codes.detach().reshape(-1, dim), others.detach().reshape(-1, dim)
+        )
+        self.learned.descend(loss)
+        self.outcomes.append(torch.stack([loss.detach(), accuracy]))
+
+    def measured(self) -> np.ndarray:
+        """The mean loss and accuracy since it was last asked, (2,)."""
+        outcomes, self.outcomes = torch.stack(self.outcomes), []
+        return outcomes.mean(0).cpu().numpy()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Every number, by name."""
+        return self.learned.state()
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put back what ``state`` gave."""
+        self.learned.load_state(state)
+
+
+def permuted_codes(guide: Any, x: Tensor, side: dict[str, Tensor], num_particles: int) -> Tensor:
+    """Codes of x, each dimension shuffled over the batch for itself, (K, B, D): draws from prod_d q(z_d)."""
+    with torch.no_grad():
+        q = run_guide(guide, (x,), side, num_particles)
+        z = next(iter(sites_of(q, observed=False).values()))["value"].reshape(num_particles, len(x), -1)
+        return z.gather(1, torch.rand_like(z).argsort(1))
