@@ -9,11 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from commands import command, fit
 from flax import nnx
+from pairs import common_names, toy
 
-from ppl_vae import backends, init, nets
+from ppl_vae import backends, init, nets, recipes
+from ppl_vae.cli.runs import FIT
 from ppl_vae.numpyro import nets as numpyro_nets
 from ppl_vae.numpyro.convolutions import METHODS, convolve, convolve_transposed, find_method
+from ppl_vae.results import Fit
 
 SIZES = [(4, 4), (8, 6), (7, 5), (2, 3), (9, 8)]
 """Height and width, even and odd."""
@@ -85,7 +89,7 @@ def test_gradients_of_both_ways_are_those_of_torch(size: tuple[int, int]) -> Non
     second = torch.autograd.grad(sum((g**2).sum() for g in first), (tx, tw))
     for function, (of_x, of_w) in ((there_and_back, first), (norm, second)):
         for method in METHODS:
-            ours = jax.grad(function, (0, 1))(x, weight, method)
+            ours = jax.jit(jax.grad(function, (0, 1)), static_argnums=2)(x, weight, method)
             close(ours[0], of_x.detach().permute(0, 2, 3, 1), 1e-4 if function is norm else 1e-5)
             close(ours[1], of_w.detach(), 1e-4 if function is norm else 1e-5)
 
@@ -126,10 +130,6 @@ def test_the_way_is_chosen_by_the_device(monkeypatch: pytest.MonkeyPatch) -> Non
 # Nets
 
 
-def numpyro_encoder(shape: tuple[int, ...], out: int = 6, seed: int = 0, **settings: Any) -> Any:
-    return numpyro_nets.ConvEncoder(shape, out, np.random.default_rng(seed), **settings)
-
-
 SHAPES: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((8, 8), (4, 5)), ((7, 5, 3), (4, 5)), ((4, 3), (4,))]
 """Of an image, and the channels."""
 
@@ -145,6 +145,7 @@ def test_any_leading_dims_on_both(
     decoder = backend.nets.ConvDecoder(3, shape, rng, channels=channels[::-1], hidden=(7,), parts=2)
     for net, (inp, out) in ((encoder, (pixels, 6)), (decoder, (3, 2 * pixels))):
         h = drawn(*lead, inp)
+        net = net if backend.name == "pyro" else nnx.jit(net)
         values = net(array(h))
         assert values.shape == (*lead, out)
         if lead and 0 not in lead:
@@ -269,3 +270,99 @@ def test_inputs_of_another_length_are_refused(backend: backends.Backend) -> None
         n.ConvEncoder((8, 6), 3, rng, channels=(2,), given_dim=2)(zeros((5, 48)))
     with pytest.raises(ValueError, match=r"ConvDecoder: the last axis should hold 3 numbers, 3 in all; got 4\."):
         n.ConvDecoder(3, (8, 6), rng, channels=(2,))(zeros((5, 4)))
+
+
+# Recipes
+
+
+CONV: dict[str, Any] = {"net": "conv", "image_shape": (4, 3), "channels": (4,), "hidden": (6,), "latent_dim": 3}
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "vampprior": {"prior": "vampprior", "full_covariance": True, "likelihood": "discretised-logistic", "levels": 5},
+    "means": {"prior": "vampprior", "pseudo_inputs_start": "means", "likelihood": "normal-diagonal"},
+    "data": {"prior": "vampprior-data", "guide": "semi-amortised", "refinement_steps": 2},
+    "mixture": {"prior": "mixture", "likelihood": "categorical", "levels": 3, "image_shape": (2, 2, 3)},
+    "categorical": {"latents": "categorical", "num_categories": 4},
+    "per-datapoint": {"guide": "per-datapoint", "likelihood": "normal"},
+    "conditional": {"given_dim": 2, "conditional_prior": True},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_of_the_recipe_trains_saves_and_generates_on_both(name: str, tmp_path: Any) -> None:
+    """From the same weights; a step moves every convolution; what is loaded is what was saved."""
+    found = []
+    for b in map(backends.load, backends.NAMES):
+        x, settings = toy(8), {**CONV, "num_pseudo_inputs": 4, **VARIANTS[name]}
+        recipe = recipes.vae(x, backend=b.name, **settings)
+        own = b.inference.Pair(*recipe(np.random.default_rng(0)))
+        given = drawn(8, 2) if settings.get("given_dim") else None
+        loss = b.inference.TraceGraphELBO(num_particles=2) if settings.get("latents") else b.inference.TraceELBO()
+        svi = b.inference.SVI(loss, epochs=1, batch_size=4, learning_rate=1e-2)
+        trained = svi.fit(*recipe(np.random.default_rng(0)), x, seed=0, given=given)
+        state = trained.pair.state()
+        assert all(np.abs(v - own.state()[n]).max() > 0 for n, v in state.items() if "convolutions" in n)
+        path = tmp_path / f"{b.name}.safetensors"
+        trained.save(path, recipe=recipe)
+        again = Fit.load(path)
+        assert {n: v.tolist() for n, v in again.pair.state().items()} == {n: v.tolist() for n, v in state.items()}
+        assert again.generate(3, given=None if given is None else given[:3]).shape == (3, 12)
+        found.append({n: v for n, v in common_names(own.state()).items() if "prior.loc" not in n or name == "mixture"})
+    shared = set(found[0]) & set(found[1])
+    assert any("convolutions" in n for n in shared)
+    for n in shared:
+        np.testing.assert_array_equal(found[0][n], found[1][n])
+
+
+def test_numbers_of_a_pixel_stand_where_the_likelihood_looks_for_them(backend: backends.Backend) -> None:
+    """A decoder that ignores z and whose last bias is all there is: one number for each channel and part."""
+    array: Any = torch.tensor if backend.name == "pyro" else jnp.asarray
+    for likelihood, levels, expected in (("normal-diagonal", 2, 2), ("categorical", 3, 6)):
+        settings = {**CONV, "image_shape": (3, 2, 2), "likelihood": likelihood, "levels": levels}
+        model, _ = recipes.vae(toy(8), backend=backend.name, **settings)(np.random.default_rng(0))
+        last = model.likelihood.net.convolutions[-1]
+        many = len(last.bias) if backend.name == "pyro" else len(last.bias[...])
+        bias = np.arange(many, dtype=np.float32)
+        if backend.name == "pyro":
+            last.weight.data.zero_()
+            last.bias.data = torch.tensor(bias)
+        else:
+            last.weight[...], last.bias[...] = jnp.zeros_like(last.weight[...]), jnp.asarray(bias)
+        distribution = model.likelihood(array(np.zeros((1, 3), np.float32)))
+        if likelihood == "categorical":
+            logits = np.asarray(model.likelihood.net(array(np.zeros((1, 3), np.float32))).tolist())
+            assert many == expected and distribution.event_shape == (12,)
+            np.testing.assert_array_equal(logits.reshape(6, 2, 3), np.tile(bias.reshape(2, 3), (6, 1, 1)))
+        else:
+            assert many == 2 * expected
+            np.testing.assert_allclose(np.asarray(distribution.mean.tolist()), np.tile([0.0, 1.0], 6)[None])
+
+
+def test_what_a_recipe_refuses() -> None:
+    for data in (toy(8), (12,)):
+        with pytest.raises(ValueError, match=r"need images with a height and a width: .* say image_shape=\(H, W\)"):
+            recipes.vae(data, net="conv", channels=(4,))
+    with pytest.raises(ValueError, match=r"'image_shape' should hold the 12 pixels of one image, .* got \(4, 4\)"):
+        recipes.vae(toy(8), net="conv", image_shape=(4, 4))
+    with pytest.raises(ValueError, match="4 x 3 pixels can be halved 1 times"):
+        recipes.vae(toy(8), net="conv", image_shape=(4, 3))
+    with pytest.raises(ValueError, match="Gated layers are those of perceptrons"):
+        recipes.vae(toy(8), **CONV, gated=True)
+    with pytest.raises(ValueError, match="Unknown net 'cnn'; there are mlp, conv"):
+        recipes.vae(toy(8), net="cnn")
+
+
+def test_a_recipe_prints_and_reads_its_settings() -> None:
+    recipe = recipes.conv_vae((32, 32, 3), channels=(8, 16))
+    assert recipes.Recipe.from_dict(recipe.to_dict()) == recipe
+    old = {name: value for name, value in recipes.vae((4, 3)).to_dict().items() if name not in ("net", "channels")}
+    assert recipes.Recipe.from_dict(old).net == "mlp"
+
+
+def test_from_the_command_line(tmp_path: Any) -> None:
+    np.save(tmp_path / "images.npy", toy(40).reshape(40, 4, 3))
+    options = ("--net", "conv", "--channels", 4, "--prior", "vampprior", "--num-pseudo-inputs", 4)
+    fit(tmp_path / "images.npy", tmp_path / "run", *options)
+    loaded = Fit.load(tmp_path / "run" / FIT)
+    assert any("convolutions" in name for name in loaded.pair.state())
+    assert command("evaluate", tmp_path / "run", "--num-particles", 2, "--quiet") == 0
