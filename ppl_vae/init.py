@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from .data.streams import Data, Stream
 
 Initialiser = Callable[[np.random.Generator, int, int], np.ndarray]
+"""(rng, out, inp) -> weights (out, inp)."""
 
 
-def xavier_uniform(rng: np.random.Generator, out: int, inp: int) -> np.ndarray:
+class KernelInitialiser(Protocol):
+    """(rng, out, inp, kernel) -> weights (out, inp, *kernel); without a kernel those of a linear layer."""
+
+    def __call__(self, rng: np.random.Generator, out: int, inp: int, kernel: tuple[int, ...] = (), /) -> np.ndarray: ...
+
+
+def xavier_uniform(rng: np.random.Generator, out: int, inp: int, kernel: tuple[int, ...] = ()) -> np.ndarray:
     """(out, inp) weights, uniform on +-sqrt(6 / (inp + out)).
 
+    Those of a convolution are (out, inp, *kernel), and each input and output counts once for each entry of the kernel.
     Understanding the difficulty of training deep feedforward neural networks, Glorot and Bengio, 2010.
 
     >>> bool(np.abs(xavier_uniform(np.random.default_rng(0), 3, 3)).max() <= 1.0)
     True
+    >>> xavier_uniform(np.random.default_rng(0), 3, 2, (4, 4)).shape
+    (3, 2, 4, 4)
     """
-    limit = np.sqrt(6.0 / (inp + out))
-    return rng.uniform(-limit, limit, (out, inp))
+    limit = np.sqrt(6.0 / ((inp + out) * math.prod(kernel)))
+    return rng.uniform(-limit, limit, (out, inp, *kernel))
 
 
-def xavier_normal(rng: np.random.Generator, out: int, inp: int) -> np.ndarray:
-    """(out, inp) weights, N(0, 2 / (inp + out)) (Glorot and Bengio, 2010).
+def xavier_normal(rng: np.random.Generator, out: int, inp: int, kernel: tuple[int, ...] = ()) -> np.ndarray:
+    """(out, inp, *kernel) weights, N(0, 2 / (inp + out)) over the entries of the kernel (Glorot and Bengio, 2010).
 
     >>> xavier_normal(np.random.default_rng(0), 3, 2).shape
     (3, 2)
     """
-    return rng.standard_normal((out, inp)) * np.sqrt(2.0 / (inp + out))
+    return rng.standard_normal((out, inp, *kernel)) * np.sqrt(2.0 / ((inp + out) * math.prod(kernel)))
 
 
-def small_normal(rng: np.random.Generator, out: int, inp: int) -> np.ndarray:
-    """(out, inp) weights, N(0, 0.01^2): the start of the VampPrior report's ``means`` net.
+def small_normal(rng: np.random.Generator, out: int, inp: int, kernel: tuple[int, ...] = ()) -> np.ndarray:
+    """(out, inp, *kernel) weights, N(0, 0.01^2): the start of the VampPrior report's ``means`` net.
 
     >>> bool(np.abs(small_normal(np.random.default_rng(0), 50, 50)).max() < 0.1)
     True
     """
-    return 0.01 * rng.standard_normal((out, inp))
+    return 0.01 * rng.standard_normal((out, inp, *kernel))
 
 
 def standard_rows(count: int, dim: int, *, full_covariance: bool = False, floor: float = 1e-3) -> np.ndarray:

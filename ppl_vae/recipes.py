@@ -16,12 +16,15 @@ import numpy as np
 from . import backends, init
 from .data import Split, Stream
 from .data.streams import Data
+from .image_sizes import halvings
 
 PRIORS = ("standard", "mixture", "vampprior", "vampprior-data")
 LIKELIHOODS = ("bernoulli", "normal", "normal-diagonal", "discretised-logistic", "categorical")
 STARTS = ("random", "mean", "means")
 GUIDES = ("amortised", "semi-amortised", "per-datapoint")
 LATENTS = ("gaussian", "bernoulli", "categorical")
+NETS = ("mlp", "conv")
+_TUPLES = ("shape", "channels", "hidden")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class Recipe:
             have a uniform prior.
         latent_dim: D.
         num_categories: of each categorical latent.
+        net: ``mlp``, perceptrons; or ``conv``, convolutions before the encoder's hidden layers and transposed ones
+            after the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``).
+        channels: of the encoder's convolutions, each of which halves the image; the decoder has them in reverse.
         hidden: the units of the encoder's hidden layers; the decoder has them in reverse.
         gated: gated hidden layers instead of ``activation``.
         activation: of the hidden layers.
@@ -59,7 +65,8 @@ class Recipe:
             seen. They are not saved with the recipe.
 
     Raises:
-        ValueError: an unknown name (the message lists what there is), or more pseudo-inputs than images.
+        ValueError: an unknown name (the message lists what there is), more pseudo-inputs than images, or images that
+            convolutions cannot halve so often.
     """
 
     shape: tuple[int, ...]
@@ -69,6 +76,8 @@ class Recipe:
     latents: str = "gaussian"
     latent_dim: int = 40
     num_categories: int = 10
+    net: str = "mlp"
+    channels: tuple[int, ...] = (32, 32, 32, 32)
     hidden: tuple[int, ...] = (300, 300)
     gated: bool = False
     activation: str = "relu"
@@ -90,6 +99,9 @@ class Recipe:
         _check("backend", self.backend, backends.NAMES)
         _check("latents", self.latents, LATENTS)
         _check("guide", self.guide, GUIDES)
+        _check("net", self.net, NETS)
+        if self.net == "conv":
+            self._check_conv()
         if self.guide == "per-datapoint":
             if self.num_images is None and self.images is not None:
                 object.__setattr__(self, "num_images", len(self.images))
@@ -120,6 +132,16 @@ class Recipe:
         }.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name!r} should be at least {least}; got {getattr(self, name)}.")
+
+    def _check_conv(self) -> None:
+        if self.gated:
+            raise ValueError("Gated layers are those of perceptrons: leave gated=False, or net='mlp'.")
+        if len(self.shape) not in (2, 3):
+            raise ValueError(
+                "Convolutional nets need images with a height and a width: pass them as (N, H, W) or (N, H, W, C), or "
+                f"say image_shape=(H, W) of flat rows; got the shape {self.shape} of one image."
+            )
+        halvings(self.shape, self.channels)
 
     def _check_given(self) -> None:
         if self.given_dim and (self.prior.startswith("vampprior") or self.latents == "categorical"):
@@ -153,19 +175,32 @@ class Recipe:
 
     def _encoder(self, b: backends.Backend, outputs: int, rng: np.random.Generator) -> Any:
         """From images to the posterior's parameters; for a per-datapoint guide from positions to them."""
+        if self.guide != "per-datapoint" and self.net == "conv":
+            options = {"channels": self.channels, "hidden": self.hidden, "activation": self.activation}
+            return b.nets.ConvEncoder(self.shape, outputs, rng, given_dim=self.given_dim, **options)
         if self.guide != "per-datapoint":
-            return self._net(b, (self.dim + self.given_dim, *self.hidden, outputs), rng)
+            return self._perceptron(b, (self.dim + self.given_dim, *self.hidden, outputs), rng)
         assert self.num_images is not None
         if self.latents != "gaussian":
             return b.nets.Rows(np.zeros((self.num_images, outputs)))
-        options = {"full_covariance": self.full_covariance}
-        return b.nets.Rows(init.standard_rows(self.num_images, self.latent_dim, **options))
+        rows = init.standard_rows(self.num_images, self.latent_dim, full_covariance=self.full_covariance)
+        return b.nets.Rows(rows)
+
+    def _decoder(self, b: backends.Backend, inputs: int, outputs: int, rng: np.random.Generator) -> Any:
+        """From latents to ``outputs`` numbers for each pixel: side by side for levels, else one image after another."""
+        if self.net == "mlp":
+            return self._perceptron(b, (inputs, *reversed(self.hidden), self.dim * outputs), rng)
+        shape, parts = self.shape, outputs
+        if self.likelihood == "categorical":
+            shape, parts = (*shape[:2], math.prod(shape[2:]) * outputs), 1
+        options = {"channels": self.channels[::-1], "hidden": self.hidden[::-1], "activation": self.activation}
+        return b.nets.ConvDecoder(inputs, shape, rng, parts=parts, **options)
 
     def _likelihood(self, b: backends.Backend, rng: np.random.Generator) -> Any:
         categories = self.num_categories if self.latents == "categorical" else 1
         outputs = {"normal-diagonal": 2, "discretised-logistic": 2, "categorical": self.levels}.get(self.likelihood, 1)
         inputs = self.latent_dim * categories + self.given_dim
-        net = self._net(b, (inputs, *reversed(self.hidden), self.dim * outputs), rng)
+        net = self._decoder(b, inputs, outputs, rng)
         net = b.nets.OneHot(net, categories) if self.latents == "categorical" else net
         if self.likelihood == "bernoulli":
             return b.conditionals.Bernoulli(net)
@@ -177,7 +212,7 @@ class Recipe:
             return b.conditionals.DiscretisedLogistic(net, levels=self.levels)
         return b.conditionals.CategoricalLevels(net, self.levels)
 
-    def _net(self, b: backends.Backend, sizes: tuple[int, ...], rng: np.random.Generator) -> Any:
+    def _perceptron(self, b: backends.Backend, sizes: tuple[int, ...], rng: np.random.Generator) -> Any:
         return b.nets.GatedMLP(sizes, rng) if self.gated else b.nets.MLP(sizes, rng, activation=self.activation)
 
     def _posterior(self, b: backends.Backend, rng: np.random.Generator) -> Any:
@@ -192,7 +227,9 @@ class Recipe:
 
     def _prior(self, b: backends.Backend, posterior: Any, rng: np.random.Generator) -> Any:
         if self.conditional_prior:
-            return b.conditionals.DiagNormal(self._net(b, (self.given_dim, *self.hidden, 2 * self.latent_dim), rng))
+            return b.conditionals.DiagNormal(
+                self._perceptron(b, (self.given_dim, *self.hidden, 2 * self.latent_dim), rng)
+            )
         prior = self._unconditional_prior(b, posterior, rng)
         return b.models.Unconditional(prior) if self.given_dim else prior
 
@@ -227,12 +264,12 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Every setting but the images, JSON-able."""
         settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "images"}
-        return {**settings, "shape": list(self.shape), "hidden": list(self.hidden)}
+        return {**settings, **{name: list(settings[name]) for name in _TUPLES}}
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Recipe:
         """The recipe that ``to_dict`` described."""
-        return cls(**{**settings, "shape": tuple(settings["shape"]), "hidden": tuple(settings["hidden"])})
+        return cls(**{**settings, **{name: tuple(settings[name]) for name in _TUPLES if name in settings}})
 
 
 def _check(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -240,10 +277,10 @@ def _check(name: str, value: str, known: tuple[str, ...]) -> None:
         raise ValueError(f"Unknown {name} {value!r}; there are {', '.join(known)}.")
 
 
-def vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
+def vae(data: Split | Data | tuple[int, ...], *, image_shape: tuple[int, ...] | None = None, **settings: Any) -> Recipe:
     """A VAE for this data: a ``Split``, training images (N, P), also a ``Stream``, or the shape of one image.
 
-    The settings are those of ``Recipe``.
+    The settings are those of ``Recipe``. ``image_shape``, (H, W) or (H, W, C), is that of flat rows.
 
     Priors that start at training images need the images.
 
@@ -254,18 +291,27 @@ def vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
     torch.Size([2, 784])
     """
     if isinstance(data, Split):
-        return Recipe(data.image_shape, images=data.train, **settings)
+        return Recipe(_shape(data.image_shape, image_shape), images=data.train, **settings)
     if isinstance(data, Stream):
-        return Recipe(data.stored.shape[1:], images=data, **settings)
+        return Recipe(_shape(data.stored.shape[1:], image_shape), images=data, **settings)
     if isinstance(data, np.ndarray):
         if data.ndim < 2:
             raise ValueError(f"'data' should be images of shape (N, P) or (N, H, W); got {data.shape}.")
         images = data.reshape(len(data), -1)
-        return Recipe(data.shape[1:], images=np.where(np.isnan(images), 0, images), **settings)
-    recipe = Recipe(tuple(data), **settings)
+        images = np.where(np.isnan(images), 0, images)
+        return Recipe(_shape(data.shape[1:], image_shape), images=images, **settings)
+    recipe = Recipe(_shape(tuple(data), image_shape), **settings)
     if recipe.prior == "vampprior-data" or (recipe.prior == "vampprior" and recipe.pseudo_inputs_start != "means"):
         raise ValueError(f"The prior {recipe.prior!r} starts at training images: pass the data, not only a shape.")
     return recipe
+
+
+def _shape(found: tuple[int, ...], said: tuple[int, ...] | None) -> tuple[int, ...]:
+    if said is not None and math.prod(said) != math.prod(found):
+        raise ValueError(
+            f"'image_shape' should hold the {math.prod(found)} pixels of one image, here of shape {found}; got {said}."
+        )
+    return found if said is None else tuple(said)
 
 
 def conditional_vae(data: Split | Data | tuple[int, ...], given_dim: int, **settings: Any) -> Recipe:
@@ -296,3 +342,15 @@ def vampprior_vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Reci
     True
     """
     return vae(data, **{"prior": "vampprior", "gated": True, **settings})
+
+
+def conv_vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
+    """The VAE usual for dSprites: four convolutions to 32 channels, 256 units, 10 latents; of 64 x 64 pixels.
+
+    Between the convolutions and the 256 units there are 32 x 4 x 4 = 512. Understanding disentangling in beta-VAE,
+    Burgess et al., 2018, who have a second layer of 256 units.
+
+    >>> conv_vae((64, 64)).channels
+    (32, 32, 32, 32)
+    """
+    return vae(data, **{"net": "conv", "hidden": (256,), "latent_dim": 10, **settings})

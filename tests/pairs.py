@@ -22,6 +22,7 @@ PAIRS: dict[str, dict[str, Any]] = {
     "vampprior-means": {"prior": "vampprior", "pseudo_inputs_start": "means"},
     "vampprior-data": {"prior": "vampprior-data"},
     "gated": {"prior": "vampprior", "gated": True},
+    "conv": {"net": "conv", "image_shape": (4, 3), "channels": (4,)},
     "full": {"full_covariance": True},
     "full-vampprior": {"prior": "vampprior", "full_covariance": True},
     "normal": {"likelihood": "normal"},
@@ -38,6 +39,14 @@ DISCRETE = ("bernoulli", "categorical")
 NOT_MIRRORED: dict[str, str] = {
     "nets.Linear": "torch has it; nnx's own stores its weights the other way round",
     "nets.PerDatum": "the mark of a table on NumPyro; torch marks the gradient instead, as sparse",
+    **dict.fromkeys(
+        ("convolutions.Convolution", "convolutions.TransposedConvolution"),
+        "torch has them; nnx's own store their weights the other way round",
+    ),
+    **dict.fromkeys(
+        ("convolutions.convolve", "convolutions.convolve_transposed", "convolutions.find_method"),
+        "torch has the functions; XLA's are slow in a compiled loop on a CPU, so that there are two ways",
+    ),
     "distributions.Normal": "spares Pyro the logarithm of every draw's scale; a compiled program computes it once",
     "inference.launch": "starts the processes of torch.distributed; a JAX mesh is one process",
     "inference.WorkerLost": "what one such process says when another has ended",

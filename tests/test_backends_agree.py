@@ -42,10 +42,12 @@ def public(module: Any) -> set[str]:
 
 def test_every_public_name_is_mirrored() -> None:
     """Names on one backend only are exactly those that the table gives a reason for."""
-    from ppl_vae import distributions
+    from ppl_vae import convolutions, distributions
+    from ppl_vae.numpyro import convolutions as numpyro_convolutions
     from ppl_vae.numpyro import distributions as numpyro_distributions
 
     modules = {"distributions": (distributions, numpyro_distributions)}
+    modules["convolutions"] = (convolutions, numpyro_convolutions)
     for name in ("nets", "conditionals", "models", "guides", "inference"):
         modules[name] = (getattr(pyro_backend, name), getattr(numpyro_backend, name))
     single = {f"{name}.{n}" for name, (a, b) in modules.items() for n in public(a) ^ public(b)}

@@ -57,7 +57,9 @@ def test_the_options_are_those_of_the_library() -> None:
     recipe = {f.name: f.default for f in dataclasses.fields(published.Recipe)}
     without = {"shape", "images", "num_images", "backend", "given_dim", "conditional_prior"}
     assert set(options.MODEL) == set(recipe) - without
-    differ = {n for n, value in options.MODEL.items() if recipe[n] != (tuple(value) if n == "hidden" else value)}
+    differ = {
+        n for n, value in options.MODEL.items() if recipe[n] != (tuple(value) if isinstance(value, list) else value)
+    }
     assert differ == {"num_pseudo_inputs"}  # filled in from the data
     svi = {f.name: f.default for f in dataclasses.fields(BaseSVI)}
     without = {"loss", "optim", "check_stock", "freeze_model", "learning_rate_factor"}
@@ -198,6 +200,8 @@ WRONG = {
     ("--valid-fraction", "1.5"): "between 0 and 1",
     ("--valid-fraction", "0.5", "--test-fraction", "0.5"): "fraction",
     ("--activation", "swish"): "'softplus'",
+    ("--net", "conv", "--gated"): "those of perceptrons",
+    ("--net", "conv", "--channels", "4", "4", "4"): "can be halved",
     ("--device", "toaster"): "cpu",
 }
 

@@ -40,6 +40,8 @@ MODEL: dict[str, Any] = {
     "latents": "gaussian",
     "latent_dim": 40,
     "num_categories": 10,
+    "net": "mlp",
+    "channels": [32, 32, 32, 32],
     "hidden": [300, 300],
     "gated": False,
     "activation": "relu",
@@ -127,6 +129,10 @@ def add_model(group: Group) -> None:
     group.option("--latents", text, choices=recipes.LATENTS)
     group.option("--latent-dim", "dimensions of z", type=positive_int, metavar="D")
     group.option("--num-categories", "categories of each categorical latent", type=positive_int, metavar="C")
+    text = "perceptrons; or convolutions, of images (N, H, W) or (N, H, W, C), before the encoder's hidden layers"
+    group.option("--net", text, choices=recipes.NETS)
+    text = "of the encoder's convolutions, each of which halves the image; the decoder has them in reverse"
+    group.option("--channels", text, type=positive_int, nargs="+", metavar="N")
     text = "units of the encoder's hidden layers; the decoder has them in reverse"
     group.option("--hidden", text, type=positive_int, nargs="+", metavar="UNITS")
     group.switch("--gated", "gated hidden layers instead of --activation")
@@ -238,8 +244,8 @@ def settled(options: Mapping[str, Any], split: Split) -> dict[str, Any]:
 
 def recipe(options: Mapping[str, Any], split: Split, **settings: Any) -> Recipe:
     """The pair that ``MODEL`` describes; ``settings`` are further ones of ``Recipe``."""
-    chosen = {name: options[name] for name in MODEL if name != "hidden"}
-    return vae(split, **{"hidden": tuple(options["hidden"]), **chosen, **settings})
+    chosen = {name: tuple(value) if isinstance(value := options[name], list) else value for name in MODEL}
+    return vae(split, **{**chosen, **settings})
 
 
 def flag(name: str) -> str:
