@@ -3,8 +3,8 @@
 The plane is that of a shape of scale 1 about its centre, in pixels of a 64 x 64 image: u to the right and v down.
 
 References:
-    "dSprites: Disentanglement testing Sprites dataset", Loic Matthey, Irina Higgins, Demis Hassabis, Alexander Lerchner,
-    2017.
+    "dSprites: Disentanglement testing Sprites dataset", Loic Matthey, Irina Higgins, Demis Hassabis and Alexander
+    Lerchner, 2017.
 
 """
 
