@@ -41,9 +41,9 @@ def read_selection(
     (path,) = found.obtain(root)
     arrays = read_images_and_classes(path)
     images = verified(arrays["imgs"], sha256[0], f"'imgs' of {str(path)!r}")
-    factors = Factors(NAMES, sizes, arrays["latents_classes"])
-    verified(factors.classes.astype(np.uint8), sha256[1], f"'latents_classes' of {str(path)!r}")
-    return Parts({"train": images}, {"train": factors.classes})
+    classes = arrays["latents_classes"]
+    verified(classes.astype(np.uint8), sha256[1], f"'latents_classes' of {str(path)!r}")
+    return Parts({"train": images}, {"train": Factors(NAMES, sizes, classes).classes})
 
 
 def read_images_and_classes(path: Path) -> dict[str, np.ndarray]:

@@ -43,8 +43,8 @@ class Geometry:
     first: float = 16.0
     span: float = 32.0
     square: float = 9.6
-    ellipse: tuple[float, float] = (12.764, 7.2155)
-    heart: tuple[float, float, float] = (9.595, 0.662, 1.4358)
+    ellipse: tuple[float, float] = (12.7635, 7.2158)
+    heart: tuple[float, float, float] = (9.5962, 0.662, 1.4375)
 
     @property
     def triangle(self) -> float:
