@@ -17,6 +17,7 @@ import torch
 from ppl_vae import data
 from ppl_vae.data import Factors, dsprites, dsprites_grid, dsprites_subset, inverted, pixel_noise, render, sprites
 from ppl_vae.data.integrity import digest
+from ppl_vae.data.registry import REGISTRY
 from ppl_vae.data.sprite_shapes import ORIGINAL, SHAPES
 
 ROOT = os.environ.get("PPL_VAE_DATA")
@@ -247,6 +248,7 @@ def test_a_drawn_grid_has_the_values_of_dsprites() -> None:
     np.testing.assert_allclose(xs, np.arange(32) / 31)
     for full, coarse in zip((scales, orientations, xs, ys), sprites.values((3, 2, 5, 3, 4)), strict=True):
         assert (coarse[0], coarse[-1]) == (full[0], full[-1])
+    np.testing.assert_allclose(sprites.values((3, 2, 5, 3, 4), closed=False)[1], np.arange(5) * 2 * math.pi / 5)
 
 
 def test_a_drawn_grid_shows_what_its_factors_say() -> None:
@@ -284,6 +286,8 @@ def test_what_is_no_grid(sizes: Any, shapes: Any, message: str) -> None:
 def test_the_drawn_set_by_its_name() -> None:
     split = data.load("sprites")
     whole, factors = dsprites.whole("sprites")
+    assert len({image.tobytes() for image in whole}) == len(whole) - 12
+    assert factors.is_grid and tuple(split.sizes.values()) == REGISTRY["sprites"].sizes
     assert split.binarisation == "fixed" and split.labels is not None and split.pixels["train"].dtype == np.uint8
     for part in ("train", "valid", "test"):
         of_part = dsprites.factors(split, part)

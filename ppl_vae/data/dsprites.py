@@ -109,7 +109,7 @@ def whole(name: str = "dsprites", root: str | os.PathLike[str] | None = None) ->
 
     >>> images, factors = whole("sprites")
     >>> images.shape, factors.is_grid
-    ((4608, 32, 32), True)
+    ((4032, 32, 32), True)
     """
     sizes = _sizes(name)
     modules = {"dsprites_grid": dsprites_grid, "dsprites_subset": dsprites_subset, "sprites": sprites}
@@ -125,7 +125,7 @@ def factors(split: Split, part: str = "train") -> Factors:
 
     >>> from ppl_vae import data
     >>> factors(data.load("sprites"), "test")
-    Factors(N=922, shape=3, scale=3, orientation=8, pos_x=8, pos_y=8)
+    Factors(N=806, shape=3, scale=3, orientation=7, pos_x=8, pos_y=8)
     """
     sizes = _sizes(split.name)
     if split.labels is None or part not in split.labels:
