@@ -90,6 +90,13 @@ def test_a_random_code_scores_as_a_guess() -> None:
     assert found.informativeness == pytest.approx(np.mean([1 / 3, 1 / 4, 1 / 5, 1 / 6]), abs=0.03)
 
 
+def test_votes_are_scored_on_others_than_those_that_were_learnt_from() -> None:
+    """Of twelve votes on a random code of twelve dimensions nearly all are right if they are learnt from themselves."""
+    codes = np.random.default_rng(0).standard_normal((len(GRID), 12))
+    scores = [score("factor_vae_metric", codes, GRID, num_train=200, num_test=12, seed=seed) for seed in range(40)]
+    assert np.mean(scores) == pytest.approx(1 / 4, abs=0.08)
+
+
 def test_a_collapsed_code_has_a_score() -> None:
     codes = np.full((len(GRID), 3), 0.1)
     assert score("beta_vae_metric", codes, GRID) == score("factor_vae_metric", codes, GRID) == 1 / 4
@@ -157,6 +164,7 @@ def test_the_beta_vae_metric_is_that_of_a_slow_loop() -> None:
         means.append(np.mean([np.abs(codes[i] - codes[p]).sum(0) / (len(p) - 1) for i, p in enumerate(partners)], 0))
     found = disentanglement.beta_vae_metric(codes, factors, num_train=4000, num_test=2000, num_pairs=8)
     assert found.matrix == pytest.approx((np.array(means) / np.mean(means, 0)).T, rel=0.02)
+    assert float(found) == pytest.approx(found.parts.mean(), abs=0.02)
     slow = _slow_beta_vae(codes, factors, 1500, 8, rng)
     assert 0.6 < slow < 0.95 and float(found) == pytest.approx(slow, abs=0.05)
 
