@@ -2,6 +2,7 @@
 
     python benchmarks/convolutions.py            # some minutes on two cores; XLA's convolutions take most of them
     python benchmarks/convolutions.py --no-lax   # without these
+    python benchmarks/convolutions.py --threads 1  # on a machine that is shared
 
 The pair is ``recipes.conv_vae``: four 4 x 4 convolutions of stride 2 to 32 channels, 512 - 256 units, 10 latents and
 the same back; the batch is 64, the objective the ELBO of one draw. Pyro takes its steps in Python, NumPyro in one
@@ -27,6 +28,7 @@ import numpy as np
 import torch
 from contenders import batches
 from cost import Block, Row, Scale, epochs, malloc, random_images, ratios, timed
+from step import confine
 from torch import nn
 
 from ppl_vae import backends, recipes, storage, versions
@@ -139,8 +141,10 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--no-lax", action="store_true", help="leave XLA's convolutions out")
     parser.add_argument("--rounds", type=int, help="how often all take turns (default: 5)")
+    parser.add_argument("--threads", type=int, default=2, help="cores for PyTorch and for JAX (default: 2)")
     parser.add_argument("--out", type=Path, default=Path("runs/convolutions"), help="folder (default: %(default)s)")
     arguments = parser.parse_args()
+    threads = confine(arguments.threads)
     scale = SMOKE if arguments.smoke else FULL
     scale = replace(scale, rounds=arguments.rounds) if arguments.rounds else scale
     with warnings.catch_warnings():
@@ -153,7 +157,7 @@ def main() -> None:
             f"{row['cpu_ratio']:>8.2f}"
         )
     arguments.out.mkdir(parents=True, exist_ok=True)
-    machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), "versions": versions.versions()}
+    machine = {"machine": platform.machine(), "threads": threads, "versions": versions.versions()}
     record = json.dumps({**machine, "rows": found}, indent=2)
     storage.write_atomically(arguments.out / "convolutions.json", record.encode())
 
