@@ -250,6 +250,15 @@ def test_batches_beside_the_whole() -> None:
     np.testing.assert_allclose(bias.xs("mutual_information", level=2), -bias.xs("marginal_kl", level=2), atol=1e-12)
 
 
+def test_batches_of_posteriors_far_apart() -> None:
+    """Only its own datum counts at a draw, whose weight is 1/N if stratified, else 1/(N B)."""
+    fit, x = Fit(Known(100.0 * np.arange(12)[:, None]), {}, {}), np.arange(12)[:, None]
+    table = evaluation.minibatch_surgery(fit, x, [3, 5], num_passes=2).set_index(["estimator", "batch_size", "term"])
+    estimate = table["estimate"].xs("mutual_information", level="term")
+    assert estimate["stratified"].tolist() == pytest.approx([np.log(12)] * 2)
+    assert estimate["weighted"].tolist() == pytest.approx([np.log(36), np.log(60)])
+
+
 def test_batches_under_another_prior_have_no_parts_by_dimension() -> None:
     fit = Fit(Known(LOC, SCALE, 2.0), {}, {})
     table = evaluation.minibatch_surgery(fit, np.arange(7)[:, None], [3], estimators=["stratified"], num_passes=1)
@@ -297,5 +306,6 @@ def test_a_density_has_no_lower_bound() -> None:
     grey = toy(10) * 0.5
     fits = {name: untrained(*pair(name, "pyro"), backends.load("pyro")) for name in ("standard", "normal")}
     assert evaluation.rate_distortion(fits, grey)["lower"].isna().all()
+    assert evaluation.rate_distortion(fits, toy(10))["lower"].isna().tolist() == [False, True]
     with pytest.raises(ValueError, match="'fits' is empty"):
         evaluation.rate_distortion({}, grey)
