@@ -252,7 +252,7 @@ def test_batches_beside_the_whole() -> None:
 
 def test_batches_of_posteriors_far_apart() -> None:
     """Only its own datum counts at a draw, whose weight is 1/N if stratified, else 1/(N B)."""
-    fit, x = Fit(Known(100.0 * np.arange(12)[:, None]), {}, {}), np.arange(12)[:, None]
+    fit, x = Fit(Known(100.0 * np.arange(12)[:, None], 1.0), {}, {}), np.arange(12)[:, None]
     table = evaluation.minibatch_surgery(fit, x, [3, 5], num_passes=2).set_index(["estimator", "batch_size", "term"])
     estimate = table["estimate"].xs("mutual_information", level="term")
     assert estimate["stratified"].tolist() == pytest.approx([np.log(12)] * 2)
