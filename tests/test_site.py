@@ -47,9 +47,12 @@ def test_the_navigation_names_every_page_and_no_other() -> None:
 def public_modules() -> list[str]:
     folders = {"ppl_vae": ROOT / "ppl_vae", "ppl_vae.numpyro": ROOT / "ppl_vae" / "numpyro"}
     paths = [(prefix, path) for prefix, folder in folders.items() for path in sorted(folder.iterdir())]
+    inner = [(prefix, path) for prefix, folder in folders.items() for path in folder.glob("*/*/__init__.py")]
+    inner = [(prefix, path) for prefix, path in inner if path.parent.parent.name != "numpyro"]
     names = [
         f"{prefix}.{path.stem}" for prefix, path in paths if path.suffix == ".py" or (path / "__init__.py").exists()
     ]
+    names += [f"{prefix}.{path.parent.parent.name}.{path.parent.name}" for prefix, path in inner]
     return [name for name in names if "._" not in name and name not in ("ppl_vae.cli", "ppl_vae.numpyro")]
 
 

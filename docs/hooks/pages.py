@@ -100,20 +100,23 @@ def commands() -> str:
 
 
 def modules() -> dict[str, Path]:
-    """The public modules, by import name: those at the top of ppl_vae and of its mirror."""
+    """The public modules, by import name: those at the top of ppl_vae and of its mirror, and packages in those."""
     found = {}
     for prefix, folder in (("ppl_vae", PACKAGE), ("ppl_vae.numpyro", PACKAGE / "numpyro")):
         for path in sorted(folder.iterdir()):
             source = path / "__init__.py" if path.is_dir() else path
             if source.suffix == ".py" and source.exists() and not path.stem.startswith("_") and path.stem not in APART:
                 found[f"{prefix}.{path.stem}"] = source
+                inner = sorted(path.glob("*/__init__.py")) if path.is_dir() else []
+                found |= {f"{prefix}.{path.stem}.{inside.parent.name}": inside for inside in inner}
     return found
 
 
 def exported(source: Path) -> list[str]:
     """The names that a package offers, by what it imports."""
     imports = [node for node in ast.parse(source.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom)]
-    return [alias.asname or alias.name for node in imports if node.module != "__future__" for alias in node.names]
+    own = [node for node in imports if node.module not in ("__future__", None)]  # a module has a page of its own
+    return [alias.asname or alias.name for node in own for alias in node.names]
 
 
 def api() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """How good is a fit? Likelihoods, latents, and fits side by side; arrays in, arrays out, one code for both backends."""
 
+from . import disentanglement as disentanglement
 from .ais import AIS as AIS
 from .ais import Annealing as Annealing
 from .ais import Bidirectional as Bidirectional

@@ -1,0 +1,133 @@
+"""What every metric reads: codes and factors of the same data, checked once at the border."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+HUGE = 1e100
+"""Codes from here on have no variance that a float can hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Codes with the factors of the data that they stand for."""
+
+    codes: np.ndarray
+    """(N, D), float64"""
+    classes: np.ndarray
+    """(N, F), of each factor 0 to its size - 1, every one of them present"""
+    sizes: tuple[int, ...]
+    """how many values each factor has here, (F,)"""
+    names: tuple[str, ...]
+    """of the factors, (F,); their columns where they have none"""
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def varies(self) -> np.ndarray:
+        """Which dimensions are not constant, (D,)."""
+        return varying(self.codes)
+
+    def rows(self, picked: np.ndarray) -> Labelled:
+        """Some of the rows; a factor may lose values by it, and keeps its numbers."""
+        return Labelled(self.codes[picked], self.classes[picked], self.sizes, self.names)
+
+
+def labelled(codes: Any, factors: Any, *, least: int = 2, fewest_factors: int = 1) -> Labelled:
+    """Codes (N, D) and factors (N, F), or what has them as ``classes``, checked.
+
+    Args:
+        codes: a row of finite numbers for each datum.
+        factors: integers; what they are does not matter, only which are equal and, for SAP, their order.
+        least: rows that the metric needs.
+        fewest_factors: that it needs.
+
+    Raises:
+        ValueError: another shape, different lengths, NaN or infinite codes, factors that are not integers, a factor
+            with one value only, or too few rows or factors.
+    """
+    values, classes = as_codes(codes), np.asarray(getattr(factors, "classes", factors))
+    if classes.ndim != 2 or not classes.shape[1]:
+        hint = ": a single factor is factors[:, None]" if classes.ndim == 1 else ""
+        raise ValueError(f"'factors' should have shape (N, F), a column for each factor; got {classes.shape}{hint}.")
+    if classes.dtype.kind not in "iub":
+        raise ValueError(
+            f"'factors' should hold integer classes; got dtype {classes.dtype}: number the values of each column, "
+            "np.unique(column, return_inverse=True)[1]."
+        )
+    if len(values) != len(classes):
+        raise ValueError(
+            f"'codes' has {len(values)} rows and 'factors' {len(classes)}: they should be of the same data, in the "
+            "same order."
+        )
+    need(len(values), least)
+    names = tuple(str(name) for name in getattr(factors, "names", range(classes.shape[1])))
+    if classes.shape[1] < fewest_factors:
+        raise ValueError(
+            f"This metric compares factors and needs at least {fewest_factors}; got {classes.shape[1]} ({names[0]!r})."
+        )
+    numbered = [np.unique(column, return_inverse=True) for column in classes.T]
+    sizes = tuple(len(found) for found, _ in numbered)
+    for column, size in enumerate(sizes):
+        if size < 2:
+            raise ValueError(
+                f"Factor {names[column]!r} has one value only in these {len(values)} rows, which no code can tell: "
+                f"leave it out, np.delete(factors, {column}, axis=1)."
+            )
+    return Labelled(values, np.stack([inverse for _, inverse in numbered], 1), sizes, names)
+
+
+def varying(codes: np.ndarray) -> np.ndarray:
+    """Which dimensions of (N, D) are not constant, (D,): neither all equal, nor too small to have a variance."""
+    return np.asarray((np.ptp(codes, 0) > 0) & (codes.std(0) > 0))
+
+
+def as_codes(codes: Any, what: str = "codes") -> np.ndarray:
+    """Codes (N, D) as float64.
+
+    Raises:
+        ValueError: another shape, no numbers, or NaN or infinite values.
+    """
+    values = np.asarray(codes.detach().cpu() if hasattr(codes, "detach") else codes)
+    if values.ndim != 2 or not values.shape[1]:
+        raise ValueError(f"{what!r} should have shape (N, D), a row for each datum; got {values.shape}.")
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"{what!r} should hold numbers; got dtype {values.dtype}.")
+    values = values.astype(np.float64)
+    if not (np.abs(values) < HUGE).all():
+        row, column = np.argwhere(~(np.abs(values) < HUGE))[0]
+        raise ValueError(
+            f"{what!r} holds NaN, infinite or huge values, first at row {row}, dimension {column}: the encoder "
+            "diverged, or was given data that it cannot read."
+        )
+    return values
+
+
+def need(rows: int, least: int, what: str = "This metric needs") -> None:
+    """Check that there are rows enough.
+
+    Raises:
+        ValueError: there are not.
+    """
+    if rows < least:
+        raise ValueError(f"{what} at least {least} rows; got {rows}.")
+
+
+def count(asked: int | None, default: int, there: int, name: str) -> int:
+    """How many rows to take: what was asked for, which must be there, or else as many of the default as are.
+
+    >>> count(None, 10_000, 500, "num_points"), count(200, 10_000, 500, "num_points")
+    (500, 200)
+
+    Raises:
+        ValueError: fewer than one, or more than there are.
+    """
+    if asked is None:
+        return min(default, there)
+    if not 1 <= asked <= there:
+        raise ValueError(f"{name!r} should be between 1 and the {there} rows that there are; got {asked}.")
+    return asked
