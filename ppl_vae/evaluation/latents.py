@@ -9,7 +9,7 @@ import numpy as np
 from ..data.streams import Data
 from ..results import Fit
 from ..side import Side
-from .surgery import diagonal_site, standard_log_prior
+from .surgery import standard_log_prior
 
 THRESHOLD = 0.01
 """A unit is active if the variance of its posterior mean over the data is larger than this."""
@@ -35,18 +35,21 @@ def kl_by_dimension(fit: Fit, x: Data, **side: Unpack[Side]) -> np.ndarray:
 
     In closed form, KL(N(m, s^2) || N(0, 1)) = (m^2 + s^2 - 1) / 2 - log s. Under a prior other than N(0, I), of which
     the factors are not known, p(z_d) is the normal with the mean and the variance of q(z_d) over these data: a bound
-    from above of the information that z_d has of which datum it is.
+    from above of the information that z_d has of which datum it is. A guide with full covariance has normal q(z_d | x).
 
     Raises:
-        ValueError: a guide that is not one diagonal normal.
+        ValueError: a guide that is not one normal.
 
     >>> from ppl_vae import inference, recipes
     >>> pair = inference.Pair(*recipes.vae((6,), latent_dim=2, hidden=(4,))(np.random.default_rng(0)))
     >>> kl_by_dimension(Fit.untrained(pair, np.eye(6)), np.eye(6)).shape
     (2,)
     """
-    site = diagonal_site(fit, "The KL by dimension")
-    mean, deviation = (np.asarray(a, np.float64) for a in fit.posterior(x, **side)[site.name])
+    sites = fit.pair.sites.latent if fit.pair.sites is not None else ()
+    if len(sites) != 1 or sites[0].distribution not in ("Normal", "MultivariateNormal"):
+        told = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites) or "none"
+        raise ValueError(f"The KL by dimension needs a guide with one normal site; it has {told}.")
+    mean, deviation = (np.asarray(a, np.float64) for a in fit.posterior(x, **side)[sites[0].name])
     if not has_standard_prior(fit, x, **side):
         spread = np.sqrt((deviation**2).mean(0) + mean.var(0))
         mean, deviation = (mean - mean.mean(0)) / spread, deviation / spread

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 
 from ..data.streams import Data
 from ..results import Fit
 from ..seeds import derive
-from ..side import informed
+from ..side import Side, informed
 from .latents import has_standard_prior
 from .simulation import simulate
 
@@ -103,7 +104,7 @@ def prior_draws(fit: Fit, size: int, *, seed: int = 0, given: np.ndarray | None 
     return np.concatenate([z[name].reshape(size, -1) for name in names], 1)
 
 
-def prior_mean(fit: Fit, x: Data, *, seed: int = 0) -> np.ndarray:
+def prior_mean(fit: Fit, x: Data, *, seed: int = 0, **side: Unpack[Side]) -> np.ndarray:
     """E[z] under the prior, (D,): 0 if it is N(0, I), as some data x (N, P) show; else the mean of a thousand draws."""
     z = prior_draws(fit, DRAWS, seed=seed).astype(np.float64)
-    return np.zeros(z.shape[1]) if has_standard_prior(fit, x) else z.mean(0)
+    return np.zeros(z.shape[1]) if has_standard_prior(fit, x, **side) else z.mean(0)
