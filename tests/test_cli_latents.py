@@ -88,6 +88,14 @@ def test_a_traversal_is_that_of_the_library(run: Path, files: Path, tmp_path: Pa
         assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_an_image_beyond_those_of_the_kl(pyro_run: Path, tmp_path: Path, capsys: Any) -> None:
+    words = ("--out", tmp_path / "t.npy", "--part", "all", "--num", 4, "--image", 30)
+    record = told("traverse", pyro_run, *words, capsys=capsys)
+    x = binary().reshape(40, -1).astype(np.float32)
+    assert record["num_images"] == 31
+    assert record["z"] == pytest.approx(Fit.load(pyro_run / FIT).encode(x)[30].tolist(), abs=1e-5)
+
+
 def test_the_picture_shows_the_image_that_it_starts_from(
     pyro_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,8 +103,8 @@ def test_the_picture_shows_the_image_that_it_starts_from(
 
     seen: dict[str, Any] = {}
     monkeypatch.setattr(plots, "save", lambda figure, path: seen.update(axes=figure.axes[0]))
-    arguments = ("--data", "--part", "all", "--image", 0, "--top", 1, "--num", 7)
-    assert command("traverse", pyro_run, "--out", tmp_path / "t.png", *arguments[1:], "--quiet") == 0
+    arguments = ("--part", "all", "--image", 0, "--top", 1, "--num", 7)
+    assert command("traverse", pyro_run, "--out", tmp_path / "t.png", *arguments, "--quiet") == 0
     labels = [tick.get_text() for tick in seen["axes"].get_yticklabels()]
     loaded, x = Fit.load(pyro_run / FIT), binary().reshape(40, -1).astype(np.float32)
     kl = evaluation.kl_by_dimension(loaded, x[:7])
@@ -201,8 +209,9 @@ def test_labels_follow_their_images(
 
     monkeypatch.setattr(metrics_command, "_measured", measured)
     monkeypatch.setattr(metrics_command, "_table", lambda record: [])
-    for part in ("test", "train", "all"):
-        assert command("metrics", labelled_run, "--part", part, "--out", tmp_path / "m.json") == 0
+    stored = ("--data", files / "labelled_parts.npz")
+    for part, source in (("test", ()), ("train", ()), ("all", ()), ("all", stored)):
+        assert command("metrics", labelled_run, "--part", part, *source, "--out", tmp_path / "m.json") == 0
         known = {(row.tobytes(), tuple(labels)) for row, labels in zip(x, GRID[:, [0, 2, 3]].tolist(), strict=True)}
         found = {(row.tobytes(), tuple(f)) for row, f in zip(seen["x"], seen["factors"].tolist(), strict=True)}
         assert found <= known and len(seen["x"]) == {"test": 8, "train": 28, "all": 40}[part]
