@@ -258,6 +258,12 @@ def test_an_unknown_metric(labelled_run: Path, capsys: Any) -> None:
     assert "did you mean 'mig_binned'" in one_line(capsys)
 
 
+def test_one_factor_is_too_few_for_some_metrics(labelled_run: Path, tmp_path: Path, capsys: Any) -> None:
+    np.save(tmp_path / "f.npy", GRID[:, 3])
+    assert command("metrics", labelled_run, "--factors", tmp_path / "f.npy") == 2
+    assert "needs at least 2; got 1" in (line := one_line(capsys)) and "--metrics, of beta_vae, " in line
+
+
 def test_one_factor_has_the_metrics_that_serve_one(labelled_run: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "f.npy", GRID[:, 3])
     arguments = ("--factors", tmp_path / "f.npy", "--metrics", "mig_binned", "--out", tmp_path / "m.json", "--quiet")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -312,3 +314,17 @@ def test_a_density_has_no_lower_bound() -> None:
     assert evaluation.rate_distortion(fits, toy(10))["lower"].isna().tolist() == [False, True]
     with pytest.raises(ValueError, match="'fits' is empty"):
         evaluation.rate_distortion({}, grey)
+
+
+def test_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """And what it prints keeps the bounds that it tells of."""
+    text = (Path(__file__).resolve().parent.parent / "docs" / "elbo_surgery.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(compile("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), "docs/elbo_surgery.md", "exec"), names)
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("total_correlation", "stratified", "lower", "pixel noise"))
+    table = names["table"]
+    assert (table["lower"] <= table["mutual_information"]).all() and (
+        table["mutual_information"] <= table["rate"]
+    ).all()
+    assert table["rate"].is_monotonic_decreasing and table["distortion"].is_monotonic_increasing

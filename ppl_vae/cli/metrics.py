@@ -155,7 +155,11 @@ def _measured(
 
     representation: Any = fit
     codes = disentanglement.encode(representation, x, index=index)
-    found = disentanglement.metrics(codes.means, factors, sds=codes.sds, which=which, seed=seed)
+    try:
+        found = disentanglement.metrics(codes.means, factors, sds=codes.sds, which=which, seed=seed)
+    except ValueError as error:
+        remedy = f" Choose others with --metrics, of {', '.join(disentanglement.METRICS)}." if which is None else ""
+        raise ValueError(f"{error}{remedy}") from None
     parts = evaluation.elbo(fit, x, 1, seed=seed, index=index)
     return {
         "metrics": {name: value if math.isfinite(value) else None for name, value in found.items()},
