@@ -3,7 +3,8 @@
 They are the figures of the VampPrior report (Large VAE, 2021): test log-likelihoods under each prior, pseudo-inputs,
 reconstructions beside generations, training curves, and the log-likelihood against the number of pseudo-inputs; and
 those of a comparison of strategies: log-likelihoods with their errors, bound gaps, progress by epoch and by second.
-Those of what a guide is worth are in ``plots_diagnostics``, and here too.
+Those of what a guide is worth are in ``plots_diagnostics``, of what latents do in ``plots_latents``, of objectives over
+strengths and seeds in ``plots_objectives``, and here too.
 """
 
 from __future__ import annotations
@@ -41,6 +42,19 @@ from .plots_diagnostics import gap_bars as gap_bars
 from .plots_diagnostics import k_hats as k_hats
 from .plots_diagnostics import rank_histograms as rank_histograms
 from .plots_diagnostics import worst_served as worst_served
+from .plots_latents import aggregate_posteriors as aggregate_posteriors
+from .plots_latents import posterior_moments as posterior_moments
+from .plots_latents import reconstruction_differences as reconstruction_differences
+from .plots_latents import sample_density as sample_density
+from .plots_latents import shifted_images as shifted_images
+from .plots_latents import traversals as traversals
+from .plots_objectives import correlation_matrix as correlation_matrix
+from .plots_objectives import metric_against as metric_against
+from .plots_objectives import metric_distributions as metric_distributions
+from .plots_objectives import objective_decomposition as objective_decomposition
+from .plots_objectives import rate_distortion_plane as rate_distortion_plane
+from .plots_objectives import training_across_objectives as training_across_objectives
+from .plots_objectives import training_by_seed as training_by_seed
 from .storage import write_atomically
 
 DPI = 150

@@ -13,7 +13,7 @@ from ppl_vae.cli.runs import FIT
 from ppl_vae.inference.svi import PyroRun
 
 BACKENDS = ("pyro", "numpyro")
-COMMANDS = ("fit", "evaluate", "encode", "reconstruct", "sample", "compare", "data")
+COMMANDS = ("fit", "evaluate", "encode", "reconstruct", "sample", "traverse", "metrics", "compare", "data")
 TINY = ("--hidden", "6", "--latent-dim", "2", "--batch-size", "16", "--num-pseudo-inputs", "4")
 
 

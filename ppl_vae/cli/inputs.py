@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import data
 from ..data import Binarisation, Split
@@ -28,8 +29,17 @@ def reading() -> Iterator[None]:
         raise ValueError(str(error)) from error
 
 
-def load(run: Run, name_or_file: str | None, binarisation: Binarisation | None, stream: bool | None = None) -> Split:
+def load(
+    run: Run,
+    name_or_file: str | None,
+    binarisation: Binarisation | None,
+    stream: bool | None = None,
+    *,
+    labelled: bool = False,
+) -> Split:
     """The run's own data, or others, in three parts; with ``stream``, by default as in the run, left on the disk.
+
+    ``labelled``: with their labels, if they have any.
 
     Raises:
         ValueError: unreadable or unsuitable data, or images of another shape than the run's.
@@ -38,13 +48,14 @@ def load(run: Run, name_or_file: str | None, binarisation: Binarisation | None, 
     own = options["data"]
     what, rule = name_or_file or own, binarisation or record["binarisation"]
     with reading():
-        pixels, settings = _stored(run, what, stream)
+        pixels, labels, settings = _stored(run, what, stream)
         split = data.from_arrays(
             pixels["train"],
             pixels.get("valid"),
             pixels.get("test"),
             binarisation=rule,
             seed=record["seed"],
+            labels=labels if labelled else None,
             **{name: options[name] for name in ("valid_fraction", "test_fraction")},
             **settings,
         )
@@ -71,6 +82,24 @@ def images(
     return x
 
 
+def labelled(
+    run: Run, name_or_file: str | None, binarisation: Binarisation | None, part: str, stream: bool | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The images of one part, or every one in the order of the file, and their labels (N, ...), if all have some.
+
+    Raises:
+        ValueError: as ``load`` and ``rows`` do.
+    """
+    if part != "all":
+        split: Split = load(run, name_or_file, binarisation, stream, labelled=True)
+        return getattr(split, part), (split.labels or {}).get(part)
+    what = name_or_file or run.settings["options"]["data"]
+    x = rows(run, what, binarisation, stream)
+    with reading():
+        pixels, labels, _ = _stored(run, what, stream)
+    return x, np.concatenate([labels[p] for p in pixels]) if set(labels) >= set(pixels) else None
+
+
 def rows(run: Run, name_or_file: str, binarisation: Binarisation | None, stream: bool | None = None) -> np.ndarray:
     """Every image of a name or a file, (N, P), in its own order; stored parts follow one another.
 
@@ -81,7 +110,7 @@ def rows(run: Run, name_or_file: str, binarisation: Binarisation | None, stream:
     """
     rule = binarisation or run.settings["data"]["binarisation"]
     with reading():
-        pixels, settings = _stored(run, name_or_file, stream)
+        pixels, _, settings = _stored(run, name_or_file, stream)
         parts = []
         for part, x in pixels.items():
             split = data.from_arrays(x, x[:1], x[:1], binarisation=rule, **settings)
@@ -91,16 +120,24 @@ def rows(run: Run, name_or_file: str, binarisation: Binarisation | None, stream:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _stored(run: Run, what: str, stream: bool | None) -> tuple[dict[str, Pixels], dict[str, Any]]:
-    """The stored pixels of each part, and what ``from_arrays`` should know of them."""
+def _stored(
+    run: Run, what: str, stream: bool | None
+) -> tuple[dict[str, Pixels], Mapping[str, ArrayLike], dict[str, Any]]:
+    """The stored pixels and labels of each part, and what ``from_arrays`` should know of them."""
     if what in REGISTRY:
         entry = REGISTRY[what]
-        pixels = _pixels(entry.read(None).pixels, what)
-        return pixels, {"name": what, "scale": entry.scale, "source": entry.source, "licence": entry.licence}
+        parts = entry.read(None)
+        pixels = _pixels(parts.pixels, what)
+        return (
+            pixels,
+            parts.labels,
+            {"name": what, "scale": entry.scale, "source": entry.source, "licence": entry.licence},
+        )
     path, options = Path(what), run.settings["options"]
     own = options.get("stream", False) and what == options["data"]
-    pixels = _pixels(read_file(path, stream=own if stream is None else stream).pixels, path.stem)
-    return pixels, {"name": path.stem, "scale": _scale(run, pixels), "source": str(path)}
+    parts = read_file(path, stream=own if stream is None else stream)
+    pixels = _pixels(parts.pixels, path.stem)
+    return pixels, parts.labels, {"name": path.stem, "scale": _scale(run, pixels), "source": str(path)}
 
 
 def _pixels(parts: Mapping[str, Any], name: str) -> dict[str, Pixels]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..out_of_memory import OutOfMemory, ran_out
-from . import compare, config, data, encode, evaluate, fit, reconstruct, sample
+from . import compare, config, data, encode, evaluate, fit, metrics, reconstruct, sample, traverse
 from .completion import SHELLS, PrintCompletion
 from .options import flag
 from .parsing import Parser
@@ -29,6 +29,10 @@ from data to pictures:
   ppl-vae encode runs/digits --out z.npy
   ppl-vae reconstruct runs/digits --out pairs.png
   ppl-vae sample runs/digits --out grid.png
+  ppl-vae traverse runs/digits --out traversal.png
+
+how well the codes hold the factors of images apart, where the data have labels or FILE says them:
+  ppl-vae metrics runs/mine --factors FILE
 
 a run repeated with another seed, from the settings that it wrote:
   ppl-vae fit --config runs/digits --out runs/digits-1 --seed 1
@@ -54,7 +58,7 @@ def parser() -> Parser:
     text = f"print a script that completes commands and options; SHELL is one of {', '.join(SHELLS)}"
     top.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL", help=text)
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for module in (fit, evaluate, encode, reconstruct, sample, compare, data):
+    for module in (fit, evaluate, encode, reconstruct, sample, traverse, metrics, compare, data):
         command = module.add(commands)
         command.set_defaults(run=module.run, interrupted=module.interrupted, parser=command)
     return top

@@ -10,12 +10,13 @@ from ..backends import NAMES
 from ..storage import write_atomically
 from . import runs
 from .config import CONFIG
-from .runs import CHECKPOINT, FIGURES, FIT, HISTORY, METRICS, README, RECORD, SETTINGS
+from .runs import CHECKPOINT, DISENTANGLEMENT, FIGURES, FIT, HISTORY, METRICS, README, RECORD, SETTINGS
 
 FILES = {
     FIT: "weights, history and recipe in one file; it runs no code when it is read",
     RECORD: "what the training came to: epochs, seconds, loss, validation ELBO",
     METRICS: "what `ppl-vae evaluate` found on the test images",
+    DISENTANGLEMENT: "how well the codes hold the factors of the images apart, by `ppl-vae metrics`",
     SETTINGS: "every setting, the data and their fingerprint, the versions of the libraries",
     CONFIG: "the options of the command line, for `--config`",
     HISTORY: "a line for each epoch: loss and validation ELBO (nats per image), seconds, memory (MiB)",
