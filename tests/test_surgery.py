@@ -14,6 +14,7 @@ from scipy.special import logsumexp
 
 from ppl_vae import aggregate, backends, evaluation
 from ppl_vae.bounds import Terms
+from ppl_vae.evaluation import aggregate_posterior
 from ppl_vae.evaluation.rate_distortion import data_entropy
 from ppl_vae.evaluation.surgery import TERMS
 from ppl_vae.objective import Site, Sites
@@ -164,10 +165,14 @@ def test_the_backends_agree(name: str, base_noise: None, fresh_programs: None) -
     assert one.elbo.value == pytest.approx(terms.mean, abs=1e-4)
 
 
-def test_chunks_of_the_mixture_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = surgery(LOC, SCALE, 20)
-    monkeypatch.setattr(aggregate, "AT_ONCE", 50)
-    np.testing.assert_allclose(surgery(LOC, SCALE, 20).table(), whole.table(), atol=1e-12)
+@pytest.mark.parametrize("at_once", [1, 50, 2**18])
+def test_densities_by_blocks_are_those_of_equal_weights(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far from every component, too."""
+    z = np.concatenate([RNG.normal(size=(20, 3)), RNG.normal(size=(3, 3)) * 100])
+    monkeypatch.setattr(aggregate_posterior, "AT_ONCE", at_once)
+    found = aggregate_posterior.aggregate_log_densities(z, LOC, SCALE)
+    for own, other in zip(found, aggregate.log_densities(z, LOC, SCALE, np.full((1, 7), -np.log(7))), strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

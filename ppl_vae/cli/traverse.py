@@ -102,15 +102,12 @@ def run(arguments: argparse.Namespace) -> None:
     index = np.arange(len(x)) if index is None and not fit.generalises else index
     record = _traversed(fit, x, index, arguments)
     images, above = record.pop("images"), record.pop("above")
+    where = f"image {arguments.image}" if above else f"the {record['start']}"
     if picture:
-        _draw(
-            out, images, above, shape, record, f"{opened.folder.resolve().name}: traversals from the {record['start']}"
-        )
+        _draw(out, images, above, shape, record, f"{opened.folder.resolve().name}: traversals from {where}")
     else:
         runs.write_array(out, images.reshape(*images.shape[:2], *shape))
-    console.say(
-        f"{out}: {len(images)} dimensions in {images.shape[1]} steps, from the {record['start']}", *_told(record)
-    )
+    console.say(f"{out}: {len(images)} dimensions in {images.shape[1]} steps, from {where}", *_told(record))
     beside = {"out": str(out), "run": str(opened.folder), "data": arguments.data or opened.data, "part": arguments.part}
     whole = {**beside, **record, "shape": [*images.shape[:2], *shape], "seed": arguments.seed}
     console.result({name: whole[name] for name in KEYS})

@@ -10,7 +10,6 @@ from typing import Generic, NamedTuple, TypeVar, Unpack
 import numpy as np
 import pandas as pd
 
-from .. import aggregate
 from ..aggregate import ESTIMATORS, Estimator, check_estimator, log_densities, log_weights
 from ..bounds import Terms
 from ..chunks import sample_in_chunks, within_memory
@@ -18,6 +17,7 @@ from ..objective import Site
 from ..results import Fit
 from ..seeds import derive, generator
 from ..side import Side
+from .aggregate_posterior import aggregate_log_densities
 
 T = TypeVar("T", float, np.ndarray)
 TERMS = ("mutual_information", "marginal_kl", "total_correlation", "dimension_wise_kl")
@@ -142,9 +142,8 @@ class Drawn:
     def aggregate(self) -> tuple[np.ndarray, np.ndarray]:
         """log q(z), (K, N), and log q(z_d), (K, N, D), of the mixture over all the data."""
         shape, count = self.z.shape, len(self.loc)
-        constant = np.full((1, count), -math.log(count))
         with within_memory(f"in the aggregate posterior of {count} data points", num_particles=shape[0]):
-            joint, marginals = log_densities(self.z.reshape(-1, shape[-1]), self.loc, self.scale, constant)
+            joint, marginals = aggregate_log_densities(self.z.reshape(-1, shape[-1]), self.loc, self.scale)
         return joint.reshape(shape[:-1]), marginals.reshape(shape)
 
 
@@ -285,7 +284,7 @@ def _of_batches(
         for batch in order[: count - count % size].reshape(-1, size):
             of_dims = None if drawn.log_p_dims is None else drawn.log_p_dims[number, batch]
             known = drawn.log_q[number, batch], drawn.log_p[number, batch], of_dims
-            estimated = aggregate.log_densities(z[batch], drawn.loc[batch], drawn.scale[batch], weights)
+            estimated = log_densities(z[batch], drawn.loc[batch], drawn.scale[batch], weights)
             both = _terms(*known, *(a[number, batch] for a in exact)), _terms(*known, *estimated)
             yield {
                 term: (float(values.mean()), float(other.mean()))
