@@ -31,6 +31,7 @@ from .noise import study_gradients as study_gradients
 from .outliers import outlier_auc as outlier_auc
 from .outliers import outlier_scores as outlier_scores
 from .outliers import outlier_table as outlier_table
+from .rate_distortion import data_entropy as data_entropy
 from .rate_distortion import rate_distortion as rate_distortion
 from .report import write_report as write_report
 from .study import Cell as Cell

@@ -1,0 +1,354 @@
+"""Which objective disentangles? Four of them at several strengths and seeds, three metrics, and their fine print.
+
+    python examples/disentanglement.py                             # sprites drawn at 32 x 32: some minutes on two cores
+    python examples/disentanglement.py --data dsprites_grid        # 46,080 of the original images, 64 x 64
+    python examples/disentanglement.py --full --device cuda        # the thesis's grid: 170 trainings of 22,260 steps
+
+beta-VAE, FactorVAE, beta-TCVAE and DIP-VAE on one unchanged VAE with convolutional nets. Every strength and seed of an
+objective is trained in one program on NumPyro, one after the other on Pyro. What is trained is kept under ``--out`` and
+not trained again: a run that was interrupted goes on from its last checkpoints. Strengths are those of the objective:
+beta of the beta-VAE; lambda of FactorVAE and beta-TCVAE, where Chen's beta is 1 + lambda; of DIP-VAE both weights.
+Published cells are those of a thesis of 2020 on dSprites, whose text counts 742 steps of 64 images an epoch, 22,260 in
+all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ppl_vae import backends, evaluation, plots, recipes, results
+from ppl_vae.critics import Critic
+from ppl_vae.data import dsprites, renderer, sprites
+from ppl_vae.data.factors import Factors
+from ppl_vae.evaluation import disentanglement
+
+METRICS = {"beta_vae": "beta-VAE metric", "factor_vae": "FactorVAE metric", "mig_binned": "MIG"}
+"""Column -> the three that were published."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One of the four: ``make(inference, strength)``, the grids, and what was published."""
+
+    make: Callable[[Any, float], Any]
+    strengths: tuple[float, ...]
+    few: tuple[float, ...]
+    published: dict[str, str]
+    """metric -> mean +- standard deviation over ten seeds of the best strength (in brackets)"""
+
+
+OBJECTIVES = {
+    "beta-VAE": Objective(
+        lambda i, s: i.TraceMeanFieldELBO(beta=s),
+        (1, 3, 10, 30),
+        (1, 4),
+        {"beta_vae": "0.867 ± 0.079 (1)", "factor_vae": "0.737 ± 0.031 (3)", "mig_binned": "0.270 ± 0.013 (10)"},
+    ),
+    "FactorVAE": Objective(
+        lambda i, s: i.FactorVAE(strength=s),
+        (5, 10, 25, 50, 100),
+        (10,),
+        {"beta_vae": "0.894 ± 0.033 (10)", "factor_vae": "0.758 ± 0.054 (10)", "mig_binned": "0.297 ± 0.061 (25)"},
+    ),
+    "beta-TCVAE": Objective(
+        lambda i, s: i.BetaTCVAE(strength=s),
+        (1, 3, 6, 10),
+        (3,),
+        {"beta_vae": "0.884 ± 0.049 (1)", "factor_vae": "0.736 ± 0.028 (1)", "mig_binned": "0.285 ± 0.060 (1)"},
+    ),
+    "DIP-VAE": Objective(
+        lambda i, s: i.DIPVAE(strength=s),
+        (1, 3, 10, 30),
+        (3,),
+        {"beta_vae": "0.612 ± 0.041 (1)", "factor_vae": "0.479 ± 0.038 (1)", "mig_binned": "0.039 ± 0.011 (1)"},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a study is."""
+
+    steps: int
+    steps_per_epoch: int
+    batch_size: int
+    learning_rate: float
+    latents: int
+    channels: tuple[int, ...]
+    hidden: tuple[int, ...]
+    critic: Critic
+    seeds: int
+    labels: tuple[int, ...]
+    surgery_images: int
+
+
+COARSE = Scale(1800, 60, 64, 1e-3, 6, (16, 16, 32), (128,), Critic((128,) * 4, 1e-3), 2, (10, 100, 1000), 1000)
+FULL = Scale(22_260, 742, 64, 1e-4, 10, (32, 32, 32, 32), (256,), Critic(), 10, (10, 100, 1_000, 10_000), 5000)
+SMOKE = Scale(12, 6, 20, 1e-3, 3, (4,), (8,), Critic((8,)), 2, (10, 50), 60)
+
+
+class Images(NamedTuple):
+    """Training images (N, P), a validation part, and their factors."""
+
+    name: str
+    x: np.ndarray
+    factors: Factors
+    shape: tuple[int, int]
+
+
+def load(name: str, smoke: bool) -> Images:
+    """A set with its factors: by its name, or ``rendered``, all of dSprites drawn and not downloaded."""
+    if smoke:
+        images, factors = sprites.rendered((3, 2, 3, 4, 4), side=8, closed=False)
+    elif name == "rendered":
+        images, factors = sprites.rendered()
+    else:
+        images, factors = dsprites.whole(name)
+    return Images(name, images.reshape(len(images), -1).astype(np.float32), factors, images.shape[1:])
+
+
+def train(name: str, strengths: tuple[float, ...], images: Images, args: argparse.Namespace) -> list[results.Fit]:
+    """Every strength and seed of an objective; what a checkpoint holds is not trained again."""
+    scale, backend = args.scale, backends.load(args.backend)
+    inference = backend.inference
+    loss = OBJECTIVES[name].make(inference, strengths[0])
+    training = inference.Adversarial if name == "FactorVAE" else inference.SVI
+    extra = {"critic": scale.critic} if name == "FactorVAE" else {}
+    epoch_size = min(scale.steps_per_epoch * scale.batch_size, len(images.x))
+    steps_per_epoch = -(-epoch_size // scale.batch_size)
+    svi = training(
+        loss,
+        epochs=-(-args.steps // steps_per_epoch),
+        epoch_size=epoch_size,
+        batch_size=scale.batch_size,
+        learning_rate=args.learning_rate,
+        checkpoint_every=args.checkpoint_every,
+        **extra,
+    )
+    valid = images.x[:: max(1, len(images.x) // 500)]
+    return svi.fit_seeds(
+        recipe(images, args),
+        images.x,
+        valid=valid,
+        seeds=args.seeds,
+        strengths=strengths,
+        device=args.device,
+        checkpoint=args.out / "checkpoints" / name,
+        resume=True,
+        description=name,
+    )
+
+
+def recipe(images: Images, args: argparse.Namespace) -> recipes.Recipe:
+    """The VAE that all of them train."""
+    settings = {"channels": args.scale.channels, "hidden": args.scale.hidden, "latent_dim": args.scale.latents}
+    return recipes.conv_vae(images.shape, backend=args.backend, **settings)
+
+
+def judge(fit: results.Fit, images: Images, args: argparse.Namespace) -> dict[str, Any]:
+    """A row of the table: metrics and usefulness of codes that are encoded once, and the ELBO in parts."""
+    codes = disentanglement.encode(fit, images.x)
+    row: dict[str, Any] = disentanglement.metrics(codes.means, images.factors, sds=codes.sds)
+    useful = disentanglement.usefulness(codes.means, images.factors, labels=args.scale.labels)
+    row |= {f"accuracy_{n}": float(a) for n, a in zip(useful.labels, useful.mean, strict=True)}
+    row["efficiency"] = useful.ratio(useful.labels[1], useful.labels[-1])
+    row |= evaluation.elbo_surgery(fit, dissected(images, args), num_particles=2).row()
+    return row | {"reconstruction": row["distortion"], "kl": row["rate"], "seconds": fit.seconds}
+
+
+def dissected(images: Images, args: argparse.Namespace) -> np.ndarray:
+    """The images over which q(z) is the aggregate posterior in the ELBO's surgery."""
+    return images.x[np.sort(np.random.default_rng(0).permutation(len(images.x))[: args.scale.surgery_images])]
+
+
+def rows_of(name: str, images: Images, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of an objective, from what is kept or trained and judged now."""
+    strengths = OBJECTIVES[name].strengths if args.all_strengths else OBJECTIVES[name].few
+    files = {(s, seed): args.out / "rows" / f"{name}-{s:g}-{seed}.json" for s in strengths for seed in args.seeds}
+    if not all(file.exists() for file in files.values()):
+        fits = train(name, strengths, images, args)
+        for ((strength, seed), file), fit in zip(files.items(), fits, strict=True):
+            if file.exists():
+                continue
+            began = time.perf_counter()
+            row = {"model": name, "strength": strength, "seed": seed, **judge(fit, images, args)}
+            row["history"] = {k: list(map(float, v)) for k, v in fit.history.items()}
+            fit.save(args.out / "fits" / f"{file.stem}.safetensors", recipe=recipe(images, args))
+            results.storage.write_atomically(file, json.dumps(row).encode())
+            said = ", ".join(f"{label} {row[metric]:.3f}" for metric, label in METRICS.items())
+            print(f"{file.stem}: {said} (judged in {time.perf_counter() - began:.0f} s)", file=sys.stderr)
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files.values()]
+
+
+def best(frame: pd.DataFrame) -> pd.DataFrame:
+    """For each model and metric mean ± sd over seeds at the strength whose mean is best, beside what was published."""
+    table: dict[str, dict[str, str]] = {}
+    for name, rows in frame.groupby("model", sort=False):
+        table[name], told = {}, rows.groupby("strength")[list(METRICS)].agg(["mean", "std"])
+        for metric, label in METRICS.items():
+            strength = told[metric]["mean"].idxmax()
+            mean, sd = told.loc[strength, metric]
+            table[name][label] = f"{mean:.3f} ± {sd:.3f} ({strength:g})"
+            table[name][f"{label}, published"] = OBJECTIVES[name].published[metric]
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def usefulness(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean accuracy of boosted trees by the number of labels, over all strengths and seeds of a model."""
+    columns = [c for c in frame if c.startswith("accuracy_")] + ["efficiency"]
+    told = frame.groupby("model", sort=False)[columns].agg(["mean", "std"])
+    cells = {c: [f"{m:.3f} ± {s:.3f}" for m, s in told[c].to_numpy()] for c in columns}
+    return pd.DataFrame(cells, told.index).rename(columns=lambda c: c.replace("accuracy_", "") + " labels" * ("_" in c))
+
+
+def over_training(frame: pd.DataFrame, args: argparse.Namespace) -> pd.DataFrame:
+    """A row for each epoch of each training: the reconstruction of the validation part."""
+    rows = [
+        {**row[["model", "strength", "seed"]], "step": (e + 1) * args.scale.steps_per_epoch, "reconstruction": -value}
+        for _, row in frame.iterrows()
+        for e, value in enumerate(row["history"]["valid_log_lik"])
+    ]
+    return pd.DataFrame(rows)
+
+
+def figures(frame: pd.DataFrame, images: Images, args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+    """(name, figure): of the objectives over strengths and seeds, and of the best fit of each."""
+    curves = over_training(frame, args)
+    yield "reconstruction_by_seed", plots.training_by_seed(curves, "reconstruction")
+    yield "reconstruction_by_objective", plots.training_across_objectives(curves, "reconstruction")
+    yield "metric_against_reconstruction", plots.metric_against(frame, "factor_vae", "reconstruction")
+    for metric, label in METRICS.items():
+        yield metric, plots.metric_distributions(frame, metric, title=f"{label} over seeds")
+    yield "decomposition", plots.objective_decomposition(frame)
+    entropy = evaluation.data_entropy(dissected(images, args))
+    yield "rate_distortion", plots.rate_distortion_plane(frame.assign(entropy=entropy))
+    supervised = [*METRICS, "mig_sampled", "sap", "dci_disentanglement", "modularity"]
+    if len(frame) > 2:
+        parts = ["elbo", "reconstruction", "kl", "total_correlation", "gaussian_total_correlation"]
+        yield "metrics_by_metrics", plots.correlation_matrix(disentanglement.spearman(frame[supervised]))
+        rho = disentanglement.spearman(frame[supervised], frame[parts])
+        yield "metrics_by_objectives", plots.correlation_matrix(rho)
+    for name, rows in frame.groupby("model", sort=False):
+        row = rows.loc[rows["mig_binned"].idxmax()]
+        fit = results.Fit.load(args.out / "fits" / f"{name}-{row['strength']:g}-{row['seed']}.safetensors")
+        for part, figure in of_a_fit(fit, images):
+            yield f"{name}_{part}", figure
+
+
+def of_a_fit(fit: results.Fit, images: Images) -> Iterator[tuple[str, Any]]:
+    """What one fit has learned."""
+    some = images.x[:: max(1, len(images.x) // 1000)]
+    order = evaluation.kl_by_dimension(fit, some)
+    dimensions = np.argsort(-order)
+    labels = [f"z{d}, {order[d]:.2f} nats" for d in dimensions]
+    for start, z in (("image", fit.encode(some[:1])[0]), ("prior", evaluation.prior_draws(fit, 1)[0])):
+        told = evaluation.traverse(fit, z, dimensions=dimensions)
+        yield f"traversal_{start}", plots.traversals(told.images, told.values, images.shape, labels=labels)
+    shown = some[:: max(1, len(some) // 8)][:8]
+    yield "reconstructions", plots.reconstruction_differences(shown, fit.reconstruct(shown), images.shape)
+    mean, sd = fit.posterior(some)["z"]
+    z = mean + sd * np.random.default_rng(0).normal(size=mean.shape)
+    yield "aggregate_posterior", plots.aggregate_posteriors(z)
+    yield "sample_density", plots.sample_density(z, dimensions=dimensions[:3])
+    yield "posterior_moments", plots.posterior_moments(mean, sd)
+    yield "shifted", shifted(fit, images, shown, dimensions)
+
+
+def shifted(fit: results.Fit, images: Images, shown: np.ndarray, dimensions: np.ndarray) -> Any:
+    """Images under pixel noise, of an unseen shape, in inverted colours, beside their scores as outliers."""
+    classes = images.factors.classes[:: max(1, len(images.x) // 8)][:8].copy()
+    classes[:, 0] = 0
+    sizes = (1, *images.factors.sizes[1:])
+    unseen = sprites.draw(Factors(images.factors.names, sizes, classes), side=images.shape[0], shapes=["triangle"])
+    sets = {"as they were": shown, "triangles": unseen.reshape(len(unseen), -1).astype(np.float32)}
+    sets |= {f"pixel noise {p:g}": renderer.pixel_noise(shown, p, seed=0) for p in (0.001, 0.01, 0.05)}
+    sets["inverted colours"] = renderer.inverted(shown)
+    again = {name: fit.reconstruct(x) for name, x in sets.items()}
+    scores = {name: evaluation.outlier_scores(fit, x) for name, x in sets.items()}
+    moved = {
+        name: evaluation.traverse(fit, fit.encode(x[:1])[0], dimensions=dimensions[:1]) for name, x in sets.items()
+    }
+    told = {name: traversal.images[0] for name, traversal in moved.items()}
+    return plots.shifted_images(sets, again, scores, images.shape, traversals=told)
+
+
+def settle(args: argparse.Namespace) -> None:
+    """Note what this study is in its folder; refuse a folder of another one.
+
+    Raises:
+        ValueError: the folder holds a study with other settings.
+    """
+    settings = {n: str(getattr(args, n)) for n in ("backend", "data", "steps", "learning_rate", "scale")}
+    file = args.out / "study.json"
+    for folder in ("rows", "fits", "checkpoints"):
+        (args.out / folder).mkdir(parents=True, exist_ok=True)
+    if file.exists() and json.loads(file.read_text(encoding="utf-8")) != settings:
+        raise ValueError(f"{args.out} holds a study with other settings, as {file} says: give another --out.")
+    file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", choices=backends.NAMES, default="numpyro")
+    names = ("sprites", "dsprites_grid", "dsprites", "rendered")
+    parser.add_argument("--data", choices=names, help="sprites; with --full dsprites, which 'rendered' draws anew")
+    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES), metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", type=int, help="0 1; with --full 0 to 9")
+    parser.add_argument("--steps", type=int, help="of each training: 1,800; with --full 22,260")
+    parser.add_argument("--learning-rate", type=float, help="1e-3; with --full 1e-4")
+    parser.add_argument("--all-strengths", action="store_true", help="the thesis's grid of strengths")
+    parser.add_argument("--checkpoint-every", type=int, default=5, metavar="EPOCHS", help="what a killed run may lose")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...")
+    parser.add_argument("--out", type=Path, help="a folder; by default runs/disentanglement-<data>-<backend>")
+    parser.add_argument("--full", action="store_true", help="the thesis's setting: 170 trainings")
+    parser.add_argument("--smoke", action="store_true", help="tiny images, a few steps: seconds")
+    args = parser.parse_args()
+    args.data = args.data or ("dsprites" if args.full else "sprites")
+    large = args.full or args.data != "sprites"
+    args.scale = SMOKE if args.smoke else FULL if large else COARSE
+    args.all_strengths = args.all_strengths or args.full
+    args.seeds = args.seeds if args.seeds is not None else list(range(args.scale.seeds if args.full else 2))
+    args.steps = args.steps or args.scale.steps
+    args.learning_rate = args.learning_rate or args.scale.learning_rate
+    args.out = args.out or Path("runs") / f"disentanglement-{'smoke' if args.smoke else args.data}-{args.backend}"
+    return args
+
+
+def main() -> int:
+    """Train, judge, and print the tables."""
+    args = arguments()
+    try:
+        settle(args)
+        images = load(args.data, args.smoke)
+        rows = [row for name in args.objectives for row in rows_of(name, images, args)]
+        frame = pd.DataFrame(rows)
+        frame.drop(columns="history").to_csv(args.out / "table.csv", index=False)
+        for name, figure in figures(frame, images, args):
+            plots.save(figure, args.out / f"{name}.png")
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    steps, seeds = f"{args.steps:,} steps", f"{len(args.seeds)} seeds"
+    print(f"{args.data}, {args.backend}, {steps}, {seeds}; the best strength in brackets, mean ± sd over seeds:\n")
+    print(best(frame).to_string())
+    print(
+        "\nAccuracy of boosted trees on the codes, over all strengths and seeds; efficiency is few labels over many:\n"
+    )
+    print(usefulness(frame).to_string())
+    print(f"\ntable.csv and figures: {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
