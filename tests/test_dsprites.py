@@ -315,6 +315,15 @@ def test_the_drawn_set_by_its_name() -> None:
         dsprites.whole("sprite")
 
 
+def test_the_page_of_dsprites_runs() -> None:
+    page = Path(__file__).parents[1] / "docs" / "dsprites.md"
+    names: dict[str, Any] = {}
+    for program in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        exec(program, names)
+    assert names["turning"].shape == (3, 64, 64) and names["images"].shape == (4608, 32, 32)
+    assert repr(names["of_test"]) in page.read_text(encoding="utf-8") and len(names["unseen"]) == 1536
+
+
 # --- the files ---
 
 SMALL = (3, 2, 5, 2, 2)
