@@ -18,7 +18,7 @@ from ppl_vae import data
 from ppl_vae.data import Factors, dsprites, dsprites_grid, dsprites_subset, inverted, pixel_noise, render, sprites
 from ppl_vae.data.integrity import digest
 from ppl_vae.data.registry import REGISTRY
-from ppl_vae.data.sprite_shapes import ORIGINAL, SHAPES
+from ppl_vae.data.sprite_shapes import ORIGINAL, SHAPES, depth
 
 ROOT = os.environ.get("PPL_VAE_DATA")
 RNG = np.random.default_rng(0)
@@ -83,6 +83,16 @@ def test_squares_and_ellipses_reach_as_far_as_they_should(scale: float) -> None:
         reach = np.abs(centres[ellipse.any(axis)] - 32).max()
         half = scale * math.hypot(a * cos, b * sin)
         assert half - 1 < reach < half
+
+
+def test_the_outline_of_the_heart_is_its_curve() -> None:
+    half_width, unit, above = ORIGINAL.heart
+    t = np.linspace(0.1, 2 * math.pi - 0.1, 500)
+    u = half_width * np.sin(t) ** 3
+    v = -above - unit * (13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t))
+    np.testing.assert_allclose(depth(2, u, v), 0, atol=1e-4)
+    for size, inside in ((0.99, True), (1.01, False)):
+        assert ((depth(2, u * size, (v + above) * size - above) > 0) == inside).all()
 
 
 def test_fewer_pixels_are_samples_of_the_same_picture() -> None:
@@ -206,7 +216,8 @@ def test_a_grid_is_counted_off() -> None:
     mixed = factors.subset(order)
     np.testing.assert_array_equal(mixed.index(mixed.classes), order)
     assert mixed.is_grid and not mixed.subset(slice(1, None)).is_grid
-    assert not mixed.subset([*range(23), 0]).is_grid and len(mixed.subset(order < 5)) == 5
+    assert not mixed.subset([*range(23), 0]).is_grid and not mixed.subset([*range(24), 0]).is_grid
+    assert len(mixed.subset(order < 5)) == 5
     with pytest.raises(ValueError, match="read-only"):
         factors.classes[0] = 1
 
@@ -302,6 +313,15 @@ def test_the_drawn_set_by_its_name() -> None:
         dsprites.factors(split, "tset")
     with pytest.raises(ValueError, match="got 'sprite' .did you mean 'sprites'"):
         dsprites.whole("sprite")
+
+
+def test_the_page_of_dsprites_runs() -> None:
+    page = Path(__file__).parents[1] / "docs" / "dsprites.md"
+    names: dict[str, Any] = {}
+    for program in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        exec(program, names)
+    assert names["turning"].shape == (3, 64, 64) and names["images"].shape == (4608, 32, 32)
+    assert repr(names["of_test"]) in page.read_text(encoding="utf-8") and len(names["unseen"]) == 1536
 
 
 # --- the files ---

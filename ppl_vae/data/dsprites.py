@@ -2,9 +2,10 @@
 
 Three shapes (square, ellipse, heart), 6 scales, 40 orientations and 32 x 32 positions; the labels are the numbers of
 the values, (N, 5). The default rule of binarisation is 'fixed': the images are binary. No parts are published; they are
-drawn by the seed. The images take 3 GB as they are stored and 12 as the float32 that a `Split`'s parts are, which are
-made when they are asked for; where that is too much, there are the original images of `dsprites_grid` (46,080) and
-`dsprites_subset` (20,000), and the images that `sprites` draws. `dsprites` means the original file alone.
+drawn by the seed. The images take 3 GB as they are stored, twice that while they are read, and 12 as the float32 that a
+`Split`'s parts are, which are made when they are asked for; where that is too much, there are the original images of
+`dsprites_grid` (46,080) and `dsprites_subset` (20,000), and the images that `sprites` draws. `dsprites` means the
+original file alone.
 
 The file's MD5 is known from many public loaders, so a download is held to it. A file that is found may have been saved
 again; it is judged by what it holds: images and classes of the right shapes and values, the classes in the order of the

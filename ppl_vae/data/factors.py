@@ -44,7 +44,7 @@ class Factors:
             )
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "sizes", sizes)
-        classes = self._checked(self.classes).copy()
+        classes = self._checked(self.classes)
         if classes.ndim != 2 or not len(classes):
             raise ValueError(
                 f"classes should have shape (N, {len(sizes)}), a row for each image; got {np.shape(self.classes)}"
@@ -110,7 +110,7 @@ class Factors:
                 f"classes of {self.names[factor]!r} should be 0 to {sizes[factor] - 1}; "
                 f"got {x[place]} at {[int(i) for i in place]}"
             )
-        return x.astype(np.int64)
+        return x.astype(np.int64)  # a copy
 
 
 def checked_sizes(sizes: Sequence[int], what: str, count: int | None = None) -> tuple[int, ...]:

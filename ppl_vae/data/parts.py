@@ -101,10 +101,18 @@ def _complete(
         return pixels, labels
     count = len(pixels["train"])
     rows = _draw(count, {part: fractions[part] for part in missing}, seed, name)
-    pixels = pixels | {part: select(pixels["train"], index) for part, index in rows.items()}
+    pixels = pixels | {part: _chosen(pixels["train"], index) for part, index in rows.items()}
     if "train" in labels:
         labels = labels | {part: labels["train"][index] for part, index in rows.items()}
     return pixels, labels
+
+
+def _chosen(x: Pixels, rows: np.ndarray) -> Pixels:
+    """Return some rows, read-only, so that the `Split` need not copy what nobody else has."""
+    chosen = select(x, rows)
+    if isinstance(chosen, np.ndarray):
+        chosen.flags.writeable = False
+    return chosen
 
 
 def _draw(count: int, fractions: dict[str, float], seed: int, name: str) -> dict[str, np.ndarray]:
