@@ -88,7 +88,7 @@ def dci(
     Args:
         codes: (N, D).
         factors: (N, F) integers, or what has them as ``classes``; F at least 2.
-        classifier: ``extra_trees``, or ``gradient_boosting``, the reference, some hundred times slower; or a function
+        classifier: ``extra_trees``, or ``gradient_boosting``, the reference, which takes minutes; or a function
             from a seed to a classifier with ``feature_importances_``.
         num_train: rows to learn from; by default 10,000, or two thirds if there are fewer than 15,000.
         num_test: other rows, to score on; by default 5,000, or those that are left.
