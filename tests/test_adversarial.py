@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import torch
 from pairs import D, pair, recipe, toy
@@ -16,6 +19,7 @@ from test_seeds import apart
 
 from ppl_vae import backends, data, recipes, seeds
 from ppl_vae.critics import Critic
+from ppl_vae.inference.traced import NotTraceable
 from ppl_vae.loop import TrainingData
 from ppl_vae.objective import UnsuitableObjective
 
@@ -151,6 +155,56 @@ def test_factor_vae_takes_the_correlation_out(backend: backends.Backend) -> None
     assert found[30.0][0] < 0.8 * found[0.0][0] and found[30.0][1] < found[0.0][1]
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_pair_climbs_against_the_critic_as_it_was(backend: backends.Backend, name: str) -> None:
+    """However far the critic moves in a step, the pair's gradient of that step is of the critic before it."""
+    plain = partial(torch.optim.SGD, lr=0.1) if backend.name == "pyro" else optax.sgd(0.1)
+    fits = []
+    for rate in (1e-9, 1.0):
+        critic, objective = Critic(hidden=(16, 16), learning_rate=rate), getattr(backend.inference, name)(strength=20.0)
+        training = backend.inference.Adversarial(objective, critic=critic, optim=plain, epochs=1, batch_size=40)
+        fits.append(training.fit(*pair("standard", backend), toy(40)))
+    assert apart(*fits) == 0.0
+
+
+def test_rows_of_single_data_points(backend: backends.Backend) -> None:
+    """Another batch's codes are drawn from the rows of that batch."""
+    own = recipes.vae(toy(50), guide="per-datapoint", latent_dim=D, hidden=(8,), backend=backend.name)
+    training = backend.inference.Adversarial(critic=SMALL, epochs=2, batch_size=20)
+    fit = training.fit(*own(seeds.generator(0, "weights")), toy(50))
+    assert np.isfinite(fit.history["loss"]).all() and np.isfinite(fit.history["critic_loss"]).all()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_another_batch_brings_what_is_beside_it(
+    backend: backends.Backend, streamed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether in memory or on the disk, where what is in memory is a block: x and its side information go together."""
+    module = importlib.import_module(type(backend.inference.Adversarial()).__module__)
+    calls = []
+
+    def checked(guide: Any, x: Any, side: dict[str, Any], draws: int, *rest: Any) -> Any:
+        calls.append(draws)
+        fits = (side["given"] == x[:, :3]).all(-1)[None, :, None]
+        codes = 0 * x[None, :, :D] + 1.0
+        return torch.where(fits, codes, torch.nan) if backend.name == "pyro" else jnp.where(fits, codes, jnp.nan)
+
+    monkeypatch.setattr(module, "permuted_codes", checked)
+    x = toy(90)
+    np.save(tmp_path / "x.npy", x.astype(np.uint8))
+    own = recipes.conditional_vae(x, given_dim=3, latent_dim=D, hidden=(8,), backend=backend.name)
+    training = backend.inference.Adversarial(critic=Critic((7,)), epochs=2, batch_size=20)
+    seen = data.stream(tmp_path / "x.npy") if streamed else x
+    fit = training.fit(*own(seeds.generator(0, "weights")), seen, given=x[:, :3])
+    assert calls and np.isfinite(fit.history["critic_loss"]).all()
+
+
+def test_a_recorded_step_has_no_critic() -> None:
+    training = backends.load("pyro").inference.Adversarial(critic=SMALL, epochs=1, batch_size=20, compile="trace")
+    with pytest.warns(NotTraceable, match="step by step, as with compile=False: a critic learns beside the pair"):
+        training.fit(*pair("standard", "pyro"), toy(40))
+
+
 @pytest.mark.parametrize("name", ["FactorVAE", "WAEGAN"])
 def test_a_killed_training_goes_on(backend: backends.Backend, name: str, tmp_path: Path) -> None:
     """Weights, both optimisers and the critic: the end is that of the uninterrupted training, to the bit."""
@@ -229,3 +283,14 @@ def test_a_shorter_epoch(backend: backends.Backend) -> None:
     for size, message in ((10, "at least 'batch_size', 20; got 10"), (200, "only 100 data points")):
         with pytest.raises(ValueError, match=message):
             backend.inference.SVI(batch_size=20, epoch_size=size).fit(*pair("standard", backend), toy(100))
+
+
+def test_a_shorter_epoch_with_a_shorter_last_batch() -> None:
+    """What fills the last batch is no datum: the data of an epoch count once each, and no other."""
+    inference = backends.load("numpyro").inference
+    svi = inference.SVI(epochs=1, batch_size=20, epoch_size=50)
+    loop = svi._loop(*pair("standard", "numpyro"), TrainingData.of(toy(90)), 0, None, None)
+    order = loop.order(0)
+    _, parts = loop.run.plan(0, order)
+    rows = np.concatenate([np.ravel(part.rows) for part in parts])
+    assert sorted(rows[rows < 90]) == sorted(order)

@@ -56,9 +56,11 @@ class RunningCritic:
         self.learned.load_state(state)
 
 
-def permuted_codes(guide: Any, x: Tensor, side: dict[str, Tensor], num_particles: int) -> Tensor:
+def permuted_codes(
+    guide: Any, x: Tensor, side: dict[str, Tensor], num_particles: int, max_plate_nesting: int = 1
+) -> Tensor:
     """Codes of x, each dimension shuffled over the batch for itself, (K, B, D): draws from prod_d q(z_d)."""
     with torch.no_grad():
-        q = run_guide(guide, (x,), side, num_particles)
+        q = run_guide(guide, (x,), side, num_particles, max_plate_nesting)
         z = next(iter(sites_of(q, observed=False).values()))["value"].reshape(num_particles, len(x), -1)
         return z.gather(1, torch.rand_like(z).argsort(1))

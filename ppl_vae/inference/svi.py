@@ -280,13 +280,14 @@ class PyroRun:
         objective = self.objective
         if isinstance(objective, TermsObjective):
             objective = objective.at(epoch)
+        codes: tuple[Tensor, Tensor] | None = None
         if self.baseline is not None:
             terms = objective.log_terms(model, guide, x, **side)
             bound = objective.bound(terms, self.baseline.predict(x))
             loss = -(terms.scale * bound).sum() / len(x)
             self.baseline.learn(x, terms.log_weights.detach().mean(0))
         elif self.critic is not None:
-            loss = self._judged(objective, model, guide, x, side)
+            loss, codes = self._judged(objective, model, guide, x, side)
         elif hasattr(objective, "differentiable_loss"):
             loss = objective.differentiable_loss(model, guide, x, **side) / len(x)
         else:
@@ -296,10 +297,14 @@ class PyroRun:
                 p.grad = None if p.grad is None else p.grad / len(x)
             return torch.as_tensor(loss, device=x.device)
         loss.backward()
+        if self.critic is not None and codes is not None:
+            self.critic.learn(*codes)  # not before: the gradient goes back through the weights as they were
         return loss.detach()
 
-    def _judged(self, objective: Any, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor]) -> Tensor:
-        """The loss per datum of an adversarial objective, and a step of its critic on the same codes."""
+    def _judged(
+        self, objective: Any, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The loss per datum of an adversarial objective, and the codes and others that its critic is to tell apart."""
         assert self.critic is not None
         terms = objective.log_terms(model, guide, x, **side)
         codes, others = terms.latents.z, terms.latents.prior
@@ -307,9 +312,9 @@ class PyroRun:
         if objective.against == "permuted":
             rows = torch.randint(len(self.train), (len(x),), device=x.device)
             beside = {"index": rows, **{name: a.index_select(0, rows) for name, a in self.side.items()}}
-            others = permuted_codes(guide, self._rows(rows), beside, objective.num_draws)
-        self.critic.learn(codes, others)
-        return -(terms.scale * bound).sum() / len(x)
+            nesting = objective.max_plate_nesting
+            others = permuted_codes(guide, self._rows(rows), beside, objective.num_draws, nesting)
+        return -(terms.scale * bound).sum() / len(x), (codes, others)
 
     def _rows(self, rows: Tensor) -> Tensor:
         """Those of the data, drawn afresh where they are to be."""

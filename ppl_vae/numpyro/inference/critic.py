@@ -43,10 +43,12 @@ def learnt(settings: Critic, state: RunningCritic, codes: Array, others: Array) 
     return RunningCritic(jax.tree.map(jnp.add, state.learned, updates), optim), jnp.stack([loss, accuracy])
 
 
-def permuted_codes(guide: Any, x: Array, side: dict[str, Array], num_particles: int, key: Array) -> Array:
+def permuted_codes(
+    guide: Any, x: Array, side: dict[str, Array], num_particles: int, key: Array, max_plate_nesting: int = 1
+) -> Array:
     """Codes of x, each dimension shuffled over the batch for itself, (K, B, D): draws from prod_d q(z_d)."""
     draw_key, order_key = jax.random.split(key)
-    q = run_guide(guide, (x,), side, num_particles, 1, draw_key)
+    q = run_guide(guide, (x,), side, num_particles, max_plate_nesting, draw_key)
     z = next(iter(sites_of(q, observed=False).values()))["value"].reshape(num_particles, len(x), -1)
     order = jax.random.uniform(order_key, z.shape).argsort(1)
     return jax.lax.stop_gradient(jnp.take_along_axis(z, order, 1))

@@ -48,7 +48,6 @@ class MeshRun(NumPyroRun):
         self.everywhere = NamedSharding(mesh, PartitionSpec())
         self.by_rows = NamedSharding(mesh, PartitionSpec("data"))
         self.step = replace(self.step, rows=self.by_rows)
-        self.count = len(data.train)
         self.spare = 0 if pair.num_rows is None else -self.count % mesh.size
         place = self._copied if pair.num_rows is None else self._divided
         self.side = place(self.side)

@@ -153,6 +153,7 @@ class NumPyroRun:
     def __init__(self, settings: SVI, pair: Pair, data: TrainingData, seed: int) -> None:
         keep_compiled()
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
+        self.count = len(data.train)
         settings.prepare(pair, data, seed)
         if settings.optim is None:
             optim = _adam(settings.learning_rate, settings.clip_norm)
@@ -196,7 +197,7 @@ class NumPyroRun:
         They may in a sum over data that nothing else is scaled by or learns from; others compile a second program.
         """
         sites, loss = self.pair.sites, self.settings.loss
-        shorter = len(data.train) % self.settings.batch_size > 0
+        shorter = (self.settings.epoch_size or len(data.train)) % self.settings.batch_size > 0
         separate = isinstance(loss, TermsObjective) and loss.per_datum and loss.running_baseline is None
         return shorter and separate and not self.settings.local_steps and sites is not None and not sites.scaled
 
@@ -220,12 +221,20 @@ class NumPyroRun:
         losses, outcomes = [], []
         with closing(self._blocks(epoch, order)) as blocks:
             for x, batches in blocks:
-                self.carry, (values, told) = _steps(self.step, self.carry, self.constants, (x, self.side), batches)
+                self.carry, (values, told) = _steps(
+                    self.step, self.carry, self.constants, Data(x, self.side, self._places(batches)), batches
+                )
                 losses.append(np.asarray(values, np.float64))
                 outcomes.append(told)
         self.settle()
         self.measure(outcomes)
         return np.concatenate(losses)
+
+    def _places(self, batches: Batches) -> Array | None:
+        """Where the rows in memory stand in the data set, for who draws another batch of them."""
+        if self.step.critic is None:
+            return None
+        return batches.positions.reshape(-1) if isinstance(self.train, Stream) else jnp.arange(self.count)
 
     def measure(self, outcomes: Sequence[Array | None]) -> None:
         """Keep the means of what the steps of an epoch told of the critic, (S, 2) each."""
@@ -249,7 +258,7 @@ class NumPyroRun:
         """
         size, key = self.settings.batch_size, jax.random.key(seeds.derive(self.seed, "train", epoch))
         if self.step.padded:
-            order = np.concatenate([order, np.full(-len(order) % size, len(order))])
+            order = np.concatenate([order, np.full(-len(order) % size, self.count)])
         whole = len(order) // size
         parts = [order[: whole * size].reshape(whole, size), order[whole * size :][None]]
         total = whole + bool(parts[1].size)
@@ -319,7 +328,8 @@ class Together:
         x = jnp.stack([_binarised(drawn, first.train) for drawn, _ in planned]) if first.dynamic else first.train
         losses, outcomes = [], []
         for parts in zip(*(parts for _, parts in planned), strict=True):
-            data = (x, first.side)
+            memory: Any = x
+            data = Data(memory, first.side, first._places(parts[0]))
             self.carry, (values, told) = _many_steps(
                 first.step, first.dynamic, self.vmapped, self.carry, self.constants, data, _stacked(parts)
             )
@@ -353,16 +363,15 @@ def _many_steps(
     vmapped: bool,
     carry: Carry,
     constants: Constants,
-    data: tuple[Array, dict[str, Array]],
+    data: Data,
     batches: Batches,
 ) -> tuple[Carry, Told]:
     """``_steps`` for several trainings (R, ...); the losses, (R, S)."""
-    x, side = data
 
     def one(carry: Carry, constants: Constants, own: Array | None, batches: Batches) -> tuple[Carry, Told]:
-        return _steps(step, carry, constants, (x if own is None else own, side), batches)
+        return _steps(step, carry, constants, data if own is None else data._replace(x=own), batches)
 
-    replicas = (carry, constants, x if dynamic else None, batches)
+    replicas = (carry, constants, data.x if dynamic else None, batches)
     return jax.vmap(one)(*replicas) if vmapped else jax.lax.map(lambda replica: one(*replica), replicas)
 
 
@@ -381,7 +390,7 @@ def _steps(
     step: Step,
     carry: Carry,
     constants: Constants,
-    data: tuple[Array, dict[str, Array]],
+    data: Data,
     batches: Batches,
 ) -> tuple[Carry, Told]:
     """A scan of gradient steps over batches; the losses per datum, (S,)."""
@@ -392,13 +401,13 @@ def _one(
     step: Step,
     carry: Carry,
     constants: Constants,
-    data: tuple[Array, dict[str, Array]],
+    data: Data,
     index: Array,
     rows: Array,
     key: Array,
     epoch: Array,
 ) -> tuple[Carry, Told]:
-    x, side = data
+    x, side, _ = data
     index, rows = step.shared((index, rows))
     beside = step.shared({"index": index, **{name: a[index] for name, a in side.items()}})
     batch = Batch(step.shared(x[rows]), beside, epoch, rows < len(x))
@@ -441,16 +450,27 @@ def _one(
     return Carry(trained, optim, step.shared(tables), step.shared(moments), baseline, critic), (value, told)
 
 
-def _permuted(
-    step: Step, constants: Constants, carry: Carry, data: tuple[Array, dict[str, Array]], key: Array, size: int
-) -> Array:
+def _permuted(step: Step, constants: Constants, carry: Carry, data: Data, key: Array, size: int) -> Array:
     """Shuffled codes of another batch, drawn from the data in memory."""
-    x, side = data
+    x, side, places = data
+    assert places is not None
     row_key, code_key = jax.random.split(jax.random.fold_in(key, OTHERS))
-    rows = jax.random.randint(row_key, (size,), 0, len(x))
-    beside = {"index": rows, **{name: a[rows] for name, a in side.items()}}
-    _, guide = _programs(step, constants, carry.trained, carry.tables, jax.tree.map(jnp.zeros_like, carry.tables))
-    return permuted_codes(guide, x[rows], beside, step.objective.num_draws, code_key)
+    rows = jax.random.randint(row_key, (size,), 0, len(places))
+    index = places[rows]
+    beside = {"index": index, **{name: a[index] for name, a in side.items()}}
+    none = jax.tree.map(jnp.zeros_like, taken(carry.tables, index))
+    _, guide = _programs(step, constants, carry.trained, carry.tables, none)
+    nesting = step.objective.max_plate_nesting
+    return permuted_codes(guide, x[rows], beside, step.objective.num_draws, code_key, nesting)
+
+
+class Data(NamedTuple):
+    """What is in memory (R, P), and what is beside all of the data (N, ...)."""
+
+    x: Array
+    side: dict[str, Array]
+    places: Array | None
+    """of the first rows in memory in the data set, where a critic needs another batch of them"""
 
 
 class Batch(NamedTuple):
