@@ -343,8 +343,9 @@ class BaseSVI:
         Raises:
             ValueError: no seed, or one twice; and what ``fit`` raises.
         """
+        seeds = [int(seed) if isinstance(seed, np.integer) else seed for seed in seeds]
         if not seeds or len(set(seeds)) < len(seeds):
-            raise ValueError(f"fit_seeds: 'seeds' should be different integers, at least one; got {list(seeds)}.")
+            raise ValueError(f"fit_seeds: 'seeds' should be different integers, at least one; got {seeds}.")
         if "parallel" in beside:
             raise TypeError(
                 "fit_seeds: a training of several seeds is not shared out; use fit(..., parallel=True) for each."
@@ -374,11 +375,14 @@ class BaseSVI:
                 f"fit_seeds: {type(self.loss).__name__} has no strength to vary: leave 'strengths' at None, or use "
                 "TraceELBO (its beta), BetaTCVAE, DIPVAE, FactorVAE, InfoVAE, WAE, WAEGAN or AAE."
             )
-        if not strengths or len(set(strengths)) < len(strengths):
-            raise ValueError(
-                f"fit_seeds: 'strengths' should be different numbers, at least one; got {list(strengths)}."
-            )
-        return [(replace(self, loss=self.loss.with_weight(s)), f"strength-{s:g}-") for s in strengths]
+        numbers = [float(s) for s in strengths]
+        if not numbers or len(set(numbers)) < len(numbers):
+            raise ValueError(f"fit_seeds: 'strengths' should be different numbers, at least one; got {numbers}.")
+        names = [repr(s).removesuffix(".0") for s in numbers]
+        return [
+            (replace(self, loss=self.loss.with_weight(s)), f"strength-{n}-")
+            for s, n in zip(numbers, names, strict=True)
+        ]
 
     def replicas(self, runs: Sequence[Any]) -> Replicas | None:
         """The trainings as one program, where the backend can make one of them."""
@@ -403,7 +407,9 @@ def describe(value: Any) -> str:
         options = ", ".join(f"{name}={describe(v)}" for name, v in sorted(value.keywords.items()))
         return f"{describe(value.func)}({options})"
     if is_dataclass(value) and not isinstance(value, type):
-        return repr(value)
+        own = {f.name: getattr(value, f.name) for f in fields(value) if f.repr}
+        told = ", ".join(f"{name}={describe(v) if callable(v) else repr(v)}" for name, v in own.items())
+        return f"{type(value).__qualname__}({told})"
     if hasattr(value, "__name__"):
         return str(value.__name__)
     plain = {n: v for n, v in sorted(getattr(value, "__dict__", {}).items()) if isinstance(v, int | float | str | None)}

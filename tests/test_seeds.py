@@ -138,3 +138,18 @@ def test_an_interrupted_training_of_seeds_goes_on_to_the_same_bits(backend: back
 def test_seeds_that_are_none_or_the_same(seeds: tuple[int, ...], backend: backends.Backend) -> None:
     with pytest.raises(ValueError, match="'seeds' should be different integers, at least one"):
         backend.inference.SVI(epochs=1, batch_size=20).fit_seeds(recipe("standard", backend), X, seeds=seeds)
+
+
+def test_arrays_of_seeds_and_strengths(backend: backends.Backend, tmp_path: Path) -> None:
+    """As NumPy gives them; strengths that are close have checkpoints of their own, which are found again."""
+    svi = backend.inference.SVI(backend.inference.BetaTCVAE(), epochs=1, batch_size=20)
+    strengths = np.array([0.0, 1e-7, 0.1234567, 0.1234568, 5.0])
+    settings: dict[str, Any] = {"seeds": np.arange(1), "strengths": strengths, "checkpoint": tmp_path}
+    fits = svi.fit_seeds(recipe("standard", backend), X[:40], **settings)
+    assert sorted(path.name for path in tmp_path.glob("*.checkpoint")) == [
+        f"strength-{s}-seed-0.checkpoint" for s in ("0", "0.1234567", "0.1234568", "1e-07", "5")
+    ]
+    assert "strength=5.0," in fits[-1].settings["svi"]["loss"]
+    plain = {**settings, "seeds": [0], "strengths": [5], "resume": True}
+    (again,) = svi.fit_seeds(recipe("standard", backend), X[:40], **plain)
+    assert again.history["seconds"][0] == fits[-1].history["seconds"][0]
