@@ -329,9 +329,32 @@ def check_codes(name: str, sites: Sites, *, normal: bool) -> None:
         )
     site = sites.latent[0]
     if normal and site.distribution != "Normal":
+        raise not_normal(name, site.name, site.distribution)
+
+
+def not_normal(name: str, site: str, distribution: str) -> UnsuitableObjective:
+    """The error for a guide that has no means and standard deviations to read."""
+    return UnsuitableObjective(
+        f"{name} reads the means and standard deviations of a diagonal normal guide; the site {site!r} is "
+        f"{distribution}: use conditionals.DiagNormal, or InfoVAE or WAE, which need draws alone."
+    )
+
+
+WITHOUT_MEAN = ("Categorical", "AutoregressiveBernoulli", "Cauchy")
+"""Likelihoods whose mean is none, or not known."""
+
+
+def check_mean(name: str, sites: Sites) -> None:
+    """Refuse a pair of several observed sites, or of one without a mean, for a cost between data and their mean.
+
+    Raises:
+        UnsuitableObjective: names the sites.
+    """
+    if len(sites.observed) > 1 or sites.observed[0].distribution in WITHOUT_MEAN:
+        told = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites.observed)
         raise UnsuitableObjective(
-            f"{name} reads the means and standard deviations of a diagonal normal guide; the site {site.name!r} is "
-            f"{site.distribution}: use conditionals.DiagNormal, or InfoVAE or WAE, which need draws alone."
+            f"{name}: this 'cost' is one of data and their mean given z, for one observed site that has a mean; the "
+            f"model observes {told}: use cost='likelihood'."
         )
 
 

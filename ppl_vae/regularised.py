@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 from . import aggregate, bounds, ops, regularisers
 from .aggregate import Estimator
 from .bounds import Terms
-from .objective import Sites, WeightedObjective, check_codes
+from .objective import Sites, WeightedObjective, check_codes, check_mean
 from .ops import Array
 from .regularisers import Cost, CostFunction, Kernel, Latents, Wanted
 from .schedules import Schedule
@@ -44,6 +44,8 @@ class RegularisedObjective(WeightedObjective):
     def check(self, sites: Sites) -> None:
         """Refuse a pair that the objective is wrong for."""
         check_codes(type(self).__name__, sites, normal=self.needs_normal)
+        if self.options["latents"].reconstruction:
+            check_mean(type(self).__name__, sites)
 
     def check_batches(self, num_data: int, batch_size: int) -> None:
         """Refuse batches that it cannot be estimated from."""
@@ -172,11 +174,10 @@ class MatchedObjective(RegularisedObjective):
 
     def distance(self, latents: Latents) -> Array:
         """Between q(z) and p(z), from the batch, averaged over the draws: ()."""
-        pairs = [(latents.z[k], latents.prior[k]) for k in range(latents.z.shape[0])]
         if self.divergence == "sliced-wasserstein":
-            return sum(regularisers.sliced_wasserstein(*pair, latents.directions) for pair in pairs) / len(pairs)
+            return regularisers.sliced_wasserstein(latents.z, latents.prior, latents.directions).mean()
         kernel, bandwidth = self.divergence, self.bandwidth
-        return sum(regularisers.mmd(*pair, kernel=kernel, bandwidth=bandwidth) for pair in pairs) / len(pairs)
+        return regularisers.mmd(latents.z, latents.prior, kernel=kernel, bandwidth=bandwidth).mean()
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,8 @@ class _Autoencoding:
 class WAE(_Autoencoding, MatchedObjective):
     """-E_q[rho(x, E[x | z])] - ``strength`` D(q(z), p(z)): a Wasserstein auto-encoder, without a KL.
 
-    ``cost`` rho: 'likelihood', -log p(x | z); 'squared', |x - E[x | z]|^2; 'absolute'; or a function of (x, mean).
+    ``cost`` rho: 'likelihood', -log p(x | z); 'squared', |x - E[x | z]|^2; 'absolute'; or a function of (x, mean),
+    in both of which pixels that a mask hides are 0.
     With ``deterministic`` the guide's mean stands for its draws; at strength 0 that is the plain autoencoder, the limit
     of no noise and no KL. No bound. Wasserstein Auto-Encoders, Tolstikhin, Bousquet, Gelly and Schoelkopf, 2018; with
     ``divergence="sliced-wasserstein"`` Kolouri et al., 2019.

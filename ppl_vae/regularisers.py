@@ -53,9 +53,9 @@ class Latents(NamedTuple):
     directions: Array = None
     """(L, D)"""
     x: Array = None
-    """the data, (B, P)"""
+    """the data, (B, P); 0 where a mask hides them"""
     mean: Array = None
-    """E[x | z], (K, B, P)"""
+    """E[x | z], (K, B, P); 0 where a mask hides x"""
 
 
 def total_correlation(latents: Latents, *, num_data: int, estimator: Estimator = "stratified") -> Array:
@@ -99,7 +99,7 @@ def covariance_gap(latents: Latents, *, of_draws: bool, diagonal: float) -> Arra
 
 
 def mmd(a: Array, b: Array, *, kernel: Kernel = "imq", bandwidth: float | None = None) -> Array:
-    """The squared maximum mean discrepancy of samples a and b, (B, D) each: a U-statistic, unbiased, of either sign.
+    """The squared maximum mean discrepancy of samples a and b, (..., B, D) each: a U-statistic, unbiased, of any sign.
 
     'rbf': k = exp(-|a - b|^2 / h). 'imq': k = sum_s s h / (s h + |a - b|^2) over s = 0.1, 0.2, 0.5, 1, 2, 5, 10. h is
     ``bandwidth``, 2 D by default: what |a - b|^2 is on average under a standard normal. A Kernel Two-Sample Test,
@@ -109,25 +109,26 @@ def mmd(a: Array, b: Array, *, kernel: Kernel = "imq", bandwidth: float | None =
     >>> bool(abs(mmd(a[0], a[1])) < 0.01 < mmd(a[0], a[1] + 1.0))
     True
     """
-    width = 2.0 * a.shape[1] if bandwidth is None else bandwidth
-    size = len(a)
+    size, dim = a.shape[-2:]
+    width = 2.0 * dim if bandwidth is None else bandwidth
     within = sum(_kernel(x, x, kernel, width, size) for x in (a, b))
     return within / (size * (size - 1)) - 2 * _kernel(a, b, kernel, width, 0) / size**2
 
 
 def _kernel(a: Array, b: Array, kernel: Kernel, width: float, pairs_with_itself: int) -> Array:
-    """The sum of k over all pairs, but those of a point with itself."""
-    away = ops.clip_below((a**2).sum(-1)[:, None] + (b**2).sum(-1) - 2 * a @ b.T, 0.0)
+    """The sum of k over all pairs, (...), but those of a point with itself."""
+    squares = (a**2).sum(-1)[..., None] + (b**2).sum(-1)[..., None, :]
+    away = ops.clip_below(squares - 2 * a @ b.swapaxes(-1, -2), 0.0)
     if pairs_with_itself:
         away = away * ops.like(a, 1 - np.eye(pairs_with_itself))  # at a distance of 0, but for rounding
     if kernel == "rbf":
-        return ops.exp(-away / width).sum() - pairs_with_itself
-    total = sum((s * width / (s * width + away)).sum() for s in IMQ_SCALES)
+        return ops.exp(-away / width).sum((-1, -2)) - pairs_with_itself
+    total = sum((s * width / (s * width + away)).sum((-1, -2)) for s in IMQ_SCALES)
     return total - len(IMQ_SCALES) * pairs_with_itself
 
 
 def sliced_wasserstein(a: Array, b: Array, directions: Array) -> Array:
-    """The squared 2-Wasserstein distance of samples a and b, (B, D) each, projected on unit vectors (L, D), on average.
+    """The squared 2-Wasserstein distance of samples (..., B, D), projected on unit vectors (L, D), on average: (...).
 
     In one dimension the best plan pairs the sorted samples. Sliced Wasserstein Auto-Encoders, Kolouri, Pope, Martin
     and Rohde, 2019.
@@ -136,7 +137,7 @@ def sliced_wasserstein(a: Array, b: Array, directions: Array) -> Array:
     >>> float(sliced_wasserstein(a, a[::-1] + [2.0, 0.0], np.array([[1.0, 0.0], [0.0, 1.0]])))
     2.0
     """
-    return ((ops.sort(a @ directions.T, 0) - ops.sort(b @ directions.T, 0)) ** 2).mean()
+    return ((ops.sort(a @ directions.T, -2) - ops.sort(b @ directions.T, -2)) ** 2).mean((-1, -2))
 
 
 def cost(latents: Latents, kind: Cost | CostFunction) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from itertools import permutations
 from typing import Any
@@ -11,15 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from pairs import D, P, pair, toy
+from pairs import D, P, pair, toy, untrained
 from scipy.special import logsumexp
 from scipy.stats import norm
 from test_objectives import gradient, value_of
 
-from ppl_vae import aggregate, backends, regularisers, schedules
+from ppl_vae import aggregate, backends, regularised, regularisers, schedules
 from ppl_vae.bounds import Terms
-from ppl_vae.objective import UnsuitableObjective
+from ppl_vae.evaluation import gradient_report
+from ppl_vae.loop import TrainingData
+from ppl_vae.objective import Site, Sites, UnsuitableObjective
 from ppl_vae.regularisers import Latents, Wanted
+from ppl_vae.training import describe
 
 NEUTRAL: dict[str, Callable[[Any], Any]] = {
     "beta": lambda i: i.TraceMeanFieldELBO(beta=1.0),
@@ -332,3 +336,168 @@ def test_a_schedule_of_the_strength(backend: backends.Backend) -> None:
     svi = backend.inference.SVI(objective, epochs=2, batch_size=20)
     fit = svi.fit(*pair("standard", backend), toy(40))
     assert np.isfinite(fit.history["loss"]).all()
+
+
+def told_of(backend: backends.Backend, own: Any, x: np.ndarray, wanted: Wanted, mask: np.ndarray) -> Latents:
+    """Of two draws, where the mask allows."""
+    if backend.name == "pyro":
+        with own.active() as (model, guide), torch.no_grad():
+            beside = {"mask": torch.tensor(mask)}
+            terms = backend.inference.log_terms(model, guide, own.tensor(x), num_particles=2, latents=wanted, **beside)
+    else:
+        programs = own.structure.programs(own.params, own.constants)
+        key, beside = jax.random.key(0), {"mask": jnp.asarray(mask)}
+        terms = backend.inference.log_terms(*programs, own.array(x), key=key, num_particles=2, latents=wanted, **beside)
+    return Latents(*(None if a is None else np.asarray(a) for a in terms.latents))
+
+
+@pytest.mark.parametrize("name", ["standard", "normal", "logistic", "levels"])
+def test_hidden_pixels_cost_nothing(backend: backends.Backend, name: str) -> None:
+    """They are 0 in the data and in their mean, so that no pull of the cost comes from what nobody saw."""
+    own, rng = backend.inference.Pair(*pair(name, backend)), np.random.default_rng(0)
+    x, mask = toy(6), rng.random((6, P)) < 0.6
+    own.prepare(x, 0)
+    told = told_of(backend, own, x, Wanted(reconstruction=True), mask)
+    np.testing.assert_array_equal(told.x, np.where(mask, x, 0))
+    assert (told.mean[:, ~mask] == 0).all() and (told.mean[:, mask] != 0).all()
+    whole = told_of(backend, own, x, Wanted(reconstruction=True), np.ones_like(mask))
+    np.testing.assert_array_equal(whole.x, x)
+    assert (whole.mean != 0).all()
+    seen = ((told.x - told.mean) ** 2)[:, mask].sum()
+    assert regularisers.cost(told, "squared").sum() == pytest.approx(seen, rel=1e-5)
+
+
+def test_a_cost_needs_one_mean() -> None:
+    """Of no likelihood without a mean, and of no two of them."""
+    latent = (Site("z", "Normal", (3,), reparameterised=True, binary=False),)
+    category = Site("x", "Categorical", (4,), reparameterised=False, binary=False, num_values=5)
+    image = Site("x", "Bernoulli", (4,), reparameterised=False, binary=True)
+    for observed in ((category,), (image, category)):
+        sites = Sites(latent, observed, ("z",))
+        with pytest.raises(UnsuitableObjective, match=r"'x' \(Categorical\): use cost='likelihood'"):
+            regularised.WAE(cost="squared").check(sites)
+        regularised.WAE().check(sites)
+
+
+def log_normal(backend: backends.Backend) -> tuple[Any, Any]:
+    """Programs whose latents are LogNormal: a transformed normal."""
+    if backend.name == "pyro":
+        import pyro
+        import pyro.distributions as dist
+
+        library: Any = pyro
+    else:
+        import numpyro
+        import numpyro.distributions as dist
+
+        library = numpyro
+    zeros, ones = (np.zeros(D, np.float32), np.ones(D, np.float32))
+    loc, scale = (torch.tensor(a) if backend.name == "pyro" else jnp.asarray(a) for a in (zeros, ones))
+
+    def model(x: Any) -> None:
+        with library.plate("data", len(x), dim=-1):
+            z = library.sample("z", dist.LogNormal(loc, scale).to_event(1))
+            library.sample("x", dist.Normal(z.sum(-1)[..., None], 1.0 + 0 * x).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        with library.plate("data", len(x), dim=-1):
+            library.sample("z", dist.LogNormal(library.param("at", loc), scale).to_event(1))
+
+    return model, guide
+
+
+def test_a_transformed_normal_is_no_normal(backend: backends.Backend) -> None:
+    """Its draws are not those of the means and standard deviations inside it."""
+    inference, programs = backend.inference, log_normal(backend)
+    for objective in (inference.BetaTCVAE(), inference.DIPVAE()):
+        with pytest.raises(UnsuitableObjective, match="'z' is LogNormal: use conditionals.DiagNormal, or InfoVAE"):
+            inference.SVI(objective, epochs=1, batch_size=20).fit(*programs, toy(40))
+    fit = inference.SVI(inference.InfoVAE(), epochs=1, batch_size=20).fit(*programs, toy(40))
+    assert np.isfinite(fit.history["loss"]).all()
+    if backend.name == "pyro":
+        with pytest.raises(UnsuitableObjective, match="'z' is LogNormal"):
+            inference.BetaTCVAE(num_data=40).loss(*programs, torch.tensor(toy(20)))
+
+
+def test_distances_of_several_draws() -> None:
+    """Draw by draw, and with a draw of its own for each in one array."""
+    rng = np.random.default_rng(0)
+    a, b, directions = rng.normal(size=(3, 9, 2)), rng.normal(size=(3, 9, 2)) + 0.5, np.eye(2)
+    for kernel in regularisers.KERNELS:
+        alone = [regularisers.mmd(*pair, kernel=kernel) for pair in zip(a, b, strict=True)]
+        np.testing.assert_allclose(regularisers.mmd(a, b, kernel=kernel), alone)
+    alone = [regularisers.sliced_wasserstein(*pair, directions) for pair in zip(a, b, strict=True)]
+    np.testing.assert_allclose(regularisers.sliced_wasserstein(a, b, directions), alone)
+
+
+@pytest.mark.parametrize("name", ["beta-tc", "wae"])
+def test_room_for_more_plates(backend: backends.Backend, name: str) -> None:
+    """Particles then stand further left, and are the same."""
+    own, found = prepared(backend), []
+    for nesting in (1, 2):
+        torch.manual_seed(0)
+        objective = dataclasses.replace(STRONG[name](backend.inference), max_plate_nesting=nesting)
+        found.append(value_of(backend, objective, own, toy(12)))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_recorded_it_is_what_it_was(name: str) -> None:
+    """The draws of the prior and the directions are operations of the graph, too; a shorter last batch has its own."""
+    inference = backends.load("pyro").inference
+    own = pair("standard", "pyro")
+    fits = [
+        inference.SVI(STRONG[name](inference), epochs=2, batch_size=20, compile=mode).fit(*own, toy(50))
+        for mode in (False, "trace")
+    ]
+    np.testing.assert_allclose(fits[0].history["loss"], fits[1].history["loss"], rtol=1e-5)
+
+
+def test_the_libraries_own_svi_takes_them() -> None:
+    """Pyro's and NumPyro's, by the names that they use."""
+    import numpyro.infer
+    import numpyro.optim
+    import pyro.infer
+    import pyro.optim
+
+    x = toy(20)
+    for make in (lambda i: i.BetaTCVAE(num_data=100), lambda i: i.WAE(2, cost="squared")):
+        loss = make(backends.load("pyro").inference)
+        torch_svi = pyro.infer.SVI(*pair("standard", "pyro"), pyro.optim.Adam({"lr": 0.01}), loss=loss)
+        losses = [torch_svi.step(torch.tensor(x)) for _ in range(40)]
+        assert np.mean(losses[-5:]) < np.mean(losses[:5])
+        inference = backends.load("numpyro").inference
+        programs = inference.as_functions(*pair("standard", "numpyro"))
+        svi = numpyro.infer.SVI(*programs, numpyro.optim.Adam(0.01), loss=make(inference))
+        run = svi.run(jax.random.key(0), 40, jnp.asarray(x), progress_bar=False)
+        assert run.losses[-5:].mean() < run.losses[:5].mean()
+
+
+def test_settings_are_the_same_in_every_process(backend: backends.Backend) -> None:
+    """A function is told by its name, not by its address, so that a checkpoint is found again."""
+
+    def fourth(x: Any, mean: Any) -> Any:
+        return ((x - mean) ** 4).sum(-1)
+
+    told = backend.inference.SVI(backend.inference.WAE(cost=fourth)).to_dict()["loss"]
+    assert "cost=fourth" in told and "0x" not in told
+    plain = backend.inference.BetaTCVAE(strength=schedules.Linear(0.0, 1.0, over=3))
+    assert describe(plain) == repr(plain)
+
+
+def test_what_to_lower_is_something_that_can_be(backend: backends.Backend) -> None:
+    svi = backend.inference.SVI(backend.inference.BetaTCVAE(3), epochs=1, batch_size=20)
+    lower = svi._loop(*pair("standard", backend), TrainingData.of(toy(40)), 0, None, None).to_lower()
+    assert lower == {"'batch_size'": 20, "'num_particles' of BetaTCVAE": 3}
+
+
+def test_the_noise_of_their_gradients(backend: backends.Backend) -> None:
+    """They are told how many data there are; a batch of one, and a critic that is not there, are refused."""
+    inference = backend.inference
+    fit = untrained(*pair("standard", backend), backend)
+    table = gradient_report(fit, {"TC": inference.BetaTCVAE()}, toy(40), repeats=3, batch_size=20)
+    assert (table["variance"] > 0).all()
+    with pytest.raises(ValueError, match="a batch would have a single row"):
+        gradient_report(fit, {"DIP": inference.DIPVAE()}, toy(40), repeats=3, batch_size=1)
+    with pytest.raises(UnsuitableObjective, match=r"objectives\['F'\], FactorVAE, needs a critic"):
+        gradient_report(fit, {"F": inference.FactorVAE()}, toy(40), repeats=3)

@@ -11,8 +11,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..backends import load
-from ..objective import Objective, check_stock
+from ..objective import Objective, UnsuitableObjective, check_stock
 from ..out_of_memory import explained
+from ..regularised import AdversarialObjective
 from ..results import Fit
 from ..seeds import derive, generator
 from ..side import Side
@@ -111,7 +112,8 @@ def gradient_report(
 
     Args:
         fit: what an inference returned; on either backend.
-        objectives: name -> an objective of the fit's backend, ours or a stock one; see ``over_draws``.
+        objectives: name -> an objective of the fit's backend, ours or a stock one; see ``over_draws``. One that is told
+            how many data there are is told the rows of x.
         x: data (N, P).
         repeats: independent gradients of each objective, at least 2.
         batch_size: rows of each mini-batch; None takes all of x. Of several, each has its rows, named 'ELBO, batch 20'.
@@ -154,6 +156,7 @@ def gradient_report(
     disable = None if progress is None else not progress
     with tqdm(total=repeats * len(objectives), desc="gradients", unit="gradient", disable=disable) as bar:
         for name, objective in objectives.items():
+            objective = objective.of_data(len(x)) if isinstance(objective, Objective) else objective
             draws = getattr(objective, "num_draws", getattr(objective, "num_particles", 1))
             to_lower = {"'batch_size'": batches.shape[1], f"'num_particles' of {name!r}": draws}
             with explained("in the gradients", to_lower):
@@ -194,15 +197,21 @@ def _check(fit: Fit, objectives: Mapping[str, Any], size: int, repeats: int, bat
         raise ValueError("gradient_report: the pair has not run yet; call fit.pair.prepare(x[:4], seed=0) first.")
     if not fit.num_parameters:
         raise ValueError("gradient_report: the pair has no parameter, so it has no gradient.")
-    kind = load(fit.backend).inference.SVI.objective_class
+    kind, rows = load(fit.backend).inference.SVI.objective_class, size if batch_size is None else int(batch_size)
     for name, objective in objectives.items():
         if not isinstance(objective, kind):
             raise TypeError(
                 f"gradient_report: objectives[{name!r}] should be an objective of {kind.__module__} or of the ppl_vae "
                 f"package for {fit.backend}, such as TraceELBO(); got {objective!r}."
             )
+        if isinstance(objective, AdversarialObjective):
+            raise UnsuitableObjective(
+                f"gradient_report: objectives[{name!r}], {type(objective).__name__}, needs a critic, and a fit keeps "
+                "none to take gradients through: leave it out."
+            )
         if isinstance(objective, Objective):
             objective.check(fit.pair.sites)
+            objective.check_batches(rows, rows)
         else:
             check_stock(objective, fit.pair.sites, fit.backend)
 

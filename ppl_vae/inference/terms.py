@@ -17,12 +17,21 @@ from pyro.nn import PyroModule
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Normal, TransformedDistribution, kl_divergence
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils.checkpoint import checkpoint
 
 from ..bounds import Terms
-from ..objective import Site, Sites, UnsuitableObjective, check_batch_shape, check_dream, does_not_run, match
+from ..objective import (
+    Site,
+    Sites,
+    UnsuitableObjective,
+    check_batch_shape,
+    check_dream,
+    does_not_run,
+    match,
+    not_normal,
+)
 from ..programs import Tolerant, generated_site, inner
 from ..regularisers import Latents, Wanted
 
@@ -274,9 +283,9 @@ def _told(
     (name, site), data = next(iter(guided.items())), next(iter(observed.values()))
     told: dict[str, Tensor] = {"z": _with_particles(site["value"], num_particles)}
     if wanted.moments:
-        base = site["fn"]
-        while hasattr(base, "base_dist"):
-            base = base.base_dist
+        base = _base(site["fn"])
+        if not isinstance(base, Normal):
+            raise not_normal("The objective", name, type(base).__name__)
         shape = site["value"].shape
         told |= {n: _with_particles(getattr(base, n).expand(shape), num_particles)[0] for n in ("loc", "scale")}
     if wanted.prior:
@@ -286,12 +295,41 @@ def _told(
         towards = standard.rsample((wanted.directions, told["z"].shape[-1]))
         told["directions"] = towards / towards.norm(dim=-1, keepdim=True)
     if wanted.reconstruction:
-        told |= {"x": data["value"], "mean": _with_particles(data["fn"].mean, num_particles)}
+        told |= _reconstruction(data, num_particles)
     return Latents(**told)
 
 
 def _with_particles(values: Tensor, num_particles: int) -> Tensor:
-    return values.unsqueeze(0) if num_particles == 1 else values
+    return values.reshape(num_particles, *values.shape[-2:])
+
+
+def _reconstruction(data: PyroSite, num_particles: int) -> dict[str, Tensor]:
+    """The data of a site and their mean, zero where a mask hides them."""
+    shape = data["fn"].batch_shape + data["fn"].event_shape
+    x, mean = data["value"], _with_particles(torch.broadcast_to(data["fn"].mean, shape), num_particles)
+    for mask in _masks(data):
+        seen = _with_particles(torch.broadcast_to(mask, shape), num_particles)
+        x, mean = torch.where(seen[0], x, 0), torch.where(seen, mean, 0)
+    return {"x": x, "mean": mean}
+
+
+def _masks(site: PyroSite) -> list[Tensor]:
+    """What masks the site's entries, each of as many dimensions as an entry's value."""
+    fn, masks = site["fn"], []
+    if not isinstance(site["mask"], bool | None):
+        masks.append(site["mask"][(..., *[None] * fn.event_dim)])
+    while hasattr(fn, "base_dist"):
+        if not isinstance(getattr(fn, "_mask", True), bool):
+            masks.append(fn._mask[(..., *[None] * fn.event_dim)])
+        fn = fn.base_dist
+    return masks
+
+
+def _base(fn: Any) -> Any:
+    """The distribution inside what only rearranges it."""
+    while hasattr(fn, "base_dist") and not isinstance(fn, TransformedDistribution):
+        fn = fn.base_dist
+    return fn
 
 
 def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -389,9 +427,7 @@ def _kl(q: Any, p: Any) -> Tensor | None:
 def describe(site: PyroSite) -> Site:
     """What is asked about a traced site."""
     fn = site["fn"]
-    base = fn
-    while hasattr(base, "base_dist"):
-        base = base.base_dist
+    base = _base(fn)
     support = getattr(base, "support", None)
     binary = getattr(support, "base_constraint", support) is torch.distributions.constraints.boolean
     name = type(base).__name__.removesuffix("_").removesuffix("Logits")

@@ -12,11 +12,20 @@ import numpyro
 from flax import nnx
 from jax import Array
 from numpyro import handlers
-from numpyro.distributions import Independent, constraints, kl_divergence
+from numpyro.distributions import Independent, Normal, TransformedDistribution, constraints, kl_divergence
 from numpyro.primitives import Messenger
 
 from ...bounds import Terms
-from ...objective import Site, Sites, UnsuitableObjective, check_batch_shape, check_dream, does_not_run, match
+from ...objective import (
+    Site,
+    Sites,
+    UnsuitableObjective,
+    check_batch_shape,
+    check_dream,
+    does_not_run,
+    match,
+    not_normal,
+)
 from ...programs import generated_site, inner, tolerant
 from ...regularisers import Latents, Wanted
 
@@ -278,9 +287,9 @@ def _told(
     (name, site), data = next(iter(guided.items())), next(iter(observed.values()))
     told: dict[str, Array] = {"z": _with_particles(site["value"], num_particles)}
     if wanted.moments:
-        base = site["fn"]
-        while hasattr(base, "base_dist"):
-            base = base.base_dist
+        base = _base(site["fn"])
+        if not isinstance(base, Normal):
+            raise not_normal("The objective", name, type(base).__name__)
         shape = site["value"].shape
         moments = {n: jnp.broadcast_to(getattr(base, n), shape) for n in ("loc", "scale")}
         told |= {n: _with_particles(value, num_particles)[0] for n, value in moments.items()}
@@ -291,12 +300,39 @@ def _told(
         towards = jax.random.normal(jax.random.fold_in(key, DIRECTIONS), shape)
         told["directions"] = towards / jnp.linalg.norm(towards, axis=-1, keepdims=True)
     if wanted.reconstruction:
-        told |= {"x": data["value"], "mean": _with_particles(data["fn"].mean, num_particles)}
+        told |= _reconstruction(data, num_particles)
     return Latents(**told)
 
 
 def _with_particles(values: Array, num_particles: int) -> Array:
-    return values[None] if num_particles == 1 else values
+    return values.reshape(num_particles, *values.shape[-2:])
+
+
+def _reconstruction(data: NumPyroSite, num_particles: int) -> dict[str, Array]:
+    """The data of a site and their mean, zero where a mask hides them."""
+    shape = data["fn"].batch_shape + data["fn"].event_shape
+    x, mean = data["value"], _with_particles(jnp.broadcast_to(data["fn"].mean, shape), num_particles)
+    for mask in _masks(data):
+        seen = _with_particles(jnp.broadcast_to(mask, shape), num_particles)
+        x, mean = jnp.where(seen[0], x, 0), jnp.where(seen, mean, 0)
+    return {"x": x, "mean": mean}
+
+
+def _masks(site: NumPyroSite) -> list[Array]:
+    """What masks the site's entries, each of as many dimensions as an entry's value."""
+    fn, masks = site["fn"], []
+    while hasattr(fn, "base_dist"):
+        if not isinstance(getattr(fn, "_mask", True), bool):
+            masks.append(fn._mask[(..., *[None] * fn.event_dim)])
+        fn = fn.base_dist
+    return masks
+
+
+def _base(fn: Any) -> Any:
+    """The distribution inside what only rearranges it."""
+    while hasattr(fn, "base_dist") and not isinstance(fn, TransformedDistribution):
+        fn = fn.base_dist
+    return fn
 
 
 def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> Array:
@@ -417,9 +453,7 @@ def _finite_kl(q: Any, p: Any) -> Array | None:
 def describe(site: NumPyroSite) -> Site:
     """What is asked about a traced site."""
     fn = site["fn"]
-    base = fn
-    while hasattr(base, "base_dist"):
-        base = base.base_dist
+    base = _base(fn)
     support = getattr(base, "support", None)
     binary = getattr(support, "base_constraint", support) is constraints.boolean
     name = type(base).__name__.removesuffix("Logits").removesuffix("Probs")
