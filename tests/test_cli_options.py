@@ -117,6 +117,13 @@ def test_the_objective_is_what_the_options_say(words: tuple[str, ...]) -> None:
     assert objectives.svi(words[0], "pyro", options_of).loss == LOSSES[words]
 
 
+def test_an_option_of_zero_is_an_option() -> None:
+    """No weight at all is not the same as saying nothing."""
+    for option in ("--strength", "--beta"):
+        with pytest.raises(ValueError, match=f"{option} is for .*; iwae-5 has no use for it"):
+            objectives.check_used(["iwae-5"], chosen("iwae-5", option, "0"))
+
+
 def test_the_learning_rate_falls_to_the_final_one() -> None:
     words = ("elbo", "--learning-rate", "0.01", "--final-learning-rate", "0.001")
     factor = objectives.svi("elbo", "pyro", {**chosen(*words), "batch_size": 5}).learning_rate_factor

@@ -649,6 +649,18 @@ def test_the_noise_of_gradients_is_that_of_the_pairs_own_report(whole: Study, tm
     assert "How noisy each strategy" in page.read_text(encoding="utf-8")
 
 
+def test_the_noise_of_objectives_that_look_at_codes(tmp_path: Path) -> None:
+    """They know the number of data that they were trained on; one with a critic is left out."""
+    done = make(tmp_path, cell("elbo"), cell("beta-tc-2"), cell("factor-2"), seeds=(0,))
+    done.run(progress=False)
+    (report,) = evaluation.study_gradients(done, repeats=3, images=20).values()
+    assert list(dict.fromkeys(report.index.get_level_values("objective"))) == ["elbo", "beta-tc-2"]
+    first = next(r for r in done.results() if r.strategy == "elbo").fit()
+    told = backends.load("pyro").inference.BetaTCVAE(strength=2.0, num_data=len(TRAIN))
+    own = evaluation.gradient_report(first, {"beta-tc-2": told}, TRAIN[:20], repeats=3)
+    np.testing.assert_allclose(report.loc["beta-tc-2"]["variance"], own["variance"], rtol=1e-5)
+
+
 def test_images_are_drawn_where_they_can_be(tmp_path: Path) -> None:
     images = data.from_arrays(TRAIN.reshape(-1, 4, 3), toy(20, seed=2).reshape(-1, 4, 3), TEST.reshape(-1, 4, 3))
     done = make(tmp_path, cell("elbo"), seeds=(0,), split=images)

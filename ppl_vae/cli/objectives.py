@@ -122,7 +122,7 @@ def check_used(names: Iterable[str], options: Mapping[str, Any]) -> None:
     """
     names = list(names)
     for option, having in HAVING.items():
-        if options[option] and not any(stem(n) in having for n in names):
+        if options[option] is not None and options[option] is not False and not any(stem(n) in having for n in names):
             raise ValueError(f"{flag(option)} is for {', '.join(having)}; {', '.join(names)} has no use for it")
 
 

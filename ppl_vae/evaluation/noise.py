@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ..objective import Objective, UnsuitableObjective, check_stock
+from ..regularised import AdversarialObjective
 from ..results import Fit
 from .gradients import gradient_report
 from .study import Study
@@ -18,7 +19,7 @@ def study_gradients(
     """Backend -> the ``gradient_report`` of every strategy that trains the same pair and is not refused for it.
 
     The parameters are those of the backend's first finished training, the same for all; schedules stand at their end.
-    Strategies with another guide, and trainings that could not be kept, are left out.
+    Strategies with another guide or with a critic, and trainings that could not be kept, are left out.
 
     Args:
         study: of which something is done.
@@ -36,18 +37,22 @@ def study_gradients(
         if not fit.generalises:
             continue
         same = [c for c in study.cells if c.backend == first.backend and c.recipe == first.recipe]
-        losses = {cell.strategy: _at_its_end(cell.svi) for cell in same if _suits(cell.svi.loss, fit)}
+        losses = {
+            cell.strategy: _at_its_end(cell.svi, len(study.data.train)) for cell in same if _suits(cell.svi.loss, fit)
+        }
         x = study.data.train[:images]
         reports[result.backend] = gradient_report(fit, losses, x, repeats=repeats, progress=progress)
     return reports
 
 
-def _at_its_end(svi: Any) -> Any:
-    return svi.loss.at(float(svi.epochs)) if isinstance(svi.loss, Objective) else svi.loss
+def _at_its_end(svi: Any, num_data: int) -> Any:
+    return svi.loss.at(float(svi.epochs)).of_data(num_data) if isinstance(svi.loss, Objective) else svi.loss
 
 
 def _suits(loss: Any, fit: Fit) -> bool:
     assert fit.pair.sites is not None
+    if isinstance(loss, AdversarialObjective):
+        return False
     try:
         if isinstance(loss, Objective):
             loss.check(fit.pair.sites)
