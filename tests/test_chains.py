@@ -221,6 +221,15 @@ def test_chains_speak_arviz() -> None:
     assert {"r_hat", "ess", "accept_prob", "divergences", "step_size"} == set(summary.columns)
 
 
+def test_few_draws_have_no_r_hat(backend: backends.Backend) -> None:
+    """One chain, or fewer than four draws: NaN, and no word from ArviZ."""
+    fit = untrained(*pair("standard", backend), backend)
+    one, short = (HMC(count, 5, num_chains=c).run(fit, toy(2)) for count, c in ((10, 1), (2, 4)))
+    assert np.isnan(one.r_hat()).all() and (one.ess() > 0).all()
+    assert np.isnan(short.r_hat()).all() and np.isnan(short.ess()).all()
+    assert {"r_hat", "ess_after"} < set(fit.draws(toy(2), 5, method="hmc").diagnostics())
+
+
 def test_data_come_in_bounded_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     pca, backend = PCA(), backends.load("pyro")
     fit, rows = fit_of(pca, backend), []
@@ -248,6 +257,46 @@ def test_a_chain_that_diverges_is_named_and_counted(backend: backends.Backend) -
     ):
         chains = HMC(num_samples=20, num_warmup=1, num_chains=2).run(fit, toy(2)[:, :4])
     assert chains.divergences.tolist() == [40, 40] and np.ptp(chains.draws["z"], 1).max() == 0
+
+
+def test_diverging_trajectories_of_nuts_are_named_and_counted(backend: backends.Backend) -> None:
+    """A funnel's neck: z1 ~ N(0, 3), z2 ~ N(0, exp(z1)); every datum of the flat model goes without."""
+    fit = untrained(*funnel_pair(backend), backend, np.zeros((2, 1), np.float32))
+    nuts = NUTS(num_samples=60, num_warmup=10, num_chains=2, target_accept_prob=0.3)
+    with pytest.warns(Divergence, match=r"NUTS: \d+ of 240 trajectories diverged, of the data .*: .* num_warmup"):
+        chains = nuts.run(fit, np.zeros((2, 1), np.float32))
+    assert chains.diverging.shape == (2, 60, 2) and chains.divergences.sum() == chains.diverging.sum() > 0
+    assert chains.summary()["divergences"].tolist() == chains.divergences.tolist()
+
+
+def funnel_pair(backend: backends.Backend) -> tuple[Any, Any]:
+    """Neal's funnel as a model, of which x says next to nothing."""
+    if backend.name == "pyro":
+        import pyro as library
+        import pyro.distributions as dist
+    else:
+        import numpyro as library
+        import numpyro.distributions as dist
+
+    def model(x: Any) -> None:
+        with library.plate("data", len(x), dim=-1):
+            z1 = library.sample("z1", dist.Normal(0.0, 3.0))
+            z2 = library.sample("z2", dist.Normal(0.0, 1.0).expand([9]).to_event(1))
+            scale = (library_exp(backend, 2 * z1))[..., None]
+            library.sample("x", dist.Normal((z2 / scale).sum(-1)[..., None], 1.0).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        with library.plate("data", len(x), dim=-1):
+            library.sample("z1", dist.Normal(0.0, 1.0))
+            library.sample("z2", dist.Normal(0.0, 1.0).expand([9]).to_event(1))
+
+    return model, guide
+
+
+def library_exp(backend: backends.Backend, value: Any) -> Any:
+    if backend.name == "pyro":
+        return value.exp()
+    return jax.numpy.exp(value)
 
 
 def test_discrete_sites_are_refused_by_name(backend: backends.Backend) -> None:

@@ -151,8 +151,11 @@ def gaps(
     Raises:
         ValueError: data that are not (N, P), fewer than two draws for a bound, an estimate that is an upper bound or of
             other data, or a guide whose family is not known (``fit.refine``).
+        UnsuitableObjective: a model without latents.
         OutOfMemory: the message says what to lower.
     """
+    assert fit.pair.sites is not None
+    fit.pair.sites.check_latent("gaps")
     x, arrays = fit.checked(x, located=False, **side)
     if elbo_particles < 2:
         raise ValueError(f"'elbo_particles' should be at least 2, for an error; got {elbo_particles}.")
