@@ -25,6 +25,8 @@ from .simulation import simulate
 
 GAIN = 0.3
 """How far the log step size moves for an acceptance that misses its target by 1, in the preliminary runs."""
+MAX_CONFIGURATIONS = 4096
+"""Joint values of discrete latents that are summed over, at most."""
 PRELIMINARY = 100
 """Transitions of the preliminary runs together, at least; and at least two runs."""
 
@@ -106,7 +108,7 @@ def ais(
     x: Data,
     settings: Annealing | None = None,
     *,
-    max_configurations: int = 4096,
+    max_configurations: int = MAX_CONFIGURATIONS,
     seed: int = 0,
     progress: bool | None = False,
     **side: Unpack[Side],
@@ -302,7 +304,9 @@ def _exactly(values: np.ndarray) -> AIS:
     return AIS(values, zero, zero + 1, 1, values[None], zero, zero.astype(int))
 
 
-def exact_log_likelihood(fit: Fit, x: Data, *, max_configurations: int = 4096, **side: Unpack[Side]) -> np.ndarray:
+def exact_log_likelihood(
+    fit: Fit, x: Data, *, max_configurations: int = MAX_CONFIGURATIONS, **side: Unpack[Side]
+) -> np.ndarray:
     """log p(x) = log sum_z p(x, z) over every joint value of discrete latents, for each row of x (N, P): (N,).
 
     Raises:
