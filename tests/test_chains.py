@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import jax
 import numpy as np
+import numpyro.infer
 import pyro
 import pytest
 import scipy.stats
 import torch
-from pairs import pair, toy, untrained
+from pairs import fill, pair, toy, untrained
 from pyro.infer import MCMC
 from pyro.infer import NUTS as StockNUTS
 from test_discrete import bernoulli
-from test_oracles import PCA, fit_of
+from test_oracles import PCA, SCALE, fit_of
 
-from ppl_vae import backends, kernels
-from ppl_vae.chains import HMC, NUTS, Chains, Divergence, kernel_of
+from ppl_vae import backends, data, evaluation, kernels
+from ppl_vae.chains import HMC, NUTS, Chains, Divergence, _arviz, kernel_of
 from ppl_vae.chunks import sample_in_chunks
 from ppl_vae.draws import Draws
 from ppl_vae.objective import UnsuitableObjective
@@ -370,6 +372,109 @@ def test_draws_of_discrete_latents_by_importance(backend: backends.Backend) -> N
     exact = np.einsum("kb,kd->bd", np.exp(log_p - np.logaddexp.reduce(log_p, 0)), every)
     assert np.abs(draws.mean(0) - exact).max() < 0.1
     assert np.abs(fit.draws(x, 500)["z"].mean(0) - exact).max() > 0.1, "the guide's own are elsewhere"
+
+
+def given_fit(pca: PCA, backend: backends.Backend, slope: np.ndarray) -> Fit:
+    """x | z, c ~ N(W z + V c + m, s^2): the posterior is that of x - V c; the guide returns the prior."""
+    pixels, dim = pca.weights.shape
+    rng, sizes = np.random.default_rng(0), slope.shape[1]
+    decoder = backend.nets.MLP((dim + sizes, pixels), rng)
+    encoder = backend.nets.MLP((pixels + sizes, 2 * dim), rng)
+    fill(decoder.layers[0], np.hstack([pca.weights, slope]), pca.mean)
+    raw = np.full(dim, np.log(np.expm1(1 - 1e-3)))
+    fill(encoder.layers[0], np.zeros((2 * dim, pixels + sizes)), np.concatenate([np.zeros(dim), raw]))
+    prior = backend.models.Unconditional(backend.models.StandardNormal(dim))
+    model = backend.models.ConditionalVAE(prior, backend.conditionals.Normal(decoder, scale=SCALE))
+    guide = backend.guides.Amortised(backend.conditionals.DiagNormal(encoder))
+    pair = backend.inference.Pair(model, guide)
+    return Fit.untrained(pair, pca.x, given=np.zeros((len(pca.x), sizes)))
+
+
+def test_chains_are_conditional_on_side_information(backend: backends.Backend) -> None:
+    """HMC and NUTS under ``given``, of which each datum has its own; and annealing, to log p(x | c)."""
+    pca, rng = PCA(), np.random.default_rng(4)
+    slope, given = rng.normal(size=(len(pca.mean), 2)), rng.normal(size=(len(pca.x), 2))
+    fit, moved = given_fit(pca, backend, slope), pca.x + given @ slope.T
+    exact = pca.posterior_mean(pca.x)
+    assert np.abs(pca.posterior_mean(moved) - exact).min(1).max() > 0.5, "without c the answer is another"
+    chains = HMC(num_samples=150, num_warmup=100).run(fit, moved, given=given)
+    check_moments(chains, chains.draws["z"], exact, pca.cov)
+    one = slice(2, 3)
+    chains = NUTS(num_samples=150, num_warmup=60, num_chains=2).run(fit, moved[one], given=given[one])
+    check_moments(chains, chains.draws["z"], exact[one], pca.cov)
+    drawn = fit.draws(moved[one], 200, method=HMC(num_warmup=100), given=given[one])
+    assert np.abs(drawn["z"].mean(0) - exact[one]).max() < 0.3
+    found = evaluation.ais(fit, moved, evaluation.Annealing(60, 16, 5), given=given)
+    assert (np.abs(found.values - pca.log_p()) < 5 * found.mc_error).all()
+    with pytest.raises(ValueError, match="conditional on 2 numbers for each datum"):
+        HMC().run(fit, moved)
+
+
+def test_rows_of_a_stream_are_those_in_memory(backend: backends.Backend, tmp_path: Path) -> None:
+    pca = PCA()
+    np.save(tmp_path / "x.npy", pca.x)
+    fit, stream = fit_of(pca, backend), data.stream(tmp_path / "x.npy")
+    hmc, short = HMC(20, 10, num_chains=2), evaluation.Annealing(5, 4, 2)
+    np.testing.assert_array_equal(hmc.run(fit, stream).draws["z"], hmc.run(fit, pca.x).draws["z"])
+    of_stream, of_array = (evaluation.ais(fit, x, short).log_weights for x in (stream, pca.x))
+    np.testing.assert_array_equal(of_stream, of_array)
+    told, in_memory = (evaluation.diagnose(fit, x, 30).log_p for x in (stream, pca.x))
+    np.testing.assert_array_equal(told, in_memory)
+
+
+def curved_fit(backend: backends.Backend) -> tuple[Fit, np.ndarray]:
+    """A decoder with a hidden layer: a posterior that is no Gaussian and is known to nobody."""
+    rng = np.random.default_rng(1)
+    decoder = backend.nets.MLP((2, 6, 5), rng, activation="tanh")
+    for layer, width in zip(decoder.layers, (2, 6), strict=True):
+        shape = (6, 2) if width == 2 else (5, 6)
+        fill(layer, 0.8 * rng.normal(size=shape), rng.normal(size=shape[0]))
+    encoder = backend.nets.MLP((5, 4), rng)
+    model = backend.models.VAE(backend.models.StandardNormal(2), backend.conditionals.Normal(decoder, scale=1.0))
+    guide, x = backend.guides.Amortised(backend.conditionals.DiagNormal(encoder)), rng.normal(size=(2, 5))
+    return untrained(model, guide, backend, x), x.astype(np.float32)
+
+
+def stock_nuts(backend: backends.Backend, fit: Fit, x: np.ndarray) -> np.ndarray:
+    """(C, S, D) by the library alone: its MCMC over the model of one datum."""
+    if backend.name == "pyro":
+        with torch.random.fork_rng():
+            pyro.set_rng_seed(0)
+            mcmc = MCMC(StockNUTS(fit.model), num_samples=250, warmup_steps=100, disable_progbar=True)
+            mcmc.run(torch.tensor(x))
+        return mcmc.get_samples(group_by_chain=True)["z"][:, :, 0].numpy()
+    kernel = numpyro.infer.NUTS(fit.model)
+    options = {"num_warmup": 100, "num_samples": 250, "num_chains": 4, "progress_bar": False}
+    mcmc = numpyro.infer.MCMC(kernel, chain_method="vectorized", **options)
+    mcmc.run(jax.random.key(0), jax.numpy.asarray(x))
+    return np.asarray(mcmc.get_samples(group_by_chain=True)["z"])[:, :, 0]
+
+
+def test_the_libraries_nuts_and_ours_have_the_same_posterior(backend: backends.Backend) -> None:
+    """Means, variances and skewness of a posterior in no closed form, by the stock samplers over one datum each."""
+    fit, x = curved_fit(backend)
+    hmc = HMC(num_samples=250, num_warmup=100).run(fit, x)
+    nuts = NUTS(num_samples=250, num_warmup=100, num_chains=1 if backend.name == "pyro" else 4).run(fit, x[:1])
+    theirs = stock_nuts(backend, fit, x[:1])
+    for ours in (hmc, nuts):
+        check_same(ours.draws["z"][:, :, 0], theirs)
+    with pytest.raises(AssertionError):
+        check_same(hmc.draws["z"][:, :, 1], theirs)
+
+
+def check_same(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Draws (C, S, D) of two samplers: the first three moments agree within their Monte Carlo errors."""
+    centre, scale = theirs.mean((0, 1)), theirs.std((0, 1))
+    for power in (1, 2, 3):
+        (one, one_error), (two, two_error) = (mean_and_error(((z - centre) / scale) ** power) for z in (ours, theirs))
+        assert (np.abs(one - two) < 4.5 * np.hypot(one_error, two_error)).all(), power
+
+
+def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of correlated draws (C, S, D), by ArviZ's effective sample size: (D,) each."""
+    ess = np.array([float(_arviz().ess(values[..., d])) for d in range(values.shape[-1])])
+    assert (ess > 25).all()
+    return values.mean((0, 1)), values.std((0, 1)) / np.sqrt(ess)
 
 
 def test_pyros_own_nuts_runs_on_our_models() -> None:
