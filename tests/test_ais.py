@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,34 @@ def test_step_sizes_are_fixed_before_the_run(backend: backends.Backend) -> None:
     np.testing.assert_allclose(back.increment, np.diff(betas)[::-1])
     np.testing.assert_allclose(back.beta, betas[:-1][::-1])
     np.testing.assert_allclose(back.log_step[:2], log_step[:2][::-1])
+
+
+def test_bounds_are_of_runs_whose_step_sizes_were_found_on_other_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only preliminary runs adapt; both chains have the last one's step sizes, and every run a seed of its own."""
+    pca, runs = PCA(), []
+    fit = fit_of(pca, backends.load("pyro"))
+    anneal = kernel_of(fit.pair).anneal
+
+    def seen(pair: Any, x: np.ndarray, start: Any, side: Any, steps: Any, **options: Any) -> Any:
+        run = anneal(pair, x, start, side, steps, **options)
+        runs.append((options["gain"], options["seed"], steps, start["z"], run))
+        return run
+
+    monkeypatch.setattr(kernel_of(fit.pair), "anneal", seen)
+    found = evaluation.bdmc(fit, 3, Annealing(51, 4, 2))
+    *preliminary, forward, backward = runs
+    assert len(preliminary) == 2 and all(gain > 0 for gain, *_ in preliminary)
+    assert forward[0] == backward[0] == 0 and len({seed for _, seed, *_ in runs}) == 4
+    steps = preliminary[-1][4].log_step
+    for _, _, rungs, _, run in (forward, backward):
+        np.testing.assert_allclose(run.log_step, rungs.log_step, atol=1e-6)
+    np.testing.assert_array_equal(forward[2].log_step, steps)
+    np.testing.assert_array_equal(backward[2].log_step[:-1], steps[:-1][::-1])
+    starts = [start for *_, start, _ in runs[:3]]
+    assert all(np.abs(a - b).min() > 0 for a, b in pairwise(starts)), "fresh draws of the prior"
+    assert np.ptp(backward[3], 0).max() == 0, "one exact draw for each datum"
+    np.testing.assert_array_equal(found.lower.log_weights, forward[4].log_weights)
+    np.testing.assert_array_equal(found.upper.log_weights, backward[4].log_weights)
 
 
 def test_chains_and_data_come_in_bounded_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
