@@ -19,7 +19,7 @@ from pyro.infer import NUTS as StockNUTS
 from test_discrete import bernoulli
 from test_oracles import PCA, SCALE, fit_of
 
-from ppl_vae import backends, data, evaluation, kernels
+from ppl_vae import annealing, backends, data, evaluation, kernels
 from ppl_vae.chains import HMC, NUTS, Chains, Divergence, _arviz, kernel_of
 from ppl_vae.chunks import sample_in_chunks
 from ppl_vae.draws import Draws
@@ -156,6 +156,28 @@ def test_densities_are_those_of_the_terms(backend: backends.Backend) -> None:
         np.testing.assert_allclose(log_1.detach(), terms.log_lik + terms.log_prior, atol=1e-4)
 
 
+def test_pseudo_inputs_are_encoded_once_in_a_run(backend: backends.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at each leapfrog step; and again in the next run, whose parameters may be others."""
+    fit, calls = untrained(*pair("vampprior", backend), backend), []
+    kernel, x = kernel_of(fit.pair), toy(4)
+    start = kernel.starts(fit.pair, x, 3, "prior", {}, seed=0, guide_seed=0)
+    own = backend.models.VampPrior.pseudo_inputs
+    monkeypatch.setattr(backend.models.VampPrior, "pseudo_inputs", lambda prior: (calls.append(1), own(prior))[1])
+    options = {"initial": "prior", "num_steps": 3, "target": 0.8, "seed": 1, "guide_seed": 2, "gain": 0.0}
+    rungs = annealing.rungs(annealing.ladder("linear", 6), np.full((5, 4), -1.0))
+    jax.clear_caches()
+    kernel.anneal(fit.pair, x, start, {}, rungs, **options)
+    annealed = len(calls)
+    counts = {"num_warmup": 4, "num_samples": 3, "num_steps": 3}
+    kernel.sample(fit.pair, x, start, {}, **counts, target=0.8, seed=0)
+    layouts = 1 if backend.name == "numpyro" else 0  # look at the sites in a run of their own
+    assert annealed == 1 + layouts and len(calls) == 2 * annealed
+    before = kernel.log_joint(fit.pair, x, start, {})
+    state = {name: value + 0.1 for name, value in fit.pair.state().items()}
+    fit.pair.load_state(state)
+    assert np.abs(kernel.log_joint(fit.pair, x, start, {}) - before).min() > 1e-4
+
+
 def loop(count: int, body: Any, start: Any) -> Any:
     for _ in range(count):
         start = body(start)
@@ -221,6 +243,21 @@ def test_chains_speak_arviz() -> None:
     summary = chains.summary()
     assert list(summary.index) == [0, 1, 2, 3] and summary.index.name == "datum"
     assert {"r_hat", "ess", "accept_prob", "divergences", "step_size"} == set(summary.columns)
+
+
+def test_diagnostics_are_of_the_chains_of_each_datum() -> None:
+    """One datum's chains disagree, in one latent; another's hardly move; the third's are independent draws."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(4, 300, 3, 2))
+    z[:, :, 0, 1] += np.arange(4)[:, None]
+    z[:, :, 1, 0] = np.cumsum(z[:, :, 1, 0] * 0.1, 1)
+    nothing = np.zeros((4, 300, 3))
+    nothing[2, 7, 1] = 1
+    chains = Chains({"z": z}, nothing + 0.8, nothing.astype(bool), np.ones(3), {})
+    r_hat, ess = chains.r_hat(), chains.ess()
+    assert r_hat[0] > 1.5 and r_hat[1] > 1.1 and r_hat[2] < 1.02
+    assert ess[0] < 20 and ess[1] < 40 and 900 < ess[2] < 1600
+    assert chains.divergences.tolist() == [0, 1, 0]
 
 
 def test_few_draws_have_no_r_hat(backend: backends.Backend) -> None:
