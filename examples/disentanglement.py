@@ -117,6 +117,16 @@ def load(name: str, smoke: bool) -> Images:
     return Images(name, images.reshape(len(images), -1).astype(np.float32), factors, images.shape[1:])
 
 
+def judged(images: Images) -> Images:
+    """Of all of dSprites the grid of 46,080 images: every fourth orientation, every other position."""
+    classes, steps = images.factors.classes, np.array([1, 1, 4, 2, 2])
+    if images.factors.sizes != sprites.FULL:
+        return images
+    rows = (classes % steps == 0).all(1)
+    sizes = tuple(-(-size // step) for size, step in zip(sprites.FULL, steps, strict=True))
+    return images._replace(x=images.x[rows], factors=Factors(images.factors.names, sizes, classes[rows] // steps))
+
+
 def train(name: str, strengths: tuple[float, ...], images: Images, args: argparse.Namespace) -> list[results.Fit]:
     """Every strength and seed of an objective; what a checkpoint holds is not trained again."""
     scale, backend = args.scale, backends.load(args.backend)
@@ -171,7 +181,7 @@ def dissected(images: Images, args: argparse.Namespace) -> np.ndarray:
     return images.x[np.sort(np.random.default_rng(0).permutation(len(images.x))[: args.scale.surgery_images])]
 
 
-def rows_of(name: str, images: Images, args: argparse.Namespace) -> list[dict[str, Any]]:
+def rows_of(name: str, images: Images, told: Images, args: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of an objective, from what is kept or trained and judged now."""
     strengths = OBJECTIVES[name].strengths if args.all_strengths else OBJECTIVES[name].few
     files = {(s, seed): args.out / "rows" / f"{name}-{s:g}-{seed}.json" for s in strengths for seed in args.seeds}
@@ -181,7 +191,7 @@ def rows_of(name: str, images: Images, args: argparse.Namespace) -> list[dict[st
             if file.exists():
                 continue
             began = time.perf_counter()
-            row = {"model": name, "strength": strength, "seed": seed, **judge(fit, images, args)}
+            row = {"model": name, "strength": strength, "seed": seed, **judge(fit, told, args)}
             row["history"] = {k: list(map(float, v)) for k, v in fit.history.items()}
             fit.save(args.out / "fits" / f"{file.stem}.safetensors", recipe=recipe(images, args))
             results.storage.write_atomically(file, json.dumps(row).encode())
@@ -331,10 +341,11 @@ def main() -> int:
     try:
         settle(args)
         images = load(args.data, args.smoke)
-        rows = [row for name in args.objectives for row in rows_of(name, images, args)]
+        told = judged(images)
+        rows = [row for name in args.objectives for row in rows_of(name, images, told, args)]
         frame = pd.DataFrame(rows)
         frame.drop(columns="history").to_csv(args.out / "table.csv", index=False)
-        for name, figure in figures(frame, images, args):
+        for name, figure in figures(frame, told, args):
             plots.save(figure, args.out / f"{name}.png")
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
