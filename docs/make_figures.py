@@ -35,6 +35,12 @@ FIGURES = {
     "em_by_hand.png": ("examples/elbo_by_hand.py", "em.png"),
     "guesses_by_hand.png": ("examples/elbo_by_hand.py", "guesses.png"),
     "gradients_by_hand.png": ("examples/elbo_by_hand.py", "gradients.png"),
+    "mig_on_sprites.png": ("examples/disentanglement.py", "mig_binned.png"),
+    "decomposition_on_sprites.png": ("examples/disentanglement.py", "decomposition.png"),
+    "rate_distortion_on_sprites.png": ("examples/disentanglement.py", "rate_distortion.png"),
+    "traversals_on_sprites.png": ("examples/disentanglement.py", "beta-TCVAE_traversal_image.png"),
+    "shifted_on_sprites.png": ("examples/disentanglement.py", "beta-TCVAE_shifted.png"),
+    "metrics_on_sprites.png": ("examples/disentanglement.py", "metrics_by_metrics.png"),
     "estimator_on_digits.png": ("docs/scikit_learn.md", "estimator.png"),
 }
 """Figure -> what makes it, and under which name."""

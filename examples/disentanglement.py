@@ -92,9 +92,9 @@ class Scale:
     surgery_images: int
 
 
-COARSE = Scale(1800, 60, 64, 1e-3, 6, (16, 16, 32), (128,), Critic((128,) * 4, 1e-3), 2, (10, 100, 1000), 1000)
-FULL = Scale(22_260, 742, 64, 1e-4, 10, (32, 32, 32, 32), (256,), Critic(), 10, (10, 100, 1_000, 10_000), 5000)
-SMOKE = Scale(12, 6, 20, 1e-3, 3, (4,), (8,), Critic((8,)), 2, (10, 50), 60)
+COARSE = Scale(1800, 60, 64, 1e-3, 6, (16, 16, 32), (128,), Critic((128,) * 4, 1e-3), 2, (10, 100, 1000), 4032)
+FULL = Scale(22_260, 742, 64, 1e-4, 10, (32, 32, 32, 32), (256,), Critic(), 10, (10, 100, 1_000, 10_000), 10_000)
+SMOKE = Scale(12, 6, 20, 1e-3, 3, (4,), (8,), Critic((8,)), 2, (10, 50, 200), 60)
 
 
 class Images(NamedTuple):
@@ -117,6 +117,21 @@ def load(name: str, smoke: bool) -> Images:
     return Images(name, images.reshape(len(images), -1).astype(np.float32), factors, images.shape[1:])
 
 
+def some(images: Images, count: int) -> np.ndarray:
+    """Random positions of so many images, always the same: every n-th of a grid would miss values of its factors."""
+    return np.sort(np.random.default_rng(0).permutation(len(images.x))[:count])
+
+
+def judged(images: Images) -> Images:
+    """Of all of dSprites the grid of 46,080 images: every fourth orientation, every other position."""
+    classes, steps = images.factors.classes, np.array([1, 1, 4, 2, 2])
+    if images.factors.sizes != sprites.FULL:
+        return images
+    rows = (classes % steps == 0).all(1)
+    sizes = tuple(-(-size // step) for size, step in zip(sprites.FULL, steps, strict=True))
+    return images._replace(x=images.x[rows], factors=Factors(images.factors.names, sizes, classes[rows] // steps))
+
+
 def train(name: str, strengths: tuple[float, ...], images: Images, args: argparse.Namespace) -> list[results.Fit]:
     """Every strength and seed of an objective; what a checkpoint holds is not trained again."""
     scale, backend = args.scale, backends.load(args.backend)
@@ -135,11 +150,10 @@ def train(name: str, strengths: tuple[float, ...], images: Images, args: argpars
         checkpoint_every=args.checkpoint_every,
         **extra,
     )
-    valid = images.x[:: max(1, len(images.x) // 500)]
     return svi.fit_seeds(
         recipe(images, args),
         images.x,
-        valid=valid,
+        valid=images.x[some(images, 500)],
         seeds=args.seeds,
         strengths=strengths,
         device=args.device,
@@ -168,10 +182,10 @@ def judge(fit: results.Fit, images: Images, args: argparse.Namespace) -> dict[st
 
 def dissected(images: Images, args: argparse.Namespace) -> np.ndarray:
     """The images over which q(z) is the aggregate posterior in the ELBO's surgery."""
-    return images.x[np.sort(np.random.default_rng(0).permutation(len(images.x))[: args.scale.surgery_images])]
+    return images.x[some(images, args.scale.surgery_images)]
 
 
-def rows_of(name: str, images: Images, args: argparse.Namespace) -> list[dict[str, Any]]:
+def rows_of(name: str, images: Images, told: Images, args: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of an objective, from what is kept or trained and judged now."""
     strengths = OBJECTIVES[name].strengths if args.all_strengths else OBJECTIVES[name].few
     files = {(s, seed): args.out / "rows" / f"{name}-{s:g}-{seed}.json" for s in strengths for seed in args.seeds}
@@ -181,7 +195,7 @@ def rows_of(name: str, images: Images, args: argparse.Namespace) -> list[dict[st
             if file.exists():
                 continue
             began = time.perf_counter()
-            row = {"model": name, "strength": strength, "seed": seed, **judge(fit, images, args)}
+            row = {"model": name, "strength": strength, "seed": seed, **judge(fit, told, args)}
             row["history"] = {k: list(map(float, v)) for k, v in fit.history.items()}
             fit.save(args.out / "fits" / f"{file.stem}.safetensors", recipe=recipe(images, args))
             results.storage.write_atomically(file, json.dumps(row).encode())
@@ -247,16 +261,16 @@ def figures(frame: pd.DataFrame, images: Images, args: argparse.Namespace) -> It
 
 def of_a_fit(fit: results.Fit, images: Images) -> Iterator[tuple[str, Any]]:
     """What one fit has learned."""
-    some = images.x[:: max(1, len(images.x) // 1000)]
-    order = evaluation.kl_by_dimension(fit, some)
+    x = images.x[some(images, 1000)]
+    order = evaluation.kl_by_dimension(fit, x)
     dimensions = np.argsort(-order)
     labels = [f"z{d}, {order[d]:.2f} nats" for d in dimensions]
-    for start, z in (("image", fit.encode(some[:1])[0]), ("prior", evaluation.prior_draws(fit, 1)[0])):
+    for start, z in (("image", fit.encode(x[:1])[0]), ("prior", evaluation.prior_draws(fit, 1)[0])):
         told = evaluation.traverse(fit, z, dimensions=dimensions)
         yield f"traversal_{start}", plots.traversals(told.images, told.values, images.shape, labels=labels)
-    shown = some[:: max(1, len(some) // 8)][:8]
+    shown = images.x[some(images, 8)]
     yield "reconstructions", plots.reconstruction_differences(shown, fit.reconstruct(shown), images.shape)
-    mean, sd = fit.posterior(some)["z"]
+    mean, sd = fit.posterior(x)["z"]
     z = mean + sd * np.random.default_rng(0).normal(size=mean.shape)
     yield "aggregate_posterior", plots.aggregate_posteriors(z)
     yield "sample_density", plots.sample_density(z, dimensions=dimensions[:3])
@@ -266,7 +280,7 @@ def of_a_fit(fit: results.Fit, images: Images) -> Iterator[tuple[str, Any]]:
 
 def shifted(fit: results.Fit, images: Images, shown: np.ndarray, dimensions: np.ndarray) -> Any:
     """Images under pixel noise, of an unseen shape, in inverted colours, beside their scores as outliers."""
-    classes = images.factors.classes[:: max(1, len(images.x) // 8)][:8].copy()
+    classes = images.factors.classes[some(images, 8)].copy()
     classes[:, 0] = 0
     sizes = (1, *images.factors.sizes[1:])
     unseen = sprites.draw(Factors(images.factors.names, sizes, classes), side=images.shape[0], shapes=["triangle"])
@@ -331,10 +345,11 @@ def main() -> int:
     try:
         settle(args)
         images = load(args.data, args.smoke)
-        rows = [row for name in args.objectives for row in rows_of(name, images, args)]
+        told = judged(images)
+        rows = [row for name in args.objectives for row in rows_of(name, images, told, args)]
         frame = pd.DataFrame(rows)
         frame.drop(columns="history").to_csv(args.out / "table.csv", index=False)
-        for name, figure in figures(frame, images, args):
+        for name, figure in figures(frame, told, args):
             plots.save(figure, args.out / f"{name}.png")
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -169,7 +169,7 @@ def part_a(e: Experiment) -> dict[str, Fit]:
     table = pd.DataFrame(rows).set_index(["model", "phi"])
     print("\n(a) The hidden half as Bernoulli latents: ELBO, and its gap to log p(seen)")
     print(table.round(2).to_string())
-    gaps = {f"{kind}, {phi}": [max(gap, 0.0)] for (kind, phi), gap in table["gap"].items() if phi != "exact"}
+    gaps = {f"{kind}, {phi}": [gap] for (kind, phi), gap in table["gap"].items() if phi != "exact"}
     title = "The gap of q(hidden pixels), a product of Bernoullis phi"
     e.save(table, "guesses", guesses=pictures_of_phi(e, drawn), gaps=plots.bound_gaps(gaps, title=title))
     return trained

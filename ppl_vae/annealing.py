@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -62,17 +63,17 @@ def ladder(schedule: str | Sequence[float] | np.ndarray, num_temperatures: int) 
     """
     if not isinstance(schedule, str):
         beta = np.asarray(schedule, float)
-        if beta.ndim != 1 or len(beta) < 2 or beta[0] != 0 or beta[-1] != 1 or (np.diff(beta) <= 0).any():
+        if beta.ndim != 1 or len(beta) < 2 or beta[0] != 0 or beta[-1] != 1 or not (np.diff(beta) > 0).all():
             raise ValueError(
                 f"A ladder of inverse temperatures should rise from 0 to 1 in at least two numbers; got {schedule!r}."
             )
         return beta
-    if isinstance(num_temperatures, bool) or not isinstance(num_temperatures, int) or num_temperatures < 2:
+    if isinstance(num_temperatures, bool) or not isinstance(num_temperatures, Integral) or num_temperatures < 2:
         raise ValueError(
-            "A ladder needs at least two temperatures, that of the start and that of the posterior; got "
+            "A ladder needs an integer of at least two temperatures, that of the start and that of the posterior; got "
             f"'num_temperatures' = {num_temperatures!r}."
         )
-    even = np.linspace(0.0, 1.0, num_temperatures)
+    even = np.linspace(0.0, 1.0, int(num_temperatures))
     if schedule == "linear":
         return even
     if schedule != "sigmoid":

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .results import Fit, Pair
 
 STARTS = ("guide", "prior")
+FEWEST = 4
+"""Draws of a chain, two in each half, that ArviZ's R-hat and ESS need."""
 
 
 class Divergence(RuntimeWarning):
@@ -100,23 +102,32 @@ class Chains:
         arviz = _arviz()
         dims = {name: ["datum", *(f"{name}_dim" for _ in values.shape[3:4])] for name, values in self.draws.items()}
         stats = {"acceptance_rate": self.accept_prob, "diverging": self.diverging}
-        return arviz.from_dict(
-            posterior=dict(self.draws),
-            sample_stats=stats,
-            dims={**dims, **{name: ["datum"] for name in stats}},
-            attrs={"library": "ppl_vae", "library_version": __version__, **self.settings},
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="More chains .* than draws")
+            return arviz.from_dict(
+                posterior=dict(self.draws),
+                sample_stats=stats,
+                dims={**dims, **{name: ["datum"] for name in stats}},
+                attrs={"library": "ppl_vae", "library_version": __version__, **self.settings},
+            )
 
     def r_hat(self) -> np.ndarray:
         """The largest rank-normalised split R-hat of a datum's latents, (N,): near 1 where its chains agree.
 
-        Rank-Normalization, Folding, and Localization: An Improved R-hat, Vehtari et al., 2021.
+        NaN for one chain, or fewer than four draws of each. Rank-Normalization, Folding, and Localization: An Improved
+        R-hat, Vehtari et al., 2021.
         """
-        return _worst(_arviz().rhat(self.to_arviz()), "max")
+        return self._told("rhat", "max", chains=2)
 
     def ess(self) -> np.ndarray:
-        """The smallest bulk effective sample size of a datum's latents, (N,)."""
-        return _worst(_arviz().ess(self.to_arviz()), "min")
+        """The smallest bulk effective sample size of a datum's latents, (N,): NaN for fewer than four draws."""
+        return self._told("ess", "min", chains=1)
+
+    def _told(self, diagnostic: str, worst: str, *, chains: int) -> np.ndarray:
+        """The worst of ArviZ's diagnostic over the latents of each datum, (N,); NaN where it has too few draws."""
+        if self.diverging.shape[0] < chains or self.diverging.shape[1] < FEWEST:
+            return np.full(self.diverging.shape[2], np.nan)
+        return _worst(getattr(_arviz(), diagnostic)(self.to_arviz()), worst)
 
     def summary(self) -> pd.DataFrame:
         """A row for each datum: R-hat, ESS, mean acceptance, divergences and step size."""
@@ -176,17 +187,19 @@ class _Sampler:
             seed: of starts, momenta and acceptance.
             progress: a progress bar; None shows it on a terminal only.
             side: ``given``, then it is p(z | x, c); ``mask``, then it is p(z | what was seen); ``index`` for a
-                per-datapoint guide.
+                per-datapoint guide, where that is the start.
 
         Raises:
-            UnsuitableObjective: a discrete site; the message names it.
+            UnsuitableObjective: a discrete site, which the message names, or no latent site.
             ValueError: data that do not fit, or too many.
 
         Warns:
             Divergence: trajectories that diverged after warm-up, counted, with the data named.
         """
         name, settings = type(self).__name__, vars(self)
-        x, arrays = fit.checked(x, **side)
+        assert fit.pair.sites is not None
+        fit.pair.sites.check_latent(name)
+        x, arrays = fit.checked(x, located=self.start == "guide", **side)
         limit = self.limit.get(fit.backend)
         if limit is not None and len(x) > limit:
             raise ValueError(

@@ -199,6 +199,18 @@ class Sites:
     scaled: bool = False
     """Whether a subsampled plate or a handler scales the densities."""
 
+    def check_latent(self, what: str) -> None:
+        """Refuse a model without latents.
+
+        Raises:
+            UnsuitableObjective: names what was to be done.
+        """
+        if not self.latent:
+            raise UnsuitableObjective(
+                f"{what} is made for latents, and the model has none: evaluation.log_likelihood(fit, x, 1) is its log "
+                "p(x), exact."
+            )
+
     @property
     def num_configurations(self) -> int:
         """How many values the latent sites can take together."""

@@ -37,6 +37,15 @@ def generated_site(model: Any, sites: Any) -> str:
     return sites.observed[0].name if sites else "x"
 
 
+def no_family(guide: Any) -> ValueError:
+    """The error for a guide that cannot be fitted to single data points, in words that help."""
+    return ValueError(
+        "Refining puts a row of parameters for each data point in the place of the net of the guide's one posterior, "
+        f"guide.posterior.net, and {type(guide).__name__} has no such: use Amortised, SemiAmortised or PerDatapoint "
+        "over one of the conditionals. Its log p(x) needs none: evaluation.log_likelihood, or ais from the prior."
+    )
+
+
 class Tolerant:
     """A program that is callable with every keyword of the house: what it does not take is dropped.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from test_discrete import bernoulli, log_p, prepared
 from test_oracles import PCA, SCALE, fit_of
 
 from ppl_vae import annealing, backends, evaluation
-from ppl_vae.chains import kernel_of
+from ppl_vae.chains import HMC, NUTS, kernel_of
 from ppl_vae.evaluation import AIS, Annealing
 from ppl_vae.objective import UnsuitableObjective
 from ppl_vae.results import Fit
@@ -183,6 +184,34 @@ def test_step_sizes_are_fixed_before_the_run(backend: backends.Backend) -> None:
     np.testing.assert_allclose(back.log_step[:2], log_step[:2][::-1])
 
 
+def test_bounds_are_of_runs_whose_step_sizes_were_found_on_other_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only preliminary runs adapt; both chains have the last one's step sizes, and every run a seed of its own."""
+    pca, runs = PCA(), []
+    fit = fit_of(pca, backends.load("pyro"))
+    anneal = kernel_of(fit.pair).anneal
+
+    def seen(pair: Any, x: np.ndarray, start: Any, side: Any, steps: Any, **options: Any) -> Any:
+        run = anneal(pair, x, start, side, steps, **options)
+        runs.append((options["gain"], options["seed"], steps, start["z"], run))
+        return run
+
+    monkeypatch.setattr(kernel_of(fit.pair), "anneal", seen)
+    found = evaluation.bdmc(fit, 3, Annealing(51, 4, 2))
+    *preliminary, forward, backward = runs
+    assert len(preliminary) == 2 and all(gain > 0 for gain, *_ in preliminary)
+    assert forward[0] == backward[0] == 0 and len({seed for _, seed, *_ in runs}) == 4
+    steps = preliminary[-1][4].log_step
+    for _, _, rungs, _, run in (forward, backward):
+        np.testing.assert_allclose(run.log_step, rungs.log_step, atol=1e-6)
+    np.testing.assert_array_equal(forward[2].log_step, steps)
+    np.testing.assert_array_equal(backward[2].log_step[:-1], steps[:-1][::-1])
+    starts = [start for *_, start, _ in runs[:3]]
+    assert all(np.abs(a - b).min() > 0 for a, b in pairwise(starts)), "fresh draws of the prior"
+    assert np.ptp(backward[3], 0).max() == 0, "one exact draw for each datum"
+    np.testing.assert_array_equal(found.lower.log_weights, forward[4].log_weights)
+    np.testing.assert_array_equal(found.upper.log_weights, backward[4].log_weights)
+
+
 def test_chains_and_data_come_in_bounded_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     pca, backend = PCA(), backends.load("pyro")
     fit, rows = fit_of(pca, backend, **WRONG), []
@@ -207,7 +236,9 @@ def test_bad_settings(backend: backends.Backend) -> None:
     for settings, message in (
         ({"num_temperatures": 1}, "at least two temperatures, .*; got 'num_temperatures' = 1"),
         ({"schedule": [1.0]}, r"should rise from 0 to 1 in at least two numbers; got \[1.0\]"),
+        ({"num_temperatures": 20.0}, "integer of at least two temperatures, .*; got 'num_temperatures' = 20.0"),
         ({"schedule": [0.0, 0.5, 0.5, 1.0]}, "should rise from 0 to 1"),
+        ({"schedule": [0.0, np.nan, 1.0]}, "should rise from 0 to 1"),
         ({"schedule": "cosine"}, "Unknown schedule 'cosine'; there are 'sigmoid' and 'linear'"),
         ({"num_chains": 0}, "AIS: 'num_chains' should be an integer of at least 1; got 0"),
         ({"start": "middle"}, "AIS: 'start' should be one of 'guide', 'prior'; got 'middle'"),
@@ -215,7 +246,11 @@ def test_bad_settings(backend: backends.Backend) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             Annealing(**settings)
+    assert len(Annealing(np.int64(5)).betas) == 5
     fit = fit_of(PCA(), backend)
+    for call in (lambda: evaluation.ais(fit, PCA().x, 50), lambda: evaluation.bdmc(fit, 5, 50)):
+        with pytest.raises(ValueError, match=r"'settings' should be evaluation.Annealing\(\.\.\.\); got 50"):
+            call()
     with pytest.raises(ValueError, match="bdmc: 'size' should be an integer of at least 1; got 0"):
         evaluation.bdmc(fit, 0)
     with pytest.raises(ValueError, match="latent sites 'z' do not have finitely many joint values.*: use ais"):
@@ -245,3 +280,59 @@ def test_endless_discrete_latents_are_refused(backend: backends.Backend) -> None
     fit = untrained(model, guide, backend, toy(4)[:, :3])
     with pytest.raises(UnsuitableObjective, match=r"needs finitely many values; the site 'n' \(Poisson\)"):
         evaluation.ais(fit, toy(4)[:, :3])
+
+
+def test_runs_from_the_prior_need_no_answer_of_the_guide(backend: backends.Backend) -> None:
+    """A guide with rows for other data is not asked; from the guide it is, and has none."""
+    pca = PCA()
+    own = fit_of(pca, backend, **WRONG).refine(pca.x, steps=3)
+    new = pca.x[:3] + 0.2
+    found = evaluation.ais(own, new, QUICK)
+    assert (np.abs(found.values - marginal(pca).logpdf(new)) < 5 * found.mc_error).all()
+    with pytest.raises(ValueError, match="The guide has parameters for the 7 data points"):
+        evaluation.ais(own, new, Annealing(start="guide"))
+    with pytest.raises(ValueError, match="no answer for simulated data: use Annealing.*start='prior'"):
+        evaluation.bdmc(own, 3, Annealing(start="guide"))
+
+
+def test_what_hides_all_leaves_nothing_to_explain(backend: backends.Backend) -> None:
+    """log p of no pixels is 0 and its posterior the prior; a mask that hides nothing changes nothing."""
+    pca = PCA()
+    fit = fit_of(pca, backend)
+    every = np.ones(pca.x.shape, bool)
+    np.testing.assert_array_equal(evaluation.ais(fit, pca.x, QUICK, mask=~every).values, 0)
+    short = Annealing(5, 4, 2)
+    whole, masked = evaluation.ais(fit, pca.x, short), evaluation.ais(fit, pca.x, short, mask=every)
+    np.testing.assert_allclose(whole.log_weights, masked.log_weights, atol=2e-3)
+
+
+def test_trajectories_that_diverge_are_counted_and_the_bound_holds(backend: backends.Backend) -> None:
+    """Steps of size 50: none is accepted, and E[w] is p(x) all the same, by draws from the prior alone."""
+    pca = PCA()
+    fit = fit_of(pca, backend)
+    kernel, betas = kernel_of(fit.pair), annealing.ladder("linear", 3)
+    start = kernel.starts(fit.pair, pca.x, 5, "prior", {}, seed=0, guide_seed=0)
+    steps = annealing.rungs(betas, np.full((2, 7), np.log(50.0)))
+    options = {"initial": "prior", "num_steps": 3, "target": 0.8, "seed": 1, "guide_seed": 2, "gain": 0.0}
+    run = kernel.anneal(fit.pair, pca.x, start, {}, steps, **options)
+    assert run.divergences.tolist() == [10] * 7 and not run.accept_prob.any()
+    log_lik = kernel.log_joint(fit.pair, pca.x, start, {}) + 0.5 * (start["z"] ** 2).sum(-1) + np.log(2 * np.pi)
+    np.testing.assert_allclose(run.log_weights, log_lik, atol=1e-3)
+
+
+def test_models_without_latents_are_refused_by_name(backend: backends.Backend) -> None:
+    x = (toy(4) > 0.5).astype(float)
+    images = backend.models.MixtureOfBernoullis(2, x, np.random.default_rng(0))
+    fit = Fit.untrained(backend.inference.Pair(backend.models.FullyVisible(images), backend.guides.Empty()), x)
+    calls: dict[str, Any] = {
+        "ais": lambda: evaluation.ais(fit, x),
+        "bdmc": lambda: evaluation.bdmc(fit, 3),
+        "exact_log_likelihood": lambda: evaluation.exact_log_likelihood(fit, x),
+        "calibration": lambda: evaluation.calibration(fit, 100),
+        "gaps": lambda: evaluation.gaps(fit, x),
+        "HMC": lambda: HMC().run(fit, x),
+        "NUTS": lambda: NUTS().run(fit, x),
+    }
+    for what, call in calls.items():
+        with pytest.raises(UnsuitableObjective, match=f"^{what} is made for latents, and the model has none: .* exact"):
+            call()

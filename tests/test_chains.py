@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import jax
 import numpy as np
+import numpyro.infer
 import pyro
 import pytest
 import scipy.stats
 import torch
-from pairs import pair, toy, untrained
+from pairs import fill, pair, toy, untrained
 from pyro.infer import MCMC
 from pyro.infer import NUTS as StockNUTS
 from test_discrete import bernoulli
-from test_oracles import PCA, fit_of
+from test_oracles import PCA, SCALE, fit_of
 
-from ppl_vae import backends, kernels
-from ppl_vae.chains import HMC, NUTS, Chains, Divergence, kernel_of
+from ppl_vae import annealing, backends, data, evaluation, kernels
+from ppl_vae.chains import HMC, NUTS, Chains, Divergence, _arviz, kernel_of
 from ppl_vae.chunks import sample_in_chunks
 from ppl_vae.draws import Draws
 from ppl_vae.objective import UnsuitableObjective
@@ -154,6 +156,27 @@ def test_densities_are_those_of_the_terms(backend: backends.Backend) -> None:
         np.testing.assert_allclose(log_1.detach(), terms.log_lik + terms.log_prior, atol=1e-4)
 
 
+def test_pseudo_inputs_are_encoded_once_in_a_run(backend: backends.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at each leapfrog step; and again in the next run, whose parameters may be others."""
+    fit, calls = untrained(*pair("vampprior", backend), backend), []
+    kernel, x = kernel_of(fit.pair), toy(4)
+    start = kernel.starts(fit.pair, x, 3, "prior", {}, seed=0, guide_seed=0)
+    own = backend.models.VampPrior.pseudo_inputs
+    monkeypatch.setattr(backend.models.VampPrior, "pseudo_inputs", lambda prior: (calls.append(1), own(prior))[1])
+    options = {"initial": "prior", "num_steps": 3, "target": 0.8, "seed": 1, "guide_seed": 2, "gain": 0.0}
+    rungs = annealing.rungs(annealing.ladder("linear", 6), np.full((5, 4), -1.0))
+    kernel.anneal(fit.pair, x, start, {}, rungs, **options)
+    annealed = len(calls)
+    counts = {"num_warmup": 4, "num_samples": 3, "num_steps": 3}
+    kernel.sample(fit.pair, x, start, {}, **counts, target=0.8, seed=0)
+    layouts = 1 if backend.name == "numpyro" else 0  # look at the sites in a run of their own
+    assert annealed == 1 + layouts and len(calls) == 2 * annealed
+    before = kernel.log_joint(fit.pair, x, start, {})
+    state = {name: value + 0.1 for name, value in fit.pair.state().items()}
+    fit.pair.load_state(state)
+    assert np.abs(kernel.log_joint(fit.pair, x, start, {}) - before).min() > 1e-4
+
+
 def loop(count: int, body: Any, start: Any) -> Any:
     for _ in range(count):
         start = body(start)
@@ -221,6 +244,30 @@ def test_chains_speak_arviz() -> None:
     assert {"r_hat", "ess", "accept_prob", "divergences", "step_size"} == set(summary.columns)
 
 
+def test_diagnostics_are_of_the_chains_of_each_datum() -> None:
+    """One datum's chains disagree, in one latent; another's hardly move; the third's are independent draws."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(4, 300, 3, 2))
+    z[:, :, 0, 1] += np.arange(4)[:, None]
+    z[:, :, 1, 0] = np.cumsum(z[:, :, 1, 0] * 0.1, 1)
+    nothing = np.zeros((4, 300, 3))
+    nothing[2, 7, 1] = 1
+    chains = Chains({"z": z}, nothing + 0.8, nothing.astype(bool), np.ones(3), {})
+    r_hat, ess = chains.r_hat(), chains.ess()
+    assert r_hat[0] > 1.5 and r_hat[1] > 1.1 and r_hat[2] < 1.02
+    assert ess[0] < 20 and ess[1] < 40 and 900 < ess[2] < 1600
+    assert chains.divergences.tolist() == [0, 1, 0]
+
+
+def test_few_draws_have_no_r_hat(backend: backends.Backend) -> None:
+    """One chain, or fewer than four draws: NaN, and no word from ArviZ."""
+    fit = untrained(*pair("standard", backend), backend)
+    one, short = (HMC(count, 5, num_chains=c).run(fit, toy(2)) for count, c in ((10, 1), (2, 4)))
+    assert np.isnan(one.r_hat()).all() and (one.ess() > 0).all()
+    assert np.isnan(short.r_hat()).all() and np.isnan(short.ess()).all()
+    assert {"r_hat", "ess_after"} < set(fit.draws(toy(2), 5, method="hmc").diagnostics())
+
+
 def test_data_come_in_bounded_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     pca, backend = PCA(), backends.load("pyro")
     fit, rows = fit_of(pca, backend), []
@@ -248,6 +295,46 @@ def test_a_chain_that_diverges_is_named_and_counted(backend: backends.Backend) -
     ):
         chains = HMC(num_samples=20, num_warmup=1, num_chains=2).run(fit, toy(2)[:, :4])
     assert chains.divergences.tolist() == [40, 40] and np.ptp(chains.draws["z"], 1).max() == 0
+
+
+def test_diverging_trajectories_of_nuts_are_named_and_counted(backend: backends.Backend) -> None:
+    """A funnel's neck: z1 ~ N(0, 3), z2 ~ N(0, exp(z1)); every datum of the flat model goes without."""
+    fit = untrained(*funnel_pair(backend), backend, np.zeros((2, 1), np.float32))
+    nuts = NUTS(num_samples=60, num_warmup=10, num_chains=2, target_accept_prob=0.3)
+    with pytest.warns(Divergence, match=r"NUTS: \d+ of 240 trajectories diverged, of the data .*: .* num_warmup"):
+        chains = nuts.run(fit, np.zeros((2, 1), np.float32))
+    assert chains.diverging.shape == (2, 60, 2) and chains.divergences.sum() == chains.diverging.sum() > 0
+    assert chains.summary()["divergences"].tolist() == chains.divergences.tolist()
+
+
+def funnel_pair(backend: backends.Backend) -> tuple[Any, Any]:
+    """Neal's funnel as a model, of which x says next to nothing."""
+    if backend.name == "pyro":
+        import pyro as library
+        import pyro.distributions as dist
+    else:
+        import numpyro as library
+        import numpyro.distributions as dist
+
+    def model(x: Any) -> None:
+        with library.plate("data", len(x), dim=-1):
+            z1 = library.sample("z1", dist.Normal(0.0, 3.0))
+            z2 = library.sample("z2", dist.Normal(0.0, 1.0).expand([9]).to_event(1))
+            scale = (library_exp(backend, 2 * z1))[..., None]
+            library.sample("x", dist.Normal((z2 / scale).sum(-1)[..., None], 1.0).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        with library.plate("data", len(x), dim=-1):
+            library.sample("z1", dist.Normal(0.0, 1.0))
+            library.sample("z2", dist.Normal(0.0, 1.0).expand([9]).to_event(1))
+
+    return model, guide
+
+
+def library_exp(backend: backends.Backend, value: Any) -> Any:
+    if backend.name == "pyro":
+        return value.exp()
+    return jax.numpy.exp(value)
 
 
 def test_discrete_sites_are_refused_by_name(backend: backends.Backend) -> None:
@@ -321,6 +408,109 @@ def test_draws_of_discrete_latents_by_importance(backend: backends.Backend) -> N
     exact = np.einsum("kb,kd->bd", np.exp(log_p - np.logaddexp.reduce(log_p, 0)), every)
     assert np.abs(draws.mean(0) - exact).max() < 0.1
     assert np.abs(fit.draws(x, 500)["z"].mean(0) - exact).max() > 0.1, "the guide's own are elsewhere"
+
+
+def given_fit(pca: PCA, backend: backends.Backend, slope: np.ndarray) -> Fit:
+    """x | z, c ~ N(W z + V c + m, s^2): the posterior is that of x - V c; the guide returns the prior."""
+    pixels, dim = pca.weights.shape
+    rng, sizes = np.random.default_rng(0), slope.shape[1]
+    decoder = backend.nets.MLP((dim + sizes, pixels), rng)
+    encoder = backend.nets.MLP((pixels + sizes, 2 * dim), rng)
+    fill(decoder.layers[0], np.hstack([pca.weights, slope]), pca.mean)
+    raw = np.full(dim, np.log(np.expm1(1 - 1e-3)))
+    fill(encoder.layers[0], np.zeros((2 * dim, pixels + sizes)), np.concatenate([np.zeros(dim), raw]))
+    prior = backend.models.Unconditional(backend.models.StandardNormal(dim))
+    model = backend.models.ConditionalVAE(prior, backend.conditionals.Normal(decoder, scale=SCALE))
+    guide = backend.guides.Amortised(backend.conditionals.DiagNormal(encoder))
+    pair = backend.inference.Pair(model, guide)
+    return Fit.untrained(pair, pca.x, given=np.zeros((len(pca.x), sizes)))
+
+
+def test_chains_are_conditional_on_side_information(backend: backends.Backend) -> None:
+    """HMC and NUTS under ``given``, of which each datum has its own; and annealing, to log p(x | c)."""
+    pca, rng = PCA(), np.random.default_rng(4)
+    slope, given = rng.normal(size=(len(pca.mean), 2)), rng.normal(size=(len(pca.x), 2))
+    fit, moved = given_fit(pca, backend, slope), pca.x + given @ slope.T
+    exact = pca.posterior_mean(pca.x)
+    assert np.abs(pca.posterior_mean(moved) - exact).min(1).max() > 0.5, "without c the answer is another"
+    chains = HMC(num_samples=150, num_warmup=100).run(fit, moved, given=given)
+    check_moments(chains, chains.draws["z"], exact, pca.cov)
+    one = slice(2, 3)
+    chains = NUTS(num_samples=150, num_warmup=60, num_chains=2).run(fit, moved[one], given=given[one])
+    check_moments(chains, chains.draws["z"], exact[one], pca.cov)
+    drawn = fit.draws(moved[one], 200, method=HMC(num_warmup=100), given=given[one])
+    assert np.abs(drawn["z"].mean(0) - exact[one]).max() < 0.3
+    found = evaluation.ais(fit, moved, evaluation.Annealing(60, 16, 5), given=given)
+    assert (np.abs(found.values - pca.log_p()) < 5 * found.mc_error).all()
+    with pytest.raises(ValueError, match="conditional on 2 numbers for each datum"):
+        HMC().run(fit, moved)
+
+
+def test_rows_of_a_stream_are_those_in_memory(backend: backends.Backend, tmp_path: Path) -> None:
+    pca = PCA()
+    np.save(tmp_path / "x.npy", pca.x)
+    fit, stream = fit_of(pca, backend), data.stream(tmp_path / "x.npy")
+    hmc, short = HMC(20, 10, num_chains=2), evaluation.Annealing(5, 4, 2)
+    np.testing.assert_array_equal(hmc.run(fit, stream).draws["z"], hmc.run(fit, pca.x).draws["z"])
+    of_stream, of_array = (evaluation.ais(fit, x, short).log_weights for x in (stream, pca.x))
+    np.testing.assert_array_equal(of_stream, of_array)
+    told, in_memory = (evaluation.diagnose(fit, x, 30).log_p for x in (stream, pca.x))
+    np.testing.assert_array_equal(told, in_memory)
+
+
+def curved_fit(backend: backends.Backend) -> tuple[Fit, np.ndarray]:
+    """A decoder with a hidden layer: a posterior that is no Gaussian and is known to nobody."""
+    rng = np.random.default_rng(1)
+    decoder = backend.nets.MLP((2, 6, 5), rng, activation="tanh")
+    for layer, width in zip(decoder.layers, (2, 6), strict=True):
+        shape = (6, 2) if width == 2 else (5, 6)
+        fill(layer, 0.8 * rng.normal(size=shape), rng.normal(size=shape[0]))
+    encoder = backend.nets.MLP((5, 4), rng)
+    model = backend.models.VAE(backend.models.StandardNormal(2), backend.conditionals.Normal(decoder, scale=1.0))
+    guide, x = backend.guides.Amortised(backend.conditionals.DiagNormal(encoder)), rng.normal(size=(2, 5))
+    return untrained(model, guide, backend, x), x.astype(np.float32)
+
+
+def stock_nuts(backend: backends.Backend, fit: Fit, x: np.ndarray) -> np.ndarray:
+    """(C, S, D) by the library alone: its MCMC over the model of one datum."""
+    if backend.name == "pyro":
+        with torch.random.fork_rng():
+            pyro.set_rng_seed(0)
+            mcmc = MCMC(StockNUTS(fit.model), num_samples=250, warmup_steps=100, disable_progbar=True)
+            mcmc.run(torch.tensor(x))
+        return mcmc.get_samples(group_by_chain=True)["z"][:, :, 0].numpy()
+    kernel = numpyro.infer.NUTS(fit.model)
+    options = {"num_warmup": 100, "num_samples": 250, "num_chains": 4, "progress_bar": False}
+    mcmc = numpyro.infer.MCMC(kernel, chain_method="vectorized", **options)
+    mcmc.run(jax.random.key(0), jax.numpy.asarray(x))
+    return np.asarray(mcmc.get_samples(group_by_chain=True)["z"])[:, :, 0]
+
+
+def test_the_libraries_nuts_and_ours_have_the_same_posterior(backend: backends.Backend) -> None:
+    """Means, variances and skewness of a posterior in no closed form, by the stock samplers over one datum each."""
+    fit, x = curved_fit(backend)
+    hmc = HMC(num_samples=250, num_warmup=100).run(fit, x)
+    nuts = NUTS(num_samples=250, num_warmup=100, num_chains=1 if backend.name == "pyro" else 4).run(fit, x[:1])
+    theirs = stock_nuts(backend, fit, x[:1])
+    for ours in (hmc, nuts):
+        check_same(ours.draws["z"][:, :, 0], theirs)
+    with pytest.raises(AssertionError):
+        check_same(hmc.draws["z"][:, :, 1], theirs)
+
+
+def check_same(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Draws (C, S, D) of two samplers: the first three moments agree within their Monte Carlo errors."""
+    centre, scale = theirs.mean((0, 1)), theirs.std((0, 1))
+    for power in (1, 2, 3):
+        (one, one_error), (two, two_error) = (mean_and_error(((z - centre) / scale) ** power) for z in (ours, theirs))
+        assert (np.abs(one - two) < 4.5 * np.hypot(one_error, two_error)).all(), power
+
+
+def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of correlated draws (C, S, D), by ArviZ's effective sample size: (D,) each."""
+    ess = np.array([float(_arviz().ess(values[..., d])) for d in range(values.shape[-1])])
+    assert (ess > 25).all()
+    return values.mean((0, 1)), values.std((0, 1)) / np.sqrt(ess)
 
 
 def test_pyros_own_nuts_runs_on_our_models() -> None:

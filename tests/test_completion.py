@@ -149,6 +149,25 @@ def test_no_elbo_is_above_the_exact_answer_and_its_gap_is_the_kl(kind: str, back
     assert (elbo < exact).all()
 
 
+@pytest.mark.parametrize("kind", ["mixture", "in between"])
+def test_hidden_pixels_move_by_gibbs_sampling_within_annealing(kind: str, backend: backends.Backend) -> None:
+    """Their prior is no product, and nobody has to know their conditional: log p(x_seen), from both sides."""
+    model, (exact, _) = completion(kind, backend)
+    fit = guess(model, np.full((len(SEEN), HIDDEN.sum()), 0.5), backend)
+    np.testing.assert_allclose(evaluation.exact_log_likelihood(fit, SEEN), exact, atol=1e-4)
+    for start in ("prior", "guide"):
+        found = evaluation.ais(fit, SEEN, evaluation.Annealing(30, 40, start=start), max_configurations=0)
+        assert (np.abs(found.values - exact) < 5 * found.mc_error + 1e-3).all() and (found.mc_error > 0).any()
+    if kind == "in between":  # an order in which no z comes before every x: nothing is simulated
+        with pytest.raises(ValueError, match="make it with such an order"):
+            evaluation.bdmc(fit, 4)
+        return
+    both = evaluation.bdmc(fit, 40, evaluation.Annealing(30, 8))
+    assert abs(both.gap) < 4 * both.gap_error + 0.2
+    slack = both.upper.values - evaluation.exact_log_likelihood(fit, both.x)
+    assert slack.mean() > -4 * slack.std() / np.sqrt(40)
+
+
 def test_reinforce_finds_a_better_phi_than_the_guesses(backend: backends.Backend) -> None:
     model, (exact, _) = completion("mixture", backend)
     truth = IMAGES[::37][:, HIDDEN]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 from pairs import fill, pair, toy, untrained
+from test_chains import COUNTS, counts_pair
+from test_discrete import prepared
 from test_oracles import PCA, SCALE, fit_of
 
 from ppl_vae import backends, evaluation, importance, plots
 from ppl_vae.evaluation.gaps import Gaps
 from ppl_vae.results import Fit
+from ppl_vae.seeds import derive
+
+gaps_module = importlib.import_module("ppl_vae.evaluation.gaps")
 
 P_VALUE = 1e-3
 
@@ -124,6 +130,64 @@ def test_the_largest_lower_bound_is_taken() -> None:
     np.testing.assert_allclose(found.approximation_error, np.hypot(0.01, found.best_error))
 
 
+def test_annealing_and_importance_sampling_are_both_told_with_their_errors(backend: backends.Backend) -> None:
+    """Where the guide is poor, annealing is ahead, and is taken; where there are sums, these, exactly."""
+    pca = PCA()
+    poor = diagonal(pca, backend, 0.0, log_scale=-1.5)
+    settings = evaluation.Annealing(num_temperatures=60, num_chains=16, num_steps=5)
+    found = evaluation.gaps(poor, pca.x, 3, method=settings, elbo_particles=5, refined=poor)
+    assert found.source == "annealed importance sampling" and len(found.estimates) == 3
+    assert (np.abs(found.log_p - pca.log_p()) < 5 * found.log_p_error + 0.02).all()
+    by_ais = evaluation.ais(poor, pca.x, settings, seed=derive(0, "log_p", "annealing"))
+    np.testing.assert_allclose(found.log_p, by_ais.values, atol=1e-6)
+    assert found.estimates[found.source] == pytest.approx((by_ais.mean, by_ais.mean_mc_error))
+    assert all(mean < by_ais.mean for name, (mean, _) in found.estimates.items() if name != found.source)
+    assert set(evaluation.gaps(poor, pca.x, 3, refined=poor).estimates) == set(found.estimates) - {found.source}
+    discrete = exact_bernoulli(backend, bias=0.5)
+    x = np.array([[0.0, 1, 1], [1, 0, 0]])
+    summed = evaluation.gaps(discrete, x, 5, method="ais", elbo_particles=500)
+    np.testing.assert_allclose(summed.log_p, evaluation.exact_log_likelihood(discrete, x), atol=1e-6)
+    assert summed.source == "sum over all values" and not summed.log_p_error.any()
+    assert (summed.approximation > -5 * summed.approximation_error).all() and summed.amortisation.min() > 0
+
+
+def test_runs_from_the_guide_start_at_the_refined_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pca, asked = PCA(), []
+    fit = diagonal(pca, backends.load("pyro"), 2.0)
+    refined, ais = fit.refine(pca.x), gaps_module.ais
+    monkeypatch.setattr(gaps_module, "ais", lambda on, *rest, **o: (asked.append(on), ais(on, *rest, **o))[1])
+    settings = evaluation.Annealing(2, 4, start="guide", schedule=[0, 1])
+    found = evaluation.gaps(fit, pca.x, 5, method=settings, refined=refined)
+    assert asked == [refined]
+    mean, error = found.estimates["annealed importance sampling"]
+    assert mean == pytest.approx(pca.log_p().mean(), abs=5 * error + 0.02)
+
+
+def test_compare_has_the_gaps_of_training_images_too() -> None:
+    """Of as many as there are test images, beside theirs; a per-datapoint guide has its own rows for them."""
+    pca, backend = PCA(), backends.load("pyro")
+    wrong = diagonal(pca, backend, 0.3)
+    test = pca.x[:5] + 0.1
+    told = evaluation.evaluate(wrong, test, 50, train=pca.x, gaps=True)
+    assert isinstance(told.train_gaps, Gaps) and len(told.train_gaps.log_p) == 5
+    nearest = np.abs(told.train_gaps.log_p[:, None] - pca.log_p()).min(1)
+    assert (nearest < 5 * told.train_gaps.log_p_error + 1e-3).all(), "they are training images"
+    table = evaluation.compare({"wrong": told})
+    for part, gaps in (("", told.gaps), ("train_", told.train_gaps)):
+        assert table[f"{part}amortisation_gap"]["wrong"] == gaps.amortisation.mean()
+        assert table[f"{part}approximation_error"]["wrong"] > 0
+    read = evaluation.Evaluation.from_dict(told.to_dict())
+    np.testing.assert_array_equal(read.train_gaps.best, told.train_gaps.best)
+    assert {n: tuple(v) for n, v in read.gaps.estimates.items()} == told.gaps.estimates
+    own = wrong.refine(pca.x, steps=20)
+    assert evaluation.evaluate(own, test, 20, train=pca.x, gaps=True).train_gaps.local
+    assert evaluation.evaluate(own, test, 20, train=pca.x + 1, gaps=True).train_gaps is None
+    assert evaluation.evaluate(wrong, test, 20, gaps=True).train_gaps is None
+    assert "train_amortisation_gap" not in evaluation.compare({"wrong": wrong}, test, num_particles=5, gaps=True)
+    by = evaluation.Annealing(20, 4, 3)
+    assert len(evaluation.evaluate(wrong, test, 20, gaps=by).gaps.estimates) == 3
+
+
 def test_negative_gaps_stay_negative() -> None:
     pca = PCA()
     fit = fit_of(pca, backends.load("pyro"), shift=0.05)
@@ -160,6 +224,7 @@ def test_compare_has_the_gaps_as_columns() -> None:
         ({"log_p": np.zeros(3)}, r"'log_p' should hold 7 finite numbers, .* shape \(3,\)"),
         ({"log_p": np.full(7, np.nan)}, "7 finite numbers"),
         ({"log_p": 3.0}, "'log_p' should be an estimate with 'values' and 'mc_error'.* got float"),
+        ({"method": "exact"}, r"'method' should be 'importance', 'ais' or Annealing\(\.\.\.\); got 'exact'"),
         ({"elbo_particles": 1}, "'elbo_particles' should be at least 2, for an error; got 1"),
         ({"num_particles": 0, "refined": True}, "'num_particles' should be at least 1; got 0"),
     ],
@@ -172,6 +237,20 @@ def test_gaps_refuse_what_they_cannot_tell(options: dict[str, Any], message: str
         options = {**options, "refined": fit}
     with pytest.raises(ValueError, match=message):
         evaluation.gaps(fit, pca.x, **options)
+
+
+def test_guides_without_a_family_for_each_datum_are_refused_by_name(backend: backends.Backend) -> None:
+    """Two posteriors, and a function; what needs no family is told of them all the same."""
+    layers = Fit(prepared("two layers", backend), {}, {})
+    function = untrained(*counts_pair(backend), backend, COUNTS)
+    for fit, x, name in ((layers, toy(4), "BottomUp"), (function, COUNTS, ".*")):
+        for call in (fit.refine, lambda x: evaluation.gaps(fit, x, 5), lambda x: fit.draws(x, 5, method="refined")):  # noqa: B023
+            with pytest.raises(
+                ValueError, match=rf"guide\.posterior\.net, and {name} has no such: use Amortised, .* ais"
+            ):
+                call(x)
+        assert np.isfinite(evaluation.diagnose(fit, x, 50).log_p).all()
+    assert np.isfinite(evaluation.ais(layers, toy(4)).values).all()
 
 
 def test_an_upper_bound_is_refused() -> None:

@@ -265,3 +265,32 @@ def test_the_gap_is_told_in_two_parts(backend: str, tmp_path: Path) -> None:
     assert (amortisation[alone] == 0).all(axis=None) and (amortisation[~alone] > 0).all(axis=None)
     assert {path.name for path in tmp_path.glob("*.png")} == {"gaps_training.png", "gaps_test.png"}
     assert "nats per image" in done.stdout
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_a_study_of_objectives_is_trained_once(backend: str, tmp_path: Path) -> None:
+    script, objectives = EXAMPLE.parent / "disentanglement.py", ["FactorVAE", "DIP-VAE"]
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
+    command += ["--objectives", *objectives]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert [*table["model"]] == ["FactorVAE"] * 2 + ["DIP-VAE"] * 2 and [*table["seed"]] == [0, 1, 0, 1]
+    numbers = table.select_dtypes("number")
+    assert np.isfinite(numbers).all(axis=None)
+    np.testing.assert_allclose(table["elbo"], -(table["distortion"] + table["rate"]), rtol=1e-6)
+    assert table[["beta_vae", "factor_vae", "mig_binned"]].apply(lambda c: c.between(0, 1)).all(axis=None)
+    assert "0.894 ± 0.033 (10)" in done.stdout and "0.039 ± 0.011 (1)" in done.stdout
+    figures = {path.stem for path in tmp_path.glob("*.png")}
+    assert {"rate_distortion", "decomposition", "metrics_by_objectives", "DIP-VAE_traversal_image"} <= figures
+    assert len(figures) == 10 + 7 * len(objectives) and "FactorVAE_shifted" in figures
+    lost, kept = (tmp_path / "rows" / f"{name}.json" for name in ("DIP-VAE-3-1", "DIP-VAE-3-0"))
+    row, when = json.loads(lost.read_text(encoding="utf-8")), kept.stat().st_mtime_ns
+    lost.unlink()
+    again = subprocess.run([*command, "--objectives", "DIP-VAE"], capture_output=True, text=True, env=environment)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("judged in") == 1 and kept.stat().st_mtime_ns == when
+    assert json.loads(lost.read_text(encoding="utf-8"))["history"] == row["history"]  # seconds, too: not trained again
+    other = subprocess.run([*command, "--steps", "6"], capture_output=True, text=True, env=environment)
+    assert other.returncode == 2 and "holds a study with other settings" in other.stderr

@@ -25,6 +25,8 @@ from .simulation import simulate
 
 GAIN = 0.3
 """How far the log step size moves for an acceptance that misses its target by 1, in the preliminary runs."""
+MAX_CONFIGURATIONS = 4096
+"""Joint values of discrete latents that are summed over, at most."""
 PRELIMINARY = 100
 """Transitions of the preliminary runs together, at least; and at least two runs."""
 
@@ -106,7 +108,7 @@ def ais(
     x: Data,
     settings: Annealing | None = None,
     *,
-    max_configurations: int = 4096,
+    max_configurations: int = MAX_CONFIGURATIONS,
     seed: int = 0,
     progress: bool | None = False,
     **side: Unpack[Side],
@@ -130,15 +132,15 @@ def ais(
         seed: of starts and moves.
         progress: a progress bar; None shows it on a terminal only.
         side: ``given``, then it is log p(x | c); ``mask``, then it is of the pixels that were seen; ``index`` for a
-            per-datapoint guide.
+            per-datapoint guide, where that is the start.
 
     Raises:
-        UnsuitableObjective: a discrete site without a finite list of values.
-        ValueError: data that do not fit.
+        UnsuitableObjective: a discrete site without a finite list of values, or no latent site.
+        ValueError: data or settings that do not fit.
         OutOfMemory: the message says what to lower.
     """
-    settings = settings or Annealing()
-    x, arrays = fit.checked(x, **side)
+    settings = _checked(fit, "ais", settings)
+    x, arrays = fit.checked(x, located=settings.start == "guide", **side)
     if 0 < _configurations(fit) <= max_configurations:
         return _exactly(exact_log_likelihood(fit, x, max_configurations=max_configurations, **side))
     annealer = _Annealer(fit, settings)
@@ -178,10 +180,17 @@ def bdmc(
         progress: a progress bar; None shows it on a terminal only.
 
     Raises:
-        ValueError: no positive size, or a model that does not generate.
+        ValueError: no positive size, a model that does not generate, or a start from a per-datapoint guide, which has
+            no answer for simulated data.
+        UnsuitableObjective: as for ``ais``.
     """
     check_count("bdmc", size=size)
-    settings, arrays = settings or Annealing(), informed(given, size)
+    settings, arrays = _checked(fit, "bdmc", settings), informed(given, size)
+    if settings.start == "guide" and not fit.generalises:
+        raise ValueError(
+            "bdmc: a guide with parameters for its own data has no answer for simulated data: use "
+            "Annealing(..., start='prior')."
+        )
     annealer = _Annealer(fit, settings)
     z, x = simulate(fit, size, derive(seed, "simulate"), arrays)
     below, above = [], []
@@ -194,6 +203,15 @@ def bdmc(
             above.append((annealer.backward(x[window], part(z, window), beside, chunk_seed, log_step), seen))
             bar.update(window.stop - window.start - seen)
     return Bidirectional(_estimate(below, upper=False), _estimate(above, upper=True), x)
+
+
+def _checked(fit: Fit, what: str, settings: Annealing | None) -> Annealing:
+    """The settings, or the usual ones, for a model that has latents."""
+    if settings is not None and not isinstance(settings, Annealing):
+        raise ValueError(f"{what}: 'settings' should be evaluation.Annealing(...); got {settings!r}.")
+    assert fit.pair.sites is not None
+    fit.pair.sites.check_latent(what)
+    return settings or Annealing()
 
 
 class _Annealer:
@@ -286,14 +304,18 @@ def _exactly(values: np.ndarray) -> AIS:
     return AIS(values, zero, zero + 1, 1, values[None], zero, zero.astype(int))
 
 
-def exact_log_likelihood(fit: Fit, x: Data, *, max_configurations: int = 4096, **side: Unpack[Side]) -> np.ndarray:
+def exact_log_likelihood(
+    fit: Fit, x: Data, *, max_configurations: int = MAX_CONFIGURATIONS, **side: Unpack[Side]
+) -> np.ndarray:
     """log p(x) = log sum_z p(x, z) over every joint value of discrete latents, for each row of x (N, P): (N,).
 
     Raises:
         ValueError: a latent site without finitely many values, or more joint values than ``max_configurations``.
+        UnsuitableObjective: no latent site.
     """
-    x, arrays = fit.checked(x, **side)
     assert fit.pair.sites is not None
+    fit.pair.sites.check_latent("exact_log_likelihood")
+    x, arrays = fit.checked(x, located=False, **side)
     count = _configurations(fit)
     if not 0 < count <= max_configurations:
         kind = f"have {count} joint values" if count else "do not have finitely many joint values"

@@ -84,8 +84,11 @@ def calibration(
     Raises:
         ValueError: bins that do not divide the ranks evenly, fewer than five data for each, a model that cannot
             simulate, or side information that does not fit.
+        UnsuitableObjective: a model without latents.
         OutOfMemory: the message says what to lower.
     """
+    assert fit.pair.sites is not None
+    fit.pair.sites.check_latent("calibration")
     size = num_data if given is None else len(given)
     if num_draws < 1 or bins < 2 or (num_draws + 1) % bins:
         raise ValueError(

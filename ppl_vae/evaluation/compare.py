@@ -12,6 +12,7 @@ import pandas as pd
 from ..results import Fit
 from ..side import Side
 from .evaluate import Evaluation, evaluate, fingerprint, likelihood
+from .gaps import Method
 
 DEVIATIONS = [
     "elbo",
@@ -24,6 +25,9 @@ DEVIATIONS = [
     "best_elbo",
     "approximation_gap",
     "amortisation_gap",
+    "train_best_elbo",
+    "train_approximation_gap",
+    "train_amortisation_gap",
     "active_units",
     "seconds",
     "seconds_per_step",
@@ -43,7 +47,7 @@ def compare(
     target: float | None = None,
     num_particles: int = 500,
     elbo_particles: int = 10,
-    gaps: bool = False,
+    gaps: bool | Method = False,
     seed: int = 0,
     progress: bool | None = False,
     train_side: Side | None = None,
@@ -56,7 +60,8 @@ def compare(
     importance sampling, with ``test_error`` (from which images were seen) and ``mc_error`` (from sampling z) apart;
     ``bits_per_dim``, -log p(x) / (P log 2), where the likelihood is over levels;
     with ``gaps`` also ``best_elbo``, the best bound of the guide's family for each datum, ``approximation_gap`` above
-    it and ``amortisation_gap`` below it, with their errors over the data (see ``evaluation.gaps``);
+    it and ``amortisation_gap`` below it, with their errors over the data (see ``evaluation.gaps``), and with ``train``
+    the same of training images, ``train_approximation_gap`` and so on;
     ``active_units``; ``seconds`` of training, ``seconds_per_step``, and ``seconds_to_target``, until the validation
     ELBO first reached ``table.attrs["target"]``; ``peak_memory`` of the training in MiB; ``parameters``. What a fit
     does not tell is NaN. Where there are lists, every number is the mean over seeds, and ``elbo_sd``, ``log_p_sd`` and

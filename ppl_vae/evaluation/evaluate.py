@@ -14,7 +14,7 @@ from ..levels import bits_per_dim
 from ..results import Fit, digest
 from ..seeds import generator
 from ..side import Side, part
-from .gaps import Gaps, is_own
+from .gaps import Gaps, Method, is_own
 from .gaps import gaps as decompose
 from .latents import active_units
 from .likelihood import ELBO, LogLikelihood, elbo, log_likelihood
@@ -60,6 +60,8 @@ class Evaluation:
     """How many levels a datum has that were seen, on average, where the likelihood is over such: for bits per level."""
     gaps: Gaps | None = None
     """log p(x) - ELBO in two parts, where it was asked for."""
+    train_gaps: Gaps | None = None
+    """The same of training images, where they were given too."""
 
     @property
     def best_valid_elbo(self) -> float:
@@ -84,6 +86,7 @@ class Evaluation:
             "mc_error": self.log_p.mean_mc_error,
             **({} if self.pixels is None else {"bits_per_dim": bits_per_dim(self.log_p.mean, self.pixels)}),
             **({} if self.gaps is None else self.gaps.row()),
+            **({} if self.train_gaps is None else self.train_gaps.row("train_")),
             "active_units": self.active_units,
             "seconds": self.seconds,
             "seconds_per_step": self.seconds_per_step,
@@ -103,7 +106,7 @@ class Evaluation:
             **numbers,
             "log_p": LogLikelihood(**_arrays(numbers["log_p"])),
             "elbo": ELBO(**_arrays(numbers["elbo"])),
-            "gaps": Gaps(**_arrays(numbers["gaps"])) if numbers.get("gaps") else None,
+            **{n: Gaps(**_arrays(numbers[n])) if numbers.get(n) else None for n in ("gaps", "train_gaps")},
         }
         unknown = ("objective", "train_elbo", "seconds_per_step", "peak_memory")
         return cls(**{**_arrays(numbers), **{n: math.nan for n in unknown if numbers[n] is None}})
@@ -131,7 +134,7 @@ def evaluate(
     train: Data | None = None,
     refined: Fit | None = None,
     elbo_particles: int = 10,
-    gaps: bool = False,
+    gaps: bool | Method = False,
     seed: int = 0,
     progress: bool | None = False,
     train_side: Side | None = None,
@@ -150,7 +153,8 @@ def evaluate(
             Where the training drew binary images from intensities, they are drawn once.
         refined: ``fit.refine(test)``, where it is at hand.
         elbo_particles: draws per datum for the ELBO.
-        gaps: whether to tell what the ELBO misses in two parts, which needs ``fit.refine(test)``.
+        gaps: whether to tell what the ELBO misses in two parts, which needs ``fit.refine(test)``: of the test images,
+            and of as many of ``train``. ``"ais"`` or ``Annealing(...)`` estimates log p(x) by annealing too.
         seed: of the draws, and of which training images are taken.
         progress: a progress bar; None shows it on a terminal only.
         train_side: what there is beside ``train``.
@@ -165,7 +169,8 @@ def evaluate(
         refined = fit.refine(test, **side)
     on_test = fit if fit.generalises or own else refined
     assert on_test is not None
-    history = fit.history
+    history, options = fit.history, dict[str, Any](seed=seed, method="importance" if gaps is True else gaps)
+    some = None if train is None else _training(fit, train, seed, train_side or {})
     return Evaluation(
         log_p=log_likelihood(on_test, test, num_particles, seed=seed, progress=progress, **side),
         elbo=elbo(on_test, test, elbo_particles, seed=seed, **side),
@@ -173,7 +178,7 @@ def evaluate(
         active_units=active_units(on_test, test, **side) if len(test) > 1 else None,
         seconds=fit.seconds,
         parameters=fit.num_parameters,
-        train_elbo=math.nan if train is None else _train_elbo(fit, train, elbo_particles, seed, train_side or {}),
+        train_elbo=math.nan if some is None else elbo(fit, some[0], elbo_particles, seed=seed, **some[1]).mean,
         seconds_per_step=_seconds_per_step(fit),
         peak_memory=float(np.max(history["memory"])) if len(history.get("memory", ())) else math.nan,
         valid_elbo=np.array(history.get("valid_elbo", ()), float),
@@ -182,7 +187,8 @@ def evaluate(
         likelihood=likelihood(fit),
         test=digest(test, *arrays.values()),
         pixels=_pixels(fit, arrays.get("mask")),
-        gaps=decompose(fit, test, num_particles, refined=refined, seed=seed, **side) if gaps else None,
+        gaps=decompose(fit, test, num_particles, refined=refined, **options, **side) if gaps else None,
+        train_gaps=_train_gaps(fit, some, len(test), num_particles, options) if gaps and some else None,
     )
 
 
@@ -210,18 +216,30 @@ def _pixels(fit: Fit, mask: np.ndarray | None) -> float | None:
     return sum(math.prod(site.event_shape) for site in sites) if mask is None else float(mask.sum(1).mean())
 
 
-def _train_elbo(fit: Fit, train: Data, num_particles: int, seed: int, side: Side) -> float:
-    """Of at most 1,000 images, with their own parameters where the guide has such; NaN if these are not its images."""
+def _training(fit: Fit, train: Data, seed: int, side: Side) -> tuple[np.ndarray, Side] | None:
+    """At most 1,000 training images, and what is beside them, their own parameters where the guide has such.
+
+    None if these are not its images.
+    """
     train, arrays = fit.checked(train, located=False, **side)
     if not fit.generalises and not is_own(fit, train, arrays):
-        return math.nan
+        return None
     rng = generator(seed, "train_elbo")
     index = np.sort(rng.permutation(len(train))[:TRAIN_IMAGES])
-    x = train[index]
+    x = np.asarray(train[index])
     if fit.settings.get("data", {}).get("binarisation") == "dynamic":
         x = (rng.random(x.shape) < x).astype(x.dtype)
-    where = {} if fit.generalises else {"index": index}
-    return elbo(fit, x, num_particles, seed=seed, **part(arrays, index), **where).mean
+    beside = part(arrays, index)
+    return x, Side(**({**beside} if fit.generalises else {**beside, "index": index}))  # type: ignore[typeddict-item]
+
+
+def _train_gaps(
+    fit: Fit, training: tuple[np.ndarray, Side], count: int, num_particles: int, options: Mapping[str, Any]
+) -> Gaps:
+    """Of so many of these training images, evenly spaced."""
+    x, side = training
+    index = np.unique(np.linspace(0, len(x) - 1, min(count, len(x))).astype(int))
+    return decompose(fit, x[index], num_particles, **options, **part(side, index))  # type: ignore[arg-type]
 
 
 def _seconds_per_step(fit: Fit) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Unpack
 
 import numpy as np
@@ -14,7 +14,12 @@ from ..data.streams import Data
 from ..results import Fit
 from ..seeds import derive
 from ..side import Arrays, Side
+from .ais import MAX_CONFIGURATIONS, Annealing, ais, exact_log_likelihood
 from .likelihood import log_likelihood
+
+Method = str | Annealing
+"""How log p(x) is estimated: ``importance``, ``ais`` for annealing beside it, or the settings of such."""
+ANNEALED, SUMMED = "annealed importance sampling", "sum over all values"
 
 
 class Estimate(Protocol):
@@ -49,6 +54,8 @@ class Gaps:
     """which estimate ``log_p`` is"""
     local: bool
     """The guide has parameters of its own for each datum: its bound is the best, and its amortisation gap 0."""
+    estimates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """every estimate of log p(x) that was at hand: the mean over the data, and its standard error from the draws"""
 
     @property
     def approximation(self) -> np.ndarray:
@@ -94,15 +101,16 @@ class Gaps:
         }
         return pd.DataFrame.from_dict(rows, orient="index")
 
-    def row(self) -> dict[str, float]:
-        """The columns of ``compare``."""
-        return {
+    def row(self, prefix: str = "") -> dict[str, float]:
+        """The columns of ``compare``, with something before their names."""
+        columns = {
             "best_elbo": float(self.best.mean()),
             "approximation_gap": float(self.approximation.mean()),
             "approximation_error": _of_mean(self.approximation),
             "amortisation_gap": float(self.amortisation.mean()),
             "amortisation_error": _of_mean(self.amortisation),
         }
+        return {prefix + name: value for name, value in columns.items()}
 
 
 def _of_mean(values: np.ndarray) -> float:
@@ -118,6 +126,7 @@ def gaps(
     x: Data,
     num_particles: int = 1000,
     *,
+    method: Method = "importance",
     elbo_particles: int = 500,
     log_p: Estimate | Sequence[Estimate] | np.ndarray = (),
     refined: Fit | None = None,
@@ -130,8 +139,9 @@ def gaps(
     The best bound of the family is found by ``fit.refine``, from the encoder's answer, and scored on draws of its own.
     log p(x) is the best estimate at hand, the one of the largest mean over the data: each is a lower bound in
     expectation, so that the approximation gap is rather too small. At hand are importance sampling from the guide and
-    from the refined one, and what is passed. Inference Suboptimality in Variational Autoencoders, Cremer, Li and
-    Duvenaud, 2018.
+    from the refined one, with ``method="ais"`` annealed importance sampling, and what is passed; all of them, with
+    their errors, are in ``estimates``. Inference Suboptimality in Variational Autoencoders, Cremer, Li and Duvenaud,
+    2018.
 
     For a guide with parameters of its own for each datum the amortisation gap is 0 by definition. On data that are not
     those of its training it is fitted to them first. Its rows as the training left them may lag behind the model, which
@@ -141,6 +151,8 @@ def gaps(
         fit: what an inference returned.
         x: data (N, P).
         num_particles: draws per datum of either importance sampling.
+        method: ``importance``; ``ais``, or ``Annealing(...)``, for annealed importance sampling beside it, which starts
+            at the prior, or at the refined guide. With it discrete latents of few values are summed over, exactly.
         elbo_particles: draws per datum for either bound.
         log_p: further estimates of log p(x), as ``ais`` returns; or log p(x) itself, an array (N,), used as it is.
         refined: ``fit.refine(x)``, where it is at hand, or with other settings than the usual ones.
@@ -151,11 +163,16 @@ def gaps(
     Raises:
         ValueError: data that are not (N, P), fewer than two draws for a bound, an estimate that is an upper bound or of
             other data, or a guide whose family is not known (``fit.refine``).
+        UnsuitableObjective: a model without latents.
         OutOfMemory: the message says what to lower.
     """
+    assert fit.pair.sites is not None
+    fit.pair.sites.check_latent("gaps")
     x, arrays = fit.checked(x, located=False, **side)
     if elbo_particles < 2:
         raise ValueError(f"'elbo_particles' should be at least 2, for an error; got {elbo_particles}.")
+    if not isinstance(method, Annealing) and method not in ("importance", "ais"):
+        raise ValueError(f"'method' should be 'importance', 'ais' or Annealing(...); got {method!r}.")
     exact, estimates = _checked_estimates(log_p, len(x))
     anywhere: Side = {"given": side.get("given"), "mask": side.get("mask")}
     own = not fit.generalises and (side.get("index") is not None or is_own(fit, x, arrays))
@@ -165,16 +182,35 @@ def gaps(
         guides.pop("refined guide")
     sides = {name: side if guide is fit else anywhere for name, guide in guides.items()}
     bounds = {n: _bound(g, x, elbo_particles, derive(seed, "elbo", n), **sides[n]) for n, g in guides.items()}
-    if exact is None:
-        for n, guide in guides.items():
-            own_seed, source = derive(seed, "log_p", n), f"importance sampling from the {n}"
-            options = {"seed": own_seed, "progress": progress, **sides[n]}
-            estimates[source] = log_likelihood(guide, x, num_particles, **options)  # type: ignore[arg-type]
+    source = "as passed"
+    if exact is None and method != "importance" and 0 < fit.pair.sites.num_configurations <= MAX_CONFIGURATIONS:
+        source, exact = SUMMED, exact_log_likelihood(fit, x, **anywhere)
+    if exact is not None:
+        values, errors = exact, np.zeros(len(x))
+    else:
+        asked = [(n, guide, sides[n]) for n, guide in guides.items()]
+        estimates |= _estimated(asked, x, num_particles, method, seed, progress)
         source = max(estimates, key=lambda n: estimates[n].values.mean())
         values, errors = (np.asarray(a, float) for a in (estimates[source].values, estimates[source].mc_error))
-    else:
-        source, values, errors = "as passed", exact, np.zeros(len(x))
-    return Gaps(values, errors, *list(bounds.values())[-1], *bounds["guide"], source, not fit.generalises)
+    told = {n: (float(np.mean(e.values)), _of_draws(np.asarray(e.mc_error))) for n, e in estimates.items()}
+    best_bound = list(bounds.values())[-1]
+    return Gaps(values, errors, *best_bound, *bounds["guide"], source, not fit.generalises, told)
+
+
+def _estimated(
+    guides: Sequence[tuple[str, Fit, Side]], x: Data, num_particles: int, method: Method, seed: int, progress: Any
+) -> dict[str, Estimate]:
+    """log p(x) by every guide, (name, fit, what is beside x), and where it is asked for by annealing: by name."""
+    estimates: dict[str, Estimate] = {}
+    for name, fit, side in guides:
+        own_seed = derive(seed, "log_p", name)
+        sampled = log_likelihood(fit, x, num_particles, seed=own_seed, progress=progress, **side)
+        estimates[f"importance sampling from the {name}"] = sampled
+    if method != "importance":
+        _, best, side = guides[-1]
+        settings, own_seed = method if isinstance(method, Annealing) else None, derive(seed, "log_p", "annealing")
+        estimates[ANNEALED] = ais(best, x, settings, seed=own_seed, progress=progress, **side)
+    return estimates
 
 
 def is_own(fit: Fit, x: Data, arrays: Arrays) -> bool:

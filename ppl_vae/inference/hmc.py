@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pyro
@@ -14,8 +14,10 @@ from torch import Tensor
 from .. import kernels
 from ..annealing import Annealed, Rungs
 from ..kernels import Sampled
+from ..models import VampPrior
 from ..objective import Sites
 from ..positions import Layout, Position
+from ..programs import inner
 from ..side import Arrays
 from .densities import Densities, layout_of
 from .pair import Pair, forked
@@ -26,7 +28,16 @@ Values = dict[str, np.ndarray]
 @contextmanager
 def _densities(pair: Pair, x: np.ndarray, side: Arrays, seed: int, start: str = "prior") -> Iterator[Densities]:
     """A block in which the pair's densities can be asked for, with draws from the seed."""
-    with forked(seed, pair.device), pair.active() as (model, guide), pyro.validation_enabled(False):
+    with (
+        forked(seed, pair.device),
+        pair.active() as (model, guide),
+        pyro.validation_enabled(False),
+        ExitStack() as encoded,
+    ):
+        program = inner(model)
+        for module in program.modules() if isinstance(program, torch.nn.Module) else ():
+            if isinstance(module, VampPrior):
+                encoded.enter_context(module.encoded())
         batch, where = pair.tensor(x), pair.tensors(side)
         yield Densities(model, guide, batch, where, layout_of(model, batch, where), start)
 

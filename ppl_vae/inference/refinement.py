@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..conditionals import visible
 from ..guides import PerDatapoint
 from ..nets import Rows
+from ..programs import inner, no_family
 from ..side import NOTHING, Arrays, part
 from .pair import Pair
 
@@ -30,10 +31,7 @@ def localised(pair: Pair, x: np.ndarray, side: Arrays = NOTHING) -> tuple[Any, A
     posterior = getattr(pair.guide, "posterior", None)
     net = getattr(posterior, "net", None)
     if not isinstance(posterior, nn.Module) or not isinstance(net, nn.Module):
-        raise ValueError(
-            f"Refining replaces the net of a guide's posterior by a row for each data point, and {pair.guide!r:.80} "
-            "has no 'posterior.net': use one of ppl_vae.guides over one of its conditionals."
-        )
+        raise no_family(inner(pair.guide))
     with torch.no_grad():
         if isinstance(net, Rows):
             start = net.table.mean(0).expand(len(x), -1).cpu().numpy()

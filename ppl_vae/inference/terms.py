@@ -431,7 +431,7 @@ def describe(site: PyroSite) -> Site:
     support = getattr(base, "support", None)
     binary = getattr(support, "base_constraint", support) is torch.distributions.constraints.boolean
     name = type(base).__name__.removesuffix("_").removesuffix("Logits")
-    num_values = {"Bernoulli": 2, "Categorical": getattr(base, "_num_events", None)}.get(name)
+    num_values = 2 if binary else base._num_events if name == "Categorical" else None
     levels = getattr(base, "levels", None)
     return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary, num_values, levels)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -138,6 +140,8 @@ class VampPrior(nn.Module):
     torch.Size([4])
     """
 
+    _encoded: dist.Distribution | None = None
+
     def __init__(self, posterior: nn.Module, pseudo_inputs: np.ndarray | nn.Module, *, learned: bool = True) -> None:
         super().__init__()
         self.posterior = posterior
@@ -150,10 +154,22 @@ class VampPrior(nn.Module):
         values = _tensor(pseudo_inputs)
         self.inputs = nn.Parameter(values) if learned else nn.Buffer(values)
 
+    @contextmanager
+    def encoded(self) -> Iterator[None]:
+        """A block in which the pseudo-inputs are encoded once, for any number of calls: the weights have to rest."""
+        with torch.no_grad():
+            self._encoded = self()
+        try:
+            yield
+        finally:
+            self._encoded = None
+
     def pseudo_inputs(self) -> Tensor:
         """The pseudo-inputs u as they are now, (C, P)."""
         return self.inputs() if isinstance(self.inputs, nn.Module) else self.inputs
 
     def forward(self) -> dist.Distribution:
         """The distribution over (D,)."""
+        if self._encoded is not None:
+            return self._encoded
         return mixture(self.posterior(self.pseudo_inputs()))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from ...seeds import derive, generator
 from .checks import Labelled, count, labelled
@@ -107,9 +108,10 @@ def usefulness(
     tested = count(num_test, TEST, len(data) - max(amounts), "num_test")
     test = data.rows(order[len(data) - tested :])
     accuracy = np.zeros((len(amounts), len(data.sizes)))
-    for i, k in np.ndindex(accuracy.shape):
-        own = derive(seed, "usefulness", amounts[i], k)
-        accuracy[i, k] = _accuracy(data.rows(order[: amounts[i]]), test, k, iterations, own)
+    with threadpool_limits(1, "openmp"):  # the trees are small, and threads would mostly wait for each other
+        for i, k in np.ndindex(accuracy.shape):
+            own = derive(seed, "usefulness", amounts[i], k)
+            accuracy[i, k] = _accuracy(data.rows(order[: amounts[i]]), test, k, iterations, own)
     chance = np.array([np.bincount(column).max() / len(test) for column in test.classes.T])
     return Usefulness(amounts, accuracy, chance, data.names)
 

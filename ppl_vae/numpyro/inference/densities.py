@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpyro
+from flax import nnx
 from jax import Array
 from numpyro import handlers
 from numpyro.distributions import biject_to
@@ -15,6 +16,8 @@ from numpyro.primitives import Messenger
 
 from ...kernels import Evaluated
 from ...positions import Latent, Layout, Position
+from ...programs import inner
+from ..models import VampPrior
 from .terms import NumPyroSite, NumPyroTrace, density_of, describe, sites_of
 
 MAX_PLATE_NESTING = 1
@@ -75,6 +78,10 @@ class Densities:
     ) -> None:
         self.model, self.guide, self.x, self.side, self.layout = model, guide, x, side, layout
         self.start = start
+        program = inner(model)
+        for _, node in nnx.iter_graph(program) if isinstance(program, nnx.Module) else ():
+            if isinstance(node, VampPrior):  # or a loop's every step would encode its pseudo-inputs
+                node.encode()
         self.key = jax.random.key(0) if key is None else key
         if start == "guide":
             trace = handlers.trace(handlers.seed(guide, self.key)).get_trace(x, **side)

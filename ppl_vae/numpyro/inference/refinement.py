@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
+from ...programs import inner, no_family
 from ...side import NOTHING, Arrays, part
 from ..conditionals import visible
 from ..guides import PerDatapoint
@@ -29,10 +30,7 @@ def localised(pair: Pair, x: np.ndarray, side: Arrays = NOTHING) -> tuple[Any, A
     posterior = getattr(pair.guide, "posterior", None)
     net = getattr(posterior, "net", None)
     if not isinstance(posterior, nnx.Module) or not isinstance(net, nnx.Module):
-        raise ValueError(
-            f"Refining replaces the net of a guide's posterior by a row for each data point, and {pair.guide!r:.80} "
-            "has no 'posterior.net': use one of ppl_vae.guides over one of its conditionals."
-        )
+        raise no_family(inner(pair.guide))
     if isinstance(net, Rows):
         mean = np.asarray(net.table[...]).mean(0)
         start = np.broadcast_to(mean, (len(x), len(mean)))

@@ -457,7 +457,7 @@ def describe(site: NumPyroSite) -> Site:
     support = getattr(base, "support", None)
     binary = getattr(support, "base_constraint", support) is constraints.boolean
     name = type(base).__name__.removesuffix("Logits").removesuffix("Probs")
-    num_values = {"Bernoulli": lambda: 2, "Categorical": lambda: int(base.probs.shape[-1])}.get(name, lambda: None)()
+    num_values = 2 if binary else int(base.probs.shape[-1]) if name == "Categorical" else None
     levels = getattr(base, "levels", None)
     return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary, num_values, levels)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -136,6 +137,8 @@ class VampPrior(nnx.Module):
     (4,)
     """
 
+    _encoded: Callable[[], dist.Distribution] | None = None
+
     def __init__(self, posterior: nnx.Module, pseudo_inputs: np.ndarray | nnx.Module, *, learned: bool = True) -> None:
         self.posterior = posterior
         self.inputs: Any
@@ -147,10 +150,18 @@ class VampPrior(nnx.Module):
         values = jnp.array(pseudo_inputs, dtype=float)
         self.inputs = nnx.Param(values) if learned else Constant(values)
 
+    def encode(self) -> None:
+        """Encode the pseudo-inputs once for all further calls of this copy, whose weights have to rest."""
+        if self._encoded is None:
+            distribution = self()
+            self._encoded = lambda: distribution
+
     def pseudo_inputs(self) -> Array:
         """The pseudo-inputs u as they are now, (C, P)."""
         return self.inputs() if isinstance(self.inputs, nnx.Module) else self.inputs[...]
 
     def __call__(self) -> dist.Distribution:
         """The distribution over (D,)."""
+        if self._encoded is not None:
+            return self._encoded()
         return mixture(self.posterior(self.pseudo_inputs()))
