@@ -71,13 +71,19 @@ def check_estimator(name: str, batch_size: int, num_data: int) -> None:
         )
 
 
-def log_weights(estimator: Estimator, batch_size: int, num_data: int) -> np.ndarray:
+def log_weights(estimator: Estimator, batch_size: int, num_data: int, like: Array | None = None) -> Array:
     """Log of the weight of q(z_m | x_j) in the estimate of q(z_m), drawn by datum m, from a batch: (B, B) or (1, B).
 
     'weighted': 1 / (N B) for every j: sums to 1/N, which leaves the gradient of log q(z) alone; biased downwards, by
     more the smaller the batch. 'stratified': 1/N for j = m, the datum itself; 1/M for the M = B - 1 others but one,
     which has (N - M) / (N M): sums to 1, and its mean over batches is q(z). Isolating Sources of Disentanglement in
     VAEs, Chen, Li, Grosse and Duvenaud, 2018, appendix C.
+
+    Args:
+        estimator: which of them.
+        batch_size: B.
+        num_data: N.
+        like: an array of the library, type and device that they are to be of; NumPy's by default.
 
     Raises:
         ValueError: an unknown estimator, a batch of one, or one larger than the data.
@@ -86,11 +92,9 @@ def log_weights(estimator: Estimator, batch_size: int, num_data: int) -> np.ndar
     [[0.1, 0.4, 0.5], [0.5, 0.1, 0.4], [0.4, 0.5, 0.1]]
     """
     check_estimator(estimator, batch_size, num_data)
+    own = ops.eye(np.zeros(0) if like is None else like, batch_size)
     if estimator == "weighted":
-        return np.full((1, batch_size), -math.log(num_data * batch_size))
+        return 0 * own[:1] - math.log(num_data * batch_size)
     others = batch_size - 1
-    weights = np.full((batch_size, batch_size), 1 / others)
-    row = np.arange(batch_size)
-    weights[row, row] = 1 / num_data
-    weights[row, (row + 1) % batch_size] = (num_data - others) / (num_data * others)
-    return np.log(weights)
+    itself, one_other = math.log(others / num_data), math.log((num_data - others) / num_data)
+    return itself * own + one_other * ops.roll(own, 1, 1) - math.log(others)

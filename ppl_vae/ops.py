@@ -307,19 +307,34 @@ def sort(a: Array, axis: int) -> Array:
     return jnp.sort(a, axis)
 
 
-def like(a: Array, values: np.ndarray) -> Array:
-    """The values as an array of the library, type and device of ``a``.
+def eye(a: Array, size: int) -> Array:
+    """The identity matrix as an array of the library, type and device of ``a``, made where it is.
 
-    >>> like(np.zeros(1, np.float32), np.ones(2)).dtype
+    >>> eye(np.zeros(1, np.float32), 2).dtype
     dtype('float32')
     """
     if _is_torch(a):
-        return sys.modules["torch"].as_tensor(values, dtype=a.dtype, device=a.device)
+        return sys.modules["torch"].eye(size, dtype=a.dtype, device=a.device)
     if _is_numpy(a):
-        return np.asarray(values, a.dtype)
+        return np.eye(size, dtype=a.dtype)
     import jax.numpy as jnp
 
-    return jnp.asarray(values, a.dtype)
+    return jnp.eye(size, dtype=a.dtype)
+
+
+def roll(a: Array, shift: int, axis: int) -> Array:
+    """The entries moved along ``axis``, the last ones to the front.
+
+    >>> roll(np.array([1, 2, 3]), 1, 0)
+    array([3, 1, 2])
+    """
+    if _is_torch(a):
+        return a.roll(shift, axis)
+    if _is_numpy(a):
+        return np.roll(a, shift, axis)
+    import jax.numpy as jnp
+
+    return jnp.roll(a, shift, axis)
 
 
 def with_diagonal(a: Array, diagonal: Array) -> Array:

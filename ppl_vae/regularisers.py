@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from . import aggregate, ops
 from .aggregate import Estimator
 from .ops import Array
@@ -69,12 +67,13 @@ def total_correlation(latents: Latents, *, num_data: int, estimator: Estimator =
         num_data: N, how many data the batch was drawn from.
         estimator: 'stratified' or 'weighted' sampling, as ``aggregate.log_weights`` says.
 
+    >>> import numpy as np
     >>> one = np.ones((1, 2, 1))
     >>> total_correlation(Latents(0 * one, 0 * one[0], one[0]), num_data=2)  # of a single latent there is none
     array([[0., 0.]])
     """
     draws, size, dim = latents.z.shape
-    weights = ops.like(latents.z, aggregate.log_weights(estimator, size, num_data))
+    weights = aggregate.log_weights(estimator, size, num_data, latents.z)
     rows = ops.concatenate([weights] * draws) if len(weights) > 1 else weights
     joint, marginals = aggregate.log_densities(latents.z.reshape(-1, dim), latents.loc, latents.scale, rows)
     return (joint - marginals.sum(-1)).reshape(draws, size)
@@ -86,12 +85,13 @@ def covariance_gap(latents: Latents, *, of_draws: bool, diagonal: float) -> Arra
     C is the covariance of the means, or with ``of_draws`` that of z, Cov[loc] + E[scale^2]. Variational Inference of
     Disentangled Latent Concepts from Unlabeled Observations, Kumar, Sattigeri and Balakrishnan, 2018: DIP-VAE I and II.
 
+    >>> import numpy as np
     >>> loc = np.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])  # mean 0, covariance 1
     >>> float(covariance_gap(Latents(loc[None], loc, 0 * loc), of_draws=False, diagonal=1.0))
     0.0
     """
     centred = latents.loc - latents.loc.mean(0)
-    own = ops.like(latents.loc, np.eye(latents.loc.shape[1]))
+    own = ops.eye(latents.loc, latents.loc.shape[1])
     covariance = centred.T @ centred / len(centred)
     if of_draws:
         covariance = covariance + own * (latents.scale**2).mean(0)
@@ -105,6 +105,7 @@ def mmd(a: Array, b: Array, *, kernel: Kernel = "imq", bandwidth: float | None =
     ``bandwidth``, 2 D by default: what |a - b|^2 is on average under a standard normal. A Kernel Two-Sample Test,
     Gretton et al., 2012; Wasserstein Auto-Encoders, Tolstikhin et al., 2018.
 
+    >>> import numpy as np
     >>> a = np.random.default_rng(0).normal(size=(2, 500, 3))
     >>> bool(abs(mmd(a[0], a[1])) < 0.01 < mmd(a[0], a[1] + 1.0))
     True
@@ -120,7 +121,7 @@ def _kernel(a: Array, b: Array, kernel: Kernel, width: float, pairs_with_itself:
     squares = (a**2).sum(-1)[..., None] + (b**2).sum(-1)[..., None, :]
     away = ops.clip_below(squares - 2 * a @ b.swapaxes(-1, -2), 0.0)
     if pairs_with_itself:
-        away = away * ops.like(a, 1 - np.eye(pairs_with_itself))  # at a distance of 0, but for rounding
+        away = away * (1 - ops.eye(a, pairs_with_itself))  # at a distance of 0, but for rounding
     if kernel == "rbf":
         return ops.exp(-away / width).sum((-1, -2)) - pairs_with_itself
     total = sum((s * width / (s * width + away)).sum((-1, -2)) for s in IMQ_SCALES)
@@ -133,6 +134,7 @@ def sliced_wasserstein(a: Array, b: Array, directions: Array) -> Array:
     In one dimension the best plan pairs the sorted samples. Sliced Wasserstein Auto-Encoders, Kolouri, Pope, Martin
     and Rohde, 2019.
 
+    >>> import numpy as np
     >>> a = np.array([[0.0, 0.0], [1.0, 0.0]])
     >>> float(sliced_wasserstein(a, a[::-1] + [2.0, 0.0], np.array([[1.0, 0.0], [0.0, 1.0]])))
     2.0
@@ -143,6 +145,7 @@ def sliced_wasserstein(a: Array, b: Array, directions: Array) -> Array:
 def cost(latents: Latents, kind: Cost | CostFunction) -> Array:
     """What a reconstruction costs, (K, B), summed over pixels: |x - E[x | z]|^2, ``absolute`` |x - E[x | z]|, or yours.
 
+    >>> import numpy as np
     >>> latents = Latents(None, x=np.zeros((1, 4)), mean=np.full((1, 1, 4), 0.5))
     >>> cost(latents, "squared"), cost(latents, "absolute")
     (array([[1.]]), array([[2.]]))

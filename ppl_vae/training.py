@@ -32,7 +32,8 @@ ADVERSARIAL = """SVI with two players: the pair climbs an adversarial objective,
 
     Each step of the pair is followed by one of the critic, whose weights and optimiser are its own and belong to the
     checkpoint. The history tells its loss (nats) and accuracy, ``critic_loss`` and ``critic_accuracy``, the means of an
-    epoch; ``fit.critic`` is its log-ratio of codes. Takes the settings of ``SVI`` and
+    epoch; ``fit.critic`` is its log-ratio of codes, after the last epoch even where ``patience`` went back to better
+    weights of the pair. Takes the settings of ``SVI`` and
 
     Args:
         critic: its net and optimiser, ``critics.Critic``.

@@ -16,10 +16,12 @@ from pairs import D, P, pair, toy, untrained
 from scipy.special import logsumexp
 from scipy.stats import norm
 from test_objectives import gradient, value_of
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from ppl_vae import aggregate, backends, regularised, regularisers, schedules
 from ppl_vae.bounds import Terms
 from ppl_vae.evaluation import gradient_report
+from ppl_vae.inference import traced
 from ppl_vae.loop import TrainingData
 from ppl_vae.objective import Site, Sites, UnsuitableObjective
 from ppl_vae.regularisers import Latents, Wanted
@@ -501,3 +503,32 @@ def test_the_noise_of_their_gradients(backend: backends.Backend) -> None:
         gradient_report(fit, {"DIP": inference.DIPVAE()}, toy(40), repeats=3, batch_size=1)
     with pytest.raises(UnsuitableObjective, match=r"objectives\['F'\], FactorVAE, needs a critic"):
         gradient_report(fit, {"F": inference.FactorVAE()}, toy(40), repeats=3)
+
+
+@pytest.mark.parametrize("name", ["beta-tc", "beta-tc-weighted", "dip-i", "infovae", "wae"])
+def test_a_recorded_step_moves_nothing_between_devices(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it needs beside its inputs is made where they are: a copy from the host would end a CUDA graph's capture."""
+    inference, graphs = backends.load("pyro").inference, []
+
+    def kept(step: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*inputs: Any) -> Any:
+            graphs.append(make_fx(step)(*inputs))
+            return graphs[-1]
+
+        return run
+
+    monkeypatch.setattr(traced, "make_fx", kept)
+    svi = inference.SVI(STRONG[name](inference), epochs=1, batch_size=20, compile="trace")
+    svi.fit(*pair("standard", "pyro"), toy(40))
+    (graph,) = graphs
+    assert not any("_to_copy" in str(node.target) for node in graph.graph.nodes)
+
+
+@pytest.mark.parametrize(("name", "learns"), [("wae", False), ("infovae", True)])
+def test_a_learned_prior_learns_from_the_kl_alone(backend: backends.Backend, name: str, learns: bool) -> None:
+    """Draws of a VampPrior carry no gradient, on either backend."""
+    programs = pair("vampprior", backend)
+    before = untrained(*programs, backend).pair.state()
+    fit = backend.inference.SVI(STRONG[name](backend.inference), epochs=1, batch_size=20).fit(*programs, toy(40))
+    (inputs,) = (key for key in before if "inputs" in key)
+    assert (fit.pair.state()[inputs] != before[inputs]).any() == learns
