@@ -199,10 +199,10 @@ def maximum(a: Array, b: Array) -> Array:
     return jnp.maximum(a, b)
 
 
-def like(values: Array, a: Array) -> Array:
+def single(values: Array, a: Array) -> Array:
     """``values`` as single-precision numbers of the library of ``a``, and where ``a`` is.
 
-    >>> like([1, 2], np.zeros(3)).dtype
+    >>> single([1, 2], np.zeros(3)).dtype
     dtype('float32')
     """
     if _is_torch(a):

@@ -52,7 +52,7 @@ def render(shape: Any, scale: Any, orientation: Any, x: Any, y: Any, *, side: in
         _check(factors)
         images = _drawn([a.reshape(-1) for a in factors], side)
         return images.reshape(*factors[0].shape, side, side)
-    factors = [ops.like(a, leader) for a in given]
+    factors = [ops.single(a, leader) for a in given]
     if not any(map(ops.is_traced, factors)):
         _check(factors)
     return _on_canvas(factors, side)
@@ -125,7 +125,7 @@ def _draw(
 def _on_canvas(factors: list[Array], side: int) -> Array:
     """Draw (...) combinations of torch or JAX on whole images, each shape on each, so that nothing is indexed."""
     shape, scale, orientation, x, y = factors
-    pixels = ops.like((np.arange(side) + 0.5) * (SIDE / side), scale)
+    pixels = ops.single((np.arange(side) + 0.5) * (SIDE / side), scale)
     dx, dy = (pixels - (ORIGINAL.first + ORIGINAL.span * position)[..., None] for position in (x, y))
     u, v = _plane(dx, dy, scale, orientation)
     drawn = (ops.as_bytes((depth(k, u, v) > 0) & (shape == k)[..., None, None]) for k in range(len(SHAPES)))
@@ -135,7 +135,7 @@ def _on_canvas(factors: list[Array], side: int) -> Array:
 def _plane(dx: Array, dy: Array, scale: Array, orientation: Array) -> tuple[Array, Array]:
     """Return the coordinates (..., H, W) in the shape's own plane of pixels dx (..., W), dy (..., H) off its centre."""
     cos, sin = (f(orientation)[..., None] / scale[..., None] for f in (ops.cos, ops.sin))
-    products = [ops.like(a, dx) for a in (cos * dx, sin * dy, sin * dx, cos * dy)]
+    products = [ops.single(a, dx) for a in (cos * dx, sin * dy, sin * dx, cos * dy)]
     return products[0][..., None, :] - products[1][..., None], products[2][..., None, :] + products[3][..., None]
 
 
