@@ -67,13 +67,13 @@ class Critic:
         """c(z): (..., D) -> (...)."""
         last = len(self.hidden)
         for layer in range(last):
-            z = z @ net[f"weight_{layer}"].T + net[f"bias_{layer}"]
-            z = ops.where(z > 0, z, SLOPE * z)
-        return (z @ net[f"weight_{last}"].T + net[f"bias_{last}"])[..., 0]
+            z = ops.leaky_relu(ops.affine(z, net[f"weight_{layer}"], net[f"bias_{layer}"]), SLOPE)
+        return ops.affine(z, net[f"weight_{last}"], net[f"bias_{last}"])[..., 0]
 
     def loss(self, net: Values, codes: Array, others: Array) -> tuple[Array, Array]:
         """What it descends, in nats, and the share that it tells apart, from codes (M, D) and as many others."""
-        ours, theirs = self.logits(net, codes), self.logits(net, others)
+        logits = self.logits(net, ops.concatenate([codes, others]))
+        ours, theirs = logits[: len(codes)], logits[len(codes) :]
         loss = 0.5 * (ops.softplus(-ours).mean() + ops.softplus(theirs).mean())
         ours, theirs = ops.stop_gradient(ours), ops.stop_gradient(theirs)
         return loss, 0.5 * (_share(ours > 0, ours) + _share(theirs <= 0, theirs))

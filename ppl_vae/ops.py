@@ -184,6 +184,28 @@ def softplus(a: Array) -> Array:
     return jax.nn.softplus(a)
 
 
+def affine(x: Array, weight: Array, bias: Array) -> Array:
+    """``x weight^T + bias``, (..., I) -> (..., O), of a weight (O, I) and a bias (O,).
+
+    >>> affine(np.ones((1, 2)), np.array([[1.0, 2.0]]), np.array([0.5]))
+    array([[3.5]])
+    """
+    if _is_torch(x):
+        return sys.modules["torch"].nn.functional.linear(x, weight, bias)
+    return x @ weight.T + bias
+
+
+def leaky_relu(a: Array, slope: float) -> Array:
+    """``a`` where it is positive, else ``slope a``, entry by entry.
+
+    >>> leaky_relu(np.array([2.0, -1.0]), 0.2)
+    array([ 2. , -0.2])
+    """
+    if _is_torch(a):
+        return sys.modules["torch"].nn.functional.leaky_relu(a, slope)
+    return where(a > 0, a, slope * a)
+
+
 def maximum(a: Array, b: Array) -> Array:
     """The larger of two arrays, entry by entry.
 
