@@ -15,7 +15,7 @@ from .ops import Array
 
 Estimator = Literal["stratified", "weighted"]
 ESTIMATORS: tuple[Estimator, ...] = ("stratified", "weighted")
-AT_ONCE = 2**22
+AT_ONCE = 2**20
 """How many numbers of a (rows, B, D) array are held at a time."""
 
 
@@ -41,13 +41,9 @@ def log_densities(z: Array, loc: Array, scale: Array, log_weights: Array) -> tup
     rows = max(1, AT_ONCE // (loc.shape[0] * loc.shape[1]))
     if len(z) <= rows:
         return _log_densities(z, loc, scale, log_weights)
-    some = ops.recomputed(_log_densities)
-    parts = []
-    for first in range(0, len(z), rows):
-        own = log_weights[first : first + rows] if len(log_weights) > 1 else log_weights
-        parts.append(some(z[first : first + rows], loc, scale, own))
-    joint, marginals = zip(*parts, strict=True)
-    return ops.concatenate(joint), ops.concatenate(marginals)
+    if len(log_weights) == 1:
+        return ops.in_parts(lambda z: _log_densities(z, loc, scale, log_weights), rows, z)
+    return ops.in_parts(lambda z, own: _log_densities(z, loc, scale, own), rows, z, log_weights)
 
 
 def _log_densities(z: Array, loc: Array, scale: Array, log_weights: Array) -> tuple[Array, Array]:
