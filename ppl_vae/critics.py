@@ -141,8 +141,10 @@ def train(
     for name, value in (("steps", steps), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"{name!r} should be at least 1; got {value}.")
-    rng = seeds.generator(seed, "critic", "batches")
-    batches = [rng.integers(len(a), size=(steps, batch_size)) for a in samples]
+    batches = [
+        seeds.generator(seed, "critic", name).integers(len(sample), size=(steps, batch_size))
+        for sample, name in zip(samples, ("codes", "others"), strict=True)
+    ]
     module = importlib.import_module(f"{backends.load(backend).inference.__name__}.critic")
     logits, told = module.trained(critic, samples, batches, seeds.generator(seed, "critic"))
     return LearnedRatio(logits, dict(zip(OUTCOMES, told.T, strict=True)))

@@ -298,10 +298,8 @@ def in_parts(function: Callable[..., tuple[Array, ...]], size: int, *arrays: Arr
     if _is_torch(arrays[0]):
         from torch.utils.checkpoint import checkpoint
 
-        some = partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)
-    else:
-        some = function
-    parts = [some(*(a[first : first + size] for a in arrays)) for first in range(0, len(arrays[0]), size)]
+        function = partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)
+    parts = [function(*(a[first : first + size] for a in arrays)) for first in range(0, len(arrays[0]), size)]
     return tuple(concatenate(pieces) for pieces in zip(*parts, strict=True))
 
 
