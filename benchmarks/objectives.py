@@ -29,7 +29,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "AAE, small critic": ("AAE", {}),
 }
 """A name -> the class, and its settings."""
+NETS = ("convolutions", "perceptron")
 SMALL = "small critic"
 REPLICATED = (VAE, "beta-TCVAE, stratified", "FactorVAE, small critic")
 """Those whose seeds are trained together."""
@@ -107,7 +108,7 @@ class Scale:
         Net("784-300-300-40", (784,), 100, {"latent_dim": 40, "hidden": (300, 300)}),
     )
     critics: tuple[Critic, Critic] = (Critic(), Critic(hidden=(256,) * 4))
-    steps: tuple[int, int] = (6, 30)
+    steps: tuple[int, ...] = (6, 30)
     """in a block, of each net"""
     rounds: int = 9
     replicas: int = 4
@@ -175,7 +176,7 @@ def step_rows(scale: Scale, programs: list[str], names: list[str]) -> Iterator[R
         found, seconds = measured("steps", blocks, scale.rounds)
         for name, row in found.items():
             row |= {"task": f"{net.name}, {program}", **ratios(seconds[name], seconds[VAE])}
-            if name in AIMS and net is scale.nets[0]:
+            if name in AIMS and "net" in net.settings:
                 aimed(row, AIMS[name], VAE, seconds[name], seconds[VAE])
             yield row
         gc.collect()
@@ -268,6 +269,7 @@ def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=NETS)
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES), metavar="NAME")
     parser.add_argument("--threads", type=int, default=2, help="cores for PyTorch and for JAX (default 2)")
@@ -285,6 +287,9 @@ def main() -> None:
     threads = confine(args.threads)
     malloc(keeps=True)
     scale = SMOKE if args.smoke else QUICK if args.quick else FULL
+    chosen = [NETS.index(net) for net in dict.fromkeys(args.nets)]
+    steps = tuple(scale.steps[i] for i in chosen)
+    scale = replace(scale, nets=tuple(scale.nets[i] for i in chosen), steps=steps)
     names = list(dict.fromkeys([VAE, *args.objectives]))
     record: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {threads} used, load {load:.1f} at the start",

@@ -47,9 +47,11 @@ def log_densities(z: Array, loc: Array, scale: Array, log_weights: Array) -> tup
 
 
 def _log_densities(z: Array, loc: Array, scale: Array, log_weights: Array) -> tuple[Array, Array]:
-    away = (z[:, None] - loc) / scale
-    log_q = -0.5 * away**2 - (ops.log(scale) + 0.5 * math.log(2 * math.pi))
-    return ops.logsumexp(log_q.sum(-1) + log_weights, 1), ops.logsumexp(log_q + log_weights[..., None], 1)
+    away = (z[:, None] - loc) * (math.sqrt(0.5) / scale)
+    away = away * away
+    heights = ops.log(scale) + 0.5 * math.log(2 * math.pi)
+    joint = ops.logsumexp(log_weights - heights.sum(-1) - away.sum(-1), 1)
+    return joint, ops.logsumexp(log_weights[..., None] - heights - away, 1)
 
 
 def check_estimator(name: str, batch_size: int, num_data: int) -> None:
