@@ -6,12 +6,12 @@
 
 Sections:
 
+- memory: the peak of the total correlation and its gradient, over the size of an array of all its densities;
 - steps: every objective on the same pair: convolutions on 64 x 64 pixels, 10 latents, batch 64, and a 784-300-300-40
   perceptron, batch 100; on Pyro step by step, on Pyro recorded (``compile="trace"``), and on NumPyro. FactorVAE has the
   critic of Kim and Mnih, six layers of 1000, and one of four layers of 256;
 - replicas: a step of several seeds as one program of NumPyro, beside as many steps of one seed: one after the other in
-  the program, and vmapped;
-- memory: the peak of the total correlation and its gradient, over the size of an array of all its densities.
+  the program, and vmapped.
 
 What is compared takes turns in one process, in blocks of some steps in random order; a ratio is the median over rounds
 of the ratio within a round, of the clock's time and of the CPU time of all threads, which is the steadier on a shared
@@ -244,7 +244,6 @@ def memory_rows(scale: Scale, programs: list[str], _: list[str]) -> Iterator[Row
     """The peak of the total correlation and its gradient, beside one array of every density in it."""
     draws, batch, latents = scale.correlation
     whole = 4 * draws * batch * batch * latents / 2**20
-    malloc(keeps=False)
     for backend in dict.fromkeys(PROGRAMS[program][0] for program in programs):
         mib = peak(correlations(scale, backend))
         task = f"K = {draws}, B = {batch}, D = {latents}"
@@ -255,14 +254,14 @@ def memory_rows(scale: Scale, programs: list[str], _: list[str]) -> Iterator[Row
             "mib": [whole, mib],
             "ratio": mib / whole,
         }
-    malloc(keeps=True)
 
 
 SECTIONS: dict[str, Callable[[Scale, list[str], list[str]], Iterator[Row]]] = {
+    "memory": memory_rows,
     "steps": step_rows,
     "replicas": replica_rows,
-    "memory": memory_rows,
 }
+"""Memory first: what malloc has kept once, it fills again where it likes."""
 
 
 def arguments() -> argparse.Namespace:
@@ -285,7 +284,6 @@ def main() -> None:
     warnings.simplefilter("ignore", FutureWarning)  # ArviZ announces its next version once a day
     load, began = os.getloadavg()[0], time.perf_counter()
     threads = confine(args.threads)
-    malloc(keeps=True)
     scale = SMOKE if args.smoke else QUICK if args.quick else FULL
     chosen = [NETS.index(net) for net in dict.fromkeys(args.nets)]
     steps = tuple(scale.steps[i] for i in chosen)
@@ -298,6 +296,7 @@ def main() -> None:
     }
     for section in [section for section in SECTIONS if section in args.sections]:
         print(f"\n{section}", flush=True)
+        malloc(keeps=section != "memory")
         for row in SECTIONS[section](scale, args.programs, names):
             record["rows"].append(row)
             print(step_page.line(row), flush=True)

@@ -177,12 +177,15 @@ def test_steps_are_measured_and_written(names: list[str], sections: list[str], t
 
 
 @pytest.mark.parametrize(
-    ("programs", "sections"),
-    [(["Pyro", "Pyro, trace"], ["steps", "memory"]), (["NumPyro"], ["replicas"])],
+    ("programs", "sections", "net"),
+    [(["Pyro", "Pyro, trace"], ["memory", "steps"], "convolutions"), (["NumPyro"], ["replicas"], "perceptron")],
 )
-def test_objectives_are_measured_and_written(programs: list[str], sections: list[str], tmp_path: Path) -> None:
-    names = ["beta-TCVAE, stratified", "FactorVAE, small critic"][: 2 if "memory" in sections else 1]
+def test_objectives_are_measured_and_written(
+    programs: list[str], sections: list[str], net: str, tmp_path: Path
+) -> None:
+    names = ["beta-TCVAE, stratified", "FactorVAE, small critic"] if "steps" in sections else ["VAE"]
     command = [sys.executable, "-W", "error", str(BENCHMARKS / "objectives.py"), "--smoke", "--threads", "1"]
+    command += ["--nets", net]
     options = ["--programs", *programs, "--sections", *sections, "--objectives", *names, "--out", str(tmp_path)]
     done = subprocess.run(command + options, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
