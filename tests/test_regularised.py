@@ -243,7 +243,11 @@ def test_without_noise_and_divergence_it_is_the_autoencoder(backend: backends.Ba
     """WAE at strength 0: the reconstruction alone; 'deterministic' decodes the mean, with no noise at all."""
     own, x, inference = prepared(backend), toy(12), backend.inference
     alone = gradient(backend, inference.TraceELBO(beta=0.0), own, x, 0)
-    np.testing.assert_allclose(gradient(backend, inference.WAE(strength=0.0), own, x, 0), alone, atol=1e-5)
+    for name in ("WAE", "WAEGAN", "AAE"):
+        silent, loud = (getattr(inference, name)(strength=strength) for strength in (0.0, 5.0))
+        silent, loud = (silent, loud) if name == "WAE" else (Judged(silent), Judged(loud))
+        np.testing.assert_allclose(gradient(backend, silent, own, x, 0), alone, atol=1e-5)
+        assert np.abs(gradient(backend, loud, own, x, 0) - alone).max() > 1e-2
     plain = inference.WAE(strength=0.0, deterministic=True)
     values = [value_of(backend, plain, own, x) for _ in range(2)]
     assert values[0] == values[1]
