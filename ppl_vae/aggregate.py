@@ -15,7 +15,7 @@ from .ops import Array
 
 Estimator = Literal["stratified", "weighted"]
 ESTIMATORS: tuple[Estimator, ...] = ("stratified", "weighted")
-AT_ONCE = 2**22
+AT_ONCE = 2**20
 """How many numbers of a (rows, B, D) array are held at a time."""
 
 
@@ -41,19 +41,17 @@ def log_densities(z: Array, loc: Array, scale: Array, log_weights: Array) -> tup
     rows = max(1, AT_ONCE // (loc.shape[0] * loc.shape[1]))
     if len(z) <= rows:
         return _log_densities(z, loc, scale, log_weights)
-    some = ops.recomputed(_log_densities)
-    parts = []
-    for first in range(0, len(z), rows):
-        own = log_weights[first : first + rows] if len(log_weights) > 1 else log_weights
-        parts.append(some(z[first : first + rows], loc, scale, own))
-    joint, marginals = zip(*parts, strict=True)
-    return ops.concatenate(joint), ops.concatenate(marginals)
+    if len(log_weights) == 1:
+        return ops.in_parts(lambda z: _log_densities(z, loc, scale, log_weights), rows, z)
+    return ops.in_parts(lambda z, own: _log_densities(z, loc, scale, own), rows, z, log_weights)
 
 
 def _log_densities(z: Array, loc: Array, scale: Array, log_weights: Array) -> tuple[Array, Array]:
-    away = (z[:, None] - loc) / scale
-    log_q = -0.5 * away**2 - (ops.log(scale) + 0.5 * math.log(2 * math.pi))
-    return ops.logsumexp(log_q.sum(-1) + log_weights, 1), ops.logsumexp(log_q + log_weights[..., None], 1)
+    away = (z[:, None] - loc) * (math.sqrt(0.5) / scale)
+    away = away * away
+    heights = ops.log(scale) + 0.5 * math.log(2 * math.pi)
+    joint = ops.logsumexp(log_weights - heights.sum(-1) - away.sum(-1), 1)
+    return joint, ops.logsumexp(log_weights[..., None] - heights - away, 1)
 
 
 def check_estimator(name: str, batch_size: int, num_data: int) -> None:

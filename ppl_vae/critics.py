@@ -5,14 +5,16 @@ Settings and arithmetic, written once; its weights and their optimiser belong to
 
 from __future__ import annotations
 
+import importlib
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import pairwise
 from numbers import Integral
 
 import numpy as np
 
-from . import init, ops
+from . import backends, init, ops, seeds
 from .ops import Array
 
 Values = dict[str, Array]
@@ -67,13 +69,13 @@ class Critic:
         """c(z): (..., D) -> (...)."""
         last = len(self.hidden)
         for layer in range(last):
-            z = z @ net[f"weight_{layer}"].T + net[f"bias_{layer}"]
-            z = ops.where(z > 0, z, SLOPE * z)
-        return (z @ net[f"weight_{last}"].T + net[f"bias_{last}"])[..., 0]
+            z = ops.leaky_relu(ops.affine(z, net[f"weight_{layer}"], net[f"bias_{layer}"]), SLOPE)
+        return ops.affine(z, net[f"weight_{last}"], net[f"bias_{last}"])[..., 0]
 
     def loss(self, net: Values, codes: Array, others: Array) -> tuple[Array, Array]:
         """What it descends, in nats, and the share that it tells apart, from codes (M, D) and as many others."""
-        ours, theirs = self.logits(net, codes), self.logits(net, others)
+        logits = self.logits(net, ops.concatenate([codes, others]))
+        ours, theirs = logits[: len(codes)], logits[len(codes) :]
         loss = 0.5 * (ops.softplus(-ours).mean() + ops.softplus(theirs).mean())
         ours, theirs = ops.stop_gradient(ours), ops.stop_gradient(theirs)
         return loss, 0.5 * (_share(ours > 0, ours) + _share(theirs <= 0, theirs))
@@ -81,3 +83,75 @@ class Critic:
 
 def _share(right: Array, logits: Array) -> Array:
     return ops.where(right, 1 + 0 * logits, 0 * logits).mean()
+
+
+@dataclass(frozen=True)
+class LearnedRatio:
+    """log q(z) - log r(z) as a critic has learned it: (..., D) -> (...), nats.
+
+    Args:
+        logits: the critic as a function of arrays.
+        history: its loss (nats) and accuracy at each step, ``critic_loss`` and ``critic_accuracy``, (S,) each.
+    """
+
+    logits: Callable[[np.ndarray], np.ndarray] = field(repr=False)
+    history: dict[str, np.ndarray] = field(repr=False)
+
+    def __call__(self, z: np.ndarray) -> np.ndarray:
+        """The log-ratio at z."""
+        return self.logits(np.asarray(z))
+
+
+def train(
+    critic: Critic,
+    codes: np.ndarray,
+    others: np.ndarray,
+    *,
+    steps: int = 1000,
+    batch_size: int = 256,
+    seed: int = 0,
+    backend: str = "pyro",
+) -> LearnedRatio:
+    """Let a critic tell two samples apart, and so learn the log-ratio of their densities, log q(z) - log r(z).
+
+    Each step sees a batch of each sample, drawn at random.
+
+    Args:
+        critic: its net and optimiser.
+        codes: draws from q, (N, D).
+        others: draws from r, (M, D).
+        steps: of its optimiser.
+        batch_size: draws of each sample in a step.
+        seed: of the first weights and the batches.
+        backend: ``pyro`` or ``numpyro``, which compiles all steps as one program.
+
+    Raises:
+        ValueError: samples that are not (N, D) and (M, D), finite; no steps, or no batch.
+
+    >>> rng = np.random.default_rng(0)
+    >>> codes, others = rng.normal(1, 1, (500, 1)), rng.normal(0, 1, (500, 1))
+    >>> ratio = train(Critic((16,), learning_rate=1e-2), codes, others, steps=200)
+    >>> low, high = ratio(np.array([[-1.0], [2.0]]))  # log N(z; 1, 1) - log N(z; 0, 1) = z - 1/2
+    >>> bool(low < -0.75 and 0.75 < high)
+    True
+    """
+    samples = [_sample(a, name) for a, name in ((codes, "codes"), (others, "others"))]
+    if samples[0].shape[1] != samples[1].shape[1]:
+        raise ValueError(f"'codes' and 'others' should have one D; got {samples[0].shape} and {samples[1].shape}.")
+    for name, value in (("steps", steps), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"{name!r} should be at least 1; got {value}.")
+    batches = [
+        seeds.generator(seed, "critic", name).integers(len(sample), size=(steps, batch_size))
+        for sample, name in zip(samples, ("codes", "others"), strict=True)
+    ]
+    module = importlib.import_module(f"{backends.load(backend).inference.__name__}.critic")
+    logits, told = module.trained(critic, samples, batches, seeds.generator(seed, "critic"))
+    return LearnedRatio(logits, dict(zip(OUTCOMES, told.T, strict=True)))
+
+
+def _sample(values: np.ndarray, name: str) -> np.ndarray:
+    sample = np.asarray(values, np.float32)
+    if sample.ndim != 2 or not sample.size or not np.isfinite(sample).all():
+        raise ValueError(f"{name!r} should have shape (N, D), with finite numbers; got {sample.shape}.")
+    return sample

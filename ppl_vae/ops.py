@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -184,6 +185,28 @@ def softplus(a: Array) -> Array:
     return jax.nn.softplus(a)
 
 
+def affine(x: Array, weight: Array, bias: Array) -> Array:
+    """``x weight^T + bias``, (..., I) -> (..., O), of a weight (O, I) and a bias (O,).
+
+    >>> affine(np.ones((1, 2)), np.array([[1.0, 2.0]]), np.array([0.5]))
+    array([[3.5]])
+    """
+    if _is_torch(x):
+        return sys.modules["torch"].nn.functional.linear(x, weight, bias)
+    return x @ weight.T + bias
+
+
+def leaky_relu(a: Array, slope: float) -> Array:
+    """``a`` where it is positive, else ``slope a``, entry by entry.
+
+    >>> leaky_relu(np.array([2.0, -1.0]), 0.2)
+    array([ 2. , -0.2])
+    """
+    if _is_torch(a):
+        return sys.modules["torch"].nn.functional.leaky_relu(a, slope)
+    return where(a > 0, a, slope * a)
+
+
 def maximum(a: Array, b: Array) -> Array:
     """The larger of two arrays, entry by entry.
 
@@ -256,25 +279,28 @@ def stop_gradient(a: Array) -> Array:
     return jax.lax.stop_gradient(a)
 
 
-def recomputed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of arrays; a gradient computes its intermediate values again, instead of keeping them.
+def in_parts(function: Callable[..., tuple[Array, ...]], size: int, *arrays: Array) -> tuple[Array, ...]:
+    """The function of arrays, whose rows it treats one by one, on so many rows at a time.
 
-    >>> recomputed(np.exp)(np.zeros(2))
-    array([1., 1.])
+    A gradient computes the intermediate values of each part again, instead of keeping them.
+
+    >>> in_parts(lambda a: (a.sum(-1), a), 2, np.eye(3))[0]
+    array([1., 1., 1.])
     """
-
-    def run(*arrays: Array) -> Any:
-        if _is_torch(arrays[0]):
-            from torch.utils.checkpoint import checkpoint
-
-            return checkpoint(function, *arrays, use_reentrant=False, preserve_rng_state=False)
-        if _is_numpy(arrays[0]):
-            return function(*arrays)
+    if is_traced(arrays[0]):
         import jax
 
-        return jax.checkpoint(function)(*arrays)
+        def row(rows: tuple[Array, ...]) -> tuple[Array, ...]:
+            return tuple(a[0] for a in function(*(r[None] for r in rows)))
 
-    return run
+        # XLA would run parts that do not wait for each other at once; those of a loop wait.
+        return jax.lax.map(jax.checkpoint(row, prevent_cse=False), arrays, batch_size=size)
+    if _is_torch(arrays[0]):
+        from torch.utils.checkpoint import checkpoint
+
+        function = partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)
+    parts = [function(*(a[first : first + size] for a in arrays)) for first in range(0, len(arrays[0]), size)]
+    return tuple(concatenate(pieces) for pieces in zip(*parts, strict=True))
 
 
 def concatenate(arrays: Sequence[Array]) -> Array:

@@ -4,7 +4,7 @@ They are the figures of the VampPrior report (Large VAE, 2021): test log-likelih
 reconstructions beside generations, training curves, and the log-likelihood against the number of pseudo-inputs; and
 those of a comparison of strategies: log-likelihoods with their errors, bound gaps, progress by epoch and by second.
 Those of what a guide is worth are in ``plots_diagnostics``, of what latents do in ``plots_latents``, of objectives over
-strengths and seeds in ``plots_objectives``, and here too.
+strengths and seeds in ``plots_objectives``, of critics in ``plots_critics``, and here too.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from .drawing import (
 )
 from .drawing import GAP as GAP
 from .drawing import is_drawable as is_drawable
+from .plots_critics import ratio_calibration as ratio_calibration
 from .plots_diagnostics import gap_bars as gap_bars
 from .plots_diagnostics import k_hats as k_hats
 from .plots_diagnostics import rank_histograms as rank_histograms

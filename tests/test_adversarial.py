@@ -17,7 +17,7 @@ from pairs import D, pair, recipe, toy
 from test_regularised import prepared
 from test_seeds import apart
 
-from ppl_vae import backends, data, recipes, seeds
+from ppl_vae import backends, critics, data, recipes, seeds
 from ppl_vae.critics import Critic
 from ppl_vae.inference.traced import NotTraceable
 from ppl_vae.loop import TrainingData
@@ -71,6 +71,33 @@ def test_the_critic_learns_the_log_ratio(backend: backends.Backend) -> None:
     assert learned.mean() == pytest.approx(-0.5 * np.log(1 - CORRELATION**2), abs=0.08)
     bayes = 0.5 * ((known > 0).mean() + (known_ratio(np.random.default_rng(1).normal(size=(4000, 2))) < 0).mean())
     assert bayes - 0.06 < accuracy < bayes + 0.02 and 0.4 < loss < np.log(2)
+
+
+def test_a_critic_of_two_samples(backend: backends.Backend) -> None:
+    """Its ratio is the known one at other codes, and on both backends the same; more steps go on from fewer."""
+    settings = Critic((32, 32), learning_rate=3e-3, betas=(0.9, 0.999))
+    samples = correlated(9000, 0), np.random.default_rng(5).normal(size=(7000, 2))
+    ratio = critics.train(settings, *samples, steps=600, batch_size=200, backend=backend.name)
+    z = correlated(4000, 1)
+    assert abs(ratio(z) - known_ratio(z)).mean() < 0.25 * abs(known_ratio(z)).mean()
+    assert ratio(z).mean() == pytest.approx(-0.5 * np.log(1 - CORRELATION**2), abs=0.1)
+    assert {name: a.shape for name, a in ratio.history.items()} == dict.fromkeys(critics.OUTCOMES, (600,))
+    other = critics.train(settings, *samples, steps=20, batch_size=200, backend=backend.name)
+    for name, values in other.history.items():  # the same weights and batches
+        np.testing.assert_array_equal(values, ratio.history[name][:20])
+    pyro = critics.train(settings, *samples, steps=20, batch_size=200, backend="pyro")
+    np.testing.assert_allclose(other.history["critic_loss"], pyro.history["critic_loss"], rtol=1e-3)
+    np.testing.assert_allclose(other(z[:9].reshape(3, 3, 2)), pyro(z[:9]).reshape(3, 3), atol=2e-3)
+    for arguments, message in (
+        ((samples[0][:, 0], samples[1]), r"'codes' should have shape \(N, D\)"),
+        ((samples[0], samples[1] * np.nan), "'others' should have shape .*, with finite numbers"),
+        ((samples[0], samples[1][:, :1]), r"one D; got \(9000, 2\) and \(7000, 1\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            critics.train(settings, *arguments, steps=2, backend=backend.name)
+    for setting in ("steps", "batch_size"):
+        with pytest.raises(ValueError, match=f"'{setting}' should be at least 1; got 0"):
+            critics.train(settings, *samples, **{setting: 0})
 
 
 def test_loss_and_accuracy_are_the_same_in_three_libraries() -> None:

@@ -174,3 +174,27 @@ def test_steps_are_measured_and_written(names: list[str], sections: list[str], t
         if row["what"].startswith("matrix products"):
             assert row["share"] == 1
     assert (tmp_path / "step.png").exists() == ("steps" in sections)
+
+
+@pytest.mark.parametrize(
+    ("programs", "sections", "net"),
+    [(["Pyro", "Pyro, trace"], ["memory", "steps"], "convolutions"), (["NumPyro"], ["replicas"], "perceptron")],
+)
+def test_objectives_are_measured_and_written(
+    programs: list[str], sections: list[str], net: str, tmp_path: Path
+) -> None:
+    names = ["beta-TCVAE, stratified", "FactorVAE, small critic"] if "steps" in sections else ["VAE"]
+    command = [sys.executable, "-W", "error", str(BENCHMARKS / "objectives.py"), "--smoke", "--threads", "1"]
+    command += ["--nets", net]
+    options = ["--programs", *programs, "--sections", *sections, "--objectives", *names, "--out", str(tmp_path)]
+    done = subprocess.run(command + options, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "objectives.json").read_text(encoding="utf-8"))["rows"]
+    assert {row["section"] for row in rows} == set(sections)
+    table = (tmp_path / "objectives.md").read_text(encoding="utf-8")
+    for row in rows:
+        assert f"| {row['task']} | {row['what']} |" in table and row["what"] in done.stdout
+        assert np.isfinite(row["ratio"]) and ("aim" not in row or row["aim"]["at_most"] > 1)
+    if "steps" in sections:
+        recorded = {row["what"] for row in rows if row["task"].endswith("trace")}
+        assert recorded == {"VAE", names[0]} and names[1] in {row["what"] for row in rows}

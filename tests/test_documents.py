@@ -47,6 +47,20 @@ def test_the_page_of_strategies_runs(capsys: pytest.CaptureFixture) -> None:
     assert len(names) > 20 and {n for n in names if f"`{n}(" not in text} == bases
 
 
+def test_the_page_of_critics_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """And on both backends the total correlation that a critic sees is nearly the one in closed form."""
+    monkeypatch.chdir(tmp_path)
+    exec(compile("\n".join(blocks("docs/adversarial.md", "python")), "docs/adversarial.md", "exec"), {})
+    told = re.findall(r"(\w+): total correlation (\S+) nats, (\S+) in closed form", capsys.readouterr().out)
+    assert [name for name, *_ in told] == ["pyro", "numpyro"]
+    for name, learned, exact in told:
+        assert (
+            float(learned) == pytest.approx(float(exact), abs=0.05) and (tmp_path / f"calibration-{name}.png").exists()
+        )
+
+
 def test_the_page_of_chains_runs(capsys: pytest.CaptureFixture) -> None:
     """And the bounds that it shows are on their sides of each other, but for error."""
     names: dict[str, Any] = {}

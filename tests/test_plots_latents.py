@@ -360,3 +360,64 @@ def test_frames_that_cannot_be_drawn(draw: Any) -> None:
     for wrong in (frame.assign(rate=np.nan), frame[:0]):
         with pytest.raises(ValueError, match="of 'frame' should hold finite numbers"):
             draw(wrong)
+
+
+# Critics
+
+
+def two_samples(count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """log N(z; 1, 1) - log N(z; -1, 1) = 2 z at draws of both, and where they are from."""
+    z = np.random.default_rng(0).normal(np.array([[1.0], [-1.0]]), size=(2, count))
+    return 2 * z.ravel(), np.repeat([True, False], count)
+
+
+def points(axes: Any) -> np.ndarray:
+    """(x, y) of the bins, (bins, 2), and half of each bar."""
+    (drawn,) = axes.containers
+    bars = drawn[2][0].get_segments() if drawn[2] else np.zeros((len(drawn[0].get_xdata()), 2, 2))
+    return np.column_stack([drawn[0].get_xdata(), drawn[0].get_ydata(), [np.ptp(bar[:, 1]) / 2 for bar in bars]])
+
+
+def test_a_right_ratio_lies_on_both_diagonals() -> None:
+    known, from_q = two_samples()
+    figure = plots.ratio_calibration(known, known, from_q=from_q, history={"critic_accuracy": [0.5, 0.8]}, bins=8)
+    ratios, reliability, training = figure.axes
+    shown = points(ratios)
+    order = np.sort(known).reshape(8, -1)
+    np.testing.assert_allclose(shown, np.column_stack([order.mean(1), order.mean(1), order.std(1)]), rtol=1e-6)
+    x, y, errors = points(reliability).T
+    counts = from_q[np.argsort(known)].reshape(8, -1).mean(1)
+    np.testing.assert_allclose(y, counts)
+    np.testing.assert_allclose(errors, 2 * np.sqrt(counts * (1 - counts) / 1000), rtol=1e-6)
+    assert (abs(x - y) < 2 * errors + 1e-3).all()
+    assert training.lines[0].get_xydata().tolist() == [[1, 0.5], [2, 0.8]]
+    assert training.lines[1].get_ydata()[0] == pytest.approx(norm.cdf(1), abs=0.01)  # Bayes's
+
+
+def test_a_timid_ratio_leaves_them() -> None:
+    known, from_q = two_samples()
+    figure = plots.ratio_calibration(0.5 * known, known, from_q=from_q, bins=8)
+    assert len(figure.axes) == 2
+    ratios, reliability = map(points, figure.axes)
+    np.testing.assert_allclose(ratios[:, 1], 0.5 * ratios[:, 0], rtol=1e-6)
+    assert reliability[0, 1] < reliability[0, 0] - 0.05 and reliability[-1, 0] + 0.05 < reliability[-1, 1]
+    exact = points(plots.ratio_calibration(0.5 * known, known, bins=8).axes[1])  # frequencies by the known ratio
+    np.testing.assert_allclose(exact[:, 1], reliability[:, 1], atol=0.05)
+    assert not exact[:, 2].any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"learned": np.zeros(3)}, r"one shape; got \(3,\) and \(4,\)"),
+        ({"learned": np.zeros((4, 1))}, r"'learned' should have shape \(N,\)"),
+        ({"known": np.array([0, 0, 0, np.inf])}, "'known' should be finite"),
+        ({"bins": 5}, "'bins' should be 1 to 4, the number of points; got 5"),
+        ({"from_q": [True, False]}, r"'from_q' should hold true or false for each of the 4 points; got \(2,\)"),
+        ({"from_q": [0, 1, 2, 0]}, "'from_q' should hold true or false"),
+        ({"history": {"loss": [1.0]}}, "'history' should have 'critic_accuracy', .* got loss"),
+    ],
+)
+def test_calibrations_that_cannot_be_drawn(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        plots.ratio_calibration(**{"learned": np.zeros(4), "known": np.zeros(4), "bins": 2, **arguments})

@@ -109,6 +109,24 @@ def test_no_array_has_all_draws_data_and_dimensions(monkeypatch: pytest.MonkeyPa
     assert max(seen) <= 1000 < z.size * 10
 
 
+def test_a_compiled_gradient_holds_no_such_array_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts wait for each other: what XLA sets aside is less than one array of all densities, for the same numbers."""
+    loc, scale = (jnp.asarray(a, jnp.float32) for a in gaussians(40, 5))
+    z = jnp.asarray(np.random.default_rng(0).normal(size=(10, 40, 5)), jnp.float32)
+    found = []
+    for at_once in (2**22, 4000):
+        monkeypatch.setattr(aggregate, "AT_ONCE", at_once)
+
+        def value(*arrays: jax.Array) -> jax.Array:
+            return regularisers.total_correlation(Latents(*arrays), num_data=500).mean()
+
+        compiled = jax.jit(jax.value_and_grad(value, argnums=(0, 1, 2))).lower(z, loc, scale).compile()
+        found.append((compiled(z, loc, scale), compiled.memory_analysis().temp_size_in_bytes))
+    (whole, held), (parts, part_held) = found
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), whole, parts)
+    assert part_held < 4 * z.size * len(loc) < held
+
+
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_stratified_sampling_is_right_on_average(size: int) -> None:
     """Over every batch that a datum can be in, the estimate of q(z) at its draw has the mean q(z); weights sum to 1."""

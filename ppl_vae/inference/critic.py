@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,3 +64,20 @@ def permuted_codes(
         q = run_guide(guide, (x,), side, num_particles, max_plate_nesting)
         z = next(iter(sites_of(q, observed=False).values()))["value"].reshape(num_particles, len(x), -1)
         return z.gather(1, torch.rand_like(z).argsort(1))
+
+
+def trained(
+    settings: Critic, samples: Sequence[np.ndarray], batches: Sequence[np.ndarray], rng: np.random.Generator
+) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
+    """A critic of two samples, (N, D) each, after steps on those of their rows, (S, B) each.
+
+    Returns:
+        its logits as a function of arrays, and its loss and accuracy at each step, (S, 2).
+    """
+    cpu, dtype = torch.device("cpu"), torch.get_default_dtype()
+    running = RunningCritic(settings, samples[0].shape[1], rng, cpu)
+    codes, others = (torch.as_tensor(a, dtype=dtype) for a in samples)
+    for ours, theirs in zip(*(torch.from_numpy(rows) for rows in batches), strict=True):
+        running.learn(codes[ours], others[theirs])
+    told = torch.stack(running.outcomes).numpy()
+    return lambda z: running.logits(torch.as_tensor(z, dtype=dtype)).numpy(), told

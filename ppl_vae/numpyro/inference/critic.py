@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -52,3 +53,25 @@ def permuted_codes(
     z = next(iter(sites_of(q, observed=False).values()))["value"].reshape(num_particles, len(x), -1)
     order = jax.random.uniform(order_key, z.shape).argsort(1)
     return jax.lax.stop_gradient(jnp.take_along_axis(z, order, 1))
+
+
+@partial(jax.jit, static_argnums=0)
+def _steps(settings: Critic, state: RunningCritic, samples: Any, batches: Any) -> tuple[RunningCritic, Array]:
+    def step(state: RunningCritic, rows: tuple[Array, Array]) -> tuple[RunningCritic, Array]:
+        return learnt(settings, state, *(a[row] for a, row in zip(samples, rows, strict=True)))
+
+    return jax.lax.scan(step, state, batches)
+
+
+def trained(
+    settings: Critic, samples: Sequence[np.ndarray], batches: Sequence[np.ndarray], rng: np.random.Generator
+) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
+    """A critic of two samples, (N, D) each, after steps on those of their rows, (S, B) each.
+
+    Returns:
+        its logits as a function of arrays, and its loss and accuracy at each step, (S, 2).
+    """
+    arrays = tuple(jnp.asarray(a, jnp.result_type(float)) for a in samples)
+    state = started(settings, arrays[0].shape[1], rng)
+    state, told = _steps(settings, state, arrays, tuple(map(jnp.asarray, batches)))
+    return lambda z: np.asarray(settings.logits(state.learned, jnp.asarray(z, arrays[0].dtype))), np.asarray(told)
