@@ -182,7 +182,7 @@ def test_factor_vae_takes_the_correlation_out(backend: backends.Backend) -> None
     assert found[30.0][0] < 0.8 * found[0.0][0] and found[30.0][1] < found[0.0][1]
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", ["FactorVAE", "AAE"])
 def test_the_pair_climbs_against_the_critic_as_it_was(backend: backends.Backend, name: str) -> None:
     """However far the critic moves in a step, the pair's gradient of that step is of the critic before it."""
     plain = partial(torch.optim.SGD, lr=0.1) if backend.name == "pyro" else optax.sgd(0.1)

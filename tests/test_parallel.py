@@ -360,7 +360,7 @@ def on_two_devices(folder: str) -> None:
 
     from ppl_vae.loop import TrainingData
     from ppl_vae.numpyro import inference as mirrored
-    from ppl_vae.numpyro.inference.svi import _steps
+    from ppl_vae.numpyro.inference.svi import Data, _steps
 
     found: dict[str, Any] = {"devices": len(jax.devices())}
 
@@ -382,7 +382,8 @@ def on_two_devices(folder: str) -> None:
     svi = mirrored.SVI(mirrored.TraceELBO(), batch_size=10, learning_rate=0.01)
     run: Any = svi.start(*made("standard", "numpyro"), TrainingData.of(toy(40)), seed=0, device=None, parallel=True)
     _, (batches,) = run.plan(0, np.arange(40))
-    program = _steps.lower(run.step, run.carry, run.constants, (run.train, run.side), batches).compile().as_text()
+    there = Data(run.train, run.side, None)
+    program = _steps.lower(run.step, run.carry, run.constants, there, batches).compile().as_text()
     found["sums over devices"] = "all-reduce" in program
     found["products of"] = sorted({int(rows) for rows in re.findall(r"f32\[(5|10),8\]\S* dot\(", program)})
     model, guide = made("standard", "numpyro", **ROWS)
