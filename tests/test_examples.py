@@ -283,8 +283,10 @@ def test_a_study_of_objectives_is_trained_once(backend: str, tmp_path: Path) -> 
     assert table[["beta_vae", "factor_vae", "mig_binned"]].apply(lambda c: c.between(0, 1)).all(axis=None)
     assert "0.894 ± 0.033 (10)" in done.stdout and "0.039 ± 0.011 (1)" in done.stdout
     figures = {path.stem for path in tmp_path.glob("*.png")}
-    assert {"rate_distortion", "decomposition", "metrics_by_objectives", "DIP-VAE_traversal_image"} <= figures
-    assert len(figures) == 10 + 7 * len(objectives) and "FactorVAE_shifted" in figures
+    assert {"rate_distortion", "decomposition", "metrics_by_objectives", "FactorVAE_traversal_image"} <= figures
+    assert len(figures) == 10 + 7 and "DIP-VAE_shifted" not in figures  # of the first fit only
+    if backend == "pyro":  # the rest is the same there, and a process for each command takes time
+        return
     lost, kept = (tmp_path / "rows" / f"{name}.json" for name in ("DIP-VAE-3-1", "DIP-VAE-3-0"))
     row, when = json.loads(lost.read_text(encoding="utf-8")), kept.stat().st_mtime_ns
     lost.unlink()

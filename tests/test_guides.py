@@ -340,7 +340,7 @@ def test_bad_input(backend: backends.Backend) -> None:
         backend.guides.SemiAmortised(pair("bernoulli", backend)[1].posterior, local[0])
     with pytest.raises(ValueError, match="differentiates the bound by its draws"):
         recipe("bernoulli", backend, guide="semi-amortised")
-    with pytest.raises(ValueError, match=r"no 'posterior\.net'"):
+    with pytest.raises(ValueError, match=r"guide\.posterior\.net, and .* has no such: use"):
         own = inference.Pair(local[0], lambda x: None)
         inference.localised(own, toy())
 
