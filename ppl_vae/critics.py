@@ -28,9 +28,9 @@ OUTCOMES = ("critic_loss", "critic_accuracy")
 class Critic:
     """c(z), a net of leaky ReLU layers whose logits learn log q(z) - log r(z) from samples of both, by classification.
 
-    ``-E_q[log sigmoid(c)] - E_r[log(1 - sigmoid(c))]`` is least at that log-ratio. By default the net of Kim and Mnih,
-    *Disentangling by Factorising*, 2018, and their Adam. Density Ratio Estimation in Machine Learning, Sugiyama, Suzuki
-    and Kanamori, 2012.
+    Its loss, ``-(E_q[log sigmoid(c)] + E_r[log(1 - sigmoid(c))]) / 2``, is least at that log-ratio. By default the net
+    of Kim and Mnih, *Disentangling by Factorising*, 2018, and their Adam. Density Ratio Estimation in Machine Learning,
+    Sugiyama, Suzuki and Kanamori, 2012.
 
     Args:
         hidden: units of the hidden layers.

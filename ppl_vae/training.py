@@ -98,9 +98,10 @@ class BaseSVI:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                 raise ValueError(f"SVI: {name!r} should be an integer of at least 1; got {value!r}.")
-        if self.epoch_size is not None and not self.batch_size <= self.epoch_size:
+        size = self.epoch_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < self.batch_size):
             raise ValueError(
-                f"SVI: 'epoch_size' should be at least 'batch_size', {self.batch_size}; got {self.epoch_size!r}."
+                f"SVI: 'epoch_size' should be an integer of at least 'batch_size', {self.batch_size}; got {size!r}."
             )
         if isinstance(self.local_steps, bool) or not isinstance(self.local_steps, Integral) or self.local_steps < 0:
             raise ValueError(f"SVI: 'local_steps' should be an integer of at least 0; got {self.local_steps!r}.")

@@ -307,7 +307,8 @@ def test_a_shorter_epoch(backend: backends.Backend) -> None:
     assert len(set(np.concatenate(seen))) == 100 and set(seen[0]) != set(seen[1])
     fit = svi.fit(*pair("standard", backend), toy(100))
     assert fit.history["loss"].shape == (6,) and np.isfinite(fit.history["loss"]).all()
-    for size, message in ((10, "at least 'batch_size', 20; got 10"), (200, "only 100 data points")):
+    below = "an integer of at least 'batch_size', 20; got "
+    for size, message in ((10, f"{below}10"), (40.5, f"{below}40.5"), (200, "only 100 data points")):
         with pytest.raises(ValueError, match=message):
             backend.inference.SVI(batch_size=20, epoch_size=size).fit(*pair("standard", backend), toy(100))
 
