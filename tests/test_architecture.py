@@ -1,0 +1,413 @@
+"""The laws of the house, read off the source alone: who may import whom, what mirrors what, how large a thing may be.
+
+Nothing of the package is imported here. A law that does not hold somewhere has a line in ``EXCEPTIONS``, with a reason;
+a line that is no longer needed fails, too.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "ppl_vae"
+MIRRORED = ("conditionals", "distributions", "guides", "inference", "models", "nets", "priors")
+"""Packages of the Pyro side, each with its mirror at the same path under ``ppl_vae/numpyro``."""
+LIBRARIES = {"pyro": {"torch", "pyro"}, "numpyro": {"jax", "jaxlib", "flax", "optax", "numpyro"}}
+"""Backend -> what only its side may import where a module begins."""
+ENDINGS = ("ers", "ing", "ion", "ed", "er", "es", "e", "s", "")
+MAX_DEPTH, MAX_MODULES, MAX_LINES = 3, 18, 500
+
+EXCEPTIONS: dict[str, dict[str, str]] = {
+    "circles_of_files": dict.fromkeys(
+        [
+            "ppl_vae <-> ppl_vae.chains <-> ppl_vae.checkpoints <-> ppl_vae.chunks and 28 more",
+            "ppl_vae.inference.spread <-> ppl_vae.inference.svi",
+            "ppl_vae.numpyro.inference.mesh <-> ppl_vae.numpyro.inference.svi",
+        ],
+        "of before the move",
+    ),
+    "circles_of_packages": dict.fromkeys(
+        [
+            "ppl_vae.inference: spread <-> svi",
+            "ppl_vae.numpyro.inference: mesh <-> svi",
+            "ppl_vae: chains <-> chunks <-> draws <-> results",
+            "ppl_vae: loop <-> training",
+        ],
+        "of before the move",
+    ),
+    "backends_in_neutral_code": dict.fromkeys(
+        [
+            "ppl_vae.convolutions imports torch",
+        ],
+        "of before the move",
+    ),
+    "files_without_mirror": dict.fromkeys(
+        [
+            "numpyro: convolutions.py",
+            "numpyro: inference/compilation.py",
+            "numpyro: inference/mesh.py",
+            "numpyro: inference/streamed.py",
+            "pyro: distributions/normal.py",
+            "pyro: inference/distributed.py",
+            "pyro: inference/draws.py",
+            "pyro: inference/learned.py",
+            "pyro: inference/replayed.py",
+            "pyro: inference/slots.py",
+            "pyro: inference/spread.py",
+            "pyro: inference/traced.py",
+        ],
+        "of before the move",
+    ),
+    "private_names_elsewhere": dict.fromkeys(
+        [
+            "ppl_vae.cli.config reads _actions",
+            "ppl_vae.inference.gradients reads _lent",
+            "ppl_vae.inference.gradients reads _programs",
+            "ppl_vae.inference.nuts imports _densities",
+            "ppl_vae.inference.nuts imports _numpy",
+            "ppl_vae.inference.nuts imports _position",
+            "ppl_vae.inference.spread reads _modules",
+            "ppl_vae.inference.traced reads _modules",
+            "ppl_vae.numpyro.inference.nuts imports _arrays",
+            "ppl_vae.numpyro.inference.nuts imports _inputs",
+        ],
+        "of before the move",
+    ),
+    "too_large": dict.fromkeys(
+        [
+            "ppl_vae holds over 18 modules",
+            "ppl_vae.cli holds over 18 modules",
+            "ppl_vae.data holds over 18 modules",
+            "ppl_vae.evaluation holds over 18 modules",
+            "ppl_vae.inference holds over 18 modules",
+            "ppl_vae.numpyro.inference.svi has over 500 lines",
+            "ppl_vae.plots has over 500 lines",
+            "ppl_vae.results has over 500 lines",
+        ],
+        "of before the move",
+    ),
+    "alike": dict.fromkeys(
+        [
+            "ppl_vae.drawing and ppl_vae.draws",
+            "ppl_vae.objective and ppl_vae.objectives",
+            "ppl_vae.regularised and ppl_vae.regularisers",
+        ],
+        "of before the move",
+    ),
+    "missing_in_readme": dict.fromkeys(
+        [
+            "baselines",
+            "chunks",
+            "image_sizes",
+            "init",
+            "kernels",
+            "levels",
+            "loop",
+            "memory",
+            "objective",
+            "ops",
+            "plots_critics",
+            "plots_diagnostics",
+            "plots_latents",
+            "plots_objectives",
+            "positions",
+            "regions",
+            "rows",
+            "schedules",
+            "seeds",
+            "strategies",
+            "versions",
+        ],
+        "of before the move",
+    ),
+}
+"""Law -> what breaks it -> why it may."""
+
+
+class Import(NamedTuple):
+    """What an import statement of a module reaches."""
+
+    target: str
+    """the module, by its full name"""
+    name: str | None
+    """what is taken from it, or None for the module itself"""
+    at_top: bool
+    """false within a function or under TYPE_CHECKING"""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A source file of the package."""
+
+    name: str
+    path: Path
+
+    @functools.cached_property
+    def tree(self) -> ast.Module:
+        """Its syntax tree."""
+        return ast.parse(self.path.read_text(encoding="utf-8"))
+
+    @property
+    def is_package(self) -> bool:
+        """Whether it is the ``__init__`` of a folder."""
+        return self.path.name == "__init__.py"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Its name without ``ppl_vae``."""
+        return tuple(self.name.split(".")[1:])
+
+    @property
+    def side(self) -> str:
+        """``pyro``, ``numpyro`` or ``neutral``."""
+        if self.parts[:1] == ("numpyro",):
+            return "numpyro"
+        return "pyro" if self.parts[:1] and self.parts[0] in MIRRORED else "neutral"
+
+
+@functools.cache
+def modules() -> dict[str, Module]:
+    """Full name -> module."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = Module(name, path)
+    return found
+
+
+def is_late(tree: ast.Module) -> set[int]:
+    """The ids of the import statements that do not run when the module is imported."""
+    late = set()
+    for node in ast.walk(tree):
+        typed = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if typed or isinstance(node, ast.FunctionDef):
+            late |= {id(n) for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)}
+    return late
+
+
+@functools.cache
+def imports(module: Module) -> tuple[Import, ...]:
+    """Every import of a module, type-only and late ones too."""
+    late, found = is_late(module.tree), []
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            found += [Import(alias.name, None, id(node) not in late) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = module.name.split(".")[: None if module.is_package else -1]
+            base = base[: len(base) - node.level + 1] if node.level else []
+            target = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = f"{target}.{alias.name}"
+                found.append(
+                    Import(inner, None, id(node) not in late)
+                    if inner in modules()
+                    else Import(target, alias.name, id(node) not in late)
+                )
+    return tuple(found)
+
+
+Graph = dict[str, set[str]]
+
+
+@functools.cache
+def graph() -> Graph:
+    """Module -> the modules of the package that it imports."""
+    return {
+        name: {i.target for i in imports(module) if i.target in modules() and i.target != name}
+        for name, module in modules().items()
+    }
+
+
+def circles(edges: Graph) -> set[str]:
+    """The strongly connected parts of more than one node, as text that names four of them at most."""
+
+    def reached(start: str) -> set[str]:
+        seen, todo = set(), [start]
+        while todo:
+            for node in edges.get(todo.pop(), ()):
+                if node not in seen:
+                    seen.add(node)
+                    todo.append(node)
+        return seen
+
+    reach = {node: reached(node) for node in edges}
+    parts = {tuple(sorted({b for b in reach[a] if a in reach.get(b, ())} | {a})) for a in edges if a in reach[a]}
+    return {" <-> ".join(part[:4]) + (f" and {len(part) - 4} more" if len(part) > 4 else "") for part in parts}
+
+
+def circles_of_files() -> set[str]:
+    """No module reaches itself by imports, whenever they run."""
+    return circles(graph())
+
+
+def circles_of_packages() -> set[str]:
+    """In every folder, its modules and the folders in it, each taken as one thing, do not import each other in turn."""
+    found = set()
+    folders = {tuple(m.parts) for m in modules().values() if m.is_package}
+    for folder in folders:
+        depth, edges = len(folder), {}
+        for name, targets in graph().items():
+            own = modules()[name].parts
+            if own[:depth] != folder or len(own) == depth:
+                continue
+            for target in targets:
+                theirs = modules()[target].parts
+                if theirs[:depth] == folder and len(theirs) > depth and theirs[depth] != own[depth]:
+                    edges.setdefault(own[depth], set()).add(theirs[depth])
+                    edges.setdefault(theirs[depth], set())
+        found |= {f"{'.'.join(('ppl_vae', *folder))}: {circle}" for circle in circles(edges)}
+    return found
+
+
+def backends_in_neutral_code() -> set[str]:
+    """Neutral modules load neither library, nor a module of either side, when they are imported."""
+    libraries = set.union(*LIBRARIES.values())
+    found = set()
+    for module in modules().values():
+        for i in imports(module) if module.side == "neutral" else ():
+            theirs = modules()[i.target].side != "neutral" if i.target in modules() else False
+            if i.at_top and (theirs or i.target.split(".")[0] in libraries):
+                found.add(f"{module.name} imports {i.target}")
+    return found
+
+
+def backends_in_each_other() -> set[str]:
+    """Neither side imports the other's library or modules."""
+    found = set()
+    for module in modules().values():
+        for i in imports(module) if module.side != "neutral" else ():
+            other = "numpyro" if module.side == "pyro" else "pyro"
+            theirs = modules()[i.target].side == other if i.target in modules() else False
+            if theirs or i.target.split(".")[0] in LIBRARIES[other]:
+                found.add(f"{module.name} imports {i.target}")
+    return found
+
+
+def files_without_mirror() -> set[str]:
+    """Both sides have the same files."""
+    ours = {str(m.path.relative_to(PACKAGE)) for m in modules().values() if m.side == "pyro"}
+    theirs = {str(m.path.relative_to(PACKAGE / "numpyro")) for m in modules().values() if m.side == "numpyro"}
+    return {f"pyro: {name}" for name in ours - theirs} | {
+        f"numpyro: {name}" for name in theirs - ours - {"__init__.py"}
+    }
+
+
+def is_private(name: str) -> bool:
+    """Whether a name is for its own module alone."""
+    return name.startswith("_") and not name.startswith("__")
+
+
+@functools.cache
+def private_names(module: Module) -> frozenset[str]:
+    """The private names that a module defines, of functions, classes, values and attributes."""
+    found = set()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+    return frozenset(filter(is_private, found))
+
+
+def private_names_elsewhere() -> set[str]:
+    """No module uses a private name of another."""
+    everywhere = set().union(*(private_names(m) for m in modules().values()))
+    found = set()
+    for module in modules().values():
+        found |= {
+            f"{module.name} imports {i.name}"
+            for i in imports(module)
+            if i.target in modules() and is_private(i.name or i.target.rpartition(".")[2])
+        }
+        bases = {base for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef) for base in node.bases}
+        foreign = everywhere - private_names(module)
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and node.attr in foreign:
+                own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls", "torch", "pyro")
+                if not (own and bases):
+                    found.add(f"{module.name} reads {node.attr}")
+    return found
+
+
+def too_large() -> set[str]:
+    """Folders are at most three deep and hold at most 18 modules, of at most 500 lines each."""
+    found = set()
+    count: dict[Path, int] = {}
+    for module in modules().values():
+        if not module.is_package:
+            count[module.path.parent] = count.get(module.path.parent, 0) + 1
+        if len(module.path.relative_to(PACKAGE).parents) - 1 > MAX_DEPTH:
+            found.add(f"{module.name} is too deep")
+        lines = len(module.path.read_text(encoding="utf-8").splitlines())
+        if lines > MAX_LINES:
+            found.add(f"{module.name} has over {MAX_LINES} lines")
+    names = {folder: ".".join(folder.relative_to(ROOT).parts) for folder in count}
+    return found | {f"{names[f]} holds over {MAX_MODULES} modules" for f, n in count.items() if n > MAX_MODULES}
+
+
+def stem(name: str) -> str:
+    """A name without its ending.
+
+    >>> stem("regularised") == stem("regularisers")
+    True
+    """
+    return next(name.removesuffix(e) for e in ENDINGS if (name.endswith(e) and len(name) - len(e) > 3) or not e)
+
+
+def alike() -> set[str]:
+    """No two neutral modules of a folder differ in an ending alone."""
+    found, seen = set(), {}
+    for module in modules().values():
+        if module.side == "neutral" and module.parts:
+            key = (*module.parts[:-1], stem(module.parts[-1]))
+            if key in seen:
+                found.add(f"{seen[key]} and {module.name}")
+            seen[key] = module.name
+    return found
+
+
+def missing_in_readme() -> set[str]:
+    """Every module at the root stands in the README's layout."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    layout = readme.partition("## Layout")[2].partition("\n## ")[0]
+    names = {m.parts[0] for m in modules().values() if len(m.parts) == 1 and not m.parts[0].startswith("_")}
+    return {name for name in names if not re.search(rf"\b{name}\b", layout)}
+
+
+LAWS = {
+    law.__name__: law
+    for law in (
+        circles_of_files,
+        circles_of_packages,
+        backends_in_neutral_code,
+        backends_in_each_other,
+        files_without_mirror,
+        private_names_elsewhere,
+        too_large,
+        alike,
+        missing_in_readme,
+    )
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_the_law_holds(name: str) -> None:
+    found, known = LAWS[name](), EXCEPTIONS.get(name, {})
+    assert not found - known.keys(), f"{LAWS[name].__doc__}\n" + "\n".join(sorted(found - known.keys()))
+    assert not known.keys() - found, "No longer an exception: " + "; ".join(sorted(known.keys() - found))
+    assert all(known.values()), "An exception needs a reason."
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == {"a <-> b <-> c"}
+    assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
