@@ -31,7 +31,8 @@ from cost import Block, Row, Scale, epochs, malloc, random_images, ratios, timed
 from step import confine
 from torch import nn
 
-from ppl_vae import backends, recipes, storage, versions
+from ppl_vae import backends, recipes
+from ppl_vae.runtime import storage, versions
 
 BASE = "Pyro, trace"
 LAX = "NumPyro scan, lax"

@@ -40,8 +40,9 @@ import pyro
 import torch
 from flax import nnx
 
-from ppl_vae import backends, baselines, memory, recipes, seeds, storage, versions
-from ppl_vae.loop import TrainingData
+from ppl_vae import backends, baselines, recipes, seeds
+from ppl_vae.runtime import memory, storage, versions
+from ppl_vae.training import TrainingData
 
 SECTIONS = ("objectives", "baselines", "per-datapoint", "memory")
 RATE = 1e-3

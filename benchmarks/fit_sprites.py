@@ -27,10 +27,11 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.optimize import minimize
 
 from ppl_vae import seeds
-from ppl_vae.data import Factors, dsprites, dsprites_grid, render
-from ppl_vae.data.renderer import SIDE
-from ppl_vae.data.sprite_shapes import ORIGINAL, SHAPES, Geometry, depth
-from ppl_vae.data.sprites import FULL, NAMES, draw, values
+from ppl_vae.data import Factors, render
+from ppl_vae.data.rendering.renderer import SIDE
+from ppl_vae.data.rendering.sprite_shapes import ORIGINAL, SHAPES, Geometry, depth
+from ppl_vae.data.sets import dsprites, dsprites_grid
+from ppl_vae.data.sets.sprites import FULL, NAMES, draw, values
 
 PLACED = np.array([ORIGINAL.first, ORIGINAL.span, ORIGINAL.first, ORIGINAL.span, 0.0])
 

@@ -38,9 +38,10 @@ import torch
 import vampprior_cells
 import vampprior_table
 
-from ppl_vae import backends, data, recipes, storage, strategies
+from ppl_vae import backends, data, recipes, strategies
 from ppl_vae.cli import main as ppl_vae
 from ppl_vae.evaluation import Cell, Study
+from ppl_vae.runtime import storage
 
 CLOCKS = {
     "run",

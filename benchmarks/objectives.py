@@ -41,9 +41,12 @@ import torch
 from cost import RATE, Block, Row, malloc, peak, random_images, ratios
 from step import aimed, confine, measured
 
-from ppl_vae import backends, recipes, regularisers, seeds, storage, versions
+from ppl_vae import backends, recipes, seeds
 from ppl_vae.critics import Critic
-from ppl_vae.loop import TrainingData
+from ppl_vae.divergences import aggregate_posterior
+from ppl_vae.pairs import terms
+from ppl_vae.runtime import storage, versions
+from ppl_vae.training import TrainingData
 
 VAE = "VAE"
 PROGRAMS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -220,8 +223,8 @@ def correlations(scale: Scale, backend: str) -> Block:
     arrays = rng.standard_normal((draws, batch, latents)), *(rng.random((2, batch, latents)) + 0.5)
 
     def correlation(z: Any, loc: Any, scale: Any) -> Any:
-        told = regularisers.Latents(z, loc, scale)
-        return regularisers.total_correlation(told, num_data=10 * batch).mean()
+        told = terms.Latents(z, loc, scale)
+        return aggregate_posterior.total_correlation(told, num_data=10 * batch).mean()
 
     if backend == "pyro":
         tensors = [torch.tensor(a, dtype=torch.float32, requires_grad=True) for a in arrays]

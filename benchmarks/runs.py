@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from ppl_vae import backends, evaluation, locks, recipes, seeds, storage, versions
+from ppl_vae import backends, evaluation, recipes, seeds
 from ppl_vae.data import Split
 from ppl_vae.results import Fit
+from ppl_vae.runtime import locks, storage, versions
 
 MONITORED = 100
 """Images that a training on all of the data watches; nothing is decided by them."""

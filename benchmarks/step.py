@@ -46,7 +46,9 @@ import torch
 from contenders import BASE, BASE_JAX, CONTENDERS, Task
 from cost import Block, Row, Scale, malloc, peak, random_images, ratios, timed
 
-from ppl_vae import backends, chunks, evaluation, seeds, storage, versions
+from ppl_vae import backends, evaluation, seeds
+from ppl_vae.pairs import chunks
+from ppl_vae.runtime import storage, versions
 
 PRODUCTS = {"torch": "matrix products, PyTorch", "jax": "matrix products, JAX"}
 AIMS = {"Pyro, eager": (BASE, 1.25), "Pyro, trace": (BASE, 1.10), "Pyro, inductor": (BASE, 1.05)}

@@ -7,7 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ppl_vae import plots, storage
+from ppl_vae import plots
+from ppl_vae.runtime import storage
 
 Row = dict[str, Any]
 HEAD = "| task | program | ms | CPU ms | ratio | CPU ratio | share | first, s | aim |"

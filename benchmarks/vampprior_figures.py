@@ -13,9 +13,10 @@ from torch import Tensor
 from vampprior_cells import DATA, SETTINGS
 from vampprior_ledger import usual
 
-from ppl_vae import plots, recipes, storage
+from ppl_vae import plots, recipes
 from ppl_vae.data import Split
 from ppl_vae.results import Fit
+from ppl_vae.runtime import storage
 
 DPI, SHADES = 90, 64
 """So that a figure takes little room: 64 colours tell grey levels apart."""

@@ -17,7 +17,8 @@ from runs import Row, read_row
 from vampprior_cells import DATA, SETTINGS, command
 from vampprior_published import PUBLISHED
 
-from ppl_vae import recipes, storage
+from ppl_vae import recipes
+from ppl_vae.runtime import storage
 
 KEY = ("data", "prior", "components", "start", "setting", "backend", "epochs")
 NUMBERS = ("log_p", "bits_per_dim", "elbo", "active_units", "seconds", "seconds_per_epoch")

@@ -15,8 +15,8 @@ from vampprior_figures import CAPTIONS
 from vampprior_ledger import Entry, key_of, swept, usual
 from vampprior_published import SOURCES, Published
 
-from ppl_vae import storage
-from ppl_vae.evaluation import page
+from ppl_vae.evaluation.studies import page
+from ppl_vae.runtime import storage
 
 TABLE, PAGE, FIGURES = "LEDGER.md", "ledger.html", "figures"
 REMARKS = {

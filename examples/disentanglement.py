@@ -28,9 +28,11 @@ import pandas as pd
 
 from ppl_vae import backends, evaluation, plots, recipes, results
 from ppl_vae.critics import Critic
-from ppl_vae.data import dsprites, renderer, sprites
 from ppl_vae.data.factors import Factors
+from ppl_vae.data.rendering import renderer
+from ppl_vae.data.sets import dsprites, sprites
 from ppl_vae.evaluation import disentanglement
+from ppl_vae.runtime import storage
 
 METRICS = {"beta_vae": "beta-VAE metric", "factor_vae": "FactorVAE metric", "mig_binned": "MIG"}
 """Column -> the three that were published."""
@@ -198,7 +200,7 @@ def rows_of(name: str, images: Images, told: Images, args: argparse.Namespace) -
             row = {"model": name, "strength": strength, "seed": seed, **judge(fit, told, args)}
             row["history"] = {k: list(map(float, v)) for k, v in fit.history.items()}
             fit.save(args.out / "fits" / f"{file.stem}.safetensors", recipe=recipe(images, args))
-            results.storage.write_atomically(file, json.dumps(row).encode())
+            storage.write_atomically(file, json.dumps(row).encode())
             said = ", ".join(f"{label} {row[metric]:.3f}" for metric, label in METRICS.items())
             print(f"{file.stem}: {said} (judged in {time.perf_counter() - began:.0f} s)", file=sys.stderr)
     return [json.loads(file.read_text(encoding="utf-8")) for file in files.values()]

@@ -36,8 +36,9 @@ from scipy import stats
 from scipy.integrate import simpson
 from scipy.special import expit, logit
 
-from ppl_vae import backends, baselines, bounds, ops, plots, seeds
-from ppl_vae.bounds import Terms
+from ppl_vae import backends, baselines, bounds, plots, seeds
+from ppl_vae.arrays import ops
+from ppl_vae.pairs.terms import Terms
 from ppl_vae.results import Fit
 
 SEEN, RIGHT = 1.5, 0.7

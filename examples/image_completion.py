@@ -27,8 +27,9 @@ import numpy as np
 import pandas as pd
 
 from ppl_vae import backends, baselines, data, evaluation, init, plots, recipes, schedules, seeds
-from ppl_vae.chains import HMC, Divergence
-from ppl_vae.regions import put_together, region
+from ppl_vae.data.regions import put_together, region
+from ppl_vae.errors import Divergence
+from ppl_vae.mcmc import HMC
 from ppl_vae.results import Fit
 
 NEAR = 0.99

@@ -8,11 +8,11 @@ imported when they are first asked for.
 
 from typing import TYPE_CHECKING, Any
 
+from .runtime.versions import __version__ as __version__
+
 if TYPE_CHECKING:
     from .estimators import VAE as VAE
     from .estimators import VampVAE as VampVAE
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import init, ops
-from .ops import Array
+from . import init
+from .arrays import ops
+from .arrays.ops import Array
 
 Values = dict[str, Array]
 

@@ -6,37 +6,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
-from .ops import Array, clip_below, exp, logsumexp, softmax, stop_gradient, with_diagonal
-from .regularisers import Latents
-
-
-class Terms(NamedTuple):
-    """The log-densities of ``K`` draws from the guide for each of ``B`` data points, in nats, summed over sites.
-
-    ``scale`` is the plate or handler scale that all sites share (1 unless a program subsamples): it multiplies a bound
-    from outside and never enters a logsumexp.
-    """
-
-    log_lik: Array
-    """log p(x | z), (K, B)"""
-    log_prior: Array
-    """log p(z), (K, B)"""
-    log_guide: Array
-    """log q(z | x), (K, B)"""
-    scale: Any = 1.0
-    log_score: Array = None
-    """log q of the sites whose draws carry no gradient, (K, B): what a score-function estimator multiplies"""
-    log_sleep: Array = None
-    """log q(z | x) of latents and data that the model dreamt, (B,), where they were asked for"""
-    latents: Latents | None = None
-    """the latent site, where it was asked for"""
-
-    @property
-    def log_weights(self) -> Array:
-        """Log w = log p(x, z) - log q(z | x), (K, B)."""
-        return self.log_lik + self.log_prior - self.log_guide
+from .arrays.ops import Array, clip_below, exp, logsumexp, softmax, stop_gradient, with_diagonal
+from .pairs.terms import Terms
 
 
 def elbo(terms: Terms, *, beta: Any = 1.0) -> Array:

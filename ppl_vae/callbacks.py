@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from .loop import Callback
-from .plots import is_drawable
-from .results import Fit, as_batch
-from .side import Side, shown
+from .pairs.inputs import as_batch
+from .pairs.side_inputs import Side, shown
+from .plots.drawing import is_drawable
+from .results.fit import Fit
+from .training.protocols import Callback
 
 SAMPLES = 16
 """New images at a time."""

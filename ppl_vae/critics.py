@@ -14,8 +14,9 @@ from numbers import Integral
 
 import numpy as np
 
-from . import backends, init, ops, seeds
-from .ops import Array
+from . import backends, init, seeds
+from .arrays import ops
+from .arrays.ops import Array
 
 Values = dict[str, Array]
 SLOPE = 0.2
@@ -145,7 +146,7 @@ def train(
         seeds.generator(seed, "critic", name).integers(len(sample), size=(steps, batch_size))
         for sample, name in zip(samples, ("codes", "others"), strict=True)
     ]
-    module = importlib.import_module(f"{backends.load(backend).inference.__name__}.critic")
+    module = importlib.import_module(f"{backends.load(backend).inference.__name__}.svi.critics")
     logits, told = module.trained(critic, samples, batches, seeds.generator(seed, "critic"))
     return LearnedRatio(logits, dict(zip(OUTCOMES, told.T, strict=True)))
 

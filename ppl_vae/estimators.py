@@ -16,11 +16,12 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from . import backends, recipes, seeds, strategies
+from . import backends, seeds, strategies
 from .evaluation import log_likelihood
-from .loop import Callback
-from .results import Fit
-from .training import BaseSVI
+from .recipes import published, recipe
+from .results.fit import Fit
+from .training.protocols import Callback
+from .training.svi import BaseSVI
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -174,7 +175,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
             check_is_fitted(self)
         return validate_data(self, X, reset=reset, dtype=np.float32, ensure_all_finite="allow-nan")
 
-    def _recipe(self, train: np.ndarray) -> recipes.Recipe:
+    def _recipe(self, train: np.ndarray) -> recipe.Recipe:
         settings = {name: getattr(self, name) for name in _RECIPE}
         settings["hidden"] = tuple(self.hidden)
         settings["num_pseudo_inputs"] = min(self.num_pseudo_inputs, len(train))
@@ -185,7 +186,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
                 f"The strategy {self.strategy!r} infers z for the training rows only, so that it cannot transform "
                 "others: use another one, or SVI and Fit.refine."
             )
-        return recipes.vae(train, **settings)
+        return published.vae(train, **settings)
 
     def _svi(self, num_rows: int) -> BaseSVI:
         settings = {name: getattr(self, name) for name in _SVI}
@@ -244,7 +245,7 @@ def _shared(settings: type) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(VAE) if f.name in theirs)
 
 
-_RECIPE, _SVI = _shared(recipes.Recipe), _shared(BaseSVI)
+_RECIPE, _SVI = _shared(recipe.Recipe), _shared(BaseSVI)
 
 
 def _seen(rows: np.ndarray) -> np.ndarray | None:

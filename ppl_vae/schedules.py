@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from . import ops
+from .arrays import ops
 
 
 @runtime_checkable

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ppl_vae import storage
 from ppl_vae.cli import main
 from ppl_vae.cli.runs import FIT
-from ppl_vae.inference.svi import PyroRun
+from ppl_vae.inference.svi.run import PyroRun
+from ppl_vae.runtime import storage
 
 BACKENDS = ("pyro", "numpyro")
 COMMANDS = ("fit", "evaluate", "encode", "reconstruct", "sample", "traverse", "metrics", "compare", "data")

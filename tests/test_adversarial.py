@@ -19,9 +19,9 @@ from test_seeds import apart
 
 from ppl_vae import backends, critics, data, recipes, seeds
 from ppl_vae.critics import Critic
-from ppl_vae.inference.traced import NotTraceable
-from ppl_vae.loop import TrainingData
-from ppl_vae.objective import UnsuitableObjective
+from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.inference.svi.recorded_step import NotTraceable
+from ppl_vae.training import TrainingData
 
 SMALL = Critic(hidden=(16, 16), learning_rate=1e-2)
 OBJECTIVES = ("FactorVAE", "AAE", "WAEGAN")
@@ -46,13 +46,13 @@ def trained_critic(backend: backends.Backend, steps: int) -> Any:
     for step in range(steps):
         batches.append((correlated(200, step + 1), rng.normal(size=(200, 2))))
     if backend.name == "pyro":
-        from ppl_vae.inference.critic import RunningCritic
+        from ppl_vae.inference.svi.critics import RunningCritic
 
         running = RunningCritic(settings, 2, seeds.generator(0, "critic"), torch.device("cpu"))
         for codes, others in batches:
             running.learn(*(torch.tensor(a, dtype=torch.float32) for a in (codes, others)))
         return lambda z: running.logits(torch.tensor(z, dtype=torch.float32)).numpy(), running.measured()
-    from ppl_vae.numpyro.inference.critic import learnt, started
+    from ppl_vae.numpyro.inference.svi.critics import learnt, started
 
     def step(state: Any, batch: Any) -> Any:
         return learnt(settings, state, *batch)
@@ -122,13 +122,13 @@ def test_permuted_codes_keep_each_dimension_and_break_the_rest(backend: backends
     """The sample of every dimension is the guide's own; rows are not."""
     own, x = prepared(backend), toy(40)
     if backend.name == "pyro":
-        from ppl_vae.inference.critic import permuted_codes
+        from ppl_vae.inference.svi.critics import permuted_codes
 
         with own.active() as (_, guide):
             torch.manual_seed(0)
             z = permuted_codes(guide, own.tensor(x), {}, 2).numpy()
     else:
-        from ppl_vae.numpyro.inference.critic import permuted_codes
+        from ppl_vae.numpyro.inference.svi.critics import permuted_codes
 
         _, guide = own.structure.programs(own.params, own.constants)
         z = np.asarray(permuted_codes(guide, own.array(x), {}, 2, jax.random.key(0)))

@@ -13,10 +13,10 @@ from test_chains import COUNTS, RATE, SHAPE, WRONG, counts_fit
 from test_discrete import bernoulli, log_p, prepared
 from test_oracles import PCA, SCALE, fit_of
 
-from ppl_vae import annealing, backends, evaluation
-from ppl_vae.chains import HMC, NUTS, kernel_of
+from ppl_vae import backends, evaluation
+from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.evaluation import AIS, Annealing
-from ppl_vae.objective import UnsuitableObjective
+from ppl_vae.mcmc import HMC, NUTS, annealing, kernel_of
 from ppl_vae.results import Fit
 
 QUICK = Annealing(num_temperatures=60, num_chains=16, num_steps=5)

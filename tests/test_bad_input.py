@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairs import D, P, fill, pair, recipe, toy, untrained
 
-from ppl_vae import backends, bounds, chunks, data, evaluation, nets, recipes, schedules, storage
-from ppl_vae.bounds import Terms
+from ppl_vae import backends, bounds, data, errors, evaluation, nets, recipes, schedules
+from ppl_vae.pairs import chunks
+from ppl_vae.pairs.terms import Terms
 from ppl_vae.results import Fit
+from ppl_vae.runtime import storage
 
 TRAIN = toy(30)
 
@@ -172,19 +174,19 @@ def test_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="There is no file"):
         Fit.load(path)
     path.write_bytes(b"not a fit")
-    with pytest.raises(storage.UnreadableFile, match="is it damaged"):
+    with pytest.raises(errors.UnreadableFile, match="is it damaged"):
         Fit.load(path)
     backend = backends.load("pyro")
     fit = untrained(*pair("standard", backend), backend)
     fit.save(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(storage.UnreadableFile, match="is it damaged"):
+    with pytest.raises(errors.UnreadableFile, match="is it damaged"):
         Fit.load(path)
     from safetensors.numpy import save_file
 
     save_file({"a": np.zeros(2)}, path)
-    with pytest.raises(storage.UnreadableFile, match="not one that ppl_vae wrote"):
+    with pytest.raises(errors.UnreadableFile, match="not one that ppl_vae wrote"):
         Fit.load(path)
 
 

@@ -13,8 +13,9 @@ from test_objectives import gradient
 
 from ppl_vae import backends, baselines, evaluation
 from ppl_vae.baselines import Neural, RunningAverage, State
-from ppl_vae.bounds import Terms, reinforce
-from ppl_vae.objective import UnsuitableObjective
+from ppl_vae.bounds import reinforce
+from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.pairs.terms import Terms
 from ppl_vae.results import Fit
 
 SETTINGS = {"average": RunningAverage(decay=0.9), "neural": Neural(hidden=(8,), learning_rate=0.02)}
@@ -68,7 +69,7 @@ def test_a_net_learns_what_depends_on_the_datum() -> None:
     """Signals that are a function of x: the neural baseline predicts them, the average their mean."""
     import torch
 
-    from ppl_vae.inference.baselines import RunningBaseline
+    from ppl_vae.inference.svi.baselines import RunningBaseline
 
     x = torch.tensor(toy(60))
     signal = -100.0 + 20.0 * x[:, 0] - 10.0 * x[:, 3]
@@ -142,7 +143,7 @@ def test_the_state_belongs_to_the_training_and_its_checkpoint(
     other = backend.inference.SVI(epochs=4, **options).fit(*programs, toy(), seed=3)
     for name, value in whole.pair.state().items():
         assert (value == again.pair.state()[name]).all() and (value == other.pair.state()[name]).all(), name
-    from ppl_vae import storage
+    from ppl_vae.runtime import storage
 
     arrays, _ = storage.read(path)
     assert any("baseline" in name and "weight" in name for name in arrays)
@@ -199,8 +200,8 @@ def test_the_backends_baselines_train_alike(float64: None) -> None:
     import jax.numpy as jnp
     import torch
 
-    from ppl_vae.inference.baselines import RunningBaseline
-    from ppl_vae.numpyro.inference.baselines import learnt, started
+    from ppl_vae.inference.svi.baselines import RunningBaseline
+    from ppl_vae.numpyro.inference.svi.baselines import learnt, started
 
     settings, x = SETTINGS["neural"], toy(20).astype(float)
     ours = RunningBaseline(settings, P, np.random.default_rng(5), torch.device("cpu"))

@@ -19,13 +19,13 @@ from pyro.infer import NUTS as StockNUTS
 from test_discrete import bernoulli
 from test_oracles import PCA, SCALE, fit_of
 
-from ppl_vae import annealing, backends, data, evaluation, kernels
-from ppl_vae.chains import HMC, NUTS, Chains, Divergence, _arviz, kernel_of
-from ppl_vae.chunks import sample_in_chunks
-from ppl_vae.draws import Draws
-from ppl_vae.objective import UnsuitableObjective
-from ppl_vae.positions import Position
-from ppl_vae.results import Fit
+from ppl_vae import backends, data, evaluation
+from ppl_vae.errors import Divergence, UnsuitableObjective
+from ppl_vae.mcmc import HMC, NUTS, Chains, annealing, kernel_of, kernels
+from ppl_vae.mcmc.layout import Position
+from ppl_vae.mcmc.samplers import _arviz
+from ppl_vae.pairs.chunks import sample_in_chunks
+from ppl_vae.results import Draws, Fit
 
 WRONG = {"shift": 0.3, "widen": 1.4}
 SHAPE, RATE = 2.0, 1.5

@@ -11,7 +11,7 @@ import pytest
 from commands import BACKENDS, binary, command, content, fit, one_line, write_images
 
 from ppl_vae import data, evaluation
-from ppl_vae.cli import metrics as metrics_command
+from ppl_vae.cli.commands import metrics as metrics_command
 from ppl_vae.cli.runs import DISENTANGLEMENT, FIT, README
 from ppl_vae.evaluation import disentanglement
 from ppl_vae.results import Fit

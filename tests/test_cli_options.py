@@ -18,9 +18,10 @@ from commands import COMMANDS, TINY, binary, command, content, fit, one_line, sa
 
 from ppl_vae import backends, data, evaluation, inference, schedules, strategies
 from ppl_vae import recipes as published
-from ppl_vae.cli import compare, encode, evaluate, main, metrics, objectives, options, reconstruct, sample, traverse
-from ppl_vae.cli import data as data_command
-from ppl_vae.cli import fit as fit_command
+from ppl_vae.cli import main, objectives, options
+from ppl_vae.cli.commands import compare, encode, evaluate, metrics, reconstruct, sample, traverse
+from ppl_vae.cli.commands import data as data_command
+from ppl_vae.cli.commands import fit as fit_command
 from ppl_vae.cli.completion import SHELLS
 from ppl_vae.cli.config import CONFIG
 from ppl_vae.cli.main import parser

@@ -15,9 +15,11 @@ import pandas as pd
 import pytest
 from pairs import P, pair, recipe, toy
 
-from ppl_vae import backends, data, evaluation, memory, strategies
-from ppl_vae.evaluation import Cell, Study, study
+from ppl_vae import backends, data, evaluation, strategies
+from ppl_vae.evaluation import Cell, Study
+from ppl_vae.evaluation.studies import study
 from ppl_vae.results import Fit
+from ppl_vae.runtime import memory
 from ppl_vae.training import BaseSVI
 
 TRAIN, TEST = toy(60), toy(30, seed=1)

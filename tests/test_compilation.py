@@ -14,9 +14,9 @@ import torch
 from pairs import pair, toy
 
 from ppl_vae import backends
-from ppl_vae.compile_cache import CACHE_VARIABLE, cache_folder
-from ppl_vae.inference import traced
-from ppl_vae.numpyro.inference.svi import _steps
+from ppl_vae.inference.svi import recorded_step
+from ppl_vae.numpyro.inference.svi.step import scan_steps
+from ppl_vae.runtime.compile_cache import CACHE_VARIABLE, cache_folder
 
 X = toy(50)
 """In batches of 20: two, and a shorter one."""
@@ -24,9 +24,9 @@ X = toy(50)
 
 def compiled_programs(svi: Any, **settings: Any) -> int:
     """How many programs of gradient steps a training needs."""
-    before = _steps._cache_size()
+    before = scan_steps._cache_size()
     svi.fit(*pair("standard", "numpyro", **settings), X)
-    return _steps._cache_size() - before
+    return scan_steps._cache_size() - before
 
 
 def test_a_shorter_last_batch_is_no_second_program(fresh_programs: None) -> None:
@@ -91,7 +91,7 @@ def test_inductor_keeps_its_programs_there(tmp_path: Path, monkeypatch: pytest.M
     """And not in the folder that torch has by itself written into its variable, before anything is compiled."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "default"))
-    traced._compiled(torch.sin)
+    recorded_step._compiled(torch.sin)
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "inductor")
 
 

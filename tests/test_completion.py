@@ -13,8 +13,8 @@ from pairs import common_names
 from test_oracles import PCA, SCALE, fit_of
 
 from ppl_vae import backends, baselines, evaluation, init
-from ppl_vae.objective import UnsuitableObjective
-from ppl_vae.regions import put_together, region
+from ppl_vae.data.regions import put_together, region
+from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.results import Fit
 
 SHAPE, P = (3, 3), 9

@@ -16,7 +16,8 @@ from pairs import common_names, toy
 from ppl_vae import backends, init, nets, recipes
 from ppl_vae.cli.runs import FIT
 from ppl_vae.numpyro import nets as numpyro_nets
-from ppl_vae.numpyro.convolutions import METHODS, convolve, convolve_transposed, find_method
+from ppl_vae.numpyro.nets import convolve, convolve_transposed, find_method
+from ppl_vae.numpyro.nets.convolutions import METHODS
 from ppl_vae.results import Fit
 
 SIZES = [(4, 4), (8, 6), (7, 5), (2, 3), (9, 8)]

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppl_vae import data
-from ppl_vae.data import static_mnist
-from ppl_vae.data.download import Remote
-from ppl_vae.data.sources import Source
+from ppl_vae.data.files.download import Remote
+from ppl_vae.data.files.sources import Source
+from ppl_vae.data.sets import static_mnist
 
 PARTS = ("train", "valid", "test")
 GREY = np.random.default_rng(0).integers(0, 256, (40, 4, 3), dtype=np.uint8)

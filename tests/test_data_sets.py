@@ -28,11 +28,12 @@ from PIL import Image
 from scipy.io import savemat
 
 from ppl_vae import data
-from ppl_vae.data import caltech101_silhouettes as caltech
-from ppl_vae.data import download, fashion_mnist, freyfaces, idx, mnist, omniglot
-from ppl_vae.data.integrity import digest
+from ppl_vae.data.files import download, idx
+from ppl_vae.data.files.integrity import digest
+from ppl_vae.data.files.sources import Source
 from ppl_vae.data.registry import REGISTRY
-from ppl_vae.data.sources import Source
+from ppl_vae.data.sets import caltech101_silhouettes as caltech
+from ppl_vae.data.sets import fashion_mnist, freyfaces, mnist, omniglot
 
 PARTS = ("train", "valid", "test")
 MODULES: dict[str, Any] = {

@@ -9,7 +9,7 @@ from test_discrete import two_layers
 from test_oracles import PCA, fit_of
 
 from ppl_vae import backends
-from ppl_vae.chunks import CHUNK
+from ppl_vae.pairs.chunks import CHUNK
 
 
 @pytest.mark.parametrize("name", ["vampprior", "bernoulli", "categorical", "two layers"])

@@ -13,12 +13,13 @@ from test_chains import COUNTS, counts_pair
 from test_discrete import prepared
 from test_oracles import PCA, SCALE, fit_of
 
-from ppl_vae import backends, evaluation, importance, plots
-from ppl_vae.evaluation.gaps import Gaps
+from ppl_vae import backends, evaluation, plots
+from ppl_vae.arrays import log_weights
+from ppl_vae.evaluation.posterior.inference_gaps import Gaps
 from ppl_vae.results import Fit
 from ppl_vae.seeds import derive
 
-gaps_module = importlib.import_module("ppl_vae.evaluation.gaps")
+gaps_module = importlib.import_module("ppl_vae.evaluation.posterior.inference_gaps")
 
 P_VALUE = 1e-3
 
@@ -302,8 +303,8 @@ def test_tails_without_spread_are_no_tails() -> None:
     mode = np.where(rng.random((1000, 1)) < 0.9, 0.0, -5.0)
     single = np.zeros((1000, 1))
     single[0] = 8.0
-    assert [importance.k_hat(w)[0] for w in (rounding, mode, single)] == [-np.inf, -np.inf, np.inf]
-    smoothed, _ = importance.pareto_smoothed(mode)
+    assert [log_weights.k_hat(w)[0] for w in (rounding, mode, single)] == [-np.inf, -np.inf, np.inf]
+    smoothed, _ = log_weights.pareto_smoothed(mode)
     np.testing.assert_array_equal(smoothed, mode)
 
 

@@ -12,7 +12,7 @@ from pairs import P, toy
 from test_objectives import bias, gradient, names_of_the_guide
 
 from ppl_vae import backends, baselines, evaluation
-from ppl_vae.objective import UnsuitableObjective
+from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.results import Fit
 
 D, C = 3, 3

@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from ppl_vae import data
-from ppl_vae.data import Factors, dsprites, dsprites_grid, dsprites_subset, inverted, pixel_noise, render, sprites
-from ppl_vae.data.integrity import digest
+from ppl_vae.data import Factors, inverted, pixel_noise, render
+from ppl_vae.data.files.integrity import digest
 from ppl_vae.data.registry import REGISTRY
-from ppl_vae.data.sprite_shapes import ORIGINAL, SHAPES, depth
+from ppl_vae.data.rendering.sprite_shapes import ORIGINAL, SHAPES, depth
+from ppl_vae.data.sets import dsprites, dsprites_grid, dsprites_subset, sprites
 
 ROOT = os.environ.get("PPL_VAE_DATA")
 RNG = np.random.default_rng(0)
@@ -263,7 +264,7 @@ def test_a_drawn_grid_has_the_values_of_dsprites() -> None:
 
 
 def test_a_drawn_grid_shows_what_its_factors_say() -> None:
-    images, factors = dsprites.rendered((3, 2, 5, 3, 2), side=32)
+    images, factors = sprites.rendered((3, 2, 5, 3, 2), side=32)
     assert images.shape == (180, 32, 32) and factors.is_grid and factors.sizes == (3, 2, 5, 3, 2)
     row = int(factors.index([2, 1, 3, 2, 0]))
     np.testing.assert_array_equal(images[row], render("heart", 1.0, 1.5 * math.pi, 1.0, 0.0, side=32))
@@ -271,7 +272,7 @@ def test_a_drawn_grid_shows_what_its_factors_say() -> None:
     np.testing.assert_array_equal(grid[:, :, 0], grid[:, :, -1])  # the angles 0 and 2 pi
     chosen = factors.subset(RNG.permutation(180)[:20])
     np.testing.assert_array_equal(sprites.draw(chosen, side=32), images[chosen.index(chosen.classes)])
-    others, of_others = dsprites.rendered((1, 2, 5, 3, 2), side=32, shapes=("triangle",))
+    others, of_others = sprites.rendered((1, 2, 5, 3, 2), side=32, shapes=("triangle",))
     assert of_others.sizes[0] == 1 and (others.reshape(2, 5, 3, 2, 32, 32) != grid[0]).any((-1, -2)).all()
 
 
@@ -289,7 +290,7 @@ def test_a_drawn_grid_shows_what_its_factors_say() -> None:
 )
 def test_what_is_no_grid(sizes: Any, shapes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        dsprites.rendered(sizes, shapes=shapes)
+        sprites.rendered(sizes, shapes=shapes)
     with pytest.raises(ValueError, match=r"factors should be .*which can be drawn; got \('a',\)"):
         sprites.draw(Factors(("a",), (2,), [[0]]))
 
@@ -333,7 +334,7 @@ SMALL = (3, 2, 5, 2, 2)
 def original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What a small original file holds; with the pickled metadata that the real one has."""
     monkeypatch.setattr(dsprites, "FULL", SMALL)
-    images, factors = dsprites.rendered(SMALL)
+    images, factors = sprites.rendered(SMALL)
     classes = np.concatenate([np.zeros((len(images), 1), int), factors.classes], axis=1)
     return {"imgs": images, "latents_classes": classes, "metadata": np.array({"title": "small"}, dtype=object)}
 
@@ -422,7 +423,7 @@ def test_the_selections_are_read(module: Any, tmp_path: Path, monkeypatch: pytes
     name, path = module.__name__.rpartition(".")[2], module.SOURCE.remotes[0].path
     with pytest.raises(FileNotFoundError, match=f"{Path(path).name}.*below root="):
         data.load(name, tmp_path)
-    images, factors = dsprites.rendered((3, 2, 5, 2, 2))
+    images, factors = sprites.rendered((3, 2, 5, 2, 2))
     arrays = {"imgs": images, "latents_classes": factors.classes, "metadata": np.array({}, dtype=object)}
     file = put(tmp_path, path, arrays)
     with pytest.raises(ValueError, match="'imgs' of .*should hold the published values"):

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ppl_vae import recipes, storage
+from ppl_vae import recipes
 from ppl_vae.results import Fit
+from ppl_vae.runtime import storage
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "vampprior.py"
 PRIORS = {"pyro": recipes.PRIORS, "numpyro": ("standard", "vampprior")}

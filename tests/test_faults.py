@@ -26,15 +26,16 @@ import torch
 from pairs import pair, toy, untrained
 from safetensors.numpy import save
 
-from ppl_vae import backends, data, evaluation, locks, recipes, storage, strategies
-from ppl_vae.chunks import CHUNK_VARIABLE
+from ppl_vae import backends, data, errors, evaluation, recipes, strategies
 from ppl_vae.cli import main
+from ppl_vae.errors import InUse, OutOfMemory
 from ppl_vae.evaluation import Cell, Study
-from ppl_vae.inference.svi import PyroRun
-from ppl_vae.locks import InUse, only_writer
-from ppl_vae.numpyro.inference.svi import NumPyroRun
-from ppl_vae.out_of_memory import OutOfMemory
+from ppl_vae.inference.svi.run import PyroRun
+from ppl_vae.numpyro.inference.svi.run import NumPyroRun
+from ppl_vae.pairs.chunks import CHUNK_VARIABLE
 from ppl_vae.results import Fit
+from ppl_vae.runtime import locks, storage
+from ppl_vae.runtime.locks import only_writer
 
 ROOT = Path(__file__).parents[1]
 TRAIN = toy(60)
@@ -160,7 +161,7 @@ def test_any_flipped_bit_and_any_cut_is_found(tmp_path: Path) -> None:
     whole, found = path.read_bytes(), 0
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(storage.UnreadableFile):
+        with pytest.raises(errors.UnreadableFile):
             storage.read(path)
     for place in range(len(whole)):
         flipped = bytearray(whole)
@@ -168,7 +169,7 @@ def test_any_flipped_bit_and_any_cut_is_found(tmp_path: Path) -> None:
         path.write_bytes(flipped)
         try:
             arrays, header = storage.read(path)
-        except storage.UnreadableFile:
+        except errors.UnreadableFile:
             found += 1
         else:  # a name of the record of the checksum itself
             assert same(arrays, written[0]) and header == written[1]
@@ -212,9 +213,9 @@ HEADERS: dict[str, bytes] = {
 def test_wrong_headers(name: str, backend: backends.Backend, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(HEADERS[name])
-    with pytest.raises(storage.UnreadableFile, match=r"a\.safetensors"):
+    with pytest.raises(errors.UnreadableFile, match=r"a\.safetensors"):
         Fit.load(path)
-    with pytest.raises(storage.UnreadableFile, match=r"a\.safetensors"):
+    with pytest.raises(errors.UnreadableFile, match=r"a\.safetensors"):
         trained(backend, checkpoint=path, resume=True)
     assert path.read_bytes() == HEADERS[name]
 
@@ -222,9 +223,9 @@ def test_wrong_headers(name: str, backend: backends.Backend, tmp_path: Path) -> 
 def test_a_fit_is_no_checkpoint_and_a_checkpoint_no_fit(backend: backends.Backend, tmp_path: Path) -> None:
     fit = trained(backend, epochs=1, checkpoint=tmp_path / "checkpoint")
     fit.save(tmp_path / "fit")
-    with pytest.raises(storage.UnreadableFile, match="is a checkpoint, not a fit"):
+    with pytest.raises(errors.UnreadableFile, match="is a checkpoint, not a fit"):
         Fit.load(tmp_path / "checkpoint")
-    with pytest.raises(storage.UnreadableFile, match="is a 'fit', not a checkpoint"):
+    with pytest.raises(errors.UnreadableFile, match="is a 'fit', not a checkpoint"):
         trained(backend, checkpoint=tmp_path / "fit", resume=True)
 
 
@@ -296,7 +297,7 @@ def test_names_in_a_header_are_looked_up_and_not_run(change: dict[str, Any], tmp
 HOLDER = """
 import sys
 from pathlib import Path
-from ppl_vae.locks import only_writer
+from ppl_vae.runtime.locks import only_writer
 with only_writer(Path(sys.argv[1]), folder=sys.argv[2] == "folder"):
     print("held", flush=True)
     sys.stdin.read()

@@ -14,7 +14,7 @@ from pairs import DISCRETE, PAIRS, pair, recipe, toy
 from test_objectives import bias
 
 from ppl_vae import backends, baselines, data, evaluation, schedules
-from ppl_vae.inference.traced import NotTraceable
+from ppl_vae.inference.svi.recorded_step import NotTraceable
 from ppl_vae.results import Fit
 
 pytestmark = pytest.mark.gpu

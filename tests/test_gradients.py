@@ -23,8 +23,8 @@ from test_programs import functions, values
 
 from ppl_vae import backends, evaluation, plots, seeds
 from ppl_vae.baselines import LeaveOneOut, Neural, RunningAverage
+from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.evaluation.gradients import Moments
-from ppl_vae.objective import UnsuitableObjective
 from ppl_vae.results import Fit
 
 X = toy(6)

@@ -14,9 +14,10 @@ from test_backends_agree import distance
 from test_oracles import PCA
 from test_programs import functions
 
-from ppl_vae import backends, baselines, evaluation, init, rows
-from ppl_vae.objective import UnsuitableObjective
+from ppl_vae import backends, baselines, evaluation, init
+from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.results import Fit
+from ppl_vae.training import rowwise_adam
 
 N = 60
 
@@ -157,7 +158,7 @@ def test_a_step_touches_the_rows_of_its_batch_only(backend: backends.Backend) ->
     own = backend.inference.Pair(*programs)
     own.prepare(toy(4), 0)
     before = next(v for n, v in common_names(own.state()).items() if "table" in n)
-    from ppl_vae.loop import TrainingData
+    from ppl_vae.training import TrainingData
 
     run = backend.inference.SVI(batch_size=10).start(*programs, TrainingData.of(toy(), None), seed=0, device=None)
     order = np.random.default_rng(0).permutation(N)
@@ -175,11 +176,11 @@ def test_rows_move_as_under_adam() -> None:
     start, grads = rng.normal(size=(5, 3)), rng.normal(size=(20, 5, 3))
     p = torch.nn.Parameter(torch.tensor(start))
     adam = torch.optim.Adam([p], lr=0.07)
-    ours, moments = start.copy(), rows.Moments(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros((5, 1)))
+    ours, moments = start.copy(), rowwise_adam.Moments(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros((5, 1)))
     for g in grads:
         p.grad = torch.tensor(g)
         adam.step()
-        step, moments = rows.adam(g, moments, 0.07)
+        step, moments = rowwise_adam.adam(g, moments, 0.07)
         ours += step
     np.testing.assert_allclose(ours, p.detach().numpy(), rtol=1e-6)
 

@@ -13,7 +13,8 @@ import torch
 from numpyro import handlers
 from pairs import SMALL, toy, untrained
 
-from ppl_vae import backends, evaluation, levels, recipes, seeds
+from ppl_vae import backends, evaluation, recipes, seeds
+from ppl_vae.arrays import pixel_levels
 from ppl_vae.distributions import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.numpyro import distributions as mirrored
 
@@ -27,7 +28,7 @@ def test_the_mass_of_a_level_is_the_logistic_over_its_bin(loc: float, scale: flo
     edges = np.concatenate([[-np.inf], (np.arange(255) + 0.5) / 255, [np.inf]])
     cdf, survival = (f(edges, loc, scale) for f in (scipy.stats.logistic.cdf, scipy.stats.logistic.sf))
     mass = np.where(edges[1:] < loc, np.diff(cdf), -np.diff(survival))
-    ours = levels.log_mass(GRID, np.array(loc), np.array(scale), 256)
+    ours = pixel_levels.log_mass(GRID, np.array(loc), np.array(scale), 256)
     far = mass > 1e-280
     np.testing.assert_allclose(ours[far], np.log(mass[far]), rtol=1e-8)
     assert np.isfinite(ours).all()
@@ -42,7 +43,7 @@ def test_the_mass_of_a_level_is_the_logistic_over_its_bin(loc: float, scale: flo
 def test_masses_add_up_to_one(count: int, float64: None) -> None:
     x = np.arange(count)[:, None] / (count - 1)
     locs, scales = np.array(CASES).T
-    np.testing.assert_allclose(np.exp(levels.log_mass(x, locs, scales, count)).sum(0), 1)
+    np.testing.assert_allclose(np.exp(pixel_levels.log_mass(x, locs, scales, count)).sum(0), 1)
     logits = np.random.default_rng(0).normal(size=(6, count))
     for found in (
         CategoricalLevels(torch.as_tensor(logits)).log_prob(torch.as_tensor(x)).numpy(),
@@ -103,8 +104,8 @@ def test_draws_have_the_masses(kind: str, backend: backends.Backend, float64: No
 def test_the_mean_of_many_levels_is_that_of_the_cut_logistic() -> None:
     """Less than half a bin from the sum."""
     locs, scales = np.array(CASES).T
-    exact = (np.exp(levels.log_mass(GRID[:, None], locs, scales, 256)) * GRID[:, None]).sum(0)
-    np.testing.assert_allclose(levels.mean(locs, scales, 256), exact, atol=0.5 / 255)
+    exact = (np.exp(pixel_levels.log_mass(GRID[:, None], locs, scales, 256)) * GRID[:, None]).sum(0)
+    np.testing.assert_allclose(pixel_levels.mean(locs, scales, 256), exact, atol=0.5 / 255)
 
 
 def test_the_scale_has_a_floor(backend: backends.Backend) -> None:
@@ -166,7 +167,7 @@ def test_generated_images_are_levels(likelihood: str, backend: backends.Backend)
     settings = {**SMALL, "likelihood": likelihood, "levels": 4, "backend": backend.name}
     fit = untrained(*recipes.vae(toy(), **settings)(np.random.default_rng(0)), backend)
     images = fit.generate(50, mean=False)
-    levels.check(images, 4)
+    pixel_levels.check(images, 4)
     assert len(np.unique(images.round(6))) == 4
     means = fit.generate(50)
     assert ((means >= 0) & (means <= 1)).all()

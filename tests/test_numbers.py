@@ -19,10 +19,9 @@ from pyro.nn import PyroModule, PyroParam
 from test_oracles import PCA, fit_of
 from test_svi import STOCK, TRAIN, VALID, same, skip_if_broken, trained
 
-from ppl_vae import backends, evaluation, inference, recipes, results, schedules
-from ppl_vae.bounds import Terms
-from ppl_vae.loop import NotFiniteLoss
-from ppl_vae.objective import UnsuitableObjective
+from ppl_vae import backends, evaluation, inference, recipes, schedules
+from ppl_vae.errors import NotFiniteLoss, UnsuitableObjective
+from ppl_vae.pairs.terms import Terms
 from ppl_vae.results import Fit
 
 
@@ -131,7 +130,7 @@ def test_orders_and_noise_differ_between_seeds_epochs_and_steps(backend: backend
     options = {"epochs": 2, "batch_size": 10, "learning_rate": 1e-30, "data": same_image}
     steps: list[np.ndarray] = []
     svi = backend.inference.SVI(epochs=2, batch_size=10, learning_rate=1e-30)
-    from ppl_vae.loop import TrainingData
+    from ppl_vae.training import TrainingData
 
     run = svi.start(*pair("standard", backend), TrainingData.of(same_image, None), seed=0, device=None)
     for epoch in range(2):
@@ -370,7 +369,7 @@ def test_a_recipe_for_every_pair_can_be_drawn_blank() -> None:
 
 def test_probe_is_what_it_says() -> None:
     fit = untrained(*pair("standard", "pyro"), backends.load("pyro"))
-    value = results.probe(fit.pair, TRAIN[:3], 5)
+    value = pair.probe(fit.pair, TRAIN[:3], 5)
     _, terms = fit.pair.sample(TRAIN[:3], 1, 5)
     assert isinstance(terms, Terms) and value == pytest.approx(terms.log_weights.mean())
     assert schedules.value(1.0, 3) == 1.0

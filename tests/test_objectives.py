@@ -21,8 +21,8 @@ from pyro.nn import PyroModule
 from test_oracles import PCA, fit_of
 
 from ppl_vae import backends, bounds, evaluation, objectives, schedules
-from ppl_vae.bounds import Terms
-from ppl_vae.objective import UnsuitableObjective
+from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.pairs.terms import Terms
 from ppl_vae.results import Fit
 
 BOUNDS: dict[str, Callable[[Terms], Any]] = {

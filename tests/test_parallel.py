@@ -20,8 +20,9 @@ from pairs import PAIRS, SMALL, pair, toy
 from torch import nn
 
 from ppl_vae import backends, baselines, data, inference, recipes
-from ppl_vae.inference.spread import SpreadRun
-from ppl_vae.results import Fit, digest
+from ppl_vae.inference.svi.data_parallel import SpreadRun
+from ppl_vae.pairs.inputs import digest
+from ppl_vae.results import Fit
 
 torch.set_num_threads(1)  # the processes that this module starts read it, too
 N = 45
@@ -358,9 +359,9 @@ def on_two_devices(folder: str) -> None:
     """Runs where JAX sees two devices; compares, and prints what the test reads."""
     import jax
 
-    from ppl_vae.loop import TrainingData
     from ppl_vae.numpyro import inference as mirrored
-    from ppl_vae.numpyro.inference.svi import Data, _steps
+    from ppl_vae.numpyro.inference.svi.step import Data, scan_steps
+    from ppl_vae.training import TrainingData
 
     found: dict[str, Any] = {"devices": len(jax.devices())}
 
@@ -383,7 +384,7 @@ def on_two_devices(folder: str) -> None:
     run: Any = svi.start(*made("standard", "numpyro"), TrainingData.of(toy(40)), seed=0, device=None, parallel=True)
     _, (batches,) = run.plan(0, np.arange(40))
     there = Data(run.train, run.side, None)
-    program = _steps.lower(run.step, run.carry, run.constants, there, batches).compile().as_text()
+    program = scan_steps.lower(run.step, run.carry, run.constants, there, batches).compile().as_text()
     found["sums over devices"] = "all-reduce" in program
     found["products of"] = sorted({int(rows) for rows in re.findall(r"f32\[(5|10),8\]\S* dot\(", program)})
     model, guide = made("standard", "numpyro", **ROWS)

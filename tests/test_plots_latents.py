@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from ppl_vae import plots
-from ppl_vae.drawing import COLOURS, GAP
+from ppl_vae.plots import GAP
+from ppl_vae.plots.drawing import COLOURS
 
 RNG = np.random.default_rng(0)
 SHAPE = (4, 6)

@@ -18,7 +18,7 @@ from numpyro.contrib.module import nnx_module
 from pairs import P, pair, toy
 
 from ppl_vae import backends
-from ppl_vae.objective import UnsuitableObjective
+from ppl_vae.errors import UnsuitableObjective
 
 TRAIN = toy(60)
 

@@ -18,14 +18,14 @@ from scipy.stats import norm
 from test_objectives import gradient, value_of
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from ppl_vae import aggregate, backends, regularised, regularisers, schedules
-from ppl_vae.bounds import Terms
+from ppl_vae import backends, schedules
+from ppl_vae.divergences import aggregate_density, aggregate_posterior, costs, two_sample
+from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.evaluation import gradient_report
-from ppl_vae.inference import traced
-from ppl_vae.loop import TrainingData
-from ppl_vae.objective import Site, Sites, UnsuitableObjective
-from ppl_vae.regularisers import Latents, Wanted
-from ppl_vae.training import describe
+from ppl_vae.objectives import WAE
+from ppl_vae.pairs.sites import Site, Sites
+from ppl_vae.pairs.terms import Latents, Terms, Wanted
+from ppl_vae.training import TrainingData, describe
 
 NEUTRAL: dict[str, Callable[[Any], Any]] = {
     "beta": lambda i: i.TraceMeanFieldELBO(beta=1.0),
@@ -74,15 +74,17 @@ def test_the_aggregate_posterior_is_the_mixture(monkeypatch: pytest.MonkeyPatch)
     joint, marginals = exact_densities(z, loc, scale)
     grads = []
     for at_once in (2**22, 2 * 21):
-        monkeypatch.setattr(aggregate, "AT_ONCE", at_once)
-        for found, expected in zip(aggregate.log_densities(z, loc, scale, weights), (joint, marginals), strict=True):
+        monkeypatch.setattr(aggregate_density, "AT_ONCE", at_once)
+        for found, expected in zip(
+            aggregate_density.log_densities(z, loc, scale, weights), (joint, marginals), strict=True
+        ):
             np.testing.assert_allclose(found, expected, rtol=1e-12)
         tensors = [torch.tensor(a, requires_grad=True) for a in (z, loc, scale)]
-        one, other = aggregate.log_densities(*tensors, torch.tensor(weights))
+        one, other = aggregate_density.log_densities(*tensors, torch.tensor(weights))
         grads.append([g.numpy() for g in torch.autograd.grad((one.sin().sum() + other.cos().sum()), tensors)])
 
         def value(*arrays: jax.Array) -> jax.Array:
-            one, other = aggregate.log_densities(*arrays, jnp.asarray(weights))
+            one, other = aggregate_density.log_densities(*arrays, jnp.asarray(weights))
             return jnp.sin(one).sum() + jnp.cos(other).sum()
 
         grads.append(jax.grad(value, argnums=(0, 1, 2))(*(jnp.asarray(a) for a in (z, loc, scale))))
@@ -94,18 +96,18 @@ def test_the_aggregate_posterior_is_the_mixture(monkeypatch: pytest.MonkeyPatch)
 def test_no_array_has_all_draws_data_and_dimensions(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a part holds stays below the limit, however many draws there are."""
     seen = []
-    plain = aggregate._log_densities
+    plain = aggregate_density._log_densities
 
     def watched(z: Any, loc: Any, *rest: Any) -> Any:
         seen.append(len(z) * loc.size)
         return plain(z, loc, *rest)
 
-    monkeypatch.setattr(aggregate, "_log_densities", watched)
-    monkeypatch.setattr(aggregate, "AT_ONCE", 1000)
+    monkeypatch.setattr(aggregate_density, "_log_densities", watched)
+    monkeypatch.setattr(aggregate_density, "AT_ONCE", 1000)
     loc, scale = gaussians(10, 5)
     z = np.random.default_rng(0).normal(size=(40, 10, 5))
     latents = Latents(z, loc, scale)
-    assert regularisers.total_correlation(latents, num_data=50).shape == (40, 10)
+    assert aggregate_posterior.total_correlation(latents, num_data=50).shape == (40, 10)
     assert max(seen) <= 1000 < z.size * 10
 
 
@@ -115,10 +117,10 @@ def test_a_compiled_gradient_holds_no_such_array_either(monkeypatch: pytest.Monk
     z = jnp.asarray(np.random.default_rng(0).normal(size=(10, 40, 5)), jnp.float32)
     found = []
     for at_once in (2**22, 4000):
-        monkeypatch.setattr(aggregate, "AT_ONCE", at_once)
+        monkeypatch.setattr(aggregate_density, "AT_ONCE", at_once)
 
         def value(*arrays: jax.Array) -> jax.Array:
-            return regularisers.total_correlation(Latents(*arrays), num_data=500).mean()
+            return aggregate_posterior.total_correlation(Latents(*arrays), num_data=500).mean()
 
         compiled = jax.jit(jax.value_and_grad(value, argnums=(0, 1, 2))).lower(z, loc, scale).compile()
         found.append((compiled(z, loc, scale), compiled.memory_analysis().temp_size_in_bytes))
@@ -131,7 +133,7 @@ def test_a_compiled_gradient_holds_no_such_array_either(monkeypatch: pytest.Monk
 def test_stratified_sampling_is_right_on_average(size: int) -> None:
     """Over every batch that a datum can be in, the estimate of q(z) at its draw has the mean q(z); weights sum to 1."""
     loc, scale = gaussians(5, 2)
-    weights = aggregate.log_weights("stratified", size, 5)
+    weights = aggregate_density.log_weights("stratified", size, 5)
     np.testing.assert_allclose(np.exp(weights).sum(1), 1.0)
     for datum in range(5):
         z = loc[[datum]] + 0.3
@@ -140,14 +142,14 @@ def test_stratified_sampling_is_right_on_average(size: int) -> None:
         for others in permutations([n for n in range(5) if n != datum], size - 1):
             for place in range(size):  # wherever in the batch it stands
                 batch = [*others[:place], datum, *others[place:]]
-                densities = aggregate.log_densities(z, loc[batch], scale[batch], weights[[place]])
+                densities = aggregate_density.log_densities(z, loc[batch], scale[batch], weights[[place]])
                 found.append([np.exp(a) for a in densities])
         np.testing.assert_allclose(np.mean([joint for joint, _ in found], 0), exact, rtol=1e-12)
         np.testing.assert_allclose(np.mean([marginal for _, marginal in found], 0), marginals, rtol=1e-12)
 
 
 def test_weighted_sampling_sums_to_one_over_the_data() -> None:
-    np.testing.assert_allclose(np.exp(aggregate.log_weights("weighted", 4, 10)).sum(), 1 / 10)
+    np.testing.assert_allclose(np.exp(aggregate_density.log_weights("weighted", 4, 10)).sum(), 1 / 10)
 
 
 def test_total_correlation_of_a_gaussian_is_known() -> None:
@@ -163,7 +165,7 @@ def test_total_correlation_of_a_gaussian_is_known() -> None:
     expected = -0.5 * np.log(1 - correlation**2)
     assert np.mean(joint - norm.logpdf(z).sum(1)) == pytest.approx(expected, abs=0.05)
     narrow = Latents(loc[None] / np.sqrt(0.9), loc / np.sqrt(0.9), np.full_like(loc, 0.15))
-    found = regularisers.total_correlation(narrow, num_data=3000, estimator="weighted")
+    found = aggregate_posterior.total_correlation(narrow, num_data=3000, estimator="weighted")
     shift = np.log(3000)  # 'weighted' of all data is 1/N too small in the joint, and in each of two marginals
     assert found.mean() - shift == pytest.approx(expected, abs=0.05)
 
@@ -174,7 +176,7 @@ def test_the_covariance_of_codes_is_that_of_numpy() -> None:
         covariance = np.cov(loc.T, bias=True) + of_draws * np.diag((scale**2).mean(0))
         off = covariance - np.diag(np.diag(covariance))
         expected = (off**2).sum() + 0.7 * ((np.diag(covariance) - 1) ** 2).sum()
-        found = regularisers.covariance_gap(Latents(loc[None], loc, scale), of_draws=of_draws, diagonal=0.7)
+        found = aggregate_posterior.covariance_gap(Latents(loc[None], loc, scale), of_draws=of_draws, diagonal=0.7)
         assert found == pytest.approx(expected)
 
 
@@ -182,12 +184,12 @@ def test_mmd_is_unbiased_for_its_closed_form() -> None:
     """Of N(0, I) and N(shift, I) under the Gaussian kernel; zero on average where they are one, for both kernels."""
     rng, dim, width, shift = np.random.default_rng(0), 3, 4.0, np.array([1.0, 0.0, -0.5])
     samples = rng.normal(size=(400, 2, 20, dim))
-    found = np.array([regularisers.mmd(a, b + shift, kernel="rbf", bandwidth=width) for a, b in samples])
+    found = np.array([two_sample.mmd(a, b + shift, kernel="rbf", bandwidth=width) for a, b in samples])
     factor = (1 + 4 / width) ** (-dim / 2)
     expected = 2 * factor * (1 - np.exp(-(shift**2).sum() / (width + 4)))
     assert abs(found.mean() - expected) < 4 * found.std() / np.sqrt(len(found))
-    for kernel in regularisers.KERNELS:
-        none = np.array([regularisers.mmd(a, b, kernel=kernel) for a, b in samples])
+    for kernel in two_sample.KERNELS:
+        none = np.array([two_sample.mmd(a, b, kernel=kernel) for a, b in samples])
         assert abs(none.mean()) < 4 * none.std() / np.sqrt(len(none)) and none.min() < 0 < none.max()
 
 
@@ -196,7 +198,7 @@ def test_sliced_wasserstein_of_a_shift() -> None:
     rng, shift = np.random.default_rng(0), np.array([1.0, -2.0, 0.5])
     a, directions = rng.normal(size=(30, 3)), rng.normal(size=(8, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    found = regularisers.sliced_wasserstein(a, rng.permutation(a) + shift, directions)
+    found = two_sample.sliced_wasserstein(a, rng.permutation(a) + shift, directions)
     assert found == pytest.approx(((directions @ shift) ** 2).mean())
 
 
@@ -388,7 +390,7 @@ def test_hidden_pixels_cost_nothing(backend: backends.Backend, name: str) -> Non
     np.testing.assert_array_equal(whole.x, x)
     assert (whole.mean != 0).all()
     seen = ((told.x - told.mean) ** 2)[:, mask].sum()
-    assert regularisers.cost(told, "squared").sum() == pytest.approx(seen, rel=1e-5)
+    assert costs.cost(told, "squared").sum() == pytest.approx(seen, rel=1e-5)
 
 
 def test_a_cost_needs_one_mean() -> None:
@@ -399,8 +401,8 @@ def test_a_cost_needs_one_mean() -> None:
     for observed in ((category,), (image, category)):
         sites = Sites(latent, observed, ("z",))
         with pytest.raises(UnsuitableObjective, match=r"'x' \(Categorical\): use cost='likelihood'"):
-            regularised.WAE(cost="squared").check(sites)
-        regularised.WAE().check(sites)
+            WAE(cost="squared").check(sites)
+        WAE().check(sites)
 
 
 def log_normal(backend: backends.Backend) -> tuple[Any, Any]:
@@ -447,11 +449,11 @@ def test_distances_of_several_draws() -> None:
     """Draw by draw, and with a draw of its own for each in one array."""
     rng = np.random.default_rng(0)
     a, b, directions = rng.normal(size=(3, 9, 2)), rng.normal(size=(3, 9, 2)) + 0.5, np.eye(2)
-    for kernel in regularisers.KERNELS:
-        alone = [regularisers.mmd(*pair, kernel=kernel) for pair in zip(a, b, strict=True)]
-        np.testing.assert_allclose(regularisers.mmd(a, b, kernel=kernel), alone)
-    alone = [regularisers.sliced_wasserstein(*pair, directions) for pair in zip(a, b, strict=True)]
-    np.testing.assert_allclose(regularisers.sliced_wasserstein(a, b, directions), alone)
+    for kernel in two_sample.KERNELS:
+        alone = [two_sample.mmd(*pair, kernel=kernel) for pair in zip(a, b, strict=True)]
+        np.testing.assert_allclose(two_sample.mmd(a, b, kernel=kernel), alone)
+    alone = [two_sample.sliced_wasserstein(*pair, directions) for pair in zip(a, b, strict=True)]
+    np.testing.assert_allclose(two_sample.sliced_wasserstein(a, b, directions), alone)
 
 
 @pytest.mark.parametrize("name", ["beta-tc", "wae"])
@@ -539,7 +541,7 @@ def test_a_recorded_step_moves_nothing_between_devices(name: str, monkeypatch: p
 
         return run
 
-    monkeypatch.setattr(traced, "make_fx", kept)
+    monkeypatch.setattr("ppl_vae.inference.svi.recorded_step.make_fx", kept)
     svi = inference.SVI(STRONG[name](inference), epochs=1, batch_size=20, compile="trace")
     svi.fit(*pair("standard", "pyro"), toy(40))
     (graph,) = graphs

@@ -20,8 +20,9 @@ from test_traced import normalised
 from torch import Tensor
 
 from ppl_vae import schedules
-from ppl_vae.inference import SVI, TraceELBO, replayed
-from ppl_vae.inference.traced import NotTraceable
+from ppl_vae.inference import SVI, TraceELBO
+from ppl_vae.inference.svi import cuda_graph
+from ppl_vae.inference.svi.recorded_step import NotTraceable
 from ppl_vae.results import Fit
 
 X = toy(50)
@@ -58,8 +59,8 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> type[Again]:
     class Counted(Again):
         pass
 
-    monkeypatch.setattr(replayed, "CudaGraph", Counted)
-    monkeypatch.setattr("ppl_vae.inference.svi.replays", lambda device: True)
+    monkeypatch.setattr(cuda_graph, "CudaGraph", Counted)
+    monkeypatch.setattr("ppl_vae.inference.svi.run.replays", lambda device: True)
     return Counted
 
 
@@ -112,8 +113,8 @@ def test_a_capture_is_on_a_stream_of_its_device(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: [device])
     monkeypatch.setattr(torch.cuda, "graph", capture)
     second = torch.device("cuda:1")
-    first = replayed.CudaGraph(lambda: (), second, None)
-    replayed.CudaGraph(lambda: (), second, first)
+    first = cuda_graph.CudaGraph(lambda: (), second, None)
+    cuda_graph.CudaGraph(lambda: (), second, first)
     assert streams[0] == [second] and streams[1] is streams[0]
 
 

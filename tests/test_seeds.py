@@ -10,7 +10,8 @@ import pytest
 from pairs import P, pair, recipe, toy
 
 from ppl_vae import backends, baselines, data, schedules
-from ppl_vae.numpyro.inference.svi import Together, _steps
+from ppl_vae.numpyro.inference.svi.replicas import Together
+from ppl_vae.numpyro.inference.svi.step import scan_steps
 from ppl_vae.results import Fit
 
 X, VALID = toy(70), toy(30, 1)
@@ -71,7 +72,7 @@ def test_a_strength_is_a_number_to_the_program(backend: backends.Backend) -> Non
 
 
 def programs_of_steps() -> int:
-    return _steps._cache_size()
+    return scan_steps._cache_size()
 
 
 def test_the_program_of_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:

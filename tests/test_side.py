@@ -15,7 +15,7 @@ from pairs import SMALL, D, P, common_names, fill, toy, untrained
 from test_oracles import PCA, SCALE, fit_of
 
 from ppl_vae import backends, evaluation, recipes, strategies
-from ppl_vae.objective import UnsuitableObjective
+from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.results import Fit
 
 RNG = np.random.default_rng(5)

@@ -71,6 +71,8 @@ def test_every_public_module_has_a_page_with_all_that_it_offers(name: str) -> No
     if hasattr(module, "__path__"):  # a package offers what it imports, and its page lists that
         offered = {n for n, value in vars(module).items() if n[0] != "_" and not isinstance(value, ModuleType)}
         assert shown(page) == offered - {"annotations"}
+        parts = {path.stem for path in Path(module.__path__[0]).glob("*.py")} - {"__init__"}
+        assert offered or set(re.findall(rf"^::: {re.escape(name)}\.(\w+)$", page, re.MULTILINE)) == parts
 
 
 def test_every_data_set_is_on_the_page_of_the_data() -> None:

@@ -22,14 +22,14 @@ from numpy.lib.format import write_array_header_1_0
 from pairs import P, pair, recipe, toy
 
 from ppl_vae import backends, data, evaluation, recipes
-from ppl_vae.ahead import ahead
 from ppl_vae.cli.options import DATA
 from ppl_vae.data import Split, Stream
 from ppl_vae.data.stored import stored
-from ppl_vae.loop import TrainingData
-from ppl_vae.numpyro.inference.streamed import binarised
-from ppl_vae.out_of_memory import OutOfMemory
-from ppl_vae.results import Fit, digest
+from ppl_vae.errors import OutOfMemory
+from ppl_vae.numpyro.inference.svi.streaming import binarised
+from ppl_vae.pairs.inputs import digest
+from ppl_vae.results import Fit
+from ppl_vae.training import TrainingData, ahead
 
 ROOT = Path(__file__).parents[1]
 X, VALID = toy(70), toy(30, seed=1)

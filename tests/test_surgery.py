@@ -12,12 +12,12 @@ import pytest
 from pairs import pair, toy, untrained
 from scipy.special import logsumexp
 
-from ppl_vae import aggregate, backends, evaluation
-from ppl_vae.bounds import Terms
-from ppl_vae.evaluation import aggregate_posterior
-from ppl_vae.evaluation.rate_distortion import data_entropy
-from ppl_vae.evaluation.surgery import TERMS
-from ppl_vae.objective import Site, Sites
+from ppl_vae import backends, evaluation
+from ppl_vae.divergences import aggregate_density
+from ppl_vae.evaluation.posterior.rates import data_entropy
+from ppl_vae.evaluation.posterior.surgery import TERMS
+from ppl_vae.pairs.sites import Site, Sites
+from ppl_vae.pairs.terms import Terms
 from ppl_vae.results import Fit
 from ppl_vae.seeds import generator
 
@@ -169,9 +169,11 @@ def test_the_backends_agree(name: str, base_noise: None, fresh_programs: None) -
 def test_densities_by_blocks_are_those_of_equal_weights(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Far from every component, too."""
     z = np.concatenate([RNG.normal(size=(20, 3)), RNG.normal(size=(3, 3)) * 100])
-    monkeypatch.setattr(aggregate_posterior, "AT_ONCE", at_once)
-    found = aggregate_posterior.aggregate_log_densities(z, LOC, SCALE)
-    for own, other in zip(found, aggregate.log_densities(z, LOC, SCALE, np.full((1, 7), -np.log(7))), strict=True):
+    monkeypatch.setattr(aggregate_density, "IN_CACHE", at_once)
+    found = aggregate_density.aggregate_log_densities(z, LOC, SCALE)
+    for own, other in zip(
+        found, aggregate_density.log_densities(z, LOC, SCALE, np.full((1, 7), -np.log(7))), strict=True
+    ):
         np.testing.assert_allclose(own, other, rtol=1e-12)
 
 
@@ -231,11 +233,11 @@ def test_kl_by_dimension_is_the_closed_form() -> None:
 def test_stratified_estimates_of_the_density_are_unbiased() -> None:
     """Over every batch of three of five data that holds the datum itself, in every order."""
     z, count = LOC[:5] + 0.3, 5
-    exact = np.exp(aggregate.log_densities(z, LOC[:5], SCALE[:5], np.full((1, count), -np.log(count)))[0])
-    weights, found = aggregate.log_weights("stratified", 3, count), []
+    exact = np.exp(aggregate_density.log_densities(z, LOC[:5], SCALE[:5], np.full((1, count), -np.log(count)))[0])
+    weights, found = aggregate_density.log_weights("stratified", 3, count), []
     for others in itertools.permutations(range(1, 5), 2):
         batch = [0, *others]
-        found.append(np.exp(aggregate.log_densities(z[batch], LOC[batch], SCALE[batch], weights)[0])[0])
+        found.append(np.exp(aggregate_density.log_densities(z[batch], LOC[batch], SCALE[batch], weights)[0])[0])
     assert np.mean(found) == pytest.approx(exact[0])
 
 
@@ -243,7 +245,7 @@ def test_batches_beside_the_whole() -> None:
     loc, scale = RNG.normal(size=(40, 2)), 0.4
     fit, x = Fit(Known(loc, scale), {}, {}), np.arange(40)[:, None]
     table = evaluation.minibatch_surgery(fit, x, [4, 20, 40], num_passes=30)
-    assert list(table["estimator"].unique()) == list(aggregate.ESTIMATORS)
+    assert list(table["estimator"].unique()) == list(aggregate_density.ESTIMATORS)
     np.testing.assert_allclose(table["bias"], table["estimate"] - table["exact"], atol=1e-12)
     parts = evaluation.elbo_surgery(fit, x, 300)
     for term, exact in table[table["batch_size"] == 40].groupby("term")["exact"]:

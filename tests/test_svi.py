@@ -19,11 +19,12 @@ from flax import nnx
 from pairs import DISCRETE, PAIRS, P, fill, pair, recipe, toy
 from pyro.nn import PyroParam, PyroSample
 
-from ppl_vae import backends, data, schedules, storage
+from ppl_vae import backends, data, schedules
+from ppl_vae.errors import NotFiniteLoss
 from ppl_vae.inference.terms import quiet, run
-from ppl_vae.loop import NotFiniteLoss
-from ppl_vae.programs import inner
+from ppl_vae.pairs.keywords import inner
 from ppl_vae.results import Fit
+from ppl_vae.runtime import storage
 
 TRAIN, VALID = toy(60), toy(30, seed=1)
 
@@ -262,7 +263,7 @@ def test_early_stopping_counts_after_warm_up_and_restores_the_best(backend: back
     best = int(np.argmax(valid))
     assert max(best + 1, over) + 3 == len(valid) < 400
     assert over == 5 or best < over - 1
-    from ppl_vae.chunks import sample_in_chunks
+    from ppl_vae.pairs.chunks import sample_in_chunks
     from ppl_vae.seeds import derive
 
     assert sample_in_chunks(fit.pair, VALID, 1, derive(0, "valid"))[1].log_weights.mean() == pytest.approx(valid[best])

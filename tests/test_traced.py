@@ -17,9 +17,9 @@ from torch import nn
 
 from ppl_vae import baselines, conditionals, guides, models, recipes, schedules
 from ppl_vae.inference import IWAE, SVI, VIMCO, DReG, TraceELBO, TraceGraphELBO, WakeSleep, WakeWake
-from ppl_vae.inference.traced import NotTraceable
-from ppl_vae.loop import TrainingData
+from ppl_vae.inference.svi.recorded_step import NotTraceable
 from ppl_vae.results import Fit
+from ppl_vae.training import TrainingData
 
 X = toy(50)
 WARM_UP = schedules.Linear(0.0, 1.0, over=3)

@@ -13,7 +13,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from ppl_vae import data, recipes, storage
+from ppl_vae import data, recipes
+from ppl_vae.runtime import storage
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 MEASURED = ("seconds", "seconds_per_step", "seconds_per_epoch", "peak_memory", "date")

@@ -130,13 +130,17 @@ def _module(name: str, source: Path) -> str:
     if source.name != "__init__.py":
         return f"::: {name}\n"
     names = exported(source)
+    if not names:  # a package that only groups modules shows each of them
+        parts = sorted(path.stem for path in source.parent.glob("*.py") if path != source)
+        about = "\n    options:\n      heading_level: 2\n      show_root_full_path: false\n"
+        return f"::: {name}\n" + "".join(f"\n::: {name}.{part}{about}" for part in parts)
     hidden = [member for member in names if (source.parent / f"{member}.py").exists()]
     members = "".join(f"\n        - {member}" for member in names if member not in hidden)
     text = f"::: {name}\n    options:\n      members:{members}\n"
     about = "\n    options:\n      heading_level: 2\n      show_root_full_path: false\n"
     text += "".join(f"\n::: {name}.{member}.{member}{about}" for member in hidden)
     if name == "ppl_vae.data":
-        text += "".join(f"\n::: {name}.{path.stem}{about}      members: false\n" for path in data_sets())
+        text += "".join(f"\n::: {name}.sets.{path.stem}{about}      members: false\n" for path in data_sets())
     return text
 
 
@@ -144,7 +148,7 @@ def data_sets() -> list[Path]:
     """The modules of the data sets known by name."""
     from ppl_vae.data import names
 
-    return [PACKAGE / "data" / f"{name}.py" for name in names()]
+    return [PACKAGE / "data" / "sets" / f"{name}.py" for name in names()]
 
 
 def _overview() -> str:

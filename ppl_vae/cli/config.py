@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.checks import closest
-from ..storage import write_atomically
+from ..runtime.storage import write_atomically
 from .parsing import Number, Parser
 
 CONFIG = "config.toml"

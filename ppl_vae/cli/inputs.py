@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from .. import data
 from ..data import Binarisation, Split
 from ..data.checks import PARTS, as_pixels, is_binary
-from ..data.files import read_file
+from ..data.files.readers import read_file
 from ..data.registry import REGISTRY
 from ..data.stored import Pixels
 from ..data.streams import Data, blocks

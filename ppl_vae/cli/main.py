@@ -8,9 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .. import __version__
-from ..out_of_memory import OutOfMemory, ran_out
-from . import compare, config, data, encode, evaluate, fit, metrics, reconstruct, sample, traverse
+from ..errors import OutOfMemory
+from ..runtime.out_of_memory import ran_out
+from ..runtime.versions import __version__
+from . import config
+from .commands import compare, data, encode, evaluate, fit, metrics, reconstruct, sample, traverse
 from .completion import SHELLS, PrintCompletion
 from .options import flag
 from .parsing import Parser

@@ -13,7 +13,7 @@ from ..data import Split
 from .runs import FIGURES, Run
 
 if TYPE_CHECKING:
-    from ..results import Fit
+    from ..results.fit import Fit
 
 PAIRS = 40
 """How many images a picture of reconstructions has, where nobody says how many."""

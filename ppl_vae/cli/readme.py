@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backends import NAMES
-from ..storage import write_atomically
+from ..runtime.storage import write_atomically
 from . import runs
 from .config import CONFIG
 from .runs import CHECKPOINT, DISENTANGLEMENT, FIGURES, FIT, HISTORY, METRICS, README, RECORD, SETTINGS

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data import Split
-from ..locks import only_writer
-from ..storage import PART, write_atomically
+from ..runtime.locks import only_writer
+from ..runtime.storage import PART, write_atomically
 from .config import CONFIG
 from .parsing import folder as folder_of
 
 if TYPE_CHECKING:
-    from ..results import Fit
+    from ..results.fit import Fit
 
 FIT = "fit.safetensors"
 SETTINGS = "settings.json"
@@ -85,7 +85,7 @@ class Run:
         Raises:
             ValueError: damaged, or older than the training, which was resumed and has not finished.
         """
-        from ..results import Fit
+        from ..results.fit import Fit
 
         fit = Fit.load(self.folder / FIT, device=device)
         if fit.settings["svi"] != self.settings["svi"]:

@@ -8,7 +8,7 @@ from ppl_vae.data.checks import check_binary, check_unit_interval
 from ppl_vae.data.factors import Factors
 from ppl_vae.data.parts import from_arrays
 from ppl_vae.data.registry import load, names
-from ppl_vae.data.renderer import inverted, pixel_noise, render
+from ppl_vae.data.rendering.renderer import inverted, pixel_noise, render
 from ppl_vae.data.split import Split
 from ppl_vae.data.streams import Stream, stream
 

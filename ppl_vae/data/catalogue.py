@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ppl_vae.data.binarisation import Binarisation
 from ppl_vae.data.checks import PARTS, closest
-from ppl_vae.data.places import cache
+from ppl_vae.data.files.places import cache
 from ppl_vae.data.registry import REGISTRY, Entry
 
 Place = Literal["installed", "data folder", "cache", "download"]

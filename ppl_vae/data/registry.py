@@ -7,7 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppl_vae.data import (
+from ppl_vae.data.binarisation import Binarisation, check_rule
+from ppl_vae.data.checks import closest
+from ppl_vae.data.files.readers import read_file
+from ppl_vae.data.files.sources import Source
+from ppl_vae.data.parts import Parts, from_arrays
+from ppl_vae.data.sets import (
     caltech101_silhouettes,
     digits,
     dsprites,
@@ -20,12 +25,7 @@ from ppl_vae.data import (
     sprites,
     static_mnist,
 )
-from ppl_vae.data.binarisation import Binarisation, check_rule
-from ppl_vae.data.checks import closest
-from ppl_vae.data.dsprites_files import LICENCE, SHAPE
-from ppl_vae.data.files import read_file
-from ppl_vae.data.parts import Parts, from_arrays
-from ppl_vae.data.sources import Source
+from ppl_vae.data.sets.dsprites_files import LICENCE, SHAPE
 from ppl_vae.data.split import Split
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import softplus
 
-from ppl_vae.regions import check_precedence
+from ppl_vae.data.regions import check_precedence
 
 Shape = torch.Size | list[int] | tuple[int, ...]
 Mask = np.ndarray | Sequence[bool]

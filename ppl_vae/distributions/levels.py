@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
-from .. import levels as arithmetic
+from ..arrays import pixel_levels as arithmetic
 
 
 class DiscretisedLogistic(TorchDistribution):

@@ -11,12 +11,14 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..backends import load
-from ..objective import Objective, UnsuitableObjective, check_stock
-from ..out_of_memory import explained
-from ..regularised import AdversarialObjective
-from ..results import Fit
+from ..errors import UnsuitableObjective
+from ..objectives.adversarial import AdversarialObjective
+from ..objectives.base import Objective
+from ..objectives.checks import check_stock
+from ..pairs.side_inputs import Side
+from ..results.fit import Fit
+from ..runtime.out_of_memory import explained
 from ..seeds import derive, generator
-from ..side import Side
 
 OWNERS = ("model", "guide", "shared")
 """Whose a parameter is: the model's only, the guide's only, or both's, as a VampPrior's encoder."""

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ..data.streams import Data
-from ..results import Fit
-from ..side import Side
-from .likelihood import elbo, log_likelihood
+from ..pairs.side_inputs import Side
+from ..results.fit import Fit
+from .likelihood.importance_sampling import elbo, log_likelihood
 
 Score = Literal["elbo", "log_p", "rate"]
 SCORES: tuple[Score, ...] = get_args(Score)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..chains import kernel_of
-from ..chunks import chunk, windows
-from ..programs import generated_site
-from ..results import Fit
+from ..mcmc.samplers import kernel_of
+from ..pairs.chunks import chunk, windows
+from ..pairs.keywords import generated_site
+from ..pairs.side_inputs import NOTHING, Arrays, part
+from ..results.fit import Fit
 from ..seeds import derive
-from ..side import NOTHING, Arrays, part
 
 
 def simulate(fit: Fit, size: int, seed: int, side: Arrays = NOTHING) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -9,10 +9,10 @@ from typing import Unpack
 import numpy as np
 
 from ..data.streams import Data
-from ..results import Fit
+from ..pairs.side_inputs import Side, informed
+from ..results.fit import Fit
 from ..seeds import derive
-from ..side import Side, informed
-from .latents import has_standard_prior
+from .posterior.latents import has_standard_prior
 from .simulation import simulate
 
 REACH, STEPS = 3.0, 9

@@ -6,7 +6,7 @@ import pyro
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ..conditionals import visible
+from ..conditionals.masking import visible
 
 
 class Amortised(PyroModule):

@@ -10,8 +10,8 @@ from pyro import poutine
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ..conditionals import visible
-from ..programs import tolerant
+from ..conditionals.masking import visible
+from ..pairs.keywords import tolerant
 
 
 class SemiAmortised(PyroModule):

@@ -1,9 +1,8 @@
 """Inference strategies, in Pyro: objectives, and what drives them."""
 
-from ..chains import HMC as HMC
-from ..chains import NUTS as NUTS
-from .distributed import WorkerLost as WorkerLost
-from .distributed import launch as launch
+from ..errors import WorkerLost as WorkerLost
+from ..mcmc.samplers import HMC as HMC
+from ..mcmc.samplers import NUTS as NUTS
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
 from .objectives import AAE as AAE
@@ -30,7 +29,8 @@ from .objectives import WakeSleep as WakeSleep
 from .objectives import WakeWake as WakeWake
 from .pair import Pair as Pair
 from .refinement import localised as localised
-from .svi import SVI as SVI
-from .svi import Adversarial as Adversarial
+from .svi.processes import launch as launch
+from .svi.svi import SVI as SVI
+from .svi.svi import Adversarial as Adversarial
 from .terms import examine as examine
 from .terms import log_terms as log_terms

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from ..baselines import SETTLING
-from ..objective import UnsuitableObjective
+from ..errors import UnsuitableObjective
+from ..pairs.side_inputs import NOTHING, Arrays, blank
 from ..seeds import derive, generator
-from ..side import NOTHING, Arrays, blank
-from .baselines import RunningBaseline
 from .pair import Pair, forked
+from .svi.baselines import RunningBaseline
 from .terms import run
 
 
@@ -37,9 +37,9 @@ def owners(pair: Pair) -> dict[str, str]:
     {'shared'}
     """
     touched = _touched(pair)
-    lent = {id(tensor) for tensor, _ in pair._lent.values()}
+    lent = {id(tensor) for tensor, _ in pair.lent.values()}
     held: list[set[int]] = []
-    for program, ids in zip(pair._programs, touched, strict=True):
+    for program, ids in zip(pair.programs, touched, strict=True):
         # Pyro names a module's parameters by attribute: two modules may have the same names, and then share no tensor.
         module = isinstance(program, nn.Module)
         held.append({id(p) for p in program.parameters()} | (ids & lent) if module else ids)
@@ -52,7 +52,7 @@ def owners(pair: Pair) -> dict[str, str]:
 
 def _touched(pair: Pair) -> tuple[set[int], set[int]]:
     """The tensors behind the ``pyro.param`` statements of the model and of the guide, by identity."""
-    if not pair._lent and all(isinstance(program, nn.Module) for program in pair._programs):
+    if not pair.lent and all(isinstance(program, nn.Module) for program in pair.programs):
         return set(), set()
     x = pair.tensor(np.zeros((4, pair.dim)))
     with torch.no_grad(), forked(0, pair.device), pair.active() as (model, guide):

@@ -13,12 +13,12 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from ..bounds import Terms
-from ..nets import Rows
-from ..objective import Sites
-from ..programs import generated_site, tolerant
-from ..results import check_shapes
-from ..side import NOTHING, Arrays
+from ..nets.tables import Rows
+from ..pairs.keywords import generated_site, tolerant
+from ..pairs.pair import check_shapes
+from ..pairs.side_inputs import NOTHING, Arrays
+from ..pairs.sites import Sites
+from ..pairs.terms import Terms
 from .terms import examine, quiet, run, sites_of, terms_of
 
 
@@ -73,11 +73,11 @@ class Pair:
 
     def __init__(self, model: Any, guide: Any, device: str | None = None) -> None:
         self.device = find_device(device)
-        self._programs = copy.deepcopy((model, guide))
-        named = zip(("model", "guide"), self._programs, strict=True)
-        self._modules = nn.ModuleDict({name: m for name, m in named if isinstance(m, nn.Module)}).to(self.device)
+        self.programs = copy.deepcopy((model, guide))
+        named = zip(("model", "guide"), self.programs, strict=True)
+        self.modules = nn.ModuleDict({name: m for name, m in named if isinstance(m, nn.Module)}).to(self.device)
         self._store: Any = {"params": {}, "constraints": {}}
-        self._lent: dict[str, tuple[Tensor, Tensor]] = {}
+        self.lent: dict[str, tuple[Tensor, Tensor]] = {}
         self._of_the_model: set[str] = set()
         self.sites: Sites | None = None
         self.dim = self.given_dim = 0
@@ -90,12 +90,12 @@ class Pair:
     @property
     def model(self) -> Any:
         """The model: the trained module, or a function that runs on the trained parameters."""
-        return self._programs[0] if isinstance(self._programs[0], nn.Module) else self._bound(0)
+        return self.programs[0] if isinstance(self.programs[0], nn.Module) else self._bound(0)
 
     @property
     def guide(self) -> Any:
         """The guide: the trained module, or a function that runs on the trained parameters."""
-        return self._programs[1] if isinstance(self._programs[1], nn.Module) else self._bound(1)
+        return self.programs[1] if isinstance(self.programs[1], nn.Module) else self._bound(1)
 
     def _bound(self, number: int) -> Any:
         def program(*args: Any, **kwargs: Any) -> Any:
@@ -107,16 +107,16 @@ class Pair:
     @contextmanager
     def active(self, *, training: bool = False) -> Iterator[tuple[Any, Any]]:
         """A block in which (model, guide) run on the pair's own parameters; in training mode or not."""
-        self._modules.train(training)
-        theirs = {name: tensor.data for name, (tensor, _) in self._lent.items()}
-        for tensor, own in self._lent.values():
+        self.modules.train(training)
+        theirs = {name: tensor.data for name, (tensor, _) in self.lent.items()}
+        for tensor, own in self.lent.values():
             tensor.data = own
         try:
             with pyro.get_param_store().scope(self._store):
-                yield tolerant(self._programs[0], ("mask",)), tolerant(self._programs[1])
+                yield tolerant(self.programs[0], ("mask",)), tolerant(self.programs[1])
         finally:
-            for name, (tensor, _) in self._lent.items():
-                self._lent[name] = (tensor, tensor.data)
+            for name, (tensor, _) in self.lent.items():
+                self.lent[name] = (tensor, tensor.data)
                 tensor.data = theirs[name]
 
     def prepare(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> Sites:
@@ -125,13 +125,13 @@ class Pair:
         Raises:
             ValueError: the pair does not run on this batch, or ties parameters of the same name.
         """
-        before = {name: id(p) for name, p in self._modules.named_parameters()}
+        before = {name: id(p) for name, p in self.modules.named_parameters()}
         where = self.tensors({"index": np.arange(len(x)), **side})
         with forked(seed, self.device), self.active() as (model, guide):
             sites = examine(model, guide, self.tensor(x), **where)
             store = dict(pyro.get_param_store().named_parameters())
             touched = poutine.trace(model, param_only=True).get_trace(self.tensor(x), **where)
-        after = {name: id(p) for name, p in self._modules.named_parameters()}
+        after = {name: id(p) for name, p in self.modules.named_parameters()}
         if before != after:
             lost = next(name for name in before if before[name] != after.get(name))
             raise ValueError(
@@ -140,7 +140,7 @@ class Pair:
             )
         for name, tensor in store.items():
             if id(tensor) not in after.values():
-                self._lent[name] = (tensor, tensor.detach().clone().to(self.device))
+                self.lent[name] = (tensor, tensor.detach().clone().to(self.device))
         self._of_the_model = {f"store.{name}" for name in touched.param_nodes}
         self.sites, self.dim = sites, x.shape[1]
         self.given_dim = where["given"].shape[1] if "given" in where else 0
@@ -156,8 +156,8 @@ class Pair:
 
     def named_parameters(self) -> dict[str, Tensor]:
         """What is trained, by name; a shared parameter once."""
-        modules = {n: p for n, p in self._modules.named_parameters() if p.requires_grad}
-        return {**modules, **{f"store.{name}": tensor for name, (tensor, _) in self._lent.items()}}
+        modules = {n: p for n, p in self.modules.named_parameters() if p.requires_grad}
+        return {**modules, **{f"store.{name}": tensor for name, (tensor, _) in self.lent.items()}}
 
     def tables(self) -> dict[str, nn.Parameter]:
         """The parameters that have a row for each data point, by name."""
@@ -165,7 +165,7 @@ class Pair:
 
     def row_modules(self) -> dict[str, Rows]:
         """The modules that hold them, by the names of the tables."""
-        return {f"{name}.table": m for name, m in self._modules.named_modules() if isinstance(m, Rows)}
+        return {f"{name}.table": m for name, m in self.modules.named_modules() if isinstance(m, Rows)}
 
     @property
     def num_rows(self) -> int | None:
@@ -174,7 +174,7 @@ class Pair:
 
     def of_the_model(self) -> set[str]:
         """The names of the parameters that the model holds, whether the guide shares them or not."""
-        program = self._programs[0]
+        program = self.programs[0]
         held = {id(p) for p in program.parameters()} if isinstance(program, nn.Module) else set()
         return self._of_the_model | {name for name, p in self.named_parameters().items() if id(p) in held}
 
@@ -184,8 +184,8 @@ class Pair:
         return sum(p.numel() for p in self.named_parameters().values())
 
     def _values(self) -> dict[str, Tensor]:
-        lent = {f"store.{name}": own for name, (_, own) in self._lent.items()}
-        return {**dict(self._modules.named_parameters()), **dict(self._modules.named_buffers()), **lent}
+        lent = {f"store.{name}": own for name, (_, own) in self.lent.items()}
+        return {**dict(self.modules.named_parameters()), **dict(self.modules.named_buffers()), **lent}
 
     def state(self) -> dict[str, np.ndarray]:
         """Every parameter and constant, by name."""
@@ -248,7 +248,7 @@ class Pair:
 
     def decode(self, z: Arrays, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for the values of all latent sites, (B, ...) each: (B, P) each."""
-        name = generated_site(self._programs[0], self.sites)
+        name = generated_site(self.programs[0], self.sites)
         codes = {
             n: torch.tensor(v, device=self.device) if v.dtype.kind == "i" else self.tensor(v) for n, v in z.items()
         }
@@ -260,7 +260,7 @@ class Pair:
 
     def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
-        name = generated_site(self._programs[0], self.sites)
+        name = generated_site(self.programs[0], self.sites)
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, _):
             site = poutine.trace(model).get_trace(size=size, **self.tensors(side)).nodes[name]
             return site["fn"].mean.cpu().numpy(), site["value"].cpu().numpy()

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..conditionals import visible
+from ..conditionals.masking import visible
 from ..guides import PerDatapoint
-from ..nets import Rows
-from ..programs import inner, no_family
-from ..side import NOTHING, Arrays, part
+from ..nets.tables import Rows
+from ..pairs.keywords import inner, no_family
+from ..pairs.side_inputs import NOTHING, Arrays, part
 from .pair import Pair
 
 ROWS = 2000

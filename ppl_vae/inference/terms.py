@@ -21,19 +21,11 @@ from torch.distributions import Normal, TransformedDistribution, kl_divergence
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils.checkpoint import checkpoint
 
-from ..bounds import Terms
-from ..objective import (
-    Site,
-    Sites,
-    UnsuitableObjective,
-    check_batch_shape,
-    check_dream,
-    does_not_run,
-    match,
-    not_normal,
-)
-from ..programs import Tolerant, generated_site, inner
-from ..regularisers import Latents, Wanted
+from ..errors import UnsuitableObjective
+from ..objectives.checks import check_dream, not_normal
+from ..pairs.keywords import Tolerant, generated_site, inner
+from ..pairs.sites import Site, Sites, check_batch_shape, does_not_run, match
+from ..pairs.terms import Latents, Terms, Wanted
 
 PyroSite = Any
 PathWeights = Callable[[Tensor], Tensor]

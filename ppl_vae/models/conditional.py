@@ -1,15 +1,14 @@
-"""Models of x given side information."""
+"""A VAE of x given side information, in Pyro."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 import pyro
-import pyro.distributions as dist
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ..conditionals import joined, observed_only
+from ..conditionals.masking import joined, observed_only
 
 
 class ConditionalVAE(PyroModule):
@@ -55,15 +54,3 @@ class ConditionalVAE(PyroModule):
         with pyro.plate("data", len(given), dim=-1):
             z = pyro.sample("z", self.prior(given))
             return pyro.sample("x", observed_only(self.likelihood(joined(z, given)), mask), obs=x)
-
-
-class Unconditional(nn.Module):
-    """p(z | c) = p(z), whatever c is: a prior of the collection in a ``ConditionalVAE``."""
-
-    def __init__(self, prior: nn.Module) -> None:
-        super().__init__()
-        self.prior = prior
-
-    def forward(self, given: Tensor) -> dist.Distribution:
-        """(B, G) -> a distribution over (D,)."""
-        return self.prior()

@@ -8,7 +8,7 @@ import pyro
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ..conditionals import observed_only
+from ..conditionals.masking import observed_only
 
 
 class HVAE(PyroModule):

@@ -11,10 +11,10 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from .. import init
+from ..data.regions import checked_hidden
 from ..data.streams import Data
 from ..distributions import AutoregressiveBernoulli, BernoulliMixture
-from ..nets import MADE
-from ..regions import checked_hidden
+from ..nets.masked import MADE
 
 
 class MixtureOfBernoullis(nn.Module):
@@ -100,7 +100,7 @@ class Completion(PyroModule):
 
     Args:
         images: a module whose call returns p(image): ``MixtureOfBernoullis`` or ``Autoregressive``.
-        hidden: which pixels are hidden, (P,), as ``regions.region`` says.
+        hidden: which pixels are hidden, (P,), as ``data.regions.region`` says.
 
     Raises:
         ValueError: a mask that hides every pixel or none, or that is not one boolean for each.

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Unpack, runtime_checkable
 import numpy as np
 
 from ...data.checks import closest
-from ...side import Side
+from ...pairs.side_inputs import Side
 from .beta_vae import beta_vae_metric
 from .checks import as_codes
 from .dci import DCI, dci

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..latents import THRESHOLD
+from ..posterior.latents import THRESHOLD
 from .checks import as_codes, need, varying
 
 SINGULAR = 1e-12

@@ -14,7 +14,7 @@ from jax.nn import log_softmax, logsumexp, sigmoid, softmax, softplus
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
-from ppl_vae.regions import check_precedence
+from ppl_vae.data.regions import check_precedence
 
 Shape = tuple[int, ...]
 Mask = np.ndarray | Sequence[bool]

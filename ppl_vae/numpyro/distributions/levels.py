@@ -11,7 +11,7 @@ from jax import Array
 from numpyro.distributions import constraints
 from numpyro.distributions.util import promote_shapes, validate_sample
 
-from ... import levels as arithmetic
+from ...arrays import pixel_levels as arithmetic
 
 
 class DiscretisedLogistic(dist.Distribution):

@@ -6,7 +6,7 @@ import numpyro
 from flax import nnx
 from jax import Array
 
-from ..conditionals import visible
+from ..conditionals.masking import visible
 
 
 class BottomUp(nnx.Module):

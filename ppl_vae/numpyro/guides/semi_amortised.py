@@ -12,8 +12,8 @@ from jax import Array
 from numpyro import handlers
 from numpyro.infer.util import log_density
 
-from ...programs import tolerant
-from ..conditionals import visible
+from ...pairs.keywords import tolerant
+from ..conditionals.masking import visible
 
 
 class SemiAmortised(nnx.Module):

@@ -1,7 +1,7 @@
 """Inference strategies, in NumPyro: objectives, and what drives them."""
 
-from ...chains import HMC as HMC
-from ...chains import NUTS as NUTS
+from ...mcmc.samplers import HMC as HMC
+from ...mcmc.samplers import NUTS as NUTS
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
 from .objectives import AAE as AAE
@@ -29,7 +29,7 @@ from .objectives import WakeWake as WakeWake
 from .pair import Pair as Pair
 from .pair import as_functions as as_functions
 from .refinement import localised as localised
-from .svi import SVI as SVI
-from .svi import Adversarial as Adversarial
+from .svi.svi import SVI as SVI
+from .svi.svi import Adversarial as Adversarial
 from .terms import examine as examine
 from .terms import log_terms as log_terms

@@ -14,11 +14,11 @@ from flax import nnx
 from jax import Array
 
 from ...baselines import SETTLING
-from ...chunks import windows
+from ...pairs.chunks import windows
+from ...pairs.side_inputs import NOTHING, Arrays, blank
 from ...seeds import derive, generator
-from ...side import NOTHING, Arrays, blank
-from .baselines import RunningBaseline, learnt, started
 from .pair import Pair, Structure, Tree, named
+from .svi.baselines import RunningBaseline, learnt, started
 from .terms import run
 
 CHUNK = 2**23

@@ -12,9 +12,9 @@ import numpyro.infer.elbo
 from jax import Array
 from numpyro import handlers
 
-from ... import objectives, regularised
-from ...bounds import Terms
-from ...objective import Objective
+from ...objectives import adversarial, aggregate_posterior, elbo, importance_weighted, score_function, wake_sleep
+from ...objectives.base import Objective
+from ...pairs.terms import Terms
 from .terms import log_terms
 
 
@@ -44,105 +44,105 @@ class TermsObjective(Objective, numpyro.infer.elbo.ELBO):
 
 
 @dataclass(frozen=True)
-class TraceELBO(objectives.TraceELBO, TermsObjective):
-    __doc__ = objectives.TraceELBO.__doc__
+class TraceELBO(elbo.TraceELBO, TermsObjective):
+    __doc__ = elbo.TraceELBO.__doc__
 
 
 @dataclass(frozen=True)
-class TraceMeanFieldELBO(objectives.TraceMeanFieldELBO, TermsObjective):
-    __doc__ = objectives.TraceMeanFieldELBO.__doc__
+class TraceMeanFieldELBO(elbo.TraceMeanFieldELBO, TermsObjective):
+    __doc__ = elbo.TraceMeanFieldELBO.__doc__
 
 
 @dataclass(frozen=True)
-class IWAE(objectives.IWAE, TermsObjective):
-    __doc__ = objectives.IWAE.__doc__
+class IWAE(importance_weighted.IWAE, TermsObjective):
+    __doc__ = importance_weighted.IWAE.__doc__
 
 
 @dataclass(frozen=True)
-class DReG(objectives.DReG, TermsObjective):
-    __doc__ = objectives.DReG.__doc__
+class DReG(importance_weighted.DReG, TermsObjective):
+    __doc__ = importance_weighted.DReG.__doc__
 
 
 @dataclass(frozen=True)
-class RenyiELBO(objectives.RenyiELBO, TermsObjective):
-    __doc__ = objectives.RenyiELBO.__doc__
+class RenyiELBO(importance_weighted.RenyiELBO, TermsObjective):
+    __doc__ = importance_weighted.RenyiELBO.__doc__
 
 
 @dataclass(frozen=True)
-class MIWAE(objectives.MIWAE, TermsObjective):
-    __doc__ = objectives.MIWAE.__doc__
+class MIWAE(importance_weighted.MIWAE, TermsObjective):
+    __doc__ = importance_weighted.MIWAE.__doc__
 
 
 @dataclass(frozen=True)
-class CIWAE(objectives.CIWAE, TermsObjective):
-    __doc__ = objectives.CIWAE.__doc__
+class CIWAE(importance_weighted.CIWAE, TermsObjective):
+    __doc__ = importance_weighted.CIWAE.__doc__
 
 
 @dataclass(frozen=True)
-class CapacityELBO(objectives.CapacityELBO, TermsObjective):
-    __doc__ = objectives.CapacityELBO.__doc__
+class CapacityELBO(elbo.CapacityELBO, TermsObjective):
+    __doc__ = elbo.CapacityELBO.__doc__
 
 
 @dataclass(frozen=True)
-class FreeBitsELBO(objectives.FreeBitsELBO, TermsObjective):
-    __doc__ = objectives.FreeBitsELBO.__doc__
+class FreeBitsELBO(elbo.FreeBitsELBO, TermsObjective):
+    __doc__ = elbo.FreeBitsELBO.__doc__
 
 
 @dataclass(frozen=True)
-class TraceGraphELBO(objectives.TraceGraphELBO, TermsObjective):
-    __doc__ = objectives.TraceGraphELBO.__doc__
+class TraceGraphELBO(score_function.TraceGraphELBO, TermsObjective):
+    __doc__ = score_function.TraceGraphELBO.__doc__
 
 
 @dataclass(frozen=True)
-class VIMCO(objectives.VIMCO, TermsObjective):
-    __doc__ = objectives.VIMCO.__doc__
+class VIMCO(score_function.VIMCO, TermsObjective):
+    __doc__ = score_function.VIMCO.__doc__
 
 
 @dataclass(frozen=True)
-class WakeWake(objectives.WakeWake, TermsObjective):
-    __doc__ = objectives.WakeWake.__doc__
+class WakeWake(wake_sleep.WakeWake, TermsObjective):
+    __doc__ = wake_sleep.WakeWake.__doc__
 
 
 @dataclass(frozen=True)
-class WakeSleep(objectives.WakeSleep, TermsObjective):
-    __doc__ = objectives.WakeSleep.__doc__
+class WakeSleep(wake_sleep.WakeSleep, TermsObjective):
+    __doc__ = wake_sleep.WakeSleep.__doc__
 
 
 @dataclass(frozen=True)
-class TraceEnumELBO(objectives.TraceEnumELBO, TermsObjective):
-    __doc__ = objectives.TraceEnumELBO.__doc__
+class TraceEnumELBO(score_function.TraceEnumELBO, TermsObjective):
+    __doc__ = score_function.TraceEnumELBO.__doc__
 
 
 @dataclass(frozen=True)
-class BetaTCVAE(regularised.BetaTCVAE, TermsObjective):
-    __doc__ = regularised.BetaTCVAE.__doc__
+class BetaTCVAE(aggregate_posterior.BetaTCVAE, TermsObjective):
+    __doc__ = aggregate_posterior.BetaTCVAE.__doc__
 
 
 @dataclass(frozen=True)
-class DIPVAE(regularised.DIPVAE, TermsObjective):
-    __doc__ = regularised.DIPVAE.__doc__
+class DIPVAE(aggregate_posterior.DIPVAE, TermsObjective):
+    __doc__ = aggregate_posterior.DIPVAE.__doc__
 
 
 @dataclass(frozen=True)
-class InfoVAE(regularised.InfoVAE, TermsObjective):
-    __doc__ = regularised.InfoVAE.__doc__
+class InfoVAE(aggregate_posterior.InfoVAE, TermsObjective):
+    __doc__ = aggregate_posterior.InfoVAE.__doc__
 
 
 @dataclass(frozen=True)
-class WAE(regularised.WAE, TermsObjective):
-    __doc__ = regularised.WAE.__doc__
+class WAE(aggregate_posterior.WAE, TermsObjective):
+    __doc__ = aggregate_posterior.WAE.__doc__
 
 
 @dataclass(frozen=True)
-class FactorVAE(regularised.FactorVAE, TermsObjective):
-    __doc__ = regularised.FactorVAE.__doc__
+class FactorVAE(adversarial.FactorVAE, TermsObjective):
+    __doc__ = adversarial.FactorVAE.__doc__
 
 
 @dataclass(frozen=True)
-class WAEGAN(regularised.WAEGAN, TermsObjective):
-    __doc__ = regularised.WAEGAN.__doc__
+class WAEGAN(adversarial.WAEGAN, TermsObjective):
+    __doc__ = adversarial.WAEGAN.__doc__
 
 
 @dataclass(frozen=True)
-class AAE(regularised.AAE, TermsObjective):
-    __doc__ = regularised.AAE.__doc__
+class AAE(adversarial.AAE, TermsObjective):
+    __doc__ = adversarial.AAE.__doc__

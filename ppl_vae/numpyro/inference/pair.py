@@ -17,12 +17,12 @@ from jax import Array
 from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 
-from ...bounds import Terms
-from ...objective import Sites, does_not_run
-from ...programs import generated_site, tolerant
-from ...results import check_shapes
-from ...side import NOTHING, Arrays
-from ..nets import PerDatum, Rows
+from ...pairs.keywords import generated_site, tolerant
+from ...pairs.pair import check_shapes
+from ...pairs.side_inputs import NOTHING, Arrays
+from ...pairs.sites import Sites, does_not_run
+from ...pairs.terms import Terms
+from ..nets.tables import PerDatum, Rows
 from .terms import examine, run, sites_of, terms_of
 
 Tree = Any

@@ -8,11 +8,11 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from ...programs import inner, no_family
-from ...side import NOTHING, Arrays, part
-from ..conditionals import visible
+from ...pairs.keywords import inner, no_family
+from ...pairs.side_inputs import NOTHING, Arrays, part
+from ..conditionals.masking import visible
 from ..guides import PerDatapoint
-from ..nets import Rows
+from ..nets.tables import Rows
 from .pair import Pair
 
 ROWS = 2000

@@ -15,19 +15,11 @@ from numpyro import handlers
 from numpyro.distributions import Independent, Normal, TransformedDistribution, constraints, kl_divergence
 from numpyro.primitives import Messenger
 
-from ...bounds import Terms
-from ...objective import (
-    Site,
-    Sites,
-    UnsuitableObjective,
-    check_batch_shape,
-    check_dream,
-    does_not_run,
-    match,
-    not_normal,
-)
-from ...programs import generated_site, inner, tolerant
-from ...regularisers import Latents, Wanted
+from ...errors import UnsuitableObjective
+from ...objectives.checks import check_dream, not_normal
+from ...pairs.keywords import generated_site, inner, tolerant
+from ...pairs.sites import Site, Sites, check_batch_shape, does_not_run, match
+from ...pairs.terms import Latents, Terms, Wanted
 
 NumPyroSite = dict[str, Any]
 PathWeights = Callable[[Array], Array]

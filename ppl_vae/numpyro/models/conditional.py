@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpyro
-import numpyro.distributions as dist
 from flax import nnx
 from jax import Array
 
-from ..conditionals import joined, observed_only
+from ..conditionals.masking import joined, observed_only
 
 
 class ConditionalVAE(nnx.Module):
@@ -56,14 +55,3 @@ class ConditionalVAE(nnx.Module):
         with numpyro.plate("data", len(given), dim=-1):
             z = numpyro.sample("z", self.prior(given))
             return numpyro.sample("x", observed_only(self.likelihood(joined(z, given)), mask), obs=x)
-
-
-class Unconditional(nnx.Module):
-    """p(z | c) = p(z), whatever c is: a prior of the collection in a ``ConditionalVAE``."""
-
-    def __init__(self, prior: nnx.Module) -> None:
-        self.prior = prior
-
-    def __call__(self, given: Array) -> dist.Distribution:
-        """(B, G) -> a distribution over (D,)."""
-        return self.prior()

@@ -8,7 +8,7 @@ import numpyro
 from flax import nnx
 from jax import Array
 
-from ..conditionals import observed_only
+from ..conditionals.masking import observed_only
 
 
 class HVAE(nnx.Module):

@@ -11,10 +11,10 @@ from flax import nnx
 from jax import Array
 
 from ... import init
+from ...data.regions import checked_hidden
 from ...data.streams import Data
-from ...regions import checked_hidden
 from ..distributions import AutoregressiveBernoulli, BernoulliMixture
-from ..nets import MADE
+from ..nets.masked import MADE
 
 
 class MixtureOfBernoullis(nnx.Module):
@@ -97,7 +97,7 @@ class Completion(nnx.Module):
 
     Args:
         images: a module whose call returns p(image): ``MixtureOfBernoullis`` or ``Autoregressive``.
-        hidden: which pixels are hidden, (P,), as ``regions.region`` says.
+        hidden: which pixels are hidden, (P,), as ``data.regions.region`` says.
 
     Raises:
         ValueError: a mask that hides every pixel or none, or that is not one boolean for each.

@@ -1,0 +1,1 @@
+"""Arithmetic on arrays, written once for NumPy, torch and JAX."""

@@ -1,0 +1,180 @@
+"""``ppl-vae compare``: one pair under many inference strategies; leave a report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import backends, strategies
+from ...data import Split
+from .. import config, objectives, options, readme
+from ..config import CONFIG
+from ..console import Console, keys
+from ..objectives import OBJECTIVE
+from ..options import DATA, MODEL, OUTPUT, TRAINING
+from ..parsing import Group, Parser, folder, needed, positive_int, seed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE, PAGE = "table.csv", "index.html"
+
+KEYS = {
+    "out": "the folder",
+    "page": "the report",
+    "data": "name of the data",
+    "test_images": "how many",
+    "latents": "their kind",
+    "seeds": "of the trainings",
+    "rows": "the table, best first: an object for each strategy and backend",
+}
+
+ABOUT = f"""\
+Train one pair of model and guide under many inference strategies, seeds and backends; write a table and a report.
+
+Whatever a strategy trains on, all are judged by log p(x) of the test images and by the plain ELBO, in nats per image.
+
+reads   the name of a data set or a file, as 'ppl-vae fit' does
+writes  OUT/README.md     what the folder holds, and how to use it
+        OUT/{PAGE}    the report, one page with its figures: open it in a browser
+        OUT/{TABLE}     one row per strategy and backend: means, and standard deviations over seeds
+        OUT/cells.csv, results.json    every training, with settings and history
+        OUT/{CONFIG}   the options, for --config
+        OUT/figures/      the figures as PNG
+        OUT/cells/        every training: fit, settings, result; a checkpoint while it goes on
+"""
+
+EXAMPLES = """\
+examples:
+  ppl-vae compare --data digits --out runs/compared --epochs 50
+  ppl-vae compare --data digits --out runs/compared --epochs 50 --strategies elbo iwae-10 dreg-10 --seeds 0 1 2
+  ppl-vae compare --data digits --out runs/discrete --latents bernoulli --latent-dim 8 --backends pyro numpyro
+  ppl-vae compare --config runs/compared --out runs/gated --gated
+
+Ctrl-C loses no more than the epoch under way: run the same command again to go on. Strategies, seeds and backends
+may be added in the same way; other settings need another --out. A strategy that is wrong for the latents, or whose loss
+becomes NaN, keeps its row, with the reason. An option of objectives goes to the strategies that have it.
+
+strategies:
+"""
+
+DEFAULTS: dict[str, Any] = {
+    **DATA,
+    "strategies": None,
+    "backends": ["pyro"],
+    "seeds": [0],
+    **MODEL,
+    **OBJECTIVE,
+    **TRAINING,
+    "num_particles": 500,
+    "gaps": False,
+    "gradients": None,
+}
+"""The options that a comparison records."""
+HEADING = "Options of 'ppl-vae compare'. To repeat it: ppl-vae compare --config THIS_FILE --out ANOTHER_FOLDER"
+
+
+def add(commands: Any) -> Parser:
+    """The parser of this command."""
+    usage = "ppl-vae compare --data NAME|FILE --out OUT [OPTIONS]"
+    text, end = "many inference strategies on one pair; leave a report", EXAMPLES + objectives.listing() + keys(KEYS)
+    parser: Parser = commands.add_parser("compare", usage=usage, help=text, description=ABOUT, epilog=end)
+    options.add_output(
+        parser, OUTPUT, "the folder, made if absent", metavar="OUT", folder=", or the folder of a comparison"
+    )
+    options.add_data(Group(parser, "data", DEFAULTS))
+    compared = Group(parser, "compared", DEFAULTS)
+    usual = f"{' '.join(strategies.USUAL['gaussian'])}; for discrete latents {' '.join(strategies.USUAL['bernoulli'])}"
+    compared.option("--strategies", "names from the list below", usual, type=objectives.name, nargs="+", metavar="NAME")
+    compared.option("--backends", "which libraries do the work", nargs="+", choices=backends.NAMES)
+    text = "each with weights, order of the data and draws of its own"
+    compared.option("--seeds", text, type=seed, nargs="+", metavar="N")
+    options.add_particles(compared)
+    compared.switch("--gaps", "what each guide misses: its family's part, and its encoder's")
+    text = "so many gradients of each strategy at the same parameters, for their noise in the report"
+    compared.option("--gradients", text, "none", type=positive_int, metavar="N")
+    options.add_model(Group(parser, "model and guide", DEFAULTS))
+    objectives.add_objective(Group(parser, "objectives", DEFAULTS))
+    options.add_training(Group(parser, "training", DEFAULTS))
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train what is not trained yet; write the report; print the table."""
+    out, console = folder(arguments), Console.of(arguments)
+    given = {name: value for name, value in arguments.given.items() if name in DEFAULTS}
+    needed("compare", "data", arguments.data, "the name of a data set or a file")
+    chosen = {**DEFAULTS, **given}
+    for name in ("strategies", "backends", "seeds"):
+        chosen[name] = list(dict.fromkeys(chosen[name] or strategies.USUAL[chosen["latents"]]))
+    objectives.check_used(chosen["strategies"], chosen)
+    split = options.load_data(chosen)
+    chosen = options.settled(chosen, split)
+    from ...evaluation import Study, study_gradients, write_report
+
+    settings = {"num_particles": chosen["num_particles"], "gaps": chosen["gaps"]}
+    study = Study(out, split, _cells(chosen, split), chosen["seeds"], **settings)
+    table, gradients = study.run(device=chosen["device"], progress=console.progress), None
+    if chosen["gradients"]:
+        device, repeats = chosen["device"], chosen["gradients"]
+        gradients = study_gradients(study, repeats=repeats, device=device, progress=console.progress)
+    page = write_report(study, command=_command(out, given), gradients=gradients)
+    config.write(out / CONFIG, chosen, HEADING)
+    readme.write_comparison(out, split.name)
+    console.say(*_table(table, split, chosen), f"\n{page} shows it; {out}{os.sep} holds {TABLE} and every training")
+    console.result(_record(out, page, table, split, chosen))
+
+
+def interrupted(arguments: argparse.Namespace) -> str:
+    """What Ctrl-C leaves."""
+    return f"what is done is kept in {arguments.out}; to go on, run the same command again"
+
+
+def _cells(chosen: dict[str, Any], split: Split) -> list[Any]:
+    from ...evaluation import Cell
+
+    cells = []
+    for backend in chosen["backends"]:
+        for name in chosen["strategies"]:
+            own = strategies.recipe_settings(name)
+            pair = options.recipe(chosen, split, **{"backend": backend, **own})
+            cells.append(Cell(name, backend, pair, objectives.svi(name, backend, chosen)))
+    return cells
+
+
+def _command(out: Path, given: dict[str, Any]) -> str:
+    """The command line that was given, what stood in a configuration written out."""
+    return shlex.join(["ppl-vae", "compare", "--out", str(out), *options.words(given)])
+
+
+def _ranked(table: pd.DataFrame) -> pd.DataFrame:
+    return table.sort_values("log_p", ascending=False) if "log_p" in table else table
+
+
+def _record(out: Path, page: Path, table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> dict[str, Any]:
+    """What ``KEYS`` lists."""
+    from ...evaluation.evaluations import plain
+
+    return {
+        "out": str(out),
+        "page": str(page),
+        "data": split.name,
+        "test_images": len(split.test),
+        "latents": chosen["latents"],
+        "seeds": chosen["seeds"],
+        "rows": [plain({"name": name, **row}) for name, row in _ranked(table).astype(object).iterrows()],
+    }
+
+
+def _table(table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> list[str]:
+    names = ["log_p", "bits_per_dim", "test_error", "log_p_difference", "difference_error", "elbo", "kl", "objective"]
+    names += ["approximation_gap", "amortisation_gap", "active_units", "seconds", "peak_memory", "seeds"]
+    columns = [c for name in names for c in (name, f"{name}_sd") if c in table and c != "active_units_sd"]
+    return [
+        f"{split.name}: {len(split.test)} test images, {chosen['latents']} latents; nats per image, best first\n",
+        _ranked(table)[columns].round(2).to_string(na_rep=""),
+        *(f"{name}: {note}" for name, note in _ranked(table)["note"].items() if note),
+    ]

@@ -1,0 +1,156 @@
+"""``ppl-vae evaluate``: how good is a run on test images?"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...data import Split
+from ...runtime.versions import __version__
+from .. import inputs, readme
+from ..console import Console, keys
+from ..options import IMAGES, OUTPUT, add_config, add_console, add_device, add_images, add_particles, add_seed
+from ..parsing import Group, Parser, add_run
+from ..runs import METRICS, README, Run, write_json
+
+if TYPE_CHECKING:
+    from ...results.fit import Fit
+
+KEYS = {
+    "log_p": "mean log p(x) of the test images",
+    "test_error": "its standard error, from which images were seen",
+    "mc_error": "its standard error, from sampling z",
+    "bits_per_dim": "-log p(x) in bits per pixel; null where the likelihood is not over levels",
+    "elbo": "the plain ELBO",
+    "reconstruction": "E_q[log p(x | z)]",
+    "kl": "E_q[log q(z | x) - log p(z)]",
+    "active_units": "latents in use",
+    "latent_dim": "of how many",
+    "ess_median": "effective draws per image",
+    "ess_smallest": "the same, of the image with the fewest",
+    "objective": "what the training maximised, last epoch",
+    "train_elbo": "null; 'compare' tells it",
+    "seconds": "of training",
+    "seconds_per_step": "of training, median epoch",
+    "peak_memory": "of training, MiB",
+    "parameters": "numbers that were trained",
+    "epochs": "of the training",
+    "num_images": "test images",
+    "num_particles": "draws per image for log p(x)",
+    "elbo_particles": "draws per image for the ELBO",
+    "seed": "of the draws",
+    "run": "the run",
+    "backend": "pyro or numpyro",
+    "version": "of ppl_vae",
+    "data": "what was evaluated on, with its fingerprint",
+}
+
+ABOUT = f"""\
+Estimate log p(x) of the test images, the ELBO and its parts, and count the latents in use. All in nats per image.
+
+log p(x) is importance sampled with K = --num-particles draws: a lower bound in expectation that tightens with K. It
+has two standard errors: the test error comes from which images were seen, the MC error from sampling z.
+
+reads   RUN, and the test part of the run's data, or of --data (a file without parts is split by the run's seed)
+writes  RUN/{METRICS}, over that of an earlier evaluation, and RUN/{README}; the table to stdout
+"""
+
+EXAMPLES = """\
+examples:
+  ppl-vae evaluate runs/digits
+  ppl-vae evaluate runs/digits --num-particles 5000 --seed 1
+  ppl-vae evaluate runs/digits --json | jq .log_p
+
+What one image or one draw cannot tell is "unknown", in JSON null.
+"""
+
+DEFAULTS: dict[str, Any] = {**OUTPUT, **IMAGES, "num_particles": 500, "seed": 0, "device": None}
+ELBO_PARTICLES = 10
+
+
+def add(commands: Any) -> Parser:
+    """The parser of this command."""
+    text = "log p(x), ELBO and active units on test images"
+    usage, end = "ppl-vae evaluate RUN [OPTIONS]", EXAMPLES + keys(KEYS)
+    parser: Parser = commands.add_parser("evaluate", usage=usage, help=text, description=ABOUT, epilog=end)
+    add_run(parser)
+    output = Group(parser, "output", DEFAULTS)
+    add_config(output)
+    add_console(output)
+    evaluation = Group(parser, "evaluation", DEFAULTS)
+    add_images(evaluation, part=False)
+    add_particles(evaluation)
+    add_seed(evaluation, "the draws")
+    add_device(evaluation)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Evaluate; write the metrics; print them."""
+    opened, console = Run.open(arguments.folder), Console.of(arguments)
+    split = inputs.load(opened, arguments.data, arguments.binarisation, arguments.stream)
+    fit = opened.fit(arguments.device)
+    record = {
+        **_metrics(fit, split.test, arguments.num_particles, arguments.seed, console.progress),
+        "seed": arguments.seed,
+        "run": str(opened.folder),
+        "backend": fit.backend,
+        "version": __version__,
+        "data": split.to_dict(),
+    }
+    record = {name: record.get(name) for name in KEYS}
+    write_json(opened.folder / METRICS, record)
+    readme.write(opened.folder)
+    console.say(*_table(record, split), f"\nwritten to {opened.folder / METRICS}")
+    console.result(record)
+
+
+def interrupted(arguments: argparse.Namespace) -> str:
+    """What Ctrl-C leaves."""
+    return f"nothing was written to {arguments.folder}"
+
+
+def _metrics(fit: Fit, test: np.ndarray, num_particles: int, seed: int, progress: bool | None) -> dict[str, Any]:
+    """Nats per image; None stands for what one image or one draw cannot tell."""
+    from ...evaluation import evaluate
+
+    evaluation = evaluate(fit, test, num_particles, elbo_particles=ELBO_PARTICLES, seed=seed, progress=progress)
+    ess = evaluation.log_p.ess
+    numbers = {**evaluation.row(), "ess_median": float(np.median(ess)), "ess_smallest": float(ess.min())}
+    return {
+        **{name: None if value is None or not math.isfinite(value) else value for name, value in numbers.items()},
+        "latent_dim": fit.encode(test[:1], index=np.zeros(1, int)).shape[1],
+        "epochs": len(fit.history["epoch"]),
+        "num_images": len(test),
+        "num_particles": num_particles,
+        "elbo_particles": ELBO_PARTICLES,
+    }
+
+
+def _table(metrics: dict[str, Any], split: Split) -> list[str]:
+    lines = [
+        f"{split.name}: {metrics['num_images']} test images, binarisation {split.binarisation!r}; nats per image\n"
+    ]
+    for name, text in (
+        ("log_p", f"log p(x), K = {metrics['num_particles']}"),
+        ("test_error", "  test error, from which images were seen"),
+        ("mc_error", "  MC error, from sampling z"),
+        ("elbo", "ELBO"),
+        ("reconstruction", "  reconstruction, E_q[log p(x | z)]"),
+        ("kl", "  KL, E_q[log q(z | x) - log p(z)]"),
+    ):
+        lines.append(f"{text:<42}{_shown(metrics[name], '.3f'):>12}")
+    if metrics["bits_per_dim"] is not None:
+        lines.append(f"{'-log p(x), bits per dimension':<42}{_shown(metrics['bits_per_dim'], '.3f'):>12}")
+    units = f"{_shown(metrics['active_units'], 'd')} of {metrics['latent_dim']}"
+    lines.append(f"{'active units':<42}{units:>12}")
+    ess = f"{_shown(metrics['ess_median'], '.1f')}, smallest {_shown(metrics['ess_smallest'], '.1f')}"
+    lines.append(f"effective draws per image: median {ess}; where they are a handful, the MC error is unreliable")
+    return lines
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "unknown" if value is None else format(value, form)

@@ -1,0 +1,265 @@
+"""``ppl-vae fit``: train a VAE; leave a run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import backends
+from ...data import Split
+from ...recipes.recipe import Recipe
+from ...runtime import storage
+from ...runtime.versions import __version__, versions
+from .. import config, objectives, options, pictures, readme, runs
+from ..config import CONFIG
+from ..console import Console, keys
+from ..objectives import OBJECTIVE
+from ..options import DATA, MODEL, OUTPUT, TRAINING, flag
+from ..parsing import Group, Parser, folder, needed, seed
+from ..runs import CHECKPOINT, FIGURES, FIT, HISTORY, KIND, README, RECORD, SETTINGS
+
+if TYPE_CHECKING:
+    from ...results.fit import Fit
+
+KEYS = {
+    "run": "the folder",
+    "data": "name of the data",
+    "backend": "pyro or numpyro",
+    "objective": "its name",
+    "seed": "of the training",
+    "epochs": "done, in all",
+    "stopped_early": "whether --patience ended the training",
+    "seconds": "of training",
+    "compilation": "seconds of these that went into compiling",
+    "peak_memory": "MiB",
+    "parameters": "numbers that were trained",
+    "loss": "what was minimised, nats per training image, last epoch",
+    "valid_elbo": "nats per validation image; null for a per-datapoint guide",
+    "valid_images": "how many",
+    "version": "of ppl_vae",
+}
+
+ABOUT = f"""\
+Train a variational auto-encoder: z ~ p(z), x | z ~ p(x | z), with a guide q(z | x).
+
+reads   a data set by its name ('ppl-vae data' lists them), or a file:
+          .npy  images (N, P), (N, H, W) or (N, H, W, C); parts for validation and test are drawn from them,
+                see --valid-fraction, --test-fraction and --data-seed
+          .npz  the same under the key 'images', or the parts under 'train', 'valid' and 'test'
+        as uint8 in 0..255, booleans, or floating numbers. Pickles are refused. Data larger than memory: a .npy file
+        with --stream, or a folder of .npy files, all alike, in the order of their names; both stay on the disk
+writes  RUN/{README:<24}what the folder holds, and how to use it
+        RUN/{FIT:<24}weights, history and recipe: what the other commands read
+        RUN/{RECORD:<24}what the training came to, the object that --json prints
+        RUN/{SETTINGS:<24}every setting, the data and their fingerprint, the versions
+        RUN/{CONFIG:<24}the options, for --config
+        RUN/{HISTORY:<24}per epoch: loss and validation ELBO (nats per image), seconds, memory (MiB)
+        RUN/{FIGURES + "/":<24}the training; of images reconstructions, samples, pseudo-inputs
+        RUN/{CHECKPOINT:<24}after each epoch: weights and optimiser; kept, so that --resume can go on
+"""
+
+EXAMPLES = f"""\
+examples:
+  ppl-vae fit --data digits --out runs/digits --epochs 50
+  ppl-vae fit --data static_mnist --out runs/vamp --prior vampprior --gated --warm-up 100 --epochs 2000 --patience 50
+  ppl-vae fit --data images.npy --out runs/iwae --objective iwae-50 --learning-rate 1e-3 --final-learning-rate 1e-4
+  ppl-vae fit --data big.npy --stream --out runs/big --epochs 5
+  ppl-vae fit --resume --out runs/digits --epochs 100
+  ppl-vae fit --config runs/digits --out runs/digits-1 --seed 1
+
+--resume goes on from RUN/{CHECKPOINT} with the settings of RUN/{SETTINGS}; only --epochs, --device and
+where the same --data lie may change. The end is that of an uninterrupted training. Where RUN holds no checkpoint yet,
+the training starts. Ctrl-C loses no more than the epoch under way.
+
+--config FILE.toml holds options by the same names, with dashes or underscores; the command line wins over it:
+  data = "digits"
+  prior = "vampprior"
+  hidden = [300, 300]
+  gated = true
+
+rules of binarisation, x = stored pixel / 255 for uint8:
+  none       x itself               fixed    the data are {{0, 1}} already
+  threshold  1 where x > 0.5        dynamic  training images drawn as Bernoulli(x) afresh in each epoch, others once
+
+objectives, and 'ppl-vae compare' sets them side by side:
+"""
+
+DEFAULTS: dict[str, Any] = {**DATA, **MODEL, "backend": "pyro", "objective": None, **OBJECTIVE, **TRAINING, "seed": 0}
+"""The options that a run records."""
+CHANGEABLE = ("data", "epochs", "device")
+"""What --resume may change; that the data are the same is checked by their fingerprint."""
+HEADING = "Options of 'ppl-vae fit'. To repeat this training: ppl-vae fit --config THIS_FILE --out ANOTHER_FOLDER"
+DISPLAY: dict[str, Any] = {**OUTPUT, "resume": False, "figures": True}
+
+
+def add(commands: Any) -> Parser:
+    """The parser of this command."""
+    usage, end = "ppl-vae fit --data NAME|FILE --out RUN [OPTIONS]", EXAMPLES + objectives.listing() + keys(KEYS)
+    text = "train a VAE; leave a run"
+    parser: Parser = commands.add_parser("fit", usage=usage, help=text, description=ABOUT, epilog=end)
+    output = options.add_output(
+        parser, DISPLAY, "the folder of the run, made if absent", metavar="RUN", folder=", or the folder of a run"
+    )
+    output.option("--resume", "go on with the training in RUN", "no", action="store_true")
+    output.switch("--figures", "draw the figures")
+    options.add_data(Group(parser, "data", DEFAULTS))
+    model = Group(parser, "model and guide", DEFAULTS)
+    options.add_model(model)
+    model.option("--backend", "which library does the work", choices=backends.NAMES)
+    objective = Group(parser, "objective", DEFAULTS)
+    usual = f"{objectives.USUAL['gaussian']}; {objectives.USUAL['bernoulli']} for discrete latents"
+    objective.option(
+        "--objective", "what is maximised, a name from the list below", usual, type=objectives.name, metavar="NAME"
+    )
+    objectives.add_objective(objective)
+    training = Group(parser, "training", DEFAULTS)
+    options.add_training(training)
+    training.option("--seed", "seed of the weights, the order of the data and every draw", type=seed, metavar="N")
+    return parser
+
+
+@runs.alone
+def run(arguments: argparse.Namespace) -> None:
+    """Train; write the run; say what it came to."""
+    out, console = folder(arguments), Console.of(arguments)
+    given = {name: value for name, value in arguments.given.items() if name in DEFAULTS}
+    chosen = _resumed(out, given) if arguments.resume else _fresh(out, given)
+    split, settings = _prepare(out, chosen, given)
+    fit, pair = _train(out, settings, split, console)
+    runs.write_history(out / HISTORY, dict(fit.history))
+    fit.save(out / FIT, recipe=pair)
+    record = _record(out, fit, split, settings["options"])
+    runs.write_json(out / RECORD, record)
+    if arguments.figures:
+        pictures.of_training(out, fit, split)
+    readme.write(out)
+    _report(console, out, record, split, settings["options"])
+    console.result(record)
+
+
+def interrupted(arguments: argparse.Namespace) -> str:
+    """What Ctrl-C leaves."""
+    if (arguments.out / SETTINGS).exists():
+        return f"go on with: {runs.resume_command(arguments.out)}"
+    return "nothing was written"
+
+
+def _fresh(out: Path, given: dict[str, Any]) -> dict[str, Any]:
+    for name in (FIT, CHECKPOINT):
+        if (out / name).exists():
+            raise ValueError(f"{out} holds {name} already: --resume to go on, or another --out")
+    needed("fit", "data", given.get("data"), "the name of a data set or a file")
+    return {**DEFAULTS, **given}
+
+
+def _resumed(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """The options of the run in ``folder``, with those that may change changed."""
+    if not (folder / CHECKPOINT).exists():
+        if (folder / FIT).exists():
+            raise ValueError(f"{folder} holds {FIT} but no {CHECKPOINT} to go on from: give another --out")
+        known = runs.read_settings(folder)["options"] if (folder / SETTINGS).exists() else {}
+        return _fresh(folder, {**known, **given})
+    if not (folder / SETTINGS).exists():
+        raise ValueError(f"{folder} holds {CHECKPOINT} but no {SETTINGS} to go on with: give another --out")
+    known = {**DEFAULTS, **runs.read_settings(folder)["options"]}
+    for name, value in given.items():
+        if name not in CHANGEABLE and value != known[name]:
+            raise ValueError(
+                f"the run {folder} has {flag(name)} {_shown(known[name])}, here it is {_shown(value)}: leave "
+                f"{flag(name)} out to go on, or give another --out"
+            )
+    return {**known, **given}
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _prepare(folder: Path, chosen: dict[str, Any], given: dict[str, Any]) -> tuple[Split, dict[str, Any]]:
+    """Load the data, and say everything that the run will be."""
+    name = chosen["objective"] or objectives.USUAL[chosen["latents"]]
+    objectives.check_own(name, given)
+    objectives.check_used([name], chosen)
+    split = options.load_data(chosen)
+    if (folder / SETTINGS).exists():
+        recorded = runs.read_settings(folder)
+        if (folder / CHECKPOINT).exists():
+            runs.check_unchanged(split, recorded, "restore them, or fit into another --out")
+    settled = {**options.settled(chosen, split), "objective": name, **objectives.own(name)}
+    return split, {"kind": KIND, "version": __version__, "options": settled}
+
+
+def _train(folder: Path, settings: dict[str, Any], split: Split, console: Console) -> tuple[Fit, Recipe]:
+    chosen = settings["options"]
+    backends.load(chosen["backend"]).inference.pair.find_device(chosen["device"])
+    pair = options.recipe(chosen, split, backend=chosen["backend"])
+    svi = objectives.svi(chosen["objective"], chosen["backend"], chosen)
+    _check_progress(folder, chosen["epochs"])
+    settings |= {"recipe": pair.to_dict(), "svi": svi.to_dict(), "data": split.to_dict(), "libraries": versions()}
+    from ...seeds import generator
+
+    with runs.nothing_left(folder):
+        runs.write_json(folder / SETTINGS, settings)
+        config.write(folder / CONFIG, chosen, HEADING)
+        fit = svi.fit(
+            *pair(generator(chosen["seed"], "weights")),
+            split,
+            seed=chosen["seed"],
+            device=chosen["device"],
+            checkpoint=folder / CHECKPOINT,
+            resume=True,
+            progress=console.progress,
+            description=folder.name,
+        )
+    return fit, pair
+
+
+def _check_progress(folder: Path, epochs: int) -> None:
+    if (folder / CHECKPOINT).exists():
+        done = storage.read(folder / CHECKPOINT)[1].get("epochs_done", 0)
+        if done > epochs:
+            raise ValueError(f"the run {folder} has done {done} epochs already: give --epochs of at least {done}")
+
+
+def _record(folder: Path, fit: Fit, split: Split, chosen: dict[str, Any]) -> dict[str, Any]:
+    """What ``KEYS`` lists."""
+    from ...evaluation import elbo
+
+    history, done = fit.history, len(fit.history["epoch"])
+    return {
+        "run": str(folder),
+        "data": split.name,
+        "backend": fit.backend,
+        "objective": chosen["objective"],
+        "seed": chosen["seed"],
+        "epochs": done,
+        "stopped_early": done < chosen["epochs"],
+        "seconds": fit.seconds,
+        "compilation": float(sum(history["compilation"])) if "compilation" in history else None,
+        "peak_memory": float(max(history["memory"])) if "memory" in history else None,
+        "parameters": fit.num_parameters,
+        "loss": float(history["loss"][-1]),
+        "valid_elbo": elbo(fit, split.valid).mean if fit.generalises else None,
+        "valid_images": len(split.valid),
+        "version": __version__,
+    }
+
+
+def _report(console: Console, folder: Path, record: dict[str, Any], split: Split, chosen: dict[str, Any]) -> None:
+    stopped = " (early stopping)" if record["stopped_early"] else ""
+    done = f"{record['epochs']} epochs{stopped} of {record['objective']}, {record['seconds']:.1f} s"
+    console.say(f"{split.name}: {len(split.train)} training images, {done}")
+    if record["valid_elbo"] is not None:
+        console.say(f"validation ELBO {record['valid_elbo']:.2f} nats per image, of {record['valid_images']} images")
+    else:
+        console.say(f"loss {record['loss']:.2f} nats per training image")
+    console.say(
+        f"{folder}{os.sep} holds {FIT}, its settings and its history; {README} there says what each file is",
+        f"next: ppl-vae evaluate {folder}",
+    )
+    if chosen["likelihood"] == "bernoulli" and split.binarisation == "none":
+        console.say(
+            "note: the data are grey, and a Bernoulli likelihood is none for them: see --binarisation, --likelihood"
+        )

@@ -1,0 +1,77 @@
+"""``ppl-vae sample``: new images."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from .. import pictures
+from ..console import Console, keys
+from ..options import OUTPUT, add_device, add_image_shape, add_output, add_seed
+from ..parsing import Group, Parser, add_run, output, positive_int
+from ..runs import Run, write_array
+
+KEYS = {
+    "out": "the file",
+    "run": "the run",
+    "shape": "(N, *image shape) of the images",
+    "draw": "whether they are draws from p(x | z), not its means",
+    "seed": "of the draws",
+}
+
+ABOUT = """\
+Generate images: z ~ p(z) (for a VampPrior a component first), then the mean of p(x | z), or a draw from it.
+
+reads   RUN
+writes  --out, over a file that is there:
+          .png  a grid of the images, values outside [0, 1] drawn as 0 or 1
+          .npy  the images, float32 (N, *image shape)
+"""
+
+EXAMPLES = """\
+examples:
+  ppl-vae sample runs/digits --out grid.png
+  ppl-vae sample runs/digits --out images.npy --num 1000 --draw --seed 1
+"""
+
+DEFAULTS: dict[str, Any] = {**OUTPUT, "num": 64, "draw": False, "image_shape": None, "seed": 0, "device": None}
+
+
+def add(commands: Any) -> Parser:
+    """The parser of this command."""
+    text = "new images, as a grid or an array"
+    usage, end = "ppl-vae sample RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
+    parser: Parser = commands.add_parser("sample", usage=usage, help=text, description=ABOUT, epilog=end)
+    add_run(parser)
+    add_output(parser, DEFAULTS, "a .png or .npy file", metavar="FILE")
+    images = Group(parser, "images", DEFAULTS)
+    images.option("--num", "how many images", type=positive_int, metavar="N")
+    text = "x ~ p(x | z), what the model says data look like, instead of E[x | z], the smoother pictures"
+    images.switch("--draw", text)
+    add_image_shape(images)
+    add_seed(images, "the draws")
+    add_device(images)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Generate; write the images."""
+    out, opened, console = output(arguments, ".png", ".npy"), Run.open(arguments.folder), Console.of(arguments)
+    picture = out.suffix.lower() == ".png"
+    shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
+    images = opened.fit(arguments.device).generate(arguments.num, seed=arguments.seed, mean=not arguments.draw)
+    what = "draws from p(x | z)" if arguments.draw else "means of p(x | z)"
+    if picture:
+        pictures.grid(out, images, shape, f"{opened.folder.resolve().name}: {what}")
+    else:
+        write_array(out, images.reshape(-1, *shape).astype(np.float32))
+    console.say(f"{out}: {len(images)} images of shape {shape}, {what}, seed {arguments.seed}")
+    record = {"out": str(out), "run": str(opened.folder), "shape": [len(images), *shape]}
+    console.result({**record, "draw": arguments.draw, "seed": arguments.seed})
+
+
+def interrupted(arguments: argparse.Namespace) -> str:
+    """What Ctrl-C leaves."""
+    return f"nothing was written to {arguments.out}"

@@ -1,0 +1,13 @@
+"""Conditionals: modules whose call returns a distribution, given z or x, in Pyro."""
+
+from .discrete import Bernoulli as Bernoulli
+from .discrete import Categorical as Categorical
+from .masking import joined as joined
+from .masking import observed_only as observed_only
+from .masking import visible as visible
+from .normal import SCALE_FLOOR as SCALE_FLOOR
+from .normal import DiagNormal as DiagNormal
+from .normal import FullNormal as FullNormal
+from .normal import Normal as Normal
+from .pixel_levels import CategoricalLevels as CategoricalLevels
+from .pixel_levels import DiscretisedLogistic as DiscretisedLogistic

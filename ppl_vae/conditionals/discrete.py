@@ -1,0 +1,51 @@
+"""Bernoulli and categorical conditionals in Pyro."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from .. import distributions
+
+
+class Bernoulli(nn.Module):
+    """h -> independent Bernoulli pixels; ``net`` maps (..., H) to logits (..., P). Event shape (P,).
+
+    Grey levels in [0, 1] are accepted as expected counts, ``x log p + (1 - x) log(1 - p)``; values outside are refused
+    where data enter.
+
+    >>> from ppl_vae import nets
+    >>> Bernoulli(nets.MLP((2, 6), np.random.default_rng(0)))(torch.zeros(3, 2)).event_shape
+    torch.Size([6])
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, h: Tensor) -> dist.Distribution:
+        """(..., H) -> a distribution over (P,)."""
+        return dist.Independent(
+            distributions.BernoulliLogits(logits=self.net(h), validate_args=False), 1, validate_args=False
+        )
+
+
+class Categorical(nn.Module):
+    """h -> D independent categorical variables with values 0..C-1. Event shape (D,).
+
+    ``net`` maps (..., H) to logits (..., D C).
+
+    >>> from ppl_vae import nets
+    >>> Categorical(nets.MLP((5, 3 * 4), np.random.default_rng(0)), 4)(torch.zeros(2, 5)).event_shape
+    torch.Size([3])
+    """
+
+    def __init__(self, net: nn.Module, num_categories: int) -> None:
+        super().__init__()
+        self.net = net
+        self.num_categories = num_categories
+
+    def forward(self, h: Tensor) -> dist.Distribution:
+        """(..., H) -> a distribution over (D,)."""
+        logits = self.net(h)
+        return dist.Categorical(logits=logits.unflatten(-1, (-1, self.num_categories))).to_event(1)

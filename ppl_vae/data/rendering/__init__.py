@@ -1,0 +1,1 @@
+"""dSprites drawn: shapes, and a renderer on NumPy, torch or JAX."""

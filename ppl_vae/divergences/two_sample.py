@@ -1,0 +1,63 @@
+"""Divergences of two samples: the maximum mean discrepancy and the sliced Wasserstein distance.
+
+Pure functions; the same text runs on NumPy, torch and JAX. ``B`` data, ``D`` dimensions.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..arrays import ops
+from ..arrays.ops import Array
+
+Kernel = Literal["imq", "rbf"]
+
+
+KERNELS: tuple[Kernel, ...] = ("imq", "rbf")
+
+
+IMQ_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+def mmd(a: Array, b: Array, *, kernel: Kernel = "imq", bandwidth: float | None = None) -> Array:
+    """The squared maximum mean discrepancy of samples a and b, (..., B, D) each: a U-statistic, unbiased, of any sign.
+
+    'rbf': k = exp(-|a - b|^2 / h). 'imq': k = sum_s s h / (s h + |a - b|^2) over s = 0.1, 0.2, 0.5, 1, 2, 5, 10. h is
+    ``bandwidth``, 2 D by default: what |a - b|^2 is on average under a standard normal. A Kernel Two-Sample Test,
+    Gretton et al., 2012; Wasserstein Auto-Encoders, Tolstikhin et al., 2018.
+
+    >>> import numpy as np
+    >>> a = np.random.default_rng(0).normal(size=(2, 500, 3))
+    >>> bool(abs(mmd(a[0], a[1])) < 0.01 < mmd(a[0], a[1] + 1.0))
+    True
+    """
+    size, dim = a.shape[-2:]
+    width = 2.0 * dim if bandwidth is None else bandwidth
+    within = sum(_kernel(x, x, kernel, width, size) for x in (a, b))
+    return within / (size * (size - 1)) - 2 * _kernel(a, b, kernel, width, 0) / size**2
+
+
+def _kernel(a: Array, b: Array, kernel: Kernel, width: float, pairs_with_itself: int) -> Array:
+    """The sum of k over all pairs, (...), but those of a point with itself."""
+    squares = (a**2).sum(-1)[..., None] + (b**2).sum(-1)[..., None, :]
+    away = ops.clip_below(squares - 2 * a @ b.swapaxes(-1, -2), 0.0)
+    if pairs_with_itself:
+        away = away * (1 - ops.eye(a, pairs_with_itself))  # at a distance of 0, but for rounding
+    if kernel == "rbf":
+        return ops.exp(-away / width).sum((-1, -2)) - pairs_with_itself
+    total = sum((s * width / (s * width + away)).sum((-1, -2)) for s in IMQ_SCALES)
+    return total - len(IMQ_SCALES) * pairs_with_itself
+
+
+def sliced_wasserstein(a: Array, b: Array, directions: Array) -> Array:
+    """The squared 2-Wasserstein distance of samples (..., B, D), projected on unit vectors (L, D), on average: (...).
+
+    In one dimension the best plan pairs the sorted samples. Sliced Wasserstein Auto-Encoders, Kolouri, Pope, Martin
+    and Rohde, 2019.
+
+    >>> import numpy as np
+    >>> a = np.array([[0.0, 0.0], [1.0, 0.0]])
+    >>> float(sliced_wasserstein(a, a[::-1] + [2.0, 0.0], np.array([[1.0, 0.0], [0.0, 1.0]])))
+    2.0
+    """
+    return ((ops.sort(a @ directions.T, -2) - ops.sort(b @ directions.T, -2)) ** 2).mean((-1, -2))

@@ -1,0 +1,251 @@
+"""One fit in numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Unpack
+
+import numpy as np
+
+from ..arrays.pixel_levels import bits_per_dim
+from ..data.streams import Data
+from ..pairs.inputs import digest
+from ..pairs.side_inputs import Side, part
+from ..results.fit import Fit
+from ..seeds import generator
+from .likelihood.importance_sampling import ELBO, LogLikelihood, elbo, log_likelihood
+from .posterior.inference_gaps import Gaps, Method, is_own
+from .posterior.inference_gaps import gaps as decompose
+from .posterior.latents import active_units
+
+TRAIN_IMAGES = 1000
+"""How many training images ``train_elbo`` is the mean over, at most."""
+
+
+def _none() -> np.ndarray:
+    return np.empty(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a fit achieves on test data: the numbers of its row in a table, and those of each image behind them."""
+
+    log_p: LogLikelihood
+    elbo: ELBO
+    objective: float
+    """What the training maximised, nats per training datum in its last epoch: its own, and not always a bound."""
+    active_units: int | None
+    """None for a single data point"""
+    seconds: float
+    """of training"""
+    parameters: int
+    train_elbo: float = math.nan
+    """The plain ELBO of training images; NaN where none were given."""
+    seconds_per_step: float = math.nan
+    """Of the median epoch, so that compiling does not count; the validation after each epoch does."""
+    peak_memory: float = math.nan
+    """MiB, of the epoch that needed most; ``ppl_vae.memory.PeakMemory`` says what it is and is not."""
+    valid_elbo: np.ndarray = field(default_factory=_none)
+    """(E,) after each epoch, or (0,)"""
+    elapsed: np.ndarray = field(default_factory=_none)
+    """(E,) seconds of training until the end of each epoch"""
+    data: str | None = None
+    """The fingerprint of the data of the training, where it is known."""
+    likelihood: str | None = None
+    """The distributions of the observed sites, or the levels that they are over, where they are known."""
+    test: str | None = None
+    """The digest of the test data, where it is known."""
+    pixels: float | None = None
+    """How many levels a datum has that were seen, on average, where the likelihood is over such: for bits per level."""
+    gaps: Gaps | None = None
+    """log p(x) - ELBO in two parts, where it was asked for."""
+    train_gaps: Gaps | None = None
+    """The same of training images, where they were given too."""
+
+    @property
+    def best_valid_elbo(self) -> float:
+        """The highest validation ELBO after any epoch, nats per datum; NaN without one."""
+        return float(self.valid_elbo.max()) if len(self.valid_elbo) else math.nan
+
+    def seconds_to(self, target: float) -> float:
+        """Seconds of training until the validation ELBO was first at least ``target``; NaN where it never was."""
+        reached = np.flatnonzero(self.valid_elbo >= target)
+        return float(self.elapsed[reached[0]]) if len(reached) else math.nan
+
+    def row(self, target: float | None = None) -> dict[str, float | None]:
+        """The columns of ``compare``, in nats per datum where they are likelihoods; the time to a target with one."""
+        return {
+            "elbo": self.elbo.mean,
+            "reconstruction": float(self.elbo.reconstruction.mean()),
+            "kl": float(self.elbo.kl.mean()),
+            "train_elbo": self.train_elbo,
+            "objective": self.objective,
+            "log_p": self.log_p.mean,
+            "test_error": self.log_p.test_error,
+            "mc_error": self.log_p.mean_mc_error,
+            **({} if self.pixels is None else {"bits_per_dim": bits_per_dim(self.log_p.mean, self.pixels)}),
+            **({} if self.gaps is None else self.gaps.row()),
+            **({} if self.train_gaps is None else self.train_gaps.row("train_")),
+            "active_units": self.active_units,
+            "seconds": self.seconds,
+            "seconds_per_step": self.seconds_per_step,
+            **({} if target is None else {"seconds_to_target": self.seconds_to(target)}),
+            "peak_memory": self.peak_memory,
+            "parameters": self.parameters,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number, those of each image too, JSON-able: lists for arrays and None for NaN."""
+        return plain(asdict(self))
+
+    @classmethod
+    def from_dict(cls, numbers: Mapping[str, Any]) -> Evaluation:
+        """The evaluation that ``to_dict`` described."""
+        numbers = {
+            **numbers,
+            "log_p": LogLikelihood(**_arrays(numbers["log_p"])),
+            "elbo": ELBO(**_arrays(numbers["elbo"])),
+            **{n: Gaps(**_arrays(numbers[n])) if numbers.get(n) else None for n in ("gaps", "train_gaps")},
+        }
+        unknown = ("objective", "train_elbo", "seconds_per_step", "peak_memory")
+        return cls(**{**_arrays(numbers), **{n: math.nan for n in unknown if numbers[n] is None}})
+
+
+def plain(value: Any) -> Any:
+    """JSON-able: lists for arrays and None for what is not finite."""
+    if isinstance(value, dict):
+        return {name: plain(v) for name, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return [plain(v) for v in value.tolist()]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _arrays(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists as arrays, None in them as NaN."""
+    return {name: np.array(v, float) if isinstance(v, list) else v for name, v in numbers.items()}
+
+
+def evaluate(
+    fit: Fit,
+    test: Data,
+    num_particles: int = 500,
+    *,
+    train: Data | None = None,
+    refined: Fit | None = None,
+    elbo_particles: int = 10,
+    gaps: bool | Method = False,
+    seed: int = 0,
+    progress: bool | None = False,
+    train_side: Side | None = None,
+    **side: Unpack[Side],
+) -> Evaluation:
+    """log p(x) by importance sampling, the plain sampled ELBO and the active units on ``test`` (N, P).
+
+    A guide that has parameters for its training images only is fitted to the test images first, with the model as it
+    is (``fit.refine``).
+
+    Args:
+        fit: what an inference returned.
+        test: data (N, P).
+        num_particles: draws per datum for log p(x).
+        train: the training images (N, P), for ``train_elbo``: the ELBO of 1,000 of them, or of all if they are fewer.
+            Where the training drew binary images from intensities, they are drawn once.
+        refined: ``fit.refine(test)``, where it is at hand.
+        elbo_particles: draws per datum for the ELBO.
+        gaps: whether to tell what the ELBO misses in two parts, which needs ``fit.refine(test)``: of the test images,
+            and of as many of ``train``. ``"ais"`` or ``Annealing(...)`` estimates log p(x) by annealing too.
+        seed: of the draws, and of which training images are taken.
+        progress: a progress bar; None shows it on a terminal only.
+        train_side: what there is beside ``train``.
+        side: what there is beside ``test``: ``given``, ``mask``.
+
+    Raises:
+        ValueError: data that are not (N, P), or no particle.
+    """
+    test, arrays = fit.checked(test, located=False, **side)
+    own = is_own(fit, test, arrays)
+    if refined is None and not own and (gaps or not fit.generalises):
+        refined = fit.refine(test, **side)
+    on_test = fit if fit.generalises or own else refined
+    assert on_test is not None
+    history, options = fit.history, dict[str, Any](seed=seed, method="importance" if gaps is True else gaps)
+    some = None if train is None else _training(fit, train, seed, train_side or {})
+    return Evaluation(
+        log_p=log_likelihood(on_test, test, num_particles, seed=seed, progress=progress, **side),
+        elbo=elbo(on_test, test, elbo_particles, seed=seed, **side),
+        objective=-float(history["loss"][-1]) if len(history.get("loss", ())) else math.nan,
+        active_units=active_units(on_test, test, **side) if len(test) > 1 else None,
+        seconds=fit.seconds,
+        parameters=fit.num_parameters,
+        train_elbo=math.nan if some is None else elbo(fit, some[0], elbo_particles, seed=seed, **some[1]).mean,
+        seconds_per_step=_seconds_per_step(fit),
+        peak_memory=float(np.max(history["memory"])) if len(history.get("memory", ())) else math.nan,
+        valid_elbo=np.array(history.get("valid_elbo", ()), float),
+        elapsed=np.cumsum(history.get("seconds", ()), dtype=float),
+        data=fingerprint(fit),
+        likelihood=likelihood(fit),
+        test=digest(test, *arrays.values()),
+        pixels=_pixels(fit, arrays.get("mask")),
+        gaps=decompose(fit, test, num_particles, refined=refined, **options, **side) if gaps else None,
+        train_gaps=_train_gaps(fit, some, len(test), num_particles, options) if gaps and some else None,
+    )
+
+
+def fingerprint(fit: Fit) -> str | None:
+    """What tells the training data from others, where the fit's settings say it: the images and how they are drawn."""
+    data = fit.settings.get("data", {})
+    images = data.get("trained_on", data.get("train"))
+    if images is None:
+        return data.get("fingerprint")
+    return images + (", drawn afresh" if data.get("binarisation") == "dynamic" else "") + (data.get("side") or "")
+
+
+def likelihood(fit: Fit) -> str | None:
+    """The distributions of the observed sites: their levels, where they give each a probability, else their names."""
+    sites = fit.pair.sites.observed if fit.pair.sites is not None else None
+    names = [site.distribution if site.levels is None else f"{site.levels} levels" for site in sites or ()]
+    return None if sites is None else ", ".join(names)
+
+
+def _pixels(fit: Fit, mask: np.ndarray | None) -> float | None:
+    """How many levels a datum has that were seen, on average; None where its density is over other values."""
+    sites = fit.pair.sites.observed if fit.pair.sites is not None else ()
+    if not sites or any(site.levels is None for site in sites):
+        return None
+    return sum(math.prod(site.event_shape) for site in sites) if mask is None else float(mask.sum(1).mean())
+
+
+def _training(fit: Fit, train: Data, seed: int, side: Side) -> tuple[np.ndarray, Side] | None:
+    """At most 1,000 training images, and what is beside them, their own parameters where the guide has such.
+
+    None if these are not its images.
+    """
+    train, arrays = fit.checked(train, located=False, **side)
+    if not fit.generalises and not is_own(fit, train, arrays):
+        return None
+    rng = generator(seed, "train_elbo")
+    index = np.sort(rng.permutation(len(train))[:TRAIN_IMAGES])
+    x = np.asarray(train[index])
+    if fit.settings.get("data", {}).get("binarisation") == "dynamic":
+        x = (rng.random(x.shape) < x).astype(x.dtype)
+    beside = part(arrays, index)
+    return x, Side(**({**beside} if fit.generalises else {**beside, "index": index}))  # type: ignore[typeddict-item]
+
+
+def _train_gaps(
+    fit: Fit, training: tuple[np.ndarray, Side], count: int, num_particles: int, options: Mapping[str, Any]
+) -> Gaps:
+    """Of so many of these training images, evenly spaced."""
+    x, side = training
+    index = np.unique(np.linspace(0, len(x) - 1, min(count, len(x))).astype(int))
+    return decompose(fit, x[index], num_particles, **options, **part(side, index))  # type: ignore[arg-type]
+
+
+def _seconds_per_step(fit: Fit) -> float:
+    seconds, images = fit.history.get("seconds", ()), fit.settings.get("data", {}).get("sizes", {}).get("train")
+    batch_size = fit.settings.get("svi", {}).get("batch_size")
+    if not len(seconds) or not images or not batch_size:
+        return math.nan
+    return float(np.median(seconds)) / math.ceil(images / batch_size)

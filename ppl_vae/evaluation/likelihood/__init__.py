@@ -1,0 +1,1 @@
+"""log p(x): by importance sampling, by annealing, and of hidden pixels."""

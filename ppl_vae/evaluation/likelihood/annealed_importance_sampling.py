@@ -1,0 +1,336 @@
+"""log p(x) by annealed importance sampling, and between two bounds by bidirectional Monte Carlo."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Unpack
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ...data.streams import Data
+from ...mcmc.annealing import Annealed, Rungs, ladder, rungs
+from ...mcmc.kernels import first_step
+from ...mcmc.layout import Layout
+from ...mcmc.samplers import check_count, check_probability, check_start, kernel_of
+from ...pairs.chunks import chunk, windows, within_memory
+from ...pairs.side_inputs import Arrays, Side, blank, informed, part
+from ...results.fit import Fit
+from ...seeds import derive
+from ..simulation import simulate
+from .importance_sampling import LogLikelihood, Moments
+
+GAIN = 0.3
+"""How far the log step size moves for an acceptance that misses its target by 1, in the preliminary runs."""
+MAX_CONFIGURATIONS = 4096
+"""Joint values of discrete latents that are summed over, at most."""
+PRELIMINARY = 100
+"""Transitions of the preliminary runs together, at least; and at least two runs."""
+
+
+@dataclass(frozen=True, eq=False)
+class AIS(LogLikelihood):
+    """Estimates of log p(x) for each data point, in nats, by ``num_particles`` annealed chains each.
+
+    Lower bounds in expectation, or upper ones if ``upper``: then ``values`` is -log mean 1/w over the reverse chain.
+    """
+
+    log_weights: np.ndarray = field(repr=False)
+    """log w of each chain, (K, N); of the reverse chain too, whose 1/w has the mean 1 / p(x)"""
+    accept_prob: np.ndarray = field(repr=False)
+    """mean acceptance of each datum's moves, (N,); 0 where every latent is discrete"""
+    divergences: np.ndarray = field(repr=False)
+    """how many trajectories of each datum diverged, (N,): they are rejected, and the bound still holds"""
+    upper: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Bidirectional:
+    """log p(x) of simulated data between a lower and an upper bound in expectation."""
+
+    lower: AIS
+    upper: AIS
+    x: np.ndarray = field(repr=False)
+    """the simulated data, (N, P)"""
+
+    @property
+    def gap(self) -> float:
+        """The mean of upper - lower, nats per datum: how far off either can be, on average."""
+        return self.upper.mean - self.lower.mean
+
+    @property
+    def gap_error(self) -> float:
+        """The standard error of the gap, from its spread over the data: NaN for one."""
+        gaps = self.upper.values - self.lower.values
+        return float(gaps.std(ddof=1) / math.sqrt(len(gaps))) if len(gaps) > 1 else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Annealing:
+    """Settings of annealed runs, from f_0 = p(z) or q(z | x) to f_T = p(x, z) along f_0^(1 - beta) f_T^beta.
+
+    Args:
+        num_temperatures: of the ladder, T + 1.
+        num_chains: K, for each datum.
+        num_steps: leapfrog steps of the one transition at each temperature, at most.
+        schedule: ``sigmoid``, ``linear``, or the betas, rising from 0 to 1.
+        start: what f_0 is: ``prior`` or ``guide``.
+        target_accept_prob: the acceptance that step sizes aim at.
+
+    Raises:
+        ValueError: settings out of range; a ladder of fewer than two temperatures.
+    """
+
+    num_temperatures: int = 500
+    num_chains: int = 16
+    num_steps: int = 10
+    schedule: str | Sequence[float] | np.ndarray = "sigmoid"
+    start: str = "prior"
+    target_accept_prob: float = 0.8
+
+    def __post_init__(self) -> None:
+        check_count("AIS", num_chains=self.num_chains, num_steps=self.num_steps)
+        check_probability("AIS", self.target_accept_prob)
+        check_start("AIS", self.start)
+        ladder(self.schedule, self.num_temperatures)
+
+    @property
+    def betas(self) -> np.ndarray:
+        """The inverse temperatures, from 0 to 1."""
+        return ladder(self.schedule, self.num_temperatures)
+
+
+def ais(
+    fit: Fit,
+    x: Data,
+    settings: Annealing | None = None,
+    *,
+    max_configurations: int = MAX_CONFIGURATIONS,
+    seed: int = 0,
+    progress: bool | None = False,
+    **side: Unpack[Side],
+) -> AIS:
+    r"""log p(x) ~ log (1/K) sum_k w_k by annealed importance sampling, for each row of x (N, P).
+
+    log w = sum_t (beta_t - beta_{t-1}) [log f_T(z_{t-1}) - log f_0(z_{t-1})], where z_0 ~ f_0 and z_t is moved by a
+    kernel that leaves f_{beta_t} invariant: HMC on continuous sites, up and down sweeps of Gibbs sampling on discrete
+    ones. E[w] = p(x), so that the estimate is a lower bound in expectation. The step size of each datum at each
+    temperature is found beforehand, in runs on other noise, and then fixed: adaptation within the run would void this.
+    Where the latents are discrete and have few joint values the sum over these is returned instead, exactly.
+
+    Annealed Importance Sampling, Neal, 2001; On the Quantitative Analysis of Decoder-Based Generative Models, Wu,
+    Burda, Salakhutdinov and Grosse, 2017.
+
+    Args:
+        fit: what an inference returned.
+        x: data (N, P).
+        settings: of the annealed runs.
+        max_configurations: sum over the joint values of discrete latents where there are at most so many.
+        seed: of starts and moves.
+        progress: a progress bar; None shows it on a terminal only.
+        side: ``given``, then it is log p(x | c); ``mask``, then it is of the pixels that were seen; ``index`` for a
+            per-datapoint guide, where that is the start.
+
+    Raises:
+        UnsuitableObjective: a discrete site without a finite list of values, or no latent site.
+        ValueError: data or settings that do not fit.
+        OutOfMemory: the message says what to lower.
+    """
+    settings = _checked(fit, "ais", settings)
+    x, arrays = fit.checked(x, located=settings.start == "guide", **side)
+    if 0 < _configurations(fit) <= max_configurations:
+        return _exactly(exact_log_likelihood(fit, x, max_configurations=max_configurations, **side))
+    annealer = _Annealer(fit, settings)
+    parts, rows = [], annealer.rows
+    bar = tqdm(total=len(x), desc="AIS", unit="x", disable=None if progress is None else not progress)
+    with within_memory(f"in AIS of {len(x)} data points", num_chains=settings.num_chains), bar:
+        for number, (window, seen) in enumerate(windows(len(x), rows)):
+            runs = annealer.forward(x[window], part(arrays, window), derive(seed, "ais", number))
+            parts.append((runs, seen))
+            bar.update(window.stop - window.start - seen)
+    return _estimate(parts, upper=False)
+
+
+def bdmc(
+    fit: Fit,
+    size: int = 100,
+    settings: Annealing | None = None,
+    *,
+    given: np.ndarray | None = None,
+    seed: int = 0,
+    progress: bool | None = False,
+) -> Bidirectional:
+    """Bidirectional Monte Carlo: log p(x) of data that the model simulates, from below and from above.
+
+    z ~ p(z), x ~ p(x | z) gives an exact draw z from p(z | x). The chain that starts there and runs the ladder
+    backwards, by the same kernels in the opposite order, has E[1/w] = 1 / p(x): an upper bound in expectation, beside
+    the lower one of the forward chains. Their gap bounds the error of both, and says how far to trust AIS on real data.
+    Sandwiching the Marginal Likelihood using Bidirectional Monte Carlo, Grosse, Ghahramani and Adams, 2015; Wu et al.,
+    2017. All K reverse chains of a datum start from its one exact draw, which ``upper.mc_error`` takes as given.
+
+    Args:
+        fit: what an inference returned; its model should take ``size``.
+        size: how many data to simulate.
+        settings: of the annealed runs.
+        given: of a conditional pair, the side information (size, G).
+        seed: of the data, of starts and moves.
+        progress: a progress bar; None shows it on a terminal only.
+
+    Raises:
+        ValueError: no positive size, a model that does not generate, or a start from a per-datapoint guide, which has
+            no answer for simulated data.
+        UnsuitableObjective: as for ``ais``.
+    """
+    check_count("bdmc", size=size)
+    settings, arrays = _checked(fit, "bdmc", settings), informed(given, size)
+    if settings.start == "guide" and not fit.generalises:
+        raise ValueError(
+            "bdmc: a guide with parameters for its own data has no answer for simulated data: use "
+            "Annealing(..., start='prior')."
+        )
+    annealer = _Annealer(fit, settings)
+    z, x = simulate(fit, size, derive(seed, "simulate"), arrays)
+    below, above = [], []
+    bar = tqdm(total=size, desc="BDMC", unit="x", disable=None if progress is None else not progress)
+    with within_memory(f"in BDMC of {size} data points", num_chains=settings.num_chains), bar:
+        for number, (window, seen) in enumerate(windows(size, annealer.rows)):
+            beside, chunk_seed = part(arrays, window), derive(seed, "bdmc", number)
+            log_step = annealer.step_sizes(x[window], beside, chunk_seed)
+            below.append((annealer.forward(x[window], beside, chunk_seed, log_step), seen))
+            above.append((annealer.backward(x[window], part(z, window), beside, chunk_seed, log_step), seen))
+            bar.update(window.stop - window.start - seen)
+    return Bidirectional(_estimate(below, upper=False), _estimate(above, upper=True), x)
+
+
+def _checked(fit: Fit, what: str, settings: Annealing | None) -> Annealing:
+    """The settings, or the usual ones, for a model that has latents."""
+    if settings is not None and not isinstance(settings, Annealing):
+        raise ValueError(f"{what}: 'settings' should be evaluation.Annealing(...); got {settings!r}.")
+    assert fit.pair.sites is not None
+    fit.pair.sites.check_latent(what)
+    return settings or Annealing()
+
+
+class _Annealer:
+    """Annealed runs of a fit on as many rows as are in memory at a time."""
+
+    def __init__(self, fit: Fit, settings: Annealing) -> None:
+        self.pair, self.settings = fit.pair, settings
+        self.kernel = kernel_of(fit.pair)
+        self.layout = _layout(fit, self.kernel)
+        self.layout.check_finite("AIS")
+        at_once = max(1, chunk(fit.pair) // max([1, *self.layout.num_values]))
+        first, _ = windows(settings.num_chains, at_once)[0]
+        self.chains = first.stop
+        self.rows = max(1, at_once // self.chains)
+
+    def _run(
+        self, x: np.ndarray, start: Arrays, side: Arrays, steps: Rungs, *, gain: float, seed: int, guide_seed: int
+    ) -> Annealed:
+        settings = self.settings
+        options = {"initial": settings.start, "num_steps": settings.num_steps, "target": settings.target_accept_prob}
+        seeds = {"seed": seed, "guide_seed": guide_seed}
+        return self.kernel.anneal(self.pair, x, start, side, steps, gain=gain, **options, **seeds)
+
+    def _starts(self, x: np.ndarray, side: Arrays, seed: int, guide_seed: int) -> Arrays:
+        seeds = {"seed": derive(seed, "start"), "guide_seed": guide_seed}
+        return self.kernel.starts(self.pair, x, self.chains, self.settings.start, side, **seeds)
+
+    def step_sizes(self, x: np.ndarray, side: Arrays, seed: int) -> np.ndarray:
+        """Log step sizes for each temperature and datum, (T, B), from runs on noise of their own."""
+        betas, width = self.settings.betas, self.layout.width
+        log_step = np.full((len(betas) - 1, len(x)), math.log(first_step(width)))
+        for number in range(max(2, -(-PRELIMINARY // len(log_step))) if width else 0):
+            run_seed = derive(seed, "preliminary", number)
+            start = self._starts(x, side, run_seed, seed)
+            run = self._run(x, start, side, rungs(betas, log_step), gain=GAIN, seed=run_seed, guide_seed=seed)
+            log_step = run.log_step
+        return log_step
+
+    def forward(
+        self, x: np.ndarray, side: Arrays, seed: int, log_step: np.ndarray | None = None
+    ) -> list[tuple[Annealed, int]]:
+        """From f_0 up the ladder, with step sizes that are fixed; runs with how many chains were seen before."""
+        steps = rungs(self.settings.betas, self.step_sizes(x, side, seed) if log_step is None else log_step)
+        runs = []
+        for number, (_, skip) in enumerate(windows(self.settings.num_chains, self.chains)):
+            run_seed = derive(seed, "forward", number)
+            start = self._starts(x, side, run_seed, seed)
+            runs.append((self._run(x, start, side, steps, gain=0.0, seed=run_seed, guide_seed=seed), skip))
+        return runs
+
+    def backward(
+        self, x: np.ndarray, z: Arrays, side: Arrays, seed: int, log_step: np.ndarray
+    ) -> list[tuple[Annealed, int]]:
+        """From an exact draw z of the posterior down the ladder."""
+        steps, runs = rungs(self.settings.betas, log_step).reversed(), []
+        start = {name: np.repeat(value[None], self.chains, 0) for name, value in z.items()}
+        for number, (_, skip) in enumerate(windows(self.settings.num_chains, self.chains)):
+            run_seed = derive(seed, "backward", number)
+            runs.append((self._run(x, start, side, steps, gain=0.0, seed=run_seed, guide_seed=seed), skip))
+        return runs
+
+
+def _layout(fit: Fit, kernel: ModuleType) -> Layout:
+    side = blank(1, fit.pair.num_rows, fit.pair.given_dim)
+    return kernel.layout(fit.pair, np.zeros((1, fit.pair.dim)), side)
+
+
+def _estimate(parts: list[tuple[list[tuple[Annealed, int]], int]], *, upper: bool) -> AIS:
+    """Runs of chunks of chains within chunks of data, each with what was seen before it, as one estimate."""
+    sign = -1.0 if upper else 1.0
+    log_w = np.concatenate(
+        [np.concatenate([run.log_weights[skip:, seen:] for run, skip in runs]) for runs, seen in parts], 1
+    ).astype(np.float64)
+    accept_prob = np.concatenate([np.mean([r.accept_prob[seen:] for r, _ in runs], 0) for runs, seen in parts])
+    divergences = np.concatenate([np.sum([r.divergences[seen:] for r, _ in runs], 0) for runs, seen in parts])
+    moments = Moments(log_w.shape[1])
+    moments.add(sign * log_w)
+    estimate = sign * moments.log_mean, moments.relative_error, moments.ess, moments.count
+    return AIS(*estimate, log_w, accept_prob, divergences.astype(int), upper)
+
+
+def _configurations(fit: Fit) -> int:
+    """How many joint values the latents have; 0 where these are not finitely many."""
+    assert fit.pair.sites is not None
+    return fit.pair.sites.num_configurations
+
+
+def _exactly(values: np.ndarray) -> AIS:
+    zero = np.zeros(len(values))
+    return AIS(values, zero, zero + 1, 1, values[None], zero, zero.astype(int))
+
+
+def exact_log_likelihood(
+    fit: Fit, x: Data, *, max_configurations: int = MAX_CONFIGURATIONS, **side: Unpack[Side]
+) -> np.ndarray:
+    """log p(x) = log sum_z p(x, z) over every joint value of discrete latents, for each row of x (N, P): (N,).
+
+    Raises:
+        ValueError: a latent site without finitely many values, or more joint values than ``max_configurations``.
+        UnsuitableObjective: no latent site.
+    """
+    assert fit.pair.sites is not None
+    fit.pair.sites.check_latent("exact_log_likelihood")
+    x, arrays = fit.checked(x, located=False, **side)
+    count = _configurations(fit)
+    if not 0 < count <= max_configurations:
+        kind = f"have {count} joint values" if count else "do not have finitely many joint values"
+        names = ", ".join(repr(site.name) for site in fit.pair.sites.latent)
+        raise ValueError(
+            f"The latent sites {names} {kind}, and the sum goes over at most {max_configurations}: use ais(fit, x)."
+        )
+    every, kernel, at_once = fit.pair.sites.configurations(), kernel_of(fit.pair), chunk(fit.pair)
+    columns = []
+    with within_memory(f"in the sum over {count} values for {len(x)} data points"):
+        for window, seen in windows(len(x), max(1, at_once // count)):
+            rows, beside = window.stop - window.start, part(arrays, window)
+            some = []
+            for which, skip in windows(count, at_once):
+                values = {n: np.repeat(v[which][:, None], rows, 1) for n, v in every.items()}
+                some.append(kernel.log_joint(fit.pair, x[window], values, beside)[skip:])
+            columns.append(np.logaddexp.reduce(np.concatenate(some).astype(np.float64), 0)[seen:])
+    return np.concatenate(columns)

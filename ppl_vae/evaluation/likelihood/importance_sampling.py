@@ -1,0 +1,159 @@
+"""log p(x) by importance sampling, and the sampled ELBO with its two parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Unpack
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ...data.streams import Data
+from ...pairs.chunks import chunk, windows, within_memory
+from ...pairs.side_inputs import Side, part
+from ...results.fit import Fit
+from ...seeds import derive
+
+
+@dataclass(frozen=True, eq=False)
+class LogLikelihood:
+    """Estimates of log p(x) for each data point, in nats, with what they are worth.
+
+    ``values`` (N,) are lower bounds in expectation. ``mc_error`` (N,) is the standard error of each by the delta
+    method, sd(w) / (mean(w) sqrt(K)); it is itself unreliable where ``ess`` (N,), (sum w)^2 / sum w^2, is a handful.
+    """
+
+    values: np.ndarray
+    mc_error: np.ndarray
+    ess: np.ndarray
+    num_particles: int
+
+    @property
+    def mean(self) -> float:
+        """Mean log p(x) over the data, nats per datum."""
+        return float(self.values.mean())
+
+    @property
+    def test_error(self) -> float:
+        """Standard error of the mean that comes from which data were seen: sd over data / sqrt(N)."""
+        return float(self.values.std(ddof=1) / np.sqrt(len(self.values))) if len(self.values) > 1 else float("nan")
+
+    @property
+    def mean_mc_error(self) -> float:
+        """Standard error of the mean that comes from sampling z: sqrt(sum mc_error^2) / N."""
+        return float(np.sqrt((self.mc_error**2).sum()) / len(self.mc_error))
+
+
+class Moments:
+    """Running log sum w and log sum w^2 over particles, (B,), so that memory does not grow with their number.
+
+    Args:
+        size: B.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.log_sum = np.full(size, -np.inf)
+        self.log_sum_squares = np.full(size, -np.inf)
+        self.count = 0
+
+    def add(self, log_w: np.ndarray) -> None:
+        """Take (K, B) more log-weights."""
+        log_w = log_w.astype(np.float64)
+        self.log_sum = np.logaddexp(self.log_sum, np.logaddexp.reduce(log_w, 0))
+        self.log_sum_squares = np.logaddexp(self.log_sum_squares, np.logaddexp.reduce(2 * log_w, 0))
+        self.count += len(log_w)
+
+    @property
+    def log_mean(self) -> np.ndarray:
+        """log (1/K) sum w, (B,)."""
+        return self.log_sum - np.log(self.count)
+
+    @property
+    def ess(self) -> np.ndarray:
+        """(sum w)^2 / sum w^2, (B,)."""
+        return np.exp(2 * self.log_sum - self.log_sum_squares)
+
+    @property
+    def relative_error(self) -> np.ndarray:
+        """sd(w) / (mean(w) sqrt(K)) = sqrt((K / ESS - 1) / (K - 1))."""
+        if self.count == 1:
+            return np.full_like(self.log_sum, np.nan)
+        return np.sqrt(np.maximum(self.count / self.ess - 1, 0) / (self.count - 1))
+
+
+def log_likelihood(
+    fit: Fit,
+    x: Data,
+    num_particles: int = 500,
+    *,
+    seed: int = 0,
+    progress: bool | None = False,
+    **side: Unpack[Side],
+) -> LogLikelihood:
+    """log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z | x), for each row of x (N, P).
+
+    A lower bound in expectation that tightens with K (Importance Weighted Autoencoders, Burda, Grosse and
+    Salakhutdinov, 2016). At most about 2,000 draws are in memory at a time (``PPL_VAE_CHUNK`` in the environment, if it
+    is set), for any N and K.
+
+    Args:
+        fit: what an inference returned.
+        x: data (N, P).
+        num_particles: K.
+        seed: of the draws.
+        progress: a progress bar; None shows it on a terminal only.
+        side: ``index`` for a per-datapoint guide; ``given``, then it is log p(x | c); ``mask``, then it is of the
+            pixels that were seen.
+
+    Raises:
+        ValueError: data that are not (N, P), or fewer than one particle.
+        OutOfMemory: the message says what to lower.
+    """
+    x, arrays = fit.checked(x, **side)
+    if num_particles < 1:
+        raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
+    at_once = chunk(fit.pair)
+    rows, parts = max(1, at_once // num_particles), []
+    bar = tqdm(total=len(x), desc="log p(x)", unit="x", disable=None if progress is None else not progress)
+    with within_memory(f"in log p(x) of {len(x)} data points"), bar:
+        for number, (window, seen) in enumerate(windows(len(x), rows)):
+            moments = Moments(window.stop - window.start)
+            for draw, (draws, skip) in enumerate(windows(num_particles, at_once)):
+                size = draws.stop - draws.start
+                draw_seed = derive(seed, "log_likelihood", number, draw)
+                _, terms = fit.pair.sample(x[window], size, draw_seed, side=part(arrays, window))
+                moments.add(terms.log_weights[skip:])
+            parts.append((moments.log_mean[seen:], moments.relative_error[seen:], moments.ess[seen:]))
+            bar.update(window.stop - window.start - seen)
+    values, mc_error, ess = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return LogLikelihood(values, mc_error, ess, num_particles)
+
+
+@dataclass(frozen=True, eq=False)
+class ELBO:
+    """The sampled ELBO of each data point, in nats: ``values = reconstruction - kl``, (N,) each."""
+
+    reconstruction: np.ndarray
+    """E_q[log p(x | z)]"""
+    kl: np.ndarray
+    """E_q[log q(z | x) - log p(z)], the rate"""
+
+    @property
+    def values(self) -> np.ndarray:
+        """The ELBO of each data point."""
+        return self.reconstruction - self.kl
+
+    @property
+    def mean(self) -> float:
+        """The mean ELBO, nats per datum."""
+        return float(self.values.mean())
+
+
+def elbo(fit: Fit, x: Data, num_particles: int = 10, *, seed: int = 0, **side: Unpack[Side]) -> ELBO:
+    """E_q[log p(x | z)] - E_q[log q(z | x) - log p(z)] by ``num_particles`` draws for each row of x (N, P).
+
+    The plain bound, whatever objective the fit was trained on.
+    """
+    terms = fit.terms(x, num_particles, seed=derive(seed, "elbo"), **side)
+    rate = terms.log_guide.astype(np.float64) - terms.log_prior
+    return ELBO(terms.log_lik.astype(np.float64).mean(0), rate.mean(0))

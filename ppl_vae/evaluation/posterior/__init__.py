@@ -1,0 +1,1 @@
+"""What a guide and its aggregate posterior are worth: gaps, diagnostics, calibration, surgery."""

@@ -1,0 +1,1 @@
+"""Studies: strategies, backends and seeds in one table, resumable, with a page."""

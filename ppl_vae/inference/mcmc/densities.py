@@ -1,0 +1,183 @@
+"""A pair's log-densities as functions of where chains stand, in Pyro."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+from torch.distributions import biject_to
+
+from ...mcmc.kernels import Evaluated
+from ...mcmc.layout import Latent, Layout, Position
+from ..terms import PyroSite, density_of, describe, quiet, sites_of
+
+MAX_PLATE_NESTING = 1
+
+
+def layout_of(model: Any, x: Tensor, side: Mapping[str, Tensor]) -> Layout:
+    """The model's latent sites, from one run."""
+    with torch.no_grad():
+        trace = poutine.trace(model).get_trace(x, **side)
+    return Layout(tuple(_latent(site) for site in sites_of(trace, observed=False).values()))
+
+
+def _latent(site: PyroSite) -> Latent:
+    fn, described = site["fn"], describe(site)
+    if fn.support.is_discrete:
+        return Latent(site["name"], described.distribution, tuple(fn.event_shape), None, described.num_values)
+    free = biject_to(fn.support).inv(site["value"])
+    return Latent(site["name"], described.distribution, tuple(fn.event_shape), free[0].numel(), None)
+
+
+class _Set(Messenger):
+    """Latent sites take values that are computed from their distributions."""
+
+    def __init__(self, compute: Callable[[PyroSite], Tensor]) -> None:
+        super().__init__()
+        self.compute = compute
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not msg["is_observed"]:
+            value = self.compute(msg)
+            if value is not None:
+                msg["value"], msg["done"] = value, True
+
+
+class Densities:
+    """log f_beta = (1 - beta) log f_0 + beta log p(x, z) of K chains for each of B data points, where z = z(u, codes).
+
+    f_0 is the prior p(z), or the guide's q(z | x). Densities are of u: the Jacobian of the bijection is in them. Called
+    where the pair is active.
+
+    Args:
+        model: the generative program.
+        guide: the program q(z | x).
+        x: data (B, P).
+        side: what is beside them.
+        layout: the model's latent sites.
+        start: ``prior`` or ``guide``: what f_0 is.
+    """
+
+    def __init__(
+        self, model: Any, guide: Any, x: Tensor, side: Mapping[str, Tensor], layout: Layout, start: str = "prior"
+    ) -> None:
+        self.model, self.guide, self.x, self.side, self.layout = quiet(model), guide, x, side, layout
+        self.start = start
+        if start == "guide":
+            with torch.no_grad():
+                self.seed = torch.random.get_rng_state()
+                self.guided = sites_of(poutine.trace(guide).get_trace(x, **side), observed=False)
+
+    def trace(self, program: Any, num_chains: int, compute: Callable[[PyroSite], Any]) -> poutine.Trace:
+        """A program's trace with a plate of chains, its latents at what ``compute`` makes of their sites."""
+        in_plate = pyro.plate("num_particles", num_chains, dim=-1 - MAX_PLATE_NESTING)(program)
+        with _Set(compute):
+            return poutine.trace(in_plate).get_trace(self.x, **self.side)
+
+    def _placed(self, position: Position) -> tuple[poutine.Trace, Tensor]:
+        """The model's trace at a position, and log |dz / du|, (K, B)."""
+        columns, log_dets = self.layout.columns(position), []
+
+        def compute(site: PyroSite) -> Tensor | None:
+            flat = columns.get(site["name"])
+            if flat is None:
+                return None
+            if not flat.dtype.is_floating_point:
+                return self._discrete(site["name"], flat.reshape(*flat.shape[:2], *site["fn"].event_shape))
+            transform = biject_to(site["fn"].support)
+            u = flat.reshape(*flat.shape[:2], *transform.inverse_shape(site["fn"].event_shape))
+            value = transform(u)
+            log_dets.append(transform.log_abs_det_jacobian(u, value).reshape(*flat.shape[:2], -1).sum(-1))
+            return value
+
+        trace = self.trace(self.model, position.u.shape[0], compute)
+        return trace, sum(log_dets, position.u.new_zeros(position.u.shape[:2]))
+
+    def _discrete(self, name: str, value: Tensor) -> Tensor:
+        """The value of a discrete site as programs take it: integers for categories, else floating."""
+        categories = any(site.name == name and site.distribution == "Categorical" for site in self.layout.sites)
+        return value if categories else value.to(self.x.dtype)
+
+    def parts(self, position: Position) -> tuple[Tensor, Tensor, Tensor, poutine.Trace]:
+        """(log p(x | z), log p(z), log |dz / du|), (K, B) each, and the model's trace."""
+        chains = position.u.shape[0]
+        trace, log_det = self._placed(position)
+        log_lik, log_prior = (
+            sum((density_of(site, chains) for site in sites_of(trace, observed=seen).values()), log_det * 0)
+            for seen in (True, False)
+        )
+        return log_lik, log_prior, log_det, trace
+
+    def _log_guide(self, trace: poutine.Trace, chains: int) -> Tensor:
+        """log q(z | x), (K, B), with the noise that a guide may draw inside always the same."""
+        values = {name: site["value"] for name, site in sites_of(trace, observed=False).items()}
+        if len(self.guided) == 1:  # its parameters do not depend on z
+            ((name, site),) = self.guided.items()
+            return site["fn"].log_prob(values[name])
+        with torch.random.fork_rng(devices=[]):
+            torch.random.set_rng_state(self.seed)
+            guided = self.trace(self.guide, chains, lambda site: values.get(site["name"]))
+        return torch.stack([density_of(site, chains) for site in sites_of(guided, observed=False).values()]).sum(0)
+
+    def draws(self, num_chains: int) -> dict[str, Tensor]:
+        """Draws from f_0, (K, B, ...) by site."""
+        if self.start == "guide" and len(self.guided) == 1:
+            return {name: site["fn"].sample((num_chains,)) for name, site in self.guided.items()}
+        trace = self.trace(self.guide if self.start == "guide" else self.model, num_chains, lambda site: None)
+        return {name: site["value"] for name, site in sites_of(trace, observed=False).items()}
+
+    def ends(self, position: Position) -> tuple[Tensor, Tensor]:
+        """(log f_0, log f_1) of u, (K, B) each."""
+        log_lik, log_prior, log_det, trace = self.parts(position)
+        log_joint = log_lik + log_prior + log_det
+        if self.start == "prior":
+            return log_prior + log_det, log_joint
+        return self._log_guide(trace, position.u.shape[0]) + log_det, log_joint
+
+    def at(self, codes: Tensor, beta: float) -> Callable[[Tensor], Evaluated]:
+        """The density of u, with its gradient, given the discrete entries."""
+
+        def density(u: Tensor) -> Evaluated:
+            with torch.enable_grad():
+                u = u.detach().requires_grad_()
+                log_0, log_1 = self.ends(Position(u, codes))
+                log_f = log_0 + beta * (log_1 - log_0)
+                gradient = torch.autograd.grad(log_f.sum(), u)[0] if u.shape[-1] else u
+            return Evaluated(log_f.detach(), gradient.detach(), (log_1 - log_0).detach())
+
+        return density
+
+    def log_f(self, position: Position, beta: float) -> Tensor:
+        """log f_beta, (K, B), without its gradient."""
+        with torch.no_grad():
+            log_0, log_1 = self.ends(position)
+            return log_0 + beta * (log_1 - log_0)
+
+    def values(self, position: Position) -> dict[str, Tensor]:
+        """The latents' values at a position, by site, (K, B, ...)."""
+        with torch.no_grad():
+            trace, _ = self._placed(position)
+        nodes: dict[str, Any] = dict(trace.nodes)
+        return {site.name: nodes[site.name]["value"] for site in self.layout.sites}
+
+    def position(self, values: Mapping[str, Tensor]) -> Position:
+        """Where the chains stand whose latents have these values, (K, B, ...) each."""
+        given = dict(values) | {s.name: self._discrete(s.name, values[s.name]) for s in self.layout.discrete}
+        chains = len(next(iter(values.values())))
+        with torch.no_grad():
+            nodes: dict[str, Any] = dict(self.trace(self.model, chains, lambda site: given.get(site["name"])).nodes)
+            u, codes = [self.x.new_zeros(chains, len(self.x), 0)], []
+            for site in self.layout.sites:
+                value = values[site.name]
+                if site.width is None:
+                    codes.append(value.reshape(chains, len(self.x), -1).long())
+                else:
+                    free = biject_to(nodes[site.name]["fn"].support).inv(value)
+                    u.append(free.reshape(chains, len(self.x), -1))
+        none = torch.zeros(chains, len(self.x), 0, dtype=torch.long, device=self.x.device)
+        return Position(torch.cat(u, -1), torch.cat([none, *codes], -1))

@@ -1,0 +1,179 @@
+"""Gradient steps without Python in the loop: loss and gradients recorded once as a graph of tensor operations."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils.stateless import _reparametrize_module
+
+from ...runtime.compile_cache import cache_folder
+from ..objectives import TermsObjective
+from ..pair import Pair, forked
+
+MODES = ("trace", "inductor")
+TOLERANCE = 1e-3
+"""How far, relative to its norm, a recorded gradient may be from an eager one: rounding, in single precision."""
+SEED = 0
+"""Of the draws with which both are compared."""
+
+Step = Callable[..., tuple[Tensor, ...]]
+
+
+def _compiled(graph: Any) -> Any:
+    """By inductor, with the draws of the program, which its own generator would not give."""
+    folder = cache_folder("inductor")
+    if folder is not None:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)  # where nobody named one, torch has by now
+    return torch.compile(graph, fullgraph=True, dynamic=False, options={"fallback_random": True})
+
+
+class NotTraceable(UserWarning):
+    """A pair, or an objective, that runs step by step instead; the message says why."""
+
+
+class Traced:
+    """The loss of a batch and its gradients as a graph, recorded at the first batch of a shape and run at every other.
+
+    Recorded by ``make_fx``: parameters, data, what is beside them and the epoch are inputs, draws are operations, so
+    that the same seed gives the numbers of the eager program. Before it is used, a graph is compared with the eager
+    program on other data, at other parameters and another epoch. What cannot be recorded (a value that decides which
+    operations come next), or compares unequal, runs eagerly, after one warning. Only the first shape is compiled: the
+    last batch of an epoch, where it is shorter, runs from its graph.
+
+    Args:
+        mode: ``trace``, or ``inductor``, which compiles the graph, and needs a C++ compiler for that.
+        pair: whose modules are trained.
+        objective: of ours, or a stock one with ``differentiable_loss``.
+        parameters: what is trained.
+    """
+
+    def __init__(self, mode: str, pair: Pair, objective: Any, parameters: Sequence[Tensor]) -> None:
+        self.mode, self.pair, self.objective = mode, pair, objective
+        self.parameters = list(parameters)
+        self.places = self._places()
+        self.reached = [True] * len(self.parameters)
+        self.graphs: dict[Any, Step | None] = {}
+        self.seconds = 0.0
+
+    def __call__(self, x: Tensor, side: Mapping[str, Tensor], epoch: float) -> Tensor | None:
+        """The loss per datum, with its gradients in ``grad``; None where the step is to run eagerly."""
+        key, data = self.described(x, side)
+        inputs = (*self.parameters, *data, torch.full((), epoch, dtype=torch.float64, device=x.device))
+        if key not in self.graphs:
+            if None in self.graphs.values():
+                return None
+            began = time.perf_counter()
+            self.graphs[key] = self._recorded(tuple(side), inputs)
+            self.seconds += time.perf_counter() - began
+        graph = self.graphs[key]
+        if graph is None:
+            return None
+        with torch.no_grad():
+            loss, *grads = graph(*inputs)
+        self.place(grads)
+        return loss
+
+    def place(self, grads: Sequence[Tensor]) -> None:
+        """Put the gradients into ``grad``; None where the loss does not depend on a parameter, as in an eager step."""
+        for p, grad, reached in zip(self.parameters, grads, self.reached, strict=True):
+            p.grad = grad if reached else None
+
+    @staticmethod
+    def described(x: Tensor, side: Mapping[str, Tensor]) -> tuple[Any, tuple[Tensor, ...]]:
+        """What the graph of a batch is kept under, and its inputs between the parameters and the epoch."""
+        data = (x, *side.values())
+        return (*side, *(tuple(a.shape) for a in data)), data
+
+    def _places(self) -> dict[str, int]:
+        """Where each parameter stands in the modules: each module once, by one of its names, and each of its own."""
+        numbers = {id(p): i for i, p in enumerate(self.parameters)}
+        return {
+            f"{name}.{own}": numbers[id(p)]
+            for name, module in self.pair.modules.named_modules()
+            for own, p in module.named_parameters(recurse=False, remove_duplicate=False)
+            if id(p) in numbers
+        }
+
+    def _step(self, names: tuple[str, ...], *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What is recorded: (parameters, x, what is beside it, the epoch) -> (loss, gradients)."""
+        count = len(self.parameters)
+        values = [value.detach().requires_grad_() for value in inputs[:count]]
+        with _reparametrize_module(self.pair.modules, {name: values[i] for name, i in self.places.items()}):
+            return self._loss_and_grads(names, values, *inputs[count:])
+
+    def _loss_and_grads(self, names: tuple[str, ...], values: list[Tensor], *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The loss of (x, what is beside it, the epoch) and its gradients; zeros where it does not depend."""
+        x, *side, epoch = inputs
+        objective = self.objective.at(epoch) if isinstance(self.objective, TermsObjective) else self.objective
+        with torch.enable_grad(), self.pair.active(training=True) as (model, guide):
+            loss = objective.differentiable_loss(model, guide, x, **dict(zip(names, side, strict=True))) / len(x)
+            grads = torch.autograd.grad(loss, values, allow_unused=True)
+        self.reached = [g is not None for g in grads]
+        zeros = (torch.zeros_like(v) if g is None else g for g, v in zip(grads, values, strict=True))
+        return (loss.detach(), *(g.detach() for g in zeros))
+
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """Runs that are no step of the training: draws of their own, and buffers, as BatchNorm's, that come back."""
+        before = [(buffer, buffer.clone()) for buffer in self.pair.modules.buffers()]
+        try:
+            with forked(SEED, self.pair.device):
+                yield
+        finally:
+            for buffer, value in before:
+                buffer.copy_(value)
+
+    def _recorded(self, names: tuple[str, ...], inputs: tuple[Tensor, ...]) -> Step | None:
+        step = partial(self._step, names)
+        detached = tuple(a.detach() for a in inputs)
+        try:
+            with self.trial(), pyro.validation_enabled(False), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch tells of what it finds in the graph
+                graph: Any = make_fx(step)(*detached)
+                if self.mode == "inductor" and not self.graphs:
+                    graph = _compiled(graph)
+                self._compare(names, graph, detached)
+        except Exception as error:  # whatever torch raises of what it cannot record or compile
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            warnings.warn(
+                f"SVI(compile={self.mode!r}) runs step by step, as with compile=False: {reason}",
+                NotTraceable,
+                stacklevel=2,
+            )
+            return None
+        return graph
+
+    def _compare(self, names: tuple[str, ...], graph: Step, inputs: tuple[Tensor, ...]) -> None:
+        """Refuse a graph that is not the program, or does not follow its inputs.
+
+        Raises:
+            ValueError: it gives other numbers than the program that it was recorded from.
+        """
+        count = len(self.parameters)
+        size = len(inputs[count])
+        rows = size // 2 + torch.arange(size, device=self.pair.device) // 2  # other data: the second half, twice
+        data = (*(a[rows] for a in inputs[count:-1]), inputs[-1] + 0.37)
+        moved = [p + 0.01 * p.abs().mean() for p in inputs[:count]]
+        for program, parameters in (
+            (partial(self._loss_and_grads, names, self.parameters), inputs[:count]),
+            (partial(self._step, names, *moved), moved),
+        ):
+            with forked(SEED, self.pair.device):
+                eager = torch.cat([a.flatten() for a in program(*data)])
+            with forked(SEED, self.pair.device), torch.no_grad():
+                recorded = torch.cat([a.flatten() for a in graph(*parameters, *data)])
+            if not torch.linalg.vector_norm(eager - recorded) <= TOLERANCE * torch.linalg.vector_norm(eager):
+                raise ValueError(
+                    "the recorded graph gives other gradients than the program: something in it depends on values that "
+                    "are not tensors, or on random numbers that are not torch's"
+                )

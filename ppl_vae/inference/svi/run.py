@@ -1,0 +1,297 @@
+"""A training in progress, in Pyro."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from torch import Tensor, nn
+
+from ... import schedules, seeds
+from ...critics import OUTCOMES
+from ...data import Stream
+from ...errors import UnsuitableObjective
+from ...objectives.base import Objective
+from ...runtime.storage import below
+from ...training.data import TrainingData
+from ...training.prefetch import ahead, steps_at_once
+from ...training.settings import describe
+from ...training.svi import BaseSVI
+from ..objectives import TermsObjective
+from ..pair import Pair, forked
+from ..terms import quiet
+from .baselines import RunningBaseline
+from .critics import RunningCritic, permuted_codes
+from .cuda_graph import Replayed, replays
+from .local import LocalParameters
+from .optimiser_state import load_slots, slots
+from .recorded_step import NotTraceable, Traced
+
+
+class PyroRun:
+    """A training in progress: torch.optim on the pair's parameters, stock objectives in a store of their own.
+
+    Parameters of single data points and a baseline's state have optimisers of their own.
+    """
+
+    def __init__(
+        self, settings: BaseSVI, pair: Pair, data: TrainingData, seed: int, compile: str | bool = False
+    ) -> None:
+        self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
+        self.compile = compile
+        settings.prepare(pair, data, seed)
+        self.objective = copy.deepcopy(settings.loss)
+        if isinstance(self.objective, Objective):
+            self.objective = self.objective.of_data(len(data.train))
+        self.train = data.train if isinstance(data.train, Stream) else pair.tensor(data.train)
+        self.side = pair.tensors(data.side)
+        self.local = LocalParameters(pair.tables(), settings)
+        skipped = set(pair.tables()) | (pair.of_the_model() if settings.freeze_model else set())
+        self.trained = {n: p for n, p in pair.named_parameters().items() if n not in skipped}
+        self.parameters = list(self.trained.values())
+        self.optim = self._optimiser()
+        self.base_rates = [group["lr"] for group in self.optim.param_groups] if self.optim else []
+        self.optimiser = self._described()
+        baseline = getattr(self.objective, "running_baseline", None)
+        rng = seeds.generator(seed, "baseline")
+        self.baseline = None if baseline is None else RunningBaseline(baseline, pair.dim, rng, pair.device)
+        self.critic = self._critic()
+        self.measured: dict[str, float] = {}
+        self.traced = self._traced()
+        self.replayed = self._replayed()
+        self.validate = True
+
+    def _replayed(self) -> Replayed | None:
+        if self.traced is None or not replays(self.pair.device):
+            return None
+        ours = self.settings.optim is None
+        if self.optim is not None and ours:
+            for group in self.optim.param_groups:
+                group |= {"capturable": True, "lr": torch.tensor(group["lr"], device=self.pair.device)}
+        return Replayed(self.traced, self._update if ours else None, self.pair.device)
+
+    def _critic(self) -> RunningCritic | None:
+        if self.settings.critic_settings is None or self.pair.sites is None:
+            return None
+        (dim,) = self.pair.sites.latent[0].event_shape
+        return RunningCritic(self.settings.critic_settings, dim, seeds.generator(self.seed, "critic"), self.pair.device)
+
+    @property
+    def critic_logits(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """The critic as a function of arrays, (..., D) -> (...)."""
+        critic, pair = self.critic, self.pair
+        return None if critic is None else lambda z: critic.logits(pair.tensor(z)).cpu().numpy()
+
+    def _traced(self) -> Traced | None:
+        if not self.compile:
+            return None
+        reasons = {
+            "a per-datapoint guide has an optimiser for its rows": bool(self.pair.tables()),
+            "a baseline that follows the training changes with it": self.baseline is not None,
+            "a critic learns beside the pair": self.critic is not None,
+            "the pair has parameters outside its modules": any(name.startswith("store.") for name in self.trained),
+            f"{type(self.objective).__name__} has no differentiable_loss": not hasattr(
+                self.objective, "differentiable_loss"
+            ),
+            "draws come in chunks, which are computed twice": getattr(self.objective, "chunk", None) is not None,
+        }
+        for reason, holds in reasons.items():
+            if holds:
+                said = f"SVI(compile={self.compile!r}) runs step by step, as with compile=False: {reason}."
+                warnings.warn(said, NotTraceable, stacklevel=4)
+                return None
+        return Traced(str(self.compile), self.pair, self.objective, self.parameters)
+
+    def _optimiser(self) -> torch.optim.Optimizer | None:
+        if not self.parameters:
+            return None
+        if self.settings.optim is not None:
+            try:
+                optim = self.settings.optim(self.parameters)
+            except (TypeError, AttributeError) as error:
+                optim = error
+            if not isinstance(optim, torch.optim.Optimizer):
+                raise TypeError(
+                    "SVI: 'optim' should take the parameters and return a torch optimiser, as "
+                    f"partial(torch.optim.Adam, lr=1e-3) does; got {optim!r}."
+                )
+            return optim
+        return torch.optim.Adam(self.parameters, lr=self.settings.learning_rate, fused=True)
+
+    def _described(self) -> str:
+        """What the optimiser is and holds."""
+        if self.optim is None:
+            return "none"
+        options = ", ".join(f"{name}={describe(value)}" for name, value in sorted(self.optim.defaults.items()))
+        return f"{type(self.optim).__name__}({options})"
+
+    def compilation_seconds(self) -> float:
+        """Of this training so far."""
+        return self.traced.seconds if self.traced else 0.0
+
+    def weights_are_finite(self) -> bool:
+        """Whether no weight is NaN or infinite."""
+        return all(bool(p.isfinite().all()) for p in self.pair.named_parameters().values())
+
+    def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
+        """One pass over the data in that order; the loss per datum of each step, in nats."""
+        losses, count = [], -(-len(order) // self.settings.batch_size)
+        with (
+            closing(self._batches(order)) as batches,
+            forked(seeds.derive(self.seed, "train", epoch), self.pair.device),
+            self.pair.active(training=True) as (model, guide),
+        ):
+            if isinstance(self.objective, TermsObjective):
+                model, guide = quiet(model), quiet(guide)
+            for step, (x, index) in enumerate(batches):
+                with pyro.validation_enabled(self.validate):
+                    beside = {"index": index, **{name: a.index_select(0, index) for name, a in self.side.items()}}
+                    loss = self._step(model, guide, x, beside, epoch + step / count)
+                losses.append(loss)
+                self.validate = False
+        if self.critic is not None:
+            self.measured = dict(zip(OUTCOMES, self.critic.measured().tolist(), strict=True))
+        return torch.stack(losses).cpu().numpy().astype(np.float64)
+
+    def _batches(self, order: np.ndarray) -> Generator[tuple[Tensor, Tensor]]:
+        """The data of each step, and which they are; drawn afresh where they are to be, a stream batch by batch."""
+        train, size = self.train, self.settings.batch_size
+        index = torch.as_tensor(order, device=self.pair.device)
+        if isinstance(train, Tensor):
+            x = train.bernoulli() if self.dynamic else train
+            yield from ((x.index_select(0, part), part) for part in index.split(size))
+            return
+        rows = steps_at_once(train, size) * size
+        parts = [order[first : first + rows] for first in range(0, len(order), rows)]
+        with closing(ahead(train.__getitem__, parts)) as blocks:
+            for block, places in zip(blocks, index.split(rows), strict=True):
+                there = torch.from_numpy(block).to(index.device, torch.get_default_dtype())
+                for x, part in zip(there.split(size), places.split(size), strict=True):
+                    yield x.bernoulli() if self.dynamic else x, part
+
+    def _step(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
+        factor = schedules.value(self.settings.learning_rate_factor, epoch)
+        if self.settings.local_steps:
+            self.local.climb(self.objective.at(epoch), (model, guide), x, side, self._local_noise(side, epoch))
+        if self.optim is not None:
+            self._set_rates(factor)
+            self.optim.zero_grad()
+        self.local.zero_grad()
+        loss = self.replayed(x, side, epoch) if self.replayed else None
+        if loss is None:
+            loss = self._gradients(model, guide, x, side, epoch)
+        elif self.replayed and self.replayed.update:
+            return loss
+        self._update()
+        if not self.settings.local_steps:
+            self.local.step(side["index"], factor)
+        return loss
+
+    def _set_rates(self, factor: float) -> None:
+        assert self.optim is not None
+        for group, rate in zip(self.optim.param_groups, self.base_rates, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
+
+    def _update(self) -> None:
+        """A step of the optimiser down the gradients in ``grad``."""
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
+        if self.optim is not None:
+            self.optim.step()
+
+    def _gradients(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
+        """The loss per datum, from the recorded graph if there is one; its gradients stand in ``grad``."""
+        loss = self.traced(x, side, epoch) if self.traced else None
+        return self._loss_and_grads(model, guide, x, side, epoch) if loss is None else loss
+
+    def _local_noise(self, side: Mapping[str, Tensor], epoch: float) -> int:
+        return seeds.derive(self.seed, "local", int(side["index"][0]), int(epoch * 1e6))
+
+    def _loss_and_grads(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
+        """The loss per datum; its gradients stand in every parameter's ``grad``."""
+        objective = self.objective
+        if isinstance(objective, TermsObjective):
+            objective = objective.at(epoch)
+        codes: tuple[Tensor, Tensor] | None = None
+        if self.baseline is not None:
+            terms = objective.log_terms(model, guide, x, **side)
+            bound = objective.bound(terms, self.baseline.predict(x))
+            loss = -(terms.scale * bound).sum() / len(x)
+            self.baseline.learn(x, terms.log_weights.detach().mean(0))
+        elif self.critic is not None:
+            loss, codes = self._judged(objective, model, guide, x, side)
+        elif hasattr(objective, "differentiable_loss"):
+            loss = objective.differentiable_loss(model, guide, x, **side) / len(x)
+        else:
+            loss = objective.loss_and_grads(model, guide, x, **side) / len(x)
+            self._check_grads(objective)
+            for p in self.pair.named_parameters().values():
+                p.grad = None if p.grad is None else p.grad / len(x)
+            return torch.as_tensor(loss, device=x.device)
+        loss.backward()
+        if self.critic is not None and codes is not None:
+            self.critic.learn(*codes)  # not before: the gradient goes back through the weights as they were
+        return loss.detach()
+
+    def _judged(
+        self, objective: Any, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The loss per datum of an adversarial objective, and the codes and others that its critic is to tell apart."""
+        assert self.critic is not None
+        terms = objective.log_terms(model, guide, x, **side)
+        codes, others = terms.latents.z, terms.latents.prior
+        bound = objective.bound(terms, self.critic.logits(codes))
+        if objective.against == "permuted":
+            rows = torch.randint(len(self.train), (len(x),), device=x.device)
+            beside = {"index": rows, **{name: a.index_select(0, rows) for name, a in self.side.items()}}
+            nesting = objective.max_plate_nesting
+            others = permuted_codes(guide, self._rows(rows), beside, objective.num_draws, nesting)
+        return -(terms.scale * bound).sum() / len(x), (codes, others)
+
+    def _rows(self, rows: Tensor) -> Tensor:
+        """Those of the data, drawn afresh where they are to be."""
+        if isinstance(self.train, Tensor):
+            x = self.train.index_select(0, rows)
+        else:
+            x = torch.from_numpy(self.train[rows.cpu().numpy()]).to(rows.device, torch.get_default_dtype())
+        return x.bernoulli() if self.dynamic else x
+
+    def _check_grads(self, objective: Any) -> None:
+        """A stock objective reaches parameters through Pyro's store; plain modules as programs are not in it."""
+        if all(p.grad is None for p in self.pair.named_parameters().values()):
+            raise UnsuitableObjective(
+                f"{type(objective).__name__} left every gradient empty: its loss_and_grads sees only parameters that "
+                "Pyro knows. Make the model and the guide PyroModules, or use an objective of ppl_vae."
+            )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Weights, optimiser state and whatever else the next step depends on, by name."""
+        state = {f"weights/{name}": value for name, value in self.pair.state().items()}
+        state |= {f"local/{name}": value for name, value in self.local.state().items()}
+        if self.optim is not None:
+            state |= {f"optim/{name}": value for name, value in slots(self.optim, list(self.trained)).items()}
+        if self.baseline is not None:
+            state |= {f"baseline/{name}": value for name, value in self.baseline.state().items()}
+        if self.critic is not None:
+            state |= {f"critic/{name}": value for name, value in self.critic.state().items()}
+        return state
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put back what ``state`` gave."""
+        self.pair.load_state(below("weights/", state))
+        self.local.load_state(below("local/", state))
+        if self.optim is not None:
+            load_slots(self.optim, list(self.trained), below("optim/", state))
+        if self.baseline is not None:
+            self.baseline.load_state(below("baseline/", state))
+        if self.critic is not None:
+            self.critic.load_state(below("critic/", state))

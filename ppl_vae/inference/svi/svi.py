@@ -1,0 +1,81 @@
+"""Stochastic variational inference in Pyro."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyro
+import torch
+from torch import nn
+
+from ...critics import Critic
+from ...errors import WorkerLost
+from ...results.fit import Fit
+from ...training.data import TrainingData
+from ...training.loop import Loop
+from ...training.svi import ADVERSARIAL, BaseSVI
+from ..objectives import FactorVAE, TraceELBO
+from ..pair import Pair
+from .data_parallel import SpreadRun, led
+from .processes import Group, Lost
+from .recorded_step import MODES
+from .run import PyroRun
+
+
+@dataclass(frozen=True)
+class SVI(BaseSVI):
+    __doc__ = f"""{BaseSVI.__doc__}
+        compile: ``"trace"`` records a step once, as a graph of tensor operations (no compiler needed), and runs that;
+            ``"inductor"`` compiles it. On CUDA the whole step is then replayed as a CUDA graph, with the optimiser but
+            for a custom ``optim``. What cannot be recorded runs step by step, after one warning that says why.
+    """
+
+    objective_class = pyro.infer.ELBO
+
+    loss: Any = field(default_factory=TraceELBO)
+    compile: str | bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.compile is not False and self.compile not in MODES:
+            raise ValueError(f"SVI: 'compile' should be False, 'trace' or 'inductor'; got {self.compile!r}.")
+
+    def optimiser_steps(self) -> list[float] | None:
+        """Where three steps of a custom ``optim`` lead from (0.1, 0.2, 0.3): what it does, where it cannot say it."""
+        if self.optim is None:
+            return None
+        p = nn.Parameter(torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64))
+        try:
+            optim = self.optim([p])
+            for step in range(3):
+                p.grad = torch.tensor([1.0, -0.5, 0.2 * step], dtype=torch.float64)
+                optim.step()
+        except (TypeError, AttributeError, RuntimeError, ValueError):
+            return None
+        return [round(value, 12) for value in p.tolist()]
+
+    def start(
+        self, model: Any, guide: Any, data: TrainingData, *, seed: int, device: str | None, parallel: bool = False
+    ) -> PyroRun:
+        """A training of a copy of the pair, before its first step."""
+        if parallel:
+            group = Group()
+            try:
+                return SpreadRun(self, Pair(model, guide, group.device(device)), data, seed, group, self.compile)
+            except Lost as error:
+                raise WorkerLost(f"Another process ended before the first step of this training. ({error})") from error
+        return PyroRun(self, Pair(model, guide, device), data, seed, self.compile)
+
+    def together(self, loop: Loop, train: Callable[[], Fit]) -> Fit:
+        """``train()`` in the first process; the others do as it says, and come to the same fit."""
+        return led(loop, train)
+
+
+@dataclass(frozen=True)
+class Adversarial(SVI):
+    __doc__ = ADVERSARIAL
+
+    loss: Any = field(default_factory=FactorVAE)
+    critic: Critic = field(default_factory=Critic)

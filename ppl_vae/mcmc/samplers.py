@@ -1,0 +1,319 @@
+"""Markov chains on a trained model: settings, and what comes back; one code for both backends.
+
+Every datum has chains of its own, with a step size of its own: p(z | x_1, ..., x_N) is a product, and one joint chain
+over all data would have to move in steps that suit the worst of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from .. import backends
+from ..data.streams import Data
+from ..errors import Divergence
+from ..pairs.chunks import chunk, windows, within_memory
+from ..pairs.pair import Pair
+from ..pairs.side_inputs import Arrays, Side, part
+from ..pairs.trained import Trained
+from ..runtime.versions import __version__
+from ..seeds import derive
+from .kernels import Sampled
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STARTS = ("guide", "prior")
+
+
+FEWEST = 4
+"""Draws of a chain, two in each half, that ArviZ's R-hat and ESS need."""
+
+
+def check_count(what: str, **settings: Any) -> None:
+    """Refuse settings that are no integers of at least 1.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{what}: {name!r} should be an integer of at least 1; got {value!r}.")
+
+
+def check_probability(what: str, target_accept_prob: float) -> None:
+    """Refuse an acceptance that cannot be aimed at.
+
+    Raises:
+        ValueError: not strictly between 0 and 1.
+    """
+    if not 0 < target_accept_prob < 1:
+        raise ValueError(f"{what}: 'target_accept_prob' should be between 0 and 1; got {target_accept_prob!r}.")
+
+
+def check_start(what: str, start: str) -> None:
+    """Refuse a start that is neither the guide nor the prior.
+
+    Raises:
+        ValueError: an unknown start.
+    """
+    if start not in STARTS:
+        raise ValueError(f"{what}: 'start' should be one of {', '.join(map(repr, STARTS))}; got {start!r}.")
+
+
+def kernel_of(pair: Pair, name: str = "hmc") -> Any:
+    """The backend's module of that name: ``hmc``, with the annealed runs, or ``nuts``."""
+    return importlib.import_module(f"{backends.load(pair.backend).inference.__name__}.mcmc.{name}")
+
+
+@dataclass(frozen=True, eq=False)
+class Chains:
+    """Draws from p(z | x) for each of N data points by C chains each, with what they are worth."""
+
+    draws: Mapping[str, np.ndarray] = field(repr=False)
+    """(C, S, N, ...) by site"""
+    accept_prob: np.ndarray = field(repr=False)
+    """(C, S, N)"""
+    diverging: np.ndarray = field(repr=False)
+    """(C, S, N)"""
+    step_size: np.ndarray = field(repr=False)
+    """of each datum, (N,), or of each of its chains, (C, N)"""
+    settings: Mapping[str, Any]
+
+    @property
+    def divergences(self) -> np.ndarray:
+        """How many trajectories of each datum diverged, (N,)."""
+        return self.diverging.sum((0, 1))
+
+    def to_arviz(self) -> Any:
+        """The draws as ``arviz.InferenceData``, dims (chain, draw, datum, <site>_dim).
+
+        Groups: posterior; sample_stats with acceptance_rate and diverging, (chain, draw, datum).
+        """
+        arviz = _arviz()
+        dims = {name: ["datum", *(f"{name}_dim" for _ in values.shape[3:4])] for name, values in self.draws.items()}
+        stats = {"acceptance_rate": self.accept_prob, "diverging": self.diverging}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="More chains .* than draws")
+            return arviz.from_dict(
+                posterior=dict(self.draws),
+                sample_stats=stats,
+                dims={**dims, **{name: ["datum"] for name in stats}},
+                attrs={"library": "ppl_vae", "library_version": __version__, **self.settings},
+            )
+
+    def r_hat(self) -> np.ndarray:
+        """The largest rank-normalised split R-hat of a datum's latents, (N,): near 1 where its chains agree.
+
+        NaN for one chain, or fewer than four draws of each. Rank-Normalization, Folding, and Localization: An Improved
+        R-hat, Vehtari et al., 2021.
+        """
+        return self._told("rhat", "max", chains=2)
+
+    def ess(self) -> np.ndarray:
+        """The smallest bulk effective sample size of a datum's latents, (N,): NaN for fewer than four draws."""
+        return self._told("ess", "min", chains=1)
+
+    def _told(self, diagnostic: str, worst: str, *, chains: int) -> np.ndarray:
+        """The worst of ArviZ's diagnostic over the latents of each datum, (N,); NaN where it has too few draws."""
+        if self.diverging.shape[0] < chains or self.diverging.shape[1] < FEWEST:
+            return np.full(self.diverging.shape[2], np.nan)
+        return _worst(getattr(_arviz(), diagnostic)(self.to_arviz()), worst)
+
+    def summary(self) -> pd.DataFrame:
+        """A row for each datum: R-hat, ESS, mean acceptance, divergences and step size."""
+        import pandas as pd
+
+        columns = {
+            "r_hat": self.r_hat(),
+            "ess": self.ess(),
+            "accept_prob": self.accept_prob.mean((0, 1)),
+            "divergences": self.divergences,
+            "step_size": np.atleast_2d(self.step_size).mean(0),
+        }
+        return pd.DataFrame(columns).rename_axis("datum")
+
+
+def _arviz() -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        import arviz
+    return arviz
+
+
+def _worst(per_latent: Any, how: str) -> np.ndarray:
+    """The worst of a diagnostic over the latents of each datum, (N,)."""
+    sites = [getattr(np, how)(v.values.reshape(len(v), -1), 1) for v in per_latent.data_vars.values()]
+    return getattr(np, how)(np.stack(sites), 0)
+
+
+@dataclass(frozen=True)
+class _Sampler:
+    """Settings that samplers share, and the loop over data."""
+
+    limit: ClassVar[Mapping[str, int]] = {}
+    """Backend -> how many data points at most."""
+
+    num_samples: int = 500
+    num_warmup: int = 500
+    num_chains: int = 4
+    target_accept_prob: float = 0.8
+    start: str = "guide"
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        check_count(name, num_samples=self.num_samples, num_warmup=self.num_warmup, num_chains=self.num_chains)
+        check_probability(name, self.target_accept_prob)
+        check_start(name, self.start)
+
+    def _sample(self, pair: Pair, x: np.ndarray, start: Arrays, side: Arrays, seed: int) -> Sampled:
+        raise NotImplementedError("Use HMC or NUTS of ppl_vae.inference or ppl_vae.numpyro.inference.")
+
+    def run(
+        self, fit: Trained, x: Data, *, seed: int = 0, progress: bool | None = False, **side: Unpack[Side]
+    ) -> Chains:
+        """Draws from p(z | x) for each row of x (N, P), chains of every datum side by side, in bounded chunks.
+
+        Args:
+            fit: what an inference returned.
+            x: data (N, P).
+            seed: of starts, momenta and acceptance.
+            progress: a progress bar; None shows it on a terminal only.
+            side: ``given``, then it is p(z | x, c); ``mask``, then it is p(z | what was seen); ``index`` for a
+                per-datapoint guide, where that is the start.
+
+        Raises:
+            UnsuitableObjective: a discrete site, which the message names, or no latent site.
+            ValueError: data that do not fit, or too many.
+
+        Warns:
+            Divergence: trajectories that diverged after warm-up, counted, with the data named.
+        """
+        name, settings = type(self).__name__, vars(self)
+        assert fit.pair.sites is not None
+        fit.pair.sites.check_latent(name)
+        x, arrays = fit.checked(x, located=self.start == "guide", **side)
+        limit = self.limit.get(fit.backend)
+        if limit is not None and len(x) > limit:
+            raise ValueError(
+                f"{name} runs one datum at a time on {fit.backend}, and takes at most {limit} of them; got {len(x)}: "
+                "choose fewer, use HMC, which moves all data together, or a NumPyro fit."
+            )
+        kernel = kernel_of(fit.pair)
+        kernel.layout(fit.pair, x[:1], part(arrays, slice(1))).check_continuous(name)
+        parts = []
+        bar = tqdm(total=len(x), desc=name, unit="x", disable=None if progress is None else not progress)
+        with within_memory(f"in {name} for {len(x)} data points", num_chains=self.num_chains), bar:
+            for number, (window, seen) in enumerate(windows(len(x), max(1, chunk(fit.pair) // self.num_chains))):
+                beside, chunk_seed = part(arrays, window), derive(seed, name, number)
+                seeds = {"seed": derive(chunk_seed, "start"), "guide_seed": chunk_seed}
+                start = kernel.starts(fit.pair, x[window], self.num_chains, self.start, beside, **seeds)
+                found = self._sample(fit.pair, x[window], start, beside, chunk_seed)
+                parts.append((seen, found))
+                bar.update(window.stop - window.start - seen)
+        chains = _joined(parts, {"sampler": name, "seed": seed, **settings})
+        _warn(name, chains)
+        return chains
+
+
+def _joined(parts: list[tuple[int, Sampled]], settings: Mapping[str, Any]) -> Chains:
+    draws = {n: np.concatenate([found.draws[n][:, :, seen:] for seen, found in parts], 2) for n in parts[0][1].draws}
+    accept_prob, diverging, step_size = (
+        np.concatenate([getattr(found, name)[..., seen:] for seen, found in parts], -1)
+        for name in ("accept_prob", "diverging", "step_size")
+    )
+    return Chains(draws, accept_prob, diverging, step_size, settings)
+
+
+def _warn(name: str, chains: Chains) -> None:
+    bad = np.flatnonzero(chains.divergences)
+    if len(bad):
+        count = f"{chains.divergences.sum()} of {chains.diverging.size} trajectories diverged"
+        listed = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
+        warnings.warn(
+            f"{name}: {count}, of the data {listed}: their draws may miss a part of the posterior. Raise "
+            "target_accept_prob or num_warmup, or look at the model's scales.",
+            Divergence,
+            stacklevel=3,
+        )
+
+
+@dataclass(frozen=True)
+class HMC(_Sampler):
+    """Hamiltonian Monte Carlo for every datum at once, each with its own step size.
+
+    Chains move under H(u, r) = -log p(x, z(u)) |dz / du| + |r|^2 / 2 by leapfrog steps and a Metropolis test. How many
+    steps is drawn from 1, ..., ``num_steps`` for each trajectory, so that none is periodic. The step size of a datum
+    comes from its own acceptance by dual averaging in the warm-up, and is then fixed.
+    MCMC Using Hamiltonian Dynamics, Neal, 2011; The No-U-Turn Sampler, Hoffman and Gelman, 2014.
+
+    Args:
+        num_samples: S, draws of each chain.
+        num_warmup: transitions before them.
+        num_chains: C, of each datum.
+        target_accept_prob: the acceptance that step sizes aim at.
+        start: ``guide``, from draws of q(z | x), or ``prior``.
+        num_steps: leapfrog steps of a trajectory, at most.
+
+    Raises:
+        ValueError: settings that are no positive integers, or an acceptance that is no probability.
+
+    >>> import numpy as np
+    >>> from ppl_vae import data, inference, recipes, seeds
+    >>> digits = data.load("digits").subset(100, 10, 10)
+    >>> pair = recipes.vae(digits, latent_dim=2, hidden=(8,))(seeds.generator(0, "weights"))
+    >>> fit = inference.SVI(epochs=1).fit(*pair, digits)
+    >>> hmc = HMC(num_samples=5, num_warmup=10, num_chains=2)
+    >>> hmc.run(fit, digits.test[:3]).draws["z"].shape
+    (2, 5, 3, 2)
+    """
+
+    num_steps: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("HMC", num_steps=self.num_steps)
+
+    def _sample(self, pair: Pair, x: np.ndarray, start: Arrays, side: Arrays, seed: int) -> Sampled:
+        counts = {"num_warmup": self.num_warmup, "num_samples": self.num_samples, "num_steps": self.num_steps}
+        return kernel_of(pair).sample(pair, x, start, side, **counts, target=self.target_accept_prob, seed=seed)
+
+
+@dataclass(frozen=True)
+class NUTS(_Sampler):
+    """The libraries' No-U-Turn Sampler for each datum by itself, with step size and mass matrix of its own.
+
+    On NumPyro ``numpyro.infer.hmc`` over all chains of all data together (vmap); on Pyro ``pyro.infer.NUTS`` for one
+    after the other, and at most ``limit["pyro"]`` data. The No-U-Turn Sampler, Hoffman and Gelman, 2014.
+
+    Args:
+        num_samples: S, draws of each chain.
+        num_warmup: transitions before them.
+        num_chains: C, of each datum.
+        target_accept_prob: the acceptance that step sizes aim at.
+        start: ``guide``, from draws of q(z | x), or ``prior``.
+        max_tree_depth: a trajectory has at most 2 to this power steps.
+
+    Raises:
+        ValueError: settings that are no positive integers, or an acceptance that is no probability.
+    """
+
+    limit: ClassVar[Mapping[str, int]] = {"pyro": 20}
+
+    max_tree_depth: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("NUTS", max_tree_depth=self.max_tree_depth)
+
+    def _sample(self, pair: Pair, x: np.ndarray, start: Arrays, side: Arrays, seed: int) -> Sampled:
+        counts = {"num_warmup": self.num_warmup, "num_samples": self.num_samples, "depth": self.max_tree_depth}
+        nuts = kernel_of(pair, "nuts")
+        return nuts.sample(pair, x, start, side, **counts, target=self.target_accept_prob, seed=seed)

@@ -1,0 +1,14 @@
+"""Nets: arrays to arrays, with weights drawn from a NumPy generator, in Pyro."""
+
+from .convolutional import ConvDecoder as ConvDecoder
+from .convolutional import ConvEncoder as ConvEncoder
+from .convolutions import convolution as convolution
+from .convolutions import transposed_convolution as transposed_convolution
+from .layers import ACTIVATIONS as ACTIVATIONS
+from .layers import OneHot as OneHot
+from .layers import find_activation as find_activation
+from .layers import linear as linear
+from .masked import MADE as MADE
+from .perceptrons import MLP as MLP
+from .perceptrons import GatedMLP as GatedMLP
+from .tables import Rows as Rows

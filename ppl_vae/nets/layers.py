@@ -1,0 +1,60 @@
+"""Layers that the nets are made of, in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import init
+from ..init import Initialiser
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "elu": nn.functional.elu,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "softplus": nn.functional.softplus,
+    "tanh": torch.tanh,
+}
+
+
+def find_activation(name_or_function: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The function of that name, or the function itself.
+
+    Raises:
+        ValueError: an unknown name; the message lists what there is.
+    """
+    if callable(name_or_function):
+        return name_or_function
+    if name_or_function not in ACTIVATIONS:
+        raise ValueError(f"Unknown activation {name_or_function!r}; there are {', '.join(ACTIVATIONS)}, or a function.")
+    return ACTIVATIONS[name_or_function]
+
+
+def linear(inp: int, out: int, rng: np.random.Generator, weights: Initialiser = init.xavier_uniform) -> nn.Linear:
+    """A linear layer whose weights come from a NumPy generator; biases start at zero."""
+    layer = nn.utils.skip_init(nn.Linear, inp, out)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weights(rng, out, inp)))
+        layer.bias.zero_()
+    return layer
+
+
+class OneHot(nn.Module):
+    """Integers (..., D) in 0..C-1 as one-hot rows (..., D C), then a net: what decodes categorical latents.
+
+    >>> OneHot(MLP((3 * 4, 6), np.random.default_rng(0)), 4)(torch.zeros(2, 3, dtype=torch.long)).shape
+    torch.Size([2, 6])
+    """
+
+    def __init__(self, net: nn.Module, num_categories: int) -> None:
+        super().__init__()
+        self.net = net
+        self.num_categories = num_categories
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(..., D) -> what the net returns."""
+        rows = (z.unsqueeze(-1) == torch.arange(self.num_categories, device=z.device)).to(torch.get_default_dtype())
+        return self.net(rows.flatten(-2))

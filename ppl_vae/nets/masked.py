@@ -1,0 +1,60 @@
+"""Masked autoregressive nets, in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import init
+from .layers import find_activation, linear
+
+
+class MADE(nn.Module):
+    """A perceptron whose output i depends on the inputs that precede i in an order of the P pixels, and on no other.
+
+    Weights that would break the order are multiplied by 0; (..., P) -> (..., P). MADE: Masked Autoencoder for
+    Distribution Estimation, Germain, Gregor, Murray and Larochelle, 2015.
+
+    Args:
+        dim: P.
+        hidden: the units of the hidden layers, best at least P each.
+        rng: of the first weights.
+        order: the pixels from the first to the last, each once; by default as they are numbered.
+        activation: of the hidden layers.
+
+    Raises:
+        ValueError: an order that is not one of the P pixels.
+
+    >>> MADE(4, (8,), np.random.default_rng(0))(torch.zeros(3, 4)).shape
+    torch.Size([3, 4])
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: Sequence[int],
+        rng: np.random.Generator,
+        *,
+        order: Sequence[int] | np.ndarray | None = None,
+        activation: str | Callable[[Tensor], Tensor] = "relu",
+    ) -> None:
+        super().__init__()
+        sizes = init.layer_sizes((dim, *hidden, dim))
+        self.order = init.pixel_order(order, dim)
+        self.activation = find_activation(activation)
+        self.layers = nn.ModuleList(linear(i, o, rng) for i, o in pairwise(sizes))
+        for number, mask in enumerate(init.autoregressive_masks(self.order, sizes[1:-1])):
+            self.register_buffer(f"mask_{number}", torch.tensor(mask, dtype=torch.get_default_dtype()))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(..., P) -> (..., P)."""
+        layer: Any
+        for number, layer in enumerate(self.layers):
+            h = h if number == 0 else self.activation(h)
+            h = nn.functional.linear(h, layer.weight * getattr(self, f"mask_{number}"), layer.bias)
+        return h

@@ -1,0 +1,48 @@
+"""Bernoulli and categorical conditionals in NumPyro."""
+
+from __future__ import annotations
+
+import numpyro.distributions as dist
+from flax import nnx
+from jax import Array
+
+from .. import distributions
+
+
+class Bernoulli(nnx.Module):
+    """h -> independent Bernoulli pixels; ``net`` maps (..., H) to logits (..., P). Event shape (P,).
+
+    Grey levels in [0, 1] are accepted as expected counts, ``x log p + (1 - x) log(1 - p)``; values outside are refused
+    where data enter.
+
+    >>> from ppl_vae.numpyro import nets
+    >>> Bernoulli(nets.MLP((2, 6), np.random.default_rng(0)))(jnp.zeros((3, 2))).event_shape
+    (6,)
+    """
+
+    def __init__(self, net: nnx.Module) -> None:
+        self.net = net
+
+    def __call__(self, h: Array) -> dist.Distribution:
+        """(..., H) -> a distribution over (P,)."""
+        return dist.Independent(distributions.BernoulliLogits(self.net(h), validate_args=False), 1, validate_args=False)
+
+
+class Categorical(nnx.Module):
+    """h -> D independent categorical variables with values 0..C-1. Event shape (D,).
+
+    ``net`` maps (..., H) to logits (..., D C).
+
+    >>> from ppl_vae.numpyro import nets
+    >>> Categorical(nets.MLP((5, 3 * 4), np.random.default_rng(0)), 4)(jnp.zeros((2, 5))).event_shape
+    (3,)
+    """
+
+    def __init__(self, net: nnx.Module, num_categories: int) -> None:
+        self.net = net
+        self.num_categories = num_categories
+
+    def __call__(self, h: Array) -> dist.Distribution:
+        """(..., H) -> a distribution over (D,)."""
+        logits = self.net(h)
+        return dist.Categorical(logits=logits.reshape(*logits.shape[:-1], -1, self.num_categories)).to_event(1)

@@ -1,0 +1,38 @@
+"""Conditionals of data with hidden pixels or side information, in NumPyro."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax import Array
+
+
+def visible(x: Array, *, given: Array | None = None, mask: Array | None = None) -> Array:
+    """What an encoder sees of x (B, P): zeros where ``mask`` hides it, and ``given`` (B, G) beside it, (B, P + G)."""
+    x = x if mask is None else jnp.where(mask, x, 0)
+    return x if given is None else joined(x, given)
+
+
+def joined(h: Array, given: Array) -> Array:
+    """h (..., B, H) and side information (B, G) side by side, (..., B, H + G).
+
+    >>> joined(jnp.zeros((5, 3, 2)), jnp.ones((3, 4))).shape
+    (5, 3, 6)
+    """
+    return jnp.concatenate([h, jnp.broadcast_to(given.astype(h.dtype), (*h.shape[:-1], given.shape[-1]))], -1)
+
+
+def observed_only(distribution: Any, mask: Array | None) -> Any:
+    """The distribution of the pixels where ``mask`` (..., P) is true; the others drop out of the log-density.
+
+    Raises:
+        ValueError: the pixels are not independent.
+    """
+    if mask is None:
+        return distribution
+    if not isinstance(distribution, dist.Independent):
+        raise ValueError(f"'mask' needs a likelihood of independent pixels; got {type(distribution).__name__}.")
+    base = distribution.base_dist.mask(mask)
+    return dist.Independent(base, distribution.reinterpreted_batch_ndims, validate_args=False)

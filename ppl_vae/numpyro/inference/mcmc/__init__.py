@@ -1,0 +1,1 @@
+"""Kernels of Markov chains on the log-densities of a pair, in NumPyro."""

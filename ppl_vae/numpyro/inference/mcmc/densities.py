@@ -1,0 +1,196 @@
+"""A pair's log-densities as functions of where chains stand, in NumPyro."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro
+from flax import nnx
+from jax import Array
+from numpyro import handlers
+from numpyro.distributions import biject_to
+from numpyro.primitives import Messenger
+
+from ....mcmc.kernels import Evaluated
+from ....mcmc.layout import Latent, Layout, Position
+from ....pairs.keywords import inner
+from ...models import VampPrior
+from ..terms import NumPyroSite, NumPyroTrace, density_of, describe, sites_of
+
+MAX_PLATE_NESTING = 1
+
+
+def layout_of(model: Any, x: Array, side: Mapping[str, Array]) -> Layout:
+    """The model's latent sites, from one run."""
+    trace = handlers.trace(handlers.seed(model, jax.random.key(0))).get_trace(x, **side)
+    return Layout(tuple(_latent(site) for site in sites_of(trace, observed=False).values()))
+
+
+def _latent(site: NumPyroSite) -> Latent:
+    fn, described = site["fn"], describe(site)
+    if fn.support.is_discrete:
+        return Latent(site["name"], described.distribution, tuple(fn.event_shape), None, described.num_values)
+    free = biject_to(fn.support).inv(site["value"])
+    return Latent(site["name"], described.distribution, tuple(fn.event_shape), free[0].size, None)
+
+
+class _Set(Messenger):
+    """Latent sites take values that are computed from their distributions."""
+
+    def __init__(self, fn: Any, compute: Callable[[NumPyroSite], Array | None]) -> None:
+        super().__init__(fn)
+        self.compute = compute
+
+    def process_message(self, msg: NumPyroSite) -> None:
+        if msg["type"] == "sample" and not msg["is_observed"]:
+            value = self.compute(msg)
+            if value is not None:
+                msg["value"] = value
+
+
+class Densities:
+    """log f_beta = (1 - beta) log f_0 + beta log p(x, z) of K chains for each of B data points, where z = z(u, codes).
+
+    f_0 is the prior p(z), or the guide's q(z | x). Densities are of u: the Jacobian of the bijection is in them.
+
+    Args:
+        model: the generative program.
+        guide: the program q(z | x).
+        x: data (B, P).
+        side: what is beside them.
+        layout: the model's latent sites.
+        start: ``prior`` or ``guide``: what f_0 is.
+        key: of the noise that a guide may draw inside, always the same.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        guide: Any,
+        x: Array,
+        side: Mapping[str, Array],
+        layout: Layout,
+        start: str = "prior",
+        key: Array | None = None,
+    ) -> None:
+        self.model, self.guide, self.x, self.side, self.layout = model, guide, x, side, layout
+        self.start = start
+        program = inner(model)
+        for _, node in nnx.iter_graph(program) if isinstance(program, nnx.Module) else ():
+            if isinstance(node, VampPrior):  # or a loop's every step would encode its pseudo-inputs
+                node.encode()
+        self.key = jax.random.key(0) if key is None else key
+        if start == "guide":
+            trace = handlers.trace(handlers.seed(guide, self.key)).get_trace(x, **side)
+            self.guided = sites_of(trace, observed=False)
+
+    def trace(
+        self, program: Any, num_chains: int, compute: Callable[[NumPyroSite], Any], key: Array | None = None
+    ) -> NumPyroTrace:
+        """A program's trace with a plate of chains, its latents at what ``compute`` makes of their sites."""
+
+        def in_plate(*args: Any, **kwargs: Any) -> Any:
+            with numpyro.plate("num_particles", num_chains, dim=-1 - MAX_PLATE_NESTING):
+                return program(*args, **kwargs)
+
+        seeded = handlers.seed(_Set(in_plate, compute), self.key if key is None else key)
+        return handlers.trace(seeded).get_trace(self.x, **self.side)
+
+    def _placed(self, position: Position) -> tuple[NumPyroTrace, Array]:
+        """The model's trace at a position, and log |dz / du|, (K, B)."""
+        columns, log_dets = self.layout.columns(position), []
+
+        def compute(site: NumPyroSite) -> Array | None:
+            flat = columns.get(site["name"])
+            if flat is None:
+                return None
+            if not jnp.issubdtype(flat.dtype, jnp.floating):
+                return self._discrete(site["name"], flat.reshape(*flat.shape[:2], *site["fn"].event_shape))
+            transform = biject_to(site["fn"].support)
+            u = flat.reshape(*flat.shape[:2], *transform.inverse_shape(site["fn"].event_shape))
+            value = transform(u)
+            log_dets.append(transform.log_abs_det_jacobian(u, value).reshape(*flat.shape[:2], -1).sum(-1))
+            return value
+
+        trace = self.trace(self.model, position.u.shape[0], compute)
+        return trace, sum(log_dets, jnp.zeros(position.u.shape[:2], position.u.dtype))
+
+    def _discrete(self, name: str, value: Array) -> Array:
+        """The value of a discrete site as programs take it: integers for categories, else floating."""
+        categories = any(site.name == name and site.distribution == "Categorical" for site in self.layout.sites)
+        return value if categories else value.astype(self.x.dtype)
+
+    def parts(self, position: Position) -> tuple[Array, Array, Array, NumPyroTrace]:
+        """(log p(x | z), log p(z), log |dz / du|), (K, B) each, and the model's trace."""
+        chains = position.u.shape[0]
+        trace, log_det = self._placed(position)
+        log_lik, log_prior = (
+            sum((density_of(site, chains) for site in sites_of(trace, observed=seen).values()), log_det * 0)
+            for seen in (True, False)
+        )
+        return log_lik, log_prior, log_det, trace
+
+    def _log_guide(self, trace: NumPyroTrace, chains: int) -> Array:
+        """log q(z | x), (K, B), with the noise that a guide may draw inside always the same."""
+        values = {name: site["value"] for name, site in sites_of(trace, observed=False).items()}
+        if len(self.guided) == 1:  # its parameters do not depend on z
+            ((name, site),) = self.guided.items()
+            return site["fn"].log_prob(values[name])
+        guided = self.trace(self.guide, chains, lambda site: values.get(site["name"]))
+        return jnp.stack([density_of(site, chains) for site in sites_of(guided, observed=False).values()]).sum(0)
+
+    def draws(self, num_chains: int, key: Array) -> dict[str, Array]:
+        """Draws from f_0, (K, B, ...) by site."""
+        if self.start == "guide" and len(self.guided) == 1:
+            return {name: site["fn"].sample(key, (num_chains,)) for name, site in self.guided.items()}
+        trace = self.trace(self.guide if self.start == "guide" else self.model, num_chains, lambda site: None, key)
+        return {name: site["value"] for name, site in sites_of(trace, observed=False).items()}
+
+    def ends(self, position: Position) -> tuple[Array, Array]:
+        """(log f_0, log f_1) of u, (K, B) each."""
+        log_lik, log_prior, log_det, trace = self.parts(position)
+        log_joint = log_lik + log_prior + log_det
+        if self.start == "prior":
+            return log_prior + log_det, log_joint
+        return self._log_guide(trace, position.u.shape[0]) + log_det, log_joint
+
+    def at(self, codes: Array, beta: Any) -> Callable[[Array], Evaluated]:
+        """The density of u, with its gradient, given the discrete entries."""
+
+        def total(u: Array) -> tuple[Array, tuple[Array, Array]]:
+            log_0, log_1 = self.ends(Position(u, codes))
+            log_f = log_0 + beta * (log_1 - log_0)
+            return log_f.sum(), (log_f, log_1 - log_0)
+
+        def density(u: Array) -> Evaluated:
+            gradient, (log_f, gap) = jax.grad(total, has_aux=True)(u)
+            return Evaluated(log_f, gradient, gap)
+
+        return density
+
+    def log_f(self, position: Position, beta: Any) -> Array:
+        """log f_beta, (K, B), without its gradient."""
+        log_0, log_1 = self.ends(position)
+        return log_0 + beta * (log_1 - log_0)
+
+    def values(self, position: Position) -> dict[str, Array]:
+        """The latents' values at a position, by site, (K, B, ...)."""
+        trace, _ = self._placed(position)
+        return {site.name: trace[site.name]["value"] for site in self.layout.sites}
+
+    def position(self, values: Mapping[str, Array]) -> Position:
+        """Where the chains stand whose latents have these values, (K, B, ...) each."""
+        given = dict(values) | {s.name: self._discrete(s.name, values[s.name]) for s in self.layout.discrete}
+        chains, size = len(next(iter(values.values()))), len(self.x)
+        trace = self.trace(self.model, chains, lambda site: given.get(site["name"]))
+        u, codes = [jnp.zeros((chains, size, 0), self.x.dtype)], [jnp.zeros((chains, size, 0), int)]
+        for site in self.layout.sites:
+            if site.width is None:
+                codes.append(values[site.name].reshape(chains, size, -1).astype(int))
+            else:
+                free = biject_to(trace[site.name]["fn"].support).inv(values[site.name])
+                u.append(free.reshape(chains, size, -1))
+        return Position(jnp.concatenate(u, -1), jnp.concatenate(codes, -1))

@@ -1,0 +1,1 @@
+"""Stochastic variational inference, step by step, in NumPyro."""

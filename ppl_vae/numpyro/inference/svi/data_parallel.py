@@ -1,0 +1,104 @@
+"""Data parallel training in NumPyro: one program over all devices, each with its rows of every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ....data import Stream
+from ....training.data import TrainingData
+from ....training.svi import BaseSVI
+from ..pair import Pair, Tree, find_device
+from .run import NumPyroRun
+from .step import Carry, Constants
+from .streaming import Batches
+
+
+def devices_of(name: str | None, batch_size: int) -> list[Any]:
+    """All devices of this process, of JAX's default platform or of the named one.
+
+    Raises:
+        ValueError: a single device's name, or batches that cannot be divided by them.
+    """
+    if name is not None and ":" in name:
+        raise ValueError(f"'parallel' takes every device of a platform, and {name!r} is a single one: name a platform.")
+    devices = jax.local_devices(backend=None if name is None else find_device(name).platform)
+    if batch_size % len(devices):
+        raise ValueError(f"'batch_size' is {batch_size}: let it be a multiple of the {len(devices)} devices.")
+    return devices
+
+
+class MeshRun(NumPyroRun):
+    """A training whose batches are shared out by rows; XLA puts in what the devices have to tell each other.
+
+    Weights and data are on every device, but those of a per-datapoint guide: the table's rows, their moments and the
+    data that they belong to are divided in blocks, filled up with rows that no batch asks for. Between epochs the pair
+    is whole, on the first device.
+    """
+
+    def __init__(self, settings: BaseSVI, pair: Pair, data: TrainingData, seed: int, devices: Sequence[Any]) -> None:
+        super().__init__(settings, pair, data, seed)
+        mesh = Mesh(np.array(devices), ("data",))
+        self.everywhere = NamedSharding(mesh, PartitionSpec())
+        self.by_rows = NamedSharding(mesh, PartitionSpec("data"))
+        self.step = replace(self.step, rows=self.by_rows)
+        self.spare = 0 if pair.num_rows is None else -self.count % mesh.size
+        place = self._copied if pair.num_rows is None else self._divided
+        self.side = place(self.side)
+        if not isinstance(self.train, Stream):
+            self.train = place(self.train)
+        self._place()
+
+    def _copied(self, tree: Tree) -> Tree:
+        return jax.device_put(tree, self.everywhere)
+
+    def _divided(self, tree: Tree) -> Tree:
+        def filled_up(rows: Array) -> Array:
+            return jnp.pad(rows, [(0, self.spare), *[(0, 0)] * (rows.ndim - 1)]) if self.spare else rows
+
+        return jax.device_put(jax.tree.map(filled_up, tree), self.by_rows)
+
+    def _place(self) -> None:
+        carry, divided = self.carry, self._divided((self.carry.tables, self.carry.moments))
+        trained, optim, baseline = self._copied((carry.trained, carry.optim, carry.baseline))
+        self.carry = Carry(trained, optim, divided[0], divided[1], baseline, self._copied(carry.critic))
+        self.fixed = self._copied(super().constants)
+
+    @property
+    def constants(self) -> Constants:
+        """What no step changes."""
+        return self.fixed
+
+    def plan(self, epoch: int, order: np.ndarray) -> tuple[Array | None, list[Batches]]:
+        """As on one device; what fills a shorter batch stands after the rows that fill the blocks."""
+        drawn, parts = super().plan(epoch, order)
+        places = [jnp.where(part.rows < self.count, part.rows, part.rows + self.spare) for part in parts]
+        return drawn, [part._replace(positions=p, rows=p) for part, p in zip(parts, places, strict=True)]
+
+    def _blocks(self, epoch: int, order: np.ndarray) -> Generator[tuple[Array, Batches]]:
+        with closing(super()._blocks(epoch, order)) as blocks:
+            for x, batches in blocks:
+                yield self._copied(x) if isinstance(self.train, Stream) else x, batches
+
+    def settle(self) -> None:
+        """Give the pair the parameters of the present state, whole and on its own device."""
+        super().settle()
+        tables = jax.tree.map(lambda rows: rows[: self.count], self.carry.tables)
+        self.pair.params = jax.device_put({**self.pair.params, "tables": tables}, self.pair.device)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What a run on one device would give."""
+        return {name: a[: self.count] if name.startswith("local/") else a for name, a in super().state().items()}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put back what ``state`` gave, on any number of devices."""
+        super().load_state(state)
+        self._place()

@@ -1,0 +1,214 @@
+"""A training in progress, in NumPyro."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from functools import lru_cache, partial
+from numbers import Real
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from .... import seeds
+from ....critics import OUTCOMES
+from ....data import Stream
+from ....objectives.base import Objective, WeightedObjective
+from ....runtime.storage import below
+from ....training.data import TrainingData
+from ....training.svi import BaseSVI
+from ..objectives import TermsObjective
+from ..pair import Pair, Tree, filled, joined, named
+from .baselines import started
+from .compilation import compilation_seconds, keep_compiled
+from .critics import started as critic_started
+from .local import Local, fresh
+from .step import Carry, Constants, Data, Step, scan_steps
+from .streaming import Batches, streamed
+
+
+class NumPyroRun:
+    """A training in progress: parameters and optimiser state as values, an epoch of gradient steps as one program."""
+
+    def __init__(self, settings: BaseSVI, pair: Pair, data: TrainingData, seed: int) -> None:
+        keep_compiled()
+        self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
+        self.count = len(data.train)
+        settings.prepare(pair, data, seed)
+        if settings.optim is None:
+            optim = _adam(settings.learning_rate, settings.clip_norm)
+        elif hasattr(settings.optim, "init") and hasattr(settings.optim, "update"):
+            optim = _clipped(settings.optim, settings.clip_norm)
+        else:
+            raise TypeError(
+                f"SVI: 'optim' should be an optax transformation, such as optax.adam(1e-3); got {settings.optim!r}."
+            )
+        local = Local(settings.local_steps, settings.local_learning_rate, settings.local_tolerance)
+        objective, self.weight = _apart(settings.loss, len(data.train))
+        factor, padded = settings.learning_rate_factor, self._padded(data)
+        critic = settings.critic_settings
+        self.step = Step(pair.structure, objective, optim, factor, local, padded, critic=critic)
+        self.measured: dict[str, float] = {}
+        self.train = data.train if isinstance(data.train, Stream) else pair.array(data.train)
+        self.side = pair.arrays(data.side)
+        trained, self.frozen = pair.split(model=not settings.freeze_model)
+        tables, baseline = pair.params["tables"], None
+        if self.step.baseline is not None:
+            baseline = started(self.step.baseline, pair.dim, seeds.generator(seed, "baseline"))
+        moments = None if settings.local_steps else fresh(tables)
+        judge = None
+        if critic is not None and pair.sites is not None:
+            (dim,) = pair.sites.latent[0].event_shape
+            judge = critic_started(critic, dim, seeds.generator(seed, "critic"))
+        carry = Carry(trained, optim.init(trained), tables, moments, baseline, judge)
+        self.carry = jax.device_put(carry, pair.device)
+
+    @property
+    def critic_logits(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """The critic as a function of arrays, (..., D) -> (...)."""
+        if self.step.critic is None or self.carry.critic is None:
+            return None
+        critic, net = self.step.critic, self.carry.critic.learned
+        return lambda z: np.asarray(critic.logits(net, self.pair.array(z)))
+
+    def _padded(self, data: TrainingData) -> bool:
+        """Whether the last batch of an epoch is shorter, and rows of no weight may fill it.
+
+        They may in a sum over data that nothing else is scaled by or learns from; others compile a second program.
+        """
+        sites, loss = self.pair.sites, self.settings.loss
+        shorter = (self.settings.epoch_size or len(data.train)) % self.settings.batch_size > 0
+        separate = isinstance(loss, TermsObjective) and loss.per_datum and loss.running_baseline is None
+        return shorter and separate and not self.settings.local_steps and sites is not None and not sites.scaled
+
+    @property
+    def optimiser(self) -> str:
+        """What the optimiser is and holds; optax keeps its numbers to itself, so only its state is told."""
+        if self.settings.optim is None:
+            return f"adam({self.settings.learning_rate})"
+        return ", ".join(sorted({name.rsplit("/", 1)[0] for name in named("optim", self.carry.optim)}))
+
+    def compilation_seconds(self) -> float:
+        """Of this process so far."""
+        return compilation_seconds()
+
+    def weights_are_finite(self) -> bool:
+        """Whether no weight is NaN or infinite."""
+        return bool(_finite(self.pair.params))
+
+    def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
+        """One pass over the data in that order; the loss per datum of each step, in nats."""
+        losses, outcomes = [], []
+        with closing(self._blocks(epoch, order)) as blocks:
+            for x, batches in blocks:
+                self.carry, (values, told) = scan_steps(
+                    self.step, self.carry, self.constants, Data(x, self.side, self.places(batches)), batches
+                )
+                losses.append(np.asarray(values, np.float64))
+                outcomes.append(told)
+        self.settle()
+        self.measure(outcomes)
+        return np.concatenate(losses)
+
+    def places(self, batches: Batches) -> Array | None:
+        """Where the rows in memory stand in the data set, for who draws another batch of them."""
+        if self.step.critic is None:
+            return None
+        return batches.positions.reshape(-1) if isinstance(self.train, Stream) else jnp.arange(self.count)
+
+    def measure(self, outcomes: Sequence[Array | None]) -> None:
+        """Keep the means of what the steps of an epoch told of the critic, (S, 2) each."""
+        if self.step.critic is not None:
+            means = np.concatenate([np.asarray(told) for told in outcomes]).mean(0)
+            self.measured = dict(zip(OUTCOMES, means.tolist(), strict=True))
+
+    def _blocks(self, epoch: int, order: np.ndarray) -> Generator[tuple[Array, Batches]]:
+        """What is in memory, and the batches of it: all of the data, or block after block of a stream."""
+        drawn, parts = self.plan(epoch, order)
+        if isinstance(self.train, Stream):
+            yield from streamed(self.train, parts, self.pair, drawn)
+        else:
+            x = self.train if drawn is None else binarised(drawn, self.train)
+            yield from ((x, batches) for batches in parts)
+
+    def plan(self, epoch: int, order: np.ndarray) -> tuple[Array | None, list[Batches]]:
+        """The key by which the data are drawn, if they are to be, and the batches of an epoch.
+
+        These are those of full size, and the shorter last one where that is apart.
+        """
+        size, key = self.settings.batch_size, jax.random.key(seeds.derive(self.seed, "train", epoch))
+        if self.step.padded:
+            order = np.concatenate([order, np.full(-len(order) % size, self.count)])
+        whole = len(order) // size
+        parts = [order[: whole * size].reshape(whole, size), order[whole * size :][None]]
+        total = whole + bool(parts[1].size)
+        drawn = jax.random.fold_in(key, total) if self.dynamic else None
+        planned = []
+        for first, part in ((0, parts[0]), (whole, parts[1])):
+            if part.size:
+                epochs = epoch + np.arange(first, first + len(part)) / total
+                keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(first, first + len(part)))
+                index = jnp.asarray(part)
+                planned.append(Batches(index, index, keys, jnp.asarray(epochs)))
+        return drawn, planned
+
+    @property
+    def constants(self) -> Constants:
+        """What no step changes."""
+        weight = None if self.weight is None else jnp.asarray(self.weight, jnp.result_type(float))
+        return Constants(self.frozen, self.pair.constants, weight)
+
+    def settle(self) -> None:
+        """Give the pair the parameters of the present state."""
+        self.pair.params = {**joined(self.carry.trained, self.frozen), "tables": self.carry.tables}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Weights, optimiser state and whatever else the next step depends on, by name."""
+        weights = {f"weights/{name}": value for name, value in self.pair.state().items()}
+        return weights | {name: a for prefix, tree in self._rest().items() for name, a in named(prefix, tree).items()}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put back what ``state`` gave."""
+        self.pair.load_state(below("weights/", state))
+        trained, self.frozen = self.pair.split(model=not self.settings.freeze_model)
+        rest = {p: filled(p, tree, state, self.pair.device) for p, tree in self._rest().items()}
+        self.carry = Carry(
+            trained, rest["optim"], self.pair.params["tables"], rest["local"], rest["baseline"], rest["critic"]
+        )
+
+    def _rest(self) -> dict[str, Tree]:
+        """What the next step depends on beside the weights, as a checkpoint names it."""
+        carry = self.carry
+        return {"optim": carry.optim, "local": carry.moments, "baseline": carry.baseline, "critic": carry.critic}
+
+
+def _apart(loss: Any, num_data: int) -> tuple[Any, float | None]:
+    """The objective at its neutral weight, told the number of data, and the weight that it has, if that is a number."""
+    objective = loss.of_data(num_data) if isinstance(loss, Objective) else loss
+    if not isinstance(objective, WeightedObjective):
+        return objective, None
+    weight = getattr(objective, objective.weight_field)
+    return (objective.with_weight(objective.neutral), float(weight)) if isinstance(weight, Real) else (objective, None)
+
+
+@jax.jit
+def _finite(params: Tree) -> Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()
+
+
+@jax.jit
+def binarised(key: Array, x: Array) -> Array:
+    return jax.random.bernoulli(key, x).astype(x.dtype)
+
+
+@lru_cache
+def _adam(learning_rate: float, clip_norm: float | None) -> optax.GradientTransformation:
+    return _clipped(optax.adam(learning_rate), clip_norm)
+
+
+def _clipped(optim: optax.GradientTransformation, clip_norm: float | None) -> optax.GradientTransformation:
+    return optim if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), optim)

@@ -1,0 +1,232 @@
+"""A gradient step in NumPyro, and an epoch of them as one compiled scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.sharding import NamedSharding
+
+from .... import schedules
+from ....baselines import RunningAverage
+from ....critics import Critic
+from ....schedules import Schedule
+from ....training.rowwise_adam import REPEATS
+from ..objectives import TermsObjective
+from ..pair import Structure, Tree, joined
+from .baselines import RunningBaseline, learnt
+from .critics import RunningCritic, permuted_codes
+from .critics import learnt as critic_learnt
+from .local import Local, climbed, stepped, taken
+from .streaming import Batches
+
+Told = tuple[Array, Array | None]
+"""The loss, and the critic's loss and accuracy, where there is one."""
+
+
+OTHERS = 2**30 + 3
+"""What sets the key of another batch's codes apart from those that a key is split into."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is static of a gradient step; equal steps share one compiled program."""
+
+    structure: Structure
+    objective: Any
+    optim: optax.GradientTransformation
+    factor: float | Schedule
+    local: Local
+    padded: bool
+    """whether a shorter batch is one of full size with rows of no weight, at positions after the last datum"""
+    rows: NamedSharding | None = None
+    """how rows are shared out over devices, where there are several"""
+    critic: Critic | None = None
+
+    def shared(self, tree: Tree) -> Tree:
+        """The tree with the rows of its arrays shared out over the devices."""
+        return tree if self.rows is None else jax.lax.with_sharding_constraint(tree, self.rows)
+
+    @property
+    def baseline(self) -> RunningAverage | None:
+        """A baseline whose state the training carries."""
+        return getattr(self.objective, "running_baseline", None)
+
+
+class Carry(NamedTuple):
+    """What a step reads and writes."""
+
+    trained: Tree
+    optim: Any
+    tables: Tree
+    moments: Tree
+    """of the tables' rows; none under an inner loop, which forgets its own at its end"""
+    baseline: RunningBaseline | None
+    critic: RunningCritic | None = None
+
+
+class Constants(NamedTuple):
+    """What no step changes."""
+
+    frozen: Tree
+    """the parameters that are not trained"""
+    fixed: Tree
+    """the pair's constants"""
+    weight: Array | None = None
+    """of the objective: a number to the program, so that one serves every strength"""
+
+
+@partial(jax.jit, static_argnames="step")
+def scan_steps(
+    step: Step,
+    carry: Carry,
+    constants: Constants,
+    data: Data,
+    batches: Batches,
+) -> tuple[Carry, Told]:
+    """A scan of gradient steps over batches; the losses per datum, (S,)."""
+    return jax.lax.scan(lambda carry, batch: _one(step, carry, constants, data, *batch), carry, batches)
+
+
+def _one(
+    step: Step,
+    carry: Carry,
+    constants: Constants,
+    data: Data,
+    index: Array,
+    rows: Array,
+    key: Array,
+    epoch: Array,
+) -> tuple[Carry, Told]:
+    x, side, _ = data
+    index, rows = step.shared((index, rows))
+    beside = step.shared({"index": index, **{name: a[index] for name, a in side.items()}})
+    batch = Batch(step.shared(x[rows]), beside, epoch, rows < len(x))
+    factor, tables, moments, baseline = schedules.value(step.factor, epoch), carry.tables, carry.moments, carry.baseline
+    zero = jax.tree.map(jnp.zeros_like, taken(tables, index))
+    if step.local.steps:
+        key, noise = jax.random.split(key)
+        before = partial(_loss, step, constants, carry.trained, tables)
+        bound = partial(_repeated_bound, step, constants, carry.trained, tables)
+        offsets = climbed(
+            step.local,
+            lambda rows, key: before(rows, batch, key, None)[0] * len(index),
+            lambda rows, key: bound(rows, batch, key),
+            zero,
+            noise,
+        )
+        tables = jax.tree.map(lambda t, o: t.at[index].add(o), tables, offsets)
+    predicted = None
+    if step.baseline is not None and baseline is not None:
+        predicted = step.baseline.predict(baseline.known, batch.x)
+    if step.critic is not None and carry.critic is not None:
+        predicted = partial(step.critic.logits, carry.critic.learned)
+    both = jax.value_and_grad(partial(_loss, step, constants), argnums=(0, 2), has_aux=True)
+    (value, signal), (grads, row_grads) = both(carry.trained, tables, zero, batch, key, predicted)
+    updates, optim = step.optim.update(grads, carry.optim, carry.trained)
+    trained = jax.tree.map(lambda p, u: p + factor * u, carry.trained, updates)
+    if moments is not None:
+        # The loss is a mean over the batch; a row's own gradient does not fall with the batch.
+        count = _weights(batch).sum() if step.padded else len(index)
+        row_grads = jax.tree.map(lambda g: g * count, row_grads)
+        tables, moments = stepped(tables, moments, row_grads, index, step.local.learning_rate * factor)
+    if step.baseline is not None and baseline is not None:
+        baseline = learnt(step.baseline, baseline, batch.x, signal)
+    critic, told = carry.critic, None
+    if step.critic is not None and critic is not None:
+        others = signal.prior
+        if step.objective.against == "permuted":
+            others = _permuted(step, constants, carry, data, key, len(index))
+        critic, told = critic_learnt(step.critic, critic, signal.z, others)
+    return Carry(trained, optim, step.shared(tables), step.shared(moments), baseline, critic), (value, told)
+
+
+def _permuted(step: Step, constants: Constants, carry: Carry, data: Data, key: Array, size: int) -> Array:
+    """Shuffled codes of another batch, drawn from the data in memory."""
+    x, side, places = data
+    assert places is not None
+    row_key, code_key = jax.random.split(jax.random.fold_in(key, OTHERS))
+    rows = jax.random.randint(row_key, (size,), 0, len(places))
+    index = places[rows]
+    beside = {"index": index, **{name: a[index] for name, a in side.items()}}
+    none = jax.tree.map(jnp.zeros_like, taken(carry.tables, index))
+    _, guide = _programs(step, constants, carry.trained, carry.tables, none)
+    nesting = step.objective.max_plate_nesting
+    return permuted_codes(guide, x[rows], beside, step.objective.num_draws, code_key, nesting)
+
+
+class Data(NamedTuple):
+    """What is in memory (R, P), and what is beside all of the data (N, ...)."""
+
+    x: Array
+    side: dict[str, Array]
+    places: Array | None
+    """of the first rows in memory in the data set, where a critic needs another batch of them"""
+
+
+class Batch(NamedTuple):
+    """Data (B, P), what is beside them, their positions first of all, and the epochs elapsed."""
+
+    x: Array
+    side: dict[str, Array]
+    epoch: Array
+    real: Array
+    """false where a row only fills the batch, (B,)"""
+
+
+def _programs(step: Step, constants: Constants, trained: Tree, tables: Tree, offsets: Tree) -> tuple[Any, Any]:
+    params = {**joined(trained, constants.frozen), "tables": tables, "offsets": offsets}
+    return step.structure.programs(params, constants.fixed)
+
+
+def _objective(step: Step, constants: Constants, epoch: Array) -> Any:
+    """The objective at that epoch, with its weight."""
+    objective = step.objective.at(epoch)
+    return objective if constants.weight is None else objective.with_weight(constants.weight)
+
+
+def _loss(
+    step: Step,
+    constants: Constants,
+    trained: Tree,
+    tables: Tree,
+    offsets: Tree,
+    batch: Batch,
+    key: Array,
+    predicted: Any,
+) -> tuple[Array, Any]:
+    """The loss per datum, and what a baseline was to predict, or the latents that a critic is to learn from.
+
+    ``predicted`` is what the baseline says, or the critic as a function of codes.
+    """
+    model, guide = _programs(step, constants, trained, tables, offsets)
+    if not isinstance(step.objective, TermsObjective):
+        return step.objective.loss(key, {}, model, guide, batch.x, **batch.side) / len(batch.x), None
+    objective = _objective(step, constants, batch.epoch)
+    terms = objective.log_terms(model, guide, batch.x, key=key, **batch.side)
+    beside = [] if predicted is None else [predicted(terms.latents.z) if step.critic else predicted]
+    bounds = terms.scale * objective.bound(terms, *beside)
+    value = -jnp.average(bounds, weights=_weights(batch)) if step.padded else -bounds.mean()
+    return value, jax.lax.stop_gradient(terms.latents if step.critic else terms.log_weights.mean(0))
+
+
+def _weights(batch: Batch) -> Array:
+    """1 for a datum, 0 for a row that only fills the batch, (B,)."""
+    return jnp.where(batch.real, 1.0, 0.0)
+
+
+def _repeated_bound(
+    step: Step, constants: Constants, trained: Tree, tables: Tree, offsets: Tree, batch: Batch, key: Array
+) -> Array:
+    """The mean of the bound over repeats, (B,)."""
+    offsets = jax.tree.map(lambda o: jnp.tile(o, (REPEATS, 1)), offsets)
+    model, guide = _programs(step, constants, trained, tables, offsets)
+    x, side = jax.tree.map(lambda a: jnp.concatenate([a] * REPEATS), (batch.x, batch.side))
+    objective = _objective(step, constants, batch.epoch)
+    terms = objective.log_terms(model, guide, x, key=key, **side)
+    return objective.bound(terms).reshape(REPEATS, -1).mean(0)

@@ -1,0 +1,65 @@
+"""Stochastic variational inference in NumPyro."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpyro.infer.elbo
+
+from ....critics import Critic
+from ....data import Stream
+from ....training.data import TrainingData
+from ....training.svi import ADVERSARIAL, BaseSVI
+from ..objectives import FactorVAE, TraceELBO
+from ..pair import Pair
+from .data_parallel import MeshRun, devices_of
+from .replicas import Together
+from .run import NumPyroRun
+
+
+@dataclass(frozen=True)
+class SVI(BaseSVI):
+    __doc__ = BaseSVI.__doc__
+
+    objective_class = numpyro.infer.elbo.ELBO
+
+    loss: Any = field(default_factory=TraceELBO)
+
+    def optimiser_steps(self) -> list[float] | None:
+        """Where three steps of a custom ``optim`` lead from (0.1, 0.2, 0.3): what it does, where it cannot say it."""
+        if self.optim is None:
+            return None
+        p = jnp.array([0.1, 0.2, 0.3], jnp.float32)
+        try:
+            state = self.optim.init(p)
+            for step in range(3):
+                updates, state = self.optim.update(jnp.array([1.0, -0.5, 0.2 * step], p.dtype), state, p)
+                p = p + updates
+        except (TypeError, AttributeError, ValueError):
+            return None
+        return [round(float(value), 6) for value in p]
+
+    def start(
+        self, model: Any, guide: Any, data: TrainingData, *, seed: int, device: str | None, parallel: bool = False
+    ) -> NumPyroRun:
+        """A training of a copy of the pair, before its first step."""
+        if parallel:
+            devices = devices_of(device, self.batch_size)
+            return MeshRun(self, Pair(model, guide, device), data, seed, devices)
+        return NumPyroRun(self, Pair(model, guide, device), data, seed)
+
+    def replicas(self, runs: Sequence[NumPyroRun]) -> Together | None:
+        """The trainings as one program, if their pairs are of one structure."""
+        alike = all(run.step == runs[0].step for run in runs)
+        return Together(runs) if alike and not isinstance(runs[0].train, Stream) else None
+
+
+@dataclass(frozen=True)
+class Adversarial(SVI):
+    __doc__ = ADVERSARIAL
+
+    loss: Any = field(default_factory=FactorVAE)
+    critic: Critic = field(default_factory=Critic)

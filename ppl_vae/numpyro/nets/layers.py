@@ -1,0 +1,69 @@
+"""Layers that the nets are made of, in flax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from ... import init
+from ...init import Initialiser
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "elu": jax.nn.elu,
+    "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
+    "softplus": jax.nn.softplus,
+    "tanh": jnp.tanh,
+}
+
+
+def find_activation(name_or_function: str | Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """The function of that name, or the function itself.
+
+    Raises:
+        ValueError: an unknown name; the message lists what there is.
+    """
+    if callable(name_or_function):
+        return name_or_function
+    if name_or_function not in ACTIVATIONS:
+        raise ValueError(f"Unknown activation {name_or_function!r}; there are {', '.join(ACTIVATIONS)}, or a function.")
+    return ACTIVATIONS[name_or_function]
+
+
+class Linear(nnx.Module):
+    """``W h + b`` with the weights stored as torch stores them, (out, inp)."""
+
+    def __init__(self, weight: np.ndarray) -> None:
+        self.weight = nnx.Param(jnp.asarray(weight))
+        self.bias = nnx.Param(jnp.zeros(len(weight)))
+
+    def __call__(self, h: Array) -> Array:
+        """(..., inp) -> (..., out)."""
+        return h @ self.weight[...].T + self.bias[...]
+
+
+def linear(inp: int, out: int, rng: np.random.Generator, weights: Initialiser = init.xavier_uniform) -> Linear:
+    """A linear layer whose weights come from a NumPy generator; biases start at zero."""
+    return Linear(weights(rng, out, inp))
+
+
+class OneHot(nnx.Module):
+    """Integers (..., D) in 0..C-1 as one-hot rows (..., D C), then a net: what decodes categorical latents.
+
+    >>> OneHot(MLP((3 * 4, 6), np.random.default_rng(0)), 4)(jnp.zeros((2, 3), int)).shape
+    (2, 6)
+    """
+
+    def __init__(self, net: nnx.Module, num_categories: int) -> None:
+        self.net = net
+        self.num_categories = num_categories
+
+    def __call__(self, z: Array) -> Array:
+        """(..., D) -> what the net returns."""
+        rows = jax.nn.one_hot(z, self.num_categories)
+        return self.net(rows.reshape(*z.shape[:-1], -1))

@@ -1,0 +1,56 @@
+"""Masked autoregressive nets, in flax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from ... import init
+from .layers import find_activation, linear
+
+
+class MADE(nnx.Module):
+    """A perceptron whose output i depends on the inputs that precede i in an order of the P pixels, and on no other.
+
+    Weights that would break the order are multiplied by 0; (..., P) -> (..., P). MADE: Masked Autoencoder for
+    Distribution Estimation, Germain, Gregor, Murray and Larochelle, 2015.
+
+    Args:
+        dim: P.
+        hidden: the units of the hidden layers, best at least P each.
+        rng: of the first weights.
+        order: the pixels from the first to the last, each once; by default as they are numbered.
+        activation: of the hidden layers.
+
+    Raises:
+        ValueError: an order that is not one of the P pixels.
+
+    >>> MADE(4, (8,), np.random.default_rng(0))(jnp.zeros((3, 4))).shape
+    (3, 4)
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: Sequence[int],
+        rng: np.random.Generator,
+        *,
+        order: Sequence[int] | np.ndarray | None = None,
+        activation: str | Callable[[Array], Array] = "relu",
+    ) -> None:
+        sizes = init.layer_sizes((dim, *hidden, dim))
+        self.order = init.pixel_order(order, dim)
+        self.activation = find_activation(activation)
+        self.layers = nnx.List([linear(i, o, rng) for i, o in pairwise(sizes)])
+
+    def __call__(self, h: Array) -> Array:
+        """(..., P) -> (..., P)."""
+        masks = init.autoregressive_masks(self.order, [len(layer.bias[...]) for layer in self.layers[:-1]])
+        for number, (layer, mask) in enumerate(zip(self.layers, masks, strict=True)):
+            h = h if number == 0 else self.activation(h)
+            h = h @ (layer.weight[...] * mask).T + layer.bias[...]
+        return h

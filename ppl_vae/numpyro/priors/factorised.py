@@ -1,0 +1,55 @@
+"""Priors whose latents are independent, in NumPyro."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from flax import nnx
+
+from ..distributions import BernoulliLogits
+from .vampprior import Constant
+
+
+class StandardNormal(nnx.Module):
+    """p(z) = N(0, I). Event shape (D,).
+
+    >>> StandardNormal(3)().event_shape
+    (3,)
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def __call__(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        return dist.Normal(jnp.zeros(self.dim), jnp.ones(self.dim)).to_event(1)
+
+
+class FactorisedBernoulli(nnx.Module):
+    """p(z) = prod_d Bernoulli(z_d; pi_d), uniform at the start, and for good unless ``learned``. Event shape (D,).
+
+    >>> FactorisedBernoulli(3)().event_shape
+    (3,)
+    """
+
+    def __init__(self, dim: int, *, learned: bool = False) -> None:
+        self.logits = nnx.Param(jnp.zeros(dim)) if learned else Constant(jnp.zeros(dim))
+
+    def __call__(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        return BernoulliLogits(self.logits[...]).to_event(1)
+
+
+class UniformCategorical(nnx.Module):
+    """p(z) = prod_d 1/C: D uniform variables of C categories. Event shape (D,), values 0..C-1.
+
+    >>> UniformCategorical(3, 10)().event_shape
+    (3,)
+    """
+
+    def __init__(self, dim: int, num_categories: int) -> None:
+        self.logits = Constant(jnp.zeros((dim, num_categories)))
+
+    def __call__(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        return dist.Categorical(logits=self.logits[...]).to_event(1)

@@ -1,0 +1,43 @@
+"""Mixture priors with free components, in NumPyro."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from flax import nnx
+from jax.nn import softplus
+
+from ..conditionals.normal import SCALE_FLOOR
+from ..distributions import DiagNormalMixture
+
+
+class MixtureOfGaussians(nnx.Module):
+    """p(z) = 1/C sum_c N(z; mu_c, diag sigma_c^2), with means and scales learned. Event shape (D,).
+
+    The means start at N(0, spread^2), the scales at 1; ``sigma = softplus(raw) + floor``. The weights are equal, as in
+    VampPrior's comparison (VAE with a VampPrior, Tomczak and Welling, 2018), or learned with ``learned_weights``.
+
+    >>> MixtureOfGaussians(10, 3, np.random.default_rng(0))().event_shape
+    (3,)
+    """
+
+    def __init__(
+        self,
+        num_components: int,
+        dim: int,
+        rng: np.random.Generator,
+        *,
+        spread: float = 1.0,
+        learned_weights: bool = False,
+        floor: float = SCALE_FLOOR,
+    ) -> None:
+        self.floor = floor
+        self.loc = nnx.Param(jnp.asarray(spread * rng.standard_normal((num_components, dim))))
+        self.raw = nnx.Param(jnp.asarray(np.full((num_components, dim), np.log(np.expm1(1.0 - floor)))))
+        self.logits = nnx.Param(jnp.zeros(num_components)) if learned_weights else None
+
+    def __call__(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        logits = None if self.logits is None else self.logits[...]
+        return DiagNormalMixture(self.loc[...], softplus(self.raw[...]) + self.floor, logits)

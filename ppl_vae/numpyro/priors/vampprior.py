@@ -1,0 +1,89 @@
+"""The VampPrior: a mixture of the guide's own posteriors at pseudo-inputs, in NumPyro."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from flax import nnx
+from jax import Array
+
+from ... import init
+from ..distributions import mixture
+from ..nets import layers
+
+
+class Constant(nnx.Variable):
+    """An array that belongs to a module and is never trained."""
+
+
+class Means(nnx.Module):
+    """The report's ``means`` net: pseudo-inputs u = W I + b, one linear layer over an identity, W ~ N(0, 0.01^2).
+
+    Returns (C, P). Large VAE report, 2021, after Tomczak and Welling, 2018.
+
+    >>> Means(4, 6, np.random.default_rng(0))().shape
+    (4, 6)
+    """
+
+    def __init__(self, num_pseudo_inputs: int, data_dim: int, rng: np.random.Generator) -> None:
+        self.layer = layers.linear(num_pseudo_inputs, data_dim, rng, init.small_normal)
+
+    def __call__(self) -> Array:
+        """The pseudo-inputs, (C, P)."""
+        return self.layer.weight[...].T + self.layer.bias[...]
+
+
+class VampPrior(nnx.Module):
+    """p(z) = 1/C sum_c q(z | u_c): a mixture of the guide's own posteriors at pseudo-inputs u. Event shape (D,).
+
+    ``posterior`` is the very module that the guide holds: shared, not copied. VAE with a VampPrior, Tomczak and
+    Welling, 2018. With ``learned=False`` over training images it is VampPrior-data (Large VAE report, 2021).
+
+    Args:
+        posterior: maps (C, P) to q(z | u), batch shape (C,), event shape (D,).
+        pseudo_inputs: their start, an array (C, P), which is copied; or a module that returns them, such as ``Means``.
+        learned: whether an array's pseudo-inputs are trained.
+
+    Raises:
+        ValueError: pseudo-inputs that are not (C, P).
+
+    To draw an image: a component, then z, then x; ``fit.generate`` does.
+
+    >>> from ppl_vae.numpyro import conditionals, nets
+    >>> posterior = conditionals.DiagNormal(nets.MLP((5, 8), np.random.default_rng(0)))
+    >>> VampPrior(posterior, np.zeros((3, 5)))().event_shape
+    (4,)
+    """
+
+    _encoded: Callable[[], dist.Distribution] | None = None
+
+    def __init__(self, posterior: nnx.Module, pseudo_inputs: np.ndarray | nnx.Module, *, learned: bool = True) -> None:
+        self.posterior = posterior
+        self.inputs: Any
+        if isinstance(pseudo_inputs, nnx.Module):
+            self.inputs = pseudo_inputs
+            return
+        if np.ndim(pseudo_inputs) != 2 or not len(pseudo_inputs):
+            raise ValueError(f"'pseudo_inputs' should have shape (C, P), C >= 1; got {np.shape(pseudo_inputs)}.")
+        values = jnp.array(pseudo_inputs, dtype=float)
+        self.inputs = nnx.Param(values) if learned else Constant(values)
+
+    def encode(self) -> None:
+        """Encode the pseudo-inputs once for all further calls of this copy, whose weights have to rest."""
+        if self._encoded is None:
+            distribution = self()
+            self._encoded = lambda: distribution
+
+    def pseudo_inputs(self) -> Array:
+        """The pseudo-inputs u as they are now, (C, P)."""
+        return self.inputs() if isinstance(self.inputs, nnx.Module) else self.inputs[...]
+
+    def __call__(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        if self._encoded is not None:
+            return self._encoded()
+        return mixture(self.posterior(self.pseudo_inputs()))

@@ -1,0 +1,30 @@
+"""Objectives: settings, what they refuse, and a bound of terms, written once for both backends."""
+
+from .adversarial import AAE as AAE
+from .adversarial import WAEGAN as WAEGAN
+from .adversarial import AdversarialObjective as AdversarialObjective
+from .adversarial import FactorVAE as FactorVAE
+from .aggregate_posterior import DIPVAE as DIPVAE
+from .aggregate_posterior import WAE as WAE
+from .aggregate_posterior import BetaTCVAE as BetaTCVAE
+from .aggregate_posterior import InfoVAE as InfoVAE
+from .aggregate_posterior import MatchedObjective as MatchedObjective
+from .aggregate_posterior import RegularisedObjective as RegularisedObjective
+from .base import BetaObjective as BetaObjective
+from .base import Objective as Objective
+from .base import WeightedObjective as WeightedObjective
+from .elbo import CapacityELBO as CapacityELBO
+from .elbo import FreeBitsELBO as FreeBitsELBO
+from .elbo import TraceELBO as TraceELBO
+from .elbo import TraceMeanFieldELBO as TraceMeanFieldELBO
+from .importance_weighted import CIWAE as CIWAE
+from .importance_weighted import IWAE as IWAE
+from .importance_weighted import MIWAE as MIWAE
+from .importance_weighted import DReG as DReG
+from .importance_weighted import RenyiELBO as RenyiELBO
+from .score_function import VIMCO as VIMCO
+from .score_function import ScoredObjective as ScoredObjective
+from .score_function import TraceEnumELBO as TraceEnumELBO
+from .score_function import TraceGraphELBO as TraceGraphELBO
+from .wake_sleep import WakeSleep as WakeSleep
+from .wake_sleep import WakeWake as WakeWake

@@ -1,0 +1,99 @@
+"""Objectives with a second player: a critic that learns a log-ratio of densities from draws of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from .. import bounds
+from ..arrays import ops
+from ..arrays.ops import Array
+from ..divergences.costs import Cost, CostFunction
+from ..pairs.terms import Terms, Wanted
+from ..schedules import Schedule
+from .aggregate_posterior import Autoencoding, RegularisedObjective
+
+
+@dataclass(frozen=True)
+class AdversarialObjective(RegularisedObjective):
+    """An objective with a second player: a critic c(z) = log q(z) - log r(z), learned by telling codes from others.
+
+    ``against`` says what the others are: 'prior' draws, or 'permuted' codes of another batch, each dimension shuffled
+    for itself, whose law is prod_d q(z_d). Run by ``inference.Adversarial``, which owns the critic.
+    """
+
+    against: ClassVar[Literal["prior", "permuted"]] = "prior"
+
+    def bound(self, terms: Terms, logits: Array | None = None) -> Array:
+        """Terms (K, B) and the critic's logits at the draws (K, B) -> (B,)."""
+        if logits is None:
+            raise ValueError(
+                f"{type(self).__name__} needs its critic's logits: train with inference.Adversarial, which has one."
+            )
+        return self.judged(terms, logits)
+
+    def judged(self, terms: Terms, logits: Array) -> Array:
+        """Terms (K, B) and the critic's logits at the draws (K, B) -> (B,)."""
+        raise NotImplementedError("Use FactorVAE, AAE or WAEGAN.")
+
+
+@dataclass(frozen=True)
+class FactorVAE(AdversarialObjective):
+    """ELBO - ``strength`` TC, with TC = E_q(z)[log q(z) - log prod_d q(z_d)] read off a critic.
+
+    At strength 0 the ELBO. Any guide whose draws carry a gradient. Disentangling by Factorising, Kim and Mnih, 2018;
+    their gamma is ``strength``.
+
+    >>> FactorVAE(strength=10.0).against
+    'permuted'
+    """
+
+    against: ClassVar[Literal["prior", "permuted"]] = "permuted"
+    strength: float | Schedule = field(default=10.0, kw_only=True)
+
+    def judged(self, terms: Terms, logits: Array) -> Array:
+        """Terms (K, B) and the critic's logits at the draws (K, B) -> (B,)."""
+        return bounds.elbo(terms) - self._weight() * logits.mean(0)
+
+
+@dataclass(frozen=True)
+class WAEGAN(Autoencoding, AdversarialObjective):
+    """-E_q[rho(x, E[x | z])] - ``strength`` E_q[-log D(z)]: a Wasserstein auto-encoder with an adversary on the codes.
+
+    D = sigmoid(-c) is the critic's probability that z came from the prior; ``cost`` and ``deterministic`` are those of
+    ``WAE``. At strength 0 an autoencoder. No bound. Wasserstein Auto-Encoders, Tolstikhin et al., 2018.
+
+    >>> WAEGAN().against
+    'prior'
+    """
+
+    strength: float | Schedule = field(default=10.0, kw_only=True)
+    cost: Cost | CostFunction = field(default="likelihood", kw_only=True)
+    deterministic: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_cost()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"latents": self._asks(Wanted(prior=True))}
+
+    def judged(self, terms: Terms, logits: Array) -> Array:
+        """Terms (K, B) and the critic's logits at the draws (K, B) -> (B,)."""
+        return self._reconstruction(terms) - self._weight() * ops.softplus(logits).mean(0)
+
+
+@dataclass(frozen=True)
+class AAE(WAEGAN):
+    """E_q[log p(x | z)] - ``strength`` E_q[-log D(z)]: an adversarial autoencoder.
+
+    The likelihood for a cost, and 1 for a strength; else ``WAEGAN``. Adversarial Autoencoders, Makhzani, Shlens,
+    Jaitly, Goodfellow and Frey, 2016.
+
+    >>> AAE().strength
+    1.0
+    """
+
+    strength: float | Schedule = field(default=1.0, kw_only=True)

@@ -1,0 +1,274 @@
+"""Objectives that add a penalty on the aggregate posterior, estimated from the codes of a batch.
+
+``E_q[log p(x | z)] - KL(q(z | x) || p(z)) - strength R``, or without the KL: a family over one unchanged pair, where
+the codes of the batch stand for those of all data.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from numbers import Real
+from typing import Any, ClassVar, Literal, Self
+
+from .. import bounds
+from ..arrays.ops import Array
+from ..divergences import aggregate_density, aggregate_posterior, costs, two_sample
+from ..divergences.aggregate_density import Estimator
+from ..divergences.costs import Cost, CostFunction
+from ..divergences.two_sample import Kernel
+from ..pairs.sites import Sites
+from ..pairs.terms import Latents, Terms, Wanted
+from ..schedules import Schedule
+from .base import WeightedObjective
+from .checks import check_codes, check_mean
+
+
+@dataclass(frozen=True)
+class RegularisedObjective(WeightedObjective):
+    """What the objectives of this family share: a strength, and a batch whose codes are looked at together."""
+
+    per_datum: ClassVar[bool] = False
+    needs_normal: ClassVar[bool] = False
+    wanted: ClassVar[Wanted] = Wanted()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.chunk is not None:
+            raise ValueError(
+                f"{type(self).__name__} looks at the codes of a batch together: leave 'chunk' at None; got "
+                f"{self.chunk}."
+            )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"latents": self.wanted, "analytic_kl": True}
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for."""
+        check_codes(type(self).__name__, sites, normal=self.needs_normal)
+        if self.options["latents"].reconstruction:
+            check_mean(type(self).__name__, sites)
+
+    def check_batches(self, num_data: int, batch_size: int) -> None:
+        """Refuse batches that it cannot be estimated from."""
+        last = num_data % batch_size
+        if batch_size < 2 or last == 1:
+            which = "a batch" if batch_size < 2 else f"the last of {num_data} data in batches of {batch_size}"
+            raise ValueError(
+                f"{type(self).__name__} compares the codes of a batch with each other, and {which} would have a single "
+                "row: choose another 'batch_size'."
+            )
+
+
+def latents_of(terms: Terms) -> Latents:
+    if terms.latents is None:
+        raise ValueError("These terms have no latents: ask for them, log_terms(..., latents=Wanted(...)).")
+    return terms.latents
+
+
+@dataclass(frozen=True)
+class BetaTCVAE(RegularisedObjective):
+    """ELBO - ``strength`` TC, with the total correlation TC = KL(q(z) || prod_d q(z_d)) of the aggregate posterior.
+
+    The beta of Chen et al. is 1 + ``strength``; at 0 it is the ELBO. q(z) is estimated from the batch: by 'stratified'
+    sampling, or 'weighted', whose value is biased more and whose gradient hardly knows it. Needs a diagonal normal
+    guide. Isolating Sources of Disentanglement in Variational Autoencoders, Chen, Li, Grosse and Duvenaud, 2018.
+
+    Args:
+        num_data: N; ``SVI`` fills it in.
+
+    >>> BetaTCVAE(strength=5.0).is_bound, BetaTCVAE(strength=0.0).is_bound
+    (False, True)
+    """
+
+    needs_normal: ClassVar[bool] = True
+    wanted: ClassVar[Wanted] = Wanted(moments=True)
+    strength: float | Schedule = field(default=5.0, kw_only=True)
+    estimator: Estimator = field(default="stratified", kw_only=True)
+    num_data: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.estimator not in aggregate_density.ESTIMATORS:
+            known = ", ".join(aggregate_density.ESTIMATORS)
+            raise ValueError(f"BetaTCVAE: 'estimator' should be one of {known}; got {self.estimator!r}.")
+
+    def of_data(self, num_data: int) -> Self:
+        """The objective, told how many data the batches are drawn from."""
+        return self if self.num_data is not None else replace(self, num_data=num_data)
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        if self.num_data is None:
+            raise ValueError("BetaTCVAE: say how many data the batch was drawn from, num_data=, or train with SVI.")
+        correlation = aggregate_posterior.total_correlation(
+            latents_of(terms), num_data=self.num_data, estimator=self.estimator
+        ).mean(0)
+        return bounds.elbo(terms) - self._weight() * correlation
+
+
+@dataclass(frozen=True)
+class DIPVAE(RegularisedObjective):
+    """ELBO - ``strength`` (sum_{i != j} C_ij^2 + ``diagonal`` sum_i (C_ii - 1)^2), C the covariance of the codes.
+
+    ``kind`` "i": of their means, Cov[mu(x)]; "ii": of the aggregate posterior, Cov[mu(x)] + E[sigma^2(x)]; over the
+    batch, divided by B. Kumar et al.: strength = lambda_od, diagonal = lambda_d / lambda_od. At strength 0 the ELBO.
+    Needs a diagonal normal guide. Variational Inference of Disentangled Latent Concepts from Unlabeled Observations,
+    Kumar, Sattigeri and Balakrishnan, 2018.
+
+    >>> DIPVAE(kind="ii").strength
+    10.0
+    """
+
+    needs_normal: ClassVar[bool] = True
+    wanted: ClassVar[Wanted] = Wanted(moments=True)
+    strength: float | Schedule = field(default=10.0, kw_only=True)
+    kind: Literal["i", "ii"] = field(default="i", kw_only=True)
+    diagonal: float = field(default=1.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind not in ("i", "ii"):
+            raise ValueError(f"DIPVAE: 'kind' should be 'i' or 'ii'; got {self.kind!r}.")
+        if not 0 <= self.diagonal < math.inf:
+            raise ValueError(f"DIPVAE: 'diagonal' should be a finite number of at least 0; got {self.diagonal}.")
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        latents, of_draws = latents_of(terms), self.kind == "ii"
+        gap = aggregate_posterior.covariance_gap(latents, of_draws=of_draws, diagonal=self.diagonal)
+        return bounds.elbo(terms) - self._weight() * gap
+
+
+@dataclass(frozen=True)
+class MatchedObjective(RegularisedObjective):
+    """An objective that measures how far the batch's codes are from as many draws of the prior.
+
+    ``divergence``: the squared maximum mean discrepancy with the kernel 'imq' or 'rbf', or 'sliced-wasserstein' on
+    ``num_directions`` random directions.
+    """
+
+    divergence: Kernel | Literal["sliced-wasserstein"] = field(default="imq", kw_only=True)
+    bandwidth: float | None = field(default=None, kw_only=True)
+    num_directions: int = field(default=50, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = (*two_sample.KERNELS, "sliced-wasserstein")
+        if self.divergence not in known:
+            raise ValueError(
+                f"{type(self).__name__}: 'divergence' should be one of {', '.join(known)}; got {self.divergence!r}."
+            )
+        if self.bandwidth is not None and not 0 < self.bandwidth < math.inf:
+            raise ValueError(f"{type(self).__name__}: 'bandwidth' should be a positive number; got {self.bandwidth}.")
+        if self.num_directions < 1:
+            raise ValueError(
+                f"{type(self).__name__}: 'num_directions' should be at least 1; got {self.num_directions}."
+            )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        sliced = self.divergence == "sliced-wasserstein"
+        wanted = self.wanted._replace(prior=True, directions=self.num_directions if sliced else 0)
+        return {**super().options, "latents": wanted}
+
+    def distance(self, latents: Latents) -> Array:
+        """Between q(z) and p(z), from the batch, averaged over the draws: ()."""
+        if self.divergence == "sliced-wasserstein":
+            return two_sample.sliced_wasserstein(latents.z, latents.prior, latents.directions).mean()
+        kernel, bandwidth = self.divergence, self.bandwidth
+        return two_sample.mmd(latents.z, latents.prior, kernel=kernel, bandwidth=bandwidth).mean()
+
+
+@dataclass(frozen=True)
+class InfoVAE(MatchedObjective):
+    """E_q[log p(x | z)] - (1 - ``alpha``) KL(q(z | x) || p(z)) - ``strength`` D(q(z), p(z)).
+
+    Zhao et al.: strength = alpha + lambda - 1. At alpha = 0 and strength 0 the ELBO; at alpha = 1 the MMD-VAE. Any
+    guide whose draws carry a gradient. InfoVAE: Balancing Learning and Inference in Variational Autoencoders, Zhao,
+    Song and Ermon, 2019.
+
+    >>> InfoVAE(alpha=0.0, strength=0.0).is_bound, InfoVAE(alpha=0.5, strength=0.0).is_bound
+    (True, False)
+    """
+
+    strength: float | Schedule = field(default=100.0, kw_only=True)
+    alpha: float = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.alpha, Real) or not -math.inf < self.alpha <= 1:
+            raise ValueError(f"InfoVAE: 'alpha' should be a number of at most 1; got {self.alpha}.")
+
+    @property
+    def is_bound(self) -> bool:
+        """True where nothing is added and the KL has its own weight."""
+        return super().is_bound and self.alpha == 0
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.elbo(terms, beta=1.0 - self.alpha) - self._weight() * self.distance(latents_of(terms))
+
+
+class Autoencoding:
+    """A cost of reconstruction in place of the likelihood, and no KL: what WAE, WAE-GAN and AAE share."""
+
+    cost: Cost | CostFunction
+    deterministic: bool
+    wanted: ClassVar[Wanted]
+
+    @property
+    def is_bound(self) -> bool:
+        """False: there is no KL."""
+        return False
+
+    def _check_cost(self) -> None:
+        if not callable(self.cost) and self.cost not in costs.COSTS:
+            raise ValueError(
+                f"{type(self).__name__}: 'cost' should be one of {', '.join(costs.COSTS)} or a function of "
+                f"(x, mean); got {self.cost!r}."
+            )
+
+    def _asks(self, wanted: Wanted) -> Wanted:
+        return wanted._replace(reconstruction=self.cost != "likelihood", at_mean=self.deterministic)
+
+    def _reconstruction(self, terms: Terms) -> Array:
+        """What is to be maximised, (B,)."""
+        if self.cost == "likelihood":
+            return terms.log_lik.mean(0)
+        return -costs.cost(latents_of(terms), self.cost).mean(0)
+
+
+@dataclass(frozen=True)
+class WAE(Autoencoding, MatchedObjective):
+    """-E_q[rho(x, E[x | z])] - ``strength`` D(q(z), p(z)): a Wasserstein auto-encoder, without a KL.
+
+    ``cost`` rho: 'likelihood', -log p(x | z); 'squared', |x - E[x | z]|^2; 'absolute'; or a function of (x, mean),
+    in both of which pixels that a mask hides are 0.
+    With ``deterministic`` the guide's mean stands for its draws; at strength 0 that is the plain autoencoder, the limit
+    of no noise and no KL. No bound. Wasserstein Auto-Encoders, Tolstikhin, Bousquet, Gelly and Schoelkopf, 2018; with
+    ``divergence="sliced-wasserstein"`` Kolouri et al., 2019.
+
+    >>> WAE(strength=10.0, deterministic=True, cost="squared").is_bound
+    False
+    """
+
+    strength: float | Schedule = field(default=10.0, kw_only=True)
+    cost: Cost | CostFunction = field(default="likelihood", kw_only=True)
+    deterministic: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_cost()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"latents": self._asks(super().options["latents"])}
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return self._reconstruction(terms) - self._weight() * self.distance(latents_of(terms))

@@ -1,0 +1,157 @@
+"""The base classes of objectives: the settings that all of them have, and what an objective says of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+from .. import schedules
+from ..arrays.ops import Array
+from ..baselines import RunningAverage
+from ..pairs.sites import Sites
+from ..pairs.terms import Terms
+from ..schedules import Schedule
+from .checks import check_pathwise
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The settings that every objective of ours has, and what it says of itself.
+
+    ``per_datum`` is true where the objective is a sum over data, so that a scaled mini-batch is unbiased. ``chunk``
+    bounds the memory: so many draws are held at a time, and computed again in the backward pass.
+    """
+
+    num_particles: int = 1
+    chunk: int | None = field(default=None, kw_only=True)
+    per_datum: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not _is_count(self.num_particles):
+            raise ValueError(
+                f"{type(self).__name__}: 'num_particles' should be an integer of at least 1; got {self.num_particles}."
+            )
+        if self.chunk is not None and (not _is_count(self.chunk) or self.num_draws % self.chunk):
+            raise ValueError(
+                f"{type(self).__name__}: 'chunk', the draws to hold in memory at a time, should divide their number, "
+                f"{self.num_draws}; got {self.chunk}."
+            )
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether its value is a lower bound of log p(x) in expectation."""
+        return True
+
+    @property
+    def warm_up(self) -> float:
+        """Epochs until its weights are constant; the patience of early stopping counts from there."""
+        return 0.0
+
+    @property
+    def num_draws(self) -> int:
+        """Draws per datum."""
+        return self.num_particles
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {}
+
+    @property
+    def running_baseline(self) -> RunningAverage | None:
+        """A baseline whose state the training carries."""
+        return None
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for.
+
+        Raises:
+            UnsuitableObjective: names the site and the objectives that fit.
+        """
+        check_pathwise(type(self).__name__, sites)
+
+    def at(self, epoch: Any) -> Self:
+        """The objective with every schedule at its value after ``epoch`` epochs."""
+        return self
+
+    def of_data(self, num_data: int) -> Self:
+        """The objective, told how many data the batches are drawn from."""
+        return self
+
+    def check_batches(self, num_data: int, batch_size: int) -> None:
+        """Refuse batches that it cannot be estimated from.
+
+        Raises:
+            ValueError: says which batch size fits.
+        """
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,), to be maximised."""
+        raise NotImplementedError(f"{type(self).__name__} does not define a bound.")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+
+
+@dataclass(frozen=True)
+class WeightedObjective(Objective):
+    """An objective one of whose terms has a weight, in the field ``weight_field``: a number, or a schedule.
+
+    ``neutral`` is the weight at which that term is as in the plain objective.
+    """
+
+    weight_field: ClassVar[str] = "strength"
+    neutral: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        weight, name = getattr(self, self.weight_field), f"{type(self).__name__}: {self.weight_field!r}"
+        if isinstance(weight, str | bool) or (isinstance(weight, Real) and not 0 <= float(weight) < math.inf):
+            raise ValueError(f"{name} should be a finite number of at least 0; got {weight}.")
+        if callable(weight) and not isinstance(weight, Schedule):
+            raise TypeError(
+                f"{name} should be a number or a schedule with an 'end', such as schedules.Linear(0.0, 1.0, over=20); "
+                f"got {weight!r}."
+            )
+
+    @property
+    def is_bound(self) -> bool:
+        """True for the neutral weight; a weighted or annealed term makes an objective, not a bound."""
+        weight = getattr(self, self.weight_field)
+        return isinstance(weight, Real) and weight == self.neutral
+
+    @property
+    def warm_up(self) -> float:
+        """Epochs until the weight is constant."""
+        return schedules.end(getattr(self, self.weight_field))
+
+    def at(self, epoch: Any) -> Self:
+        """The objective with its weight at its value after ``epoch`` epochs."""
+        weight = getattr(self, self.weight_field)
+        return self.with_weight(weight(epoch)) if isinstance(weight, Schedule) else self
+
+    def with_weight(self, weight: Any) -> Self:
+        """The same objective at another weight, which may be a traced number."""
+        return dataclasses.replace(self, **{self.weight_field: weight})
+
+    def _weight(self) -> Any:
+        weight = getattr(self, self.weight_field)
+        if isinstance(weight, Schedule):
+            raise ValueError(
+                f"{type(self).__name__}: {self.weight_field} is a schedule, and this call does not know the epoch. "
+                "Train with ppl_vae's SVI, or call objective.at(epoch) first."
+            )
+        return weight
+
+
+@dataclass(frozen=True)
+class BetaObjective(WeightedObjective):
+    """An objective whose KL term has a weight ``beta``: a number, or a schedule for KL warm-up."""
+
+    weight_field: ClassVar[str] = "beta"
+    neutral: ClassVar[float] = 1.0
+    beta: float | Schedule = field(default=1.0, kw_only=True)

@@ -1,0 +1,145 @@
+"""Refusals: pairs and batches that an objective, ours or a stock one, is wrong for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import UnsuitableObjective
+from ..pairs.sites import Sites
+
+
+def check_dream(args: tuple[Any, ...], observed: tuple[str, ...]) -> None:
+    """Refuse programs whose data a model cannot dream: more arguments than x, or several observed sites.
+
+    Raises:
+        UnsuitableObjective: says which.
+    """
+    if len(args) > 1 or len(observed) > 1:
+        raise UnsuitableObjective(
+            f"WakeSleep dreams x alone; the programs take {len(args)} arguments and observe {', '.join(observed)}: use "
+            "WakeWake, and pass side information as given=."
+        )
+
+
+def check_density(name: str, sites: Sites) -> None:
+    """Refuse a pair whose guide has a site without a density.
+
+    Raises:
+        UnsuitableObjective: names the site.
+    """
+    for site in sites.latent:
+        if site.distribution == "Delta":
+            raise UnsuitableObjective(
+                f"{name}: the guide's site {site.name!r} is a Delta, which has no density: this would be a MAP "
+                "estimate under the name of a bound. Give the guide a distribution with spread."
+            )
+
+
+def check_pathwise(name: str, sites: Sites) -> None:
+    """Refuse a pair whose guide has a site without a reparameterised sample.
+
+    Raises:
+        UnsuitableObjective: names the site and what fits.
+    """
+    check_density(name, sites)
+    for site in sites.latent:
+        if not site.reparameterised:
+            exact = " or, exactly, TraceEnumELBO" if site.num_values else ""
+            raise UnsuitableObjective(
+                f"{name} has no pathwise gradient for the site {site.name!r} ({site.distribution}): use "
+                f"TraceGraphELBO, VIMCO or WakeWake{exact}."
+            )
+
+
+def check_codes(name: str, sites: Sites, *, normal: bool) -> None:
+    """Refuse a pair that has no single vector of reparameterised latents, or with ``normal`` no diagonal normal one.
+
+    Raises:
+        UnsuitableObjective: names the sites.
+    """
+    check_pathwise(name, sites)
+    if len(sites.latent) != 1 or len(sites.latent[0].event_shape) != 1:
+        shapes = ", ".join(f"{site.name!r} {site.event_shape}" for site in sites.latent)
+        raise UnsuitableObjective(
+            f"{name} regularises the codes of one latent site, a vector; the pair has {shapes}: use TraceELBO."
+        )
+    site = sites.latent[0]
+    if normal and site.distribution != "Normal":
+        raise not_normal(name, site.name, site.distribution)
+
+
+def not_normal(name: str, site: str, distribution: str) -> UnsuitableObjective:
+    """The error for a guide that has no means and standard deviations to read."""
+    return UnsuitableObjective(
+        f"{name} reads the means and standard deviations of a diagonal normal guide; the site {site!r} is "
+        f"{distribution}: use conditionals.DiagNormal, or InfoVAE or WAE, which need draws alone."
+    )
+
+
+WITHOUT_MEAN = ("Categorical", "AutoregressiveBernoulli", "Cauchy")
+"""Likelihoods whose mean is none, or not known."""
+
+
+def check_mean(name: str, sites: Sites) -> None:
+    """Refuse a pair of several observed sites, or of one without a mean, for a cost between data and their mean.
+
+    Raises:
+        UnsuitableObjective: names the sites.
+    """
+    if len(sites.observed) > 1 or sites.observed[0].distribution in WITHOUT_MEAN:
+        told = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites.observed)
+        raise UnsuitableObjective(
+            f"{name}: this 'cost' is one of data and their mean given z, for one observed site that has a mean; the "
+            f"model observes {told}: use cost='likelihood'."
+        )
+
+
+PATHWISE_STOCK = {
+    "pyro": {"RenyiELBO"},
+    "numpyro": {"Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO"},
+}
+"""Stock objectives that are silently wrong where a draw is not reparameterised: a guide gradient of zero, of the wrong
+sign, or of noise without a mean."""
+
+
+SCALED_STOCK = {
+    "pyro": {"RenyiELBO": "it tempers the weights. Use ppl_vae's RenyiELBO or IWAE."},
+    "numpyro": {
+        "RenyiELBO": "under a handler it tempers the weights. Use ppl_vae's RenyiELBO or IWAE.",
+        "TraceGraph_ELBO": "it scales the score twice. Use ppl_vae's TraceGraphELBO.",
+    },
+}
+"""Stock objectives that are silently wrong under a scale, and why."""
+
+
+def check_stock(objective: Any, sites: Sites, backend: str) -> None:
+    """Refuse a pair that a stock objective is known to be wrong for.
+
+    Raises:
+        UnsuitableObjective: names the site and what fits.
+    """
+    name = type(objective).__name__
+    check_density(name, sites)
+    if name in PATHWISE_STOCK[backend]:
+        check_pathwise(f"{backend}'s {name}", sites)
+    if name == "TraceMeanField_ELBO":
+        check_mean_field(f"{backend}'s {name}", sites)
+    if sites.scaled and name in SCALED_STOCK[backend]:
+        raise UnsuitableObjective(
+            f"{backend}'s {name} is wrong where a plate or a handler scales the densities, as around the site "
+            f"{sites.latent[0].name!r}: {SCALED_STOCK[backend][name]}"
+        )
+
+
+def check_mean_field(name: str, sites: Sites) -> None:
+    """Refuse a pair whose guide samples in another order than its model: the KL per site is then not the KL.
+
+    Raises:
+        UnsuitableObjective: names the order and what fits.
+    """
+    order = tuple(site.name for site in sites.latent)
+    if order != sites.model_order:
+        raise UnsuitableObjective(
+            f"{name} needs the guide to sample in the model's order {sites.model_order}; it samples {order}, and a KL "
+            "in closed form per site would be wrong: use TraceELBO."
+        )

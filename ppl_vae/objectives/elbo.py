@@ -1,0 +1,141 @@
+"""The evidence lower bound and its relatives: pathwise gradients, a weighted, held or floored KL term."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+from .. import bounds, schedules
+from ..arrays.ops import Array
+from ..pairs.sites import Sites
+from ..pairs.terms import Terms
+from .base import BetaObjective, Objective
+from .checks import check_mean_field
+
+
+@dataclass(frozen=True)
+class TraceELBO(BetaObjective):
+    """E_q[log p(x | z) + beta (log p(z) - log q(z | x))], every term sampled, with the pathwise gradient.
+
+    A bound for beta = 1; ``beta=schedules.Linear(0.0, 1.0, over=20)`` warms the KL up. With ``stick_the_landing`` the
+    score of log q, whose mean is zero, is left out of the gradient, whose noise then vanishes at the exact posterior.
+    Refuses latents without a reparameterised sample. Auto-Encoding Variational Bayes, Kingma and Welling, 2014;
+    Sticking the Landing, Roeder, Wu and Duvenaud, 2017.
+
+    >>> TraceELBO().is_bound, TraceELBO(beta=4.0).is_bound
+    (True, False)
+    """
+
+    stick_the_landing: bool = field(default=False, kw_only=True)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"guide_score": not self.stick_the_landing}
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.elbo(terms, beta=self._weight())
+
+
+@dataclass(frozen=True)
+class TraceMeanFieldELBO(TraceELBO):
+    """E_q[log p(x | z)] - beta KL(q(z | x) || p(z)), the KL in closed form where there is one, else sampled.
+
+    Refuses a guide that samples in another order than its model: a KL per site would then be wrong.
+
+    >>> TraceMeanFieldELBO(num_particles=2).num_particles
+    2
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stick_the_landing:
+            raise ValueError(
+                "TraceMeanFieldELBO has no sampled score to leave out: use TraceELBO to stick the landing."
+            )
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for."""
+        super().check(sites)
+        check_mean_field(type(self).__name__, sites)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"analytic_kl": True}
+
+
+@dataclass(frozen=True)
+class CapacityELBO(Objective):
+    """E_q[log p(x | z)] - ``strength`` |KL - ``target``|, with the KL's mean over the batch and a scheduled target.
+
+    An objective, not a bound, and not a sum over data: its mini-batches are biased. Understanding disentangling in
+    beta-VAE, Burgess et al., 2018.
+
+    >>> from ppl_vae import schedules
+    >>> CapacityELBO(target=schedules.Linear(0.0, 25.0, over=50)).warm_up
+    50
+    """
+
+    per_datum: ClassVar[bool] = False
+    target: float | schedules.Schedule = field(default=25.0, kw_only=True)
+    strength: float = field(default=100.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.strength < math.inf:
+            raise ValueError(f"CapacityELBO: 'strength' should be a finite number of at least 0; got {self.strength}.")
+
+    @property
+    def is_bound(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def warm_up(self) -> float:
+        """Epochs until the target is constant."""
+        return schedules.end(self.target)
+
+    def at(self, epoch: Any) -> Self:
+        """The objective with the target at its value after ``epoch`` epochs."""
+        return replace(self, target=schedules.value(self.target, epoch))
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.capacity(terms, target=self.target, strength=self.strength)
+
+
+@dataclass(frozen=True)
+class FreeBitsELBO(Objective):
+    """E_q[log p(x | z)] - max(KL, ``floor``) in nats, of each datum, or with ``over_batch`` of the batch's mean KL.
+
+    An objective, not a bound; over the batch not a sum over data either. Improved Variational Inference with Inverse
+    Autoregressive Flow, Kingma et al., 2016.
+
+    >>> FreeBitsELBO(floor=3.0).per_datum, FreeBitsELBO(floor=3.0, over_batch=True).per_datum
+    (True, False)
+    """
+
+    floor: float = field(default=1.0, kw_only=True)
+    over_batch: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not math.isfinite(self.floor):
+            raise ValueError(f"FreeBitsELBO: 'floor' should be a finite number of nats; got {self.floor}.")
+
+    @property
+    def is_bound(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def per_datum(self) -> bool:  # type: ignore[override]
+        """Whether it is a sum over data."""
+        return not self.over_batch
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.free_bits(terms, floor=self.floor, over_batch=self.over_batch)

@@ -1,0 +1,155 @@
+"""Bounds and gradients of several importance-weighted draws."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
+
+from .. import bounds
+from ..arrays import ops
+from ..arrays.ops import Array
+from ..pairs.terms import Terms
+from .base import Objective
+
+
+@dataclass(frozen=True)
+class IWAE(Objective):
+    """log (1/K) sum_k w_k with w = p(x, z) / q(z | x): importance-weighted, per datum, by the pathwise gradient.
+
+    A lower bound that tightens with K = ``num_particles``. With ``stick_the_landing`` the score of log q is left out of
+    the gradient: less noise, but for K > 1 a biased gradient; ``DReG`` is the unbiased way. Importance Weighted
+    Autoencoders, Burda, Grosse and Salakhutdinov, 2016; Sticking the Landing, Roeder, Wu and Duvenaud, 2017.
+
+    >>> IWAE(50).num_particles
+    50
+    """
+
+    num_particles: int = 5
+    stick_the_landing: bool = field(default=False, kw_only=True)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"guide_score": not self.stick_the_landing}
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.iwae(terms)
+
+
+@dataclass(frozen=True)
+class DReG(Objective):
+    """The IWAE bound with doubly reparameterised gradients: those through z carry squared normalised weights.
+
+    The score of log q is left out and every path dz/dphi is weighted by w_k^2 / (sum w)^2 instead of w_k / sum w; what
+    reaches parameters of the model directly keeps its plain weights, for a VampPrior's shared encoder too. Unbiased for
+    the IWAE's gradient, and its noise does not grow with K. Doubly Reparameterized Gradient Estimators for Monte Carlo
+    Objectives, Tucker et al., 2019.
+
+    >>> DReG(50).is_bound
+    True
+    """
+
+    num_particles: int = 5
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"guide_score": False, "path_weights": normalised}
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.iwae(terms)
+
+
+def normalised(log_weights: Array) -> Array:
+    """w_k / sum_k w_k, (K, B)."""
+    return ops.softmax(log_weights, 0)
+
+
+@dataclass(frozen=True)
+class RenyiELBO(Objective):
+    """The variational Renyi bound of order ``alpha``, 1 / (1 - alpha) log (1/K) sum_k w_k^(1 - alpha), per datum.
+
+    A lower bound for alpha >= 0; the IWAE at 0. Renyi Divergence Variational Inference, Li and Turner, 2016.
+
+    Raises:
+        ValueError: alpha = 1, which is ``TraceELBO``.
+
+    >>> RenyiELBO(alpha=0.5).is_bound, RenyiELBO(alpha=-1.0).is_bound
+    (True, False)
+    """
+
+    num_particles: int = 5
+    alpha: float = field(default=0.5, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.alpha, Real) or not math.isfinite(self.alpha):
+            raise ValueError(f"RenyiELBO: 'alpha' should be a finite number; got {self.alpha!r}.")
+        if self.alpha == 1:
+            raise ValueError("RenyiELBO: at alpha = 1 it is the ELBO: use TraceELBO.")
+
+    @property
+    def is_bound(self) -> bool:
+        """True for alpha >= 0."""
+        return self.alpha >= 0
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.renyi(terms, alpha=self.alpha)
+
+
+@dataclass(frozen=True)
+class MIWAE(Objective):
+    """The mean of ``num_groups`` IWAE bounds of ``num_particles`` draws each.
+
+    The ELBO's steady gradient for the encoder with many groups, the IWAE's tightness with many particles. Tighter
+    Variational Bounds are Not Necessarily Better, Rainforth et al., 2018.
+
+    >>> MIWAE(8, num_groups=8).num_draws
+    64
+    """
+
+    num_particles: int = 5
+    num_groups: int = field(default=2, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.num_groups, int) or self.num_groups < 1:
+            raise ValueError(f"MIWAE: 'num_groups' should be an integer of at least 1; got {self.num_groups}.")
+        super().__post_init__()
+
+    @property
+    def num_draws(self) -> int:
+        """Draws per datum, groups x particles."""
+        return self.num_particles * self.num_groups
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (M K, B) -> (B,)."""
+        return bounds.miwae(terms, num_groups=self.num_groups)
+
+
+@dataclass(frozen=True)
+class CIWAE(Objective):
+    """``weight`` ELBO + (1 - ``weight``) IWAE on the same draws (Rainforth et al., 2018).
+
+    Raises:
+        ValueError: a weight outside [0, 1].
+
+    >>> CIWAE(weight=0.5).is_bound
+    True
+    """
+
+    num_particles: int = 5
+    weight: float = field(default=0.5, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"CIWAE: 'weight' should be in [0, 1]; got {self.weight}.")
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.ciwae(terms, weight=self.weight)

@@ -1,0 +1,169 @@
+"""Objectives for latents without a pathwise gradient: score functions with baselines, and enumeration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import bounds
+from ..arrays.ops import Array
+from ..baselines import Baseline, LeaveOneOut, RunningAverage
+from ..errors import UnsuitableObjective
+from ..pairs.sites import Sites
+from ..pairs.terms import Terms
+from .base import Objective
+from .checks import check_density, check_mean_field
+
+
+@dataclass(frozen=True)
+class TraceGraphELBO(Objective):
+    """The ELBO for any latents: reparameterised ones by their path, the others by REINFORCE, per datum.
+
+    E_q[(f - b) d log q(z | x) + d f] with f = log p(x, z) - log q(z | x). The baseline b lessens the noise and leaves
+    the mean: one of ``ppl_vae.baselines``, ``LeaveOneOut()`` (RLOO), ``RunningAverage()`` or ``Neural()`` (NVIL); the
+    last two have a state, which belongs to the training and its checkpoint. One datum's cost never enters another's
+    gradient. With ``analytic_kl`` the KL of each site to its prior is exact, log C - H(q) for a uniform one over C
+    values, and only the reconstruction is scored. Neural Variational Inference and Learning in Belief Networks, Mnih
+    and Gregor, 2014; Buy 4 REINFORCE Samples, Get a Baseline for Free!, Kool, van Hoof and Welling, 2019.
+
+    Raises:
+        TypeError: something else as a baseline.
+        ValueError: leave-one-out with one particle.
+        UnsuitableObjective: a baseline for a pair without a site that it could serve.
+
+    >>> from ppl_vae import baselines
+    >>> TraceGraphELBO(4, baseline=baselines.LeaveOneOut()).is_bound
+    True
+    """
+
+    baseline: Baseline | None = field(default=None, kw_only=True)
+    analytic_kl: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.baseline, Baseline | None):
+            raise TypeError(
+                "TraceGraphELBO: 'baseline' should be None or one of ppl_vae.baselines: LeaveOneOut(), "
+                f"RunningAverage() or Neural(); got {self.baseline!r}."
+            )
+        if isinstance(self.baseline, LeaveOneOut) and self.num_particles < 2:
+            raise ValueError("TraceGraphELBO: leaving one out needs num_particles of at least 2; got 1.")
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for."""
+        check_density(type(self).__name__, sites)
+        if self.analytic_kl:
+            check_mean_field(type(self).__name__, sites)
+        if self.baseline is not None and all(site.reparameterised for site in sites.latent):
+            raise UnsuitableObjective(
+                f"TraceGraphELBO: every site ({', '.join(s.name for s in sites.latent)}) is reparameterised, so "
+                "there is nothing for a baseline to serve: use TraceELBO, or baseline=None."
+            )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"analytic_kl": self.analytic_kl}
+
+    @property
+    def running_baseline(self) -> RunningAverage | None:
+        """The baseline, if it has a state."""
+        return self.baseline if isinstance(self.baseline, RunningAverage) else None
+
+    def bound(self, terms: Terms, baseline: Array | None = None) -> Array:
+        """Terms (K, B) and the baseline's predictions (B,), where it has a state, -> (B,)."""
+        if self.running_baseline is not None and baseline is None:
+            raise ValueError(
+                f"TraceGraphELBO: {self.baseline} follows the training, and this call does not know its state: train "
+                "with ppl_vae's SVI, or use baselines.LeaveOneOut()."
+            )
+        leave_one_out = isinstance(self.baseline, LeaveOneOut)
+        return bounds.reinforce(terms, baseline=0.0 if baseline is None else baseline, leave_one_out=leave_one_out)
+
+
+@dataclass(frozen=True)
+class ScoredObjective(Objective):
+    """An objective for any latents that scores every draw: none carries a gradient, reparameterised or not."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"path": False}
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for."""
+        check_density(type(self).__name__, sites)
+
+
+@dataclass(frozen=True)
+class VIMCO(ScoredObjective):
+    """The IWAE bound for any latents, by score functions with a baseline for each draw from the other draws.
+
+    Reparameterised sites are scored too. Variational Inference for Monte Carlo Objectives, Mnih and Rezende, 2016.
+
+    Raises:
+        ValueError: one particle, which leaves no others.
+
+    >>> VIMCO(5).is_bound
+    True
+    """
+
+    num_particles: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_particles < 2:
+            raise ValueError("VIMCO compares each draw with the others: num_particles should be at least 2; got 1.")
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.vimco(terms)
+
+
+@dataclass(frozen=True)
+class TraceEnumELBO(Objective):
+    """The exact ELBO of discrete latents: every configuration weighed by q(z | x), no sampling, no noise.
+
+    Bernoulli and categorical sites, scalar or vector-valued, up to ``max_configurations`` a datum in all.
+
+    Raises:
+        UnsuitableObjective: a site that cannot be enumerated, or too many configurations.
+
+    >>> TraceEnumELBO().max_configurations
+    4096
+    """
+
+    max_configurations: int = field(default=4096, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_particles != 1 or self.chunk is not None or self.max_configurations < 1:
+            raise ValueError(
+                "TraceEnumELBO draws nothing, it takes every configuration once: leave 'num_particles' at 1, 'chunk' "
+                f"at None and 'max_configurations' at 1 or more; got {self.num_particles}, {self.chunk} and "
+                f"{self.max_configurations}."
+            )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {"every_configuration": True}
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for."""
+        for site in sites.latent:
+            if site.num_values is None:
+                raise UnsuitableObjective(
+                    f"TraceEnumELBO cannot enumerate the site {site.name!r} ({site.distribution}): use TraceELBO, "
+                    "TraceGraphELBO, VIMCO or WakeWake."
+                )
+        number = sites.num_configurations
+        if number > self.max_configurations:
+            raise UnsuitableObjective(
+                f"TraceEnumELBO: the sites {', '.join(s.name for s in sites.latent)} have {number} configurations a "
+                f"datum, more than {self.max_configurations}: use TraceGraphELBO, VIMCO or WakeWake."
+            )
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms of all configurations (K, B) -> (B,)."""
+        return bounds.enumerated(terms)

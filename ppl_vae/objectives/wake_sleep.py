@@ -1,0 +1,54 @@
+"""Wake-sleep objectives: model and guide maximise different functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .. import bounds
+from ..arrays.ops import Array
+from ..pairs.terms import Terms
+from .score_function import ScoredObjective
+
+
+@dataclass(frozen=True)
+class WakeWake(ScoredObjective):
+    """Reweighted wake-sleep without the sleep: the model climbs the IWAE bound, the guide descends KL(p(z | x) || q).
+
+    Any latents. The guide's gradient has a bias of order 1/K. Reweighted Wake-Sleep, Bornschein and Bengio, 2015;
+    Revisiting Reweighted Wake-Sleep, Le et al., 2020.
+
+    >>> WakeWake(10).num_particles
+    10
+    """
+
+    num_particles: int = 5
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.wake_wake(terms)
+
+
+@dataclass(frozen=True)
+class WakeSleep(ScoredObjective):
+    """Wake-sleep: the model climbs the IWAE bound, the guide learns to recognise what the model dreams.
+
+    Each step draws as many (z, x) from the model as the batch has data, and the guide climbs log q(z | x) on them: down
+    KL(p(z | x) || q(z | x)) with no bias, averaged over the model's data, not the world's. Any latents; the model must
+    generate, ``model(x=None, size=B)``. Hinton et al., 1995; Reweighted Wake-Sleep, Bornschein and Bengio, 2015.
+
+    >>> WakeSleep(5).options["sleep"]
+    True
+    """
+
+    num_particles: int = 5
+    dreams: ClassVar[bool] = True
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the terms need beside the number of draws."""
+        return {**super().options, "sleep": True}
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.wake_sleep(terms)

@@ -1,0 +1,106 @@
+"""What a model and its guide can be asked on either backend, before and after training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from .side_inputs import NOTHING, Arrays, blank
+from .sites import Sites
+from .terms import Terms
+
+
+def check_shapes(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, np.ndarray]) -> None:
+    """Compare names and shapes of weights before they are loaded.
+
+    Raises:
+        ValueError: names the first difference.
+    """
+    given = {name: np.shape(value) for name, value in state.items()}
+    for name in {**shapes, **given}:
+        if shapes.get(name) != given.get(name):
+            raise ValueError(
+                f"The weights do not fit the pair: {name!r} is {shapes.get(name, 'absent')} in the pair and "
+                f"{given.get(name, 'absent')} in what is loaded."
+            )
+
+
+class Pair(Protocol):
+    """A model and its guide on one backend, with parameters of their own: the inside of a fit."""
+
+    @property
+    def backend(self) -> str:
+        """``pyro`` or ``numpyro``."""
+
+    @property
+    def model(self) -> Any:
+        """The model, of the backend's own kind."""
+
+    @property
+    def guide(self) -> Any:
+        """The guide, of the backend's own kind."""
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers are trained; a shared encoder counts once."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Every parameter and constant, by name."""
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put back what ``state`` gave."""
+
+    @property
+    def sites(self) -> Sites | None:
+        """The sites, once the pair has run on a batch."""
+
+    @property
+    def dim(self) -> int:
+        """P, the width of the data, once the pair has run on a batch."""
+
+    @property
+    def device_name(self) -> str:
+        """Where the pair lives, as ``device=`` takes it."""
+
+    @property
+    def num_rows(self) -> int | None:
+        """For how many data points the pair has parameters of their own; None where it serves any."""
+
+    @property
+    def given_dim(self) -> int:
+        """G, the width of the side information, once the pair has run on a batch; 0 without any."""
+
+    def prepare(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> Sites:
+        """Run on a batch, so that every parameter exists; say what the sites are."""
+
+    def sample(
+        self,
+        x: np.ndarray,
+        num_particles: int,
+        seed: int,
+        analytic_kl: bool = False,
+        side: Arrays = NOTHING,
+    ) -> tuple[dict[str, np.ndarray], Terms]:
+        """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
+
+    def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
+
+    def predict(
+        self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For draws z ~ q(z | x): E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
+
+    def decode(self, z: Arrays, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
+        """E[x | z] and x ~ p(x | z) for the values of all latent sites, (B, ...) each: (B, P) each."""
+
+    def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
+        """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
+
+
+def probe(pair: Pair, x: np.ndarray, seed: int) -> float:
+    """The ELBO of a few data points with fixed noise: what tells pairs apart whose weights have the same shapes."""
+    side = blank(len(x), pair.num_rows, pair.given_dim)
+    return float(pair.sample(x, 1, seed, side=side)[1].log_weights.mean())

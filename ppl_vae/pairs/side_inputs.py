@@ -1,0 +1,94 @@
+"""What a datum has beside x: its position in the data set, side information, and which of its pixels were seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, TypedDict
+
+import numpy as np
+
+from ..data import Stream
+
+Arrays = Mapping[str, np.ndarray]
+"""Of ``Side``, those that there are: arrays with a row for each datum."""
+NOTHING: Arrays = MappingProxyType({})
+
+
+class Side(TypedDict, total=False):
+    """The keywords that every method and function takes that reads data x (N, P) for a fit."""
+
+    index: np.ndarray | None
+    """Which of its training data these are, (N,), for a per-datapoint guide; not needed for all of them in order."""
+    given: np.ndarray | None
+    """Side information c, (N, G), of a pair that is conditional on it."""
+    mask: np.ndarray | None
+    """True where a pixel was seen, (N, P): the densities are of those, and what x holds elsewhere is not read."""
+
+
+def shown(x: Any, mask: Any, what: str = "x") -> tuple[Any, dict[str, np.ndarray]]:
+    """x with zeros where the mask hides it, and the mask, checked; both as they are without one.
+
+    Raises:
+        ValueError: a mask that is not boolean or not of the shape of x, or a masked array, which has one of its own.
+
+    >>> shown(np.array([[1.0, np.nan]]), np.array([[True, False]]))[0]
+    array([[1., 0.]])
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise ValueError(f"{what!r} is a masked array: pass {what}.filled(0), and its mask as mask=~{what}.mask.")
+    if mask is None:
+        return x, {}
+    if isinstance(x, Stream):
+        raise ValueError(
+            f"A mask goes with an array in memory, and {what!r} is a stream: pass np.asarray of it, or some rows."
+        )
+    x, mask = (np.asarray(a.detach().cpu() if hasattr(a, "detach") else a) for a in (x, mask))
+    if mask.dtype != bool or mask.shape != x.shape:
+        raise ValueError(
+            f"The mask of {what!r} should be boolean, true where a pixel was seen, of shape {x.shape}; got dtype "
+            f"{mask.dtype} and shape {mask.shape}: mask = ~np.isnan(x), say."
+        )
+    return np.where(mask, x, 0), {"mask": np.ascontiguousarray(mask)}
+
+
+def informed(given: Any, count: int, what: str = "given") -> dict[str, np.ndarray]:
+    """Side information, checked; nothing for None.
+
+    Raises:
+        ValueError: not one finite row of numbers for each of ``count`` data points.
+
+    >>> informed([[0.0, 1.0]], 1)["given"].shape
+    (1, 2)
+    """
+    if given is None:
+        return {}
+    array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
+    if array.ndim != 2 or len(array) != count or array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{what!r} should hold a row of numbers for each of the {count} data points, shape ({count}, G); got dtype "
+            f"{array.dtype} and shape {array.shape}: labels go in as np.eye(num_classes)[labels]."
+        )
+    if not np.isfinite(array).all():
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise ValueError(f"{what!r} holds NaN or infinite values, first at row {row}, column {column}.")
+    return {"given": np.ascontiguousarray(array, array.dtype if array.dtype.kind == "f" else np.float32)}
+
+
+def part(side: Arrays, rows: Any) -> dict[str, np.ndarray]:
+    """The rows of every array.
+
+    >>> part({"index": np.arange(5)}, slice(2))
+    {'index': array([0, 1])}
+    """
+    return {name: array[rows] for name, array in side.items()}
+
+
+def blank(count: int, num_rows: int | None, given_dim: int) -> dict[str, np.ndarray]:
+    """What a pair needs beside ``count`` blank images: any positions, and zeros as side information.
+
+    >>> blank(3, 2, 0)
+    {'index': array([0, 1, 0])}
+    """
+    side = {} if num_rows is None else {"index": np.arange(count) % num_rows}
+    return {**side, "given": np.zeros((count, given_dim), np.float32)} if given_dim else side

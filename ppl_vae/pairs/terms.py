@@ -1,0 +1,68 @@
+"""The log-densities of a batch, and what else an objective may ask of its latents."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..arrays.ops import Array
+
+
+class Wanted(NamedTuple):
+    """What an objective asks of the latent site beside its log-densities."""
+
+    moments: bool = False
+    """mean and standard deviation of a diagonal normal guide"""
+    prior: bool = False
+    """as many draws from the prior as there are draws from the guide"""
+    directions: int = 0
+    """so many random unit vectors in the latents' space"""
+    reconstruction: bool = False
+    """the data and their mean given the draws"""
+    at_mean: bool = False
+    """whether the guide's mean stands for its draws"""
+
+
+class Latents(NamedTuple):
+    """The latent site of a batch; what was not asked for is None."""
+
+    z: Array
+    """draws from the guide, (K, B, D)"""
+    loc: Array = None
+    """(B, D)"""
+    scale: Array = None
+    """(B, D)"""
+    prior: Array = None
+    """draws from the prior, (K, B, D)"""
+    directions: Array = None
+    """(L, D)"""
+    x: Array = None
+    """the data, (B, P); 0 where a mask hides them"""
+    mean: Array = None
+    """E[x | z], (K, B, P); 0 where a mask hides x"""
+
+
+class Terms(NamedTuple):
+    """The log-densities of ``K`` draws from the guide for each of ``B`` data points, in nats, summed over sites.
+
+    ``scale`` is the plate or handler scale that all sites share (1 unless a program subsamples): it multiplies a bound
+    from outside and never enters a logsumexp.
+    """
+
+    log_lik: Array
+    """log p(x | z), (K, B)"""
+    log_prior: Array
+    """log p(z), (K, B)"""
+    log_guide: Array
+    """log q(z | x), (K, B)"""
+    scale: Any = 1.0
+    log_score: Array = None
+    """log q of the sites whose draws carry no gradient, (K, B): what a score-function estimator multiplies"""
+    log_sleep: Array = None
+    """log q(z | x) of latents and data that the model dreamt, (B,), where they were asked for"""
+    latents: Latents | None = None
+    """the latent site, where it was asked for"""
+
+    @property
+    def log_weights(self) -> Array:
+        """Log w = log p(x, z) - log q(z | x), (K, B)."""
+        return self.log_lik + self.log_prior - self.log_guide

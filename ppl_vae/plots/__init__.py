@@ -1,0 +1,34 @@
+"""Figures: arrays in, a matplotlib ``Figure`` out; nothing is shown, and no global state of matplotlib is touched."""
+
+from .comparison import bound_gaps as bound_gaps
+from .comparison import likelihood_histograms as likelihood_histograms
+from .comparison import likelihood_intervals as likelihood_intervals
+from .comparison import progress_curves as progress_curves
+from .comparison import pseudo_input_sweep as pseudo_input_sweep
+from .comparison import training_curves as training_curves
+from .critics import ratio_calibration as ratio_calibration
+from .diagnostics import gap_bars as gap_bars
+from .diagnostics import k_hats as k_hats
+from .diagnostics import rank_histograms as rank_histograms
+from .diagnostics import worst_served as worst_served
+from .drawing import GAP as GAP
+from .drawing import is_drawable as is_drawable
+from .drawing import save as save
+from .gradients import gradient_noise as gradient_noise
+from .images import image_grid as image_grid
+from .images import labelled_rows as labelled_rows
+from .images import pseudo_inputs as pseudo_inputs
+from .images import reconstructions_and_generations as reconstructions_and_generations
+from .latents import aggregate_posteriors as aggregate_posteriors
+from .latents import posterior_moments as posterior_moments
+from .latents import reconstruction_differences as reconstruction_differences
+from .latents import sample_density as sample_density
+from .latents import shifted_images as shifted_images
+from .latents import traversals as traversals
+from .objectives import correlation_matrix as correlation_matrix
+from .objectives import metric_against as metric_against
+from .objectives import metric_distributions as metric_distributions
+from .objectives import objective_decomposition as objective_decomposition
+from .objectives import rate_distortion_plane as rate_distortion_plane
+from .objectives import training_across_objectives as training_across_objectives
+from .objectives import training_by_seed as training_by_seed

@@ -1,0 +1,9 @@
+"""Priors: modules whose call, with no argument, returns p(z), in Pyro."""
+
+from .factorised import FactorisedBernoulli as FactorisedBernoulli
+from .factorised import StandardNormal as StandardNormal
+from .factorised import UniformCategorical as UniformCategorical
+from .mixtures import MixtureOfGaussians as MixtureOfGaussians
+from .unconditional import Unconditional as Unconditional
+from .vampprior import Means as Means
+from .vampprior import VampPrior as VampPrior

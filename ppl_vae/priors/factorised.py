@@ -1,0 +1,57 @@
+"""Priors whose latents are independent, in Pyro."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+from ..distributions import BernoulliLogits, Normal
+
+
+class StandardNormal(nn.Module):
+    """p(z) = N(0, I). Event shape (D,).
+
+    >>> StandardNormal(3)().event_shape
+    torch.Size([3])
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.loc = nn.Buffer(torch.zeros(dim))
+
+    def forward(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        return Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
+
+
+class FactorisedBernoulli(nn.Module):
+    """p(z) = prod_d Bernoulli(z_d; pi_d), uniform at the start, and for good unless ``learned``. Event shape (D,).
+
+    >>> FactorisedBernoulli(3)().event_shape
+    torch.Size([3])
+    """
+
+    def __init__(self, dim: int, *, learned: bool = False) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(dim)) if learned else nn.Buffer(torch.zeros(dim))
+
+    def forward(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        return BernoulliLogits(logits=self.logits).to_event(1)
+
+
+class UniformCategorical(nn.Module):
+    """p(z) = prod_d 1/C: D uniform variables of C categories. Event shape (D,), values 0..C-1.
+
+    >>> UniformCategorical(3, 10)().event_shape
+    torch.Size([3])
+    """
+
+    def __init__(self, dim: int, num_categories: int) -> None:
+        super().__init__()
+        self.logits = nn.Buffer(torch.zeros(dim, num_categories))
+
+    def forward(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        return dist.Categorical(logits=self.logits).to_event(1)

@@ -1,0 +1,92 @@
+"""The VampPrior: a mixture of the guide's own posteriors at pseudo-inputs, in Pyro."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from .. import init
+from ..distributions import mixture
+from ..nets import layers
+from .mixtures import as_tensor
+
+
+class Means(nn.Module):
+    """The report's ``means`` net: pseudo-inputs u = W I + b, one linear layer over an identity, W ~ N(0, 0.01^2).
+
+    Returns (C, P). Large VAE report, 2021, after Tomczak and Welling, 2018.
+
+    >>> Means(4, 6, np.random.default_rng(0))().shape
+    torch.Size([4, 6])
+    """
+
+    def __init__(self, num_pseudo_inputs: int, data_dim: int, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.layer = layers.linear(num_pseudo_inputs, data_dim, rng, init.small_normal)
+
+    def forward(self) -> Tensor:
+        """The pseudo-inputs, (C, P)."""
+        return self.layer.weight.T + self.layer.bias
+
+
+class VampPrior(nn.Module):
+    """p(z) = 1/C sum_c q(z | u_c): a mixture of the guide's own posteriors at pseudo-inputs u. Event shape (D,).
+
+    ``posterior`` is the very module that the guide holds: shared, not copied. VAE with a VampPrior, Tomczak and
+    Welling, 2018. With ``learned=False`` over training images it is VampPrior-data (Large VAE report, 2021).
+
+    Args:
+        posterior: maps (C, P) to q(z | u), batch shape (C,), event shape (D,).
+        pseudo_inputs: their start, an array (C, P), which is copied; or a module that returns them, such as ``Means``.
+        learned: whether an array's pseudo-inputs are trained.
+
+    Raises:
+        ValueError: pseudo-inputs that are not (C, P).
+
+    To draw an image: a component, then z, then x; ``fit.generate`` does.
+
+    >>> from ppl_vae import conditionals, nets
+    >>> posterior = conditionals.DiagNormal(nets.MLP((5, 8), np.random.default_rng(0)))
+    >>> VampPrior(posterior, np.zeros((3, 5)))().event_shape
+    torch.Size([4])
+    """
+
+    _encoded: dist.Distribution | None = None
+
+    def __init__(self, posterior: nn.Module, pseudo_inputs: np.ndarray | nn.Module, *, learned: bool = True) -> None:
+        super().__init__()
+        self.posterior = posterior
+        self.inputs: Any
+        if isinstance(pseudo_inputs, nn.Module):
+            self.inputs = pseudo_inputs
+            return
+        if np.ndim(pseudo_inputs) != 2 or not len(pseudo_inputs):
+            raise ValueError(f"'pseudo_inputs' should have shape (C, P), C >= 1; got {np.shape(pseudo_inputs)}.")
+        values = as_tensor(pseudo_inputs)
+        self.inputs = nn.Parameter(values) if learned else nn.Buffer(values)
+
+    @contextmanager
+    def encoded(self) -> Iterator[None]:
+        """A block in which the pseudo-inputs are encoded once, for any number of calls: the weights have to rest."""
+        with torch.no_grad():
+            self._encoded = self()
+        try:
+            yield
+        finally:
+            self._encoded = None
+
+    def pseudo_inputs(self) -> Tensor:
+        """The pseudo-inputs u as they are now, (C, P)."""
+        return self.inputs() if isinstance(self.inputs, nn.Module) else self.inputs
+
+    def forward(self) -> dist.Distribution:
+        """The distribution over (D,)."""
+        if self._encoded is not None:
+            return self._encoded
+        return mixture(self.posterior(self.pseudo_inputs()))

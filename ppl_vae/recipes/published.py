@@ -1,0 +1,91 @@
+"""Recipes from data, and those of published models."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..data import Split, Stream
+from ..data.streams import Data
+from .recipe import Recipe
+
+
+def vae(data: Split | Data | tuple[int, ...], *, image_shape: tuple[int, ...] | None = None, **settings: Any) -> Recipe:
+    """A VAE for this data: a ``Split``, training images (N, P), also a ``Stream``, or the shape of one image.
+
+    The settings are those of ``Recipe``. ``image_shape``, (H, W) or (H, W, C), is that of flat rows.
+
+    Priors that start at training images need the images.
+
+    Auto-Encoding Variational Bayes, Kingma and Welling, 2014; VAE with a VampPrior, Tomczak and Welling, 2018.
+
+    >>> model, guide = vae((28, 28), prior="mixture", num_pseudo_inputs=10)(np.random.default_rng(0))
+    >>> model(size=2).shape
+    torch.Size([2, 784])
+    """
+    if isinstance(data, Split):
+        return Recipe(_shape(data.image_shape, image_shape), images=data.train, **settings)
+    if isinstance(data, Stream):
+        return Recipe(_shape(data.stored.shape[1:], image_shape), images=data, **settings)
+    if isinstance(data, np.ndarray):
+        if data.ndim < 2:
+            raise ValueError(f"'data' should be images of shape (N, P) or (N, H, W); got {data.shape}.")
+        images = data.reshape(len(data), -1)
+        images = np.where(np.isnan(images), 0, images)
+        return Recipe(_shape(data.shape[1:], image_shape), images=images, **settings)
+    recipe = Recipe(_shape(tuple(data), image_shape), **settings)
+    if recipe.prior == "vampprior-data" or (recipe.prior == "vampprior" and recipe.pseudo_inputs_start != "means"):
+        raise ValueError(f"The prior {recipe.prior!r} starts at training images: pass the data, not only a shape.")
+    return recipe
+
+
+def _shape(found: tuple[int, ...], said: tuple[int, ...] | None) -> tuple[int, ...]:
+    if said is not None and math.prod(said) != math.prod(found):
+        raise ValueError(
+            f"'image_shape' should hold the {math.prod(found)} pixels of one image, here of shape {found}; got {said}."
+        )
+    return found if said is None else tuple(said)
+
+
+def conditional_vae(data: Split | Data | tuple[int, ...], given_dim: int, **settings: Any) -> Recipe:
+    """A VAE of x given c (``given``, of ``given_dim`` numbers), with a prior p(z | c) that is a net of its own.
+
+    Learning Structured Output Representation using Deep Conditional Generative Models, Sohn, Lee and Yan, 2015.
+
+    >>> conditional_vae((28, 28), 10).conditional_prior
+    True
+    """
+    return vae(data, given_dim=given_dim, **{"conditional_prior": True, **settings})
+
+
+def report_vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
+    """The VAE of the VampPrior report (Large VAE, 2021): 300-300 units, 40 latents, 500 pseudo-inputs, Xavier weights.
+
+    >>> report_vae((28, 28)).hidden
+    (300, 300)
+    """
+    report = {"latent_dim": 40, "hidden": (300, 300), "activation": "relu", "num_pseudo_inputs": 500}
+    return vae(data, **{**report, **settings})
+
+
+def vampprior_vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
+    """The VAE of Tomczak and Welling, 2018: gated 300-300 layers, 40 latents, VampPrior of 500 pseudo-inputs.
+
+    >>> vampprior_vae((28, 28), pseudo_inputs_start="means").gated
+    True
+    """
+    return vae(data, **{"prior": "vampprior", "gated": True, **settings})
+
+
+def conv_vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
+    """The VAE usual for dSprites: four convolutions to 32 channels, 256 units, 10 latents; of 64 x 64 pixels.
+
+    Between the convolutions and the 256 units there are 32 x 4 x 4 = 512. Understanding disentangling in beta-VAE,
+    Burgess et al., 2018, who have a second layer of 256 units.
+
+    >>> conv_vae((64, 64)).channels
+    (32, 32, 32, 32)
+    """
+    return vae(data, **{"net": "conv", "hidden": (256,), "latent_dim": 10, **settings})

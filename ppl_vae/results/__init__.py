@@ -1,0 +1,4 @@
+"""Fit, what an inference returns, and draws from it."""
+
+from .draws import Draws as Draws
+from .fit import Fit as Fit

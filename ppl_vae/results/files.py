@@ -1,0 +1,91 @@
+"""A fit as a file: weights, history and settings; no code is run from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import backends
+from ..errors import UnreadableFile
+from ..pairs.pair import Pair, check_shapes, probe
+from ..pairs.side_inputs import blank
+from ..recipes.recipe import Recipe
+from ..runtime import storage
+from ..runtime.versions import __version__
+
+FIT_KEYS = frozenset({"backend", "settings", "history", "recipe", "dim", "probe"})
+"""What the header of a fit holds."""
+
+
+def write_fit(path: Path, pair: Pair, record: Mapping[str, Any], recipe: Any) -> Path:
+    """Write a pair with the settings and the history in ``record``, and the recipe that makes such a pair, or None.
+
+    Raises:
+        ValueError: a recipe that makes another pair; the message names the first difference.
+    """
+    if hasattr(recipe, "skeleton"):
+        check_recipe(recipe, pair)
+    header = {
+        "kind": "fit",
+        "version": __version__,
+        "backend": pair.backend,
+        "settings": record["settings"],
+        "history": {name: np.asarray(values).tolist() for name, values in record["history"].items()},
+        "recipe": None if recipe is None else recipe.to_dict(),
+        "dim": pair.dim,
+        "given_dim": pair.given_dim,
+        "probe": probe(pair, np.zeros((4, pair.dim)), 0),
+    }
+    storage.write(path, pair.state(), header)
+    return path
+
+
+def check_recipe(recipe: Any, pair: Pair) -> None:
+    """Refuse a recipe that makes another pair, which could not be read again.
+
+    Raises:
+        ValueError: names the first difference.
+    """
+    made = backends.load(recipe.backend).inference.Pair(*recipe.skeleton()).state()
+    shapes = {name: value.shape for name, value in made.items()}
+    try:
+        check_shapes(shapes, pair.state())
+    except ValueError as error:
+        raise ValueError(
+            f"The recipe makes another pair than this fit has, so that nothing could be loaded with it: {error} "
+            "Save without a recipe, and load with pair=(model, guide); a refined fit is saved so."
+        ) from None
+
+
+def read_fit(
+    path: Path, pair: tuple[Any, Any] | None, device: str | None
+) -> tuple[Pair, dict[str, np.ndarray], Mapping[str, Any]]:
+    """Read what ``write_fit`` wrote: the pair with its weights, the history and the settings.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UnreadableFile: not one of ours, or damaged.
+        ValueError: no recipe and no pair, weights that do not fit, or a device that is not there.
+    """
+    arrays, header = storage.read(path)
+    if header.get("kind") != "fit" or not set(header) >= FIT_KEYS:
+        raise UnreadableFile(f"{path} is a {header.get('kind')}, not a fit: resume the training with it.")
+    if pair is None and header["recipe"] is None:
+        raise ValueError(f"{path} was saved without a recipe: pass pair=(model, guide) of the same structure.")
+    inference = backends.load(header["backend"]).inference
+    inference.pair.find_device(device)
+    if pair is None:
+        pair = Recipe.from_dict(header["recipe"]).skeleton()
+    own = inference.Pair(*pair, device=device)
+    zeros = np.zeros((4, header["dim"]))
+    own.prepare(zeros, 0, blank(len(zeros), 1, header.get("given_dim", 0)))
+    own.load_state(arrays)
+    if not np.isclose(probe(own, zeros, 0), header["probe"], rtol=1e-3, atol=1e-3, equal_nan=True):
+        raise ValueError(
+            f"The weights in {path} fit the pair, but give another ELBO than when they were saved: it is another "
+            "model (activations, likelihood, ...). Pass the recipe or the pair that was trained."
+        )
+    return own, {n: np.asarray(v) for n, v in header["history"].items()}, header["settings"]

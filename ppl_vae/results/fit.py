@@ -1,0 +1,389 @@
+"""Fit, what an inference returns. Inside it tensors, outside NumPy, xarray and ArviZ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+
+from ..data.streams import Data
+from ..init import check_index
+from ..mcmc.samplers import HMC
+from ..pairs.chunks import chunk, sample_in_chunks, windows, within_memory
+from ..pairs.inputs import X, as_batch, checked, digest
+from ..pairs.pair import Pair
+from ..pairs.side_inputs import NOTHING, Arrays, Side, informed, part, shown
+from ..pairs.terms import Terms
+from ..seeds import derive
+from .arviz import to_inference_data
+from .draws import Draws, draws
+from .files import read_fit, write_fit
+from .imputation import fill_hidden
+from .refinement import fit_locally
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A trained pair with the record of its training. Arrays in, arrays out.
+
+    ``history`` holds one number per epoch under ``epoch``, ``loss`` (the objective, nats per datum), ``valid_elbo`` and
+    its part ``valid_log_lik`` (nats per datum) and ``seconds``. ``settings`` is every setting, JSON-able.
+    """
+
+    pair: Pair = field(repr=False)
+    history: Mapping[str, np.ndarray] = field(repr=False)
+    settings: Mapping[str, Any]
+    critic: Callable[[np.ndarray], np.ndarray] | None = field(default=None, repr=False)
+    """of an adversarial training: codes (..., D) -> the log-ratio that its critic sees, (...); not saved"""
+
+    @classmethod
+    def untrained(cls, pair: Pair, x: np.ndarray, *, seed: int = 0, **side: Unpack[Side]) -> Fit:
+        """A pair as it is, with nothing trained: what a guess, or an exact answer, is worth.
+
+        Args:
+            pair: ``inference.Pair(model, guide)`` of either backend.
+            x: data (N, P); of a per-datapoint guide those that its rows are for.
+            seed: of the run that finds the sites.
+            side: what there is beside x.
+
+        >>> from ppl_vae import inference, recipes
+        >>> pair = inference.Pair(*recipes.vae((6,), latent_dim=2, hidden=(4,))(np.random.default_rng(0)))
+        >>> Fit.untrained(pair, np.eye(6)).encode(np.eye(6)).shape
+        (6, 2)
+        """
+        x, arrays = shown(x, side.get("mask"))
+        x = as_batch(x)
+        arrays |= informed(side.get("given"), len(x))
+        pair.prepare(x, seed, arrays)
+        beside = {"side": digest(*arrays.values())} if arrays else {}
+        return cls(pair, {}, {"data": {"train": digest(x), **beside}})
+
+    @property
+    def model(self) -> Any:
+        """The trained model, of the backend's own kind."""
+        return self.pair.model
+
+    @property
+    def guide(self) -> Any:
+        """The trained guide, of the backend's own kind."""
+        return self.pair.guide
+
+    @property
+    def backend(self) -> str:
+        """``pyro`` or ``numpyro``."""
+        return self.pair.backend
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers were trained; a shared encoder counts once."""
+        return self.pair.num_parameters
+
+    @property
+    def generalises(self) -> bool:
+        """Whether the guide serves any data; false for a per-datapoint guide, whose parameters are its data's own."""
+        return self.pair.num_rows is None
+
+    def is_trained_on(self, x: Data, arrays: Arrays = NOTHING) -> bool:
+        """Whether these are the data of the training, with the same mask and side information."""
+        record, beside = self.settings.get("data", {}), [a for n, a in arrays.items() if n != "index"]
+        return digest(x) == record.get("train") and record.get("side") == (digest(*beside) if beside else None)
+
+    def positions(self, x: Data, index: Any = None, arrays: Arrays = NOTHING) -> np.ndarray | None:
+        """Which of the data with parameters of their own the rows of x are; None for a guide that serves any.
+
+        Raises:
+            ValueError: positions that do not fit, or none for data that are not those of the training.
+        """
+        rows = self.pair.num_rows
+        if rows is None:
+            return None
+        if index is not None:
+            index = np.asarray(index)
+            if index.shape != (len(x),) or index.dtype.kind not in "iu":
+                raise ValueError(f"'index' should hold {len(x)} integers, one for each row of x; got {index!r}.")
+            check_index(index, rows)
+            return index
+        if len(x) == rows and self.is_trained_on(x, arrays):
+            return np.arange(rows)
+        raise ValueError(
+            f"The guide has parameters for the {rows} data points that it was trained on and for no others: infer z "
+            "for new ones, fit.refine(x), or say which of the training data these are, index=."
+        )
+
+    def refine(
+        self,
+        x: Data,
+        *,
+        steps: int = 300,
+        learning_rate: float = 0.05,
+        tolerance: float = 1e-3,
+        loss: Any = None,
+        seed: int = 0,
+        progress: bool | None = False,
+        **side: Unpack[Side],
+    ) -> Fit:
+        """Local inference: the best q(z) of the guide's family for each row of x (N, P), the model left as it is.
+
+        Starts from the encoder's answer, or for a per-datapoint guide from the mean of its rows, and climbs until the
+        mean bound of a batch gains less than ``tolerance``. Stochastic Variational Inference, Hoffman, Blei, Wang and
+        Paisley, 2013; Inference Suboptimality in Variational Autoencoders, Cremer, Li and Duvenaud, 2018.
+
+        Args:
+            x: data (N, P).
+            steps: at most, for each batch.
+            learning_rate: of Adam on the variational parameters.
+            tolerance: it ends when thirty steps gain less than this every ten, nats per datum.
+            loss: the objective; by default an ELBO whose noise vanishes at the optimum.
+            seed: of the draws.
+            progress: a progress bar.
+            side: ``given`` and ``mask``.
+
+        Returns:
+            A fit of the same model and a per-datapoint guide for these data, in this order.
+
+        Raises:
+            ValueError: a guide without a net to replace, whose family is not known.
+        """
+        x, arrays = self.checked(x, located=False, **side)
+        options = {"steps": steps, "learning_rate": learning_rate, "tolerance": tolerance, "loss": loss}
+        fit = fit_locally(self.pair, x, arrays, **options, seed=seed, progress=progress)
+        data = dict(self.settings.get("data", {}))
+        data |= {"trained_on": data.get("trained_on", data.get("train")), "train": digest(x)}
+        data["side"] = fit.settings["data"].get("side")
+        return Fit(fit.pair, fit.history, {**self.settings, "data": data, "refined_by": fit.settings["svi"]})
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that the training took."""
+        return float(np.sum(self.history.get("seconds", 0.0)))
+
+    def terms(
+        self,
+        x: Data,
+        num_particles: int = 1,
+        *,
+        seed: int = 0,
+        analytic_kl: bool = False,
+        **side: Unpack[Side],
+    ) -> Terms:
+        """log p(x | z), log p(z) and log q(z | x) for ``num_particles`` draws, (K, B) each, in nats.
+
+        With ``analytic_kl`` the KL of a site with a closed form stands in ``log_prior``, negative, and 0 in
+        ``log_guide``. Like the other methods that encode it takes side inputs (``pairs.side_inputs.Side``): ``index``,
+        as a per-datapoint guide wants the data of its training, or which of them these are; ``given``; and ``mask``.
+        """
+        x, arrays = self.checked(x, **side)
+        return sample_in_chunks(self.pair, x, num_particles, seed, analytic_kl, arrays)[1]
+
+    def checked(
+        self, x: X, *, located: bool = True, likely: bool = True, **side: Unpack[Side]
+    ) -> tuple[X, dict[str, np.ndarray]]:
+        """The data as the pair takes them, (N, P), and the arrays beside them.
+
+        Args:
+            x: data (N, P).
+            located: whether to say where the data of a per-datapoint guide are.
+            likely: whether the likelihood must be able to have these values; an encoder may be asked about any.
+            side: what there is beside x.
+
+        Raises:
+            ValueError: another shape, NaN or infinite values where a pixel was seen, values that the likelihood cannot
+                have, or side information, positions or a mask that do not fit.
+        """
+        values, arrays = shown(x, side.get("mask"))
+        values = checked(self.pair, values) if likely else as_batch(values, dim=self.pair.dim)
+        arrays |= informed(side.get("given"), len(values))
+        self._check_given(arrays.get("given"))
+        index = self.positions(values, side.get("index"), arrays) if located else None
+        return values, arrays if index is None else {**arrays, "index": index}
+
+    def _check_given(self, given: np.ndarray | None) -> None:
+        expected, found = self.pair.given_dim, 0 if given is None else given.shape[1]
+        if expected != found:
+            raise ValueError(
+                f"The pair is conditional on {expected} numbers for each datum; 'given' has {found}: pass given= of "
+                f"shape (N, {expected})."
+                if expected
+                else f"The pair was trained without side information; 'given' has {found} columns: leave it out."
+            )
+
+    def posterior(self, x: Data, *, seed: int = 0, **side: Unpack[Side]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
+        x, arrays = self.checked(x, likely=False, **side)
+        with within_memory(f"on {len(x)} data points"):
+            chunks = [
+                (self.pair.posterior(x[window], derive(seed, "chunk", number), part(arrays, window)), seen)
+                for number, (window, seen) in enumerate(windows(len(x), chunk(self.pair)))
+            ]
+        return {
+            name: (
+                np.concatenate([moments[name][0][seen:] for moments, seen in chunks]),
+                np.concatenate([moments[name][1][seen:] for moments, seen in chunks]),
+            )
+            for name in chunks[0][0]
+        }
+
+    def encode(self, x: Data, **side: Unpack[Side]) -> np.ndarray:
+        """The mean of q(z | x), of categories the mode, (B, D); several latent sites stand side by side, in order."""
+        means = [mean for mean, _ in self.posterior(x, **side).values()]
+        if not means:
+            return np.empty((len(x), 0))
+        return np.concatenate([mean.reshape(len(mean), -1) for mean in means], -1)
+
+    def draws(
+        self,
+        x: Data,
+        num_draws: int = 100,
+        *,
+        method: str | HMC = "guide",
+        seed: int = 0,
+        **side: Unpack[Side],
+    ) -> Draws:
+        """Draws for each latent site, (K, B, D): from the guide, or better ones that start from it.
+
+        Args:
+            x: data (B, P).
+            num_draws: K.
+            method: ``guide``, from q(z | x). ``importance``, of ten times as many K by their importance weights.
+                ``refined``, from the best q(z) of the family for each datum, by ``refine``. ``hmc``, or ``HMC(...)``:
+                from chains that start at draws of the guide.
+            seed: of the draws.
+            side: ``given``, ``mask``, ``index``.
+
+        Returns:
+            A dictionary by site, whose ``diagnostics()`` says what the guide's draws are worth and what these are.
+
+        Raises:
+            ValueError: fewer than one draw, an unknown method, or data that do not fit.
+            UnsuitableObjective: a discrete site under HMC.
+        """
+        return draws(self, x, num_draws, method, seed=seed, **side)
+
+    def reconstruct(self, x: Data, *, seed: int = 0, **side: Unpack[Side]) -> np.ndarray:
+        """E[x | z] for one draw z ~ q(z | x), (B, P)."""
+        x, arrays = self.checked(x, likely=False, **side)
+        parts = []
+        with within_memory(f"on {len(x)} data points"):
+            for number, (window, seen) in enumerate(windows(len(x), chunk(self.pair))):
+                means, _ = self.pair.predict(x[window], 1, derive(seed, "chunk", number), part(arrays, window))
+                parts.append(means[0, seen:])
+        return np.concatenate(parts)
+
+    def decode(self, z: np.ndarray, *, given: np.ndarray | None = None) -> np.ndarray:
+        """E[x | z] for codes z (B, D), (B, P); several latent sites stand side by side, as ``encode`` returns them.
+
+        A conditional pair needs ``given``, (B, G).
+
+        Raises:
+            ValueError: codes of another shape, NaN or infinite values, or a model that does not take ``size``.
+        """
+        assert self.pair.sites is not None
+        latent = self.pair.sites.latent
+        ends = np.cumsum([math.prod(site.event_shape) for site in latent])
+        z = as_batch(z, "z", int(ends[-1]))
+        arrays = informed(given, len(z))
+        self._check_given(arrays.get("given"))
+        codes = {}
+        for site, columns in zip(latent, np.split(z, ends[:-1], axis=1), strict=True):
+            values = columns.reshape(len(z), *site.event_shape)
+            codes[site.name] = values.astype(np.int64) if site.distribution == "Categorical" else values
+        parts = []
+        with within_memory(f"on {len(z)} codes"):
+            for window, seen in windows(len(z), chunk(self.pair)):
+                parts.append(self.pair.decode(part(codes, window), 0, part(arrays, window))[0][seen:])
+        return np.concatenate(parts)
+
+    def impute(
+        self,
+        x: np.ndarray,
+        *,
+        num_particles: int = 100,
+        num_draws: int | None = None,
+        seed: int = 0,
+        **side: Unpack[Side],
+    ) -> np.ndarray:
+        """x (N, P) with the pixels that were not seen filled in.
+
+        By E[x_hidden | x_seen] ~ sum_k w_k E[x_hidden | z_k], z_k ~ q(z | x_seen), with weights w_k proportional to
+        p(x_seen, z_k) / q(z_k | x_seen) that add up to 1; or by draws from p(x_hidden | x_seen): z_k with probability
+        w_k, then x_hidden ~ p(x | z_k). MIWAE, Mattei and Frellsen, 2019.
+
+        Args:
+            x: data (N, P), NaN or anything else where ``mask`` is false.
+            num_particles: K.
+            num_draws: how many draws of the hidden pixels; None for their mean.
+            seed: of the draws.
+            side: ``mask``, by default ``~np.isnan(x)``; ``given``; ``index``.
+
+        Returns:
+            (N, P), or (num_draws, N, P); what was seen stays as it is.
+        """
+        mask = side.get("mask")
+        side["mask"] = ~np.isnan(np.asarray(x, float)) if mask is None else mask
+        x, arrays = self.checked(x, **side)
+        values = fill_hidden(self.pair, x, arrays, num_particles=num_particles, num_draws=num_draws, seed=seed)
+        return values[0] if num_draws is None else values
+
+    def generate(
+        self, size: int | None = None, *, seed: int = 0, mean: bool = True, given: np.ndarray | None = None
+    ) -> np.ndarray:
+        """New images, (size, P): z ~ p(z), for VampPrior a component first, then E[x | z], or x ~ p(x | z).
+
+        Args:
+            size: how many, 1 by default.
+            seed: of the draws.
+            mean: E[x | z] instead of a draw.
+            given: of a conditional pair, (size, G): z ~ p(z | c) and x | z, c.
+        """
+        size = size if size is not None else 1 if given is None else len(given)
+        if size < 1:
+            raise ValueError(f"'size' should be at least 1; got {size}.")
+        arrays = informed(given, size)
+        self._check_given(arrays.get("given"))
+        parts = []
+        with within_memory("while generating", size=size):
+            for number, (window, seen) in enumerate(windows(size, chunk(self.pair))):
+                count, chunk_seed = window.stop - window.start, derive(seed, "generate", number)
+                parts.append(self.pair.generate(count, chunk_seed, part(arrays, window))[0 if mean else 1][seen:])
+        return np.concatenate(parts)
+
+    def save(self, path: str | Path, *, recipe: Any = None) -> Path:
+        """Write weights, history and settings to one file; with the recipe, ``Fit.load`` needs nothing else.
+
+        Args:
+            path: the file, ``.safetensors`` by custom; written atomically.
+            recipe: the recipe that made the pair.
+        """
+        record = {"settings": self.settings, "history": self.history}
+        return write_fit(Path(path), self.pair, record, recipe)
+
+    @classmethod
+    def load(cls, path: str | Path, *, pair: tuple[Any, Any] | None = None, device: str | None = None) -> Fit:
+        """Read what ``save`` wrote. No code is run from the file.
+
+        Args:
+            path: the file.
+            pair: (model, guide) of the same structure, where the file was saved without a recipe; it is copied.
+            device: where the fit shall live.
+
+        Raises:
+            FileNotFoundError: no such file.
+            UnreadableFile: not one of ours, or damaged.
+            ValueError: no recipe and no pair, weights that do not fit, or a device that is not there.
+        """
+        return cls(*read_fit(Path(path), pair, device))
+
+    def to_arviz(self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0, **side: Unpack[Side]) -> Any:
+        """Draws from the guide as ``arviz.InferenceData``.
+
+        Groups: posterior; log_likelihood; sample_stats with log_prior and log_guide of each draw; observed_data. One
+        chain of ``num_draws`` independent draws; dims (chain, draw, datum, <site>_dim).
+        """
+        x, arrays = self.checked(x, **side)
+        draws, terms = sample_in_chunks(self.pair, x, num_draws, seed, side=arrays)
+        seen = np.where(arrays["mask"], x, np.nan) if "mask" in arrays else x
+        return to_inference_data(draws, terms, seen, self.settings)

@@ -1,0 +1,52 @@
+"""Local inference: the best q(z) of a guide's family for each datum, the model left as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import backends
+from ..baselines import LeaveOneOut
+from ..data.streams import Data
+from ..pairs.chunks import chunk, within_memory
+from ..pairs.pair import Pair
+from ..pairs.side_inputs import Arrays
+
+REFINED_AT_ONCE = 500
+"""Data points that are refined together."""
+
+
+def fit_locally(
+    pair: Pair,
+    x: Data,
+    arrays: Arrays,
+    *,
+    steps: int,
+    learning_rate: float,
+    tolerance: float,
+    loss: Any,
+    seed: int,
+    progress: bool | None,
+) -> Any:
+    """Train a row of variational parameters for each row of x (N, P), as ``Fit.refine`` says; return the fit.
+
+    Raises:
+        ValueError: a guide without a net to replace, whose family is not known.
+    """
+    inference = backends.load(pair.backend).inference
+    if loss is None and pair.sites and all(site.reparameterised for site in pair.sites.latent):
+        loss = inference.TraceELBO(4, stick_the_landing=True)
+    elif loss is None:
+        loss = inference.TraceGraphELBO(8, baseline=LeaveOneOut())
+    at_once = min(REFINED_AT_ONCE, chunk())
+    svi = inference.SVI(
+        loss,
+        epochs=1,
+        batch_size=-(-len(x) // -(-len(x) // at_once)),
+        local_steps=steps,
+        local_learning_rate=learning_rate,
+        local_tolerance=tolerance,
+        freeze_model=True,
+    )
+    options = {"device": pair.device_name, "progress": progress, "description": "refine"}
+    with within_memory(f"while refining {len(x)} data points"):
+        return svi.fit(*inference.localised(pair, x, arrays), x, seed=seed, **arrays, **options)

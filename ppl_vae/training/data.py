@@ -1,0 +1,74 @@
+"""The data of a training: checked arrays or streams, with what stands beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..data import Split
+from ..data.streams import Data
+from ..pairs.inputs import as_batch, digest
+from ..pairs.side_inputs import Arrays, informed, shown
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training reads: (N, P) data, and whether the training part is binarised afresh in each epoch.
+
+    ``side`` and ``valid_side`` hold what there is beside them: ``given`` (N, G) and ``mask`` (N, P).
+    """
+
+    train: Data
+    valid: Data | None
+    dynamic: bool
+    record: dict[str, Any] = field(default_factory=dict)
+    side: Arrays = field(default_factory=dict)
+    valid_side: Arrays = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        data: Split | Data,
+        valid: Data | None = None,
+        *,
+        given: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+        valid_given: np.ndarray | None = None,
+        valid_mask: np.ndarray | None = None,
+    ) -> TrainingData:
+        """Read a split, or check plain arrays and streams; and what is beside them.
+
+        Raises:
+            ValueError: arrays that are not (N, P), are empty, or hold NaN or infinite values where they were seen;
+                side information or masks that do not fit them.
+        """
+        split = data if isinstance(data, Split) else None
+        if split is not None and valid is not None:
+            raise ValueError("'valid' goes with an array; a Split brings its own validation part.")
+        train, side = shown(data if split is None else split.train, mask, "data")
+        if mask is not None and not side["mask"].any():
+            raise ValueError("The mask hides every pixel, so that there is nothing to learn from: true is seen.")
+        train = as_batch(train, "data")
+        side |= informed(given, len(train))
+        if valid is None and split is None and (valid_given is not None or valid_mask is not None):
+            raise ValueError("'valid_given' and 'valid_mask' go with validation data: pass valid=, too.")
+        valid, valid_side = shown(valid if split is None else split.valid, valid_mask, "valid")
+        if valid is not None:
+            valid = as_batch(valid, "valid", train.shape[1])
+            valid_side |= informed(valid_given, len(valid), "valid_given")
+            if ("given" in side) != ("given" in valid_side):
+                raise ValueError(
+                    "Side information goes with the training data and with the validation data, or with neither: pass "
+                    "both given= and valid_given=."
+                )
+        record: dict[str, Any] = {"sizes": {"train": len(train)}}
+        record |= {"fingerprint": digest(train, valid)} if split is None else split.to_dict()
+        record["train"] = digest(train)
+        if side:
+            record["side"] = digest(*side.values())
+        if side or valid_side:
+            record["fingerprint"] = digest(*side.values(), *valid_side.values()) + record["fingerprint"]
+        dynamic = split is not None and split.binarisation == "dynamic"
+        return cls(train, valid, dynamic, record, side, valid_side)

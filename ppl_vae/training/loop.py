@@ -1,0 +1,241 @@
+"""One training from its first epoch to its last, written once: history, early stopping, checkpoints, progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..data.streams import Data
+from ..errors import NotFiniteLoss
+from ..objectives.base import Objective
+from ..pairs.chunks import CHUNK_VARIABLE, chunk, sample_in_chunks
+from ..pairs.pair import probe
+from ..results.fit import Fit
+from ..runtime import storage
+from ..runtime.locks import only_writer
+from ..runtime.memory import PeakMemory
+from ..runtime.out_of_memory import explained
+from ..seeds import derive, generator
+from . import checkpoints
+from .data import TrainingData
+from .protocols import Callback, Run
+from .settings import TrainingSettings
+
+
+@dataclass
+class _Best:
+    value: float = -np.inf
+    epoch: int = -1
+    weights: dict[str, np.ndarray] | None = None
+
+
+class Loop:
+    """One training: its epochs, history, early stopping and checkpoint."""
+
+    def __init__(
+        self, settings: TrainingSettings, run: Run, seed: int, data: TrainingData, checkpoint: Path | None
+    ) -> None:
+        self.settings, self.run, self.seed, self.data, self.checkpoint = settings, run, seed, data, checkpoint
+        self.history: dict[str, list[float]] = {}
+        self.best = _Best()
+        self.stopped = False
+        self.next_epoch = 0
+        self.memory = PeakMemory(getattr(run.pair, "device", None))
+        self.compiled = 0.0
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A block in which no other training writes to the checkpoint."""
+        with only_writer(self.checkpoint) if self.checkpoint else nullcontext():
+            yield
+
+    def begin(self, resume: bool) -> None:
+        """Remove what a killed training left, and go on from its checkpoint."""
+        if self.checkpoint:
+            storage.remove_parts(self.checkpoint)
+        if resume and self.checkpoint and self.checkpoint.exists():
+            self._load()
+
+    def train(self, resume: bool, callback: Callback | None, progress: bool | None, description: str) -> None:
+        self.begin(resume)
+        with progress_bar(self.next_epoch, self.settings.epochs, description, progress) as bar:
+            while not self.finished:
+                epoch, began = self.next_epoch, time.perf_counter()
+                self.restart()
+                with explained(f"in epoch {epoch}", self.to_lower(), self.kept()):
+                    losses = self.run.epoch(epoch, self.order(epoch))
+                metrics = self.after(epoch, losses, began)
+                bar.set_postfix({k: f"{metrics[k]:.2f}" for k in ("loss", "valid_elbo") if k in metrics}, refresh=False)
+                bar.update()
+                if callback:
+                    callback(epoch, metrics, self.fit())
+        self.end()
+
+    def restart(self) -> None:
+        """Begin to measure an epoch: not what was compiled before it, by another training or a callback."""
+        self.memory.restart()
+        self.compiled = self.run.compilation_seconds()
+
+    def end(self) -> None:
+        """Put back the best weights."""
+        if self.settings.patience and self.best.weights is not None:
+            self.run.pair.load_state(self.best.weights)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The order of the data in an epoch, (N,), or those that it has."""
+        order = generator(self.seed, "order", epoch).permutation(len(self.data.train))
+        return order[: self.settings.epoch_size]
+
+    def after(self, epoch: int, losses: np.ndarray, began: float, together: int = 1) -> dict[str, float]:
+        """What an epoch came to, entered in the history; early stopping and the checkpoint.
+
+        The seconds are those since ``began``; compilation is that of ``together`` trainings, each with its share.
+        """
+        if np.isfinite(losses).all() and not self.run.weights_are_finite():
+            self._fail("a weight became NaN or infinite", epoch, len(losses) - 1)
+        if not np.isfinite(losses).all():
+            self._fail(f"the loss became {losses[~np.isfinite(losses)][0]}", epoch, int(np.argmin(np.isfinite(losses))))
+        metrics = {"epoch": float(epoch), "loss": _mean_loss(losses, self.epoch_size, self.settings.batch_size)}
+        metrics |= getattr(self.run, "measured", {})
+        if self.data.valid is not None and self.run.pair.num_rows is None:
+            sizes = {f"the environment variable {CHUNK_VARIABLE}": chunk()}
+            with explained(f"in the validation ELBO after epoch {epoch}", sizes, self.kept()):
+                metrics |= self._validated(self.data.valid)
+            if not np.isfinite(metrics["valid_elbo"]):
+                self._fail("the validation ELBO became NaN or infinite", epoch, len(losses) - 1)
+        metrics["seconds"] = time.perf_counter() - began
+        compiled = self.run.compilation_seconds() - self.compiled
+        metrics |= {"compilation": compiled / together, "memory": self.memory.read()}
+        if epoch > 0:  # a checkpoint of before something was measured has none of it
+            metrics = {name: value for name, value in metrics.items() if name in self.history}
+        self.next_epoch = epoch + 1
+        for name, value in metrics.items():
+            self.history.setdefault(name, []).append(value)
+        self._early_stopping(metrics)
+        if self.checkpoint and (self.finished or self.next_epoch % self.settings.checkpoint_every == 0):
+            self._save()
+        return metrics
+
+    def _probe(self) -> float:
+        """The ELBO of a few data points with fixed noise: weights alone do not tell one pair from another."""
+        return probe(self.run.pair, self.data.train[:8], derive(self.seed, "probe"))
+
+    def _validated(self, valid: Data) -> dict[str, float]:
+        """The plain sampled ELBO per datum and its reconstruction, with noise that never changes."""
+        noise = derive(self.seed, "valid")
+        particles, side = self.settings.validation_particles, self.data.valid_side
+        _, terms = sample_in_chunks(self.run.pair, valid, particles, noise, side=side)
+        return {"valid_elbo": float(terms.log_weights.mean()), "valid_log_lik": float(terms.log_lik.mean())}
+
+    @property
+    def epoch_size(self) -> int:
+        """Data points of an epoch."""
+        return self.settings.epoch_size or len(self.data.train)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is no epoch left, or the training has stopped."""
+        return self.stopped or self.next_epoch == self.settings.epochs
+
+    def _early_stopping(self, metrics: Mapping[str, float]) -> None:
+        patience, warm_up = self.settings.patience, getattr(self.settings.loss, "warm_up", 0.0)
+        if patience is None:
+            return
+        if metrics["valid_elbo"] > self.best.value:
+            self.best = _Best(metrics["valid_elbo"], self.next_epoch, self.run.pair.state())
+        self.stopped = self.next_epoch - max(self.best.epoch, warm_up) >= patience
+
+    def to_lower(self) -> dict[str, Any]:
+        """The settings that decide how much memory a step takes."""
+        loss, sizes = self.settings.loss, {"'batch_size'": self.settings.batch_size}
+        particles, name = getattr(loss, "num_particles", 1), type(loss).__name__
+        if particles > 1 and isinstance(loss, Objective) and "latents" not in loss.options:
+            sizes[f"'chunk' of {name}"] = loss.chunk or particles
+        if particles > 1:
+            sizes[f"'num_particles' of {name}"] = particles
+        return sizes
+
+    def _good(self) -> str:
+        if self.checkpoint and self.checkpoint.exists():
+            return f"the last good checkpoint is {self.checkpoint}"
+        return "no checkpoint was asked for (checkpoint=)" if self.checkpoint is None else "there is no checkpoint yet"
+
+    def kept(self) -> str:
+        """What is left of a training whose memory ran out."""
+        good = self._good()
+        going_on = ", to go on from with the same settings" if self.next_epoch and self.checkpoint else ""
+        return f"{good[0].upper()}{good[1:]}{going_on}."
+
+    def _fail(self, what: str, epoch: int, step: int) -> None:
+        good = self._good()
+        raise NotFiniteLoss(
+            f"Training stopped: {what} in epoch {epoch}, step {step}; {good}. Lower the learning rate, clip the "
+            "gradient (clip_norm=), or raise the floor of the scales."
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        settings = {
+            k: v for k, v in self.settings.to_dict().items() if k not in ("epochs", "optim", "checkpoint_every")
+        }
+        backend = self.run.pair.backend
+        steps = self.settings.optimiser_steps()
+        settings["optim"] = self.run.optimiser if steps is None else f"{self.run.optimiser}, steps to {steps}"
+        return {"backend": backend, **settings, "seed": self.seed, "data": self.data.record["fingerprint"]}
+
+    def _save(self) -> None:
+        state = self.run.state()
+        arrays = {f"run/{name}": a for name, a in state.items()}
+        arrays |= {f"best/{name}": a for name, a in (self.best.weights or {}).items()}
+        header = {
+            "settings": self._settings(),
+            "epochs_done": self.next_epoch,
+            "probe": self._probe(),
+            "stopped": self.stopped,
+            "best": [self.best.value, self.best.epoch],
+            "history": self.history,
+        }
+        assert self.checkpoint is not None
+        checkpoints.write(self.checkpoint, arrays, header)
+
+    def _load(self) -> None:
+        assert self.checkpoint is not None
+        arrays, header = checkpoints.read(self.checkpoint, self._settings())
+        if header["epochs_done"] > self.settings.epochs:
+            raise ValueError(
+                f"The checkpoint {self.checkpoint} has {header['epochs_done']} epochs behind it, more than the "
+                f"{self.settings.epochs} asked for: ask for at least as many, or use another file."
+            )
+        self.run.load_state(storage.below("run/", arrays))
+        if not np.isclose(self._probe(), header["probe"], rtol=1e-3):
+            raise ValueError(
+                f"The checkpoint {self.checkpoint} belongs to another model: its weights fit, but give another ELBO "
+                "here. Use the same model and guide (activations, likelihood, ...), another file, or resume=False."
+            )
+        self.history, self.stopped, self.next_epoch = header["history"], header["stopped"], header["epochs_done"]
+        value, epoch = header["best"]
+        self.best = _Best(value, epoch, storage.below("best/", arrays) or None)
+
+    def fit(self) -> Fit:
+        """The training so far as a fit."""
+        history = {name: np.asarray(values) for name, values in self.history.items()}
+        settings = {"svi": self.settings.to_dict(), "seed": self.seed, "data": self.data.record}
+        return Fit(self.run.pair, history, settings, getattr(self.run, "critic_logits", None))
+
+
+def progress_bar(first: int, last: int, description: str, progress: bool | None) -> tqdm:
+    disable = None if progress is None else not progress
+    return tqdm(total=last, initial=first, desc=description, unit="epoch", disable=disable)
+
+
+def _mean_loss(losses: np.ndarray, count: int, batch_size: int) -> float:
+    """Per datum: the last batch may be shorter."""
+    sizes = np.full(len(losses), batch_size)
+    sizes[-1] = count - batch_size * (len(losses) - 1)
+    return float(np.average(losses, weights=sizes))

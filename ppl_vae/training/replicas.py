@@ -1,0 +1,49 @@
+"""Several trainings as one program."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..runtime.out_of_memory import explained
+from .loop import Loop, progress_bar
+from .protocols import Callback, Replicas
+
+
+def train_together(
+    loops: Sequence[Loop],
+    together: Replicas,
+    resume: bool,
+    callback: Callback | None,
+    progress: bool | None,
+    description: str,
+) -> None:
+    """Train all of them at once; each has its own history, early stopping and checkpoint."""
+    for loop in loops:
+        loop.begin(resume)
+    together.load()
+    first = loops[0]
+    with progress_bar(min(loop.next_epoch for loop in loops), first.settings.epochs, description, progress) as bar:
+        while not all(loop.finished for loop in loops):
+            active, began = [loop for loop in loops if not loop.finished], time.perf_counter()
+            for loop in active:
+                loop.restart()
+            with explained(f"in an epoch of {len(loops)} trainings at once", first.to_lower(), first.kept()):
+                losses = together.epoch(
+                    [loop.next_epoch for loop in loops],
+                    [loop.order(loop.next_epoch) for loop in loops],
+                    [not loop.finished for loop in loops],
+                )
+            elapsed = time.perf_counter() - began
+            for loop, own in zip(loops, losses, strict=True):
+                if not loop.finished:
+                    epoch, now = loop.next_epoch, time.perf_counter()
+                    metrics = loop.after(epoch, own, now - elapsed / len(active), len(active))
+                    if callback:
+                        callback(epoch, metrics, loop.fit())
+            bar.set_postfix({"loss": f"{np.mean([loop.history['loss'][-1] for loop in active]):.2f}"}, refresh=False)
+            bar.update()
+    for loop in loops:
+        loop.end()

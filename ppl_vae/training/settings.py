@@ -1,0 +1,121 @@
+"""The settings of a training, what they refuse, and how they are written down."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, fields, is_dataclass
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..critics import Critic
+from ..schedules import Schedule
+
+
+def describe(value: Any) -> str:
+    """A setting in words that are the same in every process: no memory addresses.
+
+    >>> describe(Schedule), describe(np.sin)
+    ('Schedule', 'sin')
+    """
+    if isinstance(value, functools.partial):
+        options = ", ".join(f"{name}={describe(v)}" for name, v in sorted(value.keywords.items()))
+        return f"{describe(value.func)}({options})"
+    if is_dataclass(value) and not isinstance(value, type):
+        own = {f.name: getattr(value, f.name) for f in fields(value) if f.repr}
+        told = ", ".join(f"{name}={describe(v) if callable(v) else repr(v)}" for name, v in own.items())
+        return f"{type(value).__qualname__}({told})"
+    if hasattr(value, "__name__"):
+        return str(value.__name__)
+    plain = {n: v for n, v in sorted(getattr(value, "__dict__", {}).items()) if isinstance(v, int | float | str | None)}
+    text = repr(value) if isinstance(value, int | float | str | None) else type(value).__name__
+    return f"{text}({', '.join(f'{n}={v}' for n, v in plain.items())})" if plain else text
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Stochastic variational inference: mini-batches, an optimiser, early stopping and checkpoints.
+
+    One frozen set of settings; ``fit`` trains a copy of the pair that it is given and leaves its inputs alone.
+
+    Args:
+        loss: the objective, ours or a stock one of the backend; ``TraceELBO(beta=schedules.Linear(0.0, 1.0, over=20))``
+            for KL warm-up.
+        optim: on Pyro a factory that takes the parameters, such as ``partial(torch.optim.Adam, lr=1e-3)``; on NumPyro
+            an optax transformation. By default Adam at ``learning_rate``.
+        learning_rate: of the default Adam.
+        learning_rate_factor: a number or schedule that multiplies the learning rate; not within an inner loop.
+        epochs: how many passes over the data at most.
+        batch_size: data points per step; the last batch of an epoch may be shorter.
+        clip_norm: the largest norm of the whole gradient, rows of single data points apart; or None.
+        patience: stop when the validation ELBO has not risen for so many epochs after warm-up, and restore the best
+            weights; None trains to the end.
+        validation_particles: draws per datum of the validation ELBO.
+        checkpoint_every: epochs between two checkpoints.
+        check_stock: whether stock objectives that are known to be wrong on a pair are refused.
+        local_steps: of a per-datapoint guide: at most so many steps on a batch's variational parameters, the model left
+            as it is, before each step of the model (the classical inner loop). At 0 both move together, in one step.
+        local_learning_rate: of Adam on the parameters of single data points, which count their own steps.
+        local_tolerance: the inner loop ends when thirty steps gain less than this every ten, nats per datum.
+        freeze_model: train the guide only; what it shares with the model stays too.
+        epoch_size: data points of an epoch, a random part of the data afresh each time; None takes them all.
+    """
+
+    objective_class: ClassVar[type] = object
+
+    @property
+    def critic_settings(self) -> Critic | None:
+        """The second player of an adversarial training."""
+        return getattr(self, "critic", None)
+
+    loss: Any = None
+    optim: Any = None
+    learning_rate: float = 1e-3
+    learning_rate_factor: float | Schedule = 1.0
+    epochs: int = 100
+    batch_size: int = 100
+    clip_norm: float | None = None
+    patience: int | None = None
+    validation_particles: int = 1
+    checkpoint_every: int = 1
+    check_stock: bool = True
+    local_steps: int = 0
+    local_learning_rate: float = 0.1
+    local_tolerance: float = 0.01
+    freeze_model: bool = False
+    epoch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "validation_particles", "checkpoint_every"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+                raise ValueError(f"SVI: {name!r} should be an integer of at least 1; got {value!r}.")
+        size = self.epoch_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < self.batch_size):
+            raise ValueError(
+                f"SVI: 'epoch_size' should be an integer of at least 'batch_size', {self.batch_size}; got {size!r}."
+            )
+        if isinstance(self.local_steps, bool) or not isinstance(self.local_steps, Integral) or self.local_steps < 0:
+            raise ValueError(f"SVI: 'local_steps' should be an integer of at least 0; got {self.local_steps!r}.")
+        for name in ("learning_rate", "clip_norm", "patience", "local_learning_rate", "local_tolerance"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
+                raise ValueError(f"SVI: {name!r} should be a positive number; got {value!r}.")
+        if not isinstance(self.loss, self.objective_class):
+            raise TypeError(
+                f"SVI: 'loss' should be an objective such as TraceELBO(), of {self.objective_class.__module__} "
+                f"or of the ppl_vae package that this SVI comes from; got {self.loss!r}."
+            )
+
+    def optimiser_steps(self) -> list[float] | None:
+        """Where three steps of a custom ``optim`` lead from (0.1, 0.2, 0.3): what it does, where it cannot say it."""
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting, JSON-able, and whether the loss is a bound."""
+        settings = {f.name: getattr(self, f.name) for f in fields(self)}
+        settings["is_bound"] = getattr(self.loss, "is_bound", None)
+        if self.optim is not None:
+            settings["optim"] = f"{describe(self.optim)}, steps to {self.optimiser_steps()}"
+        return {name: v if isinstance(v, int | float | None) else describe(v) for name, v in settings.items()}

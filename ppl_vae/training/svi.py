@@ -1,0 +1,322 @@
+"""Stochastic variational inference, written once: the settings of a training, and what they refuse.
+
+The backends supply the steps, and ``loop`` the epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import Split
+from ..data.streams import Data
+from ..errors import UnsuitableObjective
+from ..objectives.adversarial import AdversarialObjective
+from ..objectives.base import Objective, WeightedObjective
+from ..objectives.checks import check_stock
+from ..pairs.inputs import checked
+from ..pairs.pair import Pair
+from ..pairs.side_inputs import part
+from ..results.fit import Fit
+from ..runtime.out_of_memory import explained
+from ..seeds import derive, generator
+from .data import TrainingData
+from .loop import Loop
+from .protocols import Callback, Replicas, Run
+from .replicas import train_together
+from .settings import TrainingSettings
+
+Recipe = Callable[[np.random.Generator], tuple[Any, Any]]
+
+
+ADVERSARIAL = """SVI with two players: the pair climbs an adversarial objective, and a critic learns beside it.
+
+    Each step of the pair is followed by one of the critic, whose weights and optimiser are its own and belong to the
+    checkpoint. The history tells its loss (nats) and accuracy, ``critic_loss`` and ``critic_accuracy``, the means of an
+    epoch; ``fit.critic`` is its log-ratio of codes, after the last epoch even where ``patience`` went back to better
+    weights of the pair. Takes the settings of ``SVI`` and
+
+    Args:
+        critic: its net and optimiser, ``critics.Critic``.
+    """
+
+
+@dataclass(frozen=True)
+class BaseSVI(TrainingSettings):
+    __doc__ = TrainingSettings.__doc__
+
+    def start(
+        self,
+        model: Any,
+        guide: Any,
+        data: TrainingData,
+        *,
+        seed: int,
+        device: str | None,
+        parallel: bool = False,
+    ) -> Run:
+        """A training of a copy of the pair, before its first step; each backend's own."""
+        raise NotImplementedError("Use the SVI of ppl_vae.inference or ppl_vae.numpyro.inference.")
+
+    def together(self, loop: Loop, train: Callable[[], Fit]) -> Fit:
+        """``train()``, of a training whose batches are shared out; where others take part, they do as it says."""
+        return train()
+
+    def fit(
+        self,
+        model: Any,
+        guide: Any,
+        data: Split | Data,
+        *,
+        valid: Data | None = None,
+        given: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+        valid_given: np.ndarray | None = None,
+        valid_mask: np.ndarray | None = None,
+        seed: int = 0,
+        device: str | None = None,
+        parallel: bool = False,
+        callback: Callback | None = None,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        progress: bool | None = None,
+        description: str = "",
+    ) -> Fit:
+        """Train a copy of the pair on (N, P) data; the same seed gives the same numbers.
+
+        Args:
+            model: a generative program, of ours or any of the backend's with the data in a plate at dim -1.
+            guide: its guide.
+            data: a ``Split`` (its training part, its validation part, its rule of binarisation), an array (N, P), or
+                what ``data.stream`` opens, of which a block is in memory while the next one is read.
+            valid: validation data, where ``data`` is no split; an array or a stream.
+            given: side information (N, G), for a pair that is conditional on it.
+            mask: true where a pixel was seen, (N, P); the others, NaN or whatever they hold, are not read.
+            valid_given: of the validation data.
+            valid_mask: of the validation data, which are seen whole without it.
+            seed: of the order of the data and of every draw.
+            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; by default the CPU on Pyro and JAX's default on NumPyro.
+            parallel: share the rows of each batch out: on Pyro over the processes that torchrun or
+                ``inference.launch`` started, each of which calls ``fit`` with the same arguments; on
+                NumPyro over all devices of this process. The numbers are those of one process but for rounding.
+            callback: called after each epoch with (epoch, metrics, fit so far); it observes, whatever it samples.
+            checkpoint: a file that the training writes to, and goes on from with ``resume``.
+            resume: go on from ``checkpoint`` if it is there; the end is that of an uninterrupted run.
+            progress: a progress bar; by default on a terminal only.
+            description: what the progress bar is called.
+
+        Raises:
+            ValueError: data, settings or a checkpoint that do not fit; the message says what to do.
+            UnsuitableObjective: an objective that is wrong for the pair.
+            NotFiniteLoss: the loss became NaN or infinite.
+            OutOfMemory: the message names the settings to lower.
+            InUse: another training writes to ``checkpoint``.
+            WorkerLost: another process of a parallel training ended; the message names the checkpoint.
+        """
+        beside = {"given": given, "mask": mask, "valid_given": valid_given, "valid_mask": valid_mask}
+        loaded = TrainingData.of(data, valid, **beside)
+        loop = self._loop(model, guide, loaded, seed, device, Path(checkpoint) if checkpoint else None, parallel)
+
+        def train() -> Fit:
+            with loop.alone():
+                loop.train(resume, callback, progress, description)
+            return loop.fit()
+
+        return self.together(loop, train) if parallel else train()
+
+    def _loop(
+        self,
+        model: Any,
+        guide: Any,
+        data: TrainingData,
+        seed: int,
+        device: str | None,
+        checkpoint: Path | None,
+        parallel: bool = False,
+    ) -> Loop:
+        """A training before its first step."""
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"'seed' should be an integer of at least 0; got {seed!r}.")
+        if self.batch_size > len(data.train):
+            raise ValueError(
+                f"'batch_size' is {self.batch_size}, but there are only {len(data.train)} data points: lower it."
+            )
+        if self.epoch_size is not None and self.epoch_size > len(data.train):
+            raise ValueError(
+                f"'epoch_size' is {self.epoch_size}, but there are only {len(data.train)} data points: lower it, or "
+                "leave it at None."
+            )
+        if self.patience is not None and data.valid is None:
+            raise ValueError("Early stopping needs validation data: pass a Split or valid=, or set patience=None.")
+        size = {"'batch_size'": self.batch_size, "the number of data points": len(data.train)}
+        with explained("before the first step", size):
+            run = self.start(model, guide, data, seed=seed, device=device, parallel=parallel)
+        if self.patience is not None and run.pair.num_rows is not None:
+            raise ValueError(
+                "Early stopping needs a guide that serves validation data, and a per-datapoint guide does not: set "
+                "patience=None, and judge it by fit.refine(valid)."
+            )
+        return Loop(self, run, seed, data, checkpoint)
+
+    def prepare(self, pair: Pair, data: TrainingData, seed: int) -> None:
+        """Run the pair once; refuse an objective that is wrong for it, and data that are wrong for its likelihood."""
+        if pair.num_rows is not None and pair.num_rows != len(data.train):
+            raise ValueError(
+                f"The per-datapoint guide was made for {pair.num_rows} data points; there are {len(data.train)}: make "
+                "its rows for these, nets.Rows(init.standard_rows(len(data), ...))."
+            )
+        conditional, given = getattr(pair.model, "takes_given", None), "given" in data.side
+        if conditional is not None and conditional != given:
+            raise ValueError(
+                f"{type(pair.model).__name__} is conditional on side information: pass it, given= of shape (N, G)."
+                if conditional
+                else f"{type(pair.model).__name__} has no use for side information ('given'): use ConditionalVAE, as "
+                "recipes.conditional_vae makes it, or leave it out."
+            )
+        first = slice(self.batch_size)
+        sites = pair.prepare(data.train[first], derive(seed, "prepare"), part(data.side, first))
+        if not sites.latent and type(self.loss).__name__ != "TraceELBO":
+            raise UnsuitableObjective(
+                f"{type(self.loss).__name__} is made for latents, and the model has none: its likelihood is the "
+                "TraceELBO()."
+            )
+        self._check_players()
+        if isinstance(self.loss, Objective):
+            self.loss.check(sites)
+            self.loss.check_batches(self.epoch_size or len(data.train), self.batch_size)
+        elif self.check_stock:
+            check_stock(self.loss, sites, pair.backend)
+        for name, x in (("data", data.train), ("valid", data.valid)):
+            if x is not None:
+                checked(pair, x, name)
+        if pair.num_rows is not None and getattr(self.loss, "dreams", False):
+            raise UnsuitableObjective(
+                f"{type(self.loss).__name__} trains the guide on images that the model dreams, and a dream has no row "
+                "of a per-datapoint guide: use WakeWake, or another guide."
+            )
+        if type(pair.guide).__name__ == "SemiAmortised" and pair.guide.model is not pair.model:
+            raise ValueError(
+                f"The guide ({type(pair.guide).__name__}) refines under a model of its own, not under the one that is "
+                "trained: give it the very module."
+            )
+        if self.local_steps and not getattr(self.loss, "per_datum", True):
+            raise UnsuitableObjective(
+                f"{type(self.loss).__name__} is no sum over data, so no datum has a bound of its own to climb: leave "
+                "local_steps at 0, or use another objective."
+            )
+        if self.local_steps and pair.num_rows is None:
+            raise ValueError("'local_steps' is for per-datapoint guides, and this pair has none: leave it at 0.")
+        if self.local_steps and not isinstance(self.loss, Objective):
+            raise ValueError(
+                f"'local_steps' needs a bound for each datum, which the stock {type(self.loss).__name__} does not "
+                "give: use an objective of ppl_vae."
+            )
+        if self.local_steps and getattr(self.loss, "running_baseline", None):
+            raise ValueError(
+                "An inner loop ('local_steps') has no use for a baseline that follows the training: use "
+                "baselines.LeaveOneOut(), or local_steps=0."
+            )
+        if not pair.num_parameters:
+            raise ValueError("The pair has no parameter to train.")
+
+    def _check_players(self) -> None:
+        """Refuse an adversarial objective without a critic, and a critic without one."""
+        adversarial, name = isinstance(self.loss, AdversarialObjective), type(self.loss).__name__
+        if adversarial and self.critic_settings is None:
+            raise UnsuitableObjective(
+                f"{name} has a second player, a critic with an optimiser of its own: use inference.Adversarial("
+                f"{name}(...)) in place of SVI."
+            )
+        if self.critic_settings is not None and not adversarial:
+            raise UnsuitableObjective(
+                f"Adversarial trains a critic beside the pair, and {name} has no use for one: use SVI, or FactorVAE, "
+                "AAE or WAEGAN."
+            )
+
+    def fit_seeds(
+        self,
+        recipe: Recipe,
+        data: Split | Data,
+        *,
+        seeds: Sequence[int],
+        strengths: Sequence[float] | None = None,
+        device: str | None = None,
+        callback: Callback | None = None,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        progress: bool | None = None,
+        description: str = "",
+        **beside: Any,
+    ) -> list[Fit]:
+        """One fit per seed, each with weights, pseudo-inputs and data order of its own, drawn from its seed.
+
+        On Pyro, and from a stream, one after the other; else on NumPyro as one program, vmapped where there is an
+        accelerator to fill. There a fit is that of ``fit(seed=...)`` but for rounding, which grows as training goes on;
+        a seed's ``seconds`` are its share of the whole, and one that has stopped early is carried along until all have.
+
+        Args:
+            recipe: ``recipe(rng) -> (model, guide)``, as every recipe is.
+            data: as in ``fit``.
+            seeds: one per fit, all different.
+            strengths: of the objective's weight (``strength``, or ``beta`` of the ELBO): as many fits for each, the
+                seeds of the first strength first. The strength is a number to the compiled program, not a part of it.
+            device: as in ``fit``.
+            callback: as in ``fit``; ``fit.settings["seed"]`` says whose epoch it is.
+            checkpoint: a folder, for a checkpoint of each seed.
+            resume: go on from the checkpoints that are there.
+            progress: as in ``fit``.
+            description: as in ``fit``.
+            beside: ``valid``, ``given``, ``mask``, ``valid_given`` and ``valid_mask`` of ``fit``.
+
+        Raises:
+            ValueError: no seed, or one twice; and what ``fit`` raises.
+        """
+        seeds = [int(seed) if isinstance(seed, np.integer) else seed for seed in seeds]
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise ValueError(f"fit_seeds: 'seeds' should be different integers, at least one; got {seeds}.")
+        if "parallel" in beside:
+            raise TypeError(
+                "fit_seeds: a training of several seeds is not shared out; use fit(..., parallel=True) for each."
+            )
+        loaded, loops = TrainingData.of(data, **beside), []
+        for settings, prefix in self._at_strengths(strengths):
+            for seed in seeds:
+                path = Path(checkpoint) / f"{prefix}seed-{seed}.checkpoint" if checkpoint else None
+                loops.append(settings._loop(*recipe(generator(seed, "weights")), loaded, seed, device, path))
+        with ExitStack() as locks:
+            for loop in loops:
+                locks.enter_context(loop.alone())
+            together = self.replicas([loop.run for loop in loops]) if len(loops) > 1 else None
+            if together is None:
+                for loop in loops:
+                    loop.train(resume, callback, progress, f"{description} seed {loop.seed}".strip())
+            else:
+                train_together(loops, together, resume, callback, progress, description)
+        return [loop.fit() for loop in loops]
+
+    def _at_strengths(self, strengths: Sequence[float] | None) -> list[tuple[BaseSVI, str]]:
+        """The settings at each strength, and how the names of their checkpoints begin."""
+        if strengths is None:
+            return [(self, "")]
+        if not isinstance(self.loss, WeightedObjective):
+            raise ValueError(
+                f"fit_seeds: {type(self.loss).__name__} has no strength to vary: leave 'strengths' at None, or use "
+                "TraceELBO (its beta), BetaTCVAE, DIPVAE, FactorVAE, InfoVAE, WAE, WAEGAN or AAE."
+            )
+        numbers = [float(s) for s in strengths]
+        if not numbers or len(set(numbers)) < len(numbers):
+            raise ValueError(f"fit_seeds: 'strengths' should be different numbers, at least one; got {numbers}.")
+        names = [repr(s).removesuffix(".0") for s in numbers]
+        return [
+            (replace(self, loss=self.loss.with_weight(s)), f"strength-{n}-")
+            for s, n in zip(numbers, names, strict=True)
+        ]
+
+    def replicas(self, runs: Sequence[Any]) -> Replicas | None:
+        """The trainings as one program, where the backend can make one of them."""
+        return None
