@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .pairs.inputs import as_batch
-from .pairs.side_inputs import Side, shown
+from .pairs.side_inputs import Side, apply_mask
 from .plots.drawing import is_drawable
 from .results.fit import Fit
 from .training.protocols import Callback
@@ -83,7 +83,7 @@ class TensorBoard:
                 f"TensorBoard: 'image_shape' should be (H, W), (H, W, 1) or (H, W, 3); got {self.image_shape}."
             )
         if self.image_shape is not None and self.images is not None:
-            shown_images, _ = shown(self.images, self.side.get("mask"), "images")
+            shown_images, _ = apply_mask(self.images, self.side.get("mask"), "images")
             self.images = as_batch(shown_images, "images", math.prod(self.image_shape))
         if self.every < 1:
             raise ValueError(f"TensorBoard: 'every' should be at least 1; got {self.every}.")

@@ -174,11 +174,11 @@ def test_step_sizes_are_fixed_before_the_run(backend: backends.Backend) -> None:
     log_step = np.log(np.random.default_rng(0).uniform(0.1, 2.0, (3, 7)))
     start = kernel.starts(fit.pair, pca.x, 5, "prior", {}, seed=0, guide_seed=0)
     options = {"initial": "prior", "num_steps": 3, "target": 0.8, "seed": 1, "guide_seed": 2}
-    fixed = kernel.anneal(fit.pair, pca.x, start, {}, annealing.rungs(betas, log_step), gain=0.0, **options)
+    fixed = kernel.anneal(fit.pair, pca.x, start, {}, annealing.annealing_steps(betas, log_step), gain=0.0, **options)
     np.testing.assert_allclose(fixed.log_step, log_step, atol=1e-6)
-    moving = kernel.anneal(fit.pair, pca.x, start, {}, annealing.rungs(betas, log_step), gain=0.3, **options)
+    moving = kernel.anneal(fit.pair, pca.x, start, {}, annealing.annealing_steps(betas, log_step), gain=0.3, **options)
     assert (np.abs(moving.log_step - log_step) > 1e-4).any()
-    back = annealing.rungs(betas, log_step).reversed()
+    back = annealing.annealing_steps(betas, log_step).reversed()
     np.testing.assert_allclose(back.increment, np.diff(betas)[::-1])
     np.testing.assert_allclose(back.beta, betas[:-1][::-1])
     np.testing.assert_allclose(back.log_step[:2], log_step[:2][::-1])
@@ -312,7 +312,7 @@ def test_trajectories_that_diverge_are_counted_and_the_bound_holds(backend: back
     fit = fit_of(pca, backend)
     kernel, betas = kernel_of(fit.pair), annealing.ladder("linear", 3)
     start = kernel.starts(fit.pair, pca.x, 5, "prior", {}, seed=0, guide_seed=0)
-    steps = annealing.rungs(betas, np.full((2, 7), np.log(50.0)))
+    steps = annealing.annealing_steps(betas, np.full((2, 7), np.log(50.0)))
     options = {"initial": "prior", "num_steps": 3, "target": 0.8, "seed": 1, "guide_seed": 2, "gain": 0.0}
     run = kernel.anneal(fit.pair, pca.x, start, {}, steps, **options)
     assert run.divergences.tolist() == [10] * 7 and not run.accept_prob.any()

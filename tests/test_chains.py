@@ -164,7 +164,7 @@ def test_pseudo_inputs_are_encoded_once_in_a_run(backend: backends.Backend, monk
     own = backend.models.VampPrior.pseudo_inputs
     monkeypatch.setattr(backend.models.VampPrior, "pseudo_inputs", lambda prior: (calls.append(1), own(prior))[1])
     options = {"initial": "prior", "num_steps": 3, "target": 0.8, "seed": 1, "guide_seed": 2, "gain": 0.0}
-    rungs = annealing.rungs(annealing.ladder("linear", 6), np.full((5, 4), -1.0))
+    rungs = annealing.annealing_steps(annealing.ladder("linear", 6), np.full((5, 4), -1.0))
     kernel.anneal(fit.pair, x, start, {}, rungs, **options)
     annealed = len(calls)
     counts = {"num_warmup": 4, "num_samples": 3, "num_steps": 3}

@@ -10,7 +10,7 @@ import pytest
 from pairs import P, pair, recipe, toy
 
 from ppl_vae import backends, baselines, data, schedules
-from ppl_vae.numpyro.inference.svi.replicas import Together
+from ppl_vae.numpyro.inference.svi.replicas import Replicas
 from ppl_vae.numpyro.inference.svi.step import scan_steps
 from ppl_vae.results import Fit
 
@@ -80,13 +80,13 @@ def test_the_program_of_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = backends.load("numpyro")
     svi = backend.inference.SVI(epochs=3, batch_size=20)
     mapped = svi.fit_seeds(recipe("vampprior", backend), X, seeds=SEEDS)
-    make = Together.__init__
+    make = Replicas.__init__
 
-    def vmapped(self: Together, runs: Any) -> None:
+    def vmapped(self: Replicas, runs: Any) -> None:
         make(self, runs)
         self.vmapped = True
 
-    monkeypatch.setattr(Together, "__init__", vmapped)
+    monkeypatch.setattr(Replicas, "__init__", vmapped)
     for one, other in zip(mapped, svi.fit_seeds(recipe("vampprior", backend), X, seeds=SEEDS), strict=True):
         assert 0 < apart(one, other) < 1e-4
 

@@ -29,7 +29,7 @@ from ppl_vae.errors import OutOfMemory
 from ppl_vae.numpyro.inference.svi.streaming import binarised
 from ppl_vae.pairs.inputs import digest
 from ppl_vae.results import Fit
-from ppl_vae.training import TrainingData, ahead
+from ppl_vae.training import TrainingData, read_ahead
 
 ROOT = Path(__file__).parents[1]
 X, VALID = toy(70), toy(30, seed=1)
@@ -225,7 +225,7 @@ def test_one_part_is_read_ahead_and_no_more() -> None:
         reading.set()
         return part
 
-    parts = ahead(read, range(5))
+    parts = read_ahead(read, range(5))
     with closing(parts):
         assert next(parts) == 0
         reading.clear()

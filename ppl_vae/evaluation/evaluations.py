@@ -12,7 +12,7 @@ import numpy as np
 from ..arrays.pixel_levels import bits_per_dim
 from ..data.streams import Data
 from ..pairs.inputs import digest
-from ..pairs.side_inputs import Side, part
+from ..pairs.side_inputs import Side, take_rows
 from ..results.fit import Fit
 from ..seeds import generator
 from .likelihood.importance_sampling import ELBO, LogLikelihood, elbo, log_likelihood
@@ -230,7 +230,7 @@ def _training(fit: Fit, train: Data, seed: int, side: Side) -> tuple[np.ndarray,
     x = np.asarray(train[index])
     if fit.settings.get("data", {}).get("binarisation") == "dynamic":
         x = (rng.random(x.shape) < x).astype(x.dtype)
-    beside = part(arrays, index)
+    beside = take_rows(arrays, index)
     return x, Side(**({**beside} if fit.generalises else {**beside, "index": index}))  # type: ignore[typeddict-item]
 
 
@@ -240,7 +240,7 @@ def _train_gaps(
     """Of so many of these training images, evenly spaced."""
     x, side = training
     index = np.unique(np.linspace(0, len(x) - 1, min(count, len(x))).astype(int))
-    return decompose(fit, x[index], num_particles, **options, **part(side, index))  # type: ignore[arg-type]
+    return decompose(fit, x[index], num_particles, **options, **take_rows(side, index))  # type: ignore[arg-type]
 
 
 def _seconds_per_step(fit: Fit) -> float:

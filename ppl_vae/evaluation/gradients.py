@@ -17,7 +17,7 @@ from ..objectives.base import Objective
 from ..objectives.checks import check_stock
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
-from ..runtime.out_of_memory import explained
+from ..runtime.out_of_memory import explain_out_of_memory
 from ..seeds import derive, generator
 
 OWNERS = ("model", "guide", "shared")
@@ -161,7 +161,7 @@ def gradient_report(
             objective = objective.of_data(len(x)) if isinstance(objective, Objective) else objective
             draws = getattr(objective, "num_draws", getattr(objective, "num_particles", 1))
             to_lower = {"'batch_size'": batches.shape[1], f"'num_particles' of {name!r}": draws}
-            with explained("in the gradients", to_lower):
+            with explain_out_of_memory("in the gradients", to_lower):
                 drawn = inference.draw_gradients(fit.pair, objective, x, batches, seeds, arrays)
                 moments, seconds = _moments(_finite(drawn, name), owner_of, bar.update)
             if getattr(objective, "options", {}).get("every_configuration") and fit.pair.sites is not None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..baselines import SETTLING
 from ..errors import UnsuitableObjective
-from ..pairs.side_inputs import NOTHING, Arrays, blank
+from ..pairs.side_inputs import NOTHING, Arrays, placeholder
 from ..seeds import derive, generator
 from .pair import Pair, forked
 from .svi.baselines import RunningBaseline
@@ -56,7 +56,7 @@ def _touched(pair: Pair) -> tuple[set[int], set[int]]:
         return set(), set()
     x = pair.tensor(np.zeros((4, pair.dim)))
     with torch.no_grad(), forked(0, pair.device), pair.active() as (model, guide):
-        traces = run(model, guide, (x,), pair.tensors(blank(len(x), 1, pair.given_dim)), 1)
+        traces = run(model, guide, (x,), pair.tensors(placeholder(len(x), 1, pair.given_dim)), 1)
         store = dict(pyro.get_param_store().named_parameters())
     p, q = ({id(store[n]) for n, site in t.nodes.items() if site["type"] == "param" and n in store} for t in traces)
     return p, q

@@ -13,7 +13,7 @@ from ..conditionals.masking import visible
 from ..guides import PerDatapoint
 from ..nets.tables import Rows
 from ..pairs.keywords import inner, no_family
-from ..pairs.side_inputs import NOTHING, Arrays, part
+from ..pairs.side_inputs import NOTHING, Arrays, take_rows
 from .pair import Pair
 
 ROWS = 2000
@@ -45,5 +45,5 @@ def localised(pair: Pair, x: np.ndarray, side: Arrays = NOTHING) -> tuple[Any, A
 def _seen(pair: Pair, x: np.ndarray, side: Arrays, first: int) -> Tensor:
     """What the encoder sees of some rows."""
     rows = slice(first, first + ROWS)
-    options = {name: a for name, a in pair.tensors(part(side, rows)).items() if name != "index"}
+    options = {name: a for name, a in pair.tensors(take_rows(side, rows)).items() if name != "index"}
     return visible(pair.tensor(x[rows]), **options)

@@ -14,7 +14,7 @@ SIGMOID_SLOPE = 4.0
 """How far into its tails the logistic function is used, as in Wu et al., 2017."""
 
 
-class Rungs(NamedTuple):
+class AnnealingSteps(NamedTuple):
     """What an annealed run does in each of T steps: it takes the weight's increment, then moves."""
 
     increment: Array
@@ -24,14 +24,14 @@ class Rungs(NamedTuple):
     log_step: Array
     """log step sizes of that move, (T, B)"""
 
-    def reversed(self) -> Rungs:
+    def reversed(self) -> AnnealingSteps:
         """The rungs of the reverse chain: the moves' order turned round, each with the step size of its beta.
 
         The last move, at beta = 0, comes after the last increment, and changes nothing.
         """
         beta = np.append(0.0, self.beta[:-1])[::-1]
         log_step = np.concatenate([self.log_step[:1], self.log_step[:-1]])[::-1]
-        return Rungs(self.increment[::-1].copy(), beta.copy(), log_step.copy())
+        return AnnealingSteps(self.increment[::-1].copy(), beta.copy(), log_step.copy())
 
 
 class Annealed(NamedTuple):
@@ -84,6 +84,6 @@ def ladder(schedule: str | Sequence[float] | np.ndarray, num_temperatures: int) 
     return beta
 
 
-def rungs(beta: np.ndarray, log_step: np.ndarray) -> Rungs:
+def annealing_steps(beta: np.ndarray, log_step: np.ndarray) -> AnnealingSteps:
     """The steps of the forward chain, from betas (T + 1,) and log step sizes (T, B)."""
-    return Rungs(np.diff(beta), beta[1:], log_step)
+    return AnnealingSteps(np.diff(beta), beta[1:], log_step)

@@ -21,7 +21,7 @@ from ..data.streams import Data
 from ..errors import Divergence
 from ..pairs.chunks import chunk, windows, within_memory
 from ..pairs.pair import Pair
-from ..pairs.side_inputs import Arrays, Side, part
+from ..pairs.side_inputs import Arrays, Side, take_rows
 from ..pairs.trained import Trained
 from ..runtime.versions import __version__
 from ..seeds import derive
@@ -207,12 +207,12 @@ class _Sampler:
                 "choose fewer, use HMC, which moves all data together, or a NumPyro fit."
             )
         kernel = kernel_of(fit.pair)
-        kernel.layout(fit.pair, x[:1], part(arrays, slice(1))).check_continuous(name)
+        kernel.layout(fit.pair, x[:1], take_rows(arrays, slice(1))).check_continuous(name)
         parts = []
         bar = tqdm(total=len(x), desc=name, unit="x", disable=None if progress is None else not progress)
         with within_memory(f"in {name} for {len(x)} data points", num_chains=self.num_chains), bar:
             for number, (window, seen) in enumerate(windows(len(x), max(1, chunk(fit.pair) // self.num_chains))):
-                beside, chunk_seed = part(arrays, window), derive(seed, name, number)
+                beside, chunk_seed = take_rows(arrays, window), derive(seed, name, number)
                 seeds = {"seed": derive(chunk_seed, "start"), "guide_seed": chunk_seed}
                 start = kernel.starts(fit.pair, x[window], self.num_chains, self.start, beside, **seeds)
                 found = self._sample(fit.pair, x[window], start, beside, chunk_seed)

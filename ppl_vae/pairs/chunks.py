@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.streams import Data
-from ..runtime.out_of_memory import explained
+from ..runtime.out_of_memory import explain_out_of_memory
 from ..seeds import derive
-from .side_inputs import NOTHING, Arrays, part
+from .side_inputs import NOTHING, Arrays, take_rows
 from .terms import Terms
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def within_memory(doing: str, **settings: Any) -> AbstractContextManager[None]:
         OutOfMemory: names the chunk, and the settings that are given.
     """
     rows = {f"the environment variable {CHUNK_VARIABLE}": chunk()}
-    return explained(doing, rows | {f"{name!r}": value for name, value in settings.items()})
+    return explain_out_of_memory(doing, rows | {f"{name!r}": value for name, value in settings.items()})
 
 
 def windows(count: int, rows: int) -> list[tuple[slice, int]]:
@@ -80,7 +80,7 @@ def sample_in_chunks(
             rows = []
             for draw, (draws, skip) in enumerate(windows(num_particles, at_once)):
                 size, chunk_seed = draws.stop - draws.start, derive(seed, "terms", number, draw)
-                values, terms = pair.sample(x[window], size, chunk_seed, analytic_kl, part(side, window))
+                values, terms = pair.sample(x[window], size, chunk_seed, analytic_kl, take_rows(side, window))
                 rows.append([a[skip:, seen:] for a in (*terms[:3], *values.values())])
                 names = list(values)
             columns.append([np.concatenate(parts) for parts in zip(*rows, strict=True)])
@@ -99,6 +99,6 @@ def log_weights_in_chunks(
     if num_particles < 1:
         raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
     for number, (window, seen) in enumerate(windows(len(x), max(1, chunk(pair) // num_particles))):
-        own, beside = derive(seed, "weights", number), part(side, window)
+        own, beside = derive(seed, "weights", number), take_rows(side, window)
         _, terms = sample_in_chunks(pair, x[window], num_particles, own, side=beside)
         yield terms.log_weights[:, seen:].astype(np.float64)

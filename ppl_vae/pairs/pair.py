@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .side_inputs import NOTHING, Arrays, blank
+from .side_inputs import NOTHING, Arrays, placeholder
 from .sites import Sites
 from .terms import Terms
 
@@ -102,5 +102,5 @@ class Pair(Protocol):
 
 def probe(pair: Pair, x: np.ndarray, seed: int) -> float:
     """The ELBO of a few data points with fixed noise: what tells pairs apart whose weights have the same shapes."""
-    side = blank(len(x), pair.num_rows, pair.given_dim)
+    side = placeholder(len(x), pair.num_rows, pair.given_dim)
     return float(pair.sample(x, 1, seed, side=side)[1].log_weights.mean())

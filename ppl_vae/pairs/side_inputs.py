@@ -26,13 +26,13 @@ class Side(TypedDict, total=False):
     """True where a pixel was seen, (N, P): the densities are of those, and what x holds elsewhere is not read."""
 
 
-def shown(x: Any, mask: Any, what: str = "x") -> tuple[Any, dict[str, np.ndarray]]:
+def apply_mask(x: Any, mask: Any, what: str = "x") -> tuple[Any, dict[str, np.ndarray]]:
     """x with zeros where the mask hides it, and the mask, checked; both as they are without one.
 
     Raises:
         ValueError: a mask that is not boolean or not of the shape of x, or a masked array, which has one of its own.
 
-    >>> shown(np.array([[1.0, np.nan]]), np.array([[True, False]]))[0]
+    >>> apply_mask(np.array([[1.0, np.nan]]), np.array([[True, False]]))[0]
     array([[1., 0.]])
     """
     if isinstance(x, np.ma.MaskedArray):
@@ -52,13 +52,13 @@ def shown(x: Any, mask: Any, what: str = "x") -> tuple[Any, dict[str, np.ndarray
     return np.where(mask, x, 0), {"mask": np.ascontiguousarray(mask)}
 
 
-def informed(given: Any, count: int, what: str = "given") -> dict[str, np.ndarray]:
+def check_given(given: Any, count: int, what: str = "given") -> dict[str, np.ndarray]:
     """Side information, checked; nothing for None.
 
     Raises:
         ValueError: not one finite row of numbers for each of ``count`` data points.
 
-    >>> informed([[0.0, 1.0]], 1)["given"].shape
+    >>> check_given([[0.0, 1.0]], 1)["given"].shape
     (1, 2)
     """
     if given is None:
@@ -75,19 +75,19 @@ def informed(given: Any, count: int, what: str = "given") -> dict[str, np.ndarra
     return {"given": np.ascontiguousarray(array, array.dtype if array.dtype.kind == "f" else np.float32)}
 
 
-def part(side: Arrays, rows: Any) -> dict[str, np.ndarray]:
+def take_rows(side: Arrays, rows: Any) -> dict[str, np.ndarray]:
     """The rows of every array.
 
-    >>> part({"index": np.arange(5)}, slice(2))
+    >>> take_rows({"index": np.arange(5)}, slice(2))
     {'index': array([0, 1])}
     """
     return {name: array[rows] for name, array in side.items()}
 
 
-def blank(count: int, num_rows: int | None, given_dim: int) -> dict[str, np.ndarray]:
+def placeholder(count: int, num_rows: int | None, given_dim: int) -> dict[str, np.ndarray]:
     """What a pair needs beside ``count`` blank images: any positions, and zeros as side information.
 
-    >>> blank(3, 2, 0)
+    >>> placeholder(3, 2, 0)
     {'index': array([0, 1, 0])}
     """
     side = {} if num_rows is None else {"index": np.arange(count) % num_rows}

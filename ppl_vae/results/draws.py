@@ -11,7 +11,7 @@ from ..arrays.log_weights import effective, k_hat, resample
 from ..data.streams import Data
 from ..mcmc.samplers import HMC, check_count
 from ..pairs.chunks import chunk, sample_in_chunks, windows
-from ..pairs.side_inputs import Arrays, Side, part
+from ..pairs.side_inputs import Arrays, Side, take_rows
 from ..pairs.trained import Trained
 from ..seeds import derive, generator
 
@@ -106,7 +106,7 @@ def _resampled(fit: Trained, x: Data, num_draws: int, seed: int, arrays: Arrays)
     proposals, parts, log_w = PROPOSALS * num_draws, [], []
     for number, (window, seen) in enumerate(windows(len(x), max(1, chunk(fit.pair) // proposals))):
         chunk_seed, rows = derive(seed, "importance", number), np.arange(window.stop - window.start)
-        values, terms = sample_in_chunks(fit.pair, x[window], proposals, chunk_seed, side=part(arrays, window))
+        values, terms = sample_in_chunks(fit.pair, x[window], proposals, chunk_seed, side=take_rows(arrays, window))
         chosen = resample(terms.log_weights, num_draws, generator(chunk_seed, "resample"))
         parts.append({name: value[chosen, rows][:, seen:] for name, value in values.items()})
         log_w.append(terms.log_weights[:, seen:])

@@ -11,7 +11,7 @@ import numpy as np
 from .. import backends
 from ..errors import UnreadableFile
 from ..pairs.pair import Pair, check_shapes, probe
-from ..pairs.side_inputs import blank
+from ..pairs.side_inputs import placeholder
 from ..recipes.recipe import Recipe
 from ..runtime import storage
 from ..runtime.versions import __version__
@@ -81,7 +81,7 @@ def read_fit(
         pair = Recipe.from_dict(header["recipe"]).skeleton()
     own = inference.Pair(*pair, device=device)
     zeros = np.zeros((4, header["dim"]))
-    own.prepare(zeros, 0, blank(len(zeros), 1, header.get("given_dim", 0)))
+    own.prepare(zeros, 0, placeholder(len(zeros), 1, header.get("given_dim", 0)))
     own.load_state(arrays)
     if not np.isclose(probe(own, zeros, 0), header["probe"], rtol=1e-3, atol=1e-3, equal_nan=True):
         raise ValueError(

@@ -16,7 +16,7 @@ from ..mcmc.samplers import HMC
 from ..pairs.chunks import chunk, sample_in_chunks, windows, within_memory
 from ..pairs.inputs import X, as_batch, checked, digest
 from ..pairs.pair import Pair
-from ..pairs.side_inputs import NOTHING, Arrays, Side, informed, part, shown
+from ..pairs.side_inputs import NOTHING, Arrays, Side, apply_mask, check_given, take_rows
 from ..pairs.terms import Terms
 from ..seeds import derive
 from .arviz import to_inference_data
@@ -55,9 +55,9 @@ class Fit:
         >>> Fit.untrained(pair, np.eye(6)).encode(np.eye(6)).shape
         (6, 2)
         """
-        x, arrays = shown(x, side.get("mask"))
+        x, arrays = apply_mask(x, side.get("mask"))
         x = as_batch(x)
-        arrays |= informed(side.get("given"), len(x))
+        arrays |= check_given(side.get("given"), len(x))
         pair.prepare(x, seed, arrays)
         beside = {"side": digest(*arrays.values())} if arrays else {}
         return cls(pair, {}, {"data": {"train": digest(x), **beside}})
@@ -194,9 +194,9 @@ class Fit:
             ValueError: another shape, NaN or infinite values where a pixel was seen, values that the likelihood cannot
                 have, or side information, positions or a mask that do not fit.
         """
-        values, arrays = shown(x, side.get("mask"))
+        values, arrays = apply_mask(x, side.get("mask"))
         values = checked(self.pair, values) if likely else as_batch(values, dim=self.pair.dim)
-        arrays |= informed(side.get("given"), len(values))
+        arrays |= check_given(side.get("given"), len(values))
         self._check_given(arrays.get("given"))
         index = self.positions(values, side.get("index"), arrays) if located else None
         return values, arrays if index is None else {**arrays, "index": index}
@@ -216,7 +216,7 @@ class Fit:
         x, arrays = self.checked(x, likely=False, **side)
         with within_memory(f"on {len(x)} data points"):
             chunks = [
-                (self.pair.posterior(x[window], derive(seed, "chunk", number), part(arrays, window)), seen)
+                (self.pair.posterior(x[window], derive(seed, "chunk", number), take_rows(arrays, window)), seen)
                 for number, (window, seen) in enumerate(windows(len(x), chunk(self.pair)))
             ]
         return {
@@ -269,7 +269,7 @@ class Fit:
         parts = []
         with within_memory(f"on {len(x)} data points"):
             for number, (window, seen) in enumerate(windows(len(x), chunk(self.pair))):
-                means, _ = self.pair.predict(x[window], 1, derive(seed, "chunk", number), part(arrays, window))
+                means, _ = self.pair.predict(x[window], 1, derive(seed, "chunk", number), take_rows(arrays, window))
                 parts.append(means[0, seen:])
         return np.concatenate(parts)
 
@@ -285,7 +285,7 @@ class Fit:
         latent = self.pair.sites.latent
         ends = np.cumsum([math.prod(site.event_shape) for site in latent])
         z = as_batch(z, "z", int(ends[-1]))
-        arrays = informed(given, len(z))
+        arrays = check_given(given, len(z))
         self._check_given(arrays.get("given"))
         codes = {}
         for site, columns in zip(latent, np.split(z, ends[:-1], axis=1), strict=True):
@@ -294,7 +294,7 @@ class Fit:
         parts = []
         with within_memory(f"on {len(z)} codes"):
             for window, seen in windows(len(z), chunk(self.pair)):
-                parts.append(self.pair.decode(part(codes, window), 0, part(arrays, window))[0][seen:])
+                parts.append(self.pair.decode(take_rows(codes, window), 0, take_rows(arrays, window))[0][seen:])
         return np.concatenate(parts)
 
     def impute(
@@ -342,13 +342,13 @@ class Fit:
         size = size if size is not None else 1 if given is None else len(given)
         if size < 1:
             raise ValueError(f"'size' should be at least 1; got {size}.")
-        arrays = informed(given, size)
+        arrays = check_given(given, size)
         self._check_given(arrays.get("given"))
         parts = []
         with within_memory("while generating", size=size):
             for number, (window, seen) in enumerate(windows(size, chunk(self.pair))):
                 count, chunk_seed = window.stop - window.start, derive(seed, "generate", number)
-                parts.append(self.pair.generate(count, chunk_seed, part(arrays, window))[0 if mean else 1][seen:])
+                parts.append(self.pair.generate(count, chunk_seed, take_rows(arrays, window))[0 if mean else 1][seen:])
         return np.concatenate(parts)
 
     def save(self, path: str | Path, *, recipe: Any = None) -> Path:

@@ -7,7 +7,7 @@ import numpy as np
 from ..arrays.log_weights import normalised, resample
 from ..pairs.chunks import chunk, windows, within_memory
 from ..pairs.pair import Pair
-from ..pairs.side_inputs import Arrays, part
+from ..pairs.side_inputs import Arrays, take_rows
 from ..seeds import derive, generator
 
 
@@ -18,7 +18,7 @@ def fill_hidden(
     parts, mask = [], arrays["mask"]
     with within_memory(f"while imputing {len(x)} data points", num_particles=num_particles):
         for number, (window, skip) in enumerate(windows(len(x), max(1, chunk(pair) // num_particles))):
-            chunk_seed, beside = derive(seed, "impute", number), part(arrays, window)
+            chunk_seed, beside = derive(seed, "impute", number), take_rows(arrays, window)
             if num_draws is not None:
                 filled = draw_hidden(pair, x[window], num_particles, num_draws, chunk_seed, beside)
             else:
@@ -36,6 +36,6 @@ def draw_hidden(pair: Pair, x: np.ndarray, num_particles: int, num_draws: int, s
     given = {name: np.tile(a, (num_draws, 1)) for name, a in arrays.items() if name == "given"}
     parts = []
     for number, (window, seen) in enumerate(windows(num_draws * len(x), chunk(pair))):
-        drawn = pair.decode(part(z, window), derive(seed, "draw", number), part(given, window))[1]
+        drawn = pair.decode(take_rows(z, window), derive(seed, "draw", number), take_rows(given, window))[1]
         parts.append(drawn[seen:])
     return np.concatenate(parts).reshape(num_draws, *x.shape)

@@ -26,7 +26,7 @@ def ran_out(error: BaseException) -> bool:
 
 
 @contextmanager
-def explained(doing: str, settings: Mapping[str, Any], kept: str = "") -> Iterator[None]:
+def explain_out_of_memory(doing: str, settings: Mapping[str, Any], kept: str = "") -> Iterator[None]:
     """A block in which memory that runs out raises ``OutOfMemory``.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 from ..data import Split
 from ..data.streams import Data
 from ..pairs.inputs import as_batch, digest
-from ..pairs.side_inputs import Arrays, informed, shown
+from ..pairs.side_inputs import Arrays, apply_mask, check_given
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ class TrainingData:
         split = data if isinstance(data, Split) else None
         if split is not None and valid is not None:
             raise ValueError("'valid' goes with an array; a Split brings its own validation part.")
-        train, side = shown(data if split is None else split.train, mask, "data")
+        train, side = apply_mask(data if split is None else split.train, mask, "data")
         if mask is not None and not side["mask"].any():
             raise ValueError("The mask hides every pixel, so that there is nothing to learn from: true is seen.")
         train = as_batch(train, "data")
-        side |= informed(given, len(train))
+        side |= check_given(given, len(train))
         if valid is None and split is None and (valid_given is not None or valid_mask is not None):
             raise ValueError("'valid_given' and 'valid_mask' go with validation data: pass valid=, too.")
-        valid, valid_side = shown(valid if split is None else split.valid, valid_mask, "valid")
+        valid, valid_side = apply_mask(valid if split is None else split.valid, valid_mask, "valid")
         if valid is not None:
             valid = as_batch(valid, "valid", train.shape[1])
-            valid_side |= informed(valid_given, len(valid), "valid_given")
+            valid_side |= check_given(valid_given, len(valid), "valid_given")
             if ("given" in side) != ("given" in valid_side):
                 raise ValueError(
                     "Side information goes with the training data and with the validation data, or with neither: pass "

@@ -21,7 +21,7 @@ from ..results.fit import Fit
 from ..runtime import storage
 from ..runtime.locks import only_writer
 from ..runtime.memory import PeakMemory
-from ..runtime.out_of_memory import explained
+from ..runtime.out_of_memory import explain_out_of_memory
 from ..seeds import derive, generator
 from . import checkpoints
 from .data import TrainingData
@@ -69,7 +69,7 @@ class Loop:
             while not self.finished:
                 epoch, began = self.next_epoch, time.perf_counter()
                 self.restart()
-                with explained(f"in epoch {epoch}", self.to_lower(), self.kept()):
+                with explain_out_of_memory(f"in epoch {epoch}", self.to_lower(), self.kept()):
                     losses = self.run.epoch(epoch, self.order(epoch))
                 metrics = self.after(epoch, losses, began)
                 bar.set_postfix({k: f"{metrics[k]:.2f}" for k in ("loss", "valid_elbo") if k in metrics}, refresh=False)
@@ -106,7 +106,7 @@ class Loop:
         metrics |= getattr(self.run, "measured", {})
         if self.data.valid is not None and self.run.pair.num_rows is None:
             sizes = {f"the environment variable {CHUNK_VARIABLE}": chunk()}
-            with explained(f"in the validation ELBO after epoch {epoch}", sizes, self.kept()):
+            with explain_out_of_memory(f"in the validation ELBO after epoch {epoch}", sizes, self.kept()):
                 metrics |= self._validated(self.data.valid)
             if not np.isfinite(metrics["valid_elbo"]):
                 self._fail("the validation ELBO became NaN or infinite", epoch, len(losses) - 1)

@@ -12,7 +12,7 @@ Part = TypeVar("Part")
 Read = TypeVar("Read")
 
 
-def ahead(read: Callable[[Part], Read], parts: Iterable[Part]) -> Generator[Read]:
+def read_ahead(read: Callable[[Part], Read], parts: Iterable[Part]) -> Generator[Read]:
     """``read(part)`` for each part, in order; one is read ahead, and no more than one.
 
     Close it where it is not read to its end: the thread ends with the part that it is reading. What ``read`` raises is

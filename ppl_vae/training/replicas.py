@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..runtime.out_of_memory import explained
+from ..runtime.out_of_memory import explain_out_of_memory
 from .loop import Loop, progress_bar
 from .protocols import Callback, Replicas
 
 
-def train_together(
+def train_replicas(
     loops: Sequence[Loop],
     together: Replicas,
     resume: bool,
@@ -30,7 +30,9 @@ def train_together(
             active, began = [loop for loop in loops if not loop.finished], time.perf_counter()
             for loop in active:
                 loop.restart()
-            with explained(f"in an epoch of {len(loops)} trainings at once", first.to_lower(), first.kept()):
+            with explain_out_of_memory(
+                f"in an epoch of {len(loops)} trainings at once", first.to_lower(), first.kept()
+            ):
                 losses = together.epoch(
                     [loop.next_epoch for loop in loops],
                     [loop.order(loop.next_epoch) for loop in loops],

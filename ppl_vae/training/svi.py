@@ -21,14 +21,14 @@ from ..objectives.base import Objective, WeightedObjective
 from ..objectives.checks import check_stock
 from ..pairs.inputs import checked
 from ..pairs.pair import Pair
-from ..pairs.side_inputs import part
+from ..pairs.side_inputs import take_rows
 from ..results.fit import Fit
-from ..runtime.out_of_memory import explained
+from ..runtime.out_of_memory import explain_out_of_memory
 from ..seeds import derive, generator
 from .data import TrainingData
 from .loop import Loop
 from .protocols import Callback, Replicas, Run
-from .replicas import train_together
+from .replicas import train_replicas
 from .settings import TrainingSettings
 
 Recipe = Callable[[np.random.Generator], tuple[Any, Any]]
@@ -154,7 +154,7 @@ class BaseSVI(TrainingSettings):
         if self.patience is not None and data.valid is None:
             raise ValueError("Early stopping needs validation data: pass a Split or valid=, or set patience=None.")
         size = {"'batch_size'": self.batch_size, "the number of data points": len(data.train)}
-        with explained("before the first step", size):
+        with explain_out_of_memory("before the first step", size):
             run = self.start(model, guide, data, seed=seed, device=device, parallel=parallel)
         if self.patience is not None and run.pair.num_rows is not None:
             raise ValueError(
@@ -179,7 +179,7 @@ class BaseSVI(TrainingSettings):
                 "recipes.conditional_vae makes it, or leave it out."
             )
         first = slice(self.batch_size)
-        sites = pair.prepare(data.train[first], derive(seed, "prepare"), part(data.side, first))
+        sites = pair.prepare(data.train[first], derive(seed, "prepare"), take_rows(data.side, first))
         if not sites.latent and type(self.loss).__name__ != "TraceELBO":
             raise UnsuitableObjective(
                 f"{type(self.loss).__name__} is made for latents, and the model has none: its likelihood is the "
@@ -296,7 +296,7 @@ class BaseSVI(TrainingSettings):
                 for loop in loops:
                     loop.train(resume, callback, progress, f"{description} seed {loop.seed}".strip())
             else:
-                train_together(loops, together, resume, callback, progress, description)
+                train_replicas(loops, together, resume, callback, progress, description)
         return [loop.fit() for loop in loops]
 
     def _at_strengths(self, strengths: Sequence[float] | None) -> list[tuple[BaseSVI, str]]:

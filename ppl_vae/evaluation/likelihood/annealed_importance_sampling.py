@@ -12,12 +12,12 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ...data.streams import Data
-from ...mcmc.annealing import Annealed, Rungs, ladder, rungs
+from ...mcmc.annealing import Annealed, AnnealingSteps, annealing_steps, ladder
 from ...mcmc.kernels import first_step
 from ...mcmc.layout import Layout
 from ...mcmc.samplers import check_count, check_probability, check_start, kernel_of
 from ...pairs.chunks import chunk, windows, within_memory
-from ...pairs.side_inputs import Arrays, Side, blank, informed, part
+from ...pairs.side_inputs import Arrays, Side, check_given, placeholder, take_rows
 from ...results.fit import Fit
 from ...seeds import derive
 from ..simulation import simulate
@@ -148,7 +148,7 @@ def ais(
     bar = tqdm(total=len(x), desc="AIS", unit="x", disable=None if progress is None else not progress)
     with within_memory(f"in AIS of {len(x)} data points", num_chains=settings.num_chains), bar:
         for number, (window, seen) in enumerate(windows(len(x), rows)):
-            runs = annealer.forward(x[window], part(arrays, window), derive(seed, "ais", number))
+            runs = annealer.forward(x[window], take_rows(arrays, window), derive(seed, "ais", number))
             parts.append((runs, seen))
             bar.update(window.stop - window.start - seen)
     return _estimate(parts, upper=False)
@@ -185,7 +185,7 @@ def bdmc(
         UnsuitableObjective: as for ``ais``.
     """
     check_count("bdmc", size=size)
-    settings, arrays = _checked(fit, "bdmc", settings), informed(given, size)
+    settings, arrays = _checked(fit, "bdmc", settings), check_given(given, size)
     if settings.start == "guide" and not fit.generalises:
         raise ValueError(
             "bdmc: a guide with parameters for its own data has no answer for simulated data: use "
@@ -197,10 +197,10 @@ def bdmc(
     bar = tqdm(total=size, desc="BDMC", unit="x", disable=None if progress is None else not progress)
     with within_memory(f"in BDMC of {size} data points", num_chains=settings.num_chains), bar:
         for number, (window, seen) in enumerate(windows(size, annealer.rows)):
-            beside, chunk_seed = part(arrays, window), derive(seed, "bdmc", number)
+            beside, chunk_seed = take_rows(arrays, window), derive(seed, "bdmc", number)
             log_step = annealer.step_sizes(x[window], beside, chunk_seed)
             below.append((annealer.forward(x[window], beside, chunk_seed, log_step), seen))
-            above.append((annealer.backward(x[window], part(z, window), beside, chunk_seed, log_step), seen))
+            above.append((annealer.backward(x[window], take_rows(z, window), beside, chunk_seed, log_step), seen))
             bar.update(window.stop - window.start - seen)
     return Bidirectional(_estimate(below, upper=False), _estimate(above, upper=True), x)
 
@@ -228,7 +228,15 @@ class _Annealer:
         self.rows = max(1, at_once // self.chains)
 
     def _run(
-        self, x: np.ndarray, start: Arrays, side: Arrays, steps: Rungs, *, gain: float, seed: int, guide_seed: int
+        self,
+        x: np.ndarray,
+        start: Arrays,
+        side: Arrays,
+        steps: AnnealingSteps,
+        *,
+        gain: float,
+        seed: int,
+        guide_seed: int,
     ) -> Annealed:
         settings = self.settings
         options = {"initial": settings.start, "num_steps": settings.num_steps, "target": settings.target_accept_prob}
@@ -246,7 +254,7 @@ class _Annealer:
         for number in range(max(2, -(-PRELIMINARY // len(log_step))) if width else 0):
             run_seed = derive(seed, "preliminary", number)
             start = self._starts(x, side, run_seed, seed)
-            run = self._run(x, start, side, rungs(betas, log_step), gain=GAIN, seed=run_seed, guide_seed=seed)
+            run = self._run(x, start, side, annealing_steps(betas, log_step), gain=GAIN, seed=run_seed, guide_seed=seed)
             log_step = run.log_step
         return log_step
 
@@ -254,7 +262,7 @@ class _Annealer:
         self, x: np.ndarray, side: Arrays, seed: int, log_step: np.ndarray | None = None
     ) -> list[tuple[Annealed, int]]:
         """From f_0 up the ladder, with step sizes that are fixed; runs with how many chains were seen before."""
-        steps = rungs(self.settings.betas, self.step_sizes(x, side, seed) if log_step is None else log_step)
+        steps = annealing_steps(self.settings.betas, self.step_sizes(x, side, seed) if log_step is None else log_step)
         runs = []
         for number, (_, skip) in enumerate(windows(self.settings.num_chains, self.chains)):
             run_seed = derive(seed, "forward", number)
@@ -266,7 +274,7 @@ class _Annealer:
         self, x: np.ndarray, z: Arrays, side: Arrays, seed: int, log_step: np.ndarray
     ) -> list[tuple[Annealed, int]]:
         """From an exact draw z of the posterior down the ladder."""
-        steps, runs = rungs(self.settings.betas, log_step).reversed(), []
+        steps, runs = annealing_steps(self.settings.betas, log_step).reversed(), []
         start = {name: np.repeat(value[None], self.chains, 0) for name, value in z.items()}
         for number, (_, skip) in enumerate(windows(self.settings.num_chains, self.chains)):
             run_seed = derive(seed, "backward", number)
@@ -275,7 +283,7 @@ class _Annealer:
 
 
 def _layout(fit: Fit, kernel: ModuleType) -> Layout:
-    side = blank(1, fit.pair.num_rows, fit.pair.given_dim)
+    side = placeholder(1, fit.pair.num_rows, fit.pair.given_dim)
     return kernel.layout(fit.pair, np.zeros((1, fit.pair.dim)), side)
 
 
@@ -327,7 +335,7 @@ def exact_log_likelihood(
     columns = []
     with within_memory(f"in the sum over {count} values for {len(x)} data points"):
         for window, seen in windows(len(x), max(1, at_once // count)):
-            rows, beside = window.stop - window.start, part(arrays, window)
+            rows, beside = window.stop - window.start, take_rows(arrays, window)
             some = []
             for which, skip in windows(count, at_once):
                 values = {n: np.repeat(v[which][:, None], rows, 1) for n, v in every.items()}

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from ...data.streams import Data
 from ...pairs.chunks import chunk, windows, within_memory
-from ...pairs.side_inputs import Side, part
+from ...pairs.side_inputs import Side, take_rows
 from ...results.fit import Fit
 from ...seeds import derive
 
@@ -121,7 +121,7 @@ def log_likelihood(
             for draw, (draws, skip) in enumerate(windows(num_particles, at_once)):
                 size = draws.stop - draws.start
                 draw_seed = derive(seed, "log_likelihood", number, draw)
-                _, terms = fit.pair.sample(x[window], size, draw_seed, side=part(arrays, window))
+                _, terms = fit.pair.sample(x[window], size, draw_seed, side=take_rows(arrays, window))
                 moments.add(terms.log_weights[skip:])
             parts.append((moments.log_mean[seen:], moments.relative_error[seen:], moments.ess[seen:]))
             bar.update(window.stop - window.start - seen)

@@ -9,7 +9,7 @@ import scipy.stats
 
 from ...mcmc.samplers import kernel_of
 from ...pairs.chunks import chunk, sample_in_chunks, windows, within_memory
-from ...pairs.side_inputs import part
+from ...pairs.side_inputs import take_rows
 from ...results.fit import Fit
 from ...seeds import derive, generator
 from ..simulation import simulate
@@ -104,7 +104,7 @@ def calibration(
         on = fit if fit.generalises else fit.refine(x, seed=derive(seed, "refine"), given=given)
         x, arrays = on.checked(x, given=given)
         for number, (window, seen) in enumerate(windows(size, max(1, chunk(fit.pair) // num_draws))):
-            own, beside, true = derive(seed, "ranks", number), part(arrays, window), part(z, window)
+            own, beside, true = derive(seed, "ranks", number), take_rows(arrays, window), take_rows(z, window)
             draws, terms = sample_in_chunks(on.pair, x[window], num_draws, own, side=beside)
             joint = kernel.log_joint(on.pair, x[window], {n: v[None] for n, v in true.items()}, beside)[0]
             rows = window.stop - window.start

@@ -12,7 +12,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ...mcmc import kernels
-from ...mcmc.annealing import Annealed, Rungs
+from ...mcmc.annealing import Annealed, AnnealingSteps
 from ...mcmc.kernels import Sampled
 from ...mcmc.layout import Layout, Position
 from ...models import VampPrior
@@ -152,7 +152,7 @@ def anneal(
     x: np.ndarray,
     start: Arrays,
     side: Arrays,
-    rungs: Rungs,
+    rungs: AnnealingSteps,
     *,
     gain: float,
     initial: str,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...mcmc.kernels import Sampled
 from ...mcmc.layout import Position
-from ...pairs.side_inputs import Arrays, part
+from ...pairs.side_inputs import Arrays, take_rows
 from ..pair import Pair
 from .densities import Densities
 from .hmc import densities_of, position_of, to_numpy
@@ -33,7 +33,7 @@ def sample(
     stats: list[list[np.ndarray]] = []
     for datum in range(len(x)):
         row = slice(datum, datum + 1)
-        with densities_of(pair, x[row], part(side, row), seed + datum) as densities:
+        with densities_of(pair, x[row], take_rows(side, row), seed + datum) as densities:
             position = position_of(pair, densities, {name: value[:, row] for name, value in start.items()})
             chains = [_chain(densities, u, num_warmup, num_samples, depth, target) for u in position.u[:, 0]]
             u, *others = (torch.stack(parts) for parts in zip(*chains, strict=True))

@@ -211,7 +211,7 @@ class SpreadRun(PyroRun):
         self.local = self._divided(whole)
 
 
-def led(loop: Loop, train: Callable[[], Fit]) -> Fit:
+def run_as_leader(loop: Loop, train: Callable[[], Fit]) -> Fit:
     """``train()`` in the first process, with the others doing their share; the same fit in all of them.
 
     Raises:

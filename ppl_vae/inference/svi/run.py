@@ -20,7 +20,7 @@ from ...errors import UnsuitableObjective
 from ...objectives.base import Objective
 from ...runtime.storage import below
 from ...training.data import TrainingData
-from ...training.prefetch import ahead, steps_at_once
+from ...training.prefetch import read_ahead, steps_at_once
 from ...training.settings import describe
 from ...training.svi import BaseSVI
 from ..objectives import TermsObjective
@@ -169,7 +169,7 @@ class PyroRun:
             return
         rows = steps_at_once(train, size) * size
         parts = [order[first : first + rows] for first in range(0, len(order), rows)]
-        with closing(ahead(train.__getitem__, parts)) as blocks:
+        with closing(read_ahead(train.__getitem__, parts)) as blocks:
             for block, places in zip(blocks, index.split(rows), strict=True):
                 there = torch.from_numpy(block).to(index.device, torch.get_default_dtype())
                 for x, part in zip(there.split(size), places.split(size), strict=True):

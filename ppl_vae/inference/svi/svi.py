@@ -18,7 +18,7 @@ from ...training.loop import Loop
 from ...training.svi import ADVERSARIAL, BaseSVI
 from ..objectives import FactorVAE, TraceELBO
 from ..pair import Pair
-from .data_parallel import SpreadRun, led
+from .data_parallel import SpreadRun, run_as_leader
 from .processes import Group, Lost
 from .recorded_step import MODES
 from .run import PyroRun
@@ -70,7 +70,7 @@ class SVI(BaseSVI):
 
     def together(self, loop: Loop, train: Callable[[], Fit]) -> Fit:
         """``train()`` in the first process; the others do as it says, and come to the same fit."""
-        return led(loop, train)
+        return run_as_leader(loop, train)
 
 
 @dataclass(frozen=True)

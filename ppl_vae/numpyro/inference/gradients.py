@@ -15,7 +15,7 @@ from jax import Array
 
 from ...baselines import SETTLING
 from ...pairs.chunks import windows
-from ...pairs.side_inputs import NOTHING, Arrays, blank
+from ...pairs.side_inputs import NOTHING, Arrays, placeholder
 from ...seeds import derive, generator
 from .pair import Pair, Structure, Tree, named
 from .svi.baselines import RunningBaseline, learnt, started
@@ -61,7 +61,7 @@ def _touched(pair: Pair) -> list[set[str]]:
 
     def look(params: Tree, constants: Tree, x: Array) -> None:
         programs = pair.structure.programs(params, constants)
-        for trace in run(*programs, (x,), pair.arrays(blank(len(x), 1, pair.given_dim)), 1, 1, jax.random.key(0)):
+        for trace in run(*programs, (x,), pair.arrays(placeholder(len(x), 1, pair.given_dim)), 1, 1, jax.random.key(0)):
             found.append({n for n, site in trace.items() if site["type"] == "param" and n in params["sites"]})
 
     jax.eval_shape(look, pair.params, pair.constants, pair.array(np.zeros((4, pair.dim))))

@@ -286,7 +286,7 @@ def rows_of(modules: list[Any]) -> Iterator[tuple[tuple[Any, ...], Rows]]:
             yield (*path, "table"), node
 
 
-def joined(*parts: Tree) -> Tree:
+def merge(*parts: Tree) -> Tree:
     """The parameters that ``Pair.split`` took apart."""
     sites = {name: value for part in parts for name, value in part["sites"].items()}
     return {"modules": nnx.merge_state(*(part["modules"] for part in parts)), "sites": sites}

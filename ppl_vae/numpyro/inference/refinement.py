@@ -9,7 +9,7 @@ from flax import nnx
 from jax import Array
 
 from ...pairs.keywords import inner, no_family
-from ...pairs.side_inputs import NOTHING, Arrays, part
+from ...pairs.side_inputs import NOTHING, Arrays, take_rows
 from ..conditionals.masking import visible
 from ..guides import PerDatapoint
 from ..nets.tables import Rows
@@ -44,5 +44,5 @@ def localised(pair: Pair, x: np.ndarray, side: Arrays = NOTHING) -> tuple[Any, A
 def _seen(pair: Pair, x: np.ndarray, side: Arrays, first: int) -> Array:
     """What the encoder sees of some rows."""
     rows = slice(first, first + ROWS)
-    options = {name: a for name, a in pair.arrays(part(side, rows)).items() if name != "index"}
+    options = {name: a for name, a in pair.arrays(take_rows(side, rows)).items() if name != "index"}
     return visible(pair.array(x[rows]), **options)

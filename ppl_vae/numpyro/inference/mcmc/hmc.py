@@ -13,7 +13,7 @@ from jax import Array
 from numpyro import handlers
 
 from ....mcmc import kernels
-from ....mcmc.annealing import Annealed, Rungs
+from ....mcmc.annealing import Annealed, AnnealingSteps
 from ....mcmc.kernels import Sampled
 from ....mcmc.layout import Layout, Position
 from ....pairs.side_inputs import Arrays
@@ -231,7 +231,7 @@ def anneal(
     x: np.ndarray,
     start: Arrays,
     side: Arrays,
-    rungs: Rungs,
+    rungs: AnnealingSteps,
     *,
     gain: float,
     initial: str,
@@ -242,7 +242,14 @@ def anneal(
 ) -> Annealed:
     """An annealed run along the rungs from the latents' values ``start`` (K, B, ...): log-weights, (K, B)."""
     keys = jax.random.key(seed), jax.random.key(guide_seed)
-    inputs = (*inputs_of(pair, x, side), arrays_of(pair, start), Rungs(*map(pair.array, rungs)), gain, target, *keys)
+    inputs = (
+        *inputs_of(pair, x, side),
+        arrays_of(pair, start),
+        AnnealingSteps(*map(pair.array, rungs)),
+        gain,
+        target,
+        *keys,
+    )
     found = _anneal(*inputs, layout=layout(pair, x, side), initial=initial, num_steps=num_steps)
     return Annealed(*(np.asarray(part) for part in found))
 
@@ -255,7 +262,7 @@ def _anneal(
     x: Array,
     side: dict[str, Array],
     start: dict[str, Array],
-    rungs: Rungs,
+    rungs: AnnealingSteps,
     gain: float,
     target: float,
     key: Array,

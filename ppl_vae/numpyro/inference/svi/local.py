@@ -34,7 +34,7 @@ def fresh(tables: Tree) -> Tree:
     )
 
 
-def taken(tables: Tree, index: Array) -> Tree:
+def take(tables: Tree, index: Array) -> Tree:
     """The rows at ``index`` (B,) of every table."""
     return jax.tree.map(lambda t: t[index], tables)
 
@@ -47,12 +47,12 @@ def descended(grads: Tree, moments: Tree, learning_rate: Any) -> tuple[Tree, Tre
 
 def stepped(tables: Tree, moments: Tree, grads: Tree, index: Array, learning_rate: Any) -> tuple[Tree, Tree]:
     """The tables and moments with the rows at ``index`` moved down their gradients."""
-    steps, after = descended(grads, taken(moments, index), learning_rate)
+    steps, after = descended(grads, take(moments, index), learning_rate)
     tables = jax.tree.map(lambda t, s: t.at[index].add(s), tables, steps)
     return tables, jax.tree.map(lambda m, a: m.at[index].set(a), moments, after)
 
 
-def climbed(
+def ascend(
     local: Local, loss: Callable[[Tree, Array], Array], bound: Callable[[Tree, Array], Array], zero: Tree, key: Array
 ) -> Tree:
     """What to add to a batch's rows to raise each datum's bound until its mean hardly gains any more.

@@ -13,11 +13,11 @@ from jax import Array
 
 from ..pair import Tree
 from .run import NumPyroRun, binarised
-from .step import Carry, Constants, Data, Step, Told, scan_steps
+from .step import Carry, Constants, Data, Step, StepResult, scan_steps
 from .streaming import Batches
 
 
-class Together:
+class Replicas:
     """Trainings of equal structure as one program: the data are shared, everything else has a row for each.
 
     On an accelerator the program is vmapped, which fills it; on a CPU it does one training after the other, because
@@ -71,10 +71,10 @@ def scan_replicas(
     constants: Constants,
     data: Data,
     batches: Batches,
-) -> tuple[Carry, Told]:
+) -> tuple[Carry, StepResult]:
     """``_steps`` for several trainings (R, ...); the losses, (R, S)."""
 
-    def one(carry: Carry, constants: Constants, own: Array | None, batches: Batches) -> tuple[Carry, Told]:
+    def one(carry: Carry, constants: Constants, own: Array | None, batches: Batches) -> tuple[Carry, StepResult]:
         return scan_steps(step, carry, constants, data if own is None else data._replace(x=own), batches)
 
     replicas = (carry, constants, data.x if dynamic else None, batches)

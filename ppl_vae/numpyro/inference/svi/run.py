@@ -22,7 +22,7 @@ from ....runtime.storage import below
 from ....training.data import TrainingData
 from ....training.svi import BaseSVI
 from ..objectives import TermsObjective
-from ..pair import Pair, Tree, filled, joined, named
+from ..pair import Pair, Tree, filled, merge, named
 from .baselines import started
 from .compilation import compilation_seconds, keep_compiled
 from .critics import started as critic_started
@@ -164,7 +164,7 @@ class NumPyroRun:
 
     def settle(self) -> None:
         """Give the pair the parameters of the present state."""
-        self.pair.params = {**joined(self.carry.trained, self.frozen), "tables": self.carry.tables}
+        self.pair.params = {**merge(self.carry.trained, self.frozen), "tables": self.carry.tables}
 
     def state(self) -> dict[str, np.ndarray]:
         """Weights, optimiser state and whatever else the next step depends on, by name."""

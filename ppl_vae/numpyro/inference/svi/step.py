@@ -18,14 +18,14 @@ from ....critics import Critic
 from ....schedules import Schedule
 from ....training.rowwise_adam import REPEATS
 from ..objectives import TermsObjective
-from ..pair import Structure, Tree, joined
+from ..pair import Structure, Tree, merge
 from .baselines import RunningBaseline, learnt
 from .critics import RunningCritic, permuted_codes
 from .critics import learnt as critic_learnt
-from .local import Local, climbed, stepped, taken
+from .local import Local, ascend, stepped, take
 from .streaming import Batches
 
-Told = tuple[Array, Array | None]
+StepResult = tuple[Array, Array | None]
 """The loss, and the critic's loss and accuracy, where there is one."""
 
 
@@ -88,12 +88,12 @@ def scan_steps(
     constants: Constants,
     data: Data,
     batches: Batches,
-) -> tuple[Carry, Told]:
+) -> tuple[Carry, StepResult]:
     """A scan of gradient steps over batches; the losses per datum, (S,)."""
-    return jax.lax.scan(lambda carry, batch: _one(step, carry, constants, data, *batch), carry, batches)
+    return jax.lax.scan(lambda carry, batch: gradient_step(step, carry, constants, data, *batch), carry, batches)
 
 
-def _one(
+def gradient_step(
     step: Step,
     carry: Carry,
     constants: Constants,
@@ -102,18 +102,18 @@ def _one(
     rows: Array,
     key: Array,
     epoch: Array,
-) -> tuple[Carry, Told]:
+) -> tuple[Carry, StepResult]:
     x, side, _ = data
     index, rows = step.shared((index, rows))
     beside = step.shared({"index": index, **{name: a[index] for name, a in side.items()}})
     batch = Batch(step.shared(x[rows]), beside, epoch, rows < len(x))
     factor, tables, moments, baseline = schedules.value(step.factor, epoch), carry.tables, carry.moments, carry.baseline
-    zero = jax.tree.map(jnp.zeros_like, taken(tables, index))
+    zero = jax.tree.map(jnp.zeros_like, take(tables, index))
     if step.local.steps:
         key, noise = jax.random.split(key)
         before = partial(_loss, step, constants, carry.trained, tables)
         bound = partial(_repeated_bound, step, constants, carry.trained, tables)
-        offsets = climbed(
+        offsets = ascend(
             step.local,
             lambda rows, key: before(rows, batch, key, None)[0] * len(index),
             lambda rows, key: bound(rows, batch, key),
@@ -154,7 +154,7 @@ def _permuted(step: Step, constants: Constants, carry: Carry, data: Data, key: A
     rows = jax.random.randint(row_key, (size,), 0, len(places))
     index = places[rows]
     beside = {"index": index, **{name: a[index] for name, a in side.items()}}
-    none = jax.tree.map(jnp.zeros_like, taken(carry.tables, index))
+    none = jax.tree.map(jnp.zeros_like, take(carry.tables, index))
     _, guide = _programs(step, constants, carry.trained, carry.tables, none)
     nesting = step.objective.max_plate_nesting
     return permuted_codes(guide, x[rows], beside, step.objective.num_draws, code_key, nesting)
@@ -180,7 +180,7 @@ class Batch(NamedTuple):
 
 
 def _programs(step: Step, constants: Constants, trained: Tree, tables: Tree, offsets: Tree) -> tuple[Any, Any]:
-    params = {**joined(trained, constants.frozen), "tables": tables, "offsets": offsets}
+    params = {**merge(trained, constants.frozen), "tables": tables, "offsets": offsets}
     return step.structure.programs(params, constants.fixed)
 
 

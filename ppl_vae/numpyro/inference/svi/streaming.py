@@ -13,7 +13,7 @@ from jax import Array
 from jax.extend.random import threefry_2x32
 
 from ....data import Stream
-from ....training.prefetch import ahead, steps_at_once
+from ....training.prefetch import read_ahead, steps_at_once
 from ..pair import Pair
 
 
@@ -43,7 +43,7 @@ def streamed(
         rows = np.where(index < len(stream), np.arange(index.size).reshape(index.shape), index.size)
         return x, batches._replace(rows=jnp.asarray(rows))
 
-    blocks = ahead(read, [block for part in parts for block in _blocks(part, stream)])
+    blocks = read_ahead(read, [block for part in parts for block in _blocks(part, stream)])
     with closing(blocks):
         yield from blocks
 

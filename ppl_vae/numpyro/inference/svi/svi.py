@@ -16,7 +16,7 @@ from ....training.svi import ADVERSARIAL, BaseSVI
 from ..objectives import FactorVAE, TraceELBO
 from ..pair import Pair
 from .data_parallel import MeshRun, devices_of
-from .replicas import Together
+from .replicas import Replicas
 from .run import NumPyroRun
 
 
@@ -51,10 +51,10 @@ class SVI(BaseSVI):
             return MeshRun(self, Pair(model, guide, device), data, seed, devices)
         return NumPyroRun(self, Pair(model, guide, device), data, seed)
 
-    def replicas(self, runs: Sequence[NumPyroRun]) -> Together | None:
+    def replicas(self, runs: Sequence[NumPyroRun]) -> Replicas | None:
         """The trainings as one program, if their pairs are of one structure."""
         alike = all(run.step == runs[0].step for run in runs)
-        return Together(runs) if alike and not isinstance(runs[0].train, Stream) else None
+        return Replicas(runs) if alike and not isinstance(runs[0].train, Stream) else None
 
 
 @dataclass(frozen=True)
