@@ -38,6 +38,8 @@ from scipy.special import expit, logit
 
 from ppl_vae import backends, baselines, bounds, plots, seeds
 from ppl_vae.arrays import ops
+from ppl_vae.objectives import TermsRequest
+from ppl_vae.objectives.gradients import Enumeration
 from ppl_vae.pairs.terms import Terms
 from ppl_vae.results import Fit
 
@@ -79,7 +81,7 @@ def pyro_programs() -> tuple[Sides, Place]:
     def sides(theta: np.ndarray, phi: np.ndarray) -> Terms:
         plane = torch.tensor(np.stack([theta, phi], 1), dtype=torch.float32)
         x = torch.full((len(plane), 1), SEEN)
-        return inference.log_terms(model, guide, x, given=plane, every_configuration=True)
+        return inference.log_terms(model, guide, x, given=plane, request=TermsRequest(gradient=Enumeration()))
 
     def place(mean: float, variance: float) -> tuple[Any, Any]:
         def model(x: Any) -> None:
@@ -119,7 +121,7 @@ def numpyro_programs() -> tuple[Sides, Place]:
     def sides(theta: np.ndarray, phi: np.ndarray) -> Terms:
         plane = jnp.stack([theta, phi], 1)
         x, key = jnp.full((len(plane), 1), SEEN), jax.random.key(0)
-        return inference.log_terms(model, guide, x, given=plane, every_configuration=True, key=key)
+        return inference.log_terms(model, guide, x, given=plane, request=TermsRequest(gradient=Enumeration()), key=key)
 
     def place(mean: float, variance: float) -> tuple[Any, Any]:
         def model(x: Any) -> None:

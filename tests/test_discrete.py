@@ -13,6 +13,8 @@ from test_objectives import bias, gradient, names_of_the_guide
 
 from ppl_vae import backends, baselines, evaluation
 from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.objectives import TermsRequest
+from ppl_vae.objectives.gradients import Enumeration
 from ppl_vae.results import Fit
 
 D, C = 3, 3
@@ -84,7 +86,7 @@ def test_enumeration_is_the_mean_over_draws(backend: backends.Backend, name: str
 
 def log_p(backend: backends.Backend, own: Any, x: np.ndarray) -> np.ndarray:
     """log sum_z p(x, z) over every configuration."""
-    options = {"every_configuration": True}
+    options = {"request": TermsRequest(gradient=Enumeration())}
     if backend.name == "pyro":
         with own.active() as (model, guide):
             terms = backend.inference.log_terms(model, guide, own.tensor(x), **options)
@@ -222,14 +224,16 @@ def test_wake_sleep_dreams_under_the_mask_that_the_guide_sees(backend: backends.
 
     x, mask = (own.tensor(toy(4)), own.tensor(toy(4)) > 0) if backend.name == "pyro" else (toy(4), toy(4) > 0)
     key = {} if backend.name == "pyro" else {"key": jax.random.key(0)}
-    terms = backend.inference.log_terms(own.model, recording, x, sleep=True, mask=mask, **key)
+    terms = backend.inference.log_terms(own.model, recording, x, request=TermsRequest(sleep=True), mask=mask, **key)
     assert terms.log_sleep.shape == (4,) and len(masks) > 1 and all(m is not None for m in masks)
 
     def two_arguments(x: Any = None, y: Any = None, *, size: int = 1) -> Any:
         return own.model(x, size=size)
 
     with pytest.raises(UnsuitableObjective, match="dreams x alone"):
-        backend.inference.log_terms(two_arguments, lambda x, y: own.guide(x), x, x, sleep=True, **key)
+        backend.inference.log_terms(
+            two_arguments, lambda x, y: own.guide(x), x, x, request=TermsRequest(sleep=True), **key
+        )
 
 
 def test_wake_sleep_needs_a_model_that_generates(backend: backends.Backend) -> None:
@@ -256,7 +260,9 @@ def weighted_score(backend: backends.Backend, own: Any, x: np.ndarray, weight: A
         import torch
 
         with own.active() as (model, guide):
-            terms = backend.inference.log_terms(model, guide, own.tensor(x), every_configuration=True)
+            terms = backend.inference.log_terms(
+                model, guide, own.tensor(x), request=TermsRequest(gradient=Enumeration())
+            )
             loss = -(weight((terms.log_lik + terms.log_prior).detach(), torch.exp) * terms.log_guide).sum()
             parameters = list(own.named_parameters().values())
             grads = torch.autograd.grad(loss, parameters, allow_unused=True)
@@ -268,7 +274,9 @@ def weighted_score(backend: backends.Backend, own: Any, x: np.ndarray, weight: A
 
     def of(params: Any) -> Any:
         model, guide = own.structure.programs(params, own.constants)
-        terms = backend.inference.log_terms(model, guide, own.array(x), key=jax.random.key(0), every_configuration=True)
+        terms = backend.inference.log_terms(
+            model, guide, own.array(x), key=jax.random.key(0), request=TermsRequest(gradient=Enumeration())
+        )
         weights = weight(jax.lax.stop_gradient(terms.log_lik + terms.log_prior), jnp.exp)
         return -(weights * terms.log_guide).sum()
 
@@ -289,7 +297,9 @@ def exact_iwae_gradient(backend: backends.Backend, own: Any, x: np.ndarray, draw
             return -total
 
         with own.active() as (model, guide):
-            terms = backend.inference.log_terms(model, guide, own.tensor(x), every_configuration=True)
+            terms = backend.inference.log_terms(
+                model, guide, own.tensor(x), request=TermsRequest(gradient=Enumeration())
+            )
             parameters = list(own.named_parameters().values())
             grads = torch.autograd.grad(loss(terms), parameters)
         return np.concatenate([g.numpy().ravel() for g in grads])
@@ -298,7 +308,9 @@ def exact_iwae_gradient(backend: backends.Backend, own: Any, x: np.ndarray, draw
 
     def of(params: Any) -> Any:
         model, guide = own.structure.programs(params, own.constants)
-        terms = backend.inference.log_terms(model, guide, own.array(x), key=jax.random.key(0), every_configuration=True)
+        terms = backend.inference.log_terms(
+            model, guide, own.array(x), key=jax.random.key(0), request=TermsRequest(gradient=Enumeration())
+        )
         which = jnp.asarray(list(itertools.product(range(terms.log_guide.shape[0]), repeat=draws)))
         log_q, log_w = terms.log_guide[which], terms.log_weights[which]
         bound = jax.nn.logsumexp(log_w, 1) - jnp.log(draws)

@@ -22,6 +22,7 @@ from test_oracles import PCA, fit_of
 
 from ppl_vae import backends, bounds, evaluation, objectives, schedules
 from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.objectives import TermsRequest
 from ppl_vae.pairs.terms import Terms
 from ppl_vae.results import Fit
 
@@ -262,7 +263,7 @@ def test_draws_in_chunks_are_the_same_estimator(backend: backends.Backend) -> No
     exact = backend.inference.Pair(*pca.pair(backend))
     exact.prepare(pca.x, 0)
     assert value_of(backend, inference.IWAE(8, chunk=4), exact, pca.x) == pytest.approx(-pca.log_p().sum(), abs=1e-3)
-    terms = terms_of(backend, exact, pca.x, num_particles=6, chunk=2)
+    terms = terms_of(backend, exact, pca.x, request=TermsRequest(6, chunk=2))
     assert terms.shape == (6, 7) and len(np.unique(terms[:, 0])) == 6
     with pytest.raises(ValueError, match="'chunk', .* should divide their number, 6; got 4"):
         inference.IWAE(6, chunk=4)

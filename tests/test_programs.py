@@ -19,6 +19,7 @@ from pairs import P, pair, toy
 
 from ppl_vae import backends
 from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.objectives import TermsRequest
 
 TRAIN = toy(60)
 
@@ -156,8 +157,8 @@ def test_a_scaled_pair_keeps_the_scale_outside(backend: backends.Backend) -> Non
     """Terms are those of the unscaled pair; the loss is scaled once; half-scaled pairs are refused."""
     ppl = pyro.poutine if backend.name == "pyro" else numpyro.handlers
     model, guide = pair("vampprior", backend)
-    plain = log_terms(backend, model, guide, num_particles=2)
-    scaled = log_terms(backend, ppl.scale(model, scale=10.0), ppl.scale(guide, scale=10.0), num_particles=2)
+    plain = log_terms(backend, model, guide, request=TermsRequest(2))
+    scaled = log_terms(backend, ppl.scale(model, scale=10.0), ppl.scale(guide, scale=10.0), request=TermsRequest(2))
     assert plain.scale == 1.0 and scaled.scale == 10.0 and scaled.log_lik.shape == plain.log_lik.shape
     assert abs(float(scaled.log_lik.mean() - plain.log_lik.mean())) < 1.0
     with pytest.raises(ValueError, match="have different scales: the weight of a term belongs to the objective"):

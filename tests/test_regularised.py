@@ -22,9 +22,9 @@ from ppl_vae import backends, schedules
 from ppl_vae.divergences import aggregate_density, aggregate_posterior, costs, two_sample
 from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.evaluation import gradient_report
-from ppl_vae.objectives import WAE
+from ppl_vae.objectives import WAE, LatentsRequest, TermsRequest
 from ppl_vae.pairs.sites import Site, Sites
-from ppl_vae.pairs.terms import Latents, Terms, Wanted
+from ppl_vae.pairs.terms import Latents, Terms
 from ppl_vae.training import TrainingData, describe
 
 NEUTRAL: dict[str, Callable[[Any], Any]] = {
@@ -291,14 +291,14 @@ def test_backends_agree(name: str) -> None:
 
 def test_latents_are_told_as_they_were_drawn(backend: backends.Backend) -> None:
     own, x = prepared(backend, "vampprior"), toy(6)
-    wanted = Wanted(moments=True, prior=True, directions=5, reconstruction=True)
+    wanted = LatentsRequest(moments=True, prior=True, directions=5, reconstruction=True)
     if backend.name == "pyro":
         with own.active() as (model, guide), torch.no_grad():
-            terms = backend.inference.log_terms(model, guide, own.tensor(x), num_particles=3, latents=wanted)
+            terms = backend.inference.log_terms(model, guide, own.tensor(x), request=TermsRequest(3, latents=wanted))
     else:
         programs = own.structure.programs(own.params, own.constants)
         terms = backend.inference.log_terms(
-            *programs, own.array(x), key=jax.random.key(0), num_particles=3, latents=wanted
+            *programs, own.array(x), key=jax.random.key(0), request=TermsRequest(3, latents=wanted)
         )
     told = Latents(*(np.asarray(a) for a in terms.latents))
     shapes = [a.shape for a in told]
@@ -364,16 +364,20 @@ def test_a_schedule_of_the_strength(backend: backends.Backend) -> None:
     assert np.isfinite(fit.history["loss"]).all()
 
 
-def told_of(backend: backends.Backend, own: Any, x: np.ndarray, wanted: Wanted, mask: np.ndarray) -> Latents:
+def told_of(backend: backends.Backend, own: Any, x: np.ndarray, wanted: LatentsRequest, mask: np.ndarray) -> Latents:
     """Of two draws, where the mask allows."""
     if backend.name == "pyro":
         with own.active() as (model, guide), torch.no_grad():
             beside = {"mask": torch.tensor(mask)}
-            terms = backend.inference.log_terms(model, guide, own.tensor(x), num_particles=2, latents=wanted, **beside)
+            terms = backend.inference.log_terms(
+                model, guide, own.tensor(x), request=TermsRequest(2, latents=wanted), **beside
+            )
     else:
         programs = own.structure.programs(own.params, own.constants)
         key, beside = jax.random.key(0), {"mask": jnp.asarray(mask)}
-        terms = backend.inference.log_terms(*programs, own.array(x), key=key, num_particles=2, latents=wanted, **beside)
+        terms = backend.inference.log_terms(
+            *programs, own.array(x), key=key, request=TermsRequest(2, latents=wanted), **beside
+        )
     return Latents(*(None if a is None else np.asarray(a) for a in terms.latents))
 
 
@@ -383,10 +387,10 @@ def test_hidden_pixels_cost_nothing(backend: backends.Backend, name: str) -> Non
     own, rng = backend.inference.Pair(*pair(name, backend)), np.random.default_rng(0)
     x, mask = toy(6), rng.random((6, P)) < 0.6
     own.prepare(x, 0)
-    told = told_of(backend, own, x, Wanted(reconstruction=True), mask)
+    told = told_of(backend, own, x, LatentsRequest(reconstruction=True), mask)
     np.testing.assert_array_equal(told.x, np.where(mask, x, 0))
     assert (told.mean[:, ~mask] == 0).all() and (told.mean[:, mask] != 0).all()
-    whole = told_of(backend, own, x, Wanted(reconstruction=True), np.ones_like(mask))
+    whole = told_of(backend, own, x, LatentsRequest(reconstruction=True), np.ones_like(mask))
     np.testing.assert_array_equal(whole.x, x)
     assert (whole.mean != 0).all()
     seen = ((told.x - told.mean) ** 2)[:, mask].sum()

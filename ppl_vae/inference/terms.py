@@ -22,13 +22,15 @@ from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import UnsuitableObjective
-from ..objectives.checks import check_dream, not_normal
+from ..objectives.checks import check_dream, no_parameter, not_normal
+from ..objectives.gradients import Rule, Run
+from ..objectives.request import LatentsRequest, TermsRequest
 from ..pairs.keywords import Tolerant, generated_site, inner
 from ..pairs.sites import Site, Sites, check_batch_shape, does_not_run, match
-from ..pairs.terms import Latents, Terms, Wanted
+from ..pairs.terms import Latents, Terms
 
 PyroSite = Any
-PathWeights = Callable[[Tensor], Tensor]
+DEFAULT = TermsRequest()
 
 
 def sites_of(trace: poutine.Trace, *, observed: bool) -> dict[str, PyroSite]:
@@ -77,11 +79,10 @@ def run(
     num_particles: int,
     max_plate_nesting: int = 1,
     tap: _Tap | None = None,
-    path: bool = True,
-    at_mean: bool = False,
+    ruled: Ruled | None = None,
 ) -> tuple[poutine.Trace, poutine.Trace]:
     """Trace the guide, and the model on its draws: (model's trace, guide's trace), with particles as a plate."""
-    q = run_guide(guide, args, kwargs, num_particles, max_plate_nesting, path=path, at_mean=at_mean)
+    q = run_guide(guide, args, kwargs, num_particles, max_plate_nesting, ruled)
     if tap is not None:
         for site in sites_of(q, observed=False).values():
             site["value"] = tap(site["value"])
@@ -95,30 +96,59 @@ def run_guide(
     kwargs: dict[str, Any],
     num_particles: int,
     max_plate_nesting: int = 1,
-    *,
-    path: bool = True,
-    at_mean: bool = False,
+    ruled: Ruled | None = None,
 ) -> poutine.Trace:
-    """Trace the guide, with particles as a plate."""
-    # The handlers stand outside the trace, which then records what they did.
-    with nullcontext() if path else _Cut(), _AtMean() if at_mean else nullcontext():
+    """Trace the guide, with particles as a plate; its sites follow a rule, where there is one."""
+    # The handler stands outside the trace, which then records what it did.
+    with ruled or nullcontext():
         return poutine.trace(_in_plate(guide, num_particles, max_plate_nesting)).get_trace(*args, **kwargs)
 
 
-class _AtMean(Messenger):
-    """The mean stands for a draw of the program inside."""
+class TracedSite:
+    """A latent site while the guide runs, as ``gradients.GuideSite`` describes it."""
 
-    def _pyro_post_sample(self, msg: Any) -> None:
-        if not msg["is_observed"] and isinstance(msg["value"], Tensor) and not site_is_subsample(msg):
-            msg["value"] = msg["fn"].mean
+    def __init__(self, msg: Any, noise: dict[tuple[str, str], Tensor]) -> None:
+        self.name, self.reparameterised, self.value = msg["name"], bool(msg["fn"].has_rsample), None
+        self._msg, self._noise = msg, noise
+
+    def sample(self) -> Tensor:
+        """Draw from the guide, with a gradient where the site is reparameterised."""
+        return self._msg["fn"](*self._msg["args"], **self._msg["kwargs"])
+
+    def mean(self) -> Tensor:
+        """The mean of the site's distribution."""
+        return self._msg["fn"].mean
+
+    def parameter(self, name: str) -> Tensor:
+        """A parameter of the site's distribution, for each draw."""
+        base, shape = _base(self._msg["fn"]), self._msg["fn"].shape()
+        if not hasattr(base, name):
+            raise no_parameter(self.name, type(base).__name__, name)
+        values = getattr(base, name)
+        own = values.shape[len(base.batch_shape) :]
+        return values.expand(*shape[: len(shape) - len(base.event_shape)], *own)
+
+    def noise(self, kind: str, like: Tensor) -> Tensor:
+        """Standard noise of the shape of ``like``, the same in every run of one evaluation."""
+        if (self.name, kind) not in self._noise:
+            self._noise[self.name, kind] = torch.rand_like(like) if kind == "uniform" else torch.randn_like(like)
+        return self._noise[self.name, kind]
 
 
-class _Cut(Messenger):
-    """Draws of the program inside carry no gradient."""
+class Ruled(Messenger):
+    """A handler in which the latent sites of the program inside take the values that a rule gives them."""
 
-    def _pyro_post_sample(self, msg: Any) -> None:
-        if not msg["is_observed"] and isinstance(msg["value"], Tensor):
-            msg["value"] = msg["value"].detach()
+    def __init__(self, rule: Rule, noise: dict[tuple[str, str], Tensor] | None = None) -> None:
+        super().__init__()
+        self.rule, self.noise = rule, {} if noise is None else noise
+        self.sites: dict[str, TracedSite] = {}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["is_observed"] or msg["done"] or site_is_subsample(msg):
+            return
+        site = TracedSite(msg, self.noise)
+        msg["value"] = site.value = self.rule(site)
+        msg["done"], self.sites[site.name] = True, site
 
 
 class _Tap:
@@ -179,19 +209,11 @@ def log_terms(
     model: Any,
     guide: Any,
     *args: Any,
-    num_particles: int = 1,
-    analytic_kl: bool = False,
-    guide_score: bool = True,
-    path_weights: PathWeights | None = None,
-    path: bool = True,
-    every_configuration: bool = False,
-    sleep: bool = False,
-    latents: Wanted | None = None,
-    chunk: int | None = None,
+    request: TermsRequest = DEFAULT,
     max_plate_nesting: int = 1,
     **kwargs: Any,
 ) -> Terms:
-    """Draw ``num_particles`` latents per datum from the guide; return their log-densities, (K, B) in nats.
+    """Draw latents from the guide, K for each datum, and return their log-densities, (K, B) in nats.
 
     Particles are one more plate on the left (at dim -2, for ``max_plate_nesting=1``), so that the encoder runs once.
     Densities are unscaled; the scale that the sites share stands in ``terms.scale``.
@@ -200,93 +222,86 @@ def log_terms(
         model: the generative program, p(x, z), with the data in a plate at dim -1.
         guide: the program q(z | x).
         args: what both are called with, first of all x (B, P).
-        num_particles: K.
-        analytic_kl: where KL(q || p) of a site has a closed form, put ``log_prior = -KL`` and ``log_guide = 0``, so
-            that their difference keeps its expectation and loses its noise. Right for guides that sample in the model's
-            order. Sites without a path keep their score.
-        guide_score: whether log q(z | x) depends on the guide's parameters directly; without, only through z: what
-            sticking the landing and doubly reparameterised gradients need (Roeder, Wu and Duvenaud, 2017).
-        path_weights: a function of the log-weights (K, B), free of gradients, whose values (K, B) multiply the gradient
-            that flows through each draw z to the guide; everything else of the gradient stays.
-        path: whether draws of reparameterised sites carry a gradient to the guide; without, every site is scored.
-        every_configuration: instead of drawing, take every joint value of the discrete latents as one "particle".
-        sleep: whether the model dreams as many (z, x) as there are data; ``terms.log_sleep`` is log q(z | x) of them.
-        latents: what to tell in ``terms.latents`` of a pair's single latent site; not with ``chunk``.
-        chunk: how many of the draws to hold in memory at a time: the others' activations are computed again when the
-            gradient needs them, and the encoder runs once for each chunk. None holds all of them.
-        max_plate_nesting: how many plates the programs nest.
+        request: which draws, how their gradient flows, and which densities; one draw with the pathwise gradient by
+            default.
+        max_plate_nesting: number of plates that the programs nest.
         kwargs: keywords for both programs.
 
     Raises:
         ValueError: a site outside the data plate, or sites with different scales.
-        UnsuitableObjective: ``guide_score=False`` for a guide whose parameters cannot be told from its draws.
+        UnsuitableObjective: a gradient without the score, for a guide whose parameters cannot be told from its draws.
 
     >>> import numpy as np, torch
     >>> from ppl_vae import recipes
+    >>> from ppl_vae.objectives import TermsRequest
     >>> model, guide = recipes.vae((6,), latent_dim=2, hidden=(4,))(np.random.default_rng(0))
-    >>> log_terms(model, guide, torch.zeros(3, 6), num_particles=5).log_guide.shape
+    >>> log_terms(model, guide, torch.zeros(3, 6), request=TermsRequest(5)).log_guide.shape
     torch.Size([5, 3])
     """
-    drawn = guide
-    if every_configuration and chunk is not None:
-        raise ValueError("'chunk' is for draws; every configuration of the latents is taken at once: leave it at None.")
-    if every_configuration:
+    gradient, num_particles, drawn = request.gradient, request.num_particles, guide
+    if gradient.enumerates:
         drawn, num_particles = _at_every_configuration(guide, args, kwargs)
 
-    def some(draws: int, tap: _Tap | None) -> Terms:
-        at_mean = latents is not None and latents.at_mean
-        p, q = run(model, drawn, args, kwargs, draws, max_plate_nesting, tap, path, at_mean)
+    def run_once(draws: int, tap: _Tap | None, rule: Rule | None, noise: dict[tuple[str, str], Tensor]) -> Run:
+        ruled = None if rule is None else Ruled(rule, noise)
+        p, q = run(model, drawn, args, kwargs, draws, max_plate_nesting, tap, ruled)
         latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
         if set(latent) != set(guided) or not observed:
             examine(model, guide, *args, **kwargs)
-        if not guide_score:
+        if not gradient.keeps_score:
             guided = _without_score(guided, guide, q, args, kwargs, draws, max_plate_nesting)
-        terms = terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, path=path)
-        return terms if latents is None else terms._replace(latents=_told(latents, latent, observed, guided, draws))
+        terms = terms_of(latent, observed, guided, draws, analytic_kl=request.analytic_kl, scored=gradient.scores)
+        if request.latents is not None:
+            terms = terms._replace(latents=_latents(request.latents, latent, observed, guided, draws))
+        return Run(terms, {} if ruled is None else ruled.sites)
 
-    if latents is not None and chunk is not None:
-        raise ValueError("'chunk' takes draws apart, and 'latents' asks for all of them: leave one of them at None.")
+    def evaluate(draws: int, tap: _Tap | None) -> Terms:
+        noise: dict[tuple[str, str], Tensor] = {}
+        return gradient.terms([run_once(draws, tap, rule, noise) for rule in gradient.rules()])
+
+    chunk = request.chunk
     sizes = [num_particles] if chunk is None else [chunk] * (num_particles // chunk)
-    taps = [None if path_weights is None else _Tap(draws) for draws in sizes]
+    taps = [_Tap(draws) if gradient.weighs_paths else None for draws in sizes]
     if len(sizes) == 1:
-        terms = some(num_particles, taps[0])
+        terms = evaluate(num_particles, taps[0])
     else:
         # The batch is an argument so that the state of its device's generator is kept for the second run.
-        held = partial(checkpoint, lambda _, draws, tap: some(draws, tap), args[0], use_reentrant=False)
+        held = partial(checkpoint, lambda _, draws, tap: evaluate(draws, tap), args[0], use_reentrant=False)
         parts = [held(draws, tap) for draws, tap in zip(sizes, taps, strict=True)]
         log_lik, log_prior, log_guide, scales, log_score, *_ = zip(*parts, strict=True)
         terms = Terms(torch.cat(log_lik), torch.cat(log_prior), torch.cat(log_guide), scales[0], torch.cat(log_score))
-    if path_weights is not None:
-        weights = path_weights(terms.log_weights.detach())
+    if gradient.weighs_paths:
+        weights = gradient.path_weights(terms.log_weights.detach())
+        assert weights is not None
         for tap, part in zip(taps, weights.split(sizes), strict=True):
             if tap is not None:
                 tap.weights = part
-    return terms._replace(log_sleep=_sleep(model, guide, args, kwargs)) if sleep else terms
+    return terms._replace(log_sleep=_sleep(model, guide, args, kwargs)) if request.sleep else terms
 
 
-def _told(
-    wanted: Wanted,
+def _latents(
+    request: LatentsRequest,
     latent: dict[str, PyroSite],
     observed: dict[str, PyroSite],
     guided: dict[str, PyroSite],
     num_particles: int,
 ) -> Latents:
-    """What is wanted of the single latent site."""
+    """What is asked of the single latent site."""
     (name, site), data = next(iter(guided.items())), next(iter(observed.values()))
     told: dict[str, Tensor] = {"z": _with_particles(site["value"], num_particles)}
-    if wanted.moments:
+    if request.moments:
         base = _base(site["fn"])
         if not isinstance(base, Normal):
             raise not_normal("The objective", name, type(base).__name__)
         shape = site["value"].shape
         told |= {n: _with_particles(getattr(base, n).expand(shape), num_particles)[0] for n in ("loc", "scale")}
-    if wanted.prior:
+    if request.prior:
         told["prior"] = _with_particles(latent[name]["fn"](), num_particles)
-    if wanted.directions:
+    if request.directions:
         standard = Normal(told["z"].new_zeros(()), told["z"].new_ones(()))
-        towards = standard.rsample((wanted.directions, told["z"].shape[-1]))
+        towards = standard.rsample((request.directions, told["z"].shape[-1]))
         told["directions"] = towards / towards.norm(dim=-1, keepdim=True)
-    if wanted.reconstruction:
+    if request.reconstruction:
         told |= _reconstruction(data, num_particles)
     return Latents(**told)
 
@@ -344,23 +359,26 @@ def terms_of(
     num_particles: int,
     *,
     analytic_kl: bool = False,
-    path: bool = True,
+    scored: Callable[[bool], bool] = operator.not_,
 ) -> Terms:
-    """The terms of traced sites: the model's latent and observed ones, and the guide's."""
+    """The terms of traced sites: the model's latent and observed ones, and the guide's.
+
+    ``scored`` says, of a site that is reparameterised or not, whether its log q belongs to ``log_score``.
+    """
     scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
     log_lik = reduce(operator.add, (density_of(site, num_particles) for site in observed.values()))
     log_prior = log_guide = log_score = log_lik.new_zeros(())
     for name, site in guided.items():
         kl = _kl(site["fn"], latent[name]["fn"]) if analytic_kl else None
-        scored = not (path and site["fn"].has_rsample)
-        if kl is None or scored:
+        is_scored = scored(bool(site["fn"].has_rsample))
+        if kl is None or is_scored:
             density = density_of(site, num_particles)
         if kl is None:
             log_prior = log_prior + density_of(latent[name], num_particles)
             log_guide = log_guide + density
         else:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
-        if scored:
+        if is_scored:
             log_score = log_score + density
     log_lik, log_prior, log_guide, log_score = torch.broadcast_tensors(log_lik, log_prior, log_guide, log_score)
     return Terms(log_lik, log_prior, log_guide, scale, log_score)

@@ -22,6 +22,8 @@ from .importance_weighted import IWAE as IWAE
 from .importance_weighted import MIWAE as MIWAE
 from .importance_weighted import DReG as DReG
 from .importance_weighted import RenyiELBO as RenyiELBO
+from .request import LatentsRequest as LatentsRequest
+from .request import TermsRequest as TermsRequest
 from .score_function import VIMCO as VIMCO
 from .score_function import ScoredObjective as ScoredObjective
 from .score_function import TraceEnumELBO as TraceEnumELBO

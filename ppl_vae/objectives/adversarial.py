@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from .. import bounds
 from ..arrays import ops
 from ..arrays.ops import Array
 from ..divergences.costs import Cost, CostFunction
-from ..pairs.terms import Terms, Wanted
+from ..pairs.terms import Terms
 from ..schedules import Schedule
 from .aggregate_posterior import Autoencoding, RegularisedObjective
+from .request import LatentsRequest, TermsRequest
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class AdversarialObjective(RegularisedObjective):
     """
 
     against: ClassVar[Literal["prior", "permuted"]] = "prior"
+    asks: ClassVar[LatentsRequest] = LatentsRequest(prior=True)
 
     def bound(self, terms: Terms, logits: Array | None = None) -> Array:
         """Terms (K, B) and the critic's logits at the draws (K, B) -> (B,)."""
@@ -49,6 +51,7 @@ class FactorVAE(AdversarialObjective):
     """
 
     against: ClassVar[Literal["prior", "permuted"]] = "permuted"
+    asks: ClassVar[LatentsRequest] = LatentsRequest()
     strength: float | Schedule = field(default=10.0, kw_only=True)
 
     def judged(self, terms: Terms, logits: Array) -> Array:
@@ -76,9 +79,9 @@ class WAEGAN(Autoencoding, AdversarialObjective):
         self._check_cost()
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {"latents": self._asks(Wanted(prior=True))}
+    def request(self) -> TermsRequest:
+        """What the objective asks of a pair."""
+        return self._without_kl(super().request)
 
     def judged(self, terms: Terms, logits: Array) -> Array:
         """Terms (K, B) and the critic's logits at the draws (K, B) -> (B,)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from .. import bounds
 from ..arrays.ops import Array
@@ -18,10 +18,12 @@ from ..divergences.aggregate_density import Estimator
 from ..divergences.costs import Cost, CostFunction
 from ..divergences.two_sample import Kernel
 from ..pairs.sites import Sites
-from ..pairs.terms import Latents, Terms, Wanted
+from ..pairs.terms import Latents, Terms
 from ..schedules import Schedule
 from .base import WeightedObjective
 from .checks import check_codes, check_mean
+from .gradients import AtMean
+from .request import LatentsRequest, TermsRequest
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class RegularisedObjective(WeightedObjective):
 
     per_datum: ClassVar[bool] = False
     needs_normal: ClassVar[bool] = False
-    wanted: ClassVar[Wanted] = Wanted()
+    asks: ClassVar[LatentsRequest] = LatentsRequest()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,14 +43,14 @@ class RegularisedObjective(WeightedObjective):
             )
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {"latents": self.wanted, "analytic_kl": True}
+    def request(self) -> TermsRequest:
+        """What the objective asks of a pair."""
+        return replace(super().request, latents=self.asks, analytic_kl=True)
 
     def check(self, sites: Sites) -> None:
         """Refuse a pair that the objective is wrong for."""
         check_codes(type(self).__name__, sites, normal=self.needs_normal)
-        if self.options["latents"].reconstruction:
+        if self.request.latents is not None and self.request.latents.reconstruction:
             check_mean(type(self).__name__, sites)
 
     def check_batches(self, num_data: int, batch_size: int) -> None:
@@ -64,7 +66,7 @@ class RegularisedObjective(WeightedObjective):
 
 def latents_of(terms: Terms) -> Latents:
     if terms.latents is None:
-        raise ValueError("These terms have no latents: ask for them, log_terms(..., latents=Wanted(...)).")
+        raise ValueError("These terms have no latents: ask for them, TermsRequest(latents=LatentsRequest(...)).")
     return terms.latents
 
 
@@ -84,7 +86,7 @@ class BetaTCVAE(RegularisedObjective):
     """
 
     needs_normal: ClassVar[bool] = True
-    wanted: ClassVar[Wanted] = Wanted(moments=True)
+    asks: ClassVar[LatentsRequest] = LatentsRequest(moments=True)
     strength: float | Schedule = field(default=5.0, kw_only=True)
     estimator: Estimator = field(default="stratified", kw_only=True)
     num_data: int | None = field(default=None, kw_only=True)
@@ -123,7 +125,7 @@ class DIPVAE(RegularisedObjective):
     """
 
     needs_normal: ClassVar[bool] = True
-    wanted: ClassVar[Wanted] = Wanted(moments=True)
+    asks: ClassVar[LatentsRequest] = LatentsRequest(moments=True)
     strength: float | Schedule = field(default=10.0, kw_only=True)
     kind: Literal["i", "ii"] = field(default="i", kw_only=True)
     diagonal: float = field(default=1.0, kw_only=True)
@@ -169,11 +171,11 @@ class MatchedObjective(RegularisedObjective):
             )
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
+    def request(self) -> TermsRequest:
+        """What the objective asks of a pair."""
         sliced = self.divergence == "sliced-wasserstein"
-        wanted = self.wanted._replace(prior=True, directions=self.num_directions if sliced else 0)
-        return {**super().options, "latents": wanted}
+        latents = replace(self.asks, prior=True, directions=self.num_directions if sliced else 0)
+        return replace(super().request, latents=latents)
 
     def distance(self, latents: Latents) -> Array:
         """Between q(z) and p(z), from the batch, averaged over the draws: ()."""
@@ -218,7 +220,6 @@ class Autoencoding:
 
     cost: Cost | CostFunction
     deterministic: bool
-    wanted: ClassVar[Wanted]
 
     @property
     def is_bound(self) -> bool:
@@ -232,8 +233,12 @@ class Autoencoding:
                 f"(x, mean); got {self.cost!r}."
             )
 
-    def _asks(self, wanted: Wanted) -> Wanted:
-        return wanted._replace(reconstruction=self.cost != "likelihood", at_mean=self.deterministic)
+    def _without_kl(self, request: TermsRequest) -> TermsRequest:
+        """The request with what a reconstruction needs in place of the KL in closed form."""
+        assert request.latents is not None
+        latents = replace(request.latents, reconstruction=self.cost != "likelihood")
+        gradient = AtMean() if self.deterministic else request.gradient
+        return replace(request, latents=latents, gradient=gradient, analytic_kl=False)
 
     def _reconstruction(self, terms: Terms) -> Array:
         """What is to be maximised, (B,)."""
@@ -265,9 +270,9 @@ class WAE(Autoencoding, MatchedObjective):
         self._check_cost()
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {"latents": self._asks(super().options["latents"])}
+    def request(self) -> TermsRequest:
+        """What the objective asks of a pair."""
+        return self._without_kl(super().request)
 
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""

@@ -14,7 +14,7 @@ from ..baselines import RunningAverage
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from ..schedules import Schedule
-from .checks import check_pathwise
+from .request import TermsRequest
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Objective:
         return self.num_particles
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {}
+    def request(self) -> TermsRequest:
+        """What the objective asks of a pair."""
+        return TermsRequest(self.num_draws, chunk=self.chunk)
 
     @property
     def running_baseline(self) -> RunningAverage | None:
@@ -71,7 +71,7 @@ class Objective:
         Raises:
             UnsuitableObjective: names the site and the objectives that fit.
         """
-        check_pathwise(type(self).__name__, sites)
+        self.request.gradient.check(type(self).__name__, sites)
 
     def at(self, epoch: Any) -> Self:
         """The objective with every schedule at its value after ``epoch`` epochs."""

@@ -51,6 +51,20 @@ def check_pathwise(name: str, sites: Sites) -> None:
             )
 
 
+def check_enumerable(name: str, sites: Sites) -> None:
+    """Refuse a pair with a latent site that does not take finitely many values.
+
+    Raises:
+        UnsuitableObjective: names the site and what fits.
+    """
+    for site in sites.latent:
+        if site.num_values is None:
+            raise UnsuitableObjective(
+                f"{name} cannot enumerate the site {site.name!r} ({site.distribution}): use TraceELBO, TraceGraphELBO, "
+                "VIMCO or WakeWake."
+            )
+
+
 def check_codes(name: str, sites: Sites, *, normal: bool) -> None:
     """Refuse a pair that has no single vector of reparameterised latents, or with ``normal`` no diagonal normal one.
 
@@ -73,6 +87,14 @@ def not_normal(name: str, site: str, distribution: str) -> UnsuitableObjective:
     return UnsuitableObjective(
         f"{name} reads the means and standard deviations of a diagonal normal guide; the site {site!r} is "
         f"{distribution}: use conditionals.DiagNormal, or InfoVAE or WAE, which need draws alone."
+    )
+
+
+def no_parameter(site: str, distribution: str, parameter: str) -> UnsuitableObjective:
+    """The error for a gradient estimator that reads a parameter which the guide's distribution does not have."""
+    return UnsuitableObjective(
+        f"This gradient reads the parameter {parameter!r} of the guide's site {site!r}, and a {distribution} has none: "
+        "use another objective, or a guide with such a distribution."
     )
 
 

@@ -12,6 +12,8 @@ from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from .base import BetaObjective, Objective
 from .checks import check_mean_field
+from .gradients import Pathwise, StickingTheLanding
+from .request import TermsRequest
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,9 @@ class TraceELBO(BetaObjective):
     stick_the_landing: bool = field(default=False, kw_only=True)
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {"guide_score": not self.stick_the_landing}
+    def request(self) -> TermsRequest:
+        """What the objective asks of a pair."""
+        return replace(super().request, gradient=StickingTheLanding() if self.stick_the_landing else Pathwise())
 
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""
@@ -62,9 +64,9 @@ class TraceMeanFieldELBO(TraceELBO):
         check_mean_field(type(self).__name__, sites)
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {"analytic_kl": True}
+    def request(self) -> TermsRequest:
+        """What the objective asks of a pair."""
+        return replace(super().request, analytic_kl=True)
 
 
 @dataclass(frozen=True)

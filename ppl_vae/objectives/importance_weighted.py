@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import Any
 
 from .. import bounds
-from ..arrays import ops
 from ..arrays.ops import Array
 from ..pairs.terms import Terms
 from .base import Objective
+from .gradients import DoublyReparameterised, Pathwise, StickingTheLanding
+from .request import TermsRequest
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class IWAE(Objective):
     stick_the_landing: bool = field(default=False, kw_only=True)
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {"guide_score": not self.stick_the_landing}
+    def request(self) -> TermsRequest:
+        """What the objective asks of a pair."""
+        return replace(super().request, gradient=StickingTheLanding() if self.stick_the_landing else Pathwise())
 
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""
@@ -55,18 +55,13 @@ class DReG(Objective):
     num_particles: int = 5
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {"guide_score": False, "path_weights": normalised}
+    def request(self) -> TermsRequest:
+        """What the objective asks of a pair."""
+        return replace(super().request, gradient=DoublyReparameterised())
 
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""
         return bounds.iwae(terms)
-
-
-def normalised(log_weights: Array) -> Array:
-    """w_k / sum_k w_k, (K, B)."""
-    return ops.softmax(log_weights, 0)
 
 
 @dataclass(frozen=True)

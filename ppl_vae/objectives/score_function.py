@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from .. import bounds
 from ..arrays.ops import Array
@@ -13,6 +12,8 @@ from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from .base import Objective
 from .checks import check_density, check_mean_field
+from .gradients import Enumeration, Mixed, ScoreFunction
+from .request import TermsRequest
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ class TraceGraphELBO(Objective):
             )
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {"analytic_kl": self.analytic_kl}
+    def request(self) -> TermsRequest:
+        """What the objective asks of a pair."""
+        return replace(super().request, gradient=Mixed(), analytic_kl=self.analytic_kl)
 
     @property
     def running_baseline(self) -> RunningAverage | None:
@@ -86,9 +87,9 @@ class ScoredObjective(Objective):
     """An objective for any latents that scores every draw: none carries a gradient, reparameterised or not."""
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {"path": False}
+    def request(self) -> TermsRequest:
+        """What the objective asks of a pair."""
+        return replace(super().request, gradient=ScoreFunction())
 
     def check(self, sites: Sites) -> None:
         """Refuse a pair that the objective is wrong for."""
@@ -145,18 +146,13 @@ class TraceEnumELBO(Objective):
             )
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {"every_configuration": True}
+    def request(self) -> TermsRequest:
+        """What the objective asks of a pair."""
+        return replace(super().request, gradient=Enumeration())
 
     def check(self, sites: Sites) -> None:
         """Refuse a pair that the objective is wrong for."""
-        for site in sites.latent:
-            if site.num_values is None:
-                raise UnsuitableObjective(
-                    f"TraceEnumELBO cannot enumerate the site {site.name!r} ({site.distribution}): use TraceELBO, "
-                    "TraceGraphELBO, VIMCO or WakeWake."
-                )
+        super().check(sites)
         number = sites.num_configurations
         if number > self.max_configurations:
             raise UnsuitableObjective(

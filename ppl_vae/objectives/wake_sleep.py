@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from .. import bounds
 from ..arrays.ops import Array
 from ..pairs.terms import Terms
+from .request import TermsRequest
 from .score_function import ScoredObjective
 
 
@@ -37,7 +38,7 @@ class WakeSleep(ScoredObjective):
     KL(p(z | x) || q(z | x)) with no bias, averaged over the model's data, not the world's. Any latents; the model must
     generate, ``model(x=None, size=B)``. Hinton et al., 1995; Reweighted Wake-Sleep, Bornschein and Bengio, 2015.
 
-    >>> WakeSleep(5).options["sleep"]
+    >>> WakeSleep(5).request.sleep
     True
     """
 
@@ -45,9 +46,9 @@ class WakeSleep(ScoredObjective):
     dreams: ClassVar[bool] = True
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the terms need beside the number of draws."""
-        return {**super().options, "sleep": True}
+    def request(self) -> TermsRequest:
+        """What the objective asks of a pair."""
+        return replace(super().request, sleep=True)
 
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""

@@ -7,21 +7,6 @@ from typing import Any, NamedTuple
 from ..arrays.ops import Array
 
 
-class Wanted(NamedTuple):
-    """What an objective asks of the latent site beside its log-densities."""
-
-    moments: bool = False
-    """mean and standard deviation of a diagonal normal guide"""
-    prior: bool = False
-    """as many draws from the prior as there are draws from the guide"""
-    directions: int = 0
-    """so many random unit vectors in the latents' space"""
-    reconstruction: bool = False
-    """the data and their mean given the draws"""
-    at_mean: bool = False
-    """whether the guide's mean stands for its draws"""
-
-
 class Latents(NamedTuple):
     """The latent site of a batch; what was not asked for is None."""
 

@@ -156,7 +156,7 @@ class Loop:
         """The settings that decide how much memory a step takes."""
         loss, sizes = self.settings.loss, {"'batch_size'": self.settings.batch_size}
         particles, name = getattr(loss, "num_particles", 1), type(loss).__name__
-        if particles > 1 and isinstance(loss, Objective) and "latents" not in loss.options:
+        if particles > 1 and isinstance(loss, Objective) and loss.request.latents is None:
             sizes[f"'chunk' of {name}"] = loss.chunk or particles
         if particles > 1:
             sizes[f"'num_particles' of {name}"] = particles

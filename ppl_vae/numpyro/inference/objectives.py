@@ -29,8 +29,7 @@ class TermsObjective(Objective, numpyro.infer.elbo.ELBO):
 
     def log_terms(self, model: Any, guide: Any, *args: Any, key: Array, **kwargs: Any) -> Terms:
         """The log-densities that the bound is made of, (K, B)."""
-        settings = {"num_particles": self.num_draws, "chunk": self.chunk, "max_plate_nesting": self.max_plate_nesting}
-        options = {**settings, **self.options}
+        options = {"request": self.request, "max_plate_nesting": self.max_plate_nesting}
         return log_terms(model, guide, *args, key=key, **{**options, **kwargs})
 
     def loss_with_mutable_state(

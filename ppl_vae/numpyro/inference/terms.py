@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
+from zlib import crc32
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +18,18 @@ from numpyro.distributions import Independent, Normal, TransformedDistribution, 
 from numpyro.primitives import Messenger
 
 from ...errors import UnsuitableObjective
-from ...objectives.checks import check_dream, not_normal
+from ...objectives.checks import check_dream, no_parameter, not_normal
+from ...objectives.gradients import Rule, Run
+from ...objectives.request import LatentsRequest, TermsRequest
 from ...pairs.keywords import generated_site, inner, tolerant
 from ...pairs.sites import Site, Sites, check_batch_shape, does_not_run, match
-from ...pairs.terms import Latents, Terms, Wanted
+from ...pairs.terms import Latents, Terms
 
 NumPyroSite = dict[str, Any]
-PathWeights = Callable[[Array], Array]
-SLEEP, PRIOR, DIRECTIONS = 2**30, 2**30 + 1, 2**30 + 2
-"""What sets the keys of dreams, of draws from the prior and of directions apart from those that a key is split into."""
+SLEEP, PRIOR, DIRECTIONS, NOISE = 2**30, 2**30 + 1, 2**30 + 2, 2**30 + 4
+"""The keys of dreams, draws from the prior, directions and noise: apart from those that a key is split into."""
 NumPyroTrace = dict[str, NumPyroSite]
+DEFAULT = TermsRequest()
 
 
 def sites_of(trace: NumPyroTrace, *, observed: bool) -> NumPyroTrace:
@@ -41,12 +45,11 @@ def run(
     num_particles: int,
     max_plate_nesting: int,
     key: Array,
-    path: bool = True,
-    at_mean: bool = False,
+    ruled: Ruled | None = None,
 ) -> tuple[NumPyroTrace, NumPyroTrace]:
     """Trace the guide, and the model on its draws: (model's trace, guide's trace), with particles as a plate."""
     model_key, guide_key = jax.random.split(key)
-    q = run_guide(guide, args, kwargs, num_particles, max_plate_nesting, guide_key, path=path, at_mean=at_mean)
+    q = run_guide(guide, args, kwargs, num_particles, max_plate_nesting, guide_key, ruled)
     return _replayed(model, q, args, kwargs, num_particles, max_plate_nesting, model_key), q
 
 
@@ -57,14 +60,12 @@ def run_guide(
     num_particles: int,
     max_plate_nesting: int,
     key: Array,
-    *,
-    path: bool = True,
-    at_mean: bool = False,
+    ruled: Ruled | None = None,
 ) -> NumPyroTrace:
-    """Trace the guide, with particles as a plate."""
+    """Trace the guide, with particles as a plate; its sites follow a rule, where there is one."""
     guide = _in_plate(guide, num_particles, max_plate_nesting)
-    # The handlers stand outside the trace, which then records what they did.
-    with nullcontext() if path else _Cut(), _AtMean() if at_mean else nullcontext():
+    # The handler stands outside the trace, which then records what it did.
+    with ruled or nullcontext():
         return handlers.trace(handlers.seed(guide, key)).get_trace(*args, **kwargs)
 
 
@@ -89,20 +90,51 @@ def _in_plate(program: Any, num_particles: int, max_plate_nesting: int) -> Any:
     return program if num_particles == 1 else vectorised
 
 
-class _AtMean(Messenger):
-    """The mean stands for a draw of the program inside."""
+class TracedSite:
+    """A latent site while the guide runs, as ``gradients.GuideSite`` describes it."""
 
-    def postprocess_message(self, msg: Any) -> None:
-        if msg["type"] == "sample" and not msg["is_observed"]:
-            msg["value"], msg["intermediates"] = msg["fn"].mean, []
+    def __init__(self, msg: Any, key: Array) -> None:
+        self.name, self.reparameterised, self.value = msg["name"], bool(msg["fn"].has_rsample), None
+        self._msg, self._key = msg, key
+
+    def sample(self) -> Array:
+        """Draw from the guide, with a gradient where the site is reparameterised."""
+        return self._msg["fn"](*self._msg["args"], **self._msg["kwargs"])
+
+    def mean(self) -> Array:
+        """The mean of the site's distribution."""
+        return self._msg["fn"].mean
+
+    def parameter(self, name: str) -> Array:
+        """A parameter of the site's distribution, for each draw."""
+        base, shape = _base(self._msg["fn"]), self._msg["fn"].shape()
+        if not hasattr(base, name):
+            raise no_parameter(self.name, type(base).__name__, name)
+        values = getattr(base, name)
+        own = values.shape[len(base.batch_shape) :]
+        return jnp.broadcast_to(values, (*shape[: len(shape) - len(base.event_shape)], *own))
+
+    def noise(self, kind: str, like: Array) -> Array:
+        """Standard noise of the shape of ``like``, the same in every run of one evaluation."""
+        key = jax.random.fold_in(self._key, crc32(f"{self.name}/{kind}".encode()))
+        draw = jax.random.uniform if kind == "uniform" else jax.random.normal
+        return draw(key, like.shape, like.dtype)
 
 
-class _Cut(Messenger):
-    """Draws of the program inside carry no gradient."""
+class Ruled(Messenger):
+    """A handler in which the latent sites of the program inside take the values that a rule gives them."""
 
-    def postprocess_message(self, msg: Any) -> None:
-        if msg["type"] == "sample" and not msg["is_observed"]:
-            msg["value"] = jax.lax.stop_gradient(msg["value"])
+    def __init__(self, rule: Rule, key: Array) -> None:
+        super().__init__()
+        self.rule, self.key = rule, jax.random.fold_in(key, NOISE)
+        self.sites: dict[str, TracedSite] = {}
+
+    def process_message(self, msg: Any) -> None:
+        if msg["type"] != "sample" or msg["is_observed"] or msg["value"] is not None:
+            return
+        site = TracedSite(msg, self.key)
+        msg["value"], msg["intermediates"] = self.rule(site), []
+        site.value, self.sites[site.name] = msg["value"], site
 
 
 @jax.custom_vjp
@@ -170,19 +202,11 @@ def log_terms(
     guide: Any,
     *args: Any,
     key: Array,
-    num_particles: int = 1,
-    analytic_kl: bool = False,
-    guide_score: bool = True,
-    path_weights: PathWeights | None = None,
-    path: bool = True,
-    every_configuration: bool = False,
-    sleep: bool = False,
-    latents: Wanted | None = None,
-    chunk: int | None = None,
+    request: TermsRequest = DEFAULT,
     max_plate_nesting: int = 1,
     **kwargs: Any,
 ) -> Terms:
-    """Draw ``num_particles`` latents per datum from the guide; return their log-densities, (K, B) in nats.
+    """Draw latents from the guide, K for each datum, and return their log-densities, (K, B) in nats.
 
     Particles are one more plate on the left (at dim -2, for ``max_plate_nesting=1``), so that the encoder runs once.
     Densities are unscaled; the scale that the sites share stands in ``terms.scale``.
@@ -192,106 +216,96 @@ def log_terms(
         guide: the program q(z | x).
         args: what both are called with, first of all x (B, P).
         key: the random key of the draws.
-        num_particles: K.
-        analytic_kl: where KL(q || p) of a site has a closed form, put ``log_prior = -KL`` and ``log_guide = 0``, so
-            that their difference keeps its expectation and loses its noise. Right for guides that sample in the model's
-            order. Sites without a path keep their score.
-        guide_score: whether log q(z | x) depends on the guide's parameters directly; without, only through z: what
-            sticking the landing and doubly reparameterised gradients need (Roeder, Wu and Duvenaud, 2017).
-        path_weights: a function of the log-weights (K, B), free of gradients, whose values (K, B) multiply the gradient
-            that flows through each draw z to the guide; everything else of the gradient stays.
-        path: whether draws of reparameterised sites carry a gradient to the guide; without, every site is scored.
-        every_configuration: instead of drawing, take every joint value of the discrete latents as one "particle".
-        sleep: whether the model dreams as many (z, x) as there are data; ``terms.log_sleep`` is log q(z | x) of them.
-        latents: what to tell in ``terms.latents`` of a pair's single latent site; not with ``chunk``.
-        chunk: how many of the draws to hold in memory at a time: the others' activations are computed again when the
-            gradient needs them, and the encoder runs once for each chunk. None holds all of them.
-        max_plate_nesting: how many plates the programs nest.
+        request: which draws, how their gradient flows, and which densities; one draw with the pathwise gradient by
+            default.
+        max_plate_nesting: number of plates that the programs nest.
         kwargs: keywords for both programs.
 
     Raises:
         ValueError: a site outside the data plate, or sites with different scales.
-        UnsuitableObjective: ``guide_score=False`` for a guide whose parameters cannot be told from its draws.
+        UnsuitableObjective: a gradient without the score, for a guide whose parameters cannot be told from its draws.
 
     >>> import jax, jax.numpy as jnp, numpy as np
     >>> from ppl_vae import recipes
+    >>> from ppl_vae.objectives import TermsRequest
     >>> model, guide = recipes.vae((6,), latent_dim=2, hidden=(4,), backend="numpyro")(np.random.default_rng(0))
-    >>> log_terms(model, guide, jnp.zeros((3, 6)), key=jax.random.key(0), num_particles=5).log_guide.shape
+    >>> log_terms(model, guide, jnp.zeros((3, 6)), key=jax.random.key(0), request=TermsRequest(5)).log_guide.shape
     (5, 3)
     """
-    drawn = guide
-    if every_configuration and chunk is not None:
-        raise ValueError("'chunk' is for draws; every configuration of the latents is taken at once: leave it at None.")
-    if every_configuration:
+    gradient, num_particles, drawn = request.gradient, request.num_particles, guide
+    if gradient.enumerates:
         drawn, num_particles = _at_every_configuration(guide, args, kwargs, key)
 
-    def some(key: Array, draws: int) -> tuple[Terms, Array | None]:
-        at_mean = latents is not None and latents.at_mean
-        p, q = run(model, drawn, args, kwargs, draws, max_plate_nesting, key, path, at_mean)
+    def run_once(key: Array, draws: int, rule: Rule | None) -> tuple[Run, Array | None]:
+        ruled = None if rule is None else Ruled(rule, key)
+        p, q = run(model, drawn, args, kwargs, draws, max_plate_nesting, key, ruled)
         latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
         if set(latent) != set(guided) or not observed:
             examine(model, guide, *args, **kwargs)
         taps = None
-        if path_weights is not None:
+        if gradient.weighs_paths:
             tapped, taps = _tapped(guided, draws, len(args[0]))
             q = {**q, **tapped}
             p = _replayed(model, q, args, kwargs, draws, max_plate_nesting, key)
             latent, observed = sites_of(p, observed=False), sites_of(p, observed=True)
             guided = sites_of(q, observed=False)
-        if not guide_score:
+        if not gradient.keeps_score:
             guided = _without_score(guided, guide, q, args, kwargs, draws, max_plate_nesting)
-        terms = terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, path=path)
-        if latents is not None:
-            terms = terms._replace(latents=_told(latents, latent, observed, guided, draws, key))
-        return terms, taps
+        terms = terms_of(latent, observed, guided, draws, analytic_kl=request.analytic_kl, scored=gradient.scores)
+        if request.latents is not None:
+            terms = terms._replace(latents=_latents(request.latents, latent, observed, guided, draws, key))
+        return Run(terms, {} if ruled is None else ruled.sites), taps
 
-    if latents is not None and chunk is not None:
-        raise ValueError("'chunk' takes draws apart, and 'latents' asks for all of them: leave one of them at None.")
+    def evaluate(key: Array, draws: int) -> tuple[Terms, Array | None]:
+        runs, taps = zip(*(run_once(key, draws, rule) for rule in gradient.rules()), strict=True)
+        return gradient.terms(runs), taps[0]
+
+    chunk = request.chunk
     if chunk is None or chunk == num_particles:
-        terms, taps = some(key, num_particles)
+        terms, taps = evaluate(key, num_particles)
     else:
         keys = jax.random.split(key, num_particles // chunk)
 
         @jax.checkpoint
         def body(key: Array) -> tuple[Any, ...]:
-            terms, taps = some(key, chunk)
+            terms, taps = evaluate(key, chunk)
             return (*terms[:3], jnp.asarray(terms.scale), terms.log_score, taps)
 
         _, stacked = jax.lax.scan(lambda carry, key: (carry, body(key)), None, keys)
         log_lik, log_prior, log_guide, log_score = (stacked[i].reshape(num_particles, -1) for i in (0, 1, 2, 4))
         terms = Terms(log_lik, log_prior, log_guide, stacked[3][0], log_score)
-        taps = None if path_weights is None else stacked[5].reshape(num_particles, -1)
-    if path_weights is not None:
-        weights = path_weights(jax.lax.stop_gradient(terms.log_weights))
+        taps = stacked[5].reshape(num_particles, -1) if gradient.weighs_paths else None
+    if gradient.weighs_paths:
+        weights = gradient.path_weights(jax.lax.stop_gradient(terms.log_weights))
         terms = terms._replace(log_lik=_weighing(terms.log_lik, taps, weights))
-    return terms._replace(log_sleep=_sleep(model, guide, args, kwargs, key)) if sleep else terms
+    return terms._replace(log_sleep=_sleep(model, guide, args, kwargs, key)) if request.sleep else terms
 
 
-def _told(
-    wanted: Wanted,
+def _latents(
+    request: LatentsRequest,
     latent: NumPyroTrace,
     observed: NumPyroTrace,
     guided: NumPyroTrace,
     num_particles: int,
     key: Array,
 ) -> Latents:
-    """What is wanted of the single latent site."""
+    """What is asked of the single latent site."""
     (name, site), data = next(iter(guided.items())), next(iter(observed.values()))
     told: dict[str, Array] = {"z": _with_particles(site["value"], num_particles)}
-    if wanted.moments:
+    if request.moments:
         base = _base(site["fn"])
         if not isinstance(base, Normal):
             raise not_normal("The objective", name, type(base).__name__)
         shape = site["value"].shape
         moments = {n: jnp.broadcast_to(getattr(base, n), shape) for n in ("loc", "scale")}
         told |= {n: _with_particles(value, num_particles)[0] for n, value in moments.items()}
-    if wanted.prior:
+    if request.prior:
         told["prior"] = _with_particles(latent[name]["fn"].sample(jax.random.fold_in(key, PRIOR)), num_particles)
-    if wanted.directions:
-        shape = (wanted.directions, told["z"].shape[-1])
+    if request.directions:
+        shape = (request.directions, told["z"].shape[-1])
         towards = jax.random.normal(jax.random.fold_in(key, DIRECTIONS), shape)
         told["directions"] = towards / jnp.linalg.norm(towards, axis=-1, keepdims=True)
-    if wanted.reconstruction:
+    if request.reconstruction:
         told |= _reconstruction(data, num_particles)
     return Latents(**told)
 
@@ -352,23 +366,26 @@ def terms_of(
     num_particles: int,
     *,
     analytic_kl: bool = False,
-    path: bool = True,
+    scored: Callable[[bool], bool] = operator.not_,
 ) -> Terms:
-    """The terms of traced sites: the model's latent and observed ones, and the guide's."""
+    """The terms of traced sites: the model's latent and observed ones, and the guide's.
+
+    ``scored`` says, of a site that is reparameterised or not, whether its log q belongs to ``log_score``.
+    """
     scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
     log_lik = jnp.stack([density_of(site, num_particles) for site in observed.values()]).sum(0)
     log_prior = log_guide = log_score = jnp.zeros(())
     for name, site in guided.items():
         kl = _kl(site["fn"], latent[name]["fn"]) if analytic_kl else None
-        scored = not (path and site["fn"].has_rsample)
-        if kl is None or scored:
+        is_scored = scored(bool(site["fn"].has_rsample))
+        if kl is None or is_scored:
             density = density_of(site, num_particles)
         if kl is None:
             log_prior = log_prior + density_of(latent[name], num_particles)
             log_guide = log_guide + density
         else:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
-        if scored:
+        if is_scored:
             log_score = log_score + density
     log_lik, log_prior, log_guide, log_score = jnp.broadcast_arrays(log_lik, log_prior, log_guide, log_score)
     return Terms(log_lik, log_prior, log_guide, scale, log_score)

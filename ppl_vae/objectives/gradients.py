@@ -1,0 +1,176 @@
+"""Gradient estimators: how a bound's gradient reaches the guide. Written once for both backends.
+
+An estimator is a value of ``TermsRequest.gradient``. It says which draws it asks for, a rule for each run of the pair,
+and how the runs become terms. A new one is a subclass of ``Gradient``; an objective carries it in its ``request``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, Protocol
+
+from ..arrays import ops
+from ..arrays.ops import Array
+from ..pairs.sites import Sites
+from ..pairs.terms import Terms
+from .checks import check_density, check_enumerable, check_pathwise
+
+
+class GuideSite(Protocol):
+    """A latent site of the guide in one run, as a rule sees it; arrays are (K, B, ...), of one particle (B, ...)."""
+
+    @property
+    def name(self) -> str:
+        """The name of the sample site."""
+
+    @property
+    def reparameterised(self) -> bool:
+        """Whether a plain draw carries a gradient to the guide."""
+
+    @property
+    def value(self) -> Array:
+        """What the rule returned, once it has."""
+
+    def sample(self) -> Array:
+        """Draw from the guide, with a gradient where the site is reparameterised."""
+
+    def mean(self) -> Array:
+        """The mean of the site's distribution."""
+
+    def parameter(self, name: str) -> Array:
+        """A parameter of the site's distribution, such as ``logits``, for each draw.
+
+        Raises:
+            UnsuitableObjective: the distribution has no such parameter.
+        """
+
+    def noise(self, kind: Literal["uniform", "normal"], like: Array) -> Array:
+        """Standard noise of the shape of ``like``, the same in every run of one evaluation."""
+
+
+Rule = Callable[[GuideSite], Array]
+"""Site of the guide -> its value in a run."""
+
+
+class Run(NamedTuple):
+    """One run of guide and model."""
+
+    terms: Terms
+    sites: Mapping[str, GuideSite]
+    """by name; empty where the run follows no rule"""
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """An estimator of a bound's gradient; as it stands, the pathwise one.
+
+    ``keeps_score``: whether log q(z | x) depends on the guide's parameters directly, and not only through z.
+    ``enumerates``: whether every joint value of the latents takes the place of the particles.
+    """
+
+    keeps_score: ClassVar[bool] = True
+    enumerates: ClassVar[bool] = False
+
+    def check(self, name: str, sites: Sites) -> None:
+        """Refuse a pair that the objective of that name would estimate wrongly.
+
+        Raises:
+            UnsuitableObjective: names the site and what fits.
+        """
+        check_pathwise(name, sites)
+
+    def rules(self) -> Sequence[Rule | None]:
+        """A rule for each run of the pair; None stands for plain draws."""
+        return (None,)
+
+    def scores(self, reparameterised: bool) -> bool:
+        """Whether a site's log q belongs to ``Terms.log_score``, because its draws carry no gradient."""
+        return not reparameterised
+
+    def path_weights(self, log_weights: Array) -> Array | None:
+        """What multiplies the gradient that flows through each draw, (K, B), from the log-weights (K, B); or None."""
+        return None
+
+    @property
+    def weighs_paths(self) -> bool:
+        """Whether ``path_weights`` returns weights."""
+        return type(self).path_weights is not Gradient.path_weights
+
+    def terms(self, runs: Sequence[Run]) -> Terms:
+        """The terms of all runs as those of one evaluation."""
+        (run,) = runs
+        return run.terms
+
+
+@dataclass(frozen=True)
+class Pathwise(Gradient):
+    """The gradient through reparameterised draws, z = g(noise, phi). Auto-Encoding Variational Bayes, 2014."""
+
+
+@dataclass(frozen=True)
+class AtMean(Gradient):
+    """The guide's mean in place of a draw: the gradient of a deterministic autoencoder."""
+
+    def rules(self) -> Sequence[Rule | None]:
+        """The mean of each site."""
+        return (_mean,)
+
+
+@dataclass(frozen=True)
+class StickingTheLanding(Gradient):
+    """The pathwise gradient without the score of log q, whose mean is zero for one draw. Roeder et al., 2017."""
+
+    keeps_score: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class DoublyReparameterised(Gradient):
+    """The gradient of the IWAE bound with squared normalised weights on each path. Tucker et al., 2019."""
+
+    keeps_score: ClassVar[bool] = False
+
+    def path_weights(self, log_weights: Array) -> Array | None:
+        """w_k / sum_k w_k, (K, B); the bound's own gradient has them once already."""
+        return ops.softmax(log_weights, 0)
+
+
+@dataclass(frozen=True)
+class Mixed(Gradient):
+    """The pathwise gradient where a site is reparameterised, the score function elsewhere."""
+
+    def check(self, name: str, sites: Sites) -> None:
+        """Refuse a guide without a density."""
+        check_density(name, sites)
+
+
+@dataclass(frozen=True)
+class ScoreFunction(Mixed):
+    """The score function for every site: no draw carries a gradient. Simple Statistical ..., Williams, 1992."""
+
+    def rules(self) -> Sequence[Rule | None]:
+        """A draw that is cut from the guide's parameters."""
+        return (_cut,)
+
+    def scores(self, reparameterised: bool) -> bool:
+        """True for every site."""
+        return True
+
+
+@dataclass(frozen=True)
+class Enumeration(Gradient):
+    """The exact gradient: every joint value of discrete latents, weighed by q(z | x)."""
+
+    enumerates: ClassVar[bool] = True
+
+    def check(self, name: str, sites: Sites) -> None:
+        """Refuse latents that cannot be enumerated."""
+        check_enumerable(name, sites)
+
+
+def _mean(site: GuideSite) -> Array:
+    return site.mean()
+
+
+def _cut(site: GuideSite) -> Array:
+    return ops.stop_gradient(site.sample())

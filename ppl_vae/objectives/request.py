@@ -1,0 +1,65 @@
+"""What an objective asks of a pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .gradients import Gradient, Pathwise
+
+PATHWISE = Pathwise()
+
+
+@dataclass(frozen=True)
+class LatentsRequest:
+    """What an objective asks of the single latent site beside its draws and log-densities; see ``pairs.terms.Latents``.
+
+    Args:
+        moments: mean and standard deviation of a diagonal normal guide.
+        prior: as many draws from the prior as from the guide.
+        directions: number of random unit vectors in the latents' space.
+        reconstruction: the data, and their mean given the draws.
+    """
+
+    moments: bool = False
+    prior: bool = False
+    directions: int = 0
+    reconstruction: bool = False
+
+
+@dataclass(frozen=True)
+class TermsRequest:
+    """What an objective asks of a pair: which draws, how their gradient flows, and which densities.
+
+    Args:
+        num_particles: K, draws per datum.
+        gradient: the estimator of the gradient, a value of ``objectives.gradients``.
+        analytic_kl: where KL(q || p) of a site has a closed form, put ``log_prior = -KL`` and ``log_guide = 0``: their
+            difference keeps its expectation and loses its noise. Right for guides that sample in the model's order.
+        sleep: draw as many (z, x) from the model as there are data; ``Terms.log_sleep`` is log q(z | x) of them.
+        latents: what to put into ``Terms.latents`` of a pair with a single latent site; not with ``chunk``.
+        chunk: number of draws to hold in memory at a time. The others' activations are computed again when the gradient
+            needs them, and the encoder runs once for each chunk. None holds all of them.
+
+    Raises:
+        ValueError: a chunk together with an enumeration or with latents.
+
+    >>> TermsRequest(5).gradient
+    Pathwise()
+    """
+
+    num_particles: int = 1
+    gradient: Gradient = PATHWISE
+    analytic_kl: bool = False
+    sleep: bool = False
+    latents: LatentsRequest | None = None
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.chunk is not None and self.gradient.enumerates:
+            raise ValueError(
+                "'chunk' is for draws; every configuration of the latents is taken at once: leave it at None."
+            )
+        if self.chunk is not None and self.latents is not None:
+            raise ValueError(
+                "'chunk' takes draws apart, and 'latents' asks for all of them: leave one of them at None."
+            )
