@@ -334,6 +334,25 @@ def test_the_example_runs_under_torchrun() -> None:
     assert together.stdout == alone.stdout
 
 
+ENDING = """
+import atexit, weakref
+import torch
+from test_parallel import train
+
+atexit.register(lambda: print("gone" if group() is None else "held"))
+train("iwae", epochs=1, parallel=True)
+group = weakref.ref(torch.distributed.group.WORLD)
+"""
+
+
+@pytest.mark.parametrize("last", ["", "torch.distributed.broadcast(torch.ones(1), src=1)"], ids=["well", "by an error"])
+def test_nothing_holds_the_group_when_its_program_ends(last: str) -> None:
+    """Its threads end with it; one that let a tensor go while the interpreter ends would abort the process."""
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
+    done = python("-c", ENDING + last, **alone)
+    assert done.returncode == bool(last) and done.stdout == "gone\n", done.stderr
+
+
 def test_the_page_runs(tmp_path: Path) -> None:
     """As the script that it shows."""
     page = (Path(__file__).parents[1] / "docs" / "parallel.md").read_text(encoding="utf-8")

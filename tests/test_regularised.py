@@ -276,17 +276,22 @@ def test_no_noise_is_the_limit_of_little(backend: backends.Backend) -> None:
     assert away[0] > 0.02 and away[2] < 0.1 * away[0] and away[2] < 0.02
 
 
-@pytest.mark.usefixtures("base_noise", "fresh_programs")
+@pytest.mark.usefixtures("base_noise", "float64", "fresh_programs")
 @pytest.mark.parametrize("name", STRONG)
 def test_backends_agree(name: str) -> None:
-    """Value and norm of the gradient, on the same noise."""
+    """Value and gradient, whatever the order of the parameters, on the same noise, but for rounding.
+
+    A value is a difference: "wae-absolute" is a cost of 74 and kernels of 1345 less kernels of 1419, which leaves
+    0.083. One rounding of those is 8e-5 in single precision; in double a thousand of numbers below 5e3 are 6e-10. No
+    kink is near: data are 0 or 1 and means well between, and projected codes that are sorted stay 3e-4 apart.
+    """
     found = {}
     for backend in map(backends.load, backends.NAMES):
-        own = prepared(backend)
-        objective = STRONG[name](backend.inference)
+        own, objective = prepared(backend), STRONG[name](backend.inference)
         grad = gradient(backend, objective, own, toy(12), 0)
-        found[backend.name] = (value_of(backend, objective, own, toy(12)), np.linalg.norm(grad), np.abs(grad).sum())
-    np.testing.assert_allclose(found["pyro"], found["numpyro"], rtol=2e-4)
+        assert grad.dtype == np.float64
+        found[backend.name] = [value_of(backend, objective, own, toy(12)), *np.sort(grad)]
+    np.testing.assert_allclose(found["pyro"], found["numpyro"], rtol=0, atol=1e-9)
 
 
 def test_latents_are_told_as_they_were_drawn(backend: backends.Backend) -> None:

@@ -24,6 +24,10 @@ from tqdm import tqdm
 from ...errors import WorkerLost
 from ...runtime.out_of_memory import ran_out
 
+if dist.is_available():
+    # Torch's optimisers import it: a group that is there by then is the default of its functions, and held for good.
+    import torch.distributed.nn.functional
+
 GRACE = 15.0
 """Seconds that the others have, after one process has ended, to end by themselves."""
 
@@ -116,6 +120,15 @@ def _connected() -> Iterator[None]:
         raise Lost(said.split(". ")[0]) from error
 
 
+def _end() -> None:
+    """Destroy the group: with the last that holds it, gloo's threads end, which abort if the interpreter ends first."""
+    sys.last_value = sys.last_traceback = None  # an error that ended the program holds what its frames do
+    if sys.version_info >= (3, 12):
+        sys.last_exc = None
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 class Group:
     """The processes of the default group, which is made of torchrun's variables where there is none.
 
@@ -131,7 +144,7 @@ class Group:
                     "...', or a function by inference.launch(function, processes=2)."
                 )
             dist.init_process_group()
-            atexit.register(dist.destroy_process_group)
+            atexit.register(_end)
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
 
     def device(self, name: str | None) -> str | None:
