@@ -9,25 +9,17 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
 from . import init
 from .arrays import ops
 from .arrays.ops import Array
-
-Values = dict[str, Array]
+from .players import Player, Sizes, State, Values, View
 
 SETTLING = 300
 """Batches that a baseline follows before gradients at fixed parameters are compared."""
-
-
-class State(NamedTuple):
-    """What a baseline knows: numbers that follow the signal, and weights that are learned by gradient."""
-
-    tracked: Values
-    learned: Values
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class LeaveOneOut:
 
 
 @dataclass(frozen=True)
-class RunningAverage:
+class RunningAverage(Player):
     """One number for all data: the decaying mean of the signals of past batches.
 
     ``m_t = sum_s decay^(t-s) f_s / sum_s decay^(t-s)``, zero before the first batch. A batch of any size counts once.
@@ -49,11 +41,13 @@ class RunningAverage:
         ValueError: a decay outside [0, 1).
 
     >>> average = RunningAverage(decay=0.5)
-    >>> state = average.start(4, np.random.default_rng(0))
-    >>> state = state._replace(tracked=average.track(state.tracked, np.array([-3.0, -5.0])))
+    >>> state = average.init(Sizes(4, 0), np.random.default_rng(0))
+    >>> state = state._replace(tracked=average.track(state.tracked, View(np.zeros((2, 4)), np.array([-3.0, -5.0]))))
     >>> average.predict(state, np.zeros((3, 4)))
     array([-4., -4., -4.])
     """
+
+    name: ClassVar[str] = "baseline"
 
     decay: float = 0.9
 
@@ -61,8 +55,8 @@ class RunningAverage:
         if not 0 <= self.decay < 1:
             raise ValueError(f"{type(self).__name__}: 'decay' should be in [0, 1); got {self.decay}.")
 
-    def start(self, dim: int, rng: np.random.Generator) -> State:
-        """The state before the first batch of x (B, dim)."""
+    def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
+        """The state before the first batch."""
         return State({name: np.zeros(()) for name in ("weight", "sum", "squares")}, {})
 
     def predict(self, state: State, x: Array) -> Array:
@@ -76,14 +70,19 @@ class RunningAverage:
         mean = tracked["sum"] / weight
         return mean, ops.sqrt(ops.clip_below(tracked["squares"] / weight - mean**2 + nothing, 1e-6))
 
-    def track(self, tracked: Values, signal: Array) -> Values:
-        """The numbers after a batch of signals (B,)."""
+    def output(self, state: State, view: View) -> Array:
+        """The signal that the batch is expected to have, (B,)."""
+        return self.predict(state, view.x)
+
+    def track(self, tracked: Values, view: View) -> Values:
+        """The tracked numbers after a batch of signals."""
+        signal = view.signal
         fresh = {"weight": 1.0, "sum": signal.mean(), "squares": (signal**2).mean()}
         return {name: self.decay * tracked[name] + (1 - self.decay) * fresh[name] for name in tracked}
 
-    def loss(self, state: State, x: Array, signal: Array) -> Array:
-        """What the learned weights descend, (B,): nothing here."""
-        return 0 * signal
+    def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
+        """Zero: there is no weight to learn."""
+        return 0 * view.signal.mean(), ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class Neural(RunningAverage):
         hidden: units of the net's hidden layers.
         learning_rate: of the net.
 
-    >>> state = Neural(hidden=(5,)).start(4, np.random.default_rng(0))
+    >>> state = Neural(hidden=(5,)).init(Sizes(4, 0), np.random.default_rng(0))
     >>> Neural(hidden=(5,)).predict(state, np.ones((3, 4))).shape, state.learned["weight_0"].shape
     ((3,), (5, 4))
     """
@@ -111,13 +110,13 @@ class Neural(RunningAverage):
         if any(int(h) != h or h < 1 for h in self.hidden) or not self.learning_rate > 0:
             raise ValueError(f"Neural: 'hidden' and 'learning_rate' should be positive; got {self}.")
 
-    def start(self, dim: int, rng: np.random.Generator) -> State:
-        """The state before the first batch of x (B, dim)."""
+    def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
+        """The state before the first batch."""
         net = {}
-        for layer, (inp, out) in enumerate(pairwise((dim, *self.hidden, 1))):
+        for layer, (inp, out) in enumerate(pairwise((sizes.data, *self.hidden, 1))):
             net[f"weight_{layer}"] = init.xavier_uniform(rng, out, inp)
             net[f"bias_{layer}"] = np.zeros(out)
-        return State(super().start(dim, rng).tracked, net)
+        return State(super().init(sizes, rng).tracked, net)
 
     def predict(self, state: State, x: Array) -> Array:
         """The signal that x (B, P) are expected to have, (B,)."""
@@ -130,10 +129,10 @@ class Neural(RunningAverage):
             x = ops.tanh(x @ net[f"weight_{layer}"].T + net[f"bias_{layer}"])
         return (x @ net[f"weight_{last}"].T + net[f"bias_{last}"])[:, 0]
 
-    def loss(self, state: State, x: Array, signal: Array) -> Array:
-        """What the learned weights descend, (B,): ``(net(x) - (signal - m) / s)^2 / 2``."""
+    def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
+        """The mean over the batch of ``(net(x) - (signal - m) / s)^2 / 2``."""
         mean, deviation = self.moments(state.tracked)
-        return 0.5 * (self._net(state.learned, x) - (signal - mean) / deviation) ** 2
+        return (0.5 * (self._net(state.learned, view.x) - (view.signal - mean) / deviation) ** 2).mean(), ()
 
 
 Baseline = LeaveOneOut | RunningAverage

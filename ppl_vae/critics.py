@@ -11,22 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from numbers import Integral
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from . import backends, init, seeds
 from .arrays import ops
 from .arrays.ops import Array
+from .players import Player, Sizes, State, Values, View
 
-Values = dict[str, Array]
 SLOPE = 0.2
 """Of the leaky ReLU below zero."""
-OUTCOMES = ("critic_loss", "critic_accuracy")
-"""What a training tells of its critic, in the history."""
 
 
 @dataclass(frozen=True)
-class Critic:
+class Critic(Player):
     """c(z), a net of leaky ReLU layers whose logits learn log q(z) - log r(z) from samples of both, by classification.
 
     Its loss, ``-(E_q[log sigmoid(c)] + E_r[log(1 - sigmoid(c))]) / 2``, is least at that log-ratio. By default the net
@@ -42,9 +41,13 @@ class Critic:
         ValueError: layers without units, a learning rate that is not positive, betas outside [0, 1).
 
     >>> critic = Critic(hidden=(5,))
-    >>> critic.logits(critic.start(3, np.random.default_rng(0)), np.zeros((2, 4, 3))).shape
+    >>> critic.logits(critic.init(Sizes(0, 3), np.random.default_rng(0)).learned, np.zeros((2, 4, 3))).shape
     (2, 4)
     """
+
+    name: ClassVar[str] = "critic"
+    sees: ClassVar[Literal["data", "codes", "both"]] = "codes"
+    metrics: ClassVar[tuple[str, ...]] = ("critic_loss", "critic_accuracy")
 
     hidden: tuple[int, ...] = (1000,) * 6
     learning_rate: float = 1e-4
@@ -58,13 +61,13 @@ class Critic:
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"Critic: 'betas' should be two numbers in [0, 1); got {self.betas!r}.")
 
-    def start(self, dim: int, rng: np.random.Generator) -> Values:
-        """The weights before the first batch of codes (..., dim)."""
+    def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
+        """The state before the first batch of codes (..., D)."""
         net = {}
-        for layer, (inp, out) in enumerate(pairwise((dim, *self.hidden, 1))):
+        for layer, (inp, out) in enumerate(pairwise((sizes.codes, *self.hidden, 1))):
             net[f"weight_{layer}"] = init.xavier_uniform(rng, out, inp) * math.sqrt(2 / (1 + SLOPE**2))
             net[f"bias_{layer}"] = np.zeros(out)
-        return net
+        return State({}, net)
 
     def logits(self, net: Values, z: Array) -> Array:
         """c(z): (..., D) -> (...)."""
@@ -73,8 +76,21 @@ class Critic:
             z = ops.leaky_relu(ops.affine(z, net[f"weight_{layer}"], net[f"bias_{layer}"]), SLOPE)
         return ops.affine(z, net[f"weight_{last}"], net[f"bias_{last}"])[..., 0]
 
-    def loss(self, net: Values, codes: Array, others: Array) -> tuple[Array, Array]:
-        """What it descends, in nats, and the share that it tells apart, from codes (M, D) and as many others."""
+    def output(self, state: State, view: View) -> Array:
+        """The logits at the guide's draws, (K, B)."""
+        assert view.latents is not None
+        return self.logits(state.learned, view.latents.z)
+
+    def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
+        """The loss, in nats, and the accuracy, of telling the guide's codes from the others."""
+        assert view.latents is not None and view.others is not None
+        codes, others = view.latents.z, view.others
+        dim = codes.shape[-1]
+        loss, accuracy = self.classify(state.learned, codes.reshape(-1, dim), others.reshape(-1, dim))
+        return loss, (accuracy,)
+
+    def classify(self, net: Values, codes: Array, others: Array) -> tuple[Array, Array]:
+        """The loss in nats and the accuracy of telling codes (M, D) from others (M', D), both of equal weight."""
         logits = self.logits(net, ops.concatenate([codes, others]))
         ours, theirs = logits[: len(codes)], logits[len(codes) :]
         loss = 0.5 * (ops.softplus(-ours).mean() + ops.softplus(theirs).mean())
@@ -146,9 +162,9 @@ def train(
         seeds.generator(seed, "critic", name).integers(len(sample), size=(steps, batch_size))
         for sample, name in zip(samples, ("codes", "others"), strict=True)
     ]
-    module = importlib.import_module(f"{backends.load(backend).inference.__name__}.svi.critics")
-    logits, told = module.trained(critic, samples, batches, seeds.generator(seed, "critic"))
-    return LearnedRatio(logits, dict(zip(OUTCOMES, told.T, strict=True)))
+    module = importlib.import_module(f"{backends.load(backend).inference.__name__}.svi.players")
+    logits, told = module.train_on_samples(critic, samples, batches, seeds.generator(seed, "critic"))
+    return LearnedRatio(logits, dict(zip(Critic.metrics, told.T, strict=True)))
 
 
 def _sample(values: np.ndarray, name: str) -> np.ndarray:

@@ -6,12 +6,14 @@ what else its line says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import backends, baselines
+from . import backends, baselines, objectives
 from .data.checks import closest
+from .objectives import Objective
 
 
 def _nothing(number: int) -> Mapping[str, Any]:
@@ -24,7 +26,7 @@ class Strategy:
 
     Args:
         about: a few words for a list.
-        loss: ``loss(inference, number)``, the objective from a backend's ``inference`` module.
+        loss: ``loss(number)``, the objective.
         number: the number where the name has none; None where the strategy takes none.
         svi: ``svi(number)``, settings of the ``SVI`` that belong to the strategy.
         recipe: ``recipe(number)``, settings of ``Recipe`` that belong to it, such as another guide.
@@ -32,7 +34,7 @@ class Strategy:
     """
 
     about: str
-    loss: Callable[[Any, int], Any]
+    loss: Callable[[int], Objective]
     number: int | None = None
     svi: Callable[[int], Mapping[str, Any]] = _nothing
     recipe: Callable[[int], Mapping[str, Any]] = _nothing
@@ -41,73 +43,77 @@ class Strategy:
 
 STRATEGIES: dict[str, Strategy] = {
     # latents with a pathwise gradient
-    "elbo": Strategy("the ELBO, every term sampled", lambda i, k: i.TraceELBO(k), 1),
-    "mean-field": Strategy("the ELBO, its KL in closed form", lambda i, k: i.TraceMeanFieldELBO(k), 1),
-    "stl": Strategy("the ELBO, sticking the landing", lambda i, k: i.TraceELBO(k, stick_the_landing=True), 1),
-    "beta": Strategy("the ELBO with its KL weighted by N", lambda i, n: i.TraceELBO(beta=float(n)), 4),
-    "free-bits": Strategy("the ELBO with a KL of at least N nats", lambda i, n: i.FreeBitsELBO(floor=float(n)), 1),
-    "capacity": Strategy(
-        "the reconstruction, with the batch's mean KL held at N nats", lambda i, n: i.CapacityELBO(target=float(n)), 25
+    "elbo": Strategy("the ELBO, every term sampled", lambda k: objectives.TraceELBO(k), 1),
+    "mean-field": Strategy("the ELBO, its KL in closed form", lambda k: objectives.TraceMeanFieldELBO(k), 1),
+    "stl": Strategy("the ELBO, sticking the landing", lambda k: objectives.TraceELBO(k, stick_the_landing=True), 1),
+    "beta": Strategy("the ELBO with its KL weighted by N", lambda n: objectives.TraceELBO(beta=float(n)), 4),
+    "free-bits": Strategy(
+        "the ELBO with a KL of at least N nats", lambda n: objectives.FreeBitsELBO(floor=float(n)), 1
     ),
-    "iwae": Strategy("the importance-weighted bound", lambda i, k: i.IWAE(k), 5),
-    "dreg": Strategy("the IWAE with doubly reparameterised gradients", lambda i, k: i.DReG(k), 5),
-    "miwae": Strategy("the mean of N IWAE bounds of 5 draws each", lambda i, n: i.MIWAE(5, num_groups=n), 2),
-    "ciwae": Strategy("half the ELBO, half the IWAE", lambda i, k: i.CIWAE(k), 5),
-    "renyi": Strategy("the Renyi bound of order 1/2", lambda i, k: i.RenyiELBO(k), 5),
+    "capacity": Strategy(
+        "the reconstruction, with the batch's mean KL held at N nats",
+        lambda n: objectives.CapacityELBO(target=float(n)),
+        25,
+    ),
+    "iwae": Strategy("the importance-weighted bound", lambda k: objectives.IWAE(k), 5),
+    "dreg": Strategy("the IWAE with doubly reparameterised gradients", lambda k: objectives.DReG(k), 5),
+    "miwae": Strategy("the mean of N IWAE bounds of 5 draws each", lambda n: objectives.MIWAE(5, num_groups=n), 2),
+    "ciwae": Strategy("half the ELBO, half the IWAE", lambda k: objectives.CIWAE(k), 5),
+    "renyi": Strategy("the Renyi bound of order 1/2", lambda k: objectives.RenyiELBO(k), 5),
     "per-datapoint": Strategy(
         "the ELBO with a q(z) for each image, at most N local steps a batch",
-        lambda i, n: i.TraceELBO(),
+        lambda n: objectives.TraceELBO(),
         20,
         svi=lambda n: {"local_steps": n, "patience": None},
         recipe=lambda n: {"guide": "per-datapoint"},
     ),
     "semi-amortised": Strategy(
         "the ELBO with N steps of refinement from the encoder's answer",
-        lambda i, n: i.TraceELBO(),
+        lambda n: objectives.TraceELBO(),
         5,
         recipe=lambda n: {"guide": "semi-amortised", "refinement_steps": n},
     ),
     # one vector of such latents, whose aggregate posterior is looked at
-    "beta-tc": Strategy("the ELBO - N total correlation", lambda i, n: i.BetaTCVAE(strength=float(n)), 5),
+    "beta-tc": Strategy("the ELBO - N total correlation", lambda n: objectives.BetaTCVAE(strength=float(n)), 5),
     "dip-i": Strategy(
-        "the ELBO - N |Cov[mean] - 1|^2, of the means of the codes", lambda i, n: i.DIPVAE(strength=float(n)), 10
+        "the ELBO - N |Cov[mean] - 1|^2, of the means of the codes", lambda n: objectives.DIPVAE(strength=float(n)), 10
     ),
     "dip-ii": Strategy(
-        "the ELBO - N |Cov[z] - 1|^2, of the codes", lambda i, n: i.DIPVAE(strength=float(n), kind="ii"), 10
+        "the ELBO - N |Cov[z] - 1|^2, of the codes", lambda n: objectives.DIPVAE(strength=float(n), kind="ii"), 10
     ),
-    "infovae": Strategy("the ELBO - N MMD(q(z), p(z))", lambda i, n: i.InfoVAE(strength=float(n)), 100),
-    "wae": Strategy("the reconstruction - N MMD(q(z), p(z)), no KL", lambda i, n: i.WAE(strength=float(n)), 10),
+    "infovae": Strategy("the ELBO - N MMD(q(z), p(z))", lambda n: objectives.InfoVAE(strength=float(n)), 100),
+    "wae": Strategy("the reconstruction - N MMD(q(z), p(z)), no KL", lambda n: objectives.WAE(strength=float(n)), 10),
     "factor": Strategy(
         "the ELBO - N total correlation, by a critic",
-        lambda i, n: i.FactorVAE(strength=float(n)),
+        lambda n: objectives.FactorVAE(strength=float(n)),
         10,
         training="Adversarial",
     ),
     "aae": Strategy(
         "the reconstruction, with N times an adversary on the codes, no KL",
-        lambda i, n: i.AAE(strength=float(n)),
+        lambda n: objectives.AAE(strength=float(n)),
         1,
         training="Adversarial",
     ),
     # any latents
-    "reinforce": Strategy("the ELBO by score functions", lambda i, k: i.TraceGraphELBO(k), 4),
+    "reinforce": Strategy("the ELBO by score functions", lambda k: objectives.TraceGraphELBO(k), 4),
     "running-average": Strategy(
         "REINFORCE with a running average as baseline",
-        lambda i, k: i.TraceGraphELBO(k, baseline=baselines.RunningAverage()),
+        lambda k: objectives.TraceGraphELBO(k, baseline=baselines.RunningAverage()),
         4,
     ),
     "nvil": Strategy(
-        "REINFORCE with a neural baseline", lambda i, k: i.TraceGraphELBO(k, baseline=baselines.Neural()), 4
+        "REINFORCE with a neural baseline", lambda k: objectives.TraceGraphELBO(k, baseline=baselines.Neural()), 4
     ),
     "rloo": Strategy(
         "REINFORCE with the other draws as baseline",
-        lambda i, k: i.TraceGraphELBO(k, baseline=baselines.LeaveOneOut()),
+        lambda k: objectives.TraceGraphELBO(k, baseline=baselines.LeaveOneOut()),
         4,
     ),
-    "vimco": Strategy("the importance-weighted bound by score functions", lambda i, k: i.VIMCO(k), 5),
-    "wake-wake": Strategy("reweighted wake-sleep without the sleep", lambda i, k: i.WakeWake(k), 5),
-    "wake-sleep": Strategy("wake-sleep, the guide on the model's dreams", lambda i, k: i.WakeSleep(k), 5),
-    "enumeration": Strategy("the exact ELBO of discrete latents", lambda i, _: i.TraceEnumELBO()),
+    "vimco": Strategy("the importance-weighted bound by score functions", lambda k: objectives.VIMCO(k), 5),
+    "wake-wake": Strategy("reweighted wake-sleep without the sleep", lambda k: objectives.WakeWake(k), 5),
+    "wake-sleep": Strategy("wake-sleep, the guide on the model's dreams", lambda k: objectives.WakeSleep(k), 5),
+    "enumeration": Strategy("the exact ELBO of discrete latents", lambda _: objectives.TraceEnumELBO()),
 }
 """Name -> strategy: the one place where a strategy gets its name."""
 
@@ -117,6 +123,19 @@ USUAL: dict[str, tuple[str, ...]] = {
     "categorical": ("reinforce-4", "rloo-4", "vimco-10", "wake-wake-10"),
 }
 """What is compared on latents of a kind where nobody says what."""
+
+
+def register(name: str, strategy: Strategy) -> None:
+    """Give a strategy a name: the command line, the estimators and studies then know it.
+
+    Raises:
+        ValueError: a name that another strategy has, or one that is not of lower-case words joined by dashes.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*", name):
+        raise ValueError(f"A strategy's name should be lower-case words joined by dashes, as in my-elbo; got {name!r}.")
+    if STRATEGIES.get(name, strategy) is not strategy:
+        raise ValueError(f"There is a strategy {name!r} already ({STRATEGIES[name].about}): choose another name.")
+    STRATEGIES[name] = strategy
 
 
 def find(name: str) -> tuple[Strategy, int]:
@@ -171,7 +190,7 @@ def svi(name: str, backend: str, **settings: Any) -> Any:
     strategy, number = find(name)
     inference = backends.load(backend).inference
     training = getattr(inference, strategy.training)
-    return training(strategy.loss(inference, number), **{**settings, **strategy.svi(number)})
+    return training(strategy.loss(number), **{**settings, **strategy.svi(number)})
 
 
 def recipe_settings(name: str) -> dict[str, Any]:

@@ -40,11 +40,11 @@ NOT_MIRRORED: dict[str, str] = {
     "nets.Linear": "torch has it; nnx's own stores its weights the other way round",
     "nets.PerDatum": "the mark of a table on NumPyro; torch marks the gradient instead, as sparse",
     **dict.fromkeys(
-        ("convolutions.Convolution", "convolutions.TransposedConvolution"),
+        ("nets.Convolution", "nets.TransposedConvolution"),
         "torch has them; nnx's own store their weights the other way round",
     ),
     **dict.fromkeys(
-        ("convolutions.convolve", "convolutions.convolve_transposed", "convolutions.find_method"),
+        ("nets.convolve", "nets.convolve_transposed", "nets.find_method"),
         "torch has the functions; XLA's are slow in a compiled loop on a CPU, so that there are two ways",
     ),
     "distributions.Normal": "spares Pyro the logarithm of every draw's scale; a compiled program computes it once",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from ppl_vae import backends, critics, data, recipes, seeds
 from ppl_vae.critics import Critic
 from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.inference.svi.recorded_step import NotTraceable
+from ppl_vae.pairs.terms import Latents
+from ppl_vae.players import Sizes, View
 from ppl_vae.training import TrainingData
 
 SMALL = Critic(hidden=(16, 16), learning_rate=1e-2)
@@ -46,20 +47,24 @@ def trained_critic(backend: backends.Backend, steps: int) -> Any:
     for step in range(steps):
         batches.append((correlated(200, step + 1), rng.normal(size=(200, 2))))
     if backend.name == "pyro":
-        from ppl_vae.inference.svi.critics import RunningCritic
+        from ppl_vae.inference.svi.players import RunningPlayer
 
-        running = RunningCritic(settings, 2, seeds.generator(0, "critic"), torch.device("cpu"))
+        running = RunningPlayer(settings, Sizes(0, 2), seeds.generator(0, "critic"), torch.device("cpu"))
         for codes, others in batches:
-            running.learn(*(torch.tensor(a, dtype=torch.float32) for a in (codes, others)))
-        return lambda z: running.logits(torch.tensor(z, dtype=torch.float32)).numpy(), running.measured()
-    from ppl_vae.numpyro.inference.svi.critics import learnt, started
+            codes, others = (torch.tensor(a, dtype=torch.float32) for a in (codes, others))
+            running.step(View(codes, codes, Latents(codes), others))
+        net = running.fixed.learned
+        metrics = np.array(list(running.metrics().values()))
+        return lambda z: settings.logits(net, torch.tensor(z, dtype=torch.float32)).numpy(), metrics
+    from ppl_vae.numpyro.inference.svi.players import advance, init
 
     def step(state: Any, batch: Any) -> Any:
-        return learnt(settings, state, *batch)
+        state, metrics = advance(settings, state, View(batch[0], batch[0], Latents(batch[0]), batch[1]))
+        return state, jnp.stack(metrics)
 
     stacked = [jnp.asarray(a, jnp.float32) for a in map(np.stack, zip(*batches, strict=True))]
-    state, told = jax.lax.scan(step, started(settings, 2, seeds.generator(0, "critic")), tuple(stacked))
-    return lambda z: np.asarray(settings.logits(state.learned, jnp.asarray(z))), np.asarray(told).mean(0)
+    state, metrics = jax.lax.scan(step, init(settings, Sizes(0, 2), seeds.generator(0, "critic")), tuple(stacked))
+    return lambda z: np.asarray(settings.logits(state.known.learned, jnp.asarray(z))), np.asarray(metrics).mean(0)
 
 
 def test_the_critic_learns_the_log_ratio(backend: backends.Backend) -> None:
@@ -81,7 +86,7 @@ def test_a_critic_of_two_samples(backend: backends.Backend) -> None:
     z = correlated(4000, 1)
     assert abs(ratio(z) - known_ratio(z)).mean() < 0.25 * abs(known_ratio(z)).mean()
     assert ratio(z).mean() == pytest.approx(-0.5 * np.log(1 - CORRELATION**2), abs=0.1)
-    assert {name: a.shape for name, a in ratio.history.items()} == dict.fromkeys(critics.OUTCOMES, (600,))
+    assert {name: a.shape for name, a in ratio.history.items()} == dict.fromkeys(critics.Critic.metrics, (600,))
     other = critics.train(settings, *samples, steps=20, batch_size=200, backend=backend.name)
     for name, values in other.history.items():  # the same weights and batches
         np.testing.assert_array_equal(values, ratio.history[name][:20])
@@ -102,8 +107,8 @@ def test_a_critic_of_two_samples(backend: backends.Backend) -> None:
 
 def test_loss_and_accuracy_are_the_same_in_three_libraries() -> None:
     rng = np.random.default_rng(0)
-    net, codes, others = SMALL.start(3, rng), rng.normal(size=(9, 3)), rng.normal(size=(7, 3)) + 0.5
-    loss, accuracy = SMALL.loss(net, codes, others)
+    net, codes, others = SMALL.init(Sizes(0, 3), rng).learned, rng.normal(size=(9, 3)), rng.normal(size=(7, 3)) + 0.5
+    loss, accuracy = SMALL.classify(net, codes, others)
     ours, theirs = SMALL.logits(net, codes), SMALL.logits(net, others)
     by_hand = 0.5 * (np.log1p(np.exp(-ours)).mean() + np.log1p(np.exp(theirs)).mean())
     assert loss == pytest.approx(by_hand)
@@ -114,7 +119,7 @@ def test_loss_and_accuracy_are_the_same_in_three_libraries() -> None:
         h = np.maximum(h, 0.2 * h)
     assert SMALL.logits(net, np.array([1.0, -2.0, 0.5])) == pytest.approx((h @ net["weight_2"].T).item())
     for array in (torch.tensor, jnp.asarray):
-        found = SMALL.loss({n: array(a) for n, a in net.items()}, array(codes), array(others))
+        found = SMALL.classify({n: array(a) for n, a in net.items()}, array(codes), array(others))
         assert [float(a) for a in found] == pytest.approx([loss, accuracy], rel=1e-5)
 
 
@@ -122,13 +127,13 @@ def test_permuted_codes_keep_each_dimension_and_break_the_rest(backend: backends
     """The sample of every dimension is the guide's own; rows are not."""
     own, x = prepared(backend), toy(40)
     if backend.name == "pyro":
-        from ppl_vae.inference.svi.critics import permuted_codes
+        from ppl_vae.inference.svi.players import permuted_codes
 
         with own.active() as (_, guide):
             torch.manual_seed(0)
             z = permuted_codes(guide, own.tensor(x), {}, 2).numpy()
     else:
-        from ppl_vae.numpyro.inference.svi.critics import permuted_codes
+        from ppl_vae.numpyro.inference.svi.players import permuted_codes
 
         _, guide = own.structure.programs(own.params, own.constants)
         z = np.asarray(permuted_codes(guide, own.array(x), {}, 2, jax.random.key(0)))
@@ -207,7 +212,7 @@ def test_another_batch_brings_what_is_beside_it(
     backend: backends.Backend, streamed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether in memory or on the disk, where what is in memory is a block: x and its side information go together."""
-    module = importlib.import_module(type(backend.inference.Adversarial()).__module__)
+    where = "ppl_vae.inference.svi.run" if backend.name == "pyro" else "ppl_vae.numpyro.inference.svi.step"
     calls = []
 
     def checked(guide: Any, x: Any, side: dict[str, Any], draws: int, *rest: Any) -> Any:
@@ -216,7 +221,7 @@ def test_another_batch_brings_what_is_beside_it(
         codes = 0 * x[None, :, :D] + 1.0
         return torch.where(fits, codes, torch.nan) if backend.name == "pyro" else jnp.where(fits, codes, jnp.nan)
 
-    monkeypatch.setattr(module, "permuted_codes", checked)
+    monkeypatch.setattr(f"{where}.permuted_codes", checked)
     x = toy(90)
     np.save(tmp_path / "x.npy", x.astype(np.uint8))
     own = recipes.conditional_vae(x, given_dim=3, latent_dim=D, hidden=(8,), backend=backend.name)

@@ -12,10 +12,11 @@ from test_discrete import PAIRS, prepared
 from test_objectives import gradient
 
 from ppl_vae import backends, baselines, evaluation
-from ppl_vae.baselines import Neural, RunningAverage, State
+from ppl_vae.baselines import Neural, RunningAverage
 from ppl_vae.bounds import reinforce
 from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.pairs.terms import Terms
+from ppl_vae.players import Sizes, State, View
 from ppl_vae.results import Fit
 
 SETTINGS = {"average": RunningAverage(decay=0.9), "neural": Neural(hidden=(8,), learning_rate=0.02)}
@@ -23,9 +24,9 @@ SETTINGS = {"average": RunningAverage(decay=0.9), "neural": Neural(hidden=(8,), 
 
 def test_the_running_average_is_the_decaying_mean() -> None:
     average, signals = RunningAverage(decay=0.8), [np.array([1.0, 3.0]), np.array([5.0]), np.array([-1.0, 0.0, 4.0])]
-    tracked = average.start(P, np.random.default_rng(0)).tracked
+    tracked = average.init(Sizes(P, 0), np.random.default_rng(0)).tracked
     for signal in signals:
-        tracked = average.track(tracked, signal)
+        tracked = average.track(tracked, View(np.zeros((len(signal), P)), signal))
     weights = 0.8 ** np.arange(3)[::-1]
     means, squares = ([f(s) for s in signals] for f in (np.mean, lambda s: np.mean(s**2)))
     mean = (weights * means).sum() / weights.sum()
@@ -35,7 +36,7 @@ def test_the_running_average_is_the_decaying_mean() -> None:
 
 def test_before_the_first_batch_there_is_no_baseline() -> None:
     for settings in SETTINGS.values():
-        state = settings.start(P, np.random.default_rng(0))
+        state = settings.init(Sizes(P, 0), np.random.default_rng(0))
         assert settings.moments(state.tracked) == (0.0, 1.0)
     np.testing.assert_array_equal(RunningAverage().predict(state, np.ones((3, P))), np.zeros(3))
 
@@ -47,20 +48,20 @@ def test_the_neural_baseline_is_the_same_in_three_libraries() -> None:
     import torch
 
     settings, rng, x, signal = SETTINGS["neural"], np.random.default_rng(0), toy(5), np.linspace(-20.0, -9.0, 5)
-    start = settings.start(P, rng)
-    start = start._replace(tracked=settings.track(start.tracked, signal + 3.0))
-    predicted, losses = settings.predict(start, x), settings.loss(start, x, signal)
+    start = settings.init(Sizes(P, 0), rng)
+    start = start._replace(tracked=settings.track(start.tracked, View(x, signal + 3.0)))
+    predicted, expected = settings.predict(start, x), settings.loss(start, View(x, signal))[0]
     tensors = State(*({n: torch.tensor(a, requires_grad=True) for n, a in part.items()} for part in start))
     data = torch.tensor(x, dtype=torch.float64)
     np.testing.assert_allclose(settings.predict(tensors, data).detach(), predicted, rtol=1e-6)
-    loss = settings.loss(tensors, data, torch.tensor(signal))
-    grads = torch.autograd.grad(loss.sum(), list(tensors.learned.values()))
+    loss = settings.loss(tensors, View(data, torch.tensor(signal)))[0]
+    grads = torch.autograd.grad(loss, list(tensors.learned.values()))
     arrays = jax.tree.map(jnp.asarray, start)
     np.testing.assert_allclose(settings.predict(arrays, jnp.asarray(x)), predicted, rtol=1e-4)
     value, theirs = jax.value_and_grad(
-        lambda w: settings.loss(arrays._replace(learned=w), jnp.asarray(x), jnp.asarray(signal)).sum()
+        lambda w: settings.loss(arrays._replace(learned=w), View(jnp.asarray(x), jnp.asarray(signal)))[0]
     )(arrays.learned)
-    assert float(value) == pytest.approx(losses.sum(), rel=1e-4) == pytest.approx(float(loss.sum().detach()), rel=1e-6)
+    assert float(value) == pytest.approx(expected, rel=1e-4) == pytest.approx(float(loss.detach()), rel=1e-6)
     for ours, name in zip(grads, tensors.learned, strict=True):
         np.testing.assert_allclose(ours, theirs[name], rtol=1e-3, atol=1e-4)
 
@@ -69,16 +70,16 @@ def test_a_net_learns_what_depends_on_the_datum() -> None:
     """Signals that are a function of x: the neural baseline predicts them, the average their mean."""
     import torch
 
-    from ppl_vae.inference.svi.baselines import RunningBaseline
+    from ppl_vae.inference.svi.players import RunningPlayer
 
     x = torch.tensor(toy(60))
     signal = -100.0 + 20.0 * x[:, 0] - 10.0 * x[:, 3]
     errors = {}
     for name, settings in SETTINGS.items():
-        running = RunningBaseline(settings, P, np.random.default_rng(0), torch.device("cpu"))
+        running = RunningPlayer(settings, Sizes(P, 0), np.random.default_rng(0), torch.device("cpu"))
         for _ in range(1500):
-            running.learn(x, signal)
-        errors[name] = float((running.predict(x) - signal).square().mean().sqrt())
+            running.step(View(x, signal))
+        errors[name] = float((running.output(View(x, signal)) - signal).square().mean().sqrt())
     assert errors["average"] == pytest.approx(float(signal.std(correction=0)), rel=1e-3)
     assert errors["neural"] < errors["average"] / 10
 
@@ -200,18 +201,18 @@ def test_the_backends_baselines_train_alike(float64: None) -> None:
     import jax.numpy as jnp
     import torch
 
-    from ppl_vae.inference.svi.baselines import RunningBaseline
-    from ppl_vae.numpyro.inference.svi.baselines import learnt, started
+    from ppl_vae.inference.svi.players import RunningPlayer
+    from ppl_vae.numpyro.inference.svi.players import advance, init
 
     settings, x = SETTINGS["neural"], toy(20).astype(float)
-    ours = RunningBaseline(settings, P, np.random.default_rng(5), torch.device("cpu"))
-    theirs = started(settings, P, np.random.default_rng(5))
+    ours = RunningPlayer(settings, Sizes(P, 0), np.random.default_rng(5), torch.device("cpu"))
+    theirs = init(settings, Sizes(P, 0), np.random.default_rng(5))
     for step in range(10):
         signal = np.random.default_rng(step).normal(size=20) - 50
-        ours.learn(torch.tensor(x), torch.tensor(signal))
-        theirs = learnt(settings, theirs, jnp.asarray(x), jnp.asarray(signal))
+        ours.step(View(torch.tensor(x), torch.tensor(signal)))
+        theirs, _ = advance(settings, theirs, View(jnp.asarray(x), jnp.asarray(signal)))
     predicted = settings.predict(theirs.known, jnp.asarray(x))
-    np.testing.assert_allclose(ours.predict(torch.tensor(x)), predicted, rtol=1e-6)
+    np.testing.assert_allclose(ours.output(View(torch.tensor(x), torch.zeros(20))), predicted, rtol=1e-6)
     assert np.ptp(predicted) > 0.01
 
 

@@ -274,8 +274,7 @@ def test_data_come_in_bounded_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = kernel_of(fit.pair).sample
     monkeypatch.setenv("PPL_VAE_CHUNK", "9")
     monkeypatch.setattr(
-        backend.inference.hmc,
-        "sample",
+        "ppl_vae.inference.mcmc.hmc.sample",
         lambda pair, x, *rest, **o: (rows.append(len(x)), sample(pair, x, *rest, **o))[1],
     )
     chains = HMC(num_samples=20, num_warmup=20).run(fit, pca.x)

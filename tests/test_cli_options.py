@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from commands import COMMANDS, TINY, binary, command, content, fit, one_line, same_weights, write_images
 
-from ppl_vae import backends, data, evaluation, inference, schedules, strategies
+from ppl_vae import backends, data, evaluation, inference, schedules
 from ppl_vae import recipes as published
 from ppl_vae.cli import main, objectives, options
 from ppl_vae.cli.commands import compare, encode, evaluate, metrics, reconstruct, sample, traverse
@@ -27,6 +27,8 @@ from ppl_vae.cli.config import CONFIG
 from ppl_vae.cli.main import parser
 from ppl_vae.cli.runs import FIGURES, FIT, METRICS, README, RECORD, SETTINGS
 from ppl_vae.data.checks import closest
+from ppl_vae.objectives import concrete
+from ppl_vae.objectives.options import options_of, reasons_of
 from ppl_vae.results import Fit
 from ppl_vae.training import BaseSVI
 
@@ -70,17 +72,26 @@ def test_the_options_are_those_of_the_library() -> None:
         assert tuple(backends.load(name).nets.ACTIVATIONS) == options.ACTIVATIONS
 
 
-def test_the_listed_objectives_are_those_that_have_an_option() -> None:
-    for option, having in objectives.HAVING.items():
-        fields = {"beta", "target", "strength"} if option == "warm_up" else {objectives.FIELDS[option]}
-        found = set()
-        for name, strategy in strategies.STRATEGIES.items():
-            loss = strategy.loss(inference, 3)
-            if fields & {field.name for field in dataclasses.fields(loss)}:
-                found.add(name)
-        refused = {"stick_the_landing": {"mean-field"}, "train_particles": {"enumeration"}, "chunk": {"enumeration"}}
-        refused["chunk"] |= set(objectives._REGULARISED)  # they look at all codes of a batch
-        assert set(having) == found - refused.get(option, set()), option
+def test_every_field_of_an_objective_is_an_option_or_says_why_not() -> None:
+    """And an option that several objectives share is of one kind."""
+    kinds: dict[str, set[Any]] = {}
+    for objective in concrete().values():
+        declared, reasons = options_of(objective), reasons_of(objective)
+        names = {field.name for field in dataclasses.fields(objective)}
+        assert names == set(declared) | set(reasons) | set(objective.unused), objective
+        assert all(reason and option.about for reason in reasons.values() for option in declared.values())
+        for name, option in declared.items():
+            kinds.setdefault(option.name or name, set()).add(option.kind)
+    assert all(len(kind) == 1 for kind in kinds.values()), kinds
+    assert {name for name in kinds} - set(objectives.having()) <= {"train_particles"}, "no strategy has it"
+
+
+def test_an_unused_field_is_refused_by_the_objective_itself() -> None:
+    values = {"stick_the_landing": True, "num_particles": 2, "chunk": 1}
+    for objective in concrete().values():
+        for name in objective.unused:
+            with pytest.raises(ValueError, match=objective.__name__):
+                objective(**{name: values[name]})
 
 
 LOSSES = {
@@ -108,7 +119,7 @@ LOSSES = {
 
 def chosen(*words: str, over: int = 10) -> dict[str, Any]:
     given = vars(parser().parse_args(["fit", "--objective", *words]))
-    return {**fit_command.DEFAULTS, "decay_epochs": over, **given}
+    return {**fit_command.defaults(), "decay_epochs": over, **given}
 
 
 @pytest.mark.parametrize("words", LOSSES, ids=" ".join)
@@ -489,7 +500,7 @@ def test_completion_knows_every_command_and_option(shell: str, capsys: pytest.Ca
     script = capsys.readouterr().out
     for name in COMMANDS:
         assert name in script
-    for words in (*options.MODEL, *objectives.OBJECTIVE, "print_completion", "resume"):
+    for words in (*options.MODEL, *objectives.defaults(), "print_completion", "resume"):
         flag = options.flag(words).removeprefix("--")
         assert flag in script or flag.replace("-", "_") in script, flag
 

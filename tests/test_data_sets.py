@@ -515,8 +515,9 @@ def test_a_cache_without_permission(publish: Callable[[str], Made], web: Web, ca
 CHILD = """
 import dataclasses, json, sys
 from ppl_vae import data
-from ppl_vae.data import idx, mnist
-from ppl_vae.data.sources import Source
+from ppl_vae.data.files import idx
+from ppl_vae.data.files.sources import Source
+from ppl_vae.data.sets import mnist
 settings = json.loads(sys.argv[1])
 idx.VALID, mnist.SHA256 = 5, settings["sha256"]
 changes = zip(mnist.SOURCE.remotes, settings["remotes"], strict=True)

@@ -21,6 +21,8 @@ from test_svi import STOCK, TRAIN, VALID, same, skip_if_broken, trained
 
 from ppl_vae import backends, evaluation, inference, recipes, schedules
 from ppl_vae.errors import NotFiniteLoss, UnsuitableObjective
+from ppl_vae.evaluation.likelihood.importance_sampling import Moments
+from ppl_vae.pairs.pair import probe
 from ppl_vae.pairs.terms import Terms
 from ppl_vae.results import Fit
 
@@ -54,7 +56,7 @@ def test_errors_by_their_formulas() -> None:
     rng = np.random.default_rng(0)
     log_w = rng.normal(size=(50, 9))
     w = np.exp(log_w)
-    moments = evaluation.likelihood.Moments(9)
+    moments = Moments(9)
     moments.add(log_w[:20]), moments.add(log_w[20:])
     np.testing.assert_allclose(moments.log_mean, np.log(w.mean(0)))
     np.testing.assert_allclose(moments.ess, w.sum(0) ** 2 / (w**2).sum(0))
@@ -369,7 +371,7 @@ def test_a_recipe_for_every_pair_can_be_drawn_blank() -> None:
 
 def test_probe_is_what_it_says() -> None:
     fit = untrained(*pair("standard", "pyro"), backends.load("pyro"))
-    value = pair.probe(fit.pair, TRAIN[:3], 5)
+    value = probe(fit.pair, TRAIN[:3], 5)
     _, terms = fit.pair.sample(TRAIN[:3], 1, 5)
     assert isinstance(terms, Terms) and value == pytest.approx(terms.log_weights.mean())
     assert schedules.value(1.0, 3) == 1.0

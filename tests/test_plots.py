@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from ppl_vae import plots
+from ppl_vae.plots.images import SEEN, UNKNOWN
 
 RNG = np.random.default_rng(0)
 VALUES = {"standard": RNG.normal(-93, 20, 200), "vampprior": RNG.normal(-88, 20, 300)}
@@ -282,8 +283,8 @@ def test_labelled_rows_show_every_image_with_its_ground() -> None:
             for column, image in enumerate(values):
                 top, left = tops[name] + line * height + plots.GAP, column * width + plots.GAP
                 part = shown[top : top + shape[0], left : left + shape[1]]
-                blue = np.array(plots.SEEN) * seen.reshape(*shape, 1) if name != "truth" else 0.0
-                expected = np.where(np.isnan(image)[..., None], plots.UNKNOWN, image[..., None] * (1 - blue) + blue)
+                blue = np.array(SEEN) * seen.reshape(*shape, 1) if name != "truth" else 0.0
+                expected = np.where(np.isnan(image)[..., None], UNKNOWN, image[..., None] * (1 - blue) + blue)
                 np.testing.assert_allclose(part, np.broadcast_to(expected, part.shape))
     assert [t.get_text() for t in axes.get_yticklabels()] == list(rows) and axes.get_title() == "three"
 

@@ -77,7 +77,7 @@ def test_every_public_module_has_a_page_with_all_that_it_offers(name: str) -> No
 
 def test_every_data_set_is_on_the_page_of_the_data() -> None:
     names = data.names()
-    assert len(names) > 2 and all(f"::: ppl_vae.data.{name}\n" in PAGES["api/data.md"] for name in names)
+    assert len(names) > 2 and all(f"::: ppl_vae.data.sets.{name}\n" in PAGES["api/data.md"] for name in names)
 
 
 def test_every_command_says_its_help() -> None:

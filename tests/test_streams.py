@@ -29,7 +29,8 @@ from ppl_vae.errors import OutOfMemory
 from ppl_vae.numpyro.inference.svi.streaming import binarised
 from ppl_vae.pairs.inputs import digest
 from ppl_vae.results import Fit
-from ppl_vae.training import TrainingData, read_ahead
+from ppl_vae.training import TrainingData
+from ppl_vae.training.prefetch import read_ahead
 
 ROOT = Path(__file__).parents[1]
 X, VALID = toy(70), toy(30, seed=1)

@@ -114,9 +114,21 @@ def modules() -> dict[str, Path]:
 
 def exported(source: Path) -> list[str]:
     """The names that a package offers, by what it imports."""
-    imports = [node for node in ast.parse(source.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom)]
-    own = [node for node in imports if node.module not in ("__future__", None)]  # a module has a page of its own
-    return [alias.asname or alias.name for node in own for alias in node.names]
+    body = ast.parse(source.read_text(encoding="utf-8")).body
+    typed = [node for branch in body if isinstance(branch, ast.If) for node in branch.body]
+    imports = [node for node in (*body, *typed) if isinstance(node, ast.ImportFrom)]
+    own = [
+        node for node in imports if node.module not in ("__future__", "typing", None)
+    ]  # modules have their own pages
+    names = [alias.asname or alias.name for node in own for alias in node.names]
+    return [one for name in names for one in (objectives() if name == "*" else [name])]
+
+
+def objectives() -> list[str]:
+    """The objectives, of which each backend makes its own."""
+    from ppl_vae.objectives import concrete
+
+    return list(concrete())
 
 
 def api() -> dict[str, str]:

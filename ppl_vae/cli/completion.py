@@ -30,7 +30,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """What the shell should source; it calls nothing when it completes."""
     import shtab
 
-    for action in _actions(parser):
+    for action in _every_action(parser):
         if action.type in (Path, name_or_file):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
         elif action.type in VALUES:
@@ -38,9 +38,9 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
     return shtab.complete(parser, shell)
 
 
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+def _every_action(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     for action in parser._actions:
         yield action
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
-                yield from _actions(command)
+                yield from _every_action(command)

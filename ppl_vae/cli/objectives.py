@@ -1,4 +1,4 @@
-"""The objective: its name is one of ``strategies``, and its options are fields of what that name makes."""
+"""The objective: its name is one of ``strategies``, and its options are the fields that it declares as such."""
 
 from __future__ import annotations
 
@@ -7,45 +7,15 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .. import backends, schedules, strategies
+from .. import schedules, strategies
+from ..objectives.options import Option, options_of
 from .options import flag
 from .parsing import Group, finite_float, non_negative_float, positive_int, weight
 
-FIELDS = {
-    "train_particles": "num_particles",
-    "chunk": "chunk",
-    "beta": "beta",
-    "stick_the_landing": "stick_the_landing",
-    "analytic_kl": "analytic_kl",
-    "free_bits": "floor",
-    "free_bits_of_batch": "over_batch",
-    "capacity": "target",
-    "strength": "strength",
-    "alpha": "alpha",
-    "num_groups": "num_groups",
-    "elbo_weight": "weight",
-}
-"""Option -> the field of an objective that it sets."""
-OBJECTIVE: dict[str, Any] = dict.fromkeys([*FIELDS, "warm_up"])
-_SAMPLED = tuple(name for name in strategies.STRATEGIES if name != "enumeration")
-_REGULARISED = ("beta-tc", "dip-i", "dip-ii", "infovae", "wae", "factor", "aae")
-_PATHWISE = ("elbo", "stl", "beta", "per-datapoint", "semi-amortised")
-HAVING: dict[str, tuple[str, ...]] = {
-    "train_particles": _SAMPLED,
-    "chunk": tuple(name for name in _SAMPLED if name not in _REGULARISED),
-    "beta": ("mean-field", *_PATHWISE),
-    "warm_up": ("mean-field", *_PATHWISE, "capacity", *_REGULARISED),
-    "stick_the_landing": ("iwae", *_PATHWISE),
-    "analytic_kl": ("reinforce", "running-average", "nvil", "rloo"),
-    "free_bits": ("free-bits",),
-    "free_bits_of_batch": ("free-bits",),
-    "capacity": ("capacity",),
-    "strength": ("capacity", *_REGULARISED),
-    "alpha": ("renyi", "infovae"),
-    "num_groups": ("miwae",),
-    "elbo_weight": ("ciwae",),
-}
-"""Option -> the objectives that have it; to ask the objectives themselves would load their backend."""
+WARM_UP = Option(
+    "over so many epochs --beta, --capacity or --strength rises from 0", "warm_up", "non-negative", "EPOCHS"
+)
+KINDS = {"count": positive_int, "number": finite_float, "non-negative": non_negative_float, "share": weight}
 SVI = (
     *(
         "epochs",
@@ -63,39 +33,52 @@ USUAL = {"gaussian": "elbo", "bernoulli": "rloo-4", "categorical": "rloo-4"}
 """What ``fit`` trains by on latents of a kind where nobody says what."""
 
 
+def fields_of(name: str) -> dict[str, str]:
+    """Option -> field, of the objective that a strategy of that name trains by; the warm-up has none of its own."""
+    strategy = strategies.STRATEGIES[name]
+    objective = strategy.loss(strategy.number or 0)
+    found = {declared.name or field: field for field, declared in options_of(objective).items()}
+    return found if objective.scheduled is None else {**found, "warm_up": objective.scheduled}
+
+
+def having() -> dict[str, list[str]]:
+    """Option -> the names of the strategies whose objective has it."""
+    found: dict[str, list[str]] = {}
+    for name in strategies.STRATEGIES:
+        for option in fields_of(name):
+            found.setdefault(option, []).append(name)
+    return found
+
+
+def defaults() -> dict[str, Any]:
+    """The options of all objectives, none of them given."""
+    return dict.fromkeys(having())
+
+
 def add_objective(group: Group) -> None:
-    """The options of ``OBJECTIVE``."""
+    """Add an option for each field that an objective declares as one."""
+    for option, names in having().items():
+        declared: dict[Option, list[str]] = {}
+        for name in names:
+            declared.setdefault(_declared(name, option), []).append(name)
+        everywhere = len(names) > len(strategies.STRATEGIES) / 2
+        texts = [one.about if everywhere else f"{', '.join(having)}: {one.about}" for one, having in declared.items()]
+        text, one = "; ".join(texts), next(iter(declared))
+        default = "0, none" if option == "warm_up" else "the objective's own"
+        if one.kind == "switch":
+            group.switch(flag(option), text, default)
+        elif isinstance(one.kind, tuple):
+            group.option(flag(option), text, default, choices=one.kind)
+        else:
+            group.option(flag(option), text, default, type=KINDS[one.kind], metavar=one.metavar or "NUMBER")
 
-    def of(option: str, text: str, **settings: Any) -> None:
-        text, default = f"{', '.join(HAVING[option])}: {text}", "the objective's own"
-        add = group.option if settings else group.switch
-        add(flag(option), text, "0, none" if option == "warm_up" else default, **settings)
 
-    text = "draws per image and step, K; where the name's N is that, N is the same"
-    group.option("--train-particles", text, "the objective's own", type=positive_int, metavar="K")
-    text = "draws held in memory at a time, a divisor of their number: less memory, more time"
-    group.option("--chunk", text, "all", type=positive_int, metavar="K")
-    of("beta", "weight of the KL term", type=non_negative_float, metavar="WEIGHT")
-    of(
-        "warm_up",
-        "over so many epochs --beta, --capacity or --strength rises from 0",
-        type=non_negative_float,
-        metavar="EPOCHS",
-    )
-    of("stick_the_landing", "leave the score of log q out of the gradient")
-    of("analytic_kl", "the KL in closed form")
-    of("free_bits", "a KL up to this one costs nothing", type=finite_float, metavar="NATS")
-    of("free_bits_of_batch", "the batch's mean KL instead of each image's")
-    of("capacity", "the KL to hold", type=finite_float, metavar="NATS")
-    of(
-        "strength",
-        "weight of the distance from it, or of what is asked of the codes",
-        type=non_negative_float,
-        metavar="WEIGHT",
-    )
-    of("alpha", "order of the bound; of infovae, how much of the KL to leave out", type=finite_float, metavar="ALPHA")
-    of("num_groups", "how many IWAE bounds to take the mean of", type=positive_int, metavar="M")
-    of("elbo_weight", "share of the ELBO", type=weight, metavar="SHARE")
+def _declared(name: str, option: str) -> Option:
+    """The declaration of an option, where the strategy of that name has it."""
+    if option == "warm_up":
+        return WARM_UP
+    strategy = strategies.STRATEGIES[name]
+    return options_of(strategy.loss(strategy.number or 0))[fields_of(name)[option]]
 
 
 def listing() -> str:
@@ -121,9 +104,10 @@ def check_used(names: Iterable[str], options: Mapping[str, Any]) -> None:
         ValueError: names the option, and the objectives that have it.
     """
     names = list(names)
-    for option, having in HAVING.items():
-        if options[option] is not None and options[option] is not False and not any(stem(n) in having for n in names):
-            raise ValueError(f"{flag(option)} is for {', '.join(having)}; {', '.join(names)} has no use for it")
+    for option, others in having().items():
+        given = options.get(option)
+        if given is not None and given is not False and not any(stem(name) in others for name in names):
+            raise ValueError(f"{flag(option)} is for {', '.join(others)}; {', '.join(names)} has no use for it")
 
 
 def stem(name: str) -> str:
@@ -172,13 +156,14 @@ def svi(name: str, backend: str, options: Mapping[str, Any]) -> Any:
 
 def _changes(name: str, loss: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the objective that the options set."""
-    mine = [option for option, having in HAVING.items() if options[option] is not None and stem(name) in having]
-    changes = {FIELDS[option]: options[option] for option in mine if option in FIELDS}
-    for option in mine:
-        if option in FIELDS and FIELDS[option] in _numbered(name) and options[option] != getattr(loss, FIELDS[option]):
+    fields = fields_of(stem(name))
+    mine = {option: fields[option] for option in fields if options.get(option) is not None}
+    changes = {field: options[option] for option, field in mine.items() if option != "warm_up"}
+    for option, field in mine.items():
+        if option != "warm_up" and field in _numbered(name) and options[option] != getattr(loss, field):
             raise ValueError(f"{name!r} sets {flag(option)} by its number: give one of them")
     if "warm_up" in mine and options["warm_up"]:
-        field = "target" if stem(name) == "capacity" else loss.weight_field
+        field = mine["warm_up"]
         changes[field] = schedules.Linear(0.0, changes.get(field, getattr(loss, field)), over=options["warm_up"])
     return changes
 
@@ -188,5 +173,5 @@ def _numbered(name: str) -> set[str]:
     if name == stem(name):
         return set()
     strategy, _ = strategies.find(name)
-    one, other = (strategy.loss(backends.load("pyro").inference, number) for number in (2, 3))
+    one, other = (strategy.loss(number) for number in (2, 3))
     return {f.name for f in dataclasses.fields(one) if getattr(one, f.name) != getattr(other, f.name)}

@@ -8,7 +8,9 @@ from ppl_vae.data.checks import check_binary, check_unit_interval
 from ppl_vae.data.factors import Factors
 from ppl_vae.data.parts import from_arrays
 from ppl_vae.data.registry import load, names
+from ppl_vae.data.rendering import renderer
 from ppl_vae.data.rendering.renderer import inverted, pixel_noise, render
+from ppl_vae.data.sets import dsprites, dsprites_grid, dsprites_subset, sprites
 from ppl_vae.data.split import Split
 from ppl_vae.data.streams import Stream, stream
 
@@ -22,11 +24,16 @@ __all__ = [
     "catalogue",
     "check_binary",
     "check_unit_interval",
+    "dsprites",
+    "dsprites_grid",
+    "dsprites_subset",
     "from_arrays",
     "inverted",
     "load",
     "names",
     "pixel_noise",
     "render",
+    "renderer",
+    "sprites",
     "stream",
 ]

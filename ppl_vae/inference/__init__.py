@@ -1,32 +1,12 @@
 """Inference strategies, in Pyro: objectives, and what drives them."""
 
+from typing import TYPE_CHECKING
+
 from ..errors import WorkerLost as WorkerLost
 from ..mcmc.samplers import HMC as HMC
 from ..mcmc.samplers import NUTS as NUTS
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
-from .objectives import AAE as AAE
-from .objectives import CIWAE as CIWAE
-from .objectives import DIPVAE as DIPVAE
-from .objectives import IWAE as IWAE
-from .objectives import MIWAE as MIWAE
-from .objectives import VIMCO as VIMCO
-from .objectives import WAE as WAE
-from .objectives import WAEGAN as WAEGAN
-from .objectives import BetaTCVAE as BetaTCVAE
-from .objectives import CapacityELBO as CapacityELBO
-from .objectives import DReG as DReG
-from .objectives import FactorVAE as FactorVAE
-from .objectives import FreeBitsELBO as FreeBitsELBO
-from .objectives import InfoVAE as InfoVAE
-from .objectives import RenyiELBO as RenyiELBO
-from .objectives import TermsObjective as TermsObjective
-from .objectives import TraceELBO as TraceELBO
-from .objectives import TraceEnumELBO as TraceEnumELBO
-from .objectives import TraceGraphELBO as TraceGraphELBO
-from .objectives import TraceMeanFieldELBO as TraceMeanFieldELBO
-from .objectives import WakeSleep as WakeSleep
-from .objectives import WakeWake as WakeWake
 from .pair import Pair as Pair
 from .refinement import localised as localised
 from .svi.processes import launch as launch
@@ -34,3 +14,10 @@ from .svi.svi import SVI as SVI
 from .svi.svi import Adversarial as Adversarial
 from .terms import examine as examine
 from .terms import log_terms as log_terms
+
+if TYPE_CHECKING:  # the same names and fields, for editors and type checkers
+    from ..objectives import *
+    from .objectives import TermsObjective as TermsObjective
+    from .objectives import adopt as adopt
+else:
+    from .objectives import *

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 from ..baselines import SETTLING
 from ..errors import UnsuitableObjective
 from ..pairs.side_inputs import NOTHING, Arrays, placeholder
+from ..players import Sizes
 from ..seeds import derive, generator
 from .pair import Pair, forked
-from .svi.baselines import RunningBaseline
+from .svi.players import RunningPlayer, detached, view_of
 from .terms import run
 
 
@@ -101,13 +103,12 @@ def draw_gradients(
     objective, data, parameters = copy.deepcopy(objective), pair.tensor(x), pair.named_parameters()
     beside = pair.tensors({"index": np.arange(len(x)), **side})
     batches = torch.tensor(index, device=pair.device)
-    baseline = _settled(pair, objective, (data, beside), batches, seeds)
+    players = _settled(pair, objective, (data, beside), batches, seeds)
     for number, (rows, seed) in enumerate(zip(batches, seeds, strict=True)):
         part, batch = data[rows], {name: a[rows] for name, a in beside.items()}
         with forked(seed, pair.device), pair.active() as programs, pyro.validation_enabled(number == 0):
             began = _now(pair.device)
-            predicted = None if baseline is None else baseline.predict(part)
-            grads = _grads(objective, programs, list(parameters.values()), part, batch, predicted)
+            grads = _grads(objective, programs, list(parameters.values()), part, batch, players)
             seconds = _now(pair.device) - began
         uphill = {
             name: (torch.zeros_like(p) if grad is None else -_dense(grad) / len(rows)).detach().cpu().numpy()[None]
@@ -118,20 +119,22 @@ def draw_gradients(
 
 def _settled(
     pair: Pair, objective: Any, data: tuple[Tensor, dict[str, Tensor]], index: Tensor, seeds: Sequence[int]
-) -> RunningBaseline | None:
-    """The objective's baseline, if it has a state, after so many batches at the present parameters."""
-    settings = getattr(objective, "running_baseline", None)
-    if settings is None:
-        return None
-    baseline = RunningBaseline(settings, pair.dim, generator(seeds[0], "baseline"), pair.device)
+) -> list[RunningPlayer]:
+    """The objective's players after ``SETTLING`` batches at the present parameters."""
+    sizes, rngs = Sizes(pair.dim, pair.sites.code_dim if pair.sites else 0), partial(generator, seeds[0])
+    players = [RunningPlayer(p, sizes, rngs(p.name), pair.device) for p in getattr(objective, "players", ())]
+    if not players:
+        return []
     with torch.no_grad(), forked(derive(seeds[0], "settle"), pair.device), pair.active() as (model, guide):
         for step in range(SETTLING):
             rows = index[step % len(index)]
             x, side = data[0][rows], {name: a[rows] for name, a in data[1].items()}
             terms = objective.log_terms(model, guide, x, **side)
+            view = detached(view_of(x, terms), None if terms.latents is None else terms.latents.prior)
             with torch.enable_grad():
-                baseline.learn(x, terms.log_weights.mean(0))
-    return baseline
+                for player in players:
+                    player.step(view)
+    return players
 
 
 def _dense(grad: Tensor) -> Tensor:
@@ -151,12 +154,13 @@ def _grads(
     parameters: list[Tensor],
     x: Tensor,
     side: dict[str, Tensor],
-    predicted: Tensor | None,
+    players: Sequence[RunningPlayer],
 ) -> Sequence[Tensor | None]:
     """The gradient of the summed loss with respect to each parameter."""
-    if predicted is not None:
+    if players:
         terms = objective.log_terms(*programs, x, **side)
-        loss = -(terms.scale * objective.bound(terms, predicted)).sum()
+        view = view_of(x, terms)
+        loss = -(terms.scale * objective.bound(terms, *(player.output(view) for player in players))).sum()
         return torch.autograd.grad(loss, parameters, allow_unused=True)
     if hasattr(objective, "differentiable_loss"):
         loss = objective.differentiable_loss(*programs, x, **side)

@@ -6,27 +6,40 @@ as a torch module.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import pyro.infer
 import torch
 from torch import Tensor
 
-from ..objectives import adversarial, aggregate_posterior, elbo, importance_weighted, score_function, wake_sleep
+from ..objectives import concrete
 from ..objectives.base import Objective
+from ..objectives.options import from_python
 from ..pairs.terms import Terms
 from .terms import log_terms
 
 
 @dataclass(frozen=True)
 class TermsObjective(Objective, pyro.infer.ELBO):
-    """A Pyro ELBO given by a bound of terms. A subclass defines ``bound`` and, if need be, ``log_terms``.
+    """A Pyro ELBO given by a bound of terms. A subclass defines ``bound`` and, if need be, ``request``.
 
     The loss is ``-scale * sum_b bound(terms)_b``, in nats.
     """
 
-    max_plate_nesting: int = field(default=1, kw_only=True)
+    backend: ClassVar[str | None] = "pyro"
+    made_of: ClassVar[type[Objective] | None] = None
+    """the neutral class, of an objective that ``adopt`` made"""
+
+    max_plate_nesting: int = from_python(1, "the command line's own pairs nest one plate")
+
+    def __reduce__(self) -> Any:
+        neutral = type(self).__dict__.get("made_of")
+        if neutral is None:  # a class that a user wrote is found by its name
+            return super().__reduce__()
+        return restore, (neutral, {f.name: getattr(self, f.name) for f in fields(self)})
 
     def log_terms(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Terms:
         """The log-densities that the bound is made of, (K, B)."""
@@ -53,106 +66,29 @@ class TermsObjective(Objective, pyro.infer.ELBO):
         raise NotImplementedError("Objectives of ppl_vae read terms, not single traces.")
 
 
-@dataclass(frozen=True)
-class TraceELBO(elbo.TraceELBO, TermsObjective):
-    __doc__ = elbo.TraceELBO.__doc__
+@functools.cache
+def own(neutral: Any) -> Any:
+    """The Pyro ELBO of a neutral objective class: the same fields, name and docstring.
+
+    >>> from ppl_vae import objectives
+    >>> own(objectives.IWAE)(5).num_particles
+    5
+    """
+    names = {"__doc__": neutral.__doc__, "__module__": __name__, "made_of": neutral}
+    return dataclass(frozen=True)(type(neutral.__name__, (neutral, TermsObjective), names))
 
 
-@dataclass(frozen=True)
-class TraceMeanFieldELBO(elbo.TraceMeanFieldELBO, TermsObjective):
-    __doc__ = elbo.TraceMeanFieldELBO.__doc__
+def adopt(objective: Objective) -> TermsObjective:
+    """The Pyro ELBO with the settings of a neutral objective."""
+    kind: Any = type(objective)
+    return own(kind)(**{f.name: getattr(objective, f.name) for f in fields(objective)})
 
 
-@dataclass(frozen=True)
-class IWAE(importance_weighted.IWAE, TermsObjective):
-    __doc__ = importance_weighted.IWAE.__doc__
+def restore(neutral: Any, settings: Mapping[str, Any]) -> TermsObjective:
+    """The objective that was pickled or copied."""
+    return own(neutral)(**settings)
 
 
-@dataclass(frozen=True)
-class DReG(importance_weighted.DReG, TermsObjective):
-    __doc__ = importance_weighted.DReG.__doc__
-
-
-@dataclass(frozen=True)
-class RenyiELBO(importance_weighted.RenyiELBO, TermsObjective):
-    __doc__ = importance_weighted.RenyiELBO.__doc__
-
-
-@dataclass(frozen=True)
-class MIWAE(importance_weighted.MIWAE, TermsObjective):
-    __doc__ = importance_weighted.MIWAE.__doc__
-
-
-@dataclass(frozen=True)
-class CIWAE(importance_weighted.CIWAE, TermsObjective):
-    __doc__ = importance_weighted.CIWAE.__doc__
-
-
-@dataclass(frozen=True)
-class CapacityELBO(elbo.CapacityELBO, TermsObjective):
-    __doc__ = elbo.CapacityELBO.__doc__
-
-
-@dataclass(frozen=True)
-class FreeBitsELBO(elbo.FreeBitsELBO, TermsObjective):
-    __doc__ = elbo.FreeBitsELBO.__doc__
-
-
-@dataclass(frozen=True)
-class TraceGraphELBO(score_function.TraceGraphELBO, TermsObjective):
-    __doc__ = score_function.TraceGraphELBO.__doc__
-
-
-@dataclass(frozen=True)
-class VIMCO(score_function.VIMCO, TermsObjective):
-    __doc__ = score_function.VIMCO.__doc__
-
-
-@dataclass(frozen=True)
-class WakeWake(wake_sleep.WakeWake, TermsObjective):
-    __doc__ = wake_sleep.WakeWake.__doc__
-
-
-@dataclass(frozen=True)
-class WakeSleep(wake_sleep.WakeSleep, TermsObjective):
-    __doc__ = wake_sleep.WakeSleep.__doc__
-
-
-@dataclass(frozen=True)
-class TraceEnumELBO(score_function.TraceEnumELBO, TermsObjective):
-    __doc__ = score_function.TraceEnumELBO.__doc__
-
-
-@dataclass(frozen=True)
-class BetaTCVAE(aggregate_posterior.BetaTCVAE, TermsObjective):
-    __doc__ = aggregate_posterior.BetaTCVAE.__doc__
-
-
-@dataclass(frozen=True)
-class DIPVAE(aggregate_posterior.DIPVAE, TermsObjective):
-    __doc__ = aggregate_posterior.DIPVAE.__doc__
-
-
-@dataclass(frozen=True)
-class InfoVAE(aggregate_posterior.InfoVAE, TermsObjective):
-    __doc__ = aggregate_posterior.InfoVAE.__doc__
-
-
-@dataclass(frozen=True)
-class WAE(aggregate_posterior.WAE, TermsObjective):
-    __doc__ = aggregate_posterior.WAE.__doc__
-
-
-@dataclass(frozen=True)
-class FactorVAE(adversarial.FactorVAE, TermsObjective):
-    __doc__ = adversarial.FactorVAE.__doc__
-
-
-@dataclass(frozen=True)
-class WAEGAN(adversarial.WAEGAN, TermsObjective):
-    __doc__ = adversarial.WAEGAN.__doc__
-
-
-@dataclass(frozen=True)
-class AAE(adversarial.AAE, TermsObjective):
-    __doc__ = adversarial.AAE.__doc__
+OBJECTIVES: dict[str, Any] = dict(concrete())
+globals().update({name: own(neutral) for name, neutral in OBJECTIVES.items()})
+__all__ = ["TermsObjective", "adopt", *OBJECTIVES]

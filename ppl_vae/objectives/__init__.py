@@ -30,3 +30,13 @@ from .score_function import TraceEnumELBO as TraceEnumELBO
 from .score_function import TraceGraphELBO as TraceGraphELBO
 from .wake_sleep import WakeSleep as WakeSleep
 from .wake_sleep import WakeWake as WakeWake
+
+
+def concrete() -> dict[str, type[Objective]]:
+    """Name -> class of every objective here that has a bound; each backend makes its own ELBOs of them.
+
+    >>> "IWAE" in concrete(), "ScoredObjective" in concrete()
+    (True, False)
+    """
+    classes = {name: value for name, value in globals().items() if isinstance(value, type)}
+    return {name: c for name, c in classes.items() if issubclass(c, Objective) and c.bound is not Objective.bound}

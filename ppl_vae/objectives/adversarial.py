@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from .. import bounds
 from ..arrays import ops
 from ..arrays.ops import Array
+from ..divergences import costs
 from ..divergences.costs import Cost, CostFunction
 from ..pairs.terms import Terms
 from ..schedules import Schedule
-from .aggregate_posterior import Autoencoding, RegularisedObjective
+from .aggregate_posterior import ASKED, Autoencoding, RegularisedObjective
+from .options import option
 from .request import LatentsRequest, TermsRequest
 
 
@@ -25,18 +27,19 @@ class AdversarialObjective(RegularisedObjective):
 
     against: ClassVar[Literal["prior", "permuted"]] = "prior"
     asks: ClassVar[LatentsRequest] = LatentsRequest(prior=True)
+    needs_critic: ClassVar[bool] = True
 
-    def bound(self, terms: Terms, logits: Array | None = None) -> Array:
-        """Terms (K, B) and the critic's logits at the draws (K, B) -> (B,)."""
+    def check_output(self, logits: Array | None) -> Array:
+        """The critic's logits, which only a training with a critic has.
+
+        Raises:
+            ValueError: there are none.
+        """
         if logits is None:
             raise ValueError(
                 f"{type(self).__name__} needs its critic's logits: train with inference.Adversarial, which has one."
             )
-        return self.judged(terms, logits)
-
-    def judged(self, terms: Terms, logits: Array) -> Array:
-        """Terms (K, B) and the critic's logits at the draws (K, B) -> (B,)."""
-        raise NotImplementedError("Use FactorVAE, AAE or WAEGAN.")
+        return logits
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,11 @@ class FactorVAE(AdversarialObjective):
 
     against: ClassVar[Literal["prior", "permuted"]] = "permuted"
     asks: ClassVar[LatentsRequest] = LatentsRequest()
-    strength: float | Schedule = field(default=10.0, kw_only=True)
+    strength: float | Schedule = option(10.0, ASKED, kind="non-negative", metavar="WEIGHT")
 
-    def judged(self, terms: Terms, logits: Array) -> Array:
+    def bound(self, terms: Terms, logits: Array | None = None) -> Array:
         """Terms (K, B) and the critic's logits at the draws (K, B) -> (B,)."""
-        return bounds.elbo(terms) - self._weight() * logits.mean(0)
+        return bounds.elbo(terms) - self._weight() * self.check_output(logits).mean(0)
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,9 @@ class WAEGAN(Autoencoding, AdversarialObjective):
     'prior'
     """
 
-    strength: float | Schedule = field(default=10.0, kw_only=True)
-    cost: Cost | CostFunction = field(default="likelihood", kw_only=True)
-    deterministic: bool = field(default=False, kw_only=True)
+    strength: float | Schedule = option(10.0, ASKED, kind="non-negative", metavar="WEIGHT")
+    cost: Cost | CostFunction = option("likelihood", "cost of a reconstruction", kind=costs.COSTS)
+    deterministic: bool = option(False, "the guide's mean instead of its draws", kind="switch")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,9 +86,9 @@ class WAEGAN(Autoencoding, AdversarialObjective):
         """What the objective asks of a pair."""
         return self._without_kl(super().request)
 
-    def judged(self, terms: Terms, logits: Array) -> Array:
+    def bound(self, terms: Terms, logits: Array | None = None) -> Array:
         """Terms (K, B) and the critic's logits at the draws (K, B) -> (B,)."""
-        return self._reconstruction(terms) - self._weight() * ops.softplus(logits).mean(0)
+        return self._reconstruction(terms) - self._weight() * ops.softplus(self.check_output(logits)).mean(0)
 
 
 @dataclass(frozen=True)
@@ -99,4 +102,4 @@ class AAE(WAEGAN):
     1.0
     """
 
-    strength: float | Schedule = field(default=1.0, kw_only=True)
+    strength: float | Schedule = option(1.0, ASKED, kind="non-negative", metavar="WEIGHT")

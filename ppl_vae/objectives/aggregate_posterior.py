@@ -7,7 +7,7 @@ the codes of the batch stand for those of all data.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import ClassVar, Literal, Self
 
@@ -23,7 +23,10 @@ from ..schedules import Schedule
 from .base import WeightedObjective
 from .checks import check_codes, check_mean
 from .gradients import AtMean
+from .options import from_python, option
 from .request import LatentsRequest, TermsRequest
+
+ASKED = "weight of what is asked of the codes"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class RegularisedObjective(WeightedObjective):
 
     per_datum: ClassVar[bool] = False
     needs_normal: ClassVar[bool] = False
+    unused: ClassVar[tuple[str, ...]] = ("chunk",)
     asks: ClassVar[LatentsRequest] = LatentsRequest()
 
     def __post_init__(self) -> None:
@@ -87,9 +91,11 @@ class BetaTCVAE(RegularisedObjective):
 
     needs_normal: ClassVar[bool] = True
     asks: ClassVar[LatentsRequest] = LatentsRequest(moments=True)
-    strength: float | Schedule = field(default=5.0, kw_only=True)
-    estimator: Estimator = field(default="stratified", kw_only=True)
-    num_data: int | None = field(default=None, kw_only=True)
+    strength: float | Schedule = option(5.0, ASKED, kind="non-negative", metavar="WEIGHT")
+    estimator: Estimator = option(
+        "stratified", "estimator of the aggregate posterior from a batch", kind=aggregate_density.ESTIMATORS
+    )
+    num_data: int | None = from_python(None, "a training knows the number of its data")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,9 +132,11 @@ class DIPVAE(RegularisedObjective):
 
     needs_normal: ClassVar[bool] = True
     asks: ClassVar[LatentsRequest] = LatentsRequest(moments=True)
-    strength: float | Schedule = field(default=10.0, kw_only=True)
-    kind: Literal["i", "ii"] = field(default="i", kw_only=True)
-    diagonal: float = field(default=1.0, kw_only=True)
+    strength: float | Schedule = option(10.0, ASKED, kind="non-negative", metavar="WEIGHT")
+    kind: Literal["i", "ii"] = from_python("i", "the names dip-i and dip-ii choose it")
+    diagonal: float = option(
+        1.0, "weight of the variances beside the covariances", kind="non-negative", metavar="WEIGHT"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -152,9 +160,11 @@ class MatchedObjective(RegularisedObjective):
     ``num_directions`` random directions.
     """
 
-    divergence: Kernel | Literal["sliced-wasserstein"] = field(default="imq", kw_only=True)
-    bandwidth: float | None = field(default=None, kw_only=True)
-    num_directions: int = field(default=50, kw_only=True)
+    divergence: Kernel | Literal["sliced-wasserstein"] = option(
+        "imq", "divergence of the codes from the prior", kind=(*two_sample.KERNELS, "sliced-wasserstein")
+    )
+    bandwidth: float | None = option(None, "bandwidth h of the kernel; 2 D where it is not given", metavar="H")
+    num_directions: int = option(50, "number of directions of sliced-wasserstein", kind="count", metavar="L")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -197,8 +207,8 @@ class InfoVAE(MatchedObjective):
     (True, False)
     """
 
-    strength: float | Schedule = field(default=100.0, kw_only=True)
-    alpha: float = field(default=0.0, kw_only=True)
+    strength: float | Schedule = option(100.0, ASKED, kind="non-negative", metavar="WEIGHT")
+    alpha: float = option(0.0, "share of the KL to leave out", metavar="ALPHA")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -261,9 +271,9 @@ class WAE(Autoencoding, MatchedObjective):
     False
     """
 
-    strength: float | Schedule = field(default=10.0, kw_only=True)
-    cost: Cost | CostFunction = field(default="likelihood", kw_only=True)
-    deterministic: bool = field(default=False, kw_only=True)
+    strength: float | Schedule = option(10.0, ASKED, kind="non-negative", metavar="WEIGHT")
+    cost: Cost | CostFunction = option("likelihood", "cost of a reconstruction", kind=costs.COSTS)
+    deterministic: bool = option(False, "the guide's mean instead of its draws", kind="switch")
 
     def __post_init__(self) -> None:
         super().__post_init__()

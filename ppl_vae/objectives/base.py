@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 from .. import schedules
 from ..arrays.ops import Array
-from ..baselines import RunningAverage
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
+from ..players import Player
 from ..schedules import Schedule
+from .options import option
 from .request import TermsRequest
 
 
@@ -25,9 +26,28 @@ class Objective:
     bounds the memory: so many draws are held at a time, and computed again in the backward pass.
     """
 
-    num_particles: int = 1
-    chunk: int | None = field(default=None, kw_only=True)
+    num_particles: int = option(
+        1,
+        "draws per image and step, K; where the name's N is that, N is the same",
+        name="train_particles",
+        kind="count",
+        metavar="K",
+        kw_only=False,
+    )
+    chunk: int | None = option(
+        None,
+        "draws held in memory at a time, a divisor of their number: less memory, more time",
+        kind="count",
+        metavar="K",
+    )
     per_datum: ClassVar[bool] = True
+    needs_critic: ClassVar[bool] = False
+    scheduled: ClassVar[str | None] = None
+    """the field that may rise from 0 over the first epochs"""
+    unused: ClassVar[tuple[str, ...]] = ()
+    """inherited fields that it has no use for"""
+    backend: ClassVar[str | None] = None
+    """the backend whose ELBO it is; None for an objective that either backend makes its own"""
 
     def __post_init__(self) -> None:
         if not _is_count(self.num_particles):
@@ -61,9 +81,9 @@ class Objective:
         return TermsRequest(self.num_draws, chunk=self.chunk)
 
     @property
-    def running_baseline(self) -> RunningAverage | None:
-        """A baseline whose state the training carries."""
-        return None
+    def players(self) -> tuple[Player, ...]:
+        """The players that the training carries for it; ``bound`` takes their outputs after the terms."""
+        return ()
 
     def check(self, sites: Sites) -> None:
         """Refuse a pair that the objective is wrong for.
@@ -105,6 +125,7 @@ class WeightedObjective(Objective):
     """
 
     weight_field: ClassVar[str] = "strength"
+    scheduled: ClassVar[str | None] = "strength"
     neutral: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
@@ -153,5 +174,6 @@ class BetaObjective(WeightedObjective):
     """An objective whose KL term has a weight ``beta``: a number, or a schedule for KL warm-up."""
 
     weight_field: ClassVar[str] = "beta"
+    scheduled: ClassVar[str | None] = "beta"
     neutral: ClassVar[float] = 1.0
-    beta: float | Schedule = field(default=1.0, kw_only=True)
+    beta: float | Schedule = option(1.0, "weight of the KL term", kind="non-negative", metavar="WEIGHT")

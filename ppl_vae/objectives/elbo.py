@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from .. import bounds, schedules
@@ -13,6 +13,7 @@ from ..pairs.terms import Terms
 from .base import BetaObjective, Objective
 from .checks import check_mean_field
 from .gradients import Pathwise, StickingTheLanding
+from .options import option
 from .request import TermsRequest
 
 
@@ -29,7 +30,7 @@ class TraceELBO(BetaObjective):
     (True, False)
     """
 
-    stick_the_landing: bool = field(default=False, kw_only=True)
+    stick_the_landing: bool = option(False, "leave the score of log q out of the gradient", kind="switch")
 
     @property
     def request(self) -> TermsRequest:
@@ -50,6 +51,8 @@ class TraceMeanFieldELBO(TraceELBO):
     >>> TraceMeanFieldELBO(num_particles=2).num_particles
     2
     """
+
+    unused: ClassVar[tuple[str, ...]] = ("stick_the_landing",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,8 +85,9 @@ class CapacityELBO(Objective):
     """
 
     per_datum: ClassVar[bool] = False
-    target: float | schedules.Schedule = field(default=25.0, kw_only=True)
-    strength: float = field(default=100.0, kw_only=True)
+    scheduled: ClassVar[str | None] = "target"
+    target: float | schedules.Schedule = option(25.0, "the KL to hold", name="capacity", metavar="NATS")
+    strength: float = option(100.0, "weight of the distance from it", kind="non-negative", metavar="WEIGHT")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,8 +124,10 @@ class FreeBitsELBO(Objective):
     (True, False)
     """
 
-    floor: float = field(default=1.0, kw_only=True)
-    over_batch: bool = field(default=False, kw_only=True)
+    floor: float = option(1.0, "a KL up to this one costs nothing", name="free_bits", metavar="NATS")
+    over_batch: bool = option(
+        False, "the batch's mean KL instead of each image's", name="free_bits_of_batch", kind="switch"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

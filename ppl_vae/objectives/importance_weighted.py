@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from numbers import Real
 
 from .. import bounds
@@ -11,6 +11,7 @@ from ..arrays.ops import Array
 from ..pairs.terms import Terms
 from .base import Objective
 from .gradients import DoublyReparameterised, Pathwise, StickingTheLanding
+from .options import option
 from .request import TermsRequest
 
 
@@ -27,7 +28,7 @@ class IWAE(Objective):
     """
 
     num_particles: int = 5
-    stick_the_landing: bool = field(default=False, kw_only=True)
+    stick_the_landing: bool = option(False, "leave the score of log q out of the gradient", kind="switch")
 
     @property
     def request(self) -> TermsRequest:
@@ -78,7 +79,7 @@ class RenyiELBO(Objective):
     """
 
     num_particles: int = 5
-    alpha: float = field(default=0.5, kw_only=True)
+    alpha: float = option(0.5, "order of the bound", metavar="ALPHA")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,7 +110,7 @@ class MIWAE(Objective):
     """
 
     num_particles: int = 5
-    num_groups: int = field(default=2, kw_only=True)
+    num_groups: int = option(2, "number of IWAE bounds to take the mean of", kind="count", metavar="M")
 
     def __post_init__(self) -> None:
         if not isinstance(self.num_groups, int) or self.num_groups < 1:
@@ -138,7 +139,7 @@ class CIWAE(Objective):
     """
 
     num_particles: int = 5
-    weight: float = field(default=0.5, kw_only=True)
+    weight: float = option(0.5, "share of the ELBO", name="elbo_weight", kind="share", metavar="SHARE")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from .. import bounds
 from ..arrays.ops import Array
-from ..baselines import Baseline, LeaveOneOut, RunningAverage
+from ..baselines import Baseline, LeaveOneOut
 from ..errors import UnsuitableObjective
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
+from ..players import Player
 from .base import Objective
 from .checks import check_density, check_mean_field
 from .gradients import Enumeration, Mixed, ScoreFunction
+from .options import from_python, option
 from .request import TermsRequest
 
 
@@ -37,8 +40,8 @@ class TraceGraphELBO(Objective):
     True
     """
 
-    baseline: Baseline | None = field(default=None, kw_only=True)
-    analytic_kl: bool = field(default=False, kw_only=True)
+    baseline: Baseline | None = from_python(None, "the names reinforce, running-average, nvil and rloo choose it")
+    analytic_kl: bool = option(False, "the KL in closed form", kind="switch")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,13 +70,13 @@ class TraceGraphELBO(Objective):
         return replace(super().request, gradient=Mixed(), analytic_kl=self.analytic_kl)
 
     @property
-    def running_baseline(self) -> RunningAverage | None:
+    def players(self) -> tuple[Player, ...]:
         """The baseline, if it has a state."""
-        return self.baseline if isinstance(self.baseline, RunningAverage) else None
+        return (self.baseline,) if isinstance(self.baseline, Player) else ()
 
     def bound(self, terms: Terms, baseline: Array | None = None) -> Array:
         """Terms (K, B) and the baseline's predictions (B,), where it has a state, -> (B,)."""
-        if self.running_baseline is not None and baseline is None:
+        if self.players and baseline is None:
             raise ValueError(
                 f"TraceGraphELBO: {self.baseline} follows the training, and this call does not know its state: train "
                 "with ppl_vae's SVI, or use baselines.LeaveOneOut()."
@@ -134,7 +137,10 @@ class TraceEnumELBO(Objective):
     4096
     """
 
-    max_configurations: int = field(default=4096, kw_only=True)
+    unused: ClassVar[tuple[str, ...]] = ("num_particles", "chunk")
+    max_configurations: int = option(
+        4096, "the most configurations of the latents that a datum may have", kind="count", metavar="N"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

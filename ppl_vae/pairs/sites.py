@@ -62,6 +62,12 @@ class Sites:
             )
 
     @property
+    def code_dim(self) -> int:
+        """D of the single vector of latents; 0 where there are several sites, or it is no vector."""
+        vector = len(self.latent) == 1 and len(self.latent[0].event_shape) == 1
+        return self.latent[0].event_shape[0] if vector else 0
+
+    @property
     def num_configurations(self) -> int:
         """How many values the latent sites can take together."""
         return math.prod(site.num_configurations for site in self.latent)

@@ -103,7 +103,7 @@ class Loop:
         if not np.isfinite(losses).all():
             self._fail(f"the loss became {losses[~np.isfinite(losses)][0]}", epoch, int(np.argmin(np.isfinite(losses))))
         metrics = {"epoch": float(epoch), "loss": _mean_loss(losses, self.epoch_size, self.settings.batch_size)}
-        metrics |= getattr(self.run, "measured", {})
+        metrics |= self.run.metrics
         if self.data.valid is not None and self.run.pair.num_rows is None:
             sizes = {f"the environment variable {CHUNK_VARIABLE}": chunk()}
             with explain_out_of_memory(f"in the validation ELBO after epoch {epoch}", sizes, self.kept()):
@@ -226,7 +226,7 @@ class Loop:
         """The training so far as a fit."""
         history = {name: np.asarray(values) for name, values in self.history.items()}
         settings = {"svi": self.settings.to_dict(), "seed": self.seed, "data": self.data.record}
-        return Fit(self.run.pair, history, settings, getattr(self.run, "critic_logits", None))
+        return Fit(self.run.pair, history, settings, self.run.critic)
 
 
 def progress_bar(first: int, last: int, description: str, progress: bool | None) -> tqdm:

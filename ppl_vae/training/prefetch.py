@@ -18,7 +18,7 @@ def read_ahead(read: Callable[[Part], Read], parts: Iterable[Part]) -> Generator
     Close it where it is not read to its end: the thread ends with the part that it is reading. What ``read`` raises is
     raised where its part is due.
 
-    >>> list(ahead(abs, [-1, -2, -3]))
+    >>> list(read_ahead(abs, [-1, -2, -3]))
     [1, 2, 3]
     """
     with ThreadPoolExecutor(1, "ahead") as thread:

@@ -24,6 +24,14 @@ class Run(Protocol):
     def optimiser(self) -> str:
         """What the optimiser is and holds, for comparison with a checkpoint's."""
 
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The metrics of the players, means over the last epoch."""
+
+    @property
+    def critic(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """The critic as a function of codes, (..., D) -> (...), where there is one."""
+
     def compilation_seconds(self) -> float:
         """What went into compiling programs, or recording them, since some fixed moment."""
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..critics import Critic
+from ..objectives.base import Objective
+from ..players import Player
 from ..schedules import Schedule
 
 
@@ -40,8 +41,8 @@ class TrainingSettings:
     One frozen set of settings; ``fit`` trains a copy of the pair that it is given and leaves its inputs alone.
 
     Args:
-        loss: the objective, ours or a stock one of the backend; ``TraceELBO(beta=schedules.Linear(0.0, 1.0, over=20))``
-            for KL warm-up.
+        loss: the objective: one of ``ppl_vae.objectives``, of the backend's ``inference``, or a stock one of its
+            library; ``TraceELBO(beta=schedules.Linear(0.0, 1.0, over=20))`` for KL warm-up.
         optim: on Pyro a factory that takes the parameters, such as ``partial(torch.optim.Adam, lr=1e-3)``; on NumPyro
             an optax transformation. By default Adam at ``learning_rate``.
         learning_rate: of the default Adam.
@@ -65,9 +66,10 @@ class TrainingSettings:
     objective_class: ClassVar[type] = object
 
     @property
-    def critic_settings(self) -> Critic | None:
-        """The second player of an adversarial training."""
-        return getattr(self, "critic", None)
+    def players(self) -> tuple[Player, ...]:
+        """The objective's own players, and the critic of an adversarial training."""
+        critic = getattr(self, "critic", None)
+        return (*getattr(self.loss, "players", ()), *(() if critic is None else (critic,)))
 
     loss: Any = None
     optim: Any = None
@@ -87,6 +89,8 @@ class TrainingSettings:
     epoch_size: int | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.loss, Objective) and self.loss.backend is None:
+            object.__setattr__(self, "loss", self.adopt(self.loss))
         for name in ("epochs", "batch_size", "validation_particles", "checkpoint_every"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
@@ -107,6 +111,10 @@ class TrainingSettings:
                 f"SVI: 'loss' should be an objective such as TraceELBO(), of {self.objective_class.__module__} "
                 f"or of the ppl_vae package that this SVI comes from; got {self.loss!r}."
             )
+
+    def adopt(self, objective: Objective) -> Any:
+        """The backend's own ELBO with the settings of a neutral objective."""
+        return objective
 
     def optimiser_steps(self) -> list[float] | None:
         """Where three steps of a custom ``optim`` lead from (0.1, 0.2, 0.3): what it does, where it cannot say it."""

@@ -16,12 +16,12 @@ import numpy as np
 from ..data import Split
 from ..data.streams import Data
 from ..errors import UnsuitableObjective
-from ..objectives.adversarial import AdversarialObjective
 from ..objectives.base import Objective, WeightedObjective
 from ..objectives.checks import check_stock
 from ..pairs.inputs import checked
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import take_rows
+from ..pairs.sites import Sites
 from ..results.fit import Fit
 from ..runtime.out_of_memory import explain_out_of_memory
 from ..seeds import derive, generator
@@ -185,7 +185,7 @@ class BaseSVI(TrainingSettings):
                 f"{type(self.loss).__name__} is made for latents, and the model has none: its likelihood is the "
                 "TraceELBO()."
             )
-        self._check_players()
+        self._check_players(sites)
         if isinstance(self.loss, Objective):
             self.loss.check(sites)
             self.loss.check_batches(self.epoch_size or len(data.train), self.batch_size)
@@ -216,7 +216,7 @@ class BaseSVI(TrainingSettings):
                 f"'local_steps' needs a bound for each datum, which the stock {type(self.loss).__name__} does not "
                 "give: use an objective of ppl_vae."
             )
-        if self.local_steps and getattr(self.loss, "running_baseline", None):
+        if self.local_steps and self.players:
             raise ValueError(
                 "An inner loop ('local_steps') has no use for a baseline that follows the training: use "
                 "baselines.LeaveOneOut(), or local_steps=0."
@@ -224,19 +224,29 @@ class BaseSVI(TrainingSettings):
         if not pair.num_parameters:
             raise ValueError("The pair has no parameter to train.")
 
-    def _check_players(self) -> None:
+    def _check_players(self, sites: Sites) -> None:
         """Refuse an adversarial objective without a critic, and a critic without one."""
-        adversarial, name = isinstance(self.loss, AdversarialObjective), type(self.loss).__name__
-        if adversarial and self.critic_settings is None:
+        adversarial, name = getattr(self.loss, "needs_critic", False), type(self.loss).__name__
+        critic = getattr(self, "critic", None)
+        if adversarial and critic is None:
             raise UnsuitableObjective(
                 f"{name} has a second player, a critic with an optimiser of its own: use inference.Adversarial("
                 f"{name}(...)) in place of SVI."
             )
-        if self.critic_settings is not None and not adversarial:
+        if critic is not None and not adversarial:
             raise UnsuitableObjective(
                 f"Adversarial trains a critic beside the pair, and {name} has no use for one: use SVI, or FactorVAE, "
                 "AAE or WAEGAN."
             )
+        names = [player.name for player in self.players]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{name}: players need different names, for their state and metrics; got {names}.")
+        for player in self.players:
+            if player.sees != "data" and not sites.code_dim:
+                raise UnsuitableObjective(
+                    f"{name}: the player {player.name!r} looks at the codes of one latent site, a vector; the pair has "
+                    f"the sites {[site.name for site in sites.latent]}: use an objective without it."
+                )
 
     def fit_seeds(
         self,

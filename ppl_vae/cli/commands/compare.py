@@ -13,7 +13,6 @@ from ...data import Split
 from .. import config, objectives, options, readme
 from ..config import CONFIG
 from ..console import Console, keys
-from ..objectives import OBJECTIVE
 from ..options import DATA, MODEL, OUTPUT, TRAINING
 from ..parsing import Group, Parser, folder, needed, positive_int, seed
 
@@ -61,20 +60,14 @@ becomes NaN, keeps its row, with the reason. An option of objectives goes to the
 strategies:
 """
 
-DEFAULTS: dict[str, Any] = {
-    **DATA,
-    "strategies": None,
-    "backends": ["pyro"],
-    "seeds": [0],
-    **MODEL,
-    **OBJECTIVE,
-    **TRAINING,
-    "num_particles": 500,
-    "gaps": False,
-    "gradients": None,
-}
-"""The options that a comparison records."""
 HEADING = "Options of 'ppl-vae compare'. To repeat it: ppl-vae compare --config THIS_FILE --out ANOTHER_FOLDER"
+
+
+def defaults() -> dict[str, Any]:
+    """The options that a comparison records, with their defaults."""
+    compared = {"strategies": None, "backends": ["pyro"], "seeds": [0]}
+    end = {"num_particles": 500, "gaps": False, "gradients": None}
+    return {**DATA, **compared, **MODEL, **objectives.defaults(), **TRAINING, **end}
 
 
 def add(commands: Any) -> Parser:
@@ -85,8 +78,9 @@ def add(commands: Any) -> Parser:
     options.add_output(
         parser, OUTPUT, "the folder, made if absent", metavar="OUT", folder=", or the folder of a comparison"
     )
-    options.add_data(Group(parser, "data", DEFAULTS))
-    compared = Group(parser, "compared", DEFAULTS)
+    known = defaults()
+    options.add_data(Group(parser, "data", known))
+    compared = Group(parser, "compared", known)
     usual = f"{' '.join(strategies.USUAL['gaussian'])}; for discrete latents {' '.join(strategies.USUAL['bernoulli'])}"
     compared.option("--strategies", "names from the list below", usual, type=objectives.name, nargs="+", metavar="NAME")
     compared.option("--backends", "which libraries do the work", nargs="+", choices=backends.NAMES)
@@ -96,18 +90,18 @@ def add(commands: Any) -> Parser:
     compared.switch("--gaps", "what each guide misses: its family's part, and its encoder's")
     text = "so many gradients of each strategy at the same parameters, for their noise in the report"
     compared.option("--gradients", text, "none", type=positive_int, metavar="N")
-    options.add_model(Group(parser, "model and guide", DEFAULTS))
-    objectives.add_objective(Group(parser, "objectives", DEFAULTS))
-    options.add_training(Group(parser, "training", DEFAULTS))
+    options.add_model(Group(parser, "model and guide", known))
+    objectives.add_objective(Group(parser, "objectives", known))
+    options.add_training(Group(parser, "training", known))
     return parser
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train what is not trained yet; write the report; print the table."""
     out, console = folder(arguments), Console.of(arguments)
-    given = {name: value for name, value in arguments.given.items() if name in DEFAULTS}
+    given = {name: value for name, value in arguments.given.items() if name in defaults()}
     needed("compare", "data", arguments.data, "the name of a data set or a file")
-    chosen = {**DEFAULTS, **given}
+    chosen = {**defaults(), **given}
     for name in ("strategies", "backends", "seeds"):
         chosen[name] = list(dict.fromkeys(chosen[name] or strategies.USUAL[chosen["latents"]]))
     objectives.check_used(chosen["strategies"], chosen)

@@ -15,7 +15,6 @@ from ...runtime.versions import __version__, versions
 from .. import config, objectives, options, pictures, readme, runs
 from ..config import CONFIG
 from ..console import Console, keys
-from ..objectives import OBJECTIVE
 from ..options import DATA, MODEL, OUTPUT, TRAINING, flag
 from ..parsing import Group, Parser, folder, needed, seed
 from ..runs import CHECKPOINT, FIGURES, FIT, HISTORY, KIND, README, RECORD, SETTINGS
@@ -86,12 +85,16 @@ rules of binarisation, x = stored pixel / 255 for uint8:
 objectives, and 'ppl-vae compare' sets them side by side:
 """
 
-DEFAULTS: dict[str, Any] = {**DATA, **MODEL, "backend": "pyro", "objective": None, **OBJECTIVE, **TRAINING, "seed": 0}
 """The options that a run records."""
 CHANGEABLE = ("data", "epochs", "device")
 """What --resume may change; that the data are the same is checked by their fingerprint."""
 HEADING = "Options of 'ppl-vae fit'. To repeat this training: ppl-vae fit --config THIS_FILE --out ANOTHER_FOLDER"
 DISPLAY: dict[str, Any] = {**OUTPUT, "resume": False, "figures": True}
+
+
+def defaults() -> dict[str, Any]:
+    """The options of a training, with their defaults."""
+    return {**DATA, **MODEL, "backend": "pyro", "objective": None, **objectives.defaults(), **TRAINING, "seed": 0}
 
 
 def add(commands: Any) -> Parser:
@@ -104,17 +107,18 @@ def add(commands: Any) -> Parser:
     )
     output.option("--resume", "go on with the training in RUN", "no", action="store_true")
     output.switch("--figures", "draw the figures")
-    options.add_data(Group(parser, "data", DEFAULTS))
-    model = Group(parser, "model and guide", DEFAULTS)
+    known = defaults()
+    options.add_data(Group(parser, "data", known))
+    model = Group(parser, "model and guide", known)
     options.add_model(model)
     model.option("--backend", "which library does the work", choices=backends.NAMES)
-    objective = Group(parser, "objective", DEFAULTS)
+    objective = Group(parser, "objective", known)
     usual = f"{objectives.USUAL['gaussian']}; {objectives.USUAL['bernoulli']} for discrete latents"
     objective.option(
         "--objective", "what is maximised, a name from the list below", usual, type=objectives.name, metavar="NAME"
     )
     objectives.add_objective(objective)
-    training = Group(parser, "training", DEFAULTS)
+    training = Group(parser, "training", known)
     options.add_training(training)
     training.option("--seed", "seed of the weights, the order of the data and every draw", type=seed, metavar="N")
     return parser
@@ -124,7 +128,7 @@ def add(commands: Any) -> Parser:
 def run(arguments: argparse.Namespace) -> None:
     """Train; write the run; say what it came to."""
     out, console = folder(arguments), Console.of(arguments)
-    given = {name: value for name, value in arguments.given.items() if name in DEFAULTS}
+    given = {name: value for name, value in arguments.given.items() if name in defaults()}
     chosen = _resumed(out, given) if arguments.resume else _fresh(out, given)
     split, settings = _prepare(out, chosen, given)
     fit, pair = _train(out, settings, split, console)
@@ -151,7 +155,7 @@ def _fresh(out: Path, given: dict[str, Any]) -> dict[str, Any]:
         if (out / name).exists():
             raise ValueError(f"{out} holds {name} already: --resume to go on, or another --out")
     needed("fit", "data", given.get("data"), "the name of a data set or a file")
-    return {**DEFAULTS, **given}
+    return {**defaults(), **given}
 
 
 def _resumed(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +167,7 @@ def _resumed(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
         return _fresh(folder, {**known, **given})
     if not (folder / SETTINGS).exists():
         raise ValueError(f"{folder} holds {CHECKPOINT} but no {SETTINGS} to go on with: give another --out")
-    known = {**DEFAULTS, **runs.read_settings(folder)["options"]}
+    known = {**defaults(), **runs.read_settings(folder)["options"]}
     for name, value in given.items():
         if name not in CHANGEABLE and value != known[name]:
             raise ValueError(

@@ -257,7 +257,7 @@ def _check_objective(objective: Any) -> None:
     reason = ""
     if not getattr(objective, "per_datum", True):
         reason = "is no sum over data"
-    elif getattr(objective, "running_baseline", None) is not None:
+    elif getattr(objective, "players", ()):
         reason = "has a baseline that follows the training"
     elif not hasattr(objective, "differentiable_loss"):
         reason = "has no differentiable_loss"

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from ... import schedules, seeds
-from ...critics import OUTCOMES
+from ...critics import Critic
 from ...data import Stream
 from ...errors import UnsuitableObjective
 from ...objectives.base import Objective
+from ...players import Sizes, View
 from ...runtime.storage import below
 from ...training.data import TrainingData
 from ...training.prefetch import read_ahead, steps_at_once
@@ -26,11 +27,10 @@ from ...training.svi import BaseSVI
 from ..objectives import TermsObjective
 from ..pair import Pair, forked
 from ..terms import quiet
-from .baselines import RunningBaseline
-from .critics import RunningCritic, permuted_codes
 from .cuda_graph import Replayed, replays
 from .local import LocalParameters
 from .optimiser_state import load_slots, slots
+from .players import RunningPlayer, detached, permuted_codes, view_of
 from .recorded_step import NotTraceable, Traced
 
 
@@ -58,11 +58,11 @@ class PyroRun:
         self.optim = self._optimiser()
         self.base_rates = [group["lr"] for group in self.optim.param_groups] if self.optim else []
         self.optimiser = self._described()
-        baseline = getattr(self.objective, "running_baseline", None)
-        rng = seeds.generator(seed, "baseline")
-        self.baseline = None if baseline is None else RunningBaseline(baseline, pair.dim, rng, pair.device)
-        self.critic = self._critic()
-        self.measured: dict[str, float] = {}
+        sizes = Sizes(pair.dim, pair.sites.code_dim if pair.sites else 0)
+        self.players = [
+            RunningPlayer(player, sizes, seeds.generator(seed, player.name), pair.device) for player in settings.players
+        ]
+        self.metrics: dict[str, float] = {}
         self.traced = self._traced()
         self.replayed = self._replayed()
         self.validate = True
@@ -76,25 +76,21 @@ class PyroRun:
                 group |= {"capturable": True, "lr": torch.tensor(group["lr"], device=self.pair.device)}
         return Replayed(self.traced, self._update if ours else None, self.pair.device)
 
-    def _critic(self) -> RunningCritic | None:
-        if self.settings.critic_settings is None or self.pair.sites is None:
-            return None
-        (dim,) = self.pair.sites.latent[0].event_shape
-        return RunningCritic(self.settings.critic_settings, dim, seeds.generator(self.seed, "critic"), self.pair.device)
-
     @property
-    def critic_logits(self) -> Callable[[np.ndarray], np.ndarray] | None:
+    def critic(self) -> Callable[[np.ndarray], np.ndarray] | None:
         """The critic as a function of arrays, (..., D) -> (...)."""
-        critic, pair = self.critic, self.pair
-        return None if critic is None else lambda z: critic.logits(pair.tensor(z)).cpu().numpy()
+        for running in self.players:
+            critic = running.player
+            if isinstance(critic, Critic):
+                return lambda z: critic.logits(running.fixed.learned, self.pair.tensor(z)).cpu().numpy()
+        return None
 
     def _traced(self) -> Traced | None:
         if not self.compile:
             return None
         reasons = {
             "a per-datapoint guide has an optimiser for its rows": bool(self.pair.tables()),
-            "a baseline that follows the training changes with it": self.baseline is not None,
-            "a critic learns beside the pair": self.critic is not None,
+            **{f"a {running.player.name} learns beside the pair": True for running in self.players},
             "the pair has parameters outside its modules": any(name.startswith("store.") for name in self.trained),
             f"{type(self.objective).__name__} has no differentiable_loss": not hasattr(
                 self.objective, "differentiable_loss"
@@ -155,8 +151,7 @@ class PyroRun:
                     loss = self._step(model, guide, x, beside, epoch + step / count)
                 losses.append(loss)
                 self.validate = False
-        if self.critic is not None:
-            self.measured = dict(zip(OUTCOMES, self.critic.measured().tolist(), strict=True))
+        self.metrics = {name: value for player in self.players for name, value in player.metrics().items()}
         return torch.stack(losses).cpu().numpy().astype(np.float64)
 
     def _batches(self, order: np.ndarray) -> Generator[tuple[Tensor, Tensor]]:
@@ -221,14 +216,9 @@ class PyroRun:
         objective = self.objective
         if isinstance(objective, TermsObjective):
             objective = objective.at(epoch)
-        codes: tuple[Tensor, Tensor] | None = None
-        if self.baseline is not None:
-            terms = objective.log_terms(model, guide, x, **side)
-            bound = objective.bound(terms, self.baseline.predict(x))
-            loss = -(terms.scale * bound).sum() / len(x)
-            self.baseline.learn(x, terms.log_weights.detach().mean(0))
-        elif self.critic is not None:
-            loss, codes = self._judged(objective, model, guide, x, side)
+        view: View | None = None
+        if self.players:
+            loss, view = self._loss_with_players(objective, model, guide, x, side)
         elif hasattr(objective, "differentiable_loss"):
             loss = objective.differentiable_loss(model, guide, x, **side) / len(x)
         else:
@@ -238,24 +228,25 @@ class PyroRun:
                 p.grad = None if p.grad is None else p.grad / len(x)
             return torch.as_tensor(loss, device=x.device)
         loss.backward()
-        if self.critic is not None and codes is not None:
-            self.critic.learn(*codes)  # not before: the gradient goes back through the weights as they were
+        if view is not None:
+            for player in self.players:
+                player.step(view)  # not before: the gradient goes back through the weights as they were
         return loss.detach()
 
-    def _judged(
+    def _loss_with_players(
         self, objective: Any, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The loss per datum of an adversarial objective, and the codes and others that its critic is to tell apart."""
-        assert self.critic is not None
+    ) -> tuple[Tensor, View]:
+        """The loss per datum of an objective with players, and what these see of the batch in their steps."""
         terms = objective.log_terms(model, guide, x, **side)
-        codes, others = terms.latents.z, terms.latents.prior
-        bound = objective.bound(terms, self.critic.logits(codes))
-        if objective.against == "permuted":
+        view = view_of(x, terms)
+        bound = objective.bound(terms, *(player.output(view) for player in self.players))
+        others = None if terms.latents is None else terms.latents.prior
+        if getattr(objective, "against", None) == "permuted":
             rows = torch.randint(len(self.train), (len(x),), device=x.device)
             beside = {"index": rows, **{name: a.index_select(0, rows) for name, a in self.side.items()}}
             nesting = objective.max_plate_nesting
             others = permuted_codes(guide, self._rows(rows), beside, objective.num_draws, nesting)
-        return -(terms.scale * bound).sum() / len(x), (codes, others)
+        return -(terms.scale * bound).sum() / len(x), detached(view, others)
 
     def _rows(self, rows: Tensor) -> Tensor:
         """Those of the data, drawn afresh where they are to be."""
@@ -279,10 +270,8 @@ class PyroRun:
         state |= {f"local/{name}": value for name, value in self.local.state().items()}
         if self.optim is not None:
             state |= {f"optim/{name}": value for name, value in slots(self.optim, list(self.trained)).items()}
-        if self.baseline is not None:
-            state |= {f"baseline/{name}": value for name, value in self.baseline.state().items()}
-        if self.critic is not None:
-            state |= {f"critic/{name}": value for name, value in self.critic.state().items()}
+        for running in self.players:
+            state |= {f"{running.player.name}/{name}": value for name, value in running.state().items()}
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
@@ -291,7 +280,5 @@ class PyroRun:
         self.local.load_state(below("local/", state))
         if self.optim is not None:
             load_slots(self.optim, list(self.trained), below("optim/", state))
-        if self.baseline is not None:
-            self.baseline.load_state(below("baseline/", state))
-        if self.critic is not None:
-            self.critic.load_state(below("critic/", state))
+        for running in self.players:
+            running.load_state(below(f"{running.player.name}/", state))

@@ -12,11 +12,13 @@ from torch import nn
 
 from ...critics import Critic
 from ...errors import WorkerLost
+from ...objectives import FactorVAE, TraceELBO
+from ...objectives.base import Objective
 from ...results.fit import Fit
 from ...training.data import TrainingData
 from ...training.loop import Loop
 from ...training.svi import ADVERSARIAL, BaseSVI
-from ..objectives import FactorVAE, TraceELBO
+from ..objectives import TermsObjective, adopt
 from ..pair import Pair
 from .data_parallel import SpreadRun, run_as_leader
 from .processes import Group, Lost
@@ -41,6 +43,10 @@ class SVI(BaseSVI):
         super().__post_init__()
         if self.compile is not False and self.compile not in MODES:
             raise ValueError(f"SVI: 'compile' should be False, 'trace' or 'inductor'; got {self.compile!r}.")
+
+    def adopt(self, objective: Objective) -> TermsObjective:
+        """The backend's own ELBO with the settings of a neutral objective."""
+        return adopt(objective)
 
     def optimiser_steps(self) -> list[float] | None:
         """Where three steps of a custom ``optim`` lead from (0.1, 0.2, 0.3): what it does, where it cannot say it."""

@@ -16,9 +16,10 @@ from jax import Array
 from ...baselines import SETTLING
 from ...pairs.chunks import windows
 from ...pairs.side_inputs import NOTHING, Arrays, placeholder
+from ...players import Sizes
 from ...seeds import derive, generator
 from .pair import Pair, Structure, Tree, named
-from .svi.baselines import RunningBaseline, learnt, started
+from .svi.players import RunningPlayer, advance, init, view_of
 from .terms import run
 
 CHUNK = 2**23
@@ -104,16 +105,17 @@ def draw_gradients(
     data, repeats = pair.array(x), len(seeds)
     beside = pair.arrays({"index": np.arange(len(x)), **side})
     fixed = (pair.structure, objective, pair.params, pair.constants, (data, beside))
-    baseline = None
-    if getattr(objective, "running_baseline", None) is not None:
-        start = started(objective.running_baseline, pair.dim, generator(seeds[0], "baseline"))
+    sizes = Sizes(pair.dim, pair.sites.code_dim if pair.sites else 0)
+    named_players = getattr(objective, "players", ())
+    players = tuple(init(player, sizes, generator(seeds[0], player.name)) for player in named_players)
+    if players:
         order = jnp.asarray(index[np.arange(SETTLING) % repeats])
-        baseline = _settled(*fixed, order, jax.random.key(derive(seeds[0], "settle")), start)
+        players = _settled(*fixed, order, jax.random.key(derive(seeds[0], "settle")), players)
     rows = min(max(1, repeats // 4), max(1, CHUNK // pair.num_parameters))
     for window, seen in windows(repeats, rows):
         batches = (jnp.asarray(index[window]), jnp.asarray(np.asarray(seeds[window], np.uint32)))
         began = time.perf_counter()
-        uphill = jax.block_until_ready(_gradients(*fixed, batches, baseline))
+        uphill = jax.block_until_ready(_gradients(*fixed, batches, players))
         seconds = (time.perf_counter() - began) / (window.stop - window.start)
         yield {n: a[seen:] for n, a in named("params", uphill).items()}, seconds if window.start else None
 
@@ -127,16 +129,18 @@ def _settled(
     data: tuple[Array, dict[str, Array]],
     order: Array,
     key: Array,
-    baseline: RunningBaseline,
-) -> RunningBaseline:
-    """The baseline after batches (S, B) at these parameters."""
+    players: tuple[RunningPlayer, ...],
+) -> tuple[RunningPlayer, ...]:
+    """The objective's players after batches (S, B) at these parameters."""
 
-    def one(baseline: RunningBaseline, step: tuple[Array, Array]) -> tuple[RunningBaseline, None]:
+    def one(states: tuple[RunningPlayer, ...], step: tuple[Array, Array]) -> tuple[tuple[RunningPlayer, ...], None]:
         x, side = jax.tree.map(lambda a: a[step[0]], data)
         terms = objective.log_terms(*structure.programs(params, constants), x, key=step[1], **side)
-        return learnt(objective.running_baseline, baseline, x, terms.log_weights.mean(0)), None
+        view = view_of(x, terms)
+        view = view if terms.latents is None else view._replace(others=terms.latents.prior)
+        return tuple(advance(p, state, view)[0] for p, state in zip(objective.players, states, strict=True)), None
 
-    return jax.lax.scan(one, baseline, (order, jax.random.split(key, len(order))))[0]
+    return jax.lax.scan(one, players, (order, jax.random.split(key, len(order))))[0]
 
 
 @partial(jax.jit, static_argnames=("structure", "objective"))
@@ -147,7 +151,7 @@ def _gradients(
     constants: Tree,
     data: tuple[Array, dict[str, Array]],
     batches: tuple[Array, Array],
-    baseline: RunningBaseline | None,
+    players: tuple[RunningPlayer, ...],
 ) -> Tree:
     """One gradient after the other, as in training, for indices (C, B) and seeds (C,)."""
 
@@ -155,7 +159,7 @@ def _gradients(
         index, seed = batch
         x, side = jax.tree.map(lambda a: a[index], data)
         grads = jax.grad(partial(_loss, structure, objective))(
-            params, constants, x, side, jax.random.key(seed), baseline
+            params, constants, x, side, jax.random.key(seed), players
         )
         return jax.tree.map(lambda grad: -grad / len(index), grads)
 
@@ -170,12 +174,13 @@ def _loss(
     x: Array,
     side: dict[str, Array],
     key: Array,
-    baseline: RunningBaseline | None,
+    players: tuple[RunningPlayer, ...],
 ) -> Array:
     """The summed loss."""
     model, guide = structure.programs(params, constants)
-    if baseline is not None:
+    if players:
         terms = objective.log_terms(model, guide, x, key=key, **side)
-        predicted = objective.running_baseline.predict(baseline.known, x)
-        return -(terms.scale * objective.bound(terms, predicted)).sum()
+        view = view_of(x, terms)
+        outputs = (player.output(state.known, view) for player, state in zip(objective.players, players, strict=True))
+        return -(terms.scale * objective.bound(terms, *outputs)).sum()
     return objective.loss(key, {}, model, guide, x, **side)

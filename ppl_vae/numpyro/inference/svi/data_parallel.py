@@ -68,8 +68,8 @@ class MeshRun(NumPyroRun):
 
     def _place(self) -> None:
         carry, divided = self.carry, self._divided((self.carry.tables, self.carry.moments))
-        trained, optim, baseline = self._copied((carry.trained, carry.optim, carry.baseline))
-        self.carry = Carry(trained, optim, divided[0], divided[1], baseline, self._copied(carry.critic))
+        trained, optim, players = self._copied((carry.trained, carry.optim, carry.players))
+        self.carry = Carry(trained, optim, divided[0], divided[1], players)
         self.fixed = self._copied(super().constants)
 
     @property

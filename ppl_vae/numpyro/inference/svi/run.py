@@ -15,18 +15,18 @@ import optax
 from jax import Array
 
 from .... import seeds
-from ....critics import OUTCOMES
+from ....critics import Critic
 from ....data import Stream
 from ....objectives.base import Objective, WeightedObjective
+from ....players import Sizes
 from ....runtime.storage import below
 from ....training.data import TrainingData
 from ....training.svi import BaseSVI
 from ..objectives import TermsObjective
 from ..pair import Pair, Tree, filled, merge, named
-from .baselines import started
 from .compilation import compilation_seconds, keep_compiled
-from .critics import started as critic_started
 from .local import Local, fresh
+from .players import init, restored, saved
 from .step import Carry, Constants, Data, Step, scan_steps
 from .streaming import Batches, streamed
 
@@ -50,30 +50,24 @@ class NumPyroRun:
         local = Local(settings.local_steps, settings.local_learning_rate, settings.local_tolerance)
         objective, self.weight = _apart(settings.loss, len(data.train))
         factor, padded = settings.learning_rate_factor, self._padded(data)
-        critic = settings.critic_settings
-        self.step = Step(pair.structure, objective, optim, factor, local, padded, critic=critic)
-        self.measured: dict[str, float] = {}
+        self.step = Step(pair.structure, objective, optim, factor, local, padded, players=settings.players)
+        self.metrics: dict[str, float] = {}
         self.train = data.train if isinstance(data.train, Stream) else pair.array(data.train)
         self.side = pair.arrays(data.side)
         trained, self.frozen = pair.split(model=not settings.freeze_model)
-        tables, baseline = pair.params["tables"], None
-        if self.step.baseline is not None:
-            baseline = started(self.step.baseline, pair.dim, seeds.generator(seed, "baseline"))
+        tables, sizes = pair.params["tables"], Sizes(pair.dim, pair.sites.code_dim if pair.sites else 0)
         moments = None if settings.local_steps else fresh(tables)
-        judge = None
-        if critic is not None and pair.sites is not None:
-            (dim,) = pair.sites.latent[0].event_shape
-            judge = critic_started(critic, dim, seeds.generator(seed, "critic"))
-        carry = Carry(trained, optim.init(trained), tables, moments, baseline, judge)
+        players = tuple(init(player, sizes, seeds.generator(seed, player.name)) for player in self.step.players)
+        carry = Carry(trained, optim.init(trained), tables, moments, players)
         self.carry = jax.device_put(carry, pair.device)
 
     @property
-    def critic_logits(self) -> Callable[[np.ndarray], np.ndarray] | None:
+    def critic(self) -> Callable[[np.ndarray], np.ndarray] | None:
         """The critic as a function of arrays, (..., D) -> (...)."""
-        if self.step.critic is None or self.carry.critic is None:
-            return None
-        critic, net = self.step.critic, self.carry.critic.learned
-        return lambda z: np.asarray(critic.logits(net, self.pair.array(z)))
+        for critic, state in zip(self.step.players, self.carry.players, strict=True):
+            if isinstance(critic, Critic):
+                return lambda z: np.asarray(critic.logits(state.known.learned, self.pair.array(z)))
+        return None
 
     def _padded(self, data: TrainingData) -> bool:
         """Whether the last batch of an epoch is shorter, and rows of no weight may fill it.
@@ -82,7 +76,7 @@ class NumPyroRun:
         """
         sites, loss = self.pair.sites, self.settings.loss
         shorter = (self.settings.epoch_size or len(data.train)) % self.settings.batch_size > 0
-        separate = isinstance(loss, TermsObjective) and loss.per_datum and loss.running_baseline is None
+        separate = isinstance(loss, TermsObjective) and loss.per_datum and not loss.players
         return shorter and separate and not self.settings.local_steps and sites is not None and not sites.scaled
 
     @property
@@ -115,16 +109,16 @@ class NumPyroRun:
         return np.concatenate(losses)
 
     def places(self, batches: Batches) -> Array | None:
-        """Where the rows in memory stand in the data set, for who draws another batch of them."""
-        if self.step.critic is None:
+        """The positions of the rows in memory in the data set, for a player that needs another batch of them."""
+        if not self.step.permutes:
             return None
         return batches.positions.reshape(-1) if isinstance(self.train, Stream) else jnp.arange(self.count)
 
     def measure(self, outcomes: Sequence[Array | None]) -> None:
-        """Keep the means of what the steps of an epoch told of the critic, (S, 2) each."""
-        if self.step.critic is not None:
-            means = np.concatenate([np.asarray(told) for told in outcomes]).mean(0)
-            self.measured = dict(zip(OUTCOMES, means.tolist(), strict=True))
+        """Keep the means over an epoch of the players' metrics, (S, M) for the steps of each part."""
+        if self.step.metrics:
+            means = np.concatenate([np.asarray(metrics) for metrics in outcomes]).mean(0)
+            self.metrics = dict(zip(self.step.metrics, means.tolist(), strict=True))
 
     def _blocks(self, epoch: int, order: np.ndarray) -> Generator[tuple[Array, Batches]]:
         """What is in memory, and the batches of it: all of the data, or block after block of a stream."""
@@ -176,14 +170,15 @@ class NumPyroRun:
         self.pair.load_state(below("weights/", state))
         trained, self.frozen = self.pair.split(model=not self.settings.freeze_model)
         rest = {p: filled(p, tree, state, self.pair.device) for p, tree in self._rest().items()}
-        self.carry = Carry(
-            trained, rest["optim"], self.pair.params["tables"], rest["local"], rest["baseline"], rest["critic"]
-        )
+        players = tuple(restored(rest[player.name]) for player in self.step.players)
+        self.carry = Carry(trained, rest["optim"], self.pair.params["tables"], rest["local"], players)
 
     def _rest(self) -> dict[str, Tree]:
         """What the next step depends on beside the weights, as a checkpoint names it."""
         carry = self.carry
-        return {"optim": carry.optim, "local": carry.moments, "baseline": carry.baseline, "critic": carry.critic}
+        players = zip(self.step.players, carry.players, strict=True)
+        rest = {"optim": carry.optim, "local": carry.moments}
+        return {**rest, **{player.name: saved(state) for player, state in players}}
 
 
 def _apart(loss: Any, num_data: int) -> tuple[Any, float | None]:

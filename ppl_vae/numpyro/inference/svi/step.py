@@ -13,20 +13,17 @@ from jax import Array
 from jax.sharding import NamedSharding
 
 from .... import schedules
-from ....baselines import RunningAverage
-from ....critics import Critic
+from ....players import Player
 from ....schedules import Schedule
 from ....training.rowwise_adam import REPEATS
 from ..objectives import TermsObjective
 from ..pair import Structure, Tree, merge
-from .baselines import RunningBaseline, learnt
-from .critics import RunningCritic, permuted_codes
-from .critics import learnt as critic_learnt
 from .local import Local, ascend, stepped, take
+from .players import RunningPlayer, advance, permuted_codes, view_of
 from .streaming import Batches
 
 StepResult = tuple[Array, Array | None]
-"""The loss, and the critic's loss and accuracy, where there is one."""
+"""The loss, and the players' metrics side by side, where there are any."""
 
 
 OTHERS = 2**30 + 3
@@ -46,16 +43,21 @@ class Step:
     """whether a shorter batch is one of full size with rows of no weight, at positions after the last datum"""
     rows: NamedSharding | None = None
     """how rows are shared out over devices, where there are several"""
-    critic: Critic | None = None
+    players: tuple[Player, ...] = ()
 
     def shared(self, tree: Tree) -> Tree:
         """The tree with the rows of its arrays shared out over the devices."""
         return tree if self.rows is None else jax.lax.with_sharding_constraint(tree, self.rows)
 
     @property
-    def baseline(self) -> RunningAverage | None:
-        """A baseline whose state the training carries."""
-        return getattr(self.objective, "running_baseline", None)
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the players' metrics."""
+        return tuple(name for player in self.players for name in player.metrics)
+
+    @property
+    def permutes(self) -> bool:
+        """Whether the players look at shuffled codes of another batch."""
+        return getattr(self.objective, "against", None) == "permuted"
 
 
 class Carry(NamedTuple):
@@ -66,8 +68,7 @@ class Carry(NamedTuple):
     tables: Tree
     moments: Tree
     """of the tables' rows; none under an inner loop, which forgets its own at its end"""
-    baseline: RunningBaseline | None
-    critic: RunningCritic | None = None
+    players: tuple[RunningPlayer, ...] = ()
 
 
 class Constants(NamedTuple):
@@ -107,7 +108,7 @@ def gradient_step(
     index, rows = step.shared((index, rows))
     beside = step.shared({"index": index, **{name: a[index] for name, a in side.items()}})
     batch = Batch(step.shared(x[rows]), beside, epoch, rows < len(x))
-    factor, tables, moments, baseline = schedules.value(step.factor, epoch), carry.tables, carry.moments, carry.baseline
+    factor, tables, moments = schedules.value(step.factor, epoch), carry.tables, carry.moments
     zero = jax.tree.map(jnp.zeros_like, take(tables, index))
     if step.local.steps:
         key, noise = jax.random.split(key)
@@ -115,19 +116,14 @@ def gradient_step(
         bound = partial(_repeated_bound, step, constants, carry.trained, tables)
         offsets = ascend(
             step.local,
-            lambda rows, key: before(rows, batch, key, None)[0] * len(index),
+            lambda rows, key: before(rows, batch, key, ())[0] * len(index),
             lambda rows, key: bound(rows, batch, key),
             zero,
             noise,
         )
         tables = jax.tree.map(lambda t, o: t.at[index].add(o), tables, offsets)
-    predicted = None
-    if step.baseline is not None and baseline is not None:
-        predicted = step.baseline.predict(baseline.known, batch.x)
-    if step.critic is not None and carry.critic is not None:
-        predicted = partial(step.critic.logits, carry.critic.learned)
     both = jax.value_and_grad(partial(_loss, step, constants), argnums=(0, 2), has_aux=True)
-    (value, signal), (grads, row_grads) = both(carry.trained, tables, zero, batch, key, predicted)
+    (value, view), (grads, row_grads) = both(carry.trained, tables, zero, batch, key, carry.players)
     updates, optim = step.optim.update(grads, carry.optim, carry.trained)
     trained = jax.tree.map(lambda p, u: p + factor * u, carry.trained, updates)
     if moments is not None:
@@ -135,15 +131,16 @@ def gradient_step(
         count = _weights(batch).sum() if step.padded else len(index)
         row_grads = jax.tree.map(lambda g: g * count, row_grads)
         tables, moments = stepped(tables, moments, row_grads, index, step.local.learning_rate * factor)
-    if step.baseline is not None and baseline is not None:
-        baseline = learnt(step.baseline, baseline, batch.x, signal)
-    critic, told = carry.critic, None
-    if step.critic is not None and critic is not None:
-        others = signal.prior
-        if step.objective.against == "permuted":
-            others = _permuted(step, constants, carry, data, key, len(index))
-        critic, told = critic_learnt(step.critic, critic, signal.z, others)
-    return Carry(trained, optim, step.shared(tables), step.shared(moments), baseline, critic), (value, told)
+    players: list[RunningPlayer] = []
+    metrics: list[Array] = []
+    if step.permutes:
+        view = view._replace(others=_permuted(step, constants, carry, data, key, len(index)))
+    for player, state in zip(step.players, carry.players, strict=True):
+        state, found = advance(player, state, view)
+        players.append(state)
+        metrics += found[: len(player.metrics)]
+    carry = Carry(trained, optim, step.shared(tables), step.shared(moments), tuple(players))
+    return carry, (value, jnp.stack(metrics) if metrics else None)
 
 
 def _permuted(step: Step, constants: Constants, carry: Carry, data: Data, key: Array, size: int) -> Array:
@@ -166,7 +163,7 @@ class Data(NamedTuple):
     x: Array
     side: dict[str, Array]
     places: Array | None
-    """of the first rows in memory in the data set, where a critic needs another batch of them"""
+    """of the first rows in memory in the data set, where a player needs another batch of them"""
 
 
 class Batch(NamedTuple):
@@ -198,21 +195,23 @@ def _loss(
     offsets: Tree,
     batch: Batch,
     key: Array,
-    predicted: Any,
+    players: tuple[RunningPlayer, ...],
 ) -> tuple[Array, Any]:
-    """The loss per datum, and what a baseline was to predict, or the latents that a critic is to learn from.
-
-    ``predicted`` is what the baseline says, or the critic as a function of codes.
-    """
+    """The loss per datum, and what the players see of the batch in their steps, free of gradients."""
     model, guide = _programs(step, constants, trained, tables, offsets)
     if not isinstance(step.objective, TermsObjective):
         return step.objective.loss(key, {}, model, guide, batch.x, **batch.side) / len(batch.x), None
     objective = _objective(step, constants, batch.epoch)
     terms = objective.log_terms(model, guide, batch.x, key=key, **batch.side)
-    beside = [] if predicted is None else [predicted(terms.latents.z) if step.critic else predicted]
-    bounds = terms.scale * objective.bound(terms, *beside)
+    view, outputs = None, []
+    if players:
+        view = view_of(batch.x, terms)
+        outputs = [p.output(state.known, view) for p, state in zip(step.players, players, strict=True)]
+    bounds = terms.scale * objective.bound(terms, *outputs)
     value = -jnp.average(bounds, weights=_weights(batch)) if step.padded else -bounds.mean()
-    return value, jax.lax.stop_gradient(terms.latents if step.critic else terms.log_weights.mean(0))
+    if view is not None and view.latents is not None:
+        view = view._replace(others=view.latents.prior)
+    return value, jax.lax.stop_gradient(view)
 
 
 def _weights(batch: Batch) -> Array:

@@ -11,9 +11,11 @@ import numpyro.infer.elbo
 
 from ....critics import Critic
 from ....data import Stream
+from ....objectives import FactorVAE, TraceELBO
+from ....objectives.base import Objective
 from ....training.data import TrainingData
 from ....training.svi import ADVERSARIAL, BaseSVI
-from ..objectives import FactorVAE, TraceELBO
+from ..objectives import TermsObjective, adopt
 from ..pair import Pair
 from .data_parallel import MeshRun, devices_of
 from .replicas import Replicas
@@ -27,6 +29,10 @@ class SVI(BaseSVI):
     objective_class = numpyro.infer.elbo.ELBO
 
     loss: Any = field(default_factory=TraceELBO)
+
+    def adopt(self, objective: Objective) -> TermsObjective:
+        """The backend's own ELBO with the settings of a neutral objective."""
+        return adopt(objective)
 
     def optimiser_steps(self) -> list[float] | None:
         """Where three steps of a custom ``optim`` lead from (0.1, 0.2, 0.3): what it does, where it cannot say it."""

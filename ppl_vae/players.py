@@ -1,0 +1,90 @@
+"""Players: nets and numbers that learn beside the pair, such as a baseline, a critic or a discriminator.
+
+A player is written once for both backends, as settings and arithmetic on arrays. Its state and its optimiser belong to
+the training: they are in the checkpoint, its metrics are in the history, and a resumed training goes on with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from .arrays.ops import Array
+from .pairs.terms import Latents
+
+Values = dict[str, Array]
+"""Arrays by name."""
+
+
+class State(NamedTuple):
+    """The state of a player: numbers that follow the training, and weights that descend its loss."""
+
+    tracked: Values
+    learned: Values
+
+
+class Sizes(NamedTuple):
+    """The widths of a player's inputs: P of the data, and D of the codes, 0 where there is no single vector of them."""
+
+    data: int
+    codes: int
+
+
+class View(NamedTuple):
+    """A batch as a player sees it in one step; ``B`` data, ``K`` draws."""
+
+    x: Array
+    """the data, (B, P)"""
+    signal: Array
+    """the mean log-weight of each datum's draws, (B,), free of gradients"""
+    latents: Latents | None = None
+    """what the objective's request asked of the latents: ``latents.z`` are the codes, (K, B, D)"""
+    others: Array | None = None
+    """codes to tell the guide's from, (K, B, D); known to ``loss`` only"""
+
+
+Loss = Callable[[Values], tuple[Array, tuple[Array, ...]]]
+Descend = Callable[[Loss, Values], tuple[Values, tuple[Array, ...]]]
+"""A step of the player's optimiser down a loss of its weights: the new weights, and the loss with its other metrics."""
+
+
+class Player:
+    """A second player of a training.
+
+    A subclass is a frozen dataclass of settings. It defines ``init``, ``output``, ``loss`` and, where numbers follow
+    the training without a gradient, ``track``. An objective that has players names them in its ``players``, and its
+    ``bound`` takes their outputs after the terms, in that order.
+
+    ``name`` begins its names in a checkpoint. ``sees`` says what it looks at: with ``codes`` or ``both`` the pair needs
+    a single vector of latents. ``metrics`` are the names of its loss, and of the other numbers that ``loss`` returns,
+    in the history. ``learning_rate`` and ``betas`` are those of an Adam of its own.
+    """
+
+    name: ClassVar[str] = "player"
+    sees: ClassVar[Literal["data", "codes", "both"]] = "data"
+    metrics: ClassVar[tuple[str, ...]] = ()
+    learning_rate: Any = 0.0
+    betas: Any = (0.9, 0.999)
+
+    def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
+        """The state before the first batch."""
+        raise NotImplementedError(f"{type(self).__name__} should define init(sizes, rng), its first state.")
+
+    def output(self, state: State, view: View) -> Array:
+        """The value that the bound reads; its gradient flows through ``view.latents`` to the pair, not to the state."""
+        raise NotImplementedError(f"{type(self).__name__} should define output(state, view), for the bound.")
+
+    def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
+        """The scalar that the learned weights descend, and further metrics."""
+        raise NotImplementedError(f"{type(self).__name__} should define loss(state, view), for its weights.")
+
+    def track(self, tracked: Values, view: View) -> Values:
+        """The tracked numbers after a batch."""
+        return tracked
+
+    def step(self, state: State, view: View, descend: Descend) -> tuple[State, tuple[Array, ...]]:
+        """The state after a step, and the loss with its other metrics."""
+        learned, metrics = descend(lambda values: self.loss(state._replace(learned=values), view), state.learned)
+        return State(self.track(state.tracked, view), learned), metrics
