@@ -11,7 +11,9 @@ from .diagnostics import gap_bars as gap_bars
 from .diagnostics import k_hats as k_hats
 from .diagnostics import rank_histograms as rank_histograms
 from .diagnostics import worst_served as worst_served
+from .drawing import COLOURS as COLOURS
 from .drawing import GAP as GAP
+from .drawing import WIDTH as WIDTH
 from .drawing import is_drawable as is_drawable
 from .drawing import save as save
 from .gradients import gradient_noise as gradient_noise
