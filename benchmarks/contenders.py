@@ -20,13 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-import pyro
 import torch
-from cost import RATE, Block, Scale, epochs, jax_block, random_images, torch_block
+from cost import RATE, Block, Scale, epochs, jax_block, random_images, torch_block, wait_for
 from flax import nnx
 from hand_written import FLOOR, jax_mlp
 from numpyro import distributions as numpyro_dist
-from pyro import distributions as dist
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -84,18 +82,19 @@ def ours(backend: str, **settings: Any) -> Contender:
     return contender
 
 
-def batches(images: np.ndarray, size: int) -> Iterator[Tensor]:
+def batches(images: np.ndarray, size: int, device: str = "cpu") -> Iterator[Tensor]:
     """Batches of shuffled images, pass after pass."""
-    data = torch.from_numpy(images)
+    data = torch.from_numpy(images).to(device)
     while True:
-        for index in torch.randperm(len(data)).split(size):
+        for index in torch.randperm(len(data)).to(device).split(size):
             if len(index) == size:
                 yield data.index_select(0, index)
 
 
 def torch_nets(scale: Scale, task: Task, images: np.ndarray) -> tuple[Any, Any, Any]:
     """(encoder, decoder, pseudo-inputs or None)."""
-    model, guide = task.recipe(scale, images, "pyro")(seeds.generator(0, "weights"))
+    programs = task.recipe(scale, images, "pyro")(seeds.generator(0, "weights"))
+    model, guide = (program.to(scale.device) for program in programs)
     return guide.posterior.net, model.likelihood.net, getattr(model.prior, "inputs", None)
 
 
@@ -113,12 +112,14 @@ def torch_by_hand(*, fused: bool) -> Contender:
     def contender(scale: Scale, task: Task, count: int) -> Block:
         images, noise = task.images(scale, count), task.noise(scale)
         encoder, decoder, pseudo_inputs = torch_nets(scale, task, images)
-        bound, data = getattr(hand_written, f"torch_{task.bound}"), batches(images, scale.batch)
+        bound, data = getattr(hand_written, f"torch_{task.bound}"), batches(images, scale.batch, scale.device)
         options = {"pseudo_inputs": pseudo_inputs} if task.pseudo_inputs else {}
         parameters = [*encoder.parameters(), *decoder.parameters(), *options.values()]
-        return torch_block(
-            lambda: bound(encoder, decoder, next(data), torch.randn(noise), **options), parameters, count, fused=fused
-        )
+
+        def loss() -> Tensor:
+            return bound(encoder, decoder, next(data), torch.randn(noise, device=scale.device), **options)
+
+        return torch_block(loss, parameters, count, fused=fused)
 
     return contender
 
@@ -138,9 +139,12 @@ def jax_by_hand(scale: Scale, task: Task, count: int) -> Block:
 
 def stock_pyro(scale: Scale, task: Task, count: int) -> Block:
     """``pyro.infer.SVI``, as Pyro's tutorials use it: validation on, a VampPrior as ``MixtureSameFamily``."""
+    import pyro
+    from pyro import distributions as dist
+
     images = task.images(scale, count)
     encoder, decoder, pseudo_inputs = torch_nets(scale, task, images)
-    dim = scale.latents
+    zeros = torch.zeros(scale.latents, device=scale.device)
 
     def posterior(x: Tensor) -> Any:
         loc, raw = encoder(x).chunk(2, -1)
@@ -148,9 +152,9 @@ def stock_pyro(scale: Scale, task: Task, count: int) -> Block:
 
     def prior() -> Any:
         if not task.pseudo_inputs:
-            return dist.Normal(torch.zeros(dim), torch.ones(dim)).to_event(1)
+            return dist.Normal(zeros, 1 + zeros).to_event(1)
         inputs = pyro.param("pseudo_inputs", lambda: pseudo_inputs.detach().clone())
-        weights = dist.Categorical(logits=torch.zeros(task.pseudo_inputs))
+        weights = dist.Categorical(logits=torch.zeros(task.pseudo_inputs, device=scale.device))
         return dist.MixtureSameFamily(weights, posterior(inputs))
 
     def model(x: Tensor) -> None:
@@ -170,12 +174,13 @@ def stock_pyro(scale: Scale, task: Task, count: int) -> Block:
         loss = pyro.infer.RenyiELBO(alpha=0, num_particles=task.draws, vectorize_particles=True)
     svi = pyro.infer.SVI(model, guide, pyro.optim.Adam({"lr": RATE}), loss)
     store: Any = {"params": {}, "constraints": {}}
-    data = batches(images, scale.batch)
+    data = batches(images, scale.batch, scale.device)
 
     def block() -> int:
         with pyro.get_param_store().scope(store), pyro.validation_enabled(True):
             for _ in range(count):
                 svi.step(next(data))
+        wait_for(torch.device(scale.device))
         return count
 
     return block
@@ -310,8 +315,9 @@ def bare_numpyro(scale: Scale, task: Task, count: int) -> Block:
 def bare_pyro(scale: Scale, task: Task, count: int) -> Block:
     """The package's Pyro objective in a loop of one's own, without SVI."""
     images, objective = task.images(scale, count), task.objective("pyro")
-    model, guide = task.recipe(scale, images, "pyro")(seeds.generator(0, "weights"))
-    data = batches(images, scale.batch)
+    programs = task.recipe(scale, images, "pyro")(seeds.generator(0, "weights"))
+    model, guide = (program.to(scale.device) for program in programs)
+    data = batches(images, scale.batch, scale.device)
     parameters = list({id(p): p for p in [*model.parameters(), *guide.parameters()]}.values())
     return torch_block(lambda: objective.differentiable_loss(model, guide, next(data)) / scale.batch, parameters, count)
 

@@ -36,7 +36,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pyro
 import torch
 from flax import nnx
 
@@ -69,6 +68,8 @@ class Scale:
     steps: int = 600
     """in a block of the cheapest kind, those of an epoch of static MNIST; of dearer kinds a fraction of it"""
     rounds: int = 9
+    device: str = "cpu"
+    """where the programs run; those of plain JAX are on its default device"""
 
     def recipe(self, images: np.ndarray | tuple[int, ...], **settings: Any) -> recipes.Recipe:
         """A VAE of this size."""
@@ -99,6 +100,12 @@ def random_images(count: int, pixels: int) -> np.ndarray:
 
 def timed(blocks: Mapping[str, Block], rounds: int) -> dict[str, np.ndarray]:
     """Seconds and CPU seconds per step of each block, (rounds, 2); a first round, which compiles, is not counted."""
+    *_, found = timed_rounds(blocks, rounds)
+    return found
+
+
+def timed_rounds(blocks: Mapping[str, Block], rounds: int) -> Iterator[dict[str, np.ndarray]]:
+    """After each round the seconds and CPU seconds per step of each block so far, (rounds, 2)."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in blocks}
     rng = seeds.generator(0, "rounds")
     for number in range(rounds + 1):
@@ -107,7 +114,8 @@ def timed(blocks: Mapping[str, Block], rounds: int) -> dict[str, np.ndarray]:
             steps = blocks[name]()
             took = ((time.perf_counter() - clock) / steps, (time.process_time() - cpu) / steps)
             found[name] += [took] if number else []
-    return {name: np.array(values) for name, values in found.items()}
+        if number:
+            yield {name: np.array(values) for name, values in found.items()}
 
 
 def rows(section: str, backend: str, seconds: Mapping[str, np.ndarray], beside: Mapping[str, str]) -> list[Row]:
@@ -132,10 +140,18 @@ def ratios(seconds: np.ndarray, beside: np.ndarray) -> Row:
     return {"ratio": float(ratio), "cpu_ratio": float(cpu_ratio)}
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU of torch has done what it was given; a CPU has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def torch_block(
     loss: Callable[[], torch.Tensor], parameters: Sequence[torch.nn.Parameter], count: int, *, fused: bool = True
 ) -> Block:
     """So many steps of value, gradient and Adam, as SVI takes them; or with Adam as it is by default."""
+    import pyro
+
     optim = torch.optim.Adam(parameters, lr=RATE, **({"fused": True} if fused else {}))
 
     def block() -> int:
@@ -144,6 +160,7 @@ def torch_block(
                 optim.zero_grad()
                 loss().backward()
                 optim.step()
+        wait_for(parameters[0].device)
         return count
 
     return block
@@ -220,7 +237,7 @@ def epochs(scale: Scale, loss: Any, recipe: recipes.Recipe, images: np.ndarray, 
     inference = backends.load(recipe.backend).inference
     pair = recipe(seeds.generator(0, "weights"))
     training = inference.SVI(loss, batch_size=scale.batch, learning_rate=RATE, **settings)
-    run = training.start(*pair, TrainingData(images, None, False), seed=0, device="cpu")
+    run = training.start(*pair, TrainingData(images, None, False), seed=0, device=scale.device)
     passes = max(1, count * scale.batch // len(images))
     numbers = itertools.count()
 

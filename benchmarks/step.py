@@ -44,7 +44,7 @@ import numpy as np
 import step_page
 import torch
 from contenders import BASE, BASE_JAX, CONTENDERS, Task
-from cost import Block, Row, Scale, malloc, peak, random_images, ratios, timed
+from cost import Block, Row, Scale, malloc, peak, random_images, ratios, timed, wait_for
 
 from ppl_vae import backends, evaluation, seeds
 from ppl_vae.pairs import chunks
@@ -126,7 +126,7 @@ def products(scale: Scale, task: Task, library: str, count: int) -> Block:
     dense, rng = layers(scale, task), seeds.generator(0, "operands")
     arrays = [layer.operands(rng) for layer in dense]
     if library == "torch":
-        tensors = [[torch.from_numpy(a) for a in some] for some in arrays]
+        tensors = [[torch.from_numpy(a).to(scale.device) for a in some] for some in arrays]
 
         def once() -> Any:
             return [layer.products(*some) for layer, some in zip(dense, tensors, strict=True)]
@@ -140,6 +140,7 @@ def products(scale: Scale, task: Task, library: str, count: int) -> Block:
     def block() -> int:
         for _ in range(count):
             once()
+        wait_for(torch.device(scale.device))
         return count
 
     return block

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -10,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
 
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch and other processes use the same GPU
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # products and convolutions on a GPU in full single precision
 # Compiling takes most of the time here. Workers and children inherit all of this.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault(
@@ -21,14 +24,17 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax
-import pyro
 import pytest
 import torch
 from pairs import noise
 
 from ppl_vae import backends
 
-with warnings.catch_warnings():
+try:
+    import pyro
+except ModuleNotFoundError:  # on a machine with NumPyro alone its tests run, and Pyro's are skipped
+    pyro = None
+with warnings.catch_warnings(), contextlib.suppress(ModuleNotFoundError):
     warnings.simplefilter("ignore", FutureWarning)  # ArviZ announces its next version once a day
     import arviz  # noqa: F401
 
@@ -53,13 +59,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(params=backends.NAMES)
 def backend(request: pytest.FixtureRequest) -> backends.Backend:
     """Every law that takes this runs on both backends."""
+    pytest.importorskip(request.param)
     return backends.load(request.param)
 
 
 @pytest.fixture(autouse=True)
 def own_parameter_store() -> Iterator[None]:
     """No test meets parameters that another one left in Pyro's global store."""
-    with pyro.get_param_store().scope():
+    with pyro.get_param_store().scope() if pyro else contextlib.nullcontext():
         yield
 
 

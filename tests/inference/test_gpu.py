@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,22 @@ import jax
 import numpy as np
 import pytest
 import torch
-from oracles import bias
 from pairs import DISCRETE, PAIRS, pair, recipe, toy
 
 from ppl_vae import backends, baselines, data, evaluation, schedules
-from ppl_vae.inference.svi.recorded_step import NotTraceable
 from ppl_vae.results import Fit
 
 pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(autouse=True)
-def needs_a_gpu(backend: backends.Backend) -> None:
-    """Skip where the backend sees no CUDA device."""
+def needs_a_gpu(backend: backends.Backend) -> Iterator[None]:
+    """Skip where the backend sees no CUDA device; JAX's products are in full precision, not in TF32."""
     there = torch.cuda.is_available() if backend.name == "pyro" else any(d.platform == "gpu" for d in jax.devices())
     if not there:
         pytest.skip("no CUDA device")
+    with jax.default_matmul_precision("highest"):
+        yield
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -62,6 +63,7 @@ def test_training_resuming_and_loading(backend: backends.Backend, name: str, tmp
 
 def test_draws_in_chunks_are_the_same_when_they_are_computed_again(backend: backends.Backend) -> None:
     """The second run of a chunk draws what the first one drew: else the IWAE's gradient would be the ELBO's."""
+    bias = pytest.importorskip("oracles").bias  # which imports Pyro
     own = backend.inference.Pair(*pair("vampprior", backend), device="cuda")
     own.prepare(toy(3), 0)
     for name in ("IWAE", "DReG"):
@@ -166,6 +168,8 @@ def test_a_replayed_training_is_the_eager_one(backend: backends.Backend, name: s
     """As a CUDA graph a step draws what it draws step by step, and follows warm-up, rate and clipping."""
     if backend.name != "pyro":
         pytest.skip("of Pyro alone")
+    from ppl_vae.inference.svi.recorded_step import NotTraceable
+
     inference = backend.inference
     discrete = name == "bernoulli"
     beta = schedules.Linear(0.0, 1.0, over=3)

@@ -37,6 +37,32 @@ def _compiled(graph: Any) -> Any:
     return torch.compile(graph, fullgraph=True, dynamic=False, options={"fallback_random": True})
 
 
+def place_constants(graph: Any) -> None:
+    """Put constants that a recorded graph copies from the CPU to another device at every run there for good.
+
+    Such are numbers of NumPy and Python lists that a program turns into tensors or indexes by. The copy waits for the
+    device, which the capture of a CUDA graph does not allow.
+    """
+    aten = torch.ops.aten
+    for node in list(graph.graph.nodes):
+        fresh: Any = node.args[0] if node.target is aten._to_copy.default else node
+        if fresh is node or fresh.target is not aten.lift_fresh_copy.default:
+            continue
+        constant = getattr(graph, fresh.args[0].target)
+        there = node.target(constant, **node.kwargs)
+        if there.device == constant.device:
+            continue
+        graph.register_buffer(f"_placed_{node.name}", there, persistent=False)
+        with graph.graph.inserting_before(node):
+            placed = graph.graph.get_attr(f"_placed_{node.name}")
+            own = graph.graph.call_function(aten.clone.default, (placed,))  # what the program may write to
+        node.replace_all_uses_with(own)
+        graph.graph.erase_node(node)
+        if not fresh.users:
+            graph.graph.erase_node(fresh)
+    graph.recompile()
+
+
 class NotTraceable(UserWarning):
     """A pair, or an objective, that runs step by step instead; the message says why."""
 
@@ -140,6 +166,8 @@ class Traced:
             with self.trial(), pyro.validation_enabled(False), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch tells of what it finds in the graph
                 graph: Any = make_fx(step)(*detached)
+                if self.pair.device.type != "cpu":
+                    place_constants(graph)
                 if self.mode == "inductor" and not self.graphs:
                     graph = _compiled(graph)
                 self._compare(names, graph, detached)

@@ -1,0 +1,125 @@
+"""Programs make every tensor where their data are, and ask for no value: what a GPU needs, seen without one.
+
+Tensors of torch's ``meta`` device have shapes and no values. An operation that meets one from another device refuses,
+as it does with a GPU's, and so does one that needs a value, as ``item`` does: there it would wait for the GPU, and a
+CUDA graph could not be captured.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyro
+import pytest
+import torch
+from pairs import DISCRETE, PAIRS, recipe, toy
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from ppl_vae import baselines, inference, strategies
+from ppl_vae.inference.svi.players import RunningPlayer, view_of
+from ppl_vae.inference.svi.recorded_step import place_constants
+from ppl_vae.inference.terms import quiet
+from ppl_vae.objectives.base import Objective
+from ppl_vae.players import Sizes
+from ppl_vae.seeds import generator
+
+META = torch.device("meta")
+PAIR_OF = {
+    **dict.fromkeys(("reinforce", "running-average", "nvil", "rloo", "vimco", "wake-wake", "wake-sleep"), "bernoulli"),
+    **dict.fromkeys(("per-datapoint", "semi-amortised"), "standard"),
+    "enumeration": "categorical",
+}
+"""Strategy -> its pair; the others' is ``vampprior``."""
+
+
+def gradients(name: str, loss: Any, **settings: Any) -> None:
+    """The loss of a batch at its neighbours' device, with every gradient, a baseline's or a critic's part too."""
+    programs = recipe(name, "pyro", **settings)(generator(0, "weights"))
+    modules = torch.nn.ModuleList(programs).to(META)
+    model, guide = (quiet(program) for program in modules)
+    x = torch.as_tensor(toy(6)).to(META)
+    side = {"index": torch.arange(6, device=META)}
+    players = inference.Adversarial(loss).players if loss.needs_critic else loss.players
+    loss = inference.adopt(loss) if loss.backend is None else loss
+    loss = loss.of_data(60) if isinstance(loss, Objective) else loss
+    loss = loss.at(torch.zeros((), dtype=torch.float64, device=META))
+    rng = generator(0, "players")
+    with pyro.validation_enabled(False):
+        if players:
+            running = [RunningPlayer(player, Sizes(x.shape[1], 3), rng, META) for player in players]
+            terms = loss.log_terms(model, guide, x, **side)
+            view = view_of(x, terms)
+            value = -loss.bound(terms, *(player.output(view) for player in running)).sum()
+        else:
+            value = loss.differentiable_loss(model, guide, x, **side)
+    found = torch.autograd.grad(value, [p for p in modules.parameters() if p.requires_grad], allow_unused=True)
+    assert value.device == META and any(grad is not None for grad in found)
+    assert all(grad.device == META for grad in found if grad is not None)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_every_pair_computes_where_its_data_are(name: str) -> None:
+    gradients(name, inference.TraceGraphELBO(2, baseline=baselines.LeaveOneOut()))
+    gradients(name, inference.TraceEnumELBO() if name in DISCRETE else inference.IWAE(3))
+
+
+@pytest.mark.parametrize("name", strategies.STRATEGIES)
+def test_every_strategy_computes_where_its_data_are(name: str) -> None:
+    strategy, number = strategies.find(name)
+    settings = strategies.recipe_settings(name)
+    gradients(PAIR_OF.get(name, "vampprior"), strategy.loss(number), **settings)
+
+
+def test_a_tensor_elsewhere_or_a_value_is_seen() -> None:
+    """The device does what this file says of it."""
+    x = torch.ones(3, device=META)
+    with pytest.raises(RuntimeError, match="device"):
+        x + torch.ones(3)
+    with pytest.raises(RuntimeError, match="meta"):
+        x.sum().item()
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"), [("full", inference.TraceELBO()), ("categorical", inference.TraceEnumELBO())], ids=str
+)
+def test_a_recorded_step_copies_nothing_from_the_cpu(name: str, loss: Any) -> None:
+    """Indices of NumPy and enumerated values are there from the first: a CUDA graph cannot hold a copy of them."""
+    modules = torch.nn.ModuleList(recipe(name, "pyro")(generator(0, "weights"))).to(META)
+    model, guide = (quiet(program) for program in modules)
+    x = torch.as_tensor(toy(6)).to(META)
+
+    def step(x: torch.Tensor) -> torch.Tensor:
+        return loss.differentiable_loss(model, guide, x, index=torch.arange(6, device=META))
+
+    with pyro.validation_enabled(False):
+        graph = make_fx(step)(x)
+    assert crossings(graph)
+    place_constants(graph)
+    assert not crossings(graph) and graph(x).device == META
+
+
+def crossings(graph: Any) -> list[Any]:
+    """The operations that take a tensor from the CPU to the device of the data."""
+    return [
+        node
+        for node in graph.graph.nodes
+        if node.target is torch.ops.aten._to_copy.default
+        and node.kwargs.get("device") == META
+        and node.args[0].target is torch.ops.aten.lift_fresh_copy.default
+    ]
+
+
+def test_a_program_writes_to_a_copy_of_a_placed_constant() -> None:
+    """The constant itself is that of the next run."""
+    start = np.array([1.0, 2.0, 3.0], np.float32)
+
+    def step(x: torch.Tensor) -> torch.Tensor:
+        made = torch.as_tensor(start).to(META)
+        made += 1
+        return made + x
+
+    graph = make_fx(step)(torch.ones(3, device=META))
+    place_constants(graph)
+    clones = [node for node in graph.graph.nodes if node.target is torch.ops.aten.clone.default]
+    assert len(clones) == 1 and {user.target for user in clones[0].users} == {torch.ops.aten.add_.Tensor}
