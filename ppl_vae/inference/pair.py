@@ -19,7 +19,8 @@ from ..pairs.pair import check_shapes
 from ..pairs.side_inputs import NOTHING, Arrays
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
-from .terms import examine, quiet, run, sites_of, terms_of
+from .sites import base_of, describe
+from .terms import PyroSite, examine, quiet, run, sites_of, terms_of
 
 
 def find_device(name: str | None) -> torch.device:
@@ -96,6 +97,10 @@ class Pair:
     def guide(self) -> Any:
         """The guide: the trained module, or a function that runs on the trained parameters."""
         return self.programs[1] if isinstance(self.programs[1], nn.Module) else self._bound(1)
+
+    def guide_parts(self) -> list[Any]:
+        """The guide and every module inside it, so that what a part can do is seen through a wrapper."""
+        return list(self.guide.modules()) if isinstance(self.guide, nn.Module) else [self.guide]
 
     def _bound(self, number: int) -> Any:
         def program(*args: Any, **kwargs: Any) -> Any:
@@ -230,9 +235,7 @@ class Pair:
     def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
         _, q = self._traces(x, 1, seed, side)
-        fns = {name: site["fn"] for name, site in sites_of(q, observed=False).items()}
-        means = {n: fn.mode if _categorical(fn) else fn.mean for n, fn in fns.items()}
-        moments = {n: (means[n].detach(), fn.variance.sqrt().detach()) for n, fn in fns.items()}
+        moments = {name: _moments(site) for name, site in sites_of(q, observed=False).items()}
         return {n: (mean.cpu().numpy(), deviation.cpu().numpy()) for n, (mean, deviation) in moments.items()}
 
     def predict(
@@ -266,6 +269,8 @@ class Pair:
             return site["fn"].mean.cpu().numpy(), site["value"].cpu().numpy()
 
 
-def _categorical(fn: Any) -> bool:
-    """Whether the values are names, which have no mean."""
-    return isinstance(getattr(fn, "base_dist", fn), torch.distributions.Categorical)
+def _moments(site: PyroSite) -> tuple[Tensor, Tensor]:
+    """Mean, of categories the mode, and standard deviation of a traced site."""
+    fn = site["fn"]
+    mean = base_of(fn).probs.argmax(-1).expand(fn.shape()) if describe(site).is_categorical else fn.mean
+    return mean.detach(), fn.variance.sqrt().detach()

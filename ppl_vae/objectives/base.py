@@ -23,11 +23,13 @@ class Objective:
 
     ``per_datum`` is true where the objective is a sum over data, so that a scaled mini-batch is unbiased. ``chunk``
     bounds the memory: so many draws are held at a time, and computed again in the backward pass.
+    ``serves_models_without_latents`` is true where the objective is log p(x) of a model that has none.
     """
 
     num_particles: int = 1
     chunk: int | None = field(default=None, kw_only=True)
     per_datum: ClassVar[bool] = True
+    serves_models_without_latents: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not _is_count(self.num_particles):
@@ -59,6 +61,11 @@ class Objective:
     def request(self) -> TermsRequest:
         """What the objective asks of a pair."""
         return TermsRequest(self.num_draws, chunk=self.chunk)
+
+    @property
+    def dreams(self) -> bool:
+        """Whether it trains the guide on data that the model draws."""
+        return self.request.sleep
 
     @property
     def running_baseline(self) -> RunningAverage | None:

@@ -30,6 +30,7 @@ class TraceELBO(BetaObjective):
     """
 
     stick_the_landing: bool = field(default=False, kw_only=True)
+    serves_models_without_latents: ClassVar[bool] = True
 
     @property
     def request(self) -> TermsRequest:
@@ -50,6 +51,8 @@ class TraceMeanFieldELBO(TraceELBO):
     >>> TraceMeanFieldELBO(num_particles=2).num_particles
     2
     """
+
+    serves_models_without_latents: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

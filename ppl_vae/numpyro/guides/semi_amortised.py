@@ -63,6 +63,11 @@ class SemiAmortised(nnx.Module):
         self.step_size = step_size
         self.clip_norm = clip_norm
 
+    @property
+    def refines_under(self) -> Any:
+        """The model whose ELBO the steps climb: a training refuses any other than its own."""
+        return self.model
+
     def __call__(
         self,
         x: Array,
