@@ -358,6 +358,19 @@ def dispatch_by_name(tree: ast.AST | None = None) -> set[str]:
     return found
 
 
+def keywords_without_use(tree: ast.AST | None = None) -> set[str]:
+    """A program takes no keyword that it ignores, so that it reads like its formula."""
+    if tree is None:
+        programs = [m for m in modules().values() if {"models", "guides"} & set(m.parts)]
+        return {f"{m.name}: {found}" for m in programs for found in keywords_without_use(m.tree)}
+    found = set()
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            used = {n.id for statement in function.body for n in ast.walk(statement) if isinstance(n, ast.Name)}
+            found |= {f"{function.name}({a.arg})" for a in function.args.kwonlyargs if a.arg not in used}
+    return found
+
+
 LAWS = {
     law.__name__: law
     for law in (
@@ -371,6 +384,7 @@ LAWS = {
         alike,
         missing_in_readme,
         dispatch_by_name,
+        keywords_without_use,
     )
 }
 
@@ -403,6 +417,11 @@ def test_a_decision_by_name_is_found(code: str) -> None:
 def test_a_name_in_a_message_is_none() -> None:
     code = "def f(a, n):\n k, name = len(a), type(a).__name__\n return f'{name}' if k > n else str(a.distribution)"
     assert not dispatch_by_name(ast.parse(code))
+
+
+def test_a_keyword_without_use_is_found() -> None:
+    code = "def forward(self, x, *, index=None, size=1):\n return f(x, size)"
+    assert keywords_without_use(ast.parse(code)) == {"forward(index)"}
 
 
 def test_a_circle_is_found() -> None:

@@ -77,6 +77,7 @@ class Pair:
         self.programs = copy.deepcopy((model, guide))
         named = zip(("model", "guide"), self.programs, strict=True)
         self.modules = nn.ModuleDict({name: m for name, m in named if isinstance(m, nn.Module)}).to(self.device)
+        self.tolerant = tolerant(self.programs[0], ("mask",)), tolerant(self.programs[1])
         self._store: Any = {"params": {}, "constraints": {}}
         self.lent: dict[str, tuple[Tensor, Tensor]] = {}
         self._of_the_model: set[str] = set()
@@ -118,7 +119,7 @@ class Pair:
             tensor.data = own
         try:
             with pyro.get_param_store().scope(self._store):
-                yield tolerant(self.programs[0], ("mask",)), tolerant(self.programs[1])
+                yield self.tolerant
         finally:
             for name, (tensor, _) in self.lent.items():
                 self.lent[name] = (tensor, tensor.data)

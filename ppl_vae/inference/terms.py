@@ -25,7 +25,7 @@ from ..errors import UnsuitableObjective
 from ..objectives.checks import check_dream, no_parameter, not_normal
 from ..objectives.gradients import Rule, Run
 from ..objectives.request import LatentsRequest, TermsRequest
-from ..pairs.keywords import Tolerant, generated_site, inner
+from ..pairs.keywords import Tolerant, generated_site, inner, tolerant
 from ..pairs.sites import Sites, check_batch_shape, does_not_run, match
 from ..pairs.terms import Latents, Terms
 from .sites import base_of, describe
@@ -58,18 +58,23 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 class _Quiet(Tolerant):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.program.forward(*args, **kwargs)
+        return self.program.forward(*args, **self.taken(kwargs))
 
 
 def quiet(program: Any) -> Any:
     """The program without a ``pyro.module`` statement at each access of a net, which takes a tenth of a step in Python.
 
     For who trains torch's parameters; Pyro's own SVI finds parameters by these statements. A ``PyroModule`` whose
-    attributes are more than plain modules, or with hooks, stays as it is.
+    attributes are more than plain modules, with hooks or a ``__call__`` of its own, stays as it is.
     """
-    if not isinstance(program, PyroModule) or any(isinstance(child, PyroModule) for child in program.children()):
+    module = inner(program)
+    if not isinstance(module, PyroModule) or type(module).__call__ is not PyroModule.__call__:
         return program
-    return program if any(getattr(program, name) for name in (*_STATEMENTS, *_HOOKS)) else _Quiet(program)
+    if any(isinstance(child, PyroModule) for child in module.children()):
+        return program
+    if any(getattr(module, name) for name in (*_STATEMENTS, *_HOOKS)):
+        return program
+    return _Quiet(module, program.needs if isinstance(program, Tolerant) else ())
 
 
 def run(
@@ -239,6 +244,7 @@ def log_terms(
     >>> log_terms(model, guide, torch.zeros(3, 6), request=TermsRequest(5)).log_guide.shape
     torch.Size([5, 3])
     """
+    model, guide = tolerant(model, ("mask",)), tolerant(guide)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     if gradient.enumerates:
         drawn, num_particles = _at_every_configuration(guide, args, kwargs)

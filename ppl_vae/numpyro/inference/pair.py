@@ -413,13 +413,13 @@ def as_functions(model: nnx.Module, guide: nnx.Module, name: str = "pair") -> tu
     (2,)
     """
     graph, params, constants = nnx.split(nnx.List([model, guide]), nnx.Param, ...)  # type: ignore[misc]
-    start = nnx.to_pure_dict(params)
+    start, needs = nnx.to_pure_dict(params), (("mask",), ())
 
     def function(number: int) -> Any:
         def program(*args: Any, **kwargs: Any) -> Any:
             state = jax.tree.map(lambda leaf: leaf, params)
             nnx.replace_by_pure_dict(state, numpyro.param(f"{name}$params", start))
-            return nnx.merge(graph, state, constants)[number](*args, **kwargs)
+            return tolerant(nnx.merge(graph, state, constants)[number], needs[number])(*args, **kwargs)
 
         return program
 

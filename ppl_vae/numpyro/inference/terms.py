@@ -233,6 +233,7 @@ def log_terms(
     >>> log_terms(model, guide, jnp.zeros((3, 6)), key=jax.random.key(0), request=TermsRequest(5)).log_guide.shape
     (5, 3)
     """
+    model, guide = tolerant(model, ("mask",)), tolerant(guide)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     if gradient.enumerates:
         drawn, num_particles = _at_every_configuration(guide, args, kwargs, key)
