@@ -40,6 +40,11 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "numpyro: inference/svi/step.py": "on Pyro a step is a method of the run",
         "numpyro: inference/svi/streaming.py": "on Pyro a block of a stream is read between two steps",
     },
+    "dispatch_by_name": {
+        "ppl_vae.objectives.checks: cls.__name__ in names": "the libraries' objectives say nothing of themselves; the "
+        "tables of these by name see subclasses, too",
+        "ppl_vae.objectives.checks: SCALED_STOCK[backend][stock.__name__]": "the reason in such a table",
+    },
 }
 """Law -> what breaks it -> why it may."""
 
@@ -313,6 +318,77 @@ def helpers_elsewhere() -> set[str]:
     return found
 
 
+WORDS = ("__name__", "__qualname__", "distribution")
+"""Attributes that are names, for messages: of a class or function, and of a site's distribution."""
+
+
+def is_named(node: ast.AST, held: set[str] = frozenset()) -> bool:
+    """Whether an expression contains such a name, read off an object or held by a variable."""
+    return any(
+        (isinstance(n, ast.Attribute) and n.attr in WORDS) or (isinstance(n, ast.Name) and n.id in held)
+        for n in ast.walk(node)
+    )
+
+
+def holders(function: ast.AST) -> set[str]:
+    """The variables of a function that hold such a name, by assignments, loops and comprehensions."""
+    found: set[str] = set()
+    bound: list[tuple[ast.expr, ast.expr]] = []
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign):
+            bound += [(target, node.value) for target in node.targets]
+        elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+            bound.append((node.target, node.value))
+        elif isinstance(node, ast.For | ast.comprehension):
+            bound.append((node.target, node.iter))
+    for target, value in [*bound, *bound]:  # twice, for what is bound further up
+        pairs = [(target, value)]
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+            pairs = list(zip(target.elts, value.elts, strict=True))
+        for name, content in pairs:
+            if isinstance(name, ast.Name) and is_named(content, found):
+                found.add(name.id)
+    return found
+
+
+def dispatch_by_name(tree: ast.AST | None = None) -> set[str]:
+    """No decision hangs on a class's name or a distribution's: what a thing can do is an attribute or a method."""
+    if tree is None:
+        return {f"{m.name}: {line}" for m in modules().values() for line in dispatch_by_name(m.tree)}
+    found = set()
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef | ast.Module):
+            continue
+        held = holders(function) if isinstance(function, ast.FunctionDef) else set()
+        for node in ast.walk(function):
+            if isinstance(node, ast.Compare):
+                named = any(is_named(part, held) for part in (node.left, *node.comparators))
+            elif isinstance(node, ast.Match):
+                named = is_named(node.subject, held)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                named = node.func.attr in ("startswith", "endswith") and is_named(node.func.value, held)
+            elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+                named = is_named(node.slice, held)
+            else:
+                named = False
+            if named:
+                found.add(ast.unparse(node.subject if isinstance(node, ast.Match) else node))
+    return found
+
+
+def keywords_without_use(tree: ast.AST | None = None) -> set[str]:
+    """A program takes no keyword that it ignores, so that it reads like its formula."""
+    if tree is None:
+        programs = [m for m in modules().values() if {"models", "guides"} & set(m.parts)]
+        return {f"{m.name}: {found}" for m in programs for found in keywords_without_use(m.tree)}
+    found = set()
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            used = {n.id for statement in function.body for n in ast.walk(statement) if isinstance(n, ast.Name)}
+            found |= {f"{function.name}({a.arg})" for a in function.args.kwonlyargs if a.arg not in used}
+    return found
+
+
 LAWS = {
     law.__name__: law
     for law in (
@@ -326,6 +402,8 @@ LAWS = {
         alike,
         missing_in_readme,
         helpers_elsewhere,
+        dispatch_by_name,
+        keywords_without_use,
     )
 }
 
@@ -336,6 +414,33 @@ def test_the_law_holds(name: str) -> None:
     assert not found - known.keys(), f"{LAWS[name].__doc__}\n" + "\n".join(sorted(found - known.keys()))
     assert not known.keys() - found, "No longer an exception: " + "; ".join(sorted(known.keys() - found))
     assert all(known.values()), "An exception needs a reason."
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def f(a):\n return type(a).__name__ == 'Normal'",
+        "def f(site):\n return site.distribution not in KNOWN",
+        "def f(a):\n name = type(a).__name__\n return name in ('Normal', 'Delta')",
+        "def f(a):\n return [n == 'Normal' for n in [type(b).__name__ for b in a]]",
+        "def f(a):\n names = [type(b).__name__ for b in a]\n return any(n == 'Normal' for n in names)",
+        "def f(a):\n return type(a).__name__.startswith('Categorical')",
+        "def f(a):\n return TABLE[type(a).__name__]",
+        "def f(a):\n match type(a).__qualname__:\n  case 'Normal': return 1",
+    ],
+)
+def test_a_decision_by_name_is_found(code: str) -> None:
+    assert len(dispatch_by_name(ast.parse(code))) == 1
+
+
+def test_a_name_in_a_message_is_none() -> None:
+    code = "def f(a, n):\n k, name = len(a), type(a).__name__\n return f'{name}' if k > n else str(a.distribution)"
+    assert not dispatch_by_name(ast.parse(code))
+
+
+def test_a_keyword_without_use_is_found() -> None:
+    code = "def forward(self, x, *, index=None, size=1):\n return f(x, size)"
+    assert keywords_without_use(ast.parse(code)) == {"forward(index)"}
 
 
 def test_a_circle_is_found() -> None:

@@ -100,6 +100,11 @@ class CategoricalLevels(TorchDistribution):
         return dist.Categorical(logits=self.logits).sample(torch.Size(sample_shape)) / (self.levels - 1)
 
     @property
+    def probabilities_per_entry(self) -> int:
+        """L, one for each level."""
+        return self.levels
+
+    @property
     def mean(self) -> Tensor:
         """The mean level."""
         values = torch.linspace(0, 1, self.levels, dtype=self.logits.dtype, device=self.logits.device)

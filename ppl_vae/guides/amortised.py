@@ -30,15 +30,7 @@ class Amortised(PyroModule):
         super().__init__()
         self.posterior = posterior
 
-    def forward(
-        self,
-        x: Tensor,
-        *,
-        index: Tensor | None = None,
-        given: Tensor | None = None,
-        mask: Tensor | None = None,
-        size: int = 1,
-    ) -> Tensor:
+    def forward(self, x: Tensor, *, given: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Draw z (..., B, D) for x (B, P)."""
         with pyro.plate("data", len(x), dim=-1):
             return pyro.sample("z", self.posterior(visible(x, given=given, mask=mask)))

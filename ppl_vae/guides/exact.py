@@ -20,7 +20,7 @@ class Empty(PyroModule):
 
     is_empty: ClassVar[bool] = True
 
-    def forward(self, x: Tensor, *, index: Tensor | None = None) -> None:
+    def forward(self, x: Tensor) -> None:
         """Draw nothing."""
 
 
@@ -45,7 +45,7 @@ class ExactCompletion(PyroModule):
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor, *, index: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Draw z (..., B, H) for x (B, S)."""
         with pyro.plate("data", len(x), dim=-1):
             return pyro.sample("z", self.model.exact(x))

@@ -25,15 +25,7 @@ class BottomUp(PyroModule):
         self.posterior1 = posterior1
         self.posterior2 = posterior2
 
-    def forward(
-        self,
-        x: Tensor,
-        *,
-        index: Tensor | None = None,
-        given: Tensor | None = None,
-        mask: Tensor | None = None,
-        size: int = 1,
-    ) -> Tensor:
+    def forward(self, x: Tensor, *, given: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Draw z1 (..., B, D1) and z2 (..., B, D2) for x (B, P); returns z2."""
         with pyro.plate("data", len(x), dim=-1):
             z1 = pyro.sample("z1", self.posterior1(visible(x, given=given, mask=mask)))

@@ -31,15 +31,7 @@ class PerDatapoint(PyroModule):
         super().__init__()
         self.posterior = posterior
 
-    def forward(
-        self,
-        x: Tensor,
-        *,
-        index: Tensor | None = None,
-        given: Tensor | None = None,
-        mask: Tensor | None = None,
-        size: int = 1,
-    ) -> Tensor:
+    def forward(self, x: Tensor, *, index: Tensor | None = None) -> Tensor:
         """Draw z (..., B, D) for x (B, P), the data points at ``index`` (B,)."""
         if index is None:
             raise ValueError(

@@ -62,25 +62,25 @@ class SemiAmortised(PyroModule):
         self.step_size = step_size
         self.clip_norm = clip_norm
 
+    @property
+    def refines_under(self) -> Any:
+        """The model whose ELBO the steps climb: a training refuses any other than its own."""
+        return self.model
+
     def forward(
-        self,
-        x: Tensor,
-        *,
-        index: Tensor | None = None,
-        given: Tensor | None = None,
-        mask: Tensor | None = None,
-        size: int = 1,
+        self, x: Tensor, *, index: Tensor | None = None, given: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Draw z (..., B, D) for x (B, P)."""
         parameters = self.posterior.net(visible(x, given=given, mask=mask))
+        model, options = tolerant(self.model), {"index": index, "given": given, "mask": mask}
         for _ in range(self.num_steps):
-            gradient = self._gradient(parameters, x, {"index": index, "given": given, "mask": mask})
+            gradient = self._gradient(model, parameters, x, options)
             norm = gradient.norm(dim=-1, keepdim=True)
             parameters = parameters + self.step_size * gradient * (self.clip_norm / norm.clamp(min=self.clip_norm))
         with pyro.plate("data", len(x), dim=-1):
             return pyro.sample("z", self.posterior.distribution(parameters))
 
-    def _gradient(self, parameters: Tensor, x: Tensor, options: dict[str, Any]) -> Tensor:
+    def _gradient(self, model: Any, parameters: Tensor, x: Tensor, options: dict[str, Any]) -> Tensor:
         """d ELBO / d parameters (B, W) for one draw of z, differentiable where the parameters are."""
         # Kept as they are: where draws come in chunks, the gradient below may not set off a second run of the guide.
         kept = torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
@@ -88,6 +88,6 @@ class SemiAmortised(PyroModule):
             at = parameters if parameters.requires_grad else parameters.detach().requires_grad_()
             q = self.posterior.distribution(at)
             z = q.rsample()
-            p = poutine.trace(poutine.condition(tolerant(self.model), data={"z": z})).get_trace(x, **options)
+            p = poutine.trace(poutine.condition(model, data={"z": z})).get_trace(x, **options)
             bound = p.log_prob_sum() - q.log_prob(z).sum()
             return torch.autograd.grad(bound, at, create_graph=parameters.requires_grad)[0]

@@ -19,7 +19,8 @@ from ..pairs.pair import check_shapes
 from ..pairs.side_inputs import NOTHING, Arrays
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
-from .terms import examine, quiet, run, sites_of, terms_of
+from .sites import base_of, describe
+from .terms import PyroSite, examine, quiet, run, sites_of, terms_of
 
 
 def find_device(name: str | None) -> torch.device:
@@ -76,6 +77,7 @@ class Pair:
         self.programs = copy.deepcopy((model, guide))
         named = zip(("model", "guide"), self.programs, strict=True)
         self.modules = nn.ModuleDict({name: m for name, m in named if isinstance(m, nn.Module)}).to(self.device)
+        self.tolerant = tolerant(self.programs[0], ("mask",)), tolerant(self.programs[1])
         self._store: Any = {"params": {}, "constraints": {}}
         self.lent: dict[str, tuple[Tensor, Tensor]] = {}
         self._of_the_model: set[str] = set()
@@ -97,6 +99,10 @@ class Pair:
         """The guide: the trained module, or a function that runs on the trained parameters."""
         return self.programs[1] if isinstance(self.programs[1], nn.Module) else self._bound(1)
 
+    def guide_parts(self) -> list[Any]:
+        """The guide and every module inside it, so that what a part can do is seen through a wrapper."""
+        return list(self.guide.modules()) if isinstance(self.guide, nn.Module) else [self.guide]
+
     def _bound(self, number: int) -> Any:
         def program(*args: Any, **kwargs: Any) -> Any:
             with self.active() as programs:
@@ -113,7 +119,7 @@ class Pair:
             tensor.data = own
         try:
             with pyro.get_param_store().scope(self._store):
-                yield tolerant(self.programs[0], ("mask",)), tolerant(self.programs[1])
+                yield self.tolerant
         finally:
             for name, (tensor, _) in self.lent.items():
                 self.lent[name] = (tensor, tensor.data)
@@ -230,9 +236,7 @@ class Pair:
     def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
         _, q = self._traces(x, 1, seed, side)
-        fns = {name: site["fn"] for name, site in sites_of(q, observed=False).items()}
-        means = {n: fn.mode if _categorical(fn) else fn.mean for n, fn in fns.items()}
-        moments = {n: (means[n].detach(), fn.variance.sqrt().detach()) for n, fn in fns.items()}
+        moments = {name: _moments(site) for name, site in sites_of(q, observed=False).items()}
         return {n: (mean.cpu().numpy(), deviation.cpu().numpy()) for n, (mean, deviation) in moments.items()}
 
     def predict(
@@ -266,6 +270,8 @@ class Pair:
             return site["fn"].mean.cpu().numpy(), site["value"].cpu().numpy()
 
 
-def _categorical(fn: Any) -> bool:
-    """Whether the values are names, which have no mean."""
-    return isinstance(getattr(fn, "base_dist", fn), torch.distributions.Categorical)
+def _moments(site: PyroSite) -> tuple[Tensor, Tensor]:
+    """Mean, of categories the mode, and standard deviation of a traced site."""
+    fn = site["fn"]
+    mean = base_of(fn).probs.argmax(-1).expand(fn.shape()) if describe(site).is_categorical else fn.mean
+    return mean.detach(), fn.variance.sqrt().detach()

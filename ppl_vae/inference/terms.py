@@ -17,7 +17,7 @@ from pyro.nn import PyroModule
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
-from torch.distributions import Normal, TransformedDistribution, kl_divergence
+from torch.distributions import Normal, kl_divergence
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils.checkpoint import checkpoint
 
@@ -25,9 +25,10 @@ from ..errors import UnsuitableObjective
 from ..objectives.checks import check_dream, no_parameter, not_normal
 from ..objectives.gradients import Rule, Run
 from ..objectives.request import LatentsRequest, TermsRequest
-from ..pairs.keywords import Tolerant, generated_site, inner
-from ..pairs.sites import Site, Sites, check_batch_shape, does_not_run, match
+from ..pairs.keywords import Tolerant, generated_site, inner, tolerant
+from ..pairs.sites import Sites, check_batch_shape, does_not_run, match
 from ..pairs.terms import Latents, Terms
+from .sites import base_of, describe
 
 PyroSite = Any
 DEFAULT = TermsRequest()
@@ -57,18 +58,23 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 class _Quiet(Tolerant):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.program.forward(*args, **kwargs)
+        return self.program.forward(*args, **self.taken(kwargs))
 
 
 def quiet(program: Any) -> Any:
     """The program without a ``pyro.module`` statement at each access of a net, which takes a tenth of a step in Python.
 
     For who trains torch's parameters; Pyro's own SVI finds parameters by these statements. A ``PyroModule`` whose
-    attributes are more than plain modules, or with hooks, stays as it is.
+    attributes are more than plain modules, with hooks or a ``__call__`` of its own, stays as it is.
     """
-    if not isinstance(program, PyroModule) or any(isinstance(child, PyroModule) for child in program.children()):
+    module = inner(program)
+    if not isinstance(module, PyroModule) or type(module).__call__ is not PyroModule.__call__:
         return program
-    return program if any(getattr(program, name) for name in (*_STATEMENTS, *_HOOKS)) else _Quiet(program)
+    if any(isinstance(child, PyroModule) for child in module.children()):
+        return program
+    if any(getattr(module, name) for name in (*_STATEMENTS, *_HOOKS)):
+        return program
+    return _Quiet(module, program.needs if isinstance(program, Tolerant) else ())
 
 
 def run(
@@ -121,7 +127,7 @@ class TracedSite:
 
     def parameter(self, name: str) -> Tensor:
         """A parameter of the site's distribution, for each draw."""
-        base, shape = _base(self._msg["fn"]), self._msg["fn"].shape()
+        base, shape = base_of(self._msg["fn"]), self._msg["fn"].shape()
         if not hasattr(base, name):
             raise no_parameter(self.name, type(base).__name__, name)
         values = getattr(base, name)
@@ -238,6 +244,7 @@ def log_terms(
     >>> log_terms(model, guide, torch.zeros(3, 6), request=TermsRequest(5)).log_guide.shape
     torch.Size([5, 3])
     """
+    model, guide = tolerant(model, ("mask",)), tolerant(guide)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     if gradient.enumerates:
         drawn, num_particles = _at_every_configuration(guide, args, kwargs)
@@ -290,7 +297,7 @@ def _latents(
     (name, site), data = next(iter(guided.items())), next(iter(observed.values()))
     told: dict[str, Tensor] = {"z": _with_particles(site["value"], num_particles)}
     if request.moments:
-        base = _base(site["fn"])
+        base = base_of(site["fn"])
         if not isinstance(base, Normal):
             raise not_normal("The objective", name, type(base).__name__)
         shape = site["value"].shape
@@ -330,13 +337,6 @@ def _masks(site: PyroSite) -> list[Tensor]:
             masks.append(fn._mask[(..., *[None] * fn.event_dim)])
         fn = fn.base_dist
     return masks
-
-
-def _base(fn: Any) -> Any:
-    """The distribution inside what only rearranges it."""
-    while hasattr(fn, "base_dist") and not isinstance(fn, TransformedDistribution):
-        fn = fn.base_dist
-    return fn
 
 
 def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -432,18 +432,6 @@ def _kl(q: Any, p: Any) -> Tensor | None:
         return kl_divergence(q, p)
     except NotImplementedError:
         return None
-
-
-def describe(site: PyroSite) -> Site:
-    """What is asked about a traced site."""
-    fn = site["fn"]
-    base = _base(fn)
-    support = getattr(base, "support", None)
-    binary = getattr(support, "base_constraint", support) is torch.distributions.constraints.boolean
-    name = type(base).__name__.removesuffix("_").removesuffix("Logits")
-    num_values = 2 if binary else base._num_events if name == "Categorical" else None
-    levels = getattr(base, "levels", None)
-    return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary, num_values, levels)
 
 
 def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:

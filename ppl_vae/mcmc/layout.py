@@ -33,6 +33,8 @@ class Latent:
     """How many real numbers describe a value; None where the site is discrete."""
     num_values: int | None
     """How many values each entry of a discrete site can take, where they are 0, 1, ..., num_values - 1."""
+    is_categorical: bool = False
+    """Whether programs take these values as integers, the names of categories, and not as floating numbers."""
 
     @property
     def size(self) -> int:

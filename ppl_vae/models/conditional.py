@@ -26,7 +26,7 @@ class ConditionalVAE(PyroModule):
 
     >>> import numpy as np, torch
     >>> from ppl_vae import conditionals, nets
-    >>> from ppl_vae.models import StandardNormal
+    >>> from ppl_vae.models import StandardNormal, Unconditional
     >>> likelihood = conditionals.Bernoulli(nets.MLP((2 + 3, 5), np.random.default_rng(0)))
     >>> ConditionalVAE(Unconditional(StandardNormal(2)), likelihood)(given=torch.eye(3)).shape
     torch.Size([3, 5])
@@ -39,15 +39,7 @@ class ConditionalVAE(PyroModule):
         self.prior = prior
         self.likelihood = likelihood
 
-    def forward(
-        self,
-        x: Tensor | None = None,
-        *,
-        index: Tensor | None = None,
-        given: Tensor | None = None,
-        mask: Tensor | None = None,
-        size: int = 1,
-    ) -> Tensor:
+    def forward(self, x: Tensor | None = None, *, given: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Observe x (B, P) where ``mask`` (B, P) allows, or draw an image for each row of ``given`` (B, G)."""
         if given is None:
             raise ValueError("A ConditionalVAE needs side information for each datum: pass given= of shape (N, G)")

@@ -32,15 +32,7 @@ class HVAE(PyroModule):
         self.conditional = conditional
         self.likelihood = likelihood
 
-    def forward(
-        self,
-        x: Tensor | None = None,
-        *,
-        index: Tensor | None = None,
-        given: Tensor | None = None,
-        mask: Tensor | None = None,
-        size: int = 1,
-    ) -> Tensor:
+    def forward(self, x: Tensor | None = None, *, mask: Tensor | None = None, size: int = 1) -> Tensor:
         """Observe x (B, P) where ``mask`` (B, P) allows, or draw ``size`` images; returns x (..., B, P)."""
         with pyro.plate("data", size if x is None else len(x), dim=-1):
             z2 = pyro.sample("z2", self.prior())

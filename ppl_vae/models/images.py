@@ -85,7 +85,7 @@ class FullyVisible(PyroModule):
         super().__init__()
         self.images = images
 
-    def forward(self, x: Tensor | None = None, *, index: Tensor | None = None, size: int = 1) -> Tensor:
+    def forward(self, x: Tensor | None = None, *, size: int = 1) -> Tensor:
         """Observe x (B, P), or draw ``size`` images."""
         with pyro.plate("data", size if x is None else len(x), dim=-1):
             return pyro.sample("x", self.images(), obs=x)
@@ -117,7 +117,7 @@ class Completion(PyroModule):
         self.hidden = checked_hidden(hidden, images().event_shape[0])
         self.images = images
 
-    def forward(self, x: Tensor | None = None, *, index: Tensor | None = None, size: int = 1) -> Tensor:
+    def forward(self, x: Tensor | None = None, *, size: int = 1) -> Tensor:
         """Observe the pixels seen, x (B, S), or draw those of ``size`` images."""
         with pyro.plate("data", size if x is None else len(x), dim=-1):
             p_z, p_x_given = self.images().split(self.hidden, x)

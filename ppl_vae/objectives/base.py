@@ -24,6 +24,7 @@ class Objective:
 
     ``per_datum`` is true where the objective is a sum over data, so that a scaled mini-batch is unbiased. ``chunk``
     bounds the memory: so many draws are held at a time, and computed again in the backward pass.
+    ``serves_models_without_latents`` is true where the objective is log p(x) of a model that has none.
     """
 
     num_particles: int = option(
@@ -48,6 +49,7 @@ class Objective:
     """inherited fields that it has no use for"""
     backend: ClassVar[str | None] = None
     """the backend whose ELBO it is; None for an objective that either backend makes its own"""
+    serves_models_without_latents: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not _is_count(self.num_particles):
@@ -84,6 +86,11 @@ class Objective:
     def players(self) -> tuple[Player, ...]:
         """The players that the training carries for it; ``bound`` takes their outputs after the terms."""
         return ()
+
+    @property
+    def dreams(self) -> bool:
+        """Whether it trains the guide on data that the model draws."""
+        return self.request.sleep
 
     def check(self, sites: Sites) -> None:
         """Refuse a pair that the objective is wrong for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from ..errors import UnsuitableObjective
@@ -28,7 +29,7 @@ def check_density(name: str, sites: Sites) -> None:
         UnsuitableObjective: names the site.
     """
     for site in sites.latent:
-        if site.distribution == "Delta":
+        if not site.has_density:
             raise UnsuitableObjective(
                 f"{name}: the guide's site {site.name!r} is a Delta, which has no density: this would be a MAP "
                 "estimate under the name of a bound. Give the guide a distribution with spread."
@@ -78,7 +79,7 @@ def check_codes(name: str, sites: Sites, *, normal: bool) -> None:
             f"{name} regularises the codes of one latent site, a vector; the pair has {shapes}: use TraceELBO."
         )
     site = sites.latent[0]
-    if normal and site.distribution != "Normal":
+    if normal and not site.is_normal:
         raise not_normal(name, site.name, site.distribution)
 
 
@@ -98,17 +99,13 @@ def no_parameter(site: str, distribution: str, parameter: str) -> UnsuitableObje
     )
 
 
-WITHOUT_MEAN = ("Categorical", "AutoregressiveBernoulli", "Cauchy")
-"""Likelihoods whose mean is none, or not known."""
-
-
 def check_mean(name: str, sites: Sites) -> None:
     """Refuse a pair of several observed sites, or of one without a mean, for a cost between data and their mean.
 
     Raises:
         UnsuitableObjective: names the sites.
     """
-    if len(sites.observed) > 1 or sites.observed[0].distribution in WITHOUT_MEAN:
+    if len(sites.observed) > 1 or not sites.observed[0].has_mean:
         told = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites.observed)
         raise UnsuitableObjective(
             f"{name}: this 'cost' is one of data and their mean given z, for one observed site that has a mean; the "
@@ -124,6 +121,10 @@ PATHWISE_STOCK = {
 sign, or of noise without a mean."""
 
 
+MEAN_FIELD_STOCK = {"pyro": {"TraceMeanField_ELBO"}, "numpyro": {"TraceMeanField_ELBO"}}
+"""Stock objectives that take a KL for each site, which is wrong where the guide samples in another order."""
+
+
 SCALED_STOCK = {
     "pyro": {"RenyiELBO": "it tempers the weights. Use ppl_vae's RenyiELBO or IWAE."},
     "numpyro": {
@@ -134,22 +135,35 @@ SCALED_STOCK = {
 """Stock objectives that are silently wrong under a scale, and why."""
 
 
+def stock_class(objective: Any, backend: str, names: Collection[str]) -> type | None:
+    """The class of the backend's library, among those of these names, that an objective is an instance of.
+
+    >>> stock_class(object(), "pyro", {"RenyiELBO"})
+    """
+    theirs = (cls for cls in type(objective).__mro__ if cls.__module__.partition(".")[0] == backend)
+    return next((cls for cls in theirs if cls.__name__ in names), None)
+
+
 def check_stock(objective: Any, sites: Sites, backend: str) -> None:
-    """Refuse a pair that a stock objective is known to be wrong for.
+    """Refuse a pair that a stock objective, or a user's subclass of one, is known to be wrong for.
 
     Raises:
         UnsuitableObjective: names the site and what fits.
     """
-    name = type(objective).__name__
-    check_density(name, sites)
-    if name in PATHWISE_STOCK[backend]:
-        check_pathwise(f"{backend}'s {name}", sites)
-    if name == "TraceMeanField_ELBO":
-        check_mean_field(f"{backend}'s {name}", sites)
-    if sites.scaled and name in SCALED_STOCK[backend]:
+    own = type(objective)
+    check_density(own.__name__, sites)
+
+    def told(stock: type) -> str:
+        return f"{backend}'s {stock.__name__}" if own is stock else f"{own.__name__} ({backend}'s {stock.__name__})"
+
+    if stock := stock_class(objective, backend, PATHWISE_STOCK[backend]):
+        check_pathwise(told(stock), sites)
+    if stock := stock_class(objective, backend, MEAN_FIELD_STOCK[backend]):
+        check_mean_field(told(stock), sites)
+    if sites.scaled and (stock := stock_class(objective, backend, SCALED_STOCK[backend])):
         raise UnsuitableObjective(
-            f"{backend}'s {name} is wrong where a plate or a handler scales the densities, as around the site "
-            f"{sites.latent[0].name!r}: {SCALED_STOCK[backend][name]}"
+            f"{told(stock)} is wrong where a plate or a handler scales the densities, as around the site "
+            f"{sites.latent[0].name!r}: {SCALED_STOCK[backend][stock.__name__]}"
         )
 
 

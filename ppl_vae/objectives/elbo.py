@@ -31,6 +31,7 @@ class TraceELBO(BetaObjective):
     """
 
     stick_the_landing: bool = option(False, "leave the score of log q out of the gradient", kind="switch")
+    serves_models_without_latents: ClassVar[bool] = True
 
     @property
     def request(self) -> TermsRequest:
@@ -53,6 +54,7 @@ class TraceMeanFieldELBO(TraceELBO):
     """
 
     unused: ClassVar[tuple[str, ...]] = ("stick_the_landing",)
+    serves_models_without_latents: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from .. import bounds
 from ..arrays.ops import Array
@@ -43,7 +42,6 @@ class WakeSleep(ScoredObjective):
     """
 
     num_particles: int = 5
-    dreams: ClassVar[bool] = True
 
     @property
     def request(self) -> TermsRequest:

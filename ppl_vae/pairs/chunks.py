@@ -36,7 +36,7 @@ def chunk(pair: Pair | None = None) -> int:
     if not said.isdecimal() or int(said) < 1:
         raise ValueError(f"The environment variable {CHUNK_VARIABLE} should be an integer of at least 1; got {said!r}.")
     sites = pair.sites.observed if pair is not None and pair.sites is not None else ()
-    wide = [site.levels or 1 for site in sites if site.distribution == "CategoricalLevels"]
+    wide = [site.probabilities_per_entry for site in sites]
     return max(1, int(said) // max([1, *(levels // 8 for levels in wide)]))
 
 

@@ -4,11 +4,32 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 KEYWORDS = ("index", "given", "mask", "size")
-"""What every program of the collection takes: positions in the data set, side information, observed pixels, how many
-to generate."""
+"""The keywords of the house: positions in the data set, side information, observed pixels, how many to generate. A
+program takes those that it has a use for."""
+
+
+def _names(function: Any) -> frozenset[str] | None:
+    """The names of a function's parameters; None where it takes every keyword."""
+    found = inspect.signature(function).parameters.values()
+    return None if any(p.kind is p.VAR_KEYWORD for p in found) else frozenset(p.name for p in found)
+
+
+_names_of_method = lru_cache(_names)
+"""The same of a class's function, which many programs share: looked up once."""
+
+
+def parameters(program: Any) -> frozenset[str] | None:
+    """The names of a program's parameters; None where it takes every keyword.
+
+    >>> sorted(parameters(lambda x, index=None: x)), parameters(lambda **kwargs: 0)
+    (['index', 'x'], None)
+    """
+    called = getattr(program, "forward", program)
+    return _names_of_method(called.__func__) if inspect.ismethod(called) else _names(called)
 
 
 def accepted(program: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,19 +38,19 @@ def accepted(program: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
     >>> accepted(lambda x, index=None: x, {"index": 1, "size": 2})
     {'index': 1}
     """
-    parameters = inspect.signature(getattr(program, "forward", program)).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return dict(wanted)
-    return {name: value for name, value in wanted.items() if name in parameters}
+    names = parameters(program)
+    return {name: value for name, value in wanted.items() if names is None or name in names}
 
 
 def generated_site(model: Any, sites: Any) -> str:
     """The name of the site that a model generates: its first observed one.
 
+    A conditional model draws an image for each row of ``given``, and takes no ``size``.
+
     Raises:
         ValueError: the model does not take ``size``, so it cannot be asked for so many images.
     """
-    if not accepted(model, {"size": 1}):
+    if not accepted(model, {"size": 1}) and not getattr(model, "takes_given", False):
         raise ValueError(
             "To generate, the model should take x=None and size=, and draw what it otherwise observes: "
             "def model(x=None, *, size=1): with pyro.plate('data', size if x is None else len(x), dim=-1): ..."
@@ -49,11 +70,27 @@ def no_family(guide: Any) -> ValueError:
 class Tolerant:
     """A program that is callable with every keyword of the house: what it does not take is dropped.
 
-    But not those of ``needs``, without which its density would be another.
+    But not those of ``needs``, without which its density would be another. Its signature is read once.
     """
 
     def __init__(self, program: Any, needs: tuple[str, ...] = ()) -> None:
         self.program, self.needs = program, needs
+        names = parameters(program)
+        self.ignored = frozenset() if names is None else frozenset(KEYWORDS) - names
+
+    def taken(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The keywords of a call without those that the program has no use for.
+
+        Raises:
+            ValueError: it does not take one that it needs.
+        """
+        for name in self.needs:
+            if name in self.ignored and kwargs.get(name) is not None:
+                raise ValueError(
+                    f"The model takes no {name!r}, so that the zeros in the hidden places would count as data: def "
+                    f"model(x=None, *, {name}=None, ...), with conditionals.observed_only(likelihood, mask)"
+                )
+        return {name: value for name, value in kwargs.items() if name not in self.ignored}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the program with the keywords that it takes.
@@ -61,23 +98,18 @@ class Tolerant:
         Raises:
             ValueError: it does not take one that it needs.
         """
-        taken = accepted(self.program, kwargs)
-        for name in self.needs:
-            if kwargs.get(name) is not None and name not in taken:
-                raise ValueError(
-                    f"The model takes no {name!r}, so that the zeros in the hidden places would count as data: def "
-                    f"model(x=None, *, {name}=None, ...), with conditionals.observed_only(likelihood, mask)"
-                )
-        return self.program(*args, **taken)
+        return self.program(*args, **self.taken(kwargs))
 
 
 def tolerant(program: Any, needs: tuple[str, ...] = ()) -> Any:
-    """The program itself if it takes every keyword of the house, else wrapped so that it does.
+    """The program, callable with every keyword of the house.
+
+    A program that hands its keywords on to one of ours calls it like this. Other keywords are passed on as they are.
 
     >>> tolerant(lambda x: x)(1, index=3)
     1
     """
-    return program if len(accepted(program, dict.fromkeys(KEYWORDS))) == len(KEYWORDS) else Tolerant(program, needs)
+    return program if isinstance(program, Tolerant) else Tolerant(program, needs)
 
 
 def inner(program: Any) -> Any:

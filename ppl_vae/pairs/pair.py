@@ -42,6 +42,9 @@ class Pair(Protocol):
     def guide(self) -> Any:
         """The guide, of the backend's own kind."""
 
+    def guide_parts(self) -> list[Any]:
+        """The guide and every module inside it, so that what a part can do is seen through a wrapper."""
+
     @property
     def num_parameters(self) -> int:
         """How many numbers are trained; a shared encoder counts once."""

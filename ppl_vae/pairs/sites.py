@@ -14,10 +14,11 @@ from ..runtime.out_of_memory import ran_out
 
 @dataclass(frozen=True)
 class Site:
-    """What the objective needs to know of a sample site."""
+    """A sample site: its shape, and what its distribution can do."""
 
     name: str
     distribution: str
+    """The name of its distribution, for error texts alone: what it can do is said below."""
     event_shape: tuple[int, ...]
     reparameterised: bool
     binary: bool
@@ -25,6 +26,18 @@ class Site:
     """How many values each entry can take, where there are finitely many."""
     levels: int | None = None
     """How many levels 0, 1/(L - 1), ..., 1 a pixel can have, where the distribution is over such."""
+    has_density: bool = True
+    """Whether it is spread out: a Delta, or what is made from one, is not."""
+    has_mean: bool = True
+    """Whether it has a mean that is known."""
+    is_categorical: bool = False
+    """Whether its values are names, the integers from 0 to num_values - 1: they have a mode, and no mean."""
+    is_normal: bool = False
+    """Whether its entries are independent normals, with means ``loc`` and standard deviations ``scale``."""
+    has_normal_marginals: bool = False
+    """Whether each entry by itself is normal: true of independent and of multivariate normals."""
+    probabilities_per_entry: int = 1
+    """How many probabilities describe an entry, where each of its values has one of its own."""
 
     @property
     def num_configurations(self) -> int:

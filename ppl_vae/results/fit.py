@@ -290,7 +290,7 @@ class Fit:
         codes = {}
         for site, columns in zip(latent, np.split(z, ends[:-1], axis=1), strict=True):
             values = columns.reshape(len(z), *site.event_shape)
-            codes[site.name] = values.astype(np.int64) if site.distribution == "Categorical" else values
+            codes[site.name] = values.astype(np.int64) if site.is_categorical else values
         parts = []
         with within_memory(f"on {len(z)} codes"):
             for window, seen in windows(len(z), chunk(self.pair)):

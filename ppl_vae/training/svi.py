@@ -180,7 +180,7 @@ class BaseSVI(TrainingSettings):
             )
         first = slice(self.batch_size)
         sites = pair.prepare(data.train[first], derive(seed, "prepare"), take_rows(data.side, first))
-        if not sites.latent and type(self.loss).__name__ != "TraceELBO":
+        if not sites.latent and not getattr(self.loss, "serves_models_without_latents", False):
             raise UnsuitableObjective(
                 f"{type(self.loss).__name__} is made for latents, and the model has none: its likelihood is the "
                 "TraceELBO()."
@@ -199,7 +199,8 @@ class BaseSVI(TrainingSettings):
                 f"{type(self.loss).__name__} trains the guide on images that the model dreams, and a dream has no row "
                 "of a per-datapoint guide: use WakeWake, or another guide."
             )
-        if type(pair.guide).__name__ == "SemiAmortised" and pair.guide.model is not pair.model:
+        under = [part.refines_under for part in pair.guide_parts() if hasattr(part, "refines_under")]
+        if any(model is not pair.model for model in under):
             raise ValueError(
                 f"The guide ({type(pair.guide).__name__}) refines under a model of its own, not under the one that is "
                 "trained: give it the very module."

@@ -167,4 +167,4 @@ def test_every_strategy_and_every_marked_test_takes_part(cases: ModuleType) -> N
     assert {f"pyro, strategy {name}" for name in strategies.STRATEGIES} <= set(names)
     assert {f"pyro, pair {name}" for name in cases.PAIRS} <= set(names)
     assert set(cases.PAIR_OF) <= set(strategies.STRATEGIES)
-    assert any(path.name == "test_gpu.py" for path in cases.marked_files(Path(__file__).parent))
+    assert any(path.name == "test_gpu.py" for path in cases.marked_files(Path(__file__).parents[1]))

@@ -110,7 +110,9 @@ def test_the_page_of_estimators_runs(
 
 
 def test_the_readme_shows_the_model_as_it_is() -> None:
-    shown = blocks("README.md", "python")[1].splitlines()[-3:]
+    whole = blocks("README.md", "python")[1].splitlines()
+    assert len(whole) == 6 and "def forward(self, x=None, *, mask=None, size=1):" in whole[2]
+    shown = whole[-3:]
     source = (ROOT / "ppl_vae" / "models" / "vae.py").read_text(encoding="utf-8")
     for line in shown:
         assert line.strip() in source

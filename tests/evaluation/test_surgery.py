@@ -39,7 +39,7 @@ class Known:
     def __init__(self, loc: np.ndarray, scale: Any, prior_scale: float = 1.0) -> None:
         self.loc, self.prior_scale = np.asarray(loc, float), prior_scale
         self.scale = np.broadcast_to(np.asarray(scale, float), self.loc.shape)
-        z = Site("z", "Normal", self.loc.shape[1:], True, False)
+        z = Site("z", "Normal", self.loc.shape[1:], True, False, is_normal=True, has_normal_marginals=True)
         self.sites = Sites((z,), (Site("x", "Normal", (1,), True, False),), ("z",))
 
     def sample(self, x, num_particles, seed, analytic_kl=False, side=None):

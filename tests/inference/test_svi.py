@@ -22,7 +22,7 @@ from pyro.nn import PyroParam, PyroSample
 from ppl_vae import backends, data, schedules
 from ppl_vae.errors import NotFiniteLoss
 from ppl_vae.inference.terms import quiet, run
-from ppl_vae.pairs.keywords import inner
+from ppl_vae.pairs.keywords import inner, tolerant
 from ppl_vae.results import Fit
 from ppl_vae.runtime import storage
 
@@ -320,7 +320,7 @@ def test_a_net_is_no_statement_of_a_step_and_what_pyro_knows_stays_one() -> None
         return set(run(program, quiet(guide), (x,), {}, 1)[0].param_nodes)
 
     assert params(quiet(model)) == set() and "likelihood$$$net.layers.0.weight" in params(model)
-    assert inner(quiet(model)) is model
+    assert inner(quiet(model)) is model and params(quiet(tolerant(model))) == set()
 
     handle = model.register_forward_hook(lambda *_: None)
     assert quiet(model) is model

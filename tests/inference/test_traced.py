@@ -150,23 +150,23 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path: Path) -> Non
 class Branching(guides.Amortised):
     """What comes next depends on a value."""
 
-    def forward(self, x: torch.Tensor, **options: Any) -> torch.Tensor:
-        return super().forward(x if x.mean() > 0.4 else x + 1, **options)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x if x.mean() > 0.4 else x + 1)
 
 
 class Foreign(guides.Amortised):
     """Noise that is not torch's: a graph would draw it once and for all."""
 
-    def forward(self, x: torch.Tensor, **options: Any) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         noise = np.random.default_rng(int(x.sum())).normal(size=x.shape[0])  # reads a value behind torch's back
-        return super().forward(x + torch.as_tensor(noise, dtype=x.dtype)[:, None], **options)
+        return super().forward(x + torch.as_tensor(noise, dtype=x.dtype)[:, None])
 
 
 class Behind(guides.Amortised):
     """A number that the program reads from NumPy: the graph would keep the first batch's."""
 
-    def forward(self, x: torch.Tensor, **options: Any) -> torch.Tensor:
-        return super().forward(x * float(x.numpy()[0].sum()), **options)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x * float(x.numpy()[0].sum()))
 
 
 @pytest.mark.parametrize(

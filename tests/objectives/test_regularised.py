@@ -399,7 +399,7 @@ def test_hidden_pixels_cost_nothing(backend: backends.Backend, name: str) -> Non
 def test_a_cost_needs_one_mean() -> None:
     """Of no likelihood without a mean, and of no two of them."""
     latent = (Site("z", "Normal", (3,), reparameterised=True, binary=False),)
-    category = Site("x", "Categorical", (4,), reparameterised=False, binary=False, num_values=5)
+    category = Site("x", "Categorical", (4,), reparameterised=False, binary=False, num_values=5, has_mean=False)
     image = Site("x", "Bernoulli", (4,), reparameterised=False, binary=True)
     for observed in ((category,), (image, category)):
         sites = Sites(latent, observed, ("z",))

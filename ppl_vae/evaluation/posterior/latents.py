@@ -46,7 +46,7 @@ def kl_by_dimension(fit: Fit, x: Data, **side: Unpack[Side]) -> np.ndarray:
     (2,)
     """
     sites = fit.pair.sites.latent if fit.pair.sites is not None else ()
-    if len(sites) != 1 or sites[0].distribution not in ("Normal", "MultivariateNormal"):
+    if len(sites) != 1 or not sites[0].has_normal_marginals:
         told = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites) or "none"
         raise ValueError(f"The KL by dimension needs a guide with one normal site; it has {told}.")
     mean, deviation = (np.asarray(a, np.float64) for a in fit.posterior(x, **side)[sites[0].name])

@@ -184,7 +184,7 @@ def diagonal_site(fit: Fit, what: str) -> Site:
         ValueError: another guide; the message names its sites.
     """
     sites = fit.pair.sites.latent if fit.pair.sites is not None else ()
-    if len(sites) == 1 and sites[0].distribution == "Normal" and len(sites[0].event_shape) == 1:
+    if len(sites) == 1 and sites[0].is_normal and len(sites[0].event_shape) == 1:
         return sites[0]
     told = ", ".join(f"{s.name!r} ({s.distribution}, event shape {s.event_shape})" for s in sites) or "none"
     raise ValueError(

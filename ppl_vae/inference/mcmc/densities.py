@@ -14,7 +14,8 @@ from torch.distributions import biject_to
 
 from ...mcmc.kernels import Evaluated
 from ...mcmc.layout import Latent, Layout, Position
-from ..terms import PyroSite, density_of, describe, quiet, sites_of
+from ..sites import describe
+from ..terms import PyroSite, density_of, quiet, sites_of
 
 MAX_PLATE_NESTING = 1
 
@@ -29,7 +30,8 @@ def layout_of(model: Any, x: Tensor, side: Mapping[str, Tensor]) -> Layout:
 def _latent(site: PyroSite) -> Latent:
     fn, described = site["fn"], describe(site)
     if fn.support.is_discrete:
-        return Latent(site["name"], described.distribution, tuple(fn.event_shape), None, described.num_values)
+        values, categorical = described.num_values, described.is_categorical
+        return Latent(site["name"], described.distribution, tuple(fn.event_shape), None, values, categorical)
     free = biject_to(fn.support).inv(site["value"])
     return Latent(site["name"], described.distribution, tuple(fn.event_shape), free[0].numel(), None)
 
@@ -100,7 +102,7 @@ class Densities:
 
     def _discrete(self, name: str, value: Tensor) -> Tensor:
         """The value of a discrete site as programs take it: integers for categories, else floating."""
-        categories = any(site.name == name and site.distribution == "Categorical" for site in self.layout.sites)
+        categories = any(site.name == name and site.is_categorical for site in self.layout.sites)
         return value if categories else value.to(self.x.dtype)
 
     def parts(self, position: Position) -> tuple[Tensor, Tensor, Tensor, poutine.Trace]:

@@ -123,6 +123,7 @@ class AutoregressiveBernoulli(dist.Distribution):
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
     support = constraints.independent(constraints.boolean, 1)
+    has_mean: ClassVar[bool] = False
 
     def __init__(
         self,

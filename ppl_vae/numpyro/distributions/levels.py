@@ -90,6 +90,11 @@ class CategoricalLevels(dist.Distribution):
         return jax.random.categorical(key, self.logits, shape=sample_shape + self.batch_shape) / (self.levels - 1)
 
     @property
+    def probabilities_per_entry(self) -> int:
+        """L, one for each level."""
+        return self.levels
+
+    @property
     def mean(self) -> Array:
         """The mean level."""
         return jnp.exp(self.logits) @ jnp.linspace(0, 1, self.levels, dtype=self.logits.dtype)

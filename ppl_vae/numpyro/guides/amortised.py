@@ -30,15 +30,7 @@ class Amortised(nnx.Module):
     def __init__(self, posterior: nnx.Module) -> None:
         self.posterior = posterior
 
-    def __call__(
-        self,
-        x: Array,
-        *,
-        index: Array | None = None,
-        given: Array | None = None,
-        mask: Array | None = None,
-        size: int = 1,
-    ) -> Array:
+    def __call__(self, x: Array, *, given: Array | None = None, mask: Array | None = None) -> Array:
         """Draw z (..., B, D) for x (B, P)."""
         with numpyro.plate("data", len(x), dim=-1):
             return numpyro.sample("z", self.posterior(visible(x, given=given, mask=mask)))

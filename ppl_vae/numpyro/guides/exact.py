@@ -20,7 +20,7 @@ class Empty(nnx.Module):
 
     is_empty: ClassVar[bool] = True
 
-    def __call__(self, x: Array, *, index: Array | None = None) -> None:
+    def __call__(self, x: Array) -> None:
         """Draw nothing."""
 
 
@@ -45,7 +45,7 @@ class ExactCompletion(nnx.Module):
     def __init__(self, model: Completion) -> None:
         self.model = model
 
-    def __call__(self, x: Array, *, index: Array | None = None) -> Array:
+    def __call__(self, x: Array) -> Array:
         """Draw z (..., B, H) for x (B, S)."""
         with numpyro.plate("data", len(x), dim=-1):
             return numpyro.sample("z", self.model.exact(x))

@@ -24,15 +24,7 @@ class BottomUp(nnx.Module):
         self.posterior1 = posterior1
         self.posterior2 = posterior2
 
-    def __call__(
-        self,
-        x: Array,
-        *,
-        index: Array | None = None,
-        given: Array | None = None,
-        mask: Array | None = None,
-        size: int = 1,
-    ) -> Array:
+    def __call__(self, x: Array, *, given: Array | None = None, mask: Array | None = None) -> Array:
         """Draw z1 (..., B, D1) and z2 (..., B, D2) for x (B, P); returns z2."""
         with numpyro.plate("data", len(x), dim=-1):
             z1 = numpyro.sample("z1", self.posterior1(visible(x, given=given, mask=mask)))

@@ -32,15 +32,7 @@ class PerDatapoint(nnx.Module):
     def __init__(self, posterior: nnx.Module) -> None:
         self.posterior = posterior
 
-    def __call__(
-        self,
-        x: Array,
-        *,
-        index: Array | None = None,
-        given: Array | None = None,
-        mask: Array | None = None,
-        size: int = 1,
-    ) -> Array:
+    def __call__(self, x: Array, *, index: Array | None = None) -> Array:
         """Draw z (..., B, D) for x (B, P), the data points at ``index`` (B,)."""
         if index is None:
             raise ValueError(

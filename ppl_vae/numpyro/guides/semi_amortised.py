@@ -63,25 +63,25 @@ class SemiAmortised(nnx.Module):
         self.step_size = step_size
         self.clip_norm = clip_norm
 
+    @property
+    def refines_under(self) -> Any:
+        """The model whose ELBO the steps climb: a training refuses any other than its own."""
+        return self.model
+
     def __call__(
-        self,
-        x: Array,
-        *,
-        index: Array | None = None,
-        given: Array | None = None,
-        mask: Array | None = None,
-        size: int = 1,
+        self, x: Array, *, index: Array | None = None, given: Array | None = None, mask: Array | None = None
     ) -> Array:
         """Draw z (..., B, D) for x (B, P)."""
         parameters = self.posterior.net(visible(x, given=given, mask=mask))
+        model, options = tolerant(self.model), {"index": index, "given": given, "mask": mask}
         for _ in range(self.num_steps):
-            gradient = self._gradient(parameters, x, {"index": index, "given": given, "mask": mask})
+            gradient = self._gradient(model, parameters, x, options)
             norm = jnp.sqrt((gradient**2).sum(-1, keepdims=True) + 1e-12)
             parameters = parameters + self.step_size * gradient * (self.clip_norm / norm.clip(min=self.clip_norm))
         with numpyro.plate("data", len(x), dim=-1):
             return numpyro.sample("z", self.posterior.distribution(parameters))
 
-    def _gradient(self, parameters: Array, x: Array, options: dict[str, Any]) -> Array:
+    def _gradient(self, model: Any, parameters: Array, x: Array, options: dict[str, Any]) -> Array:
         """d ELBO / d parameters (B, W) for one draw of z."""
         key = numpyro.prng_key()
 
@@ -89,7 +89,7 @@ class SemiAmortised(nnx.Module):
             q = self.posterior.distribution(parameters)
             z = q.rsample(key)
             with handlers.block():
-                log_p, _ = log_density(tolerant(self.model), (x,), options, {"z": z})
+                log_p, _ = log_density(model, (x,), options, {"z": z})
             return log_p - q.log_prob(z).sum()
 
         return jax.grad(bound)(parameters)

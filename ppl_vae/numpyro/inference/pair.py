@@ -23,6 +23,7 @@ from ...pairs.side_inputs import NOTHING, Arrays
 from ...pairs.sites import Sites, does_not_run
 from ...pairs.terms import Terms
 from ..nets.tables import PerDatum, Rows
+from .sites import base_of, describe
 from .terms import examine, run, sites_of, terms_of
 
 Tree = Any
@@ -119,8 +120,8 @@ class Pair:
         self._of_the_model: set[str] = set()
         self.sites: Sites | None = None
         self.dim = self.given_dim = 0
-        state = [type(v).__name__ for v in jax.tree.leaves(constants, is_leaf=lambda v: isinstance(v, nnx.Variable))]
-        if any(name in ("BatchStat", "RngKey", "RngCount") for name in state):
+        held = jax.tree.leaves(constants, is_leaf=lambda v: isinstance(v, nnx.Variable))
+        if any(isinstance(variable, nnx.BatchStat | nnx.RngState) for variable in held):
             raise ValueError(
                 "A net of the pair holds state that changes as it runs (BatchNorm, Dropout), which a compiled NumPyro "
                 "training does not carry: use LayerNorm or weight decay instead."
@@ -147,6 +148,13 @@ class Pair:
     def guide(self) -> Any:
         """The guide on the pair's parameters; what it shares with the model is one object."""
         return self._merged[1]
+
+    def guide_parts(self) -> list[Any]:
+        """The guide and every module inside it, so that what a part can do is seen through a wrapper."""
+        guide = self.guide
+        if not isinstance(guide, nnx.Module):
+            return [guide]
+        return [node for _, node in nnx.iter_graph(guide) if isinstance(node, nnx.Module)]
 
     def prepare(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> Sites:
         """Run the pair once on a batch, so that every parameter exists; say what its sites are."""
@@ -319,18 +327,14 @@ def _moments(
     structure: Structure, params: Tree, constants: Tree, x: Array, where: dict[str, Array], key: Array
 ) -> dict[str, tuple[Array, Array]]:
     _, q = run(*structure.programs(params, constants), (x,), where, 1, 1, key)
-    fns = {name: site["fn"] for name, site in sites_of(q, observed=False).items()}
-    means = {name: _mode(fn) if _categorical(fn) else fn.mean for name, fn in fns.items()}
-    return {name: (means[name], jnp.sqrt(fn.variance)) for name, fn in fns.items()}
-
-
-def _categorical(fn: Any) -> bool:
-    """Whether the values are names, which have no mean."""
-    return type(getattr(fn, "base_dist", fn)).__name__.startswith("Categorical")
+    sites = sites_of(q, observed=False)
+    means = {n: _mode(s["fn"]) if describe(s).is_categorical else s["fn"].mean for n, s in sites.items()}
+    return {name: (means[name], jnp.sqrt(site["fn"].variance)) for name, site in sites.items()}
 
 
 def _mode(fn: Any) -> Array:
-    return getattr(fn, "base_dist", fn).probs.argmax(-1)
+    """The category that is most likely, of each entry."""
+    return jnp.broadcast_to(base_of(fn).probs.argmax(-1), fn.shape())
 
 
 @partial(jax.jit, static_argnames=("structure", "num_particles"))
@@ -409,13 +413,13 @@ def as_functions(model: nnx.Module, guide: nnx.Module, name: str = "pair") -> tu
     (2,)
     """
     graph, params, constants = nnx.split(nnx.List([model, guide]), nnx.Param, ...)  # type: ignore[misc]
-    start = nnx.to_pure_dict(params)
+    start, needs = nnx.to_pure_dict(params), (("mask",), ())
 
     def function(number: int) -> Any:
         def program(*args: Any, **kwargs: Any) -> Any:
             state = jax.tree.map(lambda leaf: leaf, params)
             nnx.replace_by_pure_dict(state, numpyro.param(f"{name}$params", start))
-            return nnx.merge(graph, state, constants)[number](*args, **kwargs)
+            return tolerant(nnx.merge(graph, state, constants)[number], needs[number])(*args, **kwargs)
 
         return program
 

@@ -14,7 +14,7 @@ import numpyro
 from flax import nnx
 from jax import Array
 from numpyro import handlers
-from numpyro.distributions import Independent, Normal, TransformedDistribution, constraints, kl_divergence
+from numpyro.distributions import Independent, Normal, kl_divergence
 from numpyro.primitives import Messenger
 
 from ...errors import UnsuitableObjective
@@ -22,8 +22,9 @@ from ...objectives.checks import check_dream, no_parameter, not_normal
 from ...objectives.gradients import Rule, Run
 from ...objectives.request import LatentsRequest, TermsRequest
 from ...pairs.keywords import generated_site, inner, tolerant
-from ...pairs.sites import Site, Sites, check_batch_shape, does_not_run, match
+from ...pairs.sites import Sites, check_batch_shape, does_not_run, match
 from ...pairs.terms import Latents, Terms
+from .sites import base_of, describe
 
 NumPyroSite = dict[str, Any]
 SLEEP, PRIOR, DIRECTIONS, NOISE = 2**30, 2**30 + 1, 2**30 + 2, 2**30 + 4
@@ -107,7 +108,7 @@ class TracedSite:
 
     def parameter(self, name: str) -> Array:
         """A parameter of the site's distribution, for each draw."""
-        base, shape = _base(self._msg["fn"]), self._msg["fn"].shape()
+        base, shape = base_of(self._msg["fn"]), self._msg["fn"].shape()
         if not hasattr(base, name):
             raise no_parameter(self.name, type(base).__name__, name)
         values = getattr(base, name)
@@ -232,6 +233,7 @@ def log_terms(
     >>> log_terms(model, guide, jnp.zeros((3, 6)), key=jax.random.key(0), request=TermsRequest(5)).log_guide.shape
     (5, 3)
     """
+    model, guide = tolerant(model, ("mask",)), tolerant(guide)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     if gradient.enumerates:
         drawn, num_particles = _at_every_configuration(guide, args, kwargs, key)
@@ -293,7 +295,7 @@ def _latents(
     (name, site), data = next(iter(guided.items())), next(iter(observed.values()))
     told: dict[str, Array] = {"z": _with_particles(site["value"], num_particles)}
     if request.moments:
-        base = _base(site["fn"])
+        base = base_of(site["fn"])
         if not isinstance(base, Normal):
             raise not_normal("The objective", name, type(base).__name__)
         shape = site["value"].shape
@@ -332,13 +334,6 @@ def _masks(site: NumPyroSite) -> list[Array]:
             masks.append(fn._mask[(..., *[None] * fn.event_dim)])
         fn = fn.base_dist
     return masks
-
-
-def _base(fn: Any) -> Any:
-    """The distribution inside what only rearranges it."""
-    while hasattr(fn, "base_dist") and not isinstance(fn, TransformedDistribution):
-        fn = fn.base_dist
-    return fn
 
 
 def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> Array:
@@ -457,18 +452,6 @@ def _finite_kl(q: Any, p: Any) -> Array | None:
     log_q, log_p = (base.log_prob(values) for base in bases)
     kl = (jnp.exp(log_q) * (log_q - log_p)).sum(0)
     return kl.sum(tuple(range(-len(q.event_shape), 0)))
-
-
-def describe(site: NumPyroSite) -> Site:
-    """What is asked about a traced site."""
-    fn = site["fn"]
-    base = _base(fn)
-    support = getattr(base, "support", None)
-    binary = getattr(support, "base_constraint", support) is constraints.boolean
-    name = type(base).__name__.removesuffix("Logits").removesuffix("Probs")
-    num_values = 2 if binary else int(base.probs.shape[-1]) if name == "Categorical" else None
-    levels = getattr(base, "levels", None)
-    return Site(site["name"], name, tuple(fn.event_shape), bool(fn.has_rsample), binary, num_values, levels)
 
 
 def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:

@@ -27,7 +27,7 @@ class ConditionalVAE(nnx.Module):
     >>> import jax.numpy as jnp, numpy as np
     >>> from numpyro import handlers
     >>> from ppl_vae.numpyro import conditionals, nets
-    >>> from ppl_vae.numpyro.models import StandardNormal
+    >>> from ppl_vae.numpyro.models import StandardNormal, Unconditional
     >>> likelihood = conditionals.Bernoulli(nets.MLP((2 + 3, 5), np.random.default_rng(0)))
     >>> model = ConditionalVAE(Unconditional(StandardNormal(2)), likelihood)
     >>> handlers.seed(model, 0)(given=jnp.eye(3)).shape
@@ -40,15 +40,7 @@ class ConditionalVAE(nnx.Module):
         self.prior = prior
         self.likelihood = likelihood
 
-    def __call__(
-        self,
-        x: Array | None = None,
-        *,
-        index: Array | None = None,
-        given: Array | None = None,
-        mask: Array | None = None,
-        size: int = 1,
-    ) -> Array:
+    def __call__(self, x: Array | None = None, *, given: Array | None = None, mask: Array | None = None) -> Array:
         """Observe x (B, P) where ``mask`` (B, P) allows, or draw an image for each row of ``given`` (B, G)."""
         if given is None:
             raise ValueError("A ConditionalVAE needs side information for each datum: pass given= of shape (N, G)")

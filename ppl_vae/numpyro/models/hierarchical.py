@@ -31,15 +31,7 @@ class HVAE(nnx.Module):
         self.conditional = conditional
         self.likelihood = likelihood
 
-    def __call__(
-        self,
-        x: Array | None = None,
-        *,
-        index: Array | None = None,
-        given: Array | None = None,
-        mask: Array | None = None,
-        size: int = 1,
-    ) -> Array:
+    def __call__(self, x: Array | None = None, *, mask: Array | None = None, size: int = 1) -> Array:
         """Observe x (B, P) where ``mask`` (B, P) allows, or draw ``size`` images; returns x (..., B, P)."""
         with numpyro.plate("data", size if x is None else len(x), dim=-1):
             z2 = numpyro.sample("z2", self.prior())

@@ -82,7 +82,7 @@ class FullyVisible(nnx.Module):
     def __init__(self, images: nnx.Module) -> None:
         self.images = images
 
-    def __call__(self, x: Array | None = None, *, index: Array | None = None, size: int = 1) -> Array:
+    def __call__(self, x: Array | None = None, *, size: int = 1) -> Array:
         """Observe x (B, P), or draw ``size`` images."""
         with numpyro.plate("data", size if x is None else len(x), dim=-1):
             return numpyro.sample("x", self.images(), obs=x)
@@ -114,7 +114,7 @@ class Completion(nnx.Module):
         self.hidden = checked_hidden(hidden, images().event_shape[0])
         self.images = images
 
-    def __call__(self, x: Array | None = None, *, index: Array | None = None, size: int = 1) -> Array:
+    def __call__(self, x: Array | None = None, *, size: int = 1) -> Array:
         """Observe the pixels seen, x (B, S), or draw those of ``size`` images."""
         with numpyro.plate("data", size if x is None else len(x), dim=-1):
             p_z, p_x_given = self.images().split(self.hidden, x)

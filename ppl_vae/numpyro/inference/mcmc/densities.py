@@ -18,7 +18,8 @@ from ....mcmc.kernels import Evaluated
 from ....mcmc.layout import Latent, Layout, Position
 from ....pairs.keywords import inner
 from ...models import VampPrior
-from ..terms import NumPyroSite, NumPyroTrace, density_of, describe, sites_of
+from ..sites import describe
+from ..terms import NumPyroSite, NumPyroTrace, density_of, sites_of
 
 MAX_PLATE_NESTING = 1
 
@@ -32,7 +33,8 @@ def layout_of(model: Any, x: Array, side: Mapping[str, Array]) -> Layout:
 def _latent(site: NumPyroSite) -> Latent:
     fn, described = site["fn"], describe(site)
     if fn.support.is_discrete:
-        return Latent(site["name"], described.distribution, tuple(fn.event_shape), None, described.num_values)
+        values, categorical = described.num_values, described.is_categorical
+        return Latent(site["name"], described.distribution, tuple(fn.event_shape), None, values, categorical)
     free = biject_to(fn.support).inv(site["value"])
     return Latent(site["name"], described.distribution, tuple(fn.event_shape), free[0].size, None)
 
@@ -120,7 +122,7 @@ class Densities:
 
     def _discrete(self, name: str, value: Array) -> Array:
         """The value of a discrete site as programs take it: integers for categories, else floating."""
-        categories = any(site.name == name and site.distribution == "Categorical" for site in self.layout.sites)
+        categories = any(site.name == name and site.is_categorical for site in self.layout.sites)
         return value if categories else value.astype(self.x.dtype)
 
     def parts(self, position: Position) -> tuple[Array, Array, Array, NumPyroTrace]:

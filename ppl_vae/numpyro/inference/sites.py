@@ -1,0 +1,72 @@
+"""Describe a traced site by what its distribution can do, whatever the class is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpyro.distributions as dist
+from numpyro.distributions import (
+    CategoricalLogits,
+    CategoricalProbs,
+    Cauchy,
+    HalfCauchy,
+    Independent,
+    MultivariateNormal,
+    Normal,
+    constraints,
+)
+
+from ...pairs.sites import Site
+
+REARRANGING = (Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
+"""Wrappers that leave each entry's distribution as it is."""
+WITHOUT_MEAN = (CategoricalLogits, CategoricalProbs, Cauchy, HalfCauchy)
+
+
+def base_of(fn: Any) -> Any:
+    """The distribution inside what only rearranges it."""
+    while isinstance(fn, REARRANGING):
+        fn = fn.base_dist
+    return fn
+
+
+def _inside(fn: Any) -> Iterator[Any]:
+    """The distribution and all those that it is made from, also by a transform or by a wrapper of a user's own."""
+    while fn is not None:
+        yield fn
+        fn = getattr(fn, "base_dist", None)
+
+
+def _has_mean(fn: Any) -> bool:
+    """Whether the mean is known; the attribute ``has_mean`` of a distribution says it, where there is one."""
+    for part in _inside(fn):
+        if hasattr(part, "has_mean"):
+            return bool(part.has_mean)
+        if isinstance(part, WITHOUT_MEAN):
+            return False
+    return True
+
+
+def describe(site: Any) -> Site:
+    """Say what objectives and evaluation ask about a traced site."""
+    fn = site["fn"]
+    base = base_of(fn)
+    support = getattr(base, "support", None)
+    binary = getattr(support, "base_constraint", support) is constraints.boolean
+    categorical = isinstance(base, CategoricalLogits | CategoricalProbs)
+    return Site(
+        site["name"],
+        type(base).__name__.removesuffix("Logits").removesuffix("Probs"),
+        tuple(fn.event_shape),
+        reparameterised=bool(fn.has_rsample),
+        binary=binary,
+        num_values=2 if binary else int(base.probs.shape[-1]) if categorical else None,
+        levels=getattr(base, "levels", None),
+        has_density=not any(isinstance(part, dist.Delta) for part in _inside(fn)),
+        has_mean=_has_mean(fn),
+        is_categorical=categorical,
+        is_normal=isinstance(base, Normal),
+        has_normal_marginals=isinstance(base, Normal | MultivariateNormal),
+        probabilities_per_entry=getattr(base, "probabilities_per_entry", 1),
+    )
