@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,20 @@ class Sites:
                 f"{what} is made for latents, and the model has none: evaluation.log_likelihood(fit, x, 1) is its log "
                 "p(x), exact."
             )
+
+    @property
+    def width(self) -> int:
+        """D, the number of entries of all latent sites together."""
+        return sum(math.prod(site.event_shape) for site in self.latent)
+
+    def split(self, z: np.ndarray) -> dict[str, np.ndarray]:
+        """Codes (B, D), the latent sites side by side, as values of each site, (B, *event_shape)."""
+        ends = np.cumsum([math.prod(site.event_shape) for site in self.latent])
+        codes = {}
+        for site, (first, end) in zip(self.latent, itertools.pairwise([0, *ends]), strict=True):
+            values = z[:, first:end].reshape(len(z), *site.event_shape)
+            codes[site.name] = values.astype(np.int64) if site.distribution == "Categorical" else values
+        return codes
 
     @property
     def num_configurations(self) -> int:
