@@ -279,7 +279,7 @@ def likelihood_blocks(scale: StepScale, backend: str) -> dict[str, Block]:
     """log p(x) of some images: the package's, and by hand in as large chunks."""
     images = random_images(scale.batch, scale.pixels)
     some, latents = images[: scale.likelihood_images], scale.latents
-    sizes = [part.stop - part.start for part, _ in chunks.windows(scale.samples, chunks.chunk())]
+    sizes = [window.size for window in chunks.windows(scale.samples, chunks.chunk_size())]
     task, name = Task(), {"pyro": "Pyro", "numpyro": "NumPyro"}[backend]
     inference = backends.load(backend).inference
     pair = task.recipe(scale, images, backend)(seeds.generator(0, "weights"))

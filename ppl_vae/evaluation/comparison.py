@@ -9,6 +9,7 @@ from typing import Unpack
 import numpy as np
 import pandas as pd
 
+from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from .evaluations import Evaluation, evaluate, fingerprint, likelihood
@@ -41,9 +42,9 @@ Entry = Fit | Evaluation
 
 def compare(
     fits: Mapping[str, Entry | Sequence[Entry]],
-    test: np.ndarray | None = None,
+    test: Input | None = None,
     *,
-    train: np.ndarray | None = None,
+    train: Input | None = None,
     target: float | None = None,
     num_particles: int = 500,
     elbo_particles: int = 10,
@@ -97,7 +98,10 @@ def compare(
                 if test is None:
                     raise ValueError(f"compare: {name!r} is a fit, so test data are needed: compare(fits, test).")
                 options = {"train": train, "train_side": train_side, "elbo_particles": elbo_particles, "gaps": gaps}
-                entry = evaluate(entry, test, num_particles, seed=seed, progress=progress, **options, **side)  # type: ignore
+                test, side = entry.checked(test, located=False, **side), {}
+                if train is not None:
+                    train, train_side = entry.checked(train, located=False, **(train_side or {})), None
+                entry = evaluate(entry, test, num_particles, seed=seed, progress=progress, **options)  # type: ignore
             evaluations[name].append(entry)
     told = [(name, e) for name, group in evaluations.items() for e in group]
     _check_same("test data", [(name, None if e.test is None else f"{e.test[:12]}...") for name, e in told])

@@ -10,9 +10,8 @@ from typing import Any, Unpack
 import numpy as np
 
 from ..arrays.pixel_levels import bits_per_dim
-from ..data.streams import Data
-from ..pairs.inputs import digest
-from ..pairs.side_inputs import Side, take_rows
+from ..pairs.inputs import CheckedData, Input, digest
+from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from ..seeds import generator
 from .likelihood.importance_sampling import ELBO, LogLikelihood, elbo, log_likelihood
@@ -129,10 +128,10 @@ def _arrays(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 def evaluate(
     fit: Fit,
-    test: Data,
+    test: Input,
     num_particles: int = 500,
     *,
-    train: Data | None = None,
+    train: Input | None = None,
     refined: Fit | None = None,
     elbo_particles: int = 10,
     gaps: bool | Method = False,
@@ -164,32 +163,32 @@ def evaluate(
     Raises:
         ValueError: data that are not (N, P), or no particle.
     """
-    test, arrays = fit.checked(test, located=False, **side)
-    own = is_own(fit, test, arrays)
+    data = fit.checked(test, located=False, **side)
+    own = is_own(fit, data)
     if refined is None and not own and (gaps or not fit.generalises):
-        refined = fit.refine(test, **side)
+        refined = fit.refine(data)
     on_test = fit if fit.generalises or own else refined
     assert on_test is not None
     history, options = fit.history, dict[str, Any](seed=seed, method="importance" if gaps is True else gaps)
     some = None if train is None else _training(fit, train, seed, train_side or {})
     return Evaluation(
-        log_p=log_likelihood(on_test, test, num_particles, seed=seed, progress=progress, **side),
-        elbo=elbo(on_test, test, elbo_particles, seed=seed, **side),
+        log_p=log_likelihood(on_test, data, num_particles, seed=seed, progress=progress),
+        elbo=elbo(on_test, data, elbo_particles, seed=seed),
         objective=-float(history["loss"][-1]) if len(history.get("loss", ())) else math.nan,
-        active_units=active_units(on_test, test, **side) if len(test) > 1 else None,
+        active_units=active_units(on_test, data) if len(data) > 1 else None,
         seconds=fit.seconds,
         parameters=fit.num_parameters,
-        train_elbo=math.nan if some is None else elbo(fit, some[0], elbo_particles, seed=seed, **some[1]).mean,
+        train_elbo=math.nan if some is None else elbo(fit, some, elbo_particles, seed=seed).mean,
         seconds_per_step=_seconds_per_step(fit),
         peak_memory=float(np.max(history["memory"])) if len(history.get("memory", ())) else math.nan,
         valid_elbo=np.array(history.get("valid_elbo", ()), float),
         elapsed=np.cumsum(history.get("seconds", ()), dtype=float),
         data=fingerprint(fit),
         likelihood=likelihood(fit),
-        test=digest(test, *arrays.values()),
-        pixels=_pixels(fit, arrays.get("mask")),
-        gaps=decompose(fit, test, num_particles, refined=refined, **options, **side) if gaps else None,
-        train_gaps=_train_gaps(fit, some, len(test), num_particles, options) if gaps and some else None,
+        test=digest(data.x, *data.side.values()) if data.side else data.digest,
+        pixels=_pixels(fit, data.side.get("mask")),
+        gaps=decompose(fit, data, num_particles, refined=refined, **options) if gaps else None,
+        train_gaps=_train_gaps(fit, some, len(data), num_particles, options) if gaps and some else None,
     )
 
 
@@ -217,30 +216,29 @@ def _pixels(fit: Fit, mask: np.ndarray | None) -> float | None:
     return sum(math.prod(site.event_shape) for site in sites) if mask is None else float(mask.sum(1).mean())
 
 
-def _training(fit: Fit, train: Data, seed: int, side: Side) -> tuple[np.ndarray, Side] | None:
-    """At most 1,000 training images, and what is beside them, their own parameters where the guide has such.
+def _training(fit: Fit, train: Input, seed: int, side: Side) -> CheckedData[np.ndarray] | None:
+    """At most 1,000 training images, with their positions where the guide has parameters of their own for them.
 
     None if these are not its images.
     """
-    train, arrays = fit.checked(train, located=False, **side)
-    if not fit.generalises and not is_own(fit, train, arrays):
+    data = fit.checked(train, located=False, **side)
+    if not fit.generalises and not is_own(fit, data):
         return None
     rng = generator(seed, "train_elbo")
-    index = np.sort(rng.permutation(len(train))[:TRAIN_IMAGES])
-    x = np.asarray(train[index])
+    index = np.sort(rng.permutation(len(data))[:TRAIN_IMAGES])
+    some = data.take(index)
     if fit.settings.get("data", {}).get("binarisation") == "dynamic":
-        x = (rng.random(x.shape) < x).astype(x.dtype)
-    beside = take_rows(arrays, index)
-    return x, Side(**({**beside} if fit.generalises else {**beside, "index": index}))  # type: ignore[typeddict-item]
+        x = (rng.random(some.x.shape) < some.x).astype(some.x.dtype)
+        some = fit.checked(x, located=False, given=some.side.get("given"), mask=some.side.get("mask"))
+    return some if fit.generalises else fit.checked(some, located=False, index=index)
 
 
 def _train_gaps(
-    fit: Fit, training: tuple[np.ndarray, Side], count: int, num_particles: int, options: Mapping[str, Any]
+    fit: Fit, training: CheckedData[np.ndarray], count: int, num_particles: int, options: Mapping[str, Any]
 ) -> Gaps:
-    """Of so many of these training images, evenly spaced."""
-    x, side = training
-    index = np.unique(np.linspace(0, len(x) - 1, min(count, len(x))).astype(int))
-    return decompose(fit, x[index], num_particles, **options, **take_rows(side, index))  # type: ignore[arg-type]
+    """The gaps of ``count`` of these training images, evenly spaced."""
+    index = np.unique(np.linspace(0, len(training) - 1, min(count, len(training))).astype(int))
+    return decompose(fit, training.take(index), num_particles, **options)
 
 
 def _seconds_per_step(fit: Fit) -> float:

@@ -148,21 +148,21 @@ def gradient_report(
         parts = [gradient_report(fit, objectives, x, batch_size=size, **same) for size in batch_size]
         names = [{n: f"{n}, batch {size}" for n in objectives} for size in batch_size]
         return pd.concat([part.rename(index=named, level=0) for part, named in zip(parts, names, strict=True)])
-    x, arrays = fit.checked(x, **side)
-    _check(fit, objectives, len(x), repeats, batch_size)
+    data = fit.checked(x, **side)
+    _check(fit, objectives, len(data), repeats, batch_size)
     inference = load(fit.backend).inference
     owner_of = inference.owners(fit.pair)
-    batches = _batches(len(x), batch_size, repeats, seed)
+    batches = _batches(len(data), batch_size, repeats, seed)
     seeds = [derive(seed, "gradient", repeat) for repeat in range(repeats)]
     rows = {}
     disable = None if progress is None else not progress
     with tqdm(total=repeats * len(objectives), desc="gradients", unit="gradient", disable=disable) as bar:
         for name, objective in objectives.items():
-            objective = objective.of_data(len(x)) if isinstance(objective, Objective) else objective
+            objective = objective.of_data(len(data)) if isinstance(objective, Objective) else objective
             draws = getattr(objective, "num_draws", getattr(objective, "num_particles", 1))
             to_lower = {"'batch_size'": batches.shape[1], f"'num_particles' of {name!r}": draws}
             with explain_out_of_memory("in the gradients", to_lower):
-                drawn = inference.draw_gradients(fit.pair, objective, x, batches, seeds, arrays)
+                drawn = inference.draw_gradients(fit.pair, objective, data.x, batches, seeds, data.arrays)
                 moments, seconds = _moments(_finite(drawn, name), owner_of, bar.update)
             if getattr(objective, "options", {}).get("every_configuration") and fit.pair.sites is not None:
                 draws = fit.pair.sites.num_configurations  # what it costs

@@ -8,7 +8,7 @@ from typing import Literal, Unpack, get_args
 import numpy as np
 import pandas as pd
 
-from ..data.streams import Data
+from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from .likelihood.importance_sampling import elbo, log_likelihood
@@ -18,7 +18,7 @@ SCORES: tuple[Score, ...] = get_args(Score)
 
 
 def outlier_scores(
-    fit: Fit, x: Data, score: Score = "elbo", *, num_particles: int = 100, seed: int = 0, **side: Unpack[Side]
+    fit: Fit, x: Input, score: Score = "elbo", *, num_particles: int = 100, seed: int = 0, **side: Unpack[Side]
 ) -> np.ndarray:
     """A score of each row of x (N, P), (N,), in nats: the larger, the less it looks like the training data.
 
@@ -69,8 +69,8 @@ def outlier_auc(inside: np.ndarray, outside: np.ndarray) -> float:
 
 def outlier_table(
     fit: Fit,
-    inside: Data,
-    others: Mapping[str, Data],
+    inside: Input,
+    others: Mapping[str, Input],
     *,
     scores: tuple[Score, ...] = SCORES,
     num_particles: int = 100,
@@ -87,6 +87,8 @@ def outlier_table(
     """
     if not others:
         raise ValueError("'others' is empty: give at least one set of images, by name.")
+    inside = fit.checked(inside)
+    others = {name: fit.checked(images) for name, images in others.items()}
     rows = []
     for score in scores:
         own = outlier_scores(fit, inside, score, num_particles=num_particles, seed=seed)

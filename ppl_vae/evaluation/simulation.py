@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..mcmc.samplers import kernel_of
-from ..pairs.chunks import chunk, windows
+from ..pairs.chunks import concatenate, in_chunks
 from ..pairs.keywords import generated_site
-from ..pairs.side_inputs import NOTHING, Arrays, take_rows
+from ..pairs.side_inputs import NOTHING, Arrays
 from ..results.fit import Fit
-from ..seeds import derive
 
 
 def simulate(fit: Fit, size: int, seed: int, side: Arrays = NOTHING) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -19,9 +18,8 @@ def simulate(fit: Fit, size: int, seed: int, side: Arrays = NOTHING) -> tuple[di
         ValueError: the model does not take ``size``.
     """
     generated_site(fit.model, fit.pair.sites)
-    kernel, parts = kernel_of(fit.pair), []
-    for number, (window, seen) in enumerate(windows(size, chunk(fit.pair))):
-        z, x = kernel.simulate(fit.pair, window.stop - window.start, derive(seed, number), take_rows(side, window))
-        parts.append(({name: value[seen:] for name, value in z.items()}, x[seen:]))
-    joined = {name: np.concatenate([z[name] for z, _ in parts]) for name in parts[0][0]}
-    return joined, np.concatenate([x for _, x in parts])
+    simulate_chunk = kernel_of(fit.pair).simulate
+    with in_chunks(
+        fit.pair, np.empty((size, 0)), side, seed=seed, doing=f"while simulating {size} data points"
+    ) as chunks:
+        return concatenate(c.keep(simulate_chunk(fit.pair, len(c), c.seed, c.side)) for c in chunks)

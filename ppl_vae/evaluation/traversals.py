@@ -8,7 +8,7 @@ from typing import Unpack
 
 import numpy as np
 
-from ..data.streams import Data
+from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side, check_given
 from ..results.fit import Fit
 from ..seeds import derive
@@ -104,7 +104,7 @@ def prior_draws(fit: Fit, size: int, *, seed: int = 0, given: np.ndarray | None 
     return np.concatenate([z[name].reshape(size, -1) for name in names], 1)
 
 
-def prior_mean(fit: Fit, x: Data, *, seed: int = 0, **side: Unpack[Side]) -> np.ndarray:
+def prior_mean(fit: Fit, x: Input, *, seed: int = 0, **side: Unpack[Side]) -> np.ndarray:
     """E[z] under the prior, (D,): 0 if it is N(0, I), as some data x (N, P) show; else the mean of a thousand draws."""
     z = prior_draws(fit, DRAWS, seed=seed).astype(np.float64)
     return np.zeros(z.shape[1]) if has_standard_prior(fit, x, **side) else z.mean(0)

@@ -14,14 +14,13 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from .. import backends
-from ..data.streams import Data
 from ..errors import Divergence
-from ..pairs.chunks import chunk, windows, within_memory
+from ..pairs.chunks import concatenate, in_chunks
+from ..pairs.inputs import Input
 from ..pairs.pair import Pair
-from ..pairs.side_inputs import Arrays, Side, take_rows
+from ..pairs.side_inputs import Arrays, Side
 from ..pairs.trained import Trained
 from ..runtime.versions import __version__
 from ..seeds import derive
@@ -177,7 +176,7 @@ class _Sampler:
         raise NotImplementedError("Use HMC or NUTS of ppl_vae.inference or ppl_vae.numpyro.inference.")
 
     def run(
-        self, fit: Trained, x: Data, *, seed: int = 0, progress: bool | None = False, **side: Unpack[Side]
+        self, fit: Trained, x: Input, *, seed: int = 0, progress: bool | None = False, **side: Unpack[Side]
     ) -> Chains:
         """Draws from p(z | x) for each row of x (N, P), chains of every datum side by side, in bounded chunks.
 
@@ -199,37 +198,30 @@ class _Sampler:
         name, settings = type(self).__name__, vars(self)
         assert fit.pair.sites is not None
         fit.pair.sites.check_latent(name)
-        x, arrays = fit.checked(x, located=self.start == "guide", **side)
+        data = fit.checked(x, located=self.start == "guide", **side)
         limit = self.limit.get(fit.backend)
-        if limit is not None and len(x) > limit:
+        if limit is not None and len(data) > limit:
             raise ValueError(
-                f"{name} runs one datum at a time on {fit.backend}, and takes at most {limit} of them; got {len(x)}: "
-                "choose fewer, use HMC, which moves all data together, or a NumPyro fit."
+                f"{name} runs one datum at a time on {fit.backend}, and takes at most {limit} of them; got {len(data)}"
+                ": choose fewer, use HMC, which moves all data together, or a NumPyro fit."
             )
-        kernel = kernel_of(fit.pair)
-        kernel.layout(fit.pair, x[:1], take_rows(arrays, slice(1))).check_continuous(name)
-        parts = []
-        bar = tqdm(total=len(x), desc=name, unit="x", disable=None if progress is None else not progress)
-        with within_memory(f"in {name} for {len(x)} data points", num_chains=self.num_chains), bar:
-            for number, (window, seen) in enumerate(windows(len(x), max(1, chunk(fit.pair) // self.num_chains))):
-                beside, chunk_seed = take_rows(arrays, window), derive(seed, name, number)
-                seeds = {"seed": derive(chunk_seed, "start"), "guide_seed": chunk_seed}
-                start = kernel.starts(fit.pair, x[window], self.num_chains, self.start, beside, **seeds)
-                found = self._sample(fit.pair, x[window], start, beside, chunk_seed)
-                parts.append((seen, found))
-                bar.update(window.stop - window.start - seen)
-        chains = _joined(parts, {"sampler": name, "seed": seed, **settings})
+        kernel, first = kernel_of(fit.pair), data.take(slice(1))
+        kernel.layout(fit.pair, first.x, first.arrays).check_continuous(name)
+        doing, parts = f"in {name} for {len(data)} data points", []
+        options: dict[str, Any] = {"rows_each": self.num_chains, "settings": {"num_chains": self.num_chains}}
+        options |= {"seed": seed, "purpose": name, "bar": name, "progress": progress}
+        with in_chunks(fit.pair, data.x, data.arrays, doing=doing, **options) as chunks:
+            for chunk in chunks:
+                seeds = {"seed": derive(chunk.seed, "start"), "guide_seed": chunk.seed}
+                start = kernel.starts(fit.pair, chunk.x, self.num_chains, self.start, chunk.side, **seeds)
+                found = self._sample(fit.pair, chunk.x, start, chunk.side, chunk.seed)
+                of_data = found.accept_prob, found.diverging, found.step_size
+                parts.append((chunk.keep(dict(found.draws), axis=2), chunk.keep(of_data, axis=-1)))
+        draws = concatenate((draws for draws, _ in parts), axis=2)
+        accept_prob, diverging, step_size = concatenate((of_data for _, of_data in parts), axis=-1)
+        chains = Chains(draws, accept_prob, diverging, step_size, {"sampler": name, "seed": seed, **settings})
         _warn(name, chains)
         return chains
-
-
-def _joined(parts: list[tuple[int, Sampled]], settings: Mapping[str, Any]) -> Chains:
-    draws = {n: np.concatenate([found.draws[n][:, :, seen:] for seen, found in parts], 2) for n in parts[0][1].draws}
-    accept_prob, diverging, step_size = (
-        np.concatenate([getattr(found, name)[..., seen:] for seen, found in parts], -1)
-        for name in ("accept_prob", "diverging", "step_size")
-    )
-    return Chains(draws, accept_prob, diverging, step_size, settings)
 
 
 def _warn(name: str, chains: Chains) -> None:

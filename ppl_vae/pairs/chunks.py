@@ -1,13 +1,15 @@
-"""Asking a pair about many data points, a bounded number of rows at a time."""
+"""Chunks of data: a pair is asked about many data points a bounded number of rows at a time."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from ..data.streams import Data
 from ..runtime.out_of_memory import explain_out_of_memory
@@ -23,8 +25,8 @@ CHUNK = 2000
 CHUNK_VARIABLE = "PPL_VAE_CHUNK"
 
 
-def chunk(pair: Pair | None = None) -> int:
-    """Rows per call of a net: what the environment variable ``PPL_VAE_CHUNK`` says, or 2,000.
+def chunk_size(pair: Pair | None = None) -> int:
+    """Rows per call of a net: the value of the environment variable ``PPL_VAE_CHUNK``, or 2,000.
 
     Fewer where a pixel of the pair's likelihood is a row of probabilities itself, one for each of its levels.
     A smaller chunk needs less memory; draws are made chunk by chunk, so that it makes other ones.
@@ -40,29 +42,163 @@ def chunk(pair: Pair | None = None) -> int:
     return max(1, int(said) // max([1, *(levels // 8 for levels in wide)]))
 
 
-def within_memory(doing: str, **settings: Any) -> AbstractContextManager[None]:
-    """A block that asks a fit about many data points, and says what to lower where memory runs out.
+def memory_settings(**settings: Any) -> dict[str, Any]:
+    """Settings to lower where memory runs out, with their values: the chunk first, then those given by name.
 
-    Raises:
-        OutOfMemory: names the chunk, and the settings that are given.
+    >>> memory_settings(num_particles=5)
+    {'the environment variable PPL_VAE_CHUNK': 2000, "'num_particles'": 5}
     """
-    rows = {f"the environment variable {CHUNK_VARIABLE}": chunk()}
-    return explain_out_of_memory(doing, rows | {f"{name!r}": value for name, value in settings.items()})
+    named = {f"{name!r}": value for name, value in settings.items()}
+    return {f"the environment variable {CHUNK_VARIABLE}": chunk_size(), **named}
 
 
-def windows(count: int, rows: int) -> list[tuple[slice, int]]:
-    """Windows of equal length that cover ``count`` rows, and how many rows of each the one before has covered.
+class Window(NamedTuple):
+    """Consecutive rows, and the number of them that the window before has covered."""
+
+    rows: slice
+    seen: int
+
+    @property
+    def size(self) -> int:
+        """Number of rows, those that were covered before included."""
+        return self.rows.stop - self.rows.start
+
+    def keep(self, values: Any, axis: int = 0) -> Any:
+        """Drop the rows that the window before has covered from an array, or from each of a dictionary or tuple.
+
+        >>> Window(slice(2, 5), 1).keep({"z": np.arange(6).reshape(2, 3)}, axis=1)
+        {'z': array([[1, 2],
+               [4, 5]])}
+        """
+        return _map(lambda array: array[(*[slice(None)] * (axis % array.ndim), slice(self.seen, None))], values)
+
+
+def windows(count: int, rows: int) -> list[Window]:
+    """Windows of equal length that cover ``count`` rows; two of them overlap where the length does not divide these.
 
     Equal lengths, so that a compiled program serves all of them; as few windows as hold at most ``rows`` each, and as
     short as that number allows.
 
-    >>> windows(5, 3)
+    >>> [(window.rows, window.seen) for window in windows(5, 3)]
     [(slice(0, 3, None), 0), (slice(2, 5, None), 1)]
     """
     number = -(-count // rows)
     rows = -(-count // number)
     starts = [min(i * rows, count - rows) for i in range(number)]
-    return [(slice(s, s + rows), i * rows - s) for i, s in enumerate(starts)]
+    return [Window(slice(s, s + rows), i * rows - s) for i, s in enumerate(starts)]
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A window of the data, with its side inputs and a seed of its own."""
+
+    x: np.ndarray
+    """(B, P)"""
+    side: dict[str, np.ndarray]
+    """the side inputs of these rows"""
+    window: Window
+    origin: tuple[int, *tuple[str | int, ...]]
+    """the seed and the purposes that ``seed`` is derived from"""
+
+    def __len__(self) -> int:
+        """B, the number of rows, those that the chunk before has covered included."""
+        return self.window.size
+
+    @property
+    def seed(self) -> int:
+        """The seed of the chunk."""
+        return derive(*self.origin)
+
+    def seed_of(self, *purpose: str | int) -> int:
+        """The seed of one purpose within the chunk, such as the number of a window of draws."""
+        return derive(*self.origin, *purpose)
+
+    def rows_of(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        """The rows of other arrays (N, ...) that belong to these data."""
+        return take_rows(arrays, self.window.rows)
+
+    def keep(self, values: Any, axis: int = 0) -> Any:
+        """Drop the rows that the chunk before has covered, along ``axis``: see ``Window.keep``."""
+        return self.window.keep(values, axis)
+
+
+@contextmanager
+def in_chunks(
+    pair: Pair,
+    x: Data,
+    side: Arrays = NOTHING,
+    *,
+    doing: str,
+    rows_each: int = 1,
+    seed: int = 0,
+    purpose: str | None = None,
+    settings: Mapping[str, Any] = NOTHING,
+    bar: str | None = None,
+    progress: bool | None = False,
+) -> Iterator[Iterator[Chunk]]:
+    """Go through data in chunks of equal length that are in memory one at a time; say what to lower if that runs out.
+
+    Chunk i has the seed ``derive(seed, purpose, i)``. Results of a chunk go through its ``keep``, as chunks overlap
+    where their length does not divide N, and then into ``concatenate``.
+
+    Args:
+        pair: the pair that is asked.
+        x: data (N, P); ``np.empty((N, 0))`` where there are none, as for data to be generated.
+        side: arrays beside x, a row for each datum.
+        doing: what an out-of-memory error says it was in, as "in log p(x)".
+        rows_each: rows of a net that each datum needs, such as the number of draws.
+        seed: that those of the chunks are derived from.
+        purpose: of these seeds; None for ``derive(seed, i)``.
+        settings: name -> value of what to lower beside the chunk where memory runs out.
+        bar: the name of a progress bar; None for no bar.
+        progress: whether to show it; None shows it on a terminal only.
+
+    Yields:
+        The chunks, in order.
+
+    Raises:
+        OutOfMemory: names the chunk, and the settings.
+
+    >>> with in_chunks(None, np.eye(3), doing="in the sum") as chunks:
+    ...     concatenate([chunk.keep(chunk.x.sum(1)) for chunk in chunks])
+    array([1., 1., 1.])
+    """
+    hidden = True if bar is None else None if progress is None else not progress
+    with (
+        explain_out_of_memory(doing, memory_settings(**settings)),
+        tqdm(total=len(x), desc=bar, unit="x", disable=hidden) as done,
+    ):
+        yield _chunks(pair, x, side, max(1, chunk_size(pair) // rows_each), seed, purpose, done.update)
+
+
+def _chunks(
+    pair: Pair, x: Data, side: Arrays, rows: int, seed: int, purpose: str | None, done: Callable[[int], Any]
+) -> Iterator[Chunk]:
+    start = (seed,) if purpose is None else (seed, purpose)
+    for number, window in enumerate(windows(len(x), rows)):
+        yield Chunk(x[window.rows], take_rows(side, window.rows), window, (*start, number))
+        done(window.size - window.seen)
+
+
+def concatenate(parts: Iterable[Any], axis: int = 0) -> Any:
+    """Concatenate arrays, or dictionaries or tuples of arrays entry by entry.
+
+    >>> concatenate([{"z": np.zeros(1)}, {"z": np.ones(2)}])
+    {'z': array([0., 1., 1.])}
+    """
+    parts = list(parts)
+    if isinstance(parts[0], Mapping):
+        return {name: concatenate([part[name] for part in parts], axis) for name in parts[0]}
+    if isinstance(parts[0], tuple):
+        return tuple(concatenate(column, axis) for column in zip(*parts, strict=True))
+    return np.concatenate(parts, axis)
+
+
+def _map(function: Callable[[np.ndarray], np.ndarray], values: Any) -> Any:
+    """Apply a function to an array, or to each of a dictionary or tuple."""
+    if isinstance(values, Mapping):
+        return {name: _map(function, value) for name, value in values.items()}
+    return tuple(_map(function, value) for value in values) if isinstance(values, tuple) else function(values)
 
 
 def sample_in_chunks(
@@ -74,31 +210,24 @@ def sample_in_chunks(
     side: Arrays = NOTHING,
 ) -> tuple[dict[str, np.ndarray], Terms]:
     """Draws for many data points, (K, N, ...), and their terms, (K, N), a bounded number of rows at a time."""
-    columns, at_once = [], chunk(pair)
-    with within_memory(f"with draws of {len(x)} data points", num_particles=num_particles):
-        for number, (window, seen) in enumerate(windows(len(x), max(1, at_once // num_particles))):
-            rows = []
-            for draw, (draws, skip) in enumerate(windows(num_particles, at_once)):
-                size, chunk_seed = draws.stop - draws.start, derive(seed, "terms", number, draw)
-                values, terms = pair.sample(x[window], size, chunk_seed, analytic_kl, take_rows(side, window))
-                rows.append([a[skip:, seen:] for a in (*terms[:3], *values.values())])
-                names = list(values)
-            columns.append([np.concatenate(parts) for parts in zip(*rows, strict=True)])
-        log_lik, log_prior, log_guide, *drawn = (np.concatenate(parts, 1) for parts in zip(*columns, strict=True))
-    return dict(zip(names, drawn, strict=True)), Terms(log_lik, log_prior, log_guide)
+    options: dict[str, Any] = {"rows_each": num_particles, "settings": {"num_particles": num_particles}}
+    doing = f"with draws of {len(x)} data points"
+    with in_chunks(pair, x, side, seed=seed, purpose="terms", doing=doing, **options) as chunks:
+        columns = [chunk.keep(_sample(pair, chunk, num_particles, analytic_kl), axis=1) for chunk in chunks]
+    values, terms = concatenate(columns, axis=1)
+    return values, Terms(*terms)
 
 
-def log_weights_in_chunks(
-    pair: Pair, x: Data, num_particles: int, seed: int, side: Arrays = NOTHING
-) -> Iterator[np.ndarray]:
-    """log p(x, z) - log q(z | x) for draws from the guide, (K, B) each, for the next B of the data points.
+def _sample(pair: Pair, chunk: Chunk, num_particles: int, analytic_kl: bool) -> tuple[dict[str, np.ndarray], Any]:
+    """Draws for one chunk, (K, B, ...), and the log-densities, (K, B) each, as many draws at a time as fit."""
+    parts = []
+    for number, draws in enumerate(windows(num_particles, chunk_size(pair))):
+        values, terms = pair.sample(chunk.x, draws.size, chunk.seed_of(number), analytic_kl, chunk.side)
+        parts.append(draws.keep((values, terms[:3])))
+    return concatenate(parts)
 
-    Raises:
-        ValueError: fewer than one particle.
-    """
-    if num_particles < 1:
-        raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
-    for number, (window, seen) in enumerate(windows(len(x), max(1, chunk(pair) // num_particles))):
-        own, beside = derive(seed, "weights", number), take_rows(side, window)
-        _, terms = sample_in_chunks(pair, x[window], num_particles, own, side=beside)
-        yield terms.log_weights[:, seen:].astype(np.float64)
+
+def log_weights_of(pair: Pair, chunk: Chunk, num_particles: int) -> np.ndarray:
+    """log p(x, z) - log q(z | x) of draws from the guide for the new rows of a chunk, (K, B), in double precision."""
+    _, terms = sample_in_chunks(pair, chunk.x, num_particles, chunk.seed, side=chunk.side)
+    return np.asarray(chunk.keep(terms.log_weights, axis=1), np.float64)

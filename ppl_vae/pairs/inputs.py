@@ -1,9 +1,10 @@
-"""Data on their way into a pair: checked, and recognised again by their digest."""
+"""Data for a pair: checks of their shape and values, and a digest by which to recognise them."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from typing import Any, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 
@@ -11,8 +12,29 @@ from ..arrays import pixel_levels
 from ..data import Stream, check_unit_interval
 from ..data.streams import Data, blocks
 from .pair import Pair
+from .side_inputs import Arrays, apply_mask, check_given, check_given_dim, take_rows
 
 X = TypeVar("X", bound=Data)
+
+
+class Requirements(NamedTuple):
+    """A pair's requirements on its data; those of two pairs of one likelihood are equal."""
+
+    dim: int
+    """P, the number of columns; 0 before the pair has run"""
+    given_dim: int
+    """G, the number of columns of the side information"""
+    binary: bool
+    """whether values are within [0, 1]"""
+    levels: tuple[int, ...]
+    """the numbers of levels that a pixel can have, of each observed site that has levels"""
+
+    @classmethod
+    def of(cls, pair: Pair) -> Requirements:
+        """Read them off a pair's sites."""
+        sites = pair.sites.observed if pair.sites is not None else ()
+        levels = tuple(site.levels for site in sites if site.levels is not None)
+        return cls(pair.dim, pair.given_dim, any(site.binary for site in sites), levels)
 
 
 @overload
@@ -64,14 +86,11 @@ def checked(pair: Pair, x: Any, what: str = "x") -> Data:
     Raises:
         ValueError: another shape, NaN or infinite values, or values that the likelihood cannot have.
     """
-    array = as_batch(x, what, pair.dim or None)
-    sites = pair.sites.observed if pair.sites is not None else ()
-    binary = any(site.binary for site in sites)
-    wanted = [site.levels for site in sites if site.levels is not None]
-    for first, block in blocks(array) if binary or wanted else ():
-        if binary:
+    array, requirements = as_batch(x, what, pair.dim or None), Requirements.of(pair)
+    for first, block in blocks(array) if requirements.binary or requirements.levels else ():
+        if requirements.binary:
             check_unit_interval(block, f"{what!r}, under a Bernoulli likelihood,", first=first)
-        for count in wanted:
+        for count in requirements.levels:
             pixel_levels.check(block, count, what, first)
     return array
 
@@ -86,3 +105,99 @@ def digest(*parts: Data | None) -> str:
         for _, block in blocks(array):
             sha.update(np.ascontiguousarray(block).data)
     return sha.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CheckedData(Generic[X]):
+    """Data with side inputs that have passed a pair's checks, which read every value; they need not pass them again.
+
+    ``Fit.checked`` makes one. Whatever takes data (N, P) for a fit takes it in their place, without side inputs then.
+    """
+
+    x: X
+    """(N, P), zeros where the mask hides them"""
+    side: Arrays
+    """``given`` and ``mask``, those that there are"""
+    pair: Pair = dataclasses.field(repr=False)
+    """whose checks they passed, and whose rows ``index`` counts"""
+    likely: bool = True
+    """whether the likelihood was found to have such values"""
+    index: np.ndarray | None = None
+    """the position of each datum among those of a per-datapoint guide, where it is known or was passed"""
+    located: bool = False
+    """whether ``index`` is checked, and belongs to ``arrays``"""
+    digests: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """those that were computed, shared with copies of these data"""
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.x)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The side inputs as a pair takes them."""
+        index = self.index if self.located else None
+        return dict(self.side) if index is None else {**self.side, "index": index}
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of x, computed once."""
+        if "x" not in self.digests:
+            self.digests["x"] = digest(self.x)
+        return self.digests["x"]
+
+    @property
+    def side_digest(self) -> str | None:
+        """The SHA-256 of the side inputs without ``index``, computed once; None where there are none."""
+        if self.side and "side" not in self.digests:
+            self.digests["side"] = digest(*self.side.values())
+        return self.digests.get("side")
+
+    def take(self, rows: Any) -> CheckedData[np.ndarray]:
+        """Some of the rows, which are checked as all are."""
+        index = None if self.index is None else self.index[rows]
+        side = take_rows(self.side, rows)
+        return CheckedData(np.asarray(self.x[rows]), side, self.pair, self.likely, index, self.located)
+
+
+Input: TypeAlias = Data | CheckedData[Any]
+"""Data (N, P) as methods of a fit take them: to be checked, or checked already."""
+
+
+@overload
+def check_data(
+    pair: Pair, x: CheckedData[X], likely: bool = True, given: Any = None, mask: Any = None
+) -> CheckedData[X]: ...
+
+
+@overload
+def check_data(pair: Pair, x: X, likely: bool = True, given: Any = None, mask: Any = None) -> CheckedData[X]: ...
+
+
+def check_data(pair: Pair, x: Any, likely: bool = True, given: Any = None, mask: Any = None) -> CheckedData[Any]:
+    """Check data and side inputs for a pair, but for data that passed the checks of a pair with equal requirements.
+
+    Args:
+        pair: the pair that is to be asked.
+        x: data (N, P), or checked data.
+        likely: whether the likelihood must be able to have these values; an encoder may be asked about any.
+        given: side information (N, G).
+        mask: true where a pixel was seen, (N, P).
+
+    Raises:
+        ValueError: another shape, NaN or infinite values where a pixel was seen, values that the likelihood cannot
+            have, side information or a mask that do not fit, or either of these beside data that are checked.
+    """
+    index, digests = None, {}
+    if isinstance(x, CheckedData):
+        if given is not None or mask is not None:
+            raise ValueError("Checked data have their side inputs: pass them without 'given' and 'mask'.")
+        if Requirements.of(x.pair) == Requirements.of(pair) and (x.likely or not likely):
+            return x
+        index, digests = x.index if x.pair is pair else None, x.digests
+        x, given, mask = x.x, x.side.get("given"), x.side.get("mask")
+    values, side = apply_mask(x, mask)
+    values = checked(pair, values) if likely else as_batch(values, dim=pair.dim)
+    side |= check_given(given, len(values))
+    check_given_dim(side.get("given"), pair.given_dim)
+    return CheckedData(values, side, pair, likely, index, digests=digests)

@@ -75,6 +75,22 @@ def check_given(given: Any, count: int, what: str = "given") -> dict[str, np.nda
     return {"given": np.ascontiguousarray(array, array.dtype if array.dtype.kind == "f" else np.float32)}
 
 
+def check_given_dim(given: np.ndarray | None, expected: int) -> None:
+    """Compare the width of side information with that which a pair is conditional on.
+
+    Raises:
+        ValueError: another width, or side information for a pair that takes none.
+    """
+    found = 0 if given is None else given.shape[1]
+    if expected != found:
+        raise ValueError(
+            f"The pair is conditional on {expected} numbers for each datum; 'given' has {found}: pass given= of "
+            f"shape (N, {expected})."
+            if expected
+            else f"The pair was trained without side information; 'given' has {found} columns: leave it out."
+        )
+
+
 def take_rows(side: Arrays, rows: Any) -> dict[str, np.ndarray]:
     """The rows of every array.
 

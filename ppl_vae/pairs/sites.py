@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +80,20 @@ class Sites:
         """D of the single vector of latents; 0 where there are several sites, or it is no vector."""
         vector = len(self.latent) == 1 and len(self.latent[0].event_shape) == 1
         return self.latent[0].event_shape[0] if vector else 0
+
+    @property
+    def width(self) -> int:
+        """D, the number of entries of all latent sites together."""
+        return sum(math.prod(site.event_shape) for site in self.latent)
+
+    def split(self, z: np.ndarray) -> dict[str, np.ndarray]:
+        """Codes (B, D), the latent sites side by side, as values of each site, (B, *event_shape)."""
+        ends = np.cumsum([math.prod(site.event_shape) for site in self.latent])
+        codes = {}
+        for site, (first, end) in zip(self.latent, itertools.pairwise([0, *ends]), strict=True):
+            values = z[:, first:end].reshape(len(z), *site.event_shape)
+            codes[site.name] = values.astype(np.int64) if site.is_categorical else values
+        return codes
 
     @property
     def num_configurations(self) -> int:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, Unpack
 
-import numpy as np
-
-from ..data.streams import Data
-from .inputs import X
+from .inputs import CheckedData, Input, X
 from .pair import Pair
 from .side_inputs import Side
 
@@ -24,9 +21,9 @@ class Trained(Protocol):
         """``pyro`` or ``numpyro``."""
 
     def checked(
-        self, x: X, *, located: bool = True, likely: bool = True, **side: Unpack[Side]
-    ) -> tuple[X, dict[str, np.ndarray]]:
-        """The data as the pair takes them, (N, P), and the arrays beside them."""
+        self, x: X | CheckedData[X], *, located: bool = True, likely: bool = True, **side: Unpack[Side]
+    ) -> CheckedData[X]:
+        """Check data (N, P) with their side inputs."""
 
-    def refine(self, x: Data, *, seed: int = 0, **side: Unpack[Side]) -> Trained:
+    def refine(self, x: Input, *, seed: int = 0, **side: Unpack[Side]) -> Trained:
         """Local inference: the best q(z) of the guide's family for each row of x (N, P)."""

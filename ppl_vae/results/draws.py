@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from ..arrays.log_weights import effective, k_hat, resample
-from ..data.streams import Data
 from ..mcmc.samplers import HMC, check_count
-from ..pairs.chunks import chunk, sample_in_chunks, windows
-from ..pairs.side_inputs import Arrays, Side, take_rows
+from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
+from ..pairs.inputs import CheckedData, Input
+from ..pairs.side_inputs import Side
 from ..pairs.trained import Trained
 from ..seeds import derive, generator
 
@@ -72,7 +72,7 @@ class Draws(dict[str, np.ndarray]):
         return pd.DataFrame(columns).rename_axis("datum")
 
 
-def draws(fit: Trained, x: Data, num_draws: int, method: str | HMC, *, seed: int = 0, **side: Unpack[Side]) -> Draws:
+def draws(fit: Trained, x: Input, num_draws: int, method: str | HMC, *, seed: int = 0, **side: Unpack[Side]) -> Draws:
     """What ``Fit.draws`` returns.
 
     Raises:
@@ -82,33 +82,33 @@ def draws(fit: Trained, x: Data, num_draws: int, method: str | HMC, *, seed: int
     name = "hmc" if isinstance(method, HMC) else method
     if name not in METHODS:
         raise ValueError(f"'method' should be one of {', '.join(map(repr, METHODS))}, or HMC(...); got {method!r}.")
-    data, arrays = fit.checked(x, likely=name != "guide", **side)
+    data = fit.checked(x, likely=name != "guide", **side)
     if name == "importance":
-        return _resampled(fit, data, num_draws, seed, arrays)
-    values, terms = sample_in_chunks(fit.pair, data, num_draws, seed, side=arrays)
+        return _resampled(fit, data, num_draws, seed)
+    values, terms = sample_in_chunks(fit.pair, data.x, num_draws, seed, side=data.arrays)
     if name == "guide":
         return Draws(values, log_weights=terms.log_weights)
     if name == "refined":
-        beside = Side(given=side.get("given"), mask=side.get("mask"))
-        refined = fit.refine(x, seed=seed, **beside)
-        after, _ = refined.checked(x, **beside)
-        located = {**arrays, "index": np.arange(len(data))}
-        values, better = sample_in_chunks(refined.pair, after, num_draws, derive(seed, "refined"), side=located)
+        refined = fit.refine(data, seed=seed)
+        after = refined.checked(data, index=np.arange(len(data)))
+        values, better = sample_in_chunks(refined.pair, after.x, num_draws, derive(seed, "refined"), side=after.arrays)
         return Draws(values, log_weights=terms.log_weights, refined_log_weights=better.log_weights)
     hmc = method if isinstance(method, HMC) else SHORT
-    chains = dataclasses.replace(hmc, num_samples=-(-num_draws // hmc.num_chains)).run(fit, x, seed=seed, **side)
-    drawn = {n: v.swapaxes(0, 1).reshape(-1, *v.shape[2:])[:num_draws] for n, v in chains.draws.items()}
-    return Draws(drawn, log_weights=terms.log_weights, chains=chains)
+    chains = dataclasses.replace(hmc, num_samples=-(-num_draws // hmc.num_chains)).run(fit, data, seed=seed)
+    values = {n: v.swapaxes(0, 1).reshape(-1, *v.shape[2:])[:num_draws] for n, v in chains.draws.items()}
+    return Draws(values, log_weights=terms.log_weights, chains=chains)
 
 
-def _resampled(fit: Trained, x: Data, num_draws: int, seed: int, arrays: Arrays) -> Draws:
+def _resampled(fit: Trained, data: CheckedData, num_draws: int, seed: int) -> Draws:
     """Sampling-importance-resampling: of P proposals for each datum, ``num_draws`` by their weights."""
-    proposals, parts, log_w = PROPOSALS * num_draws, [], []
-    for number, (window, seen) in enumerate(windows(len(x), max(1, chunk(fit.pair) // proposals))):
-        chunk_seed, rows = derive(seed, "importance", number), np.arange(window.stop - window.start)
-        values, terms = sample_in_chunks(fit.pair, x[window], proposals, chunk_seed, side=take_rows(arrays, window))
-        chosen = resample(terms.log_weights, num_draws, generator(chunk_seed, "resample"))
-        parts.append({name: value[chosen, rows][:, seen:] for name, value in values.items()})
-        log_w.append(terms.log_weights[:, seen:])
-    values = {name: np.concatenate([p[name] for p in parts], 1) for name in parts[0]}
-    return Draws(values, log_weights=np.concatenate(log_w, 1), resampled=True)
+    proposals, parts = PROPOSALS * num_draws, []
+    options: dict[str, Any] = {"rows_each": proposals, "settings": {"num_draws": num_draws}}
+    doing = f"while resampling draws of {len(data)} data points"
+    with in_chunks(fit.pair, data.x, data.arrays, seed=seed, purpose="importance", doing=doing, **options) as chunks:
+        for chunk in chunks:
+            values, terms = sample_in_chunks(fit.pair, chunk.x, proposals, chunk.seed, side=chunk.side)
+            chosen = resample(terms.log_weights, num_draws, generator(chunk.seed, "resample"))
+            kept = {name: value[chosen, np.arange(len(chunk))] for name, value in values.items()}
+            parts.append(chunk.keep((kept, terms.log_weights), axis=1))
+    values, log_w = concatenate(parts, axis=1)
+    return Draws(values, log_weights=log_w, resampled=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +10,13 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from ..data.streams import Data
 from ..init import check_index
 from ..mcmc.samplers import HMC
-from ..pairs.chunks import chunk, sample_in_chunks, windows, within_memory
-from ..pairs.inputs import X, as_batch, checked, digest
+from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
+from ..pairs.inputs import CheckedData, Input, X, as_batch, check_data, digest
 from ..pairs.pair import Pair
-from ..pairs.side_inputs import NOTHING, Arrays, Side, apply_mask, check_given, take_rows
+from ..pairs.side_inputs import NOTHING, Arrays, Side, apply_mask, check_given, check_given_dim
 from ..pairs.terms import Terms
-from ..seeds import derive
 from .arviz import to_inference_data
 from .draws import Draws, draws
 from .files import read_fit, write_fit
@@ -87,12 +85,14 @@ class Fit:
         """Whether the guide serves any data; false for a per-datapoint guide, whose parameters are its data's own."""
         return self.pair.num_rows is None
 
-    def is_trained_on(self, x: Data, arrays: Arrays = NOTHING) -> bool:
+    def is_trained_on(self, x: Input, arrays: Arrays = NOTHING) -> bool:
         """Whether these are the data of the training, with the same mask and side information."""
-        record, beside = self.settings.get("data", {}), [a for n, a in arrays.items() if n != "index"]
-        return digest(x) == record.get("train") and record.get("side") == (digest(*beside) if beside else None)
+        record = self.settings.get("data", {})
+        if not isinstance(x, CheckedData):
+            x = CheckedData(x, {name: array for name, array in arrays.items() if name != "index"}, self.pair)
+        return x.digest == record.get("train") and x.side_digest == record.get("side")
 
-    def positions(self, x: Data, index: Any = None, arrays: Arrays = NOTHING) -> np.ndarray | None:
+    def positions(self, x: Input, index: Any = None, arrays: Arrays = NOTHING) -> np.ndarray | None:
         """Which of the data with parameters of their own the rows of x are; None for a guide that serves any.
 
         Raises:
@@ -116,7 +116,7 @@ class Fit:
 
     def refine(
         self,
-        x: Data,
+        x: Input,
         *,
         steps: int = 300,
         learning_rate: float = 0.05,
@@ -148,11 +148,11 @@ class Fit:
         Raises:
             ValueError: a guide without a net to replace, whose family is not known.
         """
-        x, arrays = self.checked(x, located=False, **side)
+        rows = self.checked(x, located=False, **side)
         options = {"steps": steps, "learning_rate": learning_rate, "tolerance": tolerance, "loss": loss}
-        fit = fit_locally(self.pair, x, arrays, **options, seed=seed, progress=progress)
+        fit = fit_locally(self.pair, rows.x, rows.arrays, **options, seed=seed, progress=progress)
         data = dict(self.settings.get("data", {}))
-        data |= {"trained_on": data.get("trained_on", data.get("train")), "train": digest(x)}
+        data |= {"trained_on": data.get("trained_on", data.get("train")), "train": rows.digest}
         data["side"] = fit.settings["data"].get("side")
         return Fit(fit.pair, fit.history, {**self.settings, "data": data, "refined_by": fit.settings["svi"]})
 
@@ -163,7 +163,7 @@ class Fit:
 
     def terms(
         self,
-        x: Data,
+        x: Input,
         num_particles: int = 1,
         *,
         seed: int = 0,
@@ -176,58 +176,43 @@ class Fit:
         ``log_guide``. Like the other methods that encode it takes side inputs (``pairs.side_inputs.Side``): ``index``,
         as a per-datapoint guide wants the data of its training, or which of them these are; ``given``; and ``mask``.
         """
-        x, arrays = self.checked(x, **side)
-        return sample_in_chunks(self.pair, x, num_particles, seed, analytic_kl, arrays)[1]
+        data = self.checked(x, **side)
+        return sample_in_chunks(self.pair, data.x, num_particles, seed, analytic_kl, data.arrays)[1]
 
     def checked(
-        self, x: X, *, located: bool = True, likely: bool = True, **side: Unpack[Side]
-    ) -> tuple[X, dict[str, np.ndarray]]:
-        """The data as the pair takes them, (N, P), and the arrays beside them.
+        self, x: X | CheckedData[X], *, located: bool = True, likely: bool = True, **side: Unpack[Side]
+    ) -> CheckedData[X]:
+        """Check data (N, P) with their side inputs, as every method does that takes them.
+
+        What is returned may be passed to methods and to functions of ``evaluation`` in the place of x, without side
+        inputs: every value is read once then, and not by each of them.
 
         Args:
-            x: data (N, P).
+            x: data (N, P), or checked data; those that another fit's checks passed are read again only where this one
+                asks for more.
             located: whether to say where the data of a per-datapoint guide are.
             likely: whether the likelihood must be able to have these values; an encoder may be asked about any.
-            side: what there is beside x.
+            side: what there is beside x; of checked data ``index`` alone.
 
         Raises:
             ValueError: another shape, NaN or infinite values where a pixel was seen, values that the likelihood cannot
                 have, or side information, positions or a mask that do not fit.
         """
-        values, arrays = apply_mask(x, side.get("mask"))
-        values = checked(self.pair, values) if likely else as_batch(values, dim=self.pair.dim)
-        arrays |= check_given(side.get("given"), len(values))
-        self._check_given(arrays.get("given"))
-        index = self.positions(values, side.get("index"), arrays) if located else None
-        return values, arrays if index is None else {**arrays, "index": index}
+        data = check_data(self.pair, x, likely, side.get("given"), side.get("mask"))
+        index = side.get("index")
+        if index is None and data.pair is self.pair:
+            index = data.index
+        index = self.positions(data, index, data.side) if located else index
+        return dataclasses.replace(data, pair=self.pair, index=index, located=located)
 
-    def _check_given(self, given: np.ndarray | None) -> None:
-        expected, found = self.pair.given_dim, 0 if given is None else given.shape[1]
-        if expected != found:
-            raise ValueError(
-                f"The pair is conditional on {expected} numbers for each datum; 'given' has {found}: pass given= of "
-                f"shape (N, {expected})."
-                if expected
-                else f"The pair was trained without side information; 'given' has {found} columns: leave it out."
-            )
-
-    def posterior(self, x: Data, *, seed: int = 0, **side: Unpack[Side]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def posterior(self, x: Input, *, seed: int = 0, **side: Unpack[Side]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
-        x, arrays = self.checked(x, likely=False, **side)
-        with within_memory(f"on {len(x)} data points"):
-            chunks = [
-                (self.pair.posterior(x[window], derive(seed, "chunk", number), take_rows(arrays, window)), seen)
-                for number, (window, seen) in enumerate(windows(len(x), chunk(self.pair)))
-            ]
-        return {
-            name: (
-                np.concatenate([moments[name][0][seen:] for moments, seen in chunks]),
-                np.concatenate([moments[name][1][seen:] for moments, seen in chunks]),
-            )
-            for name in chunks[0][0]
-        }
+        data = self.checked(x, likely=False, **side)
+        options: dict[str, Any] = {"seed": seed, "purpose": "chunk", "doing": f"on {len(data)} data points"}
+        with in_chunks(self.pair, data.x, data.arrays, **options) as chunks:
+            return concatenate(chunk.keep(self.pair.posterior(chunk.x, chunk.seed, chunk.side)) for chunk in chunks)
 
-    def encode(self, x: Data, **side: Unpack[Side]) -> np.ndarray:
+    def encode(self, x: Input, **side: Unpack[Side]) -> np.ndarray:
         """The mean of q(z | x), of categories the mode, (B, D); several latent sites stand side by side, in order."""
         means = [mean for mean, _ in self.posterior(x, **side).values()]
         if not means:
@@ -236,7 +221,7 @@ class Fit:
 
     def draws(
         self,
-        x: Data,
+        x: Input,
         num_draws: int = 100,
         *,
         method: str | HMC = "guide",
@@ -263,15 +248,13 @@ class Fit:
         """
         return draws(self, x, num_draws, method, seed=seed, **side)
 
-    def reconstruct(self, x: Data, *, seed: int = 0, **side: Unpack[Side]) -> np.ndarray:
+    def reconstruct(self, x: Input, *, seed: int = 0, **side: Unpack[Side]) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P)."""
-        x, arrays = self.checked(x, likely=False, **side)
-        parts = []
-        with within_memory(f"on {len(x)} data points"):
-            for number, (window, seen) in enumerate(windows(len(x), chunk(self.pair))):
-                means, _ = self.pair.predict(x[window], 1, derive(seed, "chunk", number), take_rows(arrays, window))
-                parts.append(means[0, seen:])
-        return np.concatenate(parts)
+        data = self.checked(x, likely=False, **side)
+        options: dict[str, Any] = {"seed": seed, "purpose": "chunk", "doing": f"on {len(data)} data points"}
+        with in_chunks(self.pair, data.x, data.arrays, **options) as chunks:
+            predict = self.pair.predict
+            return concatenate(chunk.keep(predict(chunk.x, 1, chunk.seed, chunk.side)[0][0]) for chunk in chunks)
 
     def decode(self, z: np.ndarray, *, given: np.ndarray | None = None) -> np.ndarray:
         """E[x | z] for codes z (B, D), (B, P); several latent sites stand side by side, as ``encode`` returns them.
@@ -281,25 +264,23 @@ class Fit:
         Raises:
             ValueError: codes of another shape, NaN or infinite values, or a model that does not take ``size``.
         """
-        assert self.pair.sites is not None
-        latent = self.pair.sites.latent
-        ends = np.cumsum([math.prod(site.event_shape) for site in latent])
-        z = as_batch(z, "z", int(ends[-1]))
-        arrays = check_given(given, len(z))
-        self._check_given(arrays.get("given"))
-        codes = {}
-        for site, columns in zip(latent, np.split(z, ends[:-1], axis=1), strict=True):
-            values = columns.reshape(len(z), *site.event_shape)
-            codes[site.name] = values.astype(np.int64) if site.is_categorical else values
-        parts = []
-        with within_memory(f"on {len(z)} codes"):
-            for window, seen in windows(len(z), chunk(self.pair)):
-                parts.append(self.pair.decode(take_rows(codes, window), 0, take_rows(arrays, window))[0][seen:])
-        return np.concatenate(parts)
+        sites = self.pair.sites
+        assert sites is not None
+        z = as_batch(z, "z", sites.width)
+        arrays = self._given(given, len(z))
+        with in_chunks(self.pair, z, arrays, doing=f"on {len(z)} codes") as chunks:
+            decode = self.pair.decode
+            return concatenate(chunk.keep(decode(sites.split(chunk.x), 0, chunk.side)[0]) for chunk in chunks)
+
+    def _given(self, given: np.ndarray | None, count: int) -> dict[str, np.ndarray]:
+        """Side information for ``count`` rows that come without x, checked."""
+        arrays = check_given(given, count)
+        check_given_dim(arrays.get("given"), self.pair.given_dim)
+        return arrays
 
     def impute(
         self,
-        x: np.ndarray,
+        x: np.ndarray | CheckedData[np.ndarray],
         *,
         num_particles: int = 100,
         num_draws: int | None = None,
@@ -322,10 +303,11 @@ class Fit:
         Returns:
             (N, P), or (num_draws, N, P); what was seen stays as it is.
         """
-        mask = side.get("mask")
-        side["mask"] = ~np.isnan(np.asarray(x, float)) if mask is None else mask
-        x, arrays = self.checked(x, **side)
-        values = fill_hidden(self.pair, x, arrays, num_particles=num_particles, num_draws=num_draws, seed=seed)
+        if side.get("mask") is None and not isinstance(x, CheckedData):
+            side["mask"] = ~np.isnan(np.asarray(x, float))
+        data = self.checked(x, **side)
+        options: dict[str, Any] = {"num_particles": num_particles, "num_draws": num_draws, "seed": seed}
+        values = fill_hidden(self.pair, data.x, data.arrays, **options)
         return values[0] if num_draws is None else values
 
     def generate(
@@ -342,14 +324,11 @@ class Fit:
         size = size if size is not None else 1 if given is None else len(given)
         if size < 1:
             raise ValueError(f"'size' should be at least 1; got {size}.")
-        arrays = check_given(given, size)
-        self._check_given(arrays.get("given"))
-        parts = []
-        with within_memory("while generating", size=size):
-            for number, (window, seen) in enumerate(windows(size, chunk(self.pair))):
-                count, chunk_seed = window.stop - window.start, derive(seed, "generate", number)
-                parts.append(self.pair.generate(count, chunk_seed, take_rows(arrays, window))[0 if mean else 1][seen:])
-        return np.concatenate(parts)
+        arrays, which = self._given(given, size), 0 if mean else 1
+        options: dict[str, Any] = {"doing": "while generating", "settings": {"size": size}}
+        with in_chunks(self.pair, np.empty((size, 0)), arrays, seed=seed, purpose="generate", **options) as chunks:
+            generate = self.pair.generate
+            return concatenate(chunk.keep(generate(len(chunk), chunk.seed, chunk.side)[which]) for chunk in chunks)
 
     def save(self, path: str | Path, *, recipe: Any = None) -> Path:
         """Write weights, history and settings to one file; with the recipe, ``Fit.load`` needs nothing else.
@@ -377,13 +356,15 @@ class Fit:
         """
         return cls(*read_fit(Path(path), pair, device))
 
-    def to_arviz(self, x: np.ndarray, num_draws: int = 100, *, seed: int = 0, **side: Unpack[Side]) -> Any:
+    def to_arviz(
+        self, x: np.ndarray | CheckedData[np.ndarray], num_draws: int = 100, *, seed: int = 0, **side: Unpack[Side]
+    ) -> Any:
         """Draws from the guide as ``arviz.InferenceData``.
 
         Groups: posterior; log_likelihood; sample_stats with log_prior and log_guide of each draw; observed_data. One
         chain of ``num_draws`` independent draws; dims (chain, draw, datum, <site>_dim).
         """
-        x, arrays = self.checked(x, **side)
-        draws, terms = sample_in_chunks(self.pair, x, num_draws, seed, side=arrays)
-        seen = np.where(arrays["mask"], x, np.nan) if "mask" in arrays else x
+        data = self.checked(x, **side)
+        draws, terms = sample_in_chunks(self.pair, data.x, num_draws, seed, side=data.arrays)
+        seen = np.where(data.side["mask"], data.x, np.nan) if "mask" in data.side else data.x
         return to_inference_data(draws, terms, seen, self.settings)

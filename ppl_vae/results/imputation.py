@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..arrays.log_weights import normalised, resample
-from ..pairs.chunks import chunk, windows, within_memory
+from ..pairs.chunks import concatenate, in_chunks
 from ..pairs.pair import Pair
-from ..pairs.side_inputs import Arrays, take_rows
-from ..seeds import derive, generator
+from ..pairs.side_inputs import Arrays
+from ..seeds import generator
 
 
 def fill_hidden(
     pair: Pair, x: np.ndarray, arrays: Arrays, *, num_particles: int, num_draws: int | None, seed: int
 ) -> np.ndarray:
-    """Fill in what ``arrays["mask"]`` hides of x (N, P), as ``Fit.impute`` says: (num_draws or 1, N, P)."""
-    parts, mask = [], arrays["mask"]
-    with within_memory(f"while imputing {len(x)} data points", num_particles=num_particles):
-        for number, (window, skip) in enumerate(windows(len(x), max(1, chunk(pair) // num_particles))):
-            chunk_seed, beside = derive(seed, "impute", number), take_rows(arrays, window)
+    """Fill in the pixels of x (N, P) that ``arrays["mask"]`` hides, (num_draws or 1, N, P): see ``Fit.impute``."""
+    parts, mask = [], arrays.get("mask", np.ones(x.shape, bool))
+    options: dict[str, Any] = {"rows_each": num_particles, "settings": {"num_particles": num_particles}}
+    doing = f"while imputing {len(x)} data points"
+    with in_chunks(pair, x, {**arrays, "mask": mask}, seed=seed, purpose="impute", doing=doing, **options) as chunks:
+        for chunk in chunks:
             if num_draws is not None:
-                filled = draw_hidden(pair, x[window], num_particles, num_draws, chunk_seed, beside)
+                filled = draw_hidden(pair, chunk.x, num_particles, num_draws, chunk.seed, chunk.side)
             else:
-                means, log_w = pair.predict(x[window], num_particles, chunk_seed, beside)
+                means, log_w = pair.predict(chunk.x, num_particles, chunk.seed, chunk.side)
                 filled = np.einsum("kb,kbp->bp", normalised(log_w), means)[None]
-            parts.append(np.where(mask[window], x[window], filled)[:, skip:])
-    return np.concatenate(parts, 1)
+            parts.append(chunk.keep(np.where(chunk.side["mask"], chunk.x, filled), axis=1))
+    return concatenate(parts, axis=1)
 
 
 def draw_hidden(pair: Pair, x: np.ndarray, num_particles: int, num_draws: int, seed: int, arrays: Arrays) -> np.ndarray:
     """Draw x_new ~ p(x_new | x), (num_draws, B, P): z by sampling-importance-resampling, then x_new ~ p(x | z)."""
     values, terms = pair.sample(x, num_particles, seed, side=arrays)
     chosen, rows = resample(terms.log_weights, num_draws, generator(seed, "resample")), np.arange(len(x))
-    z = {name: v[chosen, rows].reshape(num_draws * len(x), *v.shape[2:]) for name, v in values.items()}
+    count = num_draws * len(x)
+    z = {name: v[chosen, rows].reshape(count, *v.shape[2:]) for name, v in values.items()}
     given = {name: np.tile(a, (num_draws, 1)) for name, a in arrays.items() if name == "given"}
-    parts = []
-    for number, (window, seen) in enumerate(windows(num_draws * len(x), chunk(pair))):
-        drawn = pair.decode(take_rows(z, window), derive(seed, "draw", number), take_rows(given, window))[1]
-        parts.append(drawn[seen:])
-    return np.concatenate(parts).reshape(num_draws, *x.shape)
+    doing = f"while drawing {count} data points"
+    with in_chunks(pair, np.empty((count, 0)), given, seed=seed, purpose="draw", doing=doing) as chunks:
+        drawn = concatenate(chunk.keep(pair.decode(chunk.rows_of(z), chunk.seed, chunk.side)[1]) for chunk in chunks)
+    return drawn.reshape(num_draws, *x.shape)

@@ -7,9 +7,10 @@ from typing import Any
 from .. import backends
 from ..baselines import LeaveOneOut
 from ..data.streams import Data
-from ..pairs.chunks import chunk, within_memory
+from ..pairs.chunks import chunk_size, memory_settings
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays
+from ..runtime.out_of_memory import explain_out_of_memory
 
 REFINED_AT_ONCE = 500
 """Data points that are refined together."""
@@ -37,7 +38,7 @@ def fit_locally(
         loss = inference.TraceELBO(4, stick_the_landing=True)
     elif loss is None:
         loss = inference.TraceGraphELBO(8, baseline=LeaveOneOut())
-    at_once = min(REFINED_AT_ONCE, chunk())
+    at_once = min(REFINED_AT_ONCE, chunk_size())
     svi = inference.SVI(
         loss,
         epochs=1,
@@ -48,5 +49,5 @@ def fit_locally(
         freeze_model=True,
     )
     options = {"device": pair.device_name, "progress": progress, "description": "refine"}
-    with within_memory(f"while refining {len(x)} data points"):
+    with explain_out_of_memory(f"while refining {len(x)} data points", memory_settings()):
         return svi.fit(*inference.localised(pair, x, arrays), x, seed=seed, **arrays, **options)

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from ..data.streams import Data
 from ..errors import NotFiniteLoss
 from ..objectives.base import Objective
-from ..pairs.chunks import CHUNK_VARIABLE, chunk, sample_in_chunks
+from ..pairs.chunks import memory_settings, sample_in_chunks
 from ..pairs.pair import probe
 from ..results.fit import Fit
 from ..runtime import storage
@@ -105,8 +105,8 @@ class Loop:
         metrics = {"epoch": float(epoch), "loss": _mean_loss(losses, self.epoch_size, self.settings.batch_size)}
         metrics |= self.run.metrics
         if self.data.valid is not None and self.run.pair.num_rows is None:
-            sizes = {f"the environment variable {CHUNK_VARIABLE}": chunk()}
-            with explain_out_of_memory(f"in the validation ELBO after epoch {epoch}", sizes, self.kept()):
+            doing = f"in the validation ELBO after epoch {epoch}"
+            with explain_out_of_memory(doing, memory_settings(), self.kept()):
                 metrics |= self._validated(self.data.valid)
             if not np.isfinite(metrics["valid_elbo"]):
                 self._fail("the validation ELBO became NaN or infinite", epoch, len(losses) - 1)

@@ -95,7 +95,7 @@ def test_the_elbo_of_training_images_is_theirs(backend: backends.Backend) -> Non
 def test_no_more_than_a_thousand_training_images_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     whole = Fit.terms
-    monkeypatch.setattr(Fit, "terms", lambda self, x, *a, **k: seen.append(np.array(x)) or whole(self, x, *a, **k))
+    monkeypatch.setattr(Fit, "terms", lambda self, x, *a, **k: seen.append(x.x) or whole(self, x, *a, **k))
     images = toy(1500)
     evaluation.evaluate(fit(), TEST, 2, train=images, elbo_particles=1)
     scored = next(x for x in seen if len(x) != len(TEST))
@@ -107,7 +107,7 @@ def test_no_more_than_a_thousand_training_images_are_scored(monkeypatch: pytest.
 def test_intensities_are_drawn_before_they_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     whole = Fit.terms
-    monkeypatch.setattr(Fit, "terms", lambda self, x, *a, **k: seen.append(np.array(x)) or whole(self, x, *a, **k))
+    monkeypatch.setattr(Fit, "terms", lambda self, x, *a, **k: seen.append(x.x) or whole(self, x, *a, **k))
     grey = np.random.default_rng(0).random((50, P)).astype(np.float32)
     dynamic = {**SETTINGS, "data": {**SETTINGS["data"], "binarisation": "dynamic"}}
     for settings, values in ((dynamic, {0.0, 1.0}), (SETTINGS, set(np.unique(grey).tolist()))):

@@ -6,18 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from ...data.streams import Data
 from ...mcmc.annealing import Annealed, AnnealingSteps, annealing_steps, ladder
 from ...mcmc.kernels import first_step
 from ...mcmc.layout import Layout
 from ...mcmc.samplers import check_count, check_probability, check_start, kernel_of
-from ...pairs.chunks import chunk, windows, within_memory
-from ...pairs.side_inputs import Arrays, Side, check_given, placeholder, take_rows
+from ...pairs.chunks import Chunk, chunk_size, concatenate, in_chunks, windows
+from ...pairs.inputs import Input
+from ...pairs.side_inputs import Arrays, Side, check_given, placeholder
 from ...results.fit import Fit
 from ...seeds import derive
 from ..simulation import simulate
@@ -105,7 +104,7 @@ class Annealing:
 
 def ais(
     fit: Fit,
-    x: Data,
+    x: Input,
     settings: Annealing | None = None,
     *,
     max_configurations: int = MAX_CONFIGURATIONS,
@@ -140,18 +139,14 @@ def ais(
         OutOfMemory: the message says what to lower.
     """
     settings = _checked(fit, "ais", settings)
-    x, arrays = fit.checked(x, located=settings.start == "guide", **side)
+    data = fit.checked(x, located=settings.start == "guide", **side)
     if 0 < _configurations(fit) <= max_configurations:
-        return _exactly(exact_log_likelihood(fit, x, max_configurations=max_configurations, **side))
-    annealer = _Annealer(fit, settings)
-    parts, rows = [], annealer.rows
-    bar = tqdm(total=len(x), desc="AIS", unit="x", disable=None if progress is None else not progress)
-    with within_memory(f"in AIS of {len(x)} data points", num_chains=settings.num_chains), bar:
-        for number, (window, seen) in enumerate(windows(len(x), rows)):
-            runs = annealer.forward(x[window], take_rows(arrays, window), derive(seed, "ais", number))
-            parts.append((runs, seen))
-            bar.update(window.stop - window.start - seen)
-    return _estimate(parts, upper=False)
+        return _exactly(exact_log_likelihood(fit, data, max_configurations=max_configurations))
+    annealer, doing = _Annealer(fit, settings), f"in AIS of {len(data)} data points"
+    options = {"seed": seed, "purpose": "ais", "bar": "AIS", "progress": progress, **annealer.options}
+    with in_chunks(fit.pair, data.x, data.arrays, doing=doing, **options) as chunks:
+        runs = concatenate((chunk.keep(annealer.forward(chunk), axis=-1) for chunk in chunks), axis=-1)
+    return _estimate(runs, upper=False)
 
 
 def bdmc(
@@ -193,15 +188,14 @@ def bdmc(
         )
     annealer = _Annealer(fit, settings)
     z, x = simulate(fit, size, derive(seed, "simulate"), arrays)
-    below, above = [], []
-    bar = tqdm(total=size, desc="BDMC", unit="x", disable=None if progress is None else not progress)
-    with within_memory(f"in BDMC of {size} data points", num_chains=settings.num_chains), bar:
-        for number, (window, seen) in enumerate(windows(size, annealer.rows)):
-            beside, chunk_seed = take_rows(arrays, window), derive(seed, "bdmc", number)
-            log_step = annealer.step_sizes(x[window], beside, chunk_seed)
-            below.append((annealer.forward(x[window], beside, chunk_seed, log_step), seen))
-            above.append((annealer.backward(x[window], take_rows(z, window), beside, chunk_seed, log_step), seen))
-            bar.update(window.stop - window.start - seen)
+    doing, parts = f"in BDMC of {size} data points", []
+    options = {"seed": seed, "purpose": "bdmc", "bar": "BDMC", "progress": progress, **annealer.options}
+    with in_chunks(fit.pair, x, arrays, doing=doing, **options) as chunks:
+        for chunk in chunks:
+            log_step = annealer.step_sizes(chunk)
+            runs = annealer.forward(chunk, log_step), annealer.backward(chunk, chunk.rows_of(z), log_step)
+            parts.append(chunk.keep(runs, axis=-1))
+    below, above = concatenate(parts, axis=-1)
     return Bidirectional(_estimate(below, upper=False), _estimate(above, upper=True), x)
 
 
@@ -214,72 +208,66 @@ def _checked(fit: Fit, what: str, settings: Annealing | None) -> Annealing:
     return settings or Annealing()
 
 
+Runs = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Log-weights (K, B), and of each datum the mean acceptance (B,) and the number of divergences (B,)."""
+
+
 class _Annealer:
-    """Annealed runs of a fit on as many rows as are in memory at a time."""
+    """Annealed runs of a fit, of as many chains and data as are in memory at a time."""
 
     def __init__(self, fit: Fit, settings: Annealing) -> None:
         self.pair, self.settings = fit.pair, settings
         self.kernel = kernel_of(fit.pair)
         self.layout = _layout(fit, self.kernel)
         self.layout.check_finite("AIS")
-        at_once = max(1, chunk(fit.pair) // max([1, *self.layout.num_values]))
-        first, _ = windows(settings.num_chains, at_once)[0]
-        self.chains = first.stop
-        self.rows = max(1, at_once // self.chains)
+        widest = max([1, *self.layout.num_values])
+        self.windows = windows(settings.num_chains, max(1, chunk_size(fit.pair) // widest))
+        self.chains = self.windows[0].size
+        self.options: dict[str, Any] = {
+            "rows_each": self.chains * widest,
+            "settings": {"num_chains": settings.num_chains},
+        }
 
-    def _run(
-        self,
-        x: np.ndarray,
-        start: Arrays,
-        side: Arrays,
-        steps: AnnealingSteps,
-        *,
-        gain: float,
-        seed: int,
-        guide_seed: int,
-    ) -> Annealed:
+    def _run(self, chunk: Chunk, start: Arrays, steps: AnnealingSteps, *, gain: float, seed: int) -> Annealed:
         settings = self.settings
         options = {"initial": settings.start, "num_steps": settings.num_steps, "target": settings.target_accept_prob}
-        seeds = {"seed": seed, "guide_seed": guide_seed}
-        return self.kernel.anneal(self.pair, x, start, side, steps, gain=gain, **options, **seeds)
+        seeds = {"seed": seed, "guide_seed": chunk.seed}
+        return self.kernel.anneal(self.pair, chunk.x, start, chunk.side, steps, gain=gain, **options, **seeds)
 
-    def _starts(self, x: np.ndarray, side: Arrays, seed: int, guide_seed: int) -> Arrays:
-        seeds = {"seed": derive(seed, "start"), "guide_seed": guide_seed}
-        return self.kernel.starts(self.pair, x, self.chains, self.settings.start, side, **seeds)
+    def _starts(self, chunk: Chunk, seed: int) -> Arrays:
+        seeds = {"seed": derive(seed, "start"), "guide_seed": chunk.seed}
+        return self.kernel.starts(self.pair, chunk.x, self.chains, self.settings.start, chunk.side, **seeds)
 
-    def step_sizes(self, x: np.ndarray, side: Arrays, seed: int) -> np.ndarray:
+    def step_sizes(self, chunk: Chunk) -> np.ndarray:
         """Log step sizes for each temperature and datum, (T, B), from runs on noise of their own."""
         betas, width = self.settings.betas, self.layout.width
-        log_step = np.full((len(betas) - 1, len(x)), math.log(first_step(width)))
+        log_step = np.full((len(betas) - 1, len(chunk)), math.log(first_step(width)))
         for number in range(max(2, -(-PRELIMINARY // len(log_step))) if width else 0):
-            run_seed = derive(seed, "preliminary", number)
-            start = self._starts(x, side, run_seed, seed)
-            run = self._run(x, start, side, annealing_steps(betas, log_step), gain=GAIN, seed=run_seed, guide_seed=seed)
-            log_step = run.log_step
+            seed = derive(chunk.seed, "preliminary", number)
+            steps = annealing_steps(betas, log_step)
+            log_step = self._run(chunk, self._starts(chunk, seed), steps, gain=GAIN, seed=seed).log_step
         return log_step
 
-    def forward(
-        self, x: np.ndarray, side: Arrays, seed: int, log_step: np.ndarray | None = None
-    ) -> list[tuple[Annealed, int]]:
-        """From f_0 up the ladder, with step sizes that are fixed; runs with how many chains were seen before."""
-        steps = annealing_steps(self.settings.betas, self.step_sizes(x, side, seed) if log_step is None else log_step)
+    def forward(self, chunk: Chunk, log_step: np.ndarray | None = None) -> Runs:
+        """Run chains from f_0 up the ladder, with step sizes that are fixed."""
+        steps = annealing_steps(self.settings.betas, self.step_sizes(chunk) if log_step is None else log_step)
         runs = []
-        for number, (_, skip) in enumerate(windows(self.settings.num_chains, self.chains)):
-            run_seed = derive(seed, "forward", number)
-            start = self._starts(x, side, run_seed, seed)
-            runs.append((self._run(x, start, side, steps, gain=0.0, seed=run_seed, guide_seed=seed), skip))
-        return runs
+        for number in range(len(self.windows)):
+            seed = derive(chunk.seed, "forward", number)
+            runs.append(self._run(chunk, self._starts(chunk, seed), steps, gain=0.0, seed=seed))
+        return self._merge(runs)
 
-    def backward(
-        self, x: np.ndarray, z: Arrays, side: Arrays, seed: int, log_step: np.ndarray
-    ) -> list[tuple[Annealed, int]]:
-        """From an exact draw z of the posterior down the ladder."""
-        steps, runs = annealing_steps(self.settings.betas, log_step).reversed(), []
+    def backward(self, chunk: Chunk, z: Arrays, log_step: np.ndarray) -> Runs:
+        """Run chains from an exact draw z of the posterior down the ladder."""
+        steps = annealing_steps(self.settings.betas, log_step).reversed()
         start = {name: np.repeat(value[None], self.chains, 0) for name, value in z.items()}
-        for number, (_, skip) in enumerate(windows(self.settings.num_chains, self.chains)):
-            run_seed = derive(seed, "backward", number)
-            runs.append((self._run(x, start, side, steps, gain=0.0, seed=run_seed, guide_seed=seed), skip))
-        return runs
+        seeds = [derive(chunk.seed, "backward", number) for number in range(len(self.windows))]
+        return self._merge([self._run(chunk, start, steps, gain=0.0, seed=seed) for seed in seeds])
+
+    def _merge(self, runs: Sequence[Annealed]) -> Runs:
+        """Merge the runs of all windows of chains."""
+        log_w = concatenate(w.keep(run.log_weights) for w, run in zip(self.windows, runs, strict=True))
+        return log_w, np.mean([run.accept_prob for run in runs], 0), np.sum([run.divergences for run in runs], 0)
 
 
 def _layout(fit: Fit, kernel: ModuleType) -> Layout:
@@ -287,14 +275,10 @@ def _layout(fit: Fit, kernel: ModuleType) -> Layout:
     return kernel.layout(fit.pair, np.zeros((1, fit.pair.dim)), side)
 
 
-def _estimate(parts: list[tuple[list[tuple[Annealed, int]], int]], *, upper: bool) -> AIS:
-    """Runs of chunks of chains within chunks of data, each with what was seen before it, as one estimate."""
-    sign = -1.0 if upper else 1.0
-    log_w = np.concatenate(
-        [np.concatenate([run.log_weights[skip:, seen:] for run, skip in runs]) for runs, seen in parts], 1
-    ).astype(np.float64)
-    accept_prob = np.concatenate([np.mean([r.accept_prob[seen:] for r, _ in runs], 0) for runs, seen in parts])
-    divergences = np.concatenate([np.sum([r.divergences[seen:] for r, _ in runs], 0) for runs, seen in parts])
+def _estimate(runs: Runs, *, upper: bool) -> AIS:
+    """The estimate that runs of all chains on all data make."""
+    sign, (log_w, accept_prob, divergences) = -1.0 if upper else 1.0, runs
+    log_w = log_w.astype(np.float64)
     moments = Moments(log_w.shape[1])
     moments.add(sign * log_w)
     estimate = sign * moments.log_mean, moments.relative_error, moments.ess, moments.count
@@ -313,7 +297,7 @@ def _exactly(values: np.ndarray) -> AIS:
 
 
 def exact_log_likelihood(
-    fit: Fit, x: Data, *, max_configurations: int = MAX_CONFIGURATIONS, **side: Unpack[Side]
+    fit: Fit, x: Input, *, max_configurations: int = MAX_CONFIGURATIONS, **side: Unpack[Side]
 ) -> np.ndarray:
     """log p(x) = log sum_z p(x, z) over every joint value of discrete latents, for each row of x (N, P): (N,).
 
@@ -323,7 +307,7 @@ def exact_log_likelihood(
     """
     assert fit.pair.sites is not None
     fit.pair.sites.check_latent("exact_log_likelihood")
-    x, arrays = fit.checked(x, located=False, **side)
+    data = fit.checked(x, located=False, **side)
     count = _configurations(fit)
     if not 0 < count <= max_configurations:
         kind = f"have {count} joint values" if count else "do not have finitely many joint values"
@@ -331,14 +315,14 @@ def exact_log_likelihood(
         raise ValueError(
             f"The latent sites {names} {kind}, and the sum goes over at most {max_configurations}: use ais(fit, x)."
         )
-    every, kernel, at_once = fit.pair.sites.configurations(), kernel_of(fit.pair), chunk(fit.pair)
-    columns = []
-    with within_memory(f"in the sum over {count} values for {len(x)} data points"):
-        for window, seen in windows(len(x), max(1, at_once // count)):
-            rows, beside = window.stop - window.start, take_rows(arrays, window)
-            some = []
-            for which, skip in windows(count, at_once):
-                values = {n: np.repeat(v[which][:, None], rows, 1) for n, v in every.items()}
-                some.append(kernel.log_joint(fit.pair, x[window], values, beside)[skip:])
-            columns.append(np.logaddexp.reduce(np.concatenate(some).astype(np.float64), 0)[seen:])
-    return np.concatenate(columns)
+    every, kernel = fit.pair.sites.configurations(), kernel_of(fit.pair)
+    doing, columns = f"in the sum over {count} values for {len(data)} data points", []
+    with in_chunks(fit.pair, data.x, data.arrays, doing=doing, rows_each=count) as chunks:
+        for chunk in chunks:
+            parts = []
+            for some in windows(count, chunk_size(fit.pair)):
+                values = {n: np.repeat(v[some.rows][:, None], len(chunk), 1) for n, v in every.items()}
+                parts.append(some.keep(kernel.log_joint(fit.pair, chunk.x, values, chunk.side)))
+            log_joint = np.concatenate(parts).astype(np.float64)
+            columns.append(chunk.keep(np.logaddexp.reduce(log_joint, 0)))
+    return concatenate(columns)

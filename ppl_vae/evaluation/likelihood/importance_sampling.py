@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from ...data.streams import Data
-from ...pairs.chunks import chunk, windows, within_memory
-from ...pairs.side_inputs import Side, take_rows
+from ...pairs.chunks import chunk_size, concatenate, in_chunks, windows
+from ...pairs.inputs import Input
+from ...pairs.side_inputs import Side
 from ...results.fit import Fit
 from ...seeds import derive
 
@@ -83,7 +82,7 @@ class Moments:
 
 def log_likelihood(
     fit: Fit,
-    x: Data,
+    x: Input,
     num_particles: int = 500,
     *,
     seed: int = 0,
@@ -109,23 +108,20 @@ def log_likelihood(
         ValueError: data that are not (N, P), or fewer than one particle.
         OutOfMemory: the message says what to lower.
     """
-    x, arrays = fit.checked(x, **side)
+    data = fit.checked(x, **side)
     if num_particles < 1:
         raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
-    at_once = chunk(fit.pair)
-    rows, parts = max(1, at_once // num_particles), []
-    bar = tqdm(total=len(x), desc="log p(x)", unit="x", disable=None if progress is None else not progress)
-    with within_memory(f"in log p(x) of {len(x)} data points"), bar:
-        for number, (window, seen) in enumerate(windows(len(x), rows)):
-            moments = Moments(window.stop - window.start)
-            for draw, (draws, skip) in enumerate(windows(num_particles, at_once)):
-                size = draws.stop - draws.start
-                draw_seed = derive(seed, "log_likelihood", number, draw)
-                _, terms = fit.pair.sample(x[window], size, draw_seed, side=take_rows(arrays, window))
-                moments.add(terms.log_weights[skip:])
-            parts.append((moments.log_mean[seen:], moments.relative_error[seen:], moments.ess[seen:]))
-            bar.update(window.stop - window.start - seen)
-    values, mc_error, ess = (np.concatenate(column) for column in zip(*parts, strict=True))
+    doing, parts = f"in log p(x) of {len(data)} data points", []
+    options: dict[str, Any] = {"rows_each": num_particles, "seed": seed, "purpose": "log_likelihood"}
+    options |= {"bar": "log p(x)", "progress": progress}
+    with in_chunks(fit.pair, data.x, data.arrays, doing=doing, **options) as chunks:
+        for chunk in chunks:
+            moments = Moments(len(chunk))
+            for number, draws in enumerate(windows(num_particles, chunk_size(fit.pair))):
+                _, terms = fit.pair.sample(chunk.x, draws.size, chunk.seed_of(number), side=chunk.side)
+                moments.add(draws.keep(terms.log_weights))
+            parts.append(chunk.keep((moments.log_mean, moments.relative_error, moments.ess)))
+    values, mc_error, ess = concatenate(parts)
     return LogLikelihood(values, mc_error, ess, num_particles)
 
 
@@ -149,7 +145,7 @@ class ELBO:
         return float(self.values.mean())
 
 
-def elbo(fit: Fit, x: Data, num_particles: int = 10, *, seed: int = 0, **side: Unpack[Side]) -> ELBO:
+def elbo(fit: Fit, x: Input, num_particles: int = 10, *, seed: int = 0, **side: Unpack[Side]) -> ELBO:
     """E_q[log p(x | z)] - E_q[log q(z | x) - log p(z)] by ``num_particles`` draws for each row of x (N, P).
 
     The plain bound, whatever objective the fit was trained on.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ...arrays.log_weights import UNRELIABLE, effective, pareto_smoothed
-from ...data.streams import Data
-from ...pairs.chunks import log_weights_in_chunks, within_memory
+from ...pairs.chunks import concatenate, in_chunks, log_weights_of
+from ...pairs.inputs import Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
 from ...seeds import derive
@@ -56,7 +55,7 @@ class Diagnosis:
 
 def diagnose(
     fit: Fit,
-    x: Data,
+    x: Input,
     num_particles: int = 1000,
     *,
     seed: int = 0,
@@ -81,20 +80,21 @@ def diagnose(
         ValueError: data that are not (N, P), or fewer than 25 particles, whose tail is too short.
         OutOfMemory: the message says what to lower.
     """
-    x, arrays = fit.checked(x, **side)
+    data = fit.checked(x, **side)
     if num_particles < FEWEST:
         raise ValueError(
             f"'num_particles' should be at least {FEWEST}, as k-hat is fitted to the largest fifth of the weights; got "
             f"{num_particles}."
         )
-    bar = tqdm(total=len(x), desc="k-hat", unit="x", disable=None if progress is None else not progress)
-    parts = []
-    with within_memory(f"in k-hat of {len(x)} data points", num_particles=num_particles), bar:
-        for log_w in log_weights_in_chunks(fit.pair, x, num_particles, derive(seed, "diagnose"), arrays):
+    doing, parts = f"in k-hat of {len(data)} data points", []
+    options: dict[str, Any] = {"rows_each": num_particles, "settings": {"num_particles": num_particles}}
+    options |= {"seed": derive(seed, "diagnose"), "purpose": "weights", "bar": "k-hat", "progress": progress}
+    with in_chunks(fit.pair, data.x, data.arrays, doing=doing, **options) as chunks:
+        for chunk in chunks:
+            log_w = log_weights_of(fit.pair, chunk, num_particles)
             smoothed, k = pareto_smoothed(log_w)
             parts.append((k, effective(log_w), _log_mean(log_w), _log_mean(smoothed)))
-            bar.update(log_w.shape[1])
-    k, ess, log_p, log_p_smoothed = (np.concatenate(column) for column in zip(*parts, strict=True))
+    k, ess, log_p, log_p_smoothed = concatenate(parts)
     return Diagnosis(k, ess, log_p, log_p_smoothed, num_particles)
 
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol, Unpack
 import numpy as np
 import pandas as pd
 
-from ...data.streams import Data
-from ...pairs.chunks import log_weights_in_chunks, within_memory
-from ...pairs.side_inputs import Arrays, Side
+from ...pairs.chunks import concatenate, in_chunks, log_weights_of
+from ...pairs.inputs import CheckedData, Input
+from ...pairs.side_inputs import Side
 from ...results.fit import Fit
 from ...seeds import derive
 from ..likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, Annealing, ais, exact_log_likelihood
@@ -123,7 +123,7 @@ def _of_draws(errors: np.ndarray) -> float:
 
 def gaps(
     fit: Fit,
-    x: Data,
+    x: Input,
     num_particles: int = 1000,
     *,
     method: Method = "importance",
@@ -168,54 +168,49 @@ def gaps(
     """
     assert fit.pair.sites is not None
     fit.pair.sites.check_latent("gaps")
-    x, arrays = fit.checked(x, located=False, **side)
+    data = fit.checked(x, located=False, **side)
     if elbo_particles < 2:
         raise ValueError(f"'elbo_particles' should be at least 2, for an error; got {elbo_particles}.")
     if not isinstance(method, Annealing) and method not in ("importance", "ais"):
         raise ValueError(f"'method' should be 'importance', 'ais' or Annealing(...); got {method!r}.")
-    exact, estimates = _checked_estimates(log_p, len(x))
-    anywhere: Side = {"given": side.get("given"), "mask": side.get("mask")}
-    own = not fit.generalises and (side.get("index") is not None or is_own(fit, x, arrays))
-    best = refined or (fit if own else fit.refine(x, seed=derive(seed, "refine"), progress=progress, **anywhere))
-    guides = {"guide": fit if fit.generalises else best, "refined guide": best}
-    if not fit.generalises:
-        guides.pop("refined guide")
-    sides = {name: side if guide is fit else anywhere for name, guide in guides.items()}
-    bounds = {n: _bound(g, x, elbo_particles, derive(seed, "elbo", n), **sides[n]) for n, g in guides.items()}
+    exact, estimates = _checked_estimates(log_p, len(data))
+    own = not fit.generalises and (data.index is not None or is_own(fit, data))
+    best = refined or (fit if own else fit.refine(data, seed=derive(seed, "refine"), progress=progress))
+    guides = {"guide": fit, "refined guide": best} if fit.generalises else {"guide": best}
+    bounds = {n: _bound(g, data, elbo_particles, derive(seed, "elbo", n)) for n, g in guides.items()}
     source = "as passed"
     if exact is None and method != "importance" and 0 < fit.pair.sites.num_configurations <= MAX_CONFIGURATIONS:
-        source, exact = SUMMED, exact_log_likelihood(fit, x, **anywhere)
+        source, exact = SUMMED, exact_log_likelihood(fit, data)
     if exact is not None:
-        values, errors = exact, np.zeros(len(x))
+        values, errors = exact, np.zeros(len(data))
     else:
-        asked = [(n, guide, sides[n]) for n, guide in guides.items()]
-        estimates |= _estimated(asked, x, num_particles, method, seed, progress)
+        estimates |= _estimate(guides, data, num_particles, method, seed, progress)
         source = max(estimates, key=lambda n: estimates[n].values.mean())
         values, errors = (np.asarray(a, float) for a in (estimates[source].values, estimates[source].mc_error))
-    told = {n: (float(np.mean(e.values)), _of_draws(np.asarray(e.mc_error))) for n, e in estimates.items()}
+    means = {n: (float(np.mean(e.values)), _of_draws(np.asarray(e.mc_error))) for n, e in estimates.items()}
     best_bound = list(bounds.values())[-1]
-    return Gaps(values, errors, *best_bound, *bounds["guide"], source, not fit.generalises, told)
+    return Gaps(values, errors, *best_bound, *bounds["guide"], source, not fit.generalises, means)
 
 
-def _estimated(
-    guides: Sequence[tuple[str, Fit, Side]], x: Data, num_particles: int, method: Method, seed: int, progress: Any
+def _estimate(
+    guides: Mapping[str, Fit], data: CheckedData, num_particles: int, method: Method, seed: int, progress: Any
 ) -> dict[str, Estimate]:
-    """log p(x) by every guide, (name, fit, what is beside x), and where it is asked for by annealing: by name."""
+    """Estimates of log p(x), by name: one from every guide, and one by annealing from the last if it is asked for."""
     estimates: dict[str, Estimate] = {}
-    for name, fit, side in guides:
+    for name, fit in guides.items():
         own_seed = derive(seed, "log_p", name)
-        sampled = log_likelihood(fit, x, num_particles, seed=own_seed, progress=progress, **side)
+        sampled = log_likelihood(fit, data, num_particles, seed=own_seed, progress=progress)
         estimates[f"importance sampling from the {name}"] = sampled
     if method != "importance":
-        _, best, side = guides[-1]
+        best = list(guides.values())[-1]
         settings, own_seed = method if isinstance(method, Annealing) else None, derive(seed, "log_p", "annealing")
-        estimates[ANNEALED] = ais(best, x, settings, seed=own_seed, progress=progress, **side)
+        estimates[ANNEALED] = ais(best, data, settings, seed=own_seed, progress=progress)
     return estimates
 
 
-def is_own(fit: Fit, x: Data, arrays: Arrays) -> bool:
+def is_own(fit: Fit, data: CheckedData) -> bool:
     """Whether these are the data that the guide's rows are for."""
-    return len(x) == fit.pair.num_rows and fit.is_trained_on(x, arrays)
+    return len(data) == fit.pair.num_rows and fit.is_trained_on(data)
 
 
 def _checked_estimates(log_p: Any, count: int) -> tuple[np.ndarray | None, dict[str, Estimate]]:
@@ -245,10 +240,11 @@ def _check(values: np.ndarray, count: int) -> None:
         )
 
 
-def _bound(fit: Fit, x: Data, num_particles: int, seed: int, **side: Unpack[Side]) -> tuple[np.ndarray, np.ndarray]:
+def _bound(fit: Fit, data: CheckedData, num_particles: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The ELBO of each datum and its standard error, (N,) each."""
-    x, arrays = fit.checked(x, **side)
-    with within_memory(f"in bounds of {len(x)} data points", elbo_particles=num_particles):
-        parts = [(w.mean(0), w.std(0, ddof=1)) for w in log_weights_in_chunks(fit.pair, x, num_particles, seed, arrays)]
-    values, spread = (np.concatenate(column) for column in zip(*parts, strict=True))
+    data, doing = fit.checked(data), f"in bounds of {len(data)} data points"
+    options: dict[str, Any] = {"rows_each": num_particles, "settings": {"elbo_particles": num_particles}}
+    with in_chunks(fit.pair, data.x, data.arrays, seed=seed, purpose="weights", doing=doing, **options) as chunks:
+        weights = (log_weights_of(fit.pair, chunk, num_particles) for chunk in chunks)
+        values, spread = concatenate((log_w.mean(0), log_w.std(0, ddof=1)) for log_w in weights)
     return values, spread / np.sqrt(num_particles)

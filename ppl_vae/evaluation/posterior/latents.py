@@ -6,7 +6,7 @@ from typing import Unpack
 
 import numpy as np
 
-from ...data.streams import Data
+from ...pairs.inputs import Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
 from .surgery import standard_log_prior
@@ -17,7 +17,7 @@ SOME = 32
 """Draws by which a prior is told to be standard normal."""
 
 
-def active_units(fit: Fit, x: Data, *, threshold: float = THRESHOLD, **side: Unpack[Side]) -> int:
+def active_units(fit: Fit, x: Input, *, threshold: float = THRESHOLD, **side: Unpack[Side]) -> int:
     """How many latent dimensions depend on x: Var_x(E_q[z_d | x]) > 0.01, for x (N, P).
 
     Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016.
@@ -30,7 +30,7 @@ def active_units(fit: Fit, x: Data, *, threshold: float = THRESHOLD, **side: Unp
     return int((fit.encode(x, **side).var(0) > threshold).sum())
 
 
-def kl_by_dimension(fit: Fit, x: Data, **side: Unpack[Side]) -> np.ndarray:
+def kl_by_dimension(fit: Fit, x: Input, **side: Unpack[Side]) -> np.ndarray:
     """How much of x (N, P) each latent dimension tells: the mean over x of KL(q(z_d | x) || p(z_d)), (D,), in nats.
 
     In closed form, KL(N(m, s^2) || N(0, 1)) = (m^2 + s^2 - 1) / 2 - log s. Under a prior other than N(0, I), of which
@@ -49,18 +49,18 @@ def kl_by_dimension(fit: Fit, x: Data, **side: Unpack[Side]) -> np.ndarray:
     if len(sites) != 1 or not sites[0].has_normal_marginals:
         told = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites) or "none"
         raise ValueError(f"The KL by dimension needs a guide with one normal site; it has {told}.")
-    mean, deviation = (np.asarray(a, np.float64) for a in fit.posterior(x, **side)[sites[0].name])
-    if not has_standard_prior(fit, x, **side):
+    data = fit.checked(x, **side)
+    mean, deviation = (np.asarray(a, np.float64) for a in fit.posterior(data)[sites[0].name])
+    if not has_standard_prior(fit, data):
         spread = np.sqrt((deviation**2).mean(0) + mean.var(0))
         mean, deviation = (mean - mean.mean(0)) / spread, deviation / spread
     return ((mean**2 + deviation**2 - 1) / 2 - np.log(deviation)).mean(0)
 
 
-def has_standard_prior(fit: Fit, x: Data, **side: Unpack[Side]) -> bool:
+def has_standard_prior(fit: Fit, x: Input, **side: Unpack[Side]) -> bool:
     """Whether the model's log p(z) is that of N(0, I), seen at a draw z ~ q(z | x) for each of some x (N, P)."""
-    x, arrays = fit.checked(x, **side)
-    few, beside = x[:SOME], {name: a[:SOME] for name, a in arrays.items()}
-    values, terms = fit.pair.sample(few, 1, 0, side=beside)
+    some = fit.checked(x, **side).take(slice(SOME))
+    values, terms = fit.pair.sample(some.x, 1, 0, side=some.arrays)
     return len(values) == 1 and all(
         standard_log_prior(z.astype(np.float64), terms) is not None for z in values.values()
     )

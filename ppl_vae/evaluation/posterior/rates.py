@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import numpy as np
 import pandas as pd
 
+from ...pairs.inputs import Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
 from .surgery import elbo_surgery
@@ -57,9 +58,11 @@ def rate_distortion(
     """
     if not fits:
         raise ValueError("'fits' is empty: give at least one.")
-    rows = {}
+    rows, data, beside = {}, cast(Input, x), side
     for name, fit in fits.items():
-        parts = elbo_surgery(fit, x, num_particles, seed=seed, **side)
+        data = fit.checked(data, located=False, **beside)
+        beside = Side(index=side.get("index"))
+        parts = elbo_surgery(fit, data, num_particles, seed=seed)
         known = entropy if entropy is not None else data_entropy(x) if _is_finite(fit, x) else float("nan")
         rows[name] = {
             **parts.row(),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.stats
 
 from ...mcmc.samplers import kernel_of
-from ...pairs.chunks import chunk, sample_in_chunks, windows, within_memory
-from ...pairs.side_inputs import take_rows
+from ...pairs.chunks import in_chunks, memory_settings, sample_in_chunks
+from ...pairs.side_inputs import check_given, check_given_dim
 from ...results.fit import Fit
+from ...runtime.out_of_memory import explain_out_of_memory
 from ...seeds import derive, generator
 from ..simulation import simulate
 
@@ -97,20 +99,23 @@ def calibration(
         )
     if size < FEWEST * bins:
         raise ValueError(f"'num_data' should be at least {FEWEST} for each of the {bins} bins; got {size}.")
-    _, arrays = fit.checked(np.zeros((size, fit.pair.dim)), located=False, likely=False, given=given)
+    arrays = check_given(given, size)
+    check_given_dim(arrays.get("given"), fit.pair.given_dim)
     kernel, rng, ranks = kernel_of(fit.pair), generator(seed, "ties"), []
-    with within_memory(f"in the calibration of {size} data points", num_draws=num_draws):
+    doing, settings = f"in the calibration of {size} data points", {"num_draws": num_draws}
+    with explain_out_of_memory(doing, memory_settings(**settings)):
         z, x = simulate(fit, size, derive(seed, "simulate"), arrays)
         on = fit if fit.generalises else fit.refine(x, seed=derive(seed, "refine"), given=given)
-        x, arrays = on.checked(x, given=given)
-        for number, (window, seen) in enumerate(windows(size, max(1, chunk(fit.pair) // num_draws))):
-            own, beside, true = derive(seed, "ranks", number), take_rows(arrays, window), take_rows(z, window)
-            draws, terms = sample_in_chunks(on.pair, x[window], num_draws, own, side=beside)
-            joint = kernel.log_joint(on.pair, x[window], {n: v[None] for n, v in true.items()}, beside)[0]
-            rows = window.stop - window.start
+        data = on.checked(x, given=given)
+    options: dict[str, Any] = {"rows_each": num_draws, "seed": seed, "purpose": "ranks", "settings": settings}
+    with in_chunks(on.pair, data.x, data.arrays, doing=doing, **options) as chunks:
+        for chunk in chunks:
+            true, rows = chunk.rows_of(z), len(chunk)
+            draws, terms = sample_in_chunks(on.pair, chunk.x, num_draws, chunk.seed, side=chunk.side)
+            joint = kernel.log_joint(on.pair, chunk.x, {n: v[None] for n, v in true.items()}, chunk.side)[0]
             columns = [_ranks(true[n].reshape(rows, -1), draws[n].reshape(num_draws, rows, -1), rng) for n in true]
             columns.append(_ranks(joint[:, None], (terms.log_lik + terms.log_prior)[..., None], rng))
-            ranks.append(np.concatenate(columns, 1)[seen:])
+            ranks.append(chunk.keep(np.concatenate(columns, 1)))
     names = [name + _subscript(i) for name, value in z.items() for i in np.ndindex(value.shape[1:])]
     return Calibration(np.concatenate(ranks), (*names, JOINT), num_draws, bins)
 

@@ -18,11 +18,13 @@ from ...divergences.aggregate_density import (
     log_densities,
     log_weights,
 )
-from ...pairs.chunks import sample_in_chunks, within_memory
+from ...pairs.chunks import memory_settings, sample_in_chunks
+from ...pairs.inputs import Input
 from ...pairs.side_inputs import Side
 from ...pairs.sites import Site
 from ...pairs.terms import Terms
 from ...results.fit import Fit
+from ...runtime.out_of_memory import explain_out_of_memory
 from ...seeds import derive, generator
 
 T = TypeVar("T", float, np.ndarray)
@@ -81,7 +83,7 @@ class Surgery:
         return {str(name): float(value) for name, value in self.table()["value"].items()}
 
 
-def elbo_surgery(fit: Fit, x: np.ndarray, num_particles: int = 10, *, seed: int = 0, **side: Unpack[Side]) -> Surgery:
+def elbo_surgery(fit: Fit, x: Input, num_particles: int = 10, *, seed: int = 0, **side: Unpack[Side]) -> Surgery:
     """Take the ELBO of x (N, P) apart, with q(z) = (1/N) sum_n q(z | x_n) over these data and no others.
 
     -ELBO = D + R,  R = I + KL(q(z) || p(z)),  KL(q(z) || p(z)) = TC + sum_d KL(q(z_d) || p(z_d)). Expectations over z
@@ -148,21 +150,22 @@ class Drawn:
     def aggregate(self) -> tuple[np.ndarray, np.ndarray]:
         """log q(z), (K, N), and log q(z_d), (K, N, D), of the mixture over all the data."""
         shape, count = self.z.shape, len(self.loc)
-        with within_memory(f"in the aggregate posterior of {count} data points", num_particles=shape[0]):
+        doing = f"in the aggregate posterior of {count} data points"
+        with explain_out_of_memory(doing, memory_settings(num_particles=shape[0])):
             joint, marginals = aggregate_log_densities(self.z.reshape(-1, shape[-1]), self.loc, self.scale)
         return joint.reshape(shape[:-1]), marginals.reshape(shape)
 
 
-def draws(fit: Fit, x: np.ndarray, num_particles: int, seed: int, **side: Unpack[Side]) -> Drawn:
+def draws(fit: Fit, x: Input, num_particles: int, seed: int, **side: Unpack[Side]) -> Drawn:
     """Draws from a guide of one diagonal normal site, and their log-densities.
 
     Raises:
         ValueError: as ``elbo_surgery`` does.
     """
-    x, arrays = fit.checked(x, **side)
+    data = fit.checked(x, **side)
     site = diagonal_site(fit, "ELBO surgery")
-    loc, scale = (np.asarray(a, np.float64) for a in fit.posterior(x, **side)[site.name])
-    values, terms = sample_in_chunks(fit.pair, x, num_particles, derive(seed, "surgery"), side=arrays)
+    loc, scale = (np.asarray(a, np.float64) for a in fit.posterior(data)[site.name])
+    values, terms = sample_in_chunks(fit.pair, data.x, num_particles, derive(seed, "surgery"), side=data.arrays)
     z = values[site.name].astype(np.float64)
     log_q = _log_normal(z, loc, scale)
     if not np.allclose(log_q.sum(-1), terms.log_guide, rtol=1e-3, atol=GUIDE):
@@ -171,7 +174,7 @@ def draws(fit: Fit, x: np.ndarray, num_particles: int, seed: int, **side: Unpack
             "its answer depends on draws, as a semi-amortised guide's does. Take the surgery of fit.refine(x)."
         )
     log_p_dims = standard_log_prior(z, terms)
-    if log_p_dims is None and "given" in arrays:
+    if log_p_dims is None and "given" in data.side:
         raise ValueError("The prior depends on side information: there is no single p(z) for q(z) to be compared with.")
     log_p = np.asarray(terms.log_prior, np.float64) if log_p_dims is None else log_p_dims.sum(-1)
     return Drawn(z, loc, scale, -np.asarray(terms.log_lik, np.float64), log_q, log_p, log_p_dims)
@@ -228,7 +231,7 @@ def _estimate(values: np.ndarray) -> Estimate:
 
 def minibatch_surgery(
     fit: Fit,
-    x: np.ndarray,
+    x: Input,
     batch_sizes: Sequence[int],
     *,
     estimators: Sequence[Estimator] = ESTIMATORS,
