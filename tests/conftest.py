@@ -17,6 +17,7 @@ import torch
 from pairs import noise
 
 from ppl_vae import backends
+from ppl_vae.recipes import components
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # ArviZ announces its next version once a day
@@ -37,6 +38,13 @@ def own_parameter_store() -> Iterator[None]:
     """No test meets parameters that another one left in Pyro's global store."""
     with pyro.get_param_store().scope():
         yield
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the test registers is gone after it."""
+    for slot, table in components.TABLES.items():
+        monkeypatch.setitem(components.TABLES, slot, dict(table))
 
 
 @pytest.fixture
