@@ -1,4 +1,4 @@
-"""The five modules of a backend under one name, for code that is written once over both."""
+"""The modules of a backend under one name, for code that is written once over both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAMES = ("pyro", "numpyro")
 
 @dataclass(frozen=True)
 class Backend:
-    """A backend's nets, conditionals, models, guides and inference."""
+    """A backend's nets, conditionals, models, guides, inference, priors and distributions."""
 
     name: str
     nets: ModuleType
@@ -19,6 +19,8 @@ class Backend:
     models: ModuleType
     guides: ModuleType
     inference: ModuleType
+    priors: ModuleType
+    distributions: ModuleType
 
 
 def load(name: str) -> Backend:
@@ -33,5 +35,5 @@ def load(name: str) -> Backend:
     if name not in NAMES:
         raise ValueError(f"Unknown backend {name!r}; there are {', '.join(NAMES)}.")
     package = "ppl_vae" if name == "pyro" else "ppl_vae.numpyro"
-    parts = ("nets", "conditionals", "models", "guides", "inference")
+    parts = ("nets", "conditionals", "models", "guides", "inference", "priors", "distributions")
     return Backend(name, *(importlib.import_module(f"{package}.{part}") for part in parts))

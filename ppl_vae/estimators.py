@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -19,6 +20,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import backends, seeds, strategies
 from .evaluation import log_likelihood
 from .recipes import published, recipe
+from .recipes.components import COMMON, SLOTS
+from .recipes.components import settings as component_settings
 from .results.fit import Fit
 from .training.protocols import Callback
 from .training.svi import BaseSVI
@@ -36,9 +39,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     ``StandardScaler`` before it, because one learned scale serves all columns. ``bernoulli`` is for columns in [0, 1].
 
     Args:
-        prior: ``standard``, ``mixture``, ``vampprior`` or ``vampprior-data``.
+        prior: ``standard``, ``mixture``, ``vampprior``, ``vampprior-data``, or one that is registered.
         likelihood: ``normal``; ``normal-diagonal``, with a scale for each column from the decoder; ``bernoulli``; or,
-            for columns of values k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``.
+            for columns of values k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; or one that is
+            registered.
         levels: of the last two likelihoods.
         latent_dim: D.
         hidden: the units of the encoder's hidden layers; the decoder has them in reverse.
@@ -63,6 +67,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         callback: called after each epoch with (epoch, metrics, fit so far), as those of ``ppl_vae.callbacks``.
         verbose: whether to show a progress bar.
         random_state: an integer gives the same numbers each time, those of ``SVI.fit`` with this seed.
+        settings: further settings of ``Recipe`` by their names, and those of registered components, such as
+            ``{"latents": "bernoulli"}``; None for none.
 
     Attributes:
         fit_: the ``Fit``, with the trained model and guide, the history and the other methods.
@@ -109,6 +115,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     callback: Callback | None = None
     verbose: bool = False
     random_state: int | np.random.RandomState | None = None
+    settings: Mapping[str, Any] | None = None
 
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Train on rows X (N, P); ``y`` is ignored."""
@@ -179,6 +186,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         settings = {name: getattr(self, name) for name in _RECIPE}
         settings["hidden"] = tuple(self.hidden)
         settings["num_pseudo_inputs"] = min(self.num_pseudo_inputs, len(train))
+        more = dict(self.settings or {})
+        both = sorted(more.keys() & {f.name for f in dataclasses.fields(VAE)})
+        if both:
+            raise ValueError(f"{', '.join(map(repr, both))} should be given by itself, not in 'settings'.")
+        settings |= more
         if isinstance(self.strategy, str):
             settings |= strategies.recipe_settings(self.strategy)
         if settings.get("guide") == "per-datapoint":
@@ -239,13 +251,9 @@ class VampVAE(VAE):
     prior: str = "vampprior"
 
 
-def _shared(settings: type) -> tuple[str, ...]:
-    """The names that the estimator's settings have in common with these."""
-    theirs = {f.name for f in dataclasses.fields(settings)}
-    return tuple(f.name for f in dataclasses.fields(VAE) if f.name in theirs)
-
-
-_RECIPE, _SVI = _shared(recipe.Recipe), _shared(BaseSVI)
+_NAMES = {f.name for f in dataclasses.fields(VAE)} - {"settings"}
+_SVI = tuple(f.name for f in dataclasses.fields(BaseSVI) if f.name in _NAMES)
+_RECIPE = tuple(n for n in (*SLOTS, *COMMON, *component_settings(own=True)) if n in _NAMES)
 
 
 def _seen(rows: np.ndarray) -> np.ndarray | None:

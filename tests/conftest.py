@@ -29,6 +29,7 @@ import torch
 from pairs import noise
 
 from ppl_vae import backends
+from ppl_vae.recipes import components
 
 try:
     import pyro
@@ -68,6 +69,13 @@ def own_parameter_store() -> Iterator[None]:
     """No test meets parameters that another one left in Pyro's global store."""
     with pyro.get_param_store().scope() if pyro else contextlib.nullcontext():
         yield
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the test registers is gone after it."""
+    for slot, table in components.TABLES.items():
+        monkeypatch.setitem(components.TABLES, slot, dict(table))
 
 
 @pytest.fixture

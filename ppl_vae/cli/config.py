@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from ..runtime.storage import write_atomically
 from .parsing import Number, Parser
 
 CONFIG = "config.toml"
+WITH = "with"
+"""The key under which a configuration remembers the modules that --with named."""
 LEFT_OUT = ("help", "config", "print_completion")
 
 
@@ -29,6 +32,16 @@ def read(path: Path, parser: Parser) -> dict[str, Any]:
         raise ValueError(f"--config should be a TOML file, or a folder with a {CONFIG}; there is no {path}") from None
     except ValueError as error:
         raise ValueError(f"{path} is not TOML: {error}") from None
+    modules = _missing(path, content.pop(WITH, []))
+    try:
+        return _options(path, parser, content)
+    except ValueError as error:
+        words = " ".join(f"--with {name}" for name in modules)
+        remedy = f"; it was written with '{words}': if that registers it, give the same again" if modules else ""
+        raise ValueError(f"{error}{remedy}") from None
+
+
+def _options(path: Path, parser: Parser, content: Mapping[str, Any]) -> dict[str, Any]:
     known = {a.dest: a for a in parser._actions if a.option_strings and a.dest not in LEFT_OUT}
     options: dict[str, Any] = {}
     for key, value in content.items():
@@ -42,6 +55,13 @@ def read(path: Path, parser: Parser) -> dict[str, Any]:
         except (argparse.ArgumentTypeError, ValueError) as error:
             raise ValueError(f"{path}: {key!r}: {error}") from None
     return options
+
+
+def _missing(path: Path, names: Any) -> list[str]:
+    """The modules that a configuration was written with and that are not imported; a file never imports them itself."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path}: {WITH!r}: it should be a list of modules, in square brackets; got {_toml(names)}")
+    return [name for name in names if name not in sys.modules]
 
 
 def write(path: Path, options: Mapping[str, Any], heading: str) -> None:

@@ -17,6 +17,7 @@ from ..data.files.readers import read_file
 from ..data.registry import REGISTRY
 from ..data.stored import Pixels
 from ..data.streams import Data, blocks
+from ..recipes.components import find
 from .runs import Run, check_unchanged
 
 
@@ -160,6 +161,7 @@ def _check_shape(run: Run, shape: tuple[int, ...], what: str) -> None:
 
 
 def _check_values(run: Run, x: Data, what: str) -> None:
-    if run.settings["recipe"]["likelihood"] == "bernoulli" or run.settings["data"]["scale"] != 1:
+    likelihood = find("likelihood", run.settings["recipe"]["likelihood"])
+    if likelihood.unit_interval or run.settings["data"]["scale"] != 1:
         for first, block in blocks(x):
             data.check_unit_interval(block, what, remedy="scale them as the data of the fit were", first=first)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import OutOfMemory
+from ..runtime.extensions import load_registered
 from ..runtime.out_of_memory import ran_out
 from ..runtime.versions import __version__
 from . import config
@@ -45,6 +46,9 @@ the data sets known by name (all without one), and where they are:
 from data to a comparison of inference strategies:
   ppl-vae compare --data digits --out runs/compared --strategies elbo iwae-10 dreg-10 --seeds 0 1 2 --epochs 50
 
+a prior, likelihood, posterior, net or program of your own, which my_module.py in this folder registers:
+  ppl-vae --with my_module fit --data digits --out runs/mine --prior mine
+
 completion, in bash for this session; in zsh and fish put what is printed where they look for completions:
   eval "$(ppl-vae --print-completion bash)"
 
@@ -56,6 +60,8 @@ and --json (one object on stdout). Exit codes: 0 done, 2 an error, told in one l
 def parser() -> Parser:
     """The parser with every command; a command is a module with ``add``, ``run`` and ``interrupted``."""
     top = Parser(prog="ppl-vae", description=ABOUT, epilog=WALK_THROUGH)
+    text = "import a module that registers components, before anything else is read; may be given more than once"
+    top.add_argument("--with", dest="extensions", action="append", default=[], metavar="MODULE", help=text)
     top.add_argument("--version", action="version", version=f"ppl-vae {__version__}")
     text = f"print a script that completes commands and options; SHELL is one of {', '.join(SHELLS)}"
     top.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL", help=text)
@@ -79,6 +85,32 @@ def complete(given: argparse.Namespace) -> argparse.Namespace:
     return argparse.Namespace(**{**vars(given), **command.values, **chosen, "given": chosen})
 
 
+def find_extensions(arguments: Sequence[str] | None = None) -> tuple[list[str], list[str]]:
+    """The modules that --with names, which may stand anywhere, and the other words of the command line.
+
+    Raises:
+        ValueError: --with without a module.
+
+    >>> find_extensions(["--with", "mine", "fit", "--prior", "laplace"])
+    (['mine'], ['fit', '--prior', 'laplace'])
+    """
+    first = Parser(prog="ppl-vae", add_help=False)
+    first.add_argument("--with", dest="extensions", action="append", default=[], metavar="MODULE")
+    known, rest = first.parse_known_args(arguments)
+    return known.extensions, rest
+
+
+def load_extensions(names: Sequence[str]) -> None:
+    """Import these modules, which may lie in the working directory, and what installed packages register.
+
+    Raises:
+        ValueError: a module that cannot be imported.
+    """
+    if names and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    load_registered(names)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0 done, 2 an error told in one line on stderr, 130 interrupted.
 
@@ -86,7 +118,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: those of the command line, without the program's name; by default the process's own.
     """
     try:
-        options = complete(parser().parse_args(arguments))
+        extensions, rest = find_extensions(arguments)
+        load_extensions(extensions)
+        options = complete(parser().parse_args(rest))
+        options.extensions = extensions
     except SystemExit as end:  # --help, --version and --print-completion
         return int(end.code or 0)
     except (ValueError, OSError) as error:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from .. import data, recipes
+from .. import data
 from ..data import Split
 from ..data.checks import PARTS
-from ..recipes import Recipe, vae
+from ..recipes import Recipe, components, vae
+from ..recipes.components import SLOTS, TABLES, Setting, find
 from . import inputs
 from .parsing import (
     BACKENDS_NOTE,
     Group,
+    Number,
     Parser,
+    finite_float,
     fraction,
     name_or_file,
+    non_negative_float,
     non_negative_int,
     positive_float,
     positive_int,
     seed,
 )
+
+T = TypeVar("T")
 
 REQUIRED = "required, here or in --config"
 OUTPUT: dict[str, Any] = {"out": None, "config": None, "quiet": False, "json": False}
@@ -33,25 +39,28 @@ DATA: dict[str, Any] = {
     "valid_fraction": 0.1,
     "test_fraction": 0.2,
 }
-MODEL: dict[str, Any] = {
-    "prior": "standard",
-    "likelihood": "bernoulli",
-    "levels": 256,
-    "latents": "gaussian",
-    "latent_dim": 40,
-    "num_categories": 10,
-    "net": "mlp",
-    "channels": [32, 32, 32, 32],
-    "hidden": [300, 300],
-    "gated": False,
-    "activation": "relu",
-    "guide": "amortised",
-    "full_covariance": False,
-    "refinement_steps": 5,
-    "num_pseudo_inputs": None,
-    "pseudo_inputs_start": "random",
-}
-"""Settings of ``Recipe``, by its names."""
+AT_MOST = {"num_pseudo_inputs": 500, "batch_size": 100}
+"""Defaults of what cannot be more than there are training images."""
+
+
+def _model() -> dict[str, Any]:
+    """The parts of a recipe, each before the settings of its components, and the defaults."""
+    model: dict[str, Any] = {}
+    for slot, about in SLOTS.items():
+        model[slot] = about.default
+        if slot == "latents":
+            model["latent_dim"] = 40
+        for component in TABLES[slot].values():
+            model |= {s.name: _plain(s.default) for s in component.settings if component.is_own}
+    return {name: None if name in AT_MOST else value for name, value in model.items()}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+MODEL: dict[str, Any] = _model()
+"""Settings of ``Recipe`` and of the components that come with this package, by their names."""
 TRAINING: dict[str, Any] = {
     "epochs": 100,
     "epoch_size": None,
@@ -71,10 +80,6 @@ TRAINING: dict[str, Any] = {
 """Settings of ``SVI``, by its names, but for the device and the two that make its ``learning_rate_factor``."""
 IMAGES: dict[str, Any] = {"data": None, "stream": None, "binarisation": None}
 """What a command reads that applies a run to data."""
-ACTIVATIONS = ("elu", "relu", "sigmoid", "softplus", "tanh")
-"""Those of both backends' ``nets``, which would import them."""
-AT_MOST = {"num_pseudo_inputs": 500, "batch_size": 100}
-"""Defaults of what cannot be more than there are training images."""
 
 
 def add_output(parser: Parser, defaults: Mapping[str, Any], out: str, *, metavar: str, folder: str = "") -> Group:
@@ -115,36 +120,70 @@ def add_data(group: Group) -> None:
 
 
 def add_model(group: Group) -> None:
-    """The options of ``MODEL``."""
-    text = "p(z); 'vampprior-data' has fixed training images as pseudo-inputs"
-    group.option("--prior", text, choices=recipes.PRIORS)
-    text = (
-        "p(x | z); 'normal' has one learned scale, 'normal-diagonal' one for each pixel from the decoder; the last two "
-    )
-    text += "are for pixels k / (levels - 1), with --binarisation none"
-    group.option("--likelihood", text, choices=recipes.LIKELIHOODS)
-    text = "of a pixel, for the likelihoods 'discretised-logistic' and 'categorical'"
-    group.option("--levels", text, type=positive_int, metavar="L")
-    text = "the kind of z; discrete ones have a uniform prior, and need an objective that serves them"
-    group.option("--latents", text, choices=recipes.LATENTS)
-    group.option("--latent-dim", "dimensions of z", type=positive_int, metavar="D")
-    group.option("--num-categories", "categories of each categorical latent", type=positive_int, metavar="C")
-    text = "perceptrons; or convolutions, of images (N, H, W) or (N, H, W, C), before the encoder's hidden layers"
-    group.option("--net", text, choices=recipes.NETS)
-    text = "of the encoder's convolutions, each of which halves the image; the decoder has them in reverse"
-    group.option("--channels", text, type=positive_int, nargs="+", metavar="N")
-    text = "units of the encoder's hidden layers; the decoder has them in reverse"
-    group.option("--hidden", text, type=positive_int, nargs="+", metavar="UNITS")
-    group.switch("--gated", "gated hidden layers instead of --activation")
-    group.option("--activation", "activation function of the hidden layers", choices=ACTIVATIONS)
-    text = "q(z | x): a net; a net whose answer is refined; or parameters for each training image, and no net"
-    group.option("--guide", text, choices=recipes.GUIDES)
-    group.switch("--full-covariance", "a Gaussian guide with full covariance instead of a diagonal one")
-    group.option("--refinement-steps", "steps of refinement by a semi-amortised guide", type=positive_int, metavar="N")
-    text = "components of every prior but 'standard'"
-    group.option("--num-pseudo-inputs", text, "500, or all training images", type=positive_int, metavar="C")
-    text = "where those of 'vampprior' start: training images, their mean plus noise, or the report's net of means"
-    group.option("--pseudo-inputs-start", text, choices=recipes.STARTS)
+    """The options of ``MODEL``, and the choices of registered components."""
+    settings = components.settings(own=True)
+    for name in MODEL:
+        if name in SLOTS:
+            entries = TABLES[name].values()
+            text = f"{SLOTS[name].about}: {'; '.join(f'{c.name} = {c.about}' for c in entries)}"
+            group.option(flag(name), text, choices=tuple(TABLES[name]))
+        elif name == "latent_dim":
+            group.option("--latent-dim", "dimensions of z", type=positive_int, metavar="D")
+        else:
+            default = f"{AT_MOST[name]}, or all training images" if name in AT_MOST else None
+            _add_setting(group, settings[name], settings[name].help, default)
+
+
+def add_registered(parser: Parser) -> None:
+    """The options of settings that components from outside the package have, where some are registered.
+
+    Raises:
+        ValueError: a setting with the name of another option.
+    """
+    others = components.settings(own=False)
+    if not others:
+        return
+    group = Group(parser, "registered components", dict.fromkeys(others))
+    for name, setting in others.items():
+        theirs = components.owners(name)
+        text = f"{', '.join(c.name for c in theirs)}: {setting.help}"
+        default = " ".join(map(str, setting.default)) if setting.is_tuple else str(setting.default)
+        if name in parser.values or name in RESERVED:
+            raise ValueError(
+                f"the setting {name!r} of the {theirs[0].slot} {theirs[0].name!r}, which {theirs[0].module} registers, "
+                "has the name of another option: rename it there"
+            )
+        _add_setting(group, setting, text, default)
+
+
+RESERVED = ("run", "interrupted", "parser", "command", "given", "folder", "help", "extensions")
+"""What the namespace of a command holds beside its options."""
+
+
+def _add_setting(group: Group, setting: Setting, text: str, default: str | None) -> None:
+    """An option for a setting, of its kind and with its limits."""
+    choices = setting.choices or setting.offered
+    if setting.kind is bool and not setting.is_tuple:
+        yes = {"True": "yes", "False": "no"}
+        group.switch(flag(setting.name), text, yes.get(default, default) if default else None)
+        return
+    if setting.kind is str:
+        kind: dict[str, Any] = {"choices": choices} if choices else {"metavar": setting.metavar or "TEXT"}
+    else:
+        kind = {"type": _number(setting), "metavar": setting.metavar or "N"}
+    if setting.is_tuple:
+        kind["nargs"] = "+"
+    group.option(flag(setting.name), text, default, **kind)
+
+
+def _number(setting: Setting) -> Number:
+    """The type of a setting's option; what its limits are beyond that, the recipe says."""
+    if setting.kind is int:
+        any_int = Number(int, "a whole number", lambda n: True)
+        return any_int if setting.least is None else positive_int if setting.least >= 1 else non_negative_int
+    if setting.above == 0:
+        return positive_float
+    return non_negative_float if setting.least == 0 else finite_float
 
 
 def add_training(group: Group) -> None:
@@ -239,12 +278,27 @@ def settled(options: Mapping[str, Any], split: Split) -> dict[str, Any]:
     if options["decay_epochs"] and not options["final_learning_rate"]:
         raise ValueError("--decay-epochs needs --final-learning-rate, the rate to fall to")
     decay = options["decay_epochs"] or (options["epochs"] if options["final_learning_rate"] else None)
-    return {**options, **sizes, "binarisation": split.binarisation, "decay_epochs": decay}
+    chosen = {s.name: s for slot in SLOTS for s in find(slot, options[slot]).settings}
+    others = {name: _plain(s.default) for name, s in chosen.items() if name not in MODEL}
+    left_out = {name for name in components.settings(own=False) if options.get(name) is None}
+    given = {name: value for name, value in options.items() if name not in left_out}
+    return {**others, **given, **sizes, "binarisation": split.binarisation, "decay_epochs": decay}
+
+
+def model() -> dict[str, Any]:
+    """``MODEL``, and the settings of registered components, which are None where they are not given."""
+    return {**MODEL, **dict.fromkeys(components.settings(own=False))}
+
+
+def usual(kinds: Mapping[str, T], latents: str) -> T:
+    """An entry of ``USUAL``, of the objectives that are taken where nobody says which, for latents of a kind."""
+    return kinds.get(latents, kinds["gaussian" if find("latents", latents).pathwise else "bernoulli"])
 
 
 def recipe(options: Mapping[str, Any], split: Split, **settings: Any) -> Recipe:
-    """The pair that ``MODEL`` describes; ``settings`` are further ones of ``Recipe``."""
-    chosen = {name: tuple(value) if isinstance(value := options[name], list) else value for name in MODEL}
+    """The pair that ``model()`` describes; ``settings`` are further ones of ``Recipe``."""
+    names = [name for name in model() if options.get(name) is not None]
+    chosen = {name: tuple(value) if isinstance(value := options[name], list) else value for name in names}
     return vae(split, **{**chosen, **settings})
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data import Split
+from ..recipes.components import check_saved
 from ..runtime.locks import only_writer
 from ..runtime.storage import PART, write_atomically
 from .config import CONFIG
@@ -127,7 +128,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """What ``settings.json`` holds.
 
     Raises:
-        ValueError: it is damaged, or not one of ours.
+        ValueError: it is damaged, not one of ours, or names a component that is not registered here.
     """
     path = folder / SETTINGS
     try:
@@ -136,6 +137,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged ({error}): fit again, into another --out") from None
     if not isinstance(settings, dict) or settings.get("kind") != KIND or not set(SECTIONS) <= set(settings):
         raise ValueError(f"{path} holds no settings of a run: give a folder that 'ppl-vae fit --out' made")
+    check_saved(settings["recipe"], settings["options"].get("with", ()))
     return settings
 
 

@@ -1,5 +1,6 @@
 """Recipes: the settings of a model and its guide, for either backend."""
 
+from .builders import STARTS as STARTS
 from .published import conditional_vae as conditional_vae
 from .published import conv_vae as conv_vae
 from .published import report_vae as report_vae
@@ -10,5 +11,4 @@ from .recipe import LATENTS as LATENTS
 from .recipe import LIKELIHOODS as LIKELIHOODS
 from .recipe import NETS as NETS
 from .recipe import PRIORS as PRIORS
-from .recipe import STARTS as STARTS
 from .recipe import Recipe as Recipe

@@ -15,7 +15,8 @@ from .recipe import Recipe
 def vae(data: Split | Data | tuple[int, ...], *, image_shape: tuple[int, ...] | None = None, **settings: Any) -> Recipe:
     """A VAE for this data: a ``Split``, training images (N, P), also a ``Stream``, or the shape of one image.
 
-    The settings are those of ``Recipe``. ``image_shape``, (H, W) or (H, W, C), is that of flat rows.
+    The settings are those of ``Recipe``, and of the components that are chosen. ``image_shape``, (H, W) or (H, W, C),
+    is that of flat rows.
 
     Priors that start at training images need the images.
 
@@ -36,7 +37,7 @@ def vae(data: Split | Data | tuple[int, ...], *, image_shape: tuple[int, ...] | 
         images = np.where(np.isnan(images), 0, images)
         return Recipe(_shape(data.shape[1:], image_shape), images=images, **settings)
     recipe = Recipe(_shape(tuple(data), image_shape), **settings)
-    if recipe.prior == "vampprior-data" or (recipe.prior == "vampprior" and recipe.pseudo_inputs_start != "means"):
+    if recipe.component("prior").images_needed(recipe):
         raise ValueError(f"The prior {recipe.prior!r} starts at training images: pass the data, not only a shape.")
     return recipe
 

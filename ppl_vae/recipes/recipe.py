@@ -4,59 +4,56 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .. import backends, init
-from ..arrays.convolution_shapes import halvings
+from .. import backends
 from ..data.streams import Data
+from . import builders
+from .components import COMMON, SLOTS, TABLES, check_saved, find, resolve
 
-PRIORS = ("standard", "mixture", "vampprior", "vampprior-data")
+PRIORS, LIKELIHOODS, LATENTS, NETS, GUIDES = (
+    tuple(TABLES[slot]) for slot in ("prior", "likelihood", "latents", "net", "guide")
+)
 
+LEAST = {"given_dim": 0, "latent_dim": 1}
+"""Setting of every recipe -> the smallest value."""
 
-LIKELIHOODS = ("bernoulli", "normal", "normal-diagonal", "discretised-logistic", "categorical")
-
-
-STARTS = ("random", "mean", "means")
-
-
-GUIDES = ("amortised", "semi-amortised", "per-datapoint")
-
-
-LATENTS = ("gaussian", "bernoulli", "categorical")
+LATER = ("posterior", "program")
+"""Parts that earlier versions did not know: they are saved where they are not the default."""
 
 
-NETS = ("mlp", "conv")
-
-
-_TUPLES = ("shape", "channels", "hidden")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Recipe:
-    """A VAE under one of four priors, or with discrete latents under a uniform one.
+    """A VAE whose parts are components, chosen by name; each brings its own settings (``recipes.components``).
 
-    With Gaussian latents it is the model of the VampPrior report, and of Tomczak and Welling with gated nets.
+    With Gaussian latents it is the model of the VampPrior report, and of Tomczak and Welling with gated nets. Settings
+    of components are given, and read, beside the others: ``Recipe(shape, prior="mixture", num_pseudo_inputs=10)``.
 
     Args:
         shape: of one image.
         prior: ``standard`` N(0, I); ``mixture`` of Gaussians; ``vampprior``; ``vampprior-data``, whose pseudo-inputs
-            are fixed random training images.
+            are fixed random training images; or one that is registered.
         likelihood: ``bernoulli``; ``normal`` with one learned scale; ``normal-diagonal``, whose decoder gives each
-            pixel a scale; or, of pixels k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``.
+            pixel a scale; of pixels k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; or one that is
+            registered.
         levels: of the last two likelihoods.
         latents: ``gaussian``; ``bernoulli`` (a sigmoid belief net of one layer); or ``categorical``. The discrete ones
             have a uniform prior.
+        posterior: ``standard``, that of the latents; or one that is registered.
         latent_dim: D.
         num_categories: of each categorical latent.
-        net: ``mlp``, perceptrons; or ``conv``, convolutions before the encoder's hidden layers and transposed ones
-            after the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``).
+        net: ``mlp``, perceptrons; ``conv``, convolutions before the encoder's hidden layers and transposed ones after
+            the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``); or one that is
+            registered.
         channels: of the encoder's convolutions, each of which halves the image; the decoder has them in reverse.
         hidden: the units of the encoder's hidden layers; the decoder has them in reverse.
         gated: gated hidden layers instead of ``activation``.
         activation: of the hidden layers.
+        program: ``vae``, ``models.VAE`` or with side information ``ConditionalVAE``; or one that is registered.
         given_dim: G, the width of the side information c that everything is conditional on; 0 for none. Then the prior
             is ``standard`` or ``mixture``, and the latents have values that stand beside c.
         conditional_prior: p(z | c) = N(loc(c), diag scale(c)^2) by a net of its own, instead of a prior without c.
@@ -70,103 +67,122 @@ class Recipe:
         backend: ``pyro`` or ``numpyro``.
         images: training images (N, P), which the pseudo-inputs start from, NaN as zeros: put NaN where nothing was
             seen. They are not saved with the recipe.
+        settings: those of another recipe's components, which stand where ``own`` has none.
+        own: settings of components.
 
     Raises:
-        ValueError: an unknown name (the message lists what there is), more pseudo-inputs than images, or images that
-            convolutions cannot halve so often.
+        ValueError: an unknown name (the message lists what there is), a setting of a registered component that is not
+            chosen, parts that do not fit each other, or images that convolutions cannot halve so often.
     """
 
     shape: tuple[int, ...]
-    prior: str = "standard"
-    likelihood: str = "bernoulli"
-    levels: int = 256
-    latents: str = "gaussian"
-    latent_dim: int = 40
-    num_categories: int = 10
-    net: str = "mlp"
-    channels: tuple[int, ...] = (32, 32, 32, 32)
-    hidden: tuple[int, ...] = (300, 300)
-    gated: bool = False
-    activation: str = "relu"
-    given_dim: int = 0
-    conditional_prior: bool = False
-    full_covariance: bool = False
-    guide: str = "amortised"
-    refinement_steps: int = 5
-    num_images: int | None = None
-    num_pseudo_inputs: int = 500
-    pseudo_inputs_start: str = "random"
-    backend: str = "pyro"
-    images: Data | None = field(default=None, repr=False, compare=False)
+    prior: str
+    likelihood: str
+    latents: str
+    posterior: str
+    net: str
+    program: str
+    guide: str
+    latent_dim: int
+    given_dim: int
+    conditional_prior: bool
+    num_images: int | None
+    backend: str
+    images: Data | None = field(repr=False, compare=False)
+    settings: Mapping[str, Any] = field(hash=False)
 
-    def __post_init__(self) -> None:
-        _check("prior", self.prior, PRIORS)
-        _check("likelihood", self.likelihood, LIKELIHOODS)
-        _check("pseudo_inputs_start", self.pseudo_inputs_start, STARTS)
-        _check("backend", self.backend, backends.NAMES)
-        _check("latents", self.latents, LATENTS)
-        _check("guide", self.guide, GUIDES)
-        _check("net", self.net, NETS)
-        if self.net == "conv":
-            self._check_conv()
-        if self.guide == "per-datapoint":
-            if self.num_images is None and self.images is not None:
-                object.__setattr__(self, "num_images", len(self.images))
-            if self.num_images is None:
-                raise ValueError("A per-datapoint guide is made for training images: pass them, or 'num_images'.")
-            if self.prior.startswith("vampprior"):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        prior: str = SLOTS["prior"].default,
+        likelihood: str = SLOTS["likelihood"].default,
+        *,
+        latents: str = SLOTS["latents"].default,
+        posterior: str = SLOTS["posterior"].default,
+        net: str = SLOTS["net"].default,
+        program: str = SLOTS["program"].default,
+        guide: str = SLOTS["guide"].default,
+        latent_dim: int = 40,
+        given_dim: int = 0,
+        conditional_prior: bool = False,
+        num_images: int | None = None,
+        backend: str = "pyro",
+        images: Data | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **own: Any,
+    ) -> None:
+        names = (prior, likelihood, latents, posterior, net, program, guide)
+        chosen = {slot: find(slot, name) for slot, name in zip(SLOTS, names, strict=True)}
+        values = resolve(chosen, own, settings or {})
+        if backend not in backends.NAMES:
+            raise ValueError(f"Unknown backend {backend!r}; there are {', '.join(backends.NAMES)}.")
+        if not chosen["guide"].has_encoder and num_images is None and images is not None:
+            num_images = len(images)
+        common = {
+            "shape": shape,
+            "latent_dim": latent_dim,
+            "given_dim": given_dim,
+            "conditional_prior": conditional_prior,
+            "num_images": num_images,
+            "backend": backend,
+            "images": images,
+            "settings": values,
+        }
+        for name, value in {**common, **dict(zip(SLOTS, names, strict=True))}.items():
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
+        """Let each component say what it does not fit."""
+        for slot in ("net", "guide", "latents", "prior", "posterior", "likelihood", "program"):
+            component = self.component(slot)
+            reason = component.refuse(self)
+            if reason:
+                raise ValueError(reason)
+            kinds = getattr(component, "latents", None)
+            if kinds is not None and self.latents not in kinds:
                 raise ValueError(
-                    f"The prior {self.prior!r} is a mixture of the encoder's posteriors, and a per-datapoint guide has "
-                    "no encoder: use prior='standard' or 'mixture', or another guide."
+                    f"The {slot} {component.name!r} is one of {' or '.join(kinds)} latents; got latents="
+                    f"{self.latents!r}: leave {slot}='standard', or use latents={kinds[0]!r}."
                 )
-        if self.guide == "semi-amortised" and self.latents != "gaussian":
-            raise ValueError(
-                f"A semi-amortised guide differentiates the bound by its draws, which {self.latents} latents do not "
-                "allow: use latents='gaussian', or another guide."
-            )
-        if self.latents != "gaussian" and (self.prior != "standard" or self.full_covariance):
-            raise ValueError(
-                f"The {self.latents} latents have a uniform prior: leave prior='standard' and full_covariance=False, "
-                "or use latents='gaussian'."
-            )
-        self._check_given()
-        for name, least in {
-            "given_dim": 0,
-            "latent_dim": 1,
-            "num_pseudo_inputs": 1,
-            "num_categories": 1,
-            "levels": 2,
-        }.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name!r} should be at least {least}; got {getattr(self, name)}.")
-
-    def _check_conv(self) -> None:
-        if self.gated:
-            raise ValueError("Gated layers are those of perceptrons: leave gated=False, or net='mlp'.")
-        if len(self.shape) not in (2, 3):
-            raise ValueError(
-                "Convolutional nets need images with a height and a width: pass them as (N, H, W) or (N, H, W, C), or "
-                f"say image_shape=(H, W) of flat rows; got the shape {self.shape} of one image."
-            )
-        halvings(self.shape, self.channels)
-
-    def _check_given(self) -> None:
-        if self.given_dim and (self.prior.startswith("vampprior") or self.latents == "categorical"):
-            raise ValueError(
-                "With side information ('given_dim') the prior is 'standard', 'mixture' or conditional, and the "
-                f"latents are 'gaussian' or 'bernoulli'; got prior {self.prior!r} and {self.latents!r} latents."
-            )
         fits = self.given_dim and self.prior == "standard" and self.latents == "gaussian"
         if self.conditional_prior and not fits:
             raise ValueError(
                 "A conditional prior is a net of the side information in place of the standard Gaussian: give "
                 "'given_dim', and leave prior='standard' and latents='gaussian'."
             )
+        if self.component("prior").conditional and not self.given_dim:
+            raise ValueError(f"The prior {self.prior!r} is one of z given c: give 'given_dim', or use another prior.")
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name!r} should be at least {least}; got {getattr(self, name)}.")
+
+    def __getattr__(self, name: str) -> Any:
+        """A setting of a component."""
+        settings = self.__dict__.get("settings", {})
+        if name not in settings:
+            raise AttributeError(f"A recipe has no {name!r}, and none of its components has such a setting.")
+        return settings[name]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Put back what was pickled; earlier versions had the components' settings beside the others."""
+        if "settings" in state:
+            self.__dict__.update(state)
+        else:
+            self.__init__(**state)  # type: ignore[misc]
 
     @property
     def dim(self) -> int:
         """P, the number of pixels."""
         return math.prod(self.shape)
+
+    def component(self, slot: str) -> Any:
+        """The component that is chosen for a part.
+
+        >>> Recipe((2, 3)).component("prior").about
+        'N(0, I), or uniform for discrete latents'
+        """
+        return find(slot, getattr(self, slot))
 
     def __call__(self, rng: np.random.Generator) -> tuple[Any, Any]:
         """The (model, guide) with weights drawn from ``rng``."""
@@ -174,111 +190,58 @@ class Recipe:
         posterior = self._posterior(b, rng)
         prior = self._prior(b, posterior, rng)
         likelihood = self._likelihood(b, rng)
-        model = b.models.ConditionalVAE(prior, likelihood) if self.given_dim else b.models.VAE(prior, likelihood)
-        if self.guide == "semi-amortised":
-            return model, b.guides.SemiAmortised(posterior, model, num_steps=self.refinement_steps)
-        guide = b.guides.PerDatapoint if self.guide == "per-datapoint" else b.guides.Amortised
-        return model, guide(posterior)
-
-    def _encoder(self, b: backends.Backend, outputs: int, rng: np.random.Generator) -> Any:
-        """From images to the posterior's parameters; for a per-datapoint guide from positions to them."""
-        if self.guide != "per-datapoint" and self.net == "conv":
-            options = {"channels": self.channels, "hidden": self.hidden, "activation": self.activation}
-            return b.nets.ConvEncoder(self.shape, outputs, rng, given_dim=self.given_dim, **options)
-        if self.guide != "per-datapoint":
-            return self._perceptron(b, (self.dim + self.given_dim, *self.hidden, outputs), rng)
-        assert self.num_images is not None
-        if self.latents != "gaussian":
-            return b.nets.Rows(np.zeros((self.num_images, outputs)))
-        rows = init.standard_rows(self.num_images, self.latent_dim, full_covariance=self.full_covariance)
-        return b.nets.Rows(rows)
-
-    def _decoder(self, b: backends.Backend, inputs: int, outputs: int, rng: np.random.Generator) -> Any:
-        """From latents to ``outputs`` numbers for each pixel: side by side for levels, else one image after another."""
-        if self.net == "mlp":
-            return self._perceptron(b, (inputs, *reversed(self.hidden), self.dim * outputs), rng)
-        shape, parts = self.shape, outputs
-        if self.likelihood == "categorical":
-            shape, parts = (*shape[:2], math.prod(shape[2:]) * outputs), 1
-        options = {"channels": self.channels[::-1], "hidden": self.hidden[::-1], "activation": self.activation}
-        return b.nets.ConvDecoder(inputs, shape, rng, parts=parts, **options)
-
-    def _likelihood(self, b: backends.Backend, rng: np.random.Generator) -> Any:
-        categories = self.num_categories if self.latents == "categorical" else 1
-        outputs = {"normal-diagonal": 2, "discretised-logistic": 2, "categorical": self.levels}.get(self.likelihood, 1)
-        inputs = self.latent_dim * categories + self.given_dim
-        net = self._decoder(b, inputs, outputs, rng)
-        net = b.nets.OneHot(net, categories) if self.latents == "categorical" else net
-        if self.likelihood == "bernoulli":
-            return b.conditionals.Bernoulli(net)
-        if self.likelihood == "normal":
-            return b.conditionals.Normal(net, learned=True)
-        if self.likelihood == "normal-diagonal":
-            return b.conditionals.DiagNormal(net)
-        if self.likelihood == "discretised-logistic":
-            return b.conditionals.DiscretisedLogistic(net, levels=self.levels)
-        return b.conditionals.CategoricalLevels(net, self.levels)
-
-    def _perceptron(self, b: backends.Backend, sizes: tuple[int, ...], rng: np.random.Generator) -> Any:
-        return b.nets.GatedMLP(sizes, rng) if self.gated else b.nets.MLP(sizes, rng, activation=self.activation)
+        model = self.component("program").build(b, self, prior, likelihood)
+        return model, self.component("guide").build(b, self, posterior, model)
 
     def _posterior(self, b: backends.Backend, rng: np.random.Generator) -> Any:
-        d = self.latent_dim
-        if self.latents == "bernoulli":
-            return b.conditionals.Bernoulli(self._encoder(b, d, rng))
-        if self.latents == "categorical":
-            return b.conditionals.Categorical(self._encoder(b, d * self.num_categories, rng), self.num_categories)
-        if self.full_covariance:
-            return b.conditionals.FullNormal(self._encoder(b, d + d * (d + 1) // 2, rng), d)
-        return b.conditionals.DiagNormal(self._encoder(b, 2 * d, rng))
+        """q(z | x) over a net from images, or for a guide without an encoder over a table from positions."""
+        posterior = self.component("posterior")
+        outputs = posterior.outputs(self)
+        if self.component("guide").has_encoder:
+            return posterior.build(b, self, self.component("net").encoder(b, self, rng, outputs))
+        assert self.num_images is not None
+        rows = posterior.start(self)
+        rows = np.zeros((self.num_images, outputs)) if rows is None else rows
+        return posterior.build(b, self, b.nets.Rows(rows))
 
     def _prior(self, b: backends.Backend, posterior: Any, rng: np.random.Generator) -> Any:
         if self.conditional_prior:
-            return b.conditionals.DiagNormal(
-                self._perceptron(b, (self.given_dim, *self.hidden, 2 * self.latent_dim), rng)
-            )
-        prior = self._unconditional_prior(b, posterior, rng)
-        return b.models.Unconditional(prior) if self.given_dim else prior
+            return builders.build_conditional_prior(b, self, rng)
+        component = self.component("prior")
+        prior = component.build(b, self, rng, posterior)
+        return b.priors.Unconditional(prior) if self.given_dim and not component.conditional else prior
 
-    def _unconditional_prior(self, b: backends.Backend, posterior: Any, rng: np.random.Generator) -> Any:
-        if self.latents == "bernoulli":
-            return b.models.FactorisedBernoulli(self.latent_dim)
-        if self.latents == "categorical":
-            return b.models.UniformCategorical(self.latent_dim, self.num_categories)
-        if self.prior == "standard":
-            return b.models.StandardNormal(self.latent_dim)
-        if self.prior == "mixture":
-            return b.models.MixtureOfGaussians(self.num_pseudo_inputs, self.latent_dim, rng)
-        if self.prior == "vampprior" and self.pseudo_inputs_start == "means":
-            return b.models.VampPrior(posterior, b.models.Means(self.num_pseudo_inputs, self.dim, rng))
-        return b.models.VampPrior(posterior, self._pseudo_inputs(rng), learned=self.prior == "vampprior")
-
-    def _pseudo_inputs(self, rng: np.random.Generator) -> np.ndarray:
-        if self.images is None:
-            raise ValueError(
-                f"The prior {self.prior!r} starts at training images: make the recipe from the data, "
-                "recipes.vae(data, ...), not only from its settings."
-            )
-        if self.prior == "vampprior" and self.pseudo_inputs_start == "mean":
-            return init.mean_images(rng, self.images, self.num_pseudo_inputs)
-        return init.random_images(rng, self.images, self.num_pseudo_inputs)
+    def _likelihood(self, b: backends.Backend, rng: np.random.Generator) -> Any:
+        likelihood, latents = self.component("likelihood"), self.component("latents")
+        inputs = latents.width(self) + self.given_dim
+        net = self.component("net").decoder(b, self, rng, inputs, likelihood.outputs(self))
+        return likelihood.build(b, self, latents.decode(b, self, net))
 
     def skeleton(self) -> tuple[Any, Any]:
         """The (model, guide) with arbitrary weights and pseudo-inputs, for a saved fit to fill in."""
-        blank = np.zeros((self.num_pseudo_inputs, self.dim), np.float32)  # num_images stays what it is
+        needed = self.component("prior").images_needed(self)
+        blank = np.zeros((max(1, needed), self.dim), np.float32)  # num_images stays what it is
         return dataclasses.replace(self, images=blank)(np.random.default_rng(0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Every setting but the images, JSON-able."""
-        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "images"}
-        return {**settings, **{name: list(settings[name]) for name in _TUPLES}}
+        """Every setting but the images, JSON-able; for components from outside, which module registers them, too."""
+        saved: dict[str, Any] = {"shape": list(self.shape)}
+        saved |= {slot: getattr(self, slot) for slot in SLOTS}
+        saved |= {name: getattr(self, name) for name in COMMON if name not in ("shape", "images", "settings")}
+        saved |= {name: list(v) if isinstance(v, tuple) else v for name, v in self.settings.items()}
+        for slot in LATER:
+            if saved[slot] == SLOTS[slot].default:
+                del saved[slot]
+        outside = {slot: c.module for slot in SLOTS if not (c := self.component(slot)).is_own}
+        return {**saved, "registered_by": outside} if outside else saved
 
     @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> Recipe:
-        """The recipe that ``to_dict`` described."""
-        return cls(**{**settings, **{name: tuple(settings[name]) for name in _TUPLES if name in settings}})
+    def from_dict(cls, settings: Mapping[str, Any]) -> Recipe:
+        """The recipe that ``to_dict`` described.
 
-
-def _check(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"Unknown {name} {value!r}; there are {', '.join(known)}.")
+        Raises:
+            ValueError: it names a component that is not registered here; the message says what to import.
+        """
+        check_saved(settings)
+        rest = {name: value for name, value in settings.items() if name != "registered_by"}
+        return cls(**{**rest, "shape": tuple(rest["shape"])})

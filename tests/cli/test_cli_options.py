@@ -29,6 +29,7 @@ from ppl_vae.cli.runs import FIGURES, FIT, METRICS, README, RECORD, SETTINGS
 from ppl_vae.data.checks import closest
 from ppl_vae.objectives import concrete
 from ppl_vae.objectives.options import options_of, reasons_of
+from ppl_vae.recipes import builders, components
 from ppl_vae.results import Fit
 from ppl_vae.training import BaseSVI
 
@@ -57,9 +58,13 @@ def settings(folder: Path) -> dict[str, Any]:
 
 def test_the_options_are_those_of_the_library() -> None:
     """By the same names and with the same defaults; what is left out is left out by name."""
-    recipe = {f.name: f.default for f in dataclasses.fields(published.Recipe)}
-    without = {"shape", "images", "num_images", "backend", "given_dim", "conditional_prior"}
-    assert set(options.MODEL) == set(recipe) - without
+    recipe = {slot: about.default for slot, about in components.SLOTS.items()} | {"latent_dim": 40}
+    recipe |= {name: setting.default for name, setting in components.settings(own=True).items()}
+    assert set(options.MODEL) == set(recipe)
+    made = published.Recipe((2, 3))
+    assert all(getattr(made, name) == value for name, value in recipe.items())
+    without = {"shape", "images", "num_images", "backend", "given_dim", "conditional_prior", "settings"}
+    assert set(options.MODEL) == {f.name for f in dataclasses.fields(made)} - without | set(made.settings)
     differ = {
         n for n, value in options.MODEL.items() if recipe[n] != (tuple(value) if isinstance(value, list) else value)
     }
@@ -69,7 +74,7 @@ def test_the_options_are_those_of_the_library() -> None:
     assert set(objectives.SVI) == set(svi) - without
     assert {n for n in objectives.SVI if svi[n] != options.TRAINING[n]} == {"batch_size"}
     for name in backends.NAMES:
-        assert tuple(backends.load(name).nets.ACTIVATIONS) == options.ACTIVATIONS
+        assert tuple(backends.load(name).nets.ACTIVATIONS) == builders.ACTIVATIONS
 
 
 def test_every_field_of_an_objective_is_an_option_or_says_why_not() -> None:

@@ -28,11 +28,14 @@ def test_the_readmes_ten_lines_run(
     assert "DReG" in capsys.readouterr().out
 
 
-def test_your_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_your_own_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tables: None
+) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile("\n".join(blocks("docs/your_own.md", "python")), "docs/your_own.md", "exec"), {})
     out = capsys.readouterr().out
     assert "Trace_ELBO" in out and "train=140, valid=20, test=40" in out
+    assert "should be above 0; got -1.0" in out
 
 
 def test_the_page_of_strategies_runs(capsys: pytest.CaptureFixture) -> None:

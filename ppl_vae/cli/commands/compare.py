@@ -13,7 +13,7 @@ from ...data import Split
 from .. import config, objectives, options, readme
 from ..config import CONFIG
 from ..console import Console, keys
-from ..options import DATA, MODEL, OUTPUT, TRAINING
+from ..options import DATA, OUTPUT, TRAINING
 from ..parsing import Group, Parser, folder, needed, positive_int, seed
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def defaults() -> dict[str, Any]:
     """The options that a comparison records, with their defaults."""
     compared = {"strategies": None, "backends": ["pyro"], "seeds": [0]}
     end = {"num_particles": 500, "gaps": False, "gradients": None}
-    return {**DATA, **compared, **MODEL, **objectives.defaults(), **TRAINING, **end}
+    return {**DATA, **compared, **options.model(), **objectives.defaults(), **TRAINING, **end}
 
 
 def add(commands: Any) -> Parser:
@@ -93,6 +93,7 @@ def add(commands: Any) -> Parser:
     options.add_model(Group(parser, "model and guide", known))
     objectives.add_objective(Group(parser, "objectives", known))
     options.add_training(Group(parser, "training", known))
+    options.add_registered(parser)
     return parser
 
 
@@ -102,8 +103,10 @@ def run(arguments: argparse.Namespace) -> None:
     given = {name: value for name, value in arguments.given.items() if name in defaults()}
     needed("compare", "data", arguments.data, "the name of a data set or a file")
     chosen = {**defaults(), **given}
+    if arguments.extensions:
+        chosen["with"] = arguments.extensions
     for name in ("strategies", "backends", "seeds"):
-        chosen[name] = list(dict.fromkeys(chosen[name] or strategies.USUAL[chosen["latents"]]))
+        chosen[name] = list(dict.fromkeys(chosen[name] or options.usual(strategies.USUAL, chosen["latents"])))
     objectives.check_used(chosen["strategies"], chosen)
     split = options.load_data(chosen)
     chosen = options.settled(chosen, split)
@@ -115,7 +118,7 @@ def run(arguments: argparse.Namespace) -> None:
     if chosen["gradients"]:
         device, repeats = chosen["device"], chosen["gradients"]
         gradients = study_gradients(study, repeats=repeats, device=device, progress=console.progress)
-    page = write_report(study, command=_command(out, given), gradients=gradients)
+    page = write_report(study, command=_command(out, given, arguments.extensions), gradients=gradients)
     config.write(out / CONFIG, chosen, HEADING)
     readme.write_comparison(out, split.name)
     console.say(*_table(table, split, chosen), f"\n{page} shows it; {out}{os.sep} holds {TABLE} and every training")
@@ -139,9 +142,10 @@ def _cells(chosen: dict[str, Any], split: Split) -> list[Any]:
     return cells
 
 
-def _command(out: Path, given: dict[str, Any]) -> str:
+def _command(out: Path, given: dict[str, Any], extensions: list[str]) -> str:
     """The command line that was given, what stood in a configuration written out."""
-    return shlex.join(["ppl-vae", "compare", "--out", str(out), *options.words(given)])
+    modules = [word for name in extensions for word in ("--with", name)]
+    return shlex.join(["ppl-vae", *modules, "compare", "--out", str(out), *options.words(given)])
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:

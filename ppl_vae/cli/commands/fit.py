@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from ... import backends
 from ...data import Split
+from ...recipes.components import find
 from ...recipes.recipe import Recipe
 from ...runtime import storage
 from ...runtime.versions import __version__, versions
 from .. import config, objectives, options, pictures, readme, runs
 from ..config import CONFIG
 from ..console import Console, keys
-from ..options import DATA, MODEL, OUTPUT, TRAINING, flag
+from ..options import DATA, OUTPUT, TRAINING, flag
 from ..parsing import Group, Parser, folder, needed, seed
 from ..runs import CHECKPOINT, FIGURES, FIT, HISTORY, KIND, README, RECORD, SETTINGS
 
@@ -94,7 +95,15 @@ DISPLAY: dict[str, Any] = {**OUTPUT, "resume": False, "figures": True}
 
 def defaults() -> dict[str, Any]:
     """The options of a training, with their defaults."""
-    return {**DATA, **MODEL, "backend": "pyro", "objective": None, **objectives.defaults(), **TRAINING, "seed": 0}
+    return {
+        **DATA,
+        **options.model(),
+        "backend": "pyro",
+        "objective": None,
+        **objectives.defaults(),
+        **TRAINING,
+        "seed": 0,
+    }
 
 
 def add(commands: Any) -> Parser:
@@ -121,6 +130,7 @@ def add(commands: Any) -> Parser:
     training = Group(parser, "training", known)
     options.add_training(training)
     training.option("--seed", "seed of the weights, the order of the data and every draw", type=seed, metavar="N")
+    options.add_registered(parser)
     return parser
 
 
@@ -130,6 +140,8 @@ def run(arguments: argparse.Namespace) -> None:
     out, console = folder(arguments), Console.of(arguments)
     given = {name: value for name, value in arguments.given.items() if name in defaults()}
     chosen = _resumed(out, given) if arguments.resume else _fresh(out, given)
+    if arguments.extensions:
+        chosen["with"] = arguments.extensions
     split, settings = _prepare(out, chosen, given)
     fit, pair = _train(out, settings, split, console)
     runs.write_history(out / HISTORY, dict(fit.history))
@@ -183,7 +195,7 @@ def _shown(value: Any) -> str:
 
 def _prepare(folder: Path, chosen: dict[str, Any], given: dict[str, Any]) -> tuple[Split, dict[str, Any]]:
     """Load the data, and say everything that the run will be."""
-    name = chosen["objective"] or objectives.USUAL[chosen["latents"]]
+    name = chosen["objective"] or options.usual(objectives.USUAL, chosen["latents"])
     objectives.check_own(name, given)
     objectives.check_used([name], chosen)
     split = options.load_data(chosen)
@@ -263,7 +275,8 @@ def _report(console: Console, folder: Path, record: dict[str, Any], split: Split
         f"{folder}{os.sep} holds {FIT}, its settings and its history; {README} there says what each file is",
         f"next: ppl-vae evaluate {folder}",
     )
-    if chosen["likelihood"] == "bernoulli" and split.binarisation == "none":
+    if find("likelihood", chosen["likelihood"]).unit_interval and split.binarisation == "none":
+        likelihood = chosen["likelihood"].capitalize()
         console.say(
-            "note: the data are grey, and a Bernoulli likelihood is none for them: see --binarisation, --likelihood"
+            f"note: the data are grey, and a {likelihood} likelihood is none for them: see --binarisation, --likelihood"
         )

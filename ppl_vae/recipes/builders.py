@@ -1,0 +1,389 @@
+"""The components that come with this package: the entries of the tables."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import init
+from ..arrays.convolution_shapes import halvings
+from ..backends import Backend
+from .components import Guide, Latents, Likelihood, Net, Posterior, Prior, Program, Setting, Values, register
+
+ACTIVATIONS = ("elu", "relu", "sigmoid", "softplus", "tanh")
+"""Those of both backends' ``nets``, which would import them."""
+STARTS = ("random", "mean", "means")
+
+HIDDEN = Setting(
+    "hidden",
+    (300, 300),
+    "units of the encoder's hidden layers; the decoder has them in reverse",
+    least=1,
+    metavar="UNITS",
+)
+ACTIVATION = Setting("activation", "relu", "activation function of the hidden layers", offered=ACTIVATIONS)
+COMPONENTS = Setting("num_pseudo_inputs", 500, "components of every prior but 'standard'", least=1, metavar="C")
+LEVELS = Setting(
+    "levels", 256, "of a pixel, for the likelihoods 'discretised-logistic' and 'categorical'", least=2, metavar="L"
+)
+
+
+# Priors
+
+
+def build_standard_prior(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
+    """Build the prior that is standard for the latents."""
+    return recipe.component("latents").prior(b, recipe)
+
+
+def build_mixture(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
+    """Build a mixture of Gaussians."""
+    return b.priors.MixtureOfGaussians(recipe.num_pseudo_inputs, recipe.latent_dim, rng)
+
+
+def build_vampprior(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
+    """Build a VampPrior with learned pseudo-inputs."""
+    if recipe.pseudo_inputs_start == "means":
+        return b.priors.VampPrior(posterior, b.priors.Means(recipe.num_pseudo_inputs, recipe.dim, rng))
+    start = init.mean_images if recipe.pseudo_inputs_start == "mean" else init.random_images
+    return b.priors.VampPrior(posterior, start(rng, find_images(recipe), recipe.num_pseudo_inputs), learned=True)
+
+
+def build_vampprior_of_data(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
+    """Build a VampPrior whose pseudo-inputs are training images, and stay so."""
+    images = init.random_images(rng, find_images(recipe), recipe.num_pseudo_inputs)
+    return b.priors.VampPrior(posterior, images, learned=False)
+
+
+def build_conditional_prior(b: Backend, recipe: Values, rng: np.random.Generator) -> Any:
+    """Build p(z | c) = N(loc(c), diag scale(c)^2), a perceptron of its own."""
+    sizes = (recipe.given_dim, *recipe.hidden, 2 * recipe.latent_dim)
+    return b.conditionals.DiagNormal(build_perceptron(b, recipe, rng, sizes))
+
+
+def find_images(recipe: Values) -> Any:
+    """The training images that a prior starts at.
+
+    Raises:
+        ValueError: the recipe has none.
+    """
+    if recipe.images is None:
+        raise ValueError(
+            f"The prior {recipe.prior!r} starts at training images: make the recipe from the data, "
+            "recipes.vae(data, ...), not only from its settings."
+        )
+    return recipe.images
+
+
+def refuse_vampprior(recipe: Values) -> str | None:
+    """A VampPrior is made of the encoder's posteriors, each of one image alone."""
+    if not recipe.component("guide").has_encoder:
+        return (
+            f"The prior {recipe.prior!r} is a mixture of the encoder's posteriors, and a {recipe.guide} guide has no "
+            "encoder: use prior='standard' or 'mixture', or another guide."
+        )
+    return refuse_given(recipe)
+
+
+def refuse_given(recipe: Values) -> str | None:
+    """Refuse side information."""
+    if not recipe.given_dim:
+        return None
+    return (
+        "With side information ('given_dim') the prior is 'standard', 'mixture' or conditional, and the latents are "
+        f"'gaussian' or 'bernoulli'; got prior {recipe.prior!r} and {recipe.latents!r} latents."
+    )
+
+
+PRIORS = (
+    Prior("standard", "N(0, I), or uniform for discrete latents", build=build_standard_prior, latents=None),
+    Prior("mixture", "a mixture of Gaussians", settings=(COMPONENTS,), build=build_mixture),
+    Prior(
+        "vampprior",
+        "a mixture of the encoder's posteriors at learned pseudo-inputs",
+        settings=(
+            COMPONENTS,
+            Setting(
+                "pseudo_inputs_start",
+                "random",
+                "where those of 'vampprior' start: training images, their mean plus noise, or the report's net of "
+                "means",
+                choices=STARTS,
+            ),
+        ),
+        refuse=refuse_vampprior,
+        build=build_vampprior,
+        images_needed=lambda recipe: 0 if recipe.pseudo_inputs_start == "means" else recipe.num_pseudo_inputs,
+    ),
+    Prior(
+        "vampprior-data",
+        "the same at training images, fixed",
+        settings=(COMPONENTS,),
+        refuse=refuse_vampprior,
+        build=build_vampprior_of_data,
+        images_needed=lambda recipe: recipe.num_pseudo_inputs,
+    ),
+)
+
+
+# Likelihoods
+
+
+LIKELIHOODS = (
+    Likelihood(
+        "bernoulli",
+        "for pixels in [0, 1]",
+        build=lambda b, recipe, net: b.conditionals.Bernoulli(net),
+        unit_interval=True,
+    ),
+    Likelihood(
+        "normal",
+        "Gaussian, one learned scale",
+        build=lambda b, recipe, net: b.conditionals.Normal(net, learned=True),
+    ),
+    Likelihood(
+        "normal-diagonal",
+        "the same with a scale for each pixel from the decoder",
+        build=lambda b, recipe, net: b.conditionals.DiagNormal(net),
+        outputs=lambda recipe: 2,
+    ),
+    Likelihood(
+        "discretised-logistic",
+        "for pixels k / (levels - 1), with --binarisation none",
+        settings=(LEVELS,),
+        build=lambda b, recipe, net: b.conditionals.DiscretisedLogistic(net, levels=recipe.levels),
+        outputs=lambda recipe: 2,
+    ),
+    Likelihood(
+        "categorical",
+        "for the same pixels",
+        settings=(LEVELS,),
+        build=lambda b, recipe, net: b.conditionals.CategoricalLevels(net, recipe.levels),
+        outputs=lambda recipe: recipe.levels,
+        side_by_side=True,
+    ),
+)
+
+
+# Latents and posteriors
+
+
+def build_gaussian(b: Backend, recipe: Values, net: Any) -> Any:
+    """Build a Gaussian posterior, diagonal or with full covariance."""
+    if recipe.full_covariance:
+        return b.conditionals.FullNormal(net, recipe.latent_dim)
+    return b.conditionals.DiagNormal(net)
+
+
+def count_gaussian(recipe: Values) -> int:
+    """Numbers that describe a Gaussian posterior."""
+    d = recipe.latent_dim
+    return d + d * (d + 1) // 2 if recipe.full_covariance else 2 * d
+
+
+def start_gaussian(recipe: Values) -> np.ndarray:
+    """Rows that are N(0, I)."""
+    assert recipe.num_images is not None
+    return init.standard_rows(recipe.num_images, recipe.latent_dim, full_covariance=recipe.full_covariance)
+
+
+def refuse_gaussian(recipe: Values) -> str | None:
+    """A full covariance is one of the standard posterior."""
+    if recipe.full_covariance and recipe.posterior != "standard":
+        return (
+            "full_covariance=True is for the standard posterior of gaussian latents; got posterior "
+            f"{recipe.posterior!r}: leave one of them out."
+        )
+    return None
+
+
+def refuse_discrete(recipe: Values) -> str | None:
+    """Discrete latents have no covariance, and a Gaussian prior is none of theirs."""
+    kinds = recipe.component("prior").latents
+    if (kinds is None or recipe.latents in kinds) and not recipe.full_covariance:
+        return None
+    return (
+        f"The {recipe.latents} latents have a uniform prior: leave prior='standard' and full_covariance=False, "
+        "or use latents='gaussian'."
+    )
+
+
+FULL = Setting("full_covariance", False, "a Gaussian guide with full covariance instead of a diagonal one")
+
+LATENTS = (
+    Latents(
+        "gaussian",
+        "real numbers",
+        settings=(
+            Setting("full_covariance", False, "a Gaussian guide with full covariance instead of a diagonal one"),
+        ),
+        refuse=refuse_gaussian,
+        prior=lambda b, recipe: b.priors.StandardNormal(recipe.latent_dim),
+        posterior=build_gaussian,
+        outputs=count_gaussian,
+        start=start_gaussian,
+        pathwise=True,
+    ),
+    Latents(
+        "bernoulli",
+        "0 or 1, with a uniform prior",
+        refuse=refuse_discrete,
+        prior=lambda b, recipe: b.priors.FactorisedBernoulli(recipe.latent_dim),
+        posterior=lambda b, recipe, net: b.conditionals.Bernoulli(net),
+        outputs=lambda recipe: recipe.latent_dim,
+    ),
+    Latents(
+        "categorical",
+        "one of so many categories, with a uniform prior",
+        settings=(Setting("num_categories", 10, "categories of each categorical latent", least=1, metavar="C"),),
+        refuse=lambda recipe: refuse_discrete(recipe) or refuse_given(recipe),
+        prior=lambda b, recipe: b.priors.UniformCategorical(recipe.latent_dim, recipe.num_categories),
+        posterior=lambda b, recipe, net: b.conditionals.Categorical(net, recipe.num_categories),
+        outputs=lambda recipe: recipe.latent_dim * recipe.num_categories,
+        width=lambda recipe: recipe.latent_dim * recipe.num_categories,
+        decode=lambda b, recipe, net: b.nets.OneHot(net, recipe.num_categories),
+    ),
+)
+
+
+POSTERIORS = (
+    Posterior(
+        "standard",
+        "that of the latents, Gaussian, Bernoulli or categorical",
+        build=lambda b, recipe, net: recipe.component("latents").posterior(b, recipe, net),
+        outputs=lambda recipe: recipe.component("latents").outputs(recipe),
+        latents=None,
+        start=lambda recipe: recipe.component("latents").start(recipe),
+    ),
+)
+
+
+# Nets
+
+
+def build_perceptron(b: Backend, recipe: Values, rng: np.random.Generator, sizes: tuple[int, ...]) -> Any:
+    """Build a perceptron with layers of these sizes, gated or with the recipe's activation."""
+    return b.nets.GatedMLP(sizes, rng) if recipe.gated else b.nets.MLP(sizes, rng, activation=recipe.activation)
+
+
+def build_mlp_encoder(b: Backend, recipe: Values, rng: np.random.Generator, outputs: int) -> Any:
+    """Build a perceptron from x, and c beside it."""
+    return build_perceptron(b, recipe, rng, (recipe.dim + recipe.given_dim, *recipe.hidden, outputs))
+
+
+def build_mlp_decoder(b: Backend, recipe: Values, rng: np.random.Generator, inputs: int, outputs: int) -> Any:
+    """Build a perceptron to ``outputs`` numbers for each pixel."""
+    return build_perceptron(b, recipe, rng, (inputs, *reversed(recipe.hidden), recipe.dim * outputs))
+
+
+def build_conv_encoder(b: Backend, recipe: Values, rng: np.random.Generator, outputs: int) -> Any:
+    """Build convolutions, then hidden layers."""
+    options = {"channels": recipe.channels, "hidden": recipe.hidden, "activation": recipe.activation}
+    return b.nets.ConvEncoder(recipe.shape, outputs, rng, given_dim=recipe.given_dim, **options)
+
+
+def build_conv_decoder(b: Backend, recipe: Values, rng: np.random.Generator, inputs: int, outputs: int) -> Any:
+    """Build hidden layers, then transposed convolutions."""
+    shape, parts = recipe.shape, outputs
+    if recipe.component("likelihood").side_by_side:
+        shape, parts = (*shape[:2], math.prod(shape[2:]) * outputs), 1
+    options = {"channels": recipe.channels[::-1], "hidden": recipe.hidden[::-1], "activation": recipe.activation}
+    return b.nets.ConvDecoder(inputs, shape, rng, parts=parts, **options)
+
+
+def refuse_conv(recipe: Values) -> str | None:
+    """Convolutions are of images that can be halved, and have an activation."""
+    if recipe.gated:
+        return "Gated layers are those of perceptrons: leave gated=False, or net='mlp'."
+    if len(recipe.shape) not in (2, 3):
+        return (
+            "Convolutional nets need images with a height and a width: pass them as (N, H, W) or (N, H, W, C), or say "
+            f"image_shape=(H, W) of flat rows; got the shape {recipe.shape} of one image."
+        )
+    halvings(recipe.shape, recipe.channels)
+    return None
+
+
+NETS = (
+    Net(
+        "mlp",
+        "perceptrons",
+        settings=(HIDDEN, Setting("gated", False, "gated hidden layers instead of --activation"), ACTIVATION),
+        encoder=build_mlp_encoder,
+        decoder=build_mlp_decoder,
+    ),
+    Net(
+        "conv",
+        "convolutions, of images (N, H, W) or (N, H, W, C), before the encoder's hidden layers",
+        settings=(
+            Setting(
+                "channels",
+                (32, 32, 32, 32),
+                "of the encoder's convolutions, each of which halves the image; the decoder has them in reverse",
+                least=1,
+                metavar="N",
+            ),
+            HIDDEN,
+            ACTIVATION,
+        ),
+        refuse=refuse_conv,
+        encoder=build_conv_encoder,
+        decoder=build_conv_decoder,
+    ),
+)
+
+
+# Programs and guides
+
+
+def build_vae(b: Backend, recipe: Values, prior: Any, likelihood: Any) -> Any:
+    """Build z ~ p(z), x | z ~ p(x | z), all given c where there is some."""
+    return b.models.ConditionalVAE(prior, likelihood) if recipe.given_dim else b.models.VAE(prior, likelihood)
+
+
+PROGRAMS = (Program("vae", "z ~ p(z), x | z ~ p(x | z)", build=build_vae),)
+
+
+def refuse_semi_amortised(recipe: Values) -> str | None:
+    """Refinement follows the gradient through the draws."""
+    if recipe.component("latents").pathwise:
+        return None
+    return (
+        f"A semi-amortised guide differentiates the bound by its draws, which {recipe.latents} latents do not "
+        "allow: use latents='gaussian', or another guide."
+    )
+
+
+def refuse_per_datapoint(recipe: Values) -> str | None:
+    """A table has a row for each training image."""
+    if recipe.num_images is None:
+        return "A per-datapoint guide is made for training images: pass them, or 'num_images'."
+    return None
+
+
+GUIDES = (
+    Guide("amortised", "a net", build=lambda b, recipe, posterior, model: b.guides.Amortised(posterior)),
+    Guide(
+        "semi-amortised",
+        "a net whose answer is refined",
+        settings=(
+            Setting("refinement_steps", 5, "steps of refinement by a semi-amortised guide", least=0, metavar="N"),
+        ),
+        refuse=refuse_semi_amortised,
+        build=lambda b, recipe, posterior, model: b.guides.SemiAmortised(
+            posterior, model, num_steps=recipe.refinement_steps
+        ),
+    ),
+    Guide(
+        "per-datapoint",
+        "parameters for each training image, and no net",
+        refuse=refuse_per_datapoint,
+        build=lambda b, recipe, posterior, model: b.guides.PerDatapoint(posterior),
+        has_encoder=False,
+    ),
+)
+
+for entry in (*PRIORS, *LIKELIHOODS, *LATENTS, *POSTERIORS, *NETS, *PROGRAMS, *GUIDES):
+    register(entry)
