@@ -304,7 +304,7 @@ def missing_in_readme() -> set[str]:
 
 def helpers_elsewhere() -> set[str]:
     """Tests import helpers from ``tests/oracles.py`` and ``tests/pairs.py``; no test file, from another."""
-    paths = [p for p in sorted((ROOT / "tests").rglob("*.py")) if p.parent.name != "saved"]
+    paths = [p for p in sorted((ROOT / "tests").rglob("*.py")) if p.parent.name not in ("saved", "extension")]
     ours = {"", "tests", *(path.stem for path in paths)} - HELPERS
     found = set()
     for path in paths:

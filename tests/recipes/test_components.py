@@ -253,7 +253,7 @@ def test_the_help_names_them_and_their_settings(capsys: pytest.CaptureFixture[st
 def test_help_with_an_extension_loads_no_framework() -> None:
     words = ["--with", "my_components", "fit", "--help"]
     code = f"import sys; from ppl_vae.cli import main; main({words}); print(*sys.modules, sep='\\n')"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FOLDER.parents[1]), str(FOLDER)])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FOLDER.parents[2]), str(FOLDER)])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     loaded = set(done.stdout.splitlines())
     assert "my_components" in loaded and not loaded & {"torch", "jax", "pyro", "numpyro", "my_pyro"}
