@@ -15,16 +15,11 @@ import numpy as np
 
 from ..data import Split
 from ..data.streams import Data
-from ..errors import UnsuitableObjective
-from ..objectives.base import Objective, WeightedObjective
-from ..objectives.checks import check_stock
-from ..pairs.inputs import checked
-from ..pairs.pair import Pair
-from ..pairs.side_inputs import take_rows
-from ..pairs.sites import Sites
+from ..objectives.base import WeightedObjective
 from ..results.fit import Fit
 from ..runtime.out_of_memory import explain_out_of_memory
-from ..seeds import derive, generator
+from ..seeds import generator
+from .checks import check_arguments
 from .data import TrainingData
 from .loop import Loop
 from .protocols import Callback, Replicas, Run
@@ -140,114 +135,11 @@ class BaseSVI(TrainingSettings):
         parallel: bool = False,
     ) -> Loop:
         """A training before its first step."""
-        if not isinstance(seed, int | np.integer) or seed < 0:
-            raise ValueError(f"'seed' should be an integer of at least 0; got {seed!r}.")
-        if self.batch_size > len(data.train):
-            raise ValueError(
-                f"'batch_size' is {self.batch_size}, but there are only {len(data.train)} data points: lower it."
-            )
-        if self.epoch_size is not None and self.epoch_size > len(data.train):
-            raise ValueError(
-                f"'epoch_size' is {self.epoch_size}, but there are only {len(data.train)} data points: lower it, or "
-                "leave it at None."
-            )
-        if self.patience is not None and data.valid is None:
-            raise ValueError("Early stopping needs validation data: pass a Split or valid=, or set patience=None.")
+        check_arguments(self, data, seed)
         size = {"'batch_size'": self.batch_size, "the number of data points": len(data.train)}
         with explain_out_of_memory("before the first step", size):
             run = self.start(model, guide, data, seed=seed, device=device, parallel=parallel)
-        if self.patience is not None and run.pair.num_rows is not None:
-            raise ValueError(
-                "Early stopping needs a guide that serves validation data, and a per-datapoint guide does not: set "
-                "patience=None, and judge it by fit.refine(valid)."
-            )
         return Loop(self, run, seed, data, checkpoint)
-
-    def prepare(self, pair: Pair, data: TrainingData, seed: int) -> None:
-        """Run the pair once; refuse an objective that is wrong for it, and data that are wrong for its likelihood."""
-        if pair.num_rows is not None and pair.num_rows != len(data.train):
-            raise ValueError(
-                f"The per-datapoint guide was made for {pair.num_rows} data points; there are {len(data.train)}: make "
-                "its rows for these, nets.Rows(init.standard_rows(len(data), ...))."
-            )
-        conditional, given = getattr(pair.model, "takes_given", None), "given" in data.side
-        if conditional is not None and conditional != given:
-            raise ValueError(
-                f"{type(pair.model).__name__} is conditional on side information: pass it, given= of shape (N, G)."
-                if conditional
-                else f"{type(pair.model).__name__} has no use for side information ('given'): use ConditionalVAE, as "
-                "recipes.conditional_vae makes it, or leave it out."
-            )
-        first = slice(self.batch_size)
-        sites = pair.prepare(data.train[first], derive(seed, "prepare"), take_rows(data.side, first))
-        if not sites.latent and not getattr(self.loss, "serves_models_without_latents", False):
-            raise UnsuitableObjective(
-                f"{type(self.loss).__name__} is made for latents, and the model has none: its likelihood is the "
-                "TraceELBO()."
-            )
-        self._check_players(sites)
-        if isinstance(self.loss, Objective):
-            self.loss.check(sites)
-            self.loss.check_batches(self.epoch_size or len(data.train), self.batch_size)
-        elif self.check_stock:
-            check_stock(self.loss, sites, pair.backend)
-        for name, x in (("data", data.train), ("valid", data.valid)):
-            if x is not None:
-                checked(pair, x, name)
-        if pair.num_rows is not None and getattr(self.loss, "dreams", False):
-            raise UnsuitableObjective(
-                f"{type(self.loss).__name__} trains the guide on images that the model dreams, and a dream has no row "
-                "of a per-datapoint guide: use WakeWake, or another guide."
-            )
-        under = [part.refines_under for part in pair.guide_parts() if hasattr(part, "refines_under")]
-        if any(model is not pair.model for model in under):
-            raise ValueError(
-                f"The guide ({type(pair.guide).__name__}) refines under a model of its own, not under the one that is "
-                "trained: give it the very module."
-            )
-        if self.local_steps and not getattr(self.loss, "per_datum", True):
-            raise UnsuitableObjective(
-                f"{type(self.loss).__name__} is no sum over data, so no datum has a bound of its own to climb: leave "
-                "local_steps at 0, or use another objective."
-            )
-        if self.local_steps and pair.num_rows is None:
-            raise ValueError("'local_steps' is for per-datapoint guides, and this pair has none: leave it at 0.")
-        if self.local_steps and not isinstance(self.loss, Objective):
-            raise ValueError(
-                f"'local_steps' needs a bound for each datum, which the stock {type(self.loss).__name__} does not "
-                "give: use an objective of ppl_vae."
-            )
-        if self.local_steps and self.players:
-            raise ValueError(
-                "An inner loop ('local_steps') has no use for a baseline that follows the training: use "
-                "baselines.LeaveOneOut(), or local_steps=0."
-            )
-        if not pair.num_parameters:
-            raise ValueError("The pair has no parameter to train.")
-
-    def _check_players(self, sites: Sites) -> None:
-        """Refuse an adversarial objective without a critic, and a critic without one."""
-        adversarial, name = getattr(self.loss, "needs_critic", False), type(self.loss).__name__
-        critic = getattr(self, "critic", None)
-        if adversarial and critic is None:
-            raise UnsuitableObjective(
-                f"{name} has a second player, a critic with an optimiser of its own: use inference.Adversarial("
-                f"{name}(...)) in place of SVI."
-            )
-        if critic is not None and not adversarial:
-            raise UnsuitableObjective(
-                f"Adversarial trains a critic beside the pair, and {name} has no use for one: use SVI, or FactorVAE, "
-                "AAE or WAEGAN."
-            )
-        names = [player.name for player in self.players]
-        if len(set(names)) < len(names):
-            raise ValueError(f"{name}: players need different names, for their state and metrics; got {names}.")
-        for player in self.players:
-            if player.sees != "data" and not sites.code_dim:
-                raise UnsuitableObjective(
-                    f"{name}: the player {player.name!r} looks at the codes of one latent site, a vector; the pair has "
-                    f"the sites {[site.name for site in sites.latent]}: use an objective without it."
-                )
 
     def fit_seeds(
         self,

@@ -20,6 +20,7 @@ from ...errors import UnsuitableObjective
 from ...objectives.base import Objective
 from ...players import Sizes, View
 from ...runtime.storage import below
+from ...training.checks import prepare
 from ...training.data import TrainingData
 from ...training.prefetch import read_ahead, steps_at_once
 from ...training.settings import describe
@@ -45,7 +46,7 @@ class PyroRun:
     ) -> None:
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
         self.compile = compile
-        settings.prepare(pair, data, seed)
+        prepare(settings, pair, data, seed)
         self.objective = copy.deepcopy(settings.loss)
         if isinstance(self.objective, Objective):
             self.objective = self.objective.of_data(len(data.train))

@@ -20,6 +20,7 @@ from ....data import Stream
 from ....objectives.base import Objective, WeightedObjective
 from ....players import Sizes
 from ....runtime.storage import below
+from ....training.checks import prepare
 from ....training.data import TrainingData
 from ....training.svi import BaseSVI
 from ..objectives import TermsObjective
@@ -38,7 +39,7 @@ class NumPyroRun:
         keep_compiled()
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
         self.count = len(data.train)
-        settings.prepare(pair, data, seed)
+        prepare(settings, pair, data, seed)
         if settings.optim is None:
             optim = _adam(settings.learning_rate, settings.clip_norm)
         elif hasattr(settings.optim, "init") and hasattr(settings.optim, "update"):

@@ -1,0 +1,184 @@
+"""Refusals of a training, before its first step: settings, data and a pair that do not fit each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import UnsuitableObjective
+from ..objectives.base import Objective
+from ..objectives.checks import check_stock
+from ..pairs.inputs import checked
+from ..pairs.pair import Pair
+from ..pairs.side_inputs import take_rows
+from ..pairs.sites import Sites
+from ..seeds import derive
+from .data import TrainingData
+from .settings import TrainingSettings
+
+
+def check_arguments(settings: TrainingSettings, data: TrainingData, seed: Any) -> None:
+    """Refuse a seed, a batch, an epoch or early stopping that the data do not allow.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"'seed' should be an integer of at least 0; got {seed!r}.")
+    if settings.batch_size > len(data.train):
+        raise ValueError(
+            f"'batch_size' is {settings.batch_size}, but there are only {len(data.train)} data points: lower it."
+        )
+    if settings.epoch_size is not None and settings.epoch_size > len(data.train):
+        raise ValueError(
+            f"'epoch_size' is {settings.epoch_size}, but there are only {len(data.train)} data points: lower it, or "
+            "leave it at None."
+        )
+    if settings.patience is not None and data.valid is None:
+        raise ValueError("Early stopping needs validation data: pass a Split or valid=, or set patience=None.")
+
+
+def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: int) -> Sites:
+    """Run the pair on a batch, refuse what does not fit, and return the sites.
+
+    Raises:
+        ValueError: data that are wrong for the pair or its likelihood, or settings that are wrong for the pair.
+        UnsuitableObjective: an objective that is wrong for the pair.
+    """
+    check_rows(pair, data)
+    first = slice(settings.batch_size)
+    sites = pair.prepare(data.train[first], derive(seed, "prepare"), take_rows(data.side, first))
+    check_objective(settings, pair, sites, len(data.train))
+    for name, x in (("data", data.train), ("valid", data.valid)):
+        if x is not None:
+            checked(pair, x, name)
+    check_guide(settings, pair)
+    if settings.local_steps:
+        check_inner_loop(settings, pair)
+    if not pair.num_parameters:
+        raise ValueError("The pair has no parameter to train.")
+    return sites
+
+
+def check_rows(pair: Pair, data: TrainingData) -> None:
+    """Refuse data that are not those of a per-datapoint guide, or side information that the model has no use for.
+
+    Raises:
+        ValueError: says what to pass.
+    """
+    if pair.num_rows is not None and pair.num_rows != len(data.train):
+        raise ValueError(
+            f"The per-datapoint guide was made for {pair.num_rows} data points; there are {len(data.train)}: make "
+            "its rows for these, nets.Rows(init.standard_rows(len(data), ...))."
+        )
+    conditional, given = getattr(pair.model, "takes_given", None), "given" in data.side
+    if conditional is not None and conditional != given:
+        raise ValueError(
+            f"{type(pair.model).__name__} is conditional on side information: pass it, given= of shape (N, G)."
+            if conditional
+            else f"{type(pair.model).__name__} has no use for side information ('given'): use ConditionalVAE, as "
+            "recipes.conditional_vae makes it, or leave it out."
+        )
+
+
+def check_objective(settings: TrainingSettings, pair: Pair, sites: Sites, num_data: int) -> None:
+    """Refuse an objective, ours or a stock one, that is wrong for the pair, its batches or its players.
+
+    Raises:
+        UnsuitableObjective: names the site and the objectives that fit.
+        ValueError: batches that it cannot be estimated from, or players of one name.
+    """
+    loss = settings.loss
+    if not sites.latent and not getattr(loss, "serves_models_without_latents", False):
+        raise UnsuitableObjective(
+            f"{type(loss).__name__} is made for latents, and the model has none: its likelihood is the TraceELBO()."
+        )
+    check_players(settings, sites)
+    if isinstance(loss, Objective):
+        loss.check(sites)
+        loss.check_batches(settings.epoch_size or num_data, settings.batch_size)
+    elif settings.check_stock:
+        check_stock(loss, sites, pair.backend)
+
+
+def check_players(settings: TrainingSettings, sites: Sites) -> None:
+    """Refuse an adversarial objective without a critic, a critic without one, and players that do not fit the pair.
+
+    Raises:
+        UnsuitableObjective: names the objective, or the player and the sites.
+        ValueError: two players of one name.
+    """
+    adversarial, name = getattr(settings.loss, "needs_critic", False), type(settings.loss).__name__
+    critic = getattr(settings, "critic", None)
+    if adversarial and critic is None:
+        raise UnsuitableObjective(
+            f"{name} has a second player, a critic with an optimiser of its own: use inference.Adversarial("
+            f"{name}(...)) in place of SVI."
+        )
+    if critic is not None and not adversarial:
+        raise UnsuitableObjective(
+            f"Adversarial trains a critic beside the pair, and {name} has no use for one: use SVI, or FactorVAE, "
+            "AAE or WAEGAN."
+        )
+    names = [player.name for player in settings.players]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{name}: players need different names, for their state and metrics; got {names}.")
+    for player in settings.players:
+        if player.sees != "data" and not sites.code_dim:
+            raise UnsuitableObjective(
+                f"{name}: the player {player.name!r} looks at the codes of one latent site, a vector; the pair has "
+                f"the sites {[site.name for site in sites.latent]}: use an objective without it."
+            )
+
+
+def check_guide(settings: TrainingSettings, pair: Pair) -> None:
+    """Refuse a guide that the settings cannot train.
+
+    Raises:
+        UnsuitableObjective: dreams, under a per-datapoint guide.
+        ValueError: a guide that refines under another model, or early stopping under a per-datapoint guide.
+    """
+    if pair.num_rows is not None and getattr(settings.loss, "dreams", False):
+        raise UnsuitableObjective(
+            f"{type(settings.loss).__name__} trains the guide on images that the model dreams, and a dream has no row "
+            "of a per-datapoint guide: use WakeWake, or another guide."
+        )
+    under = [part.refines_under for part in pair.guide_parts() if hasattr(part, "refines_under")]
+    if any(model is not pair.model for model in under):
+        raise ValueError(
+            f"The guide ({type(pair.guide).__name__}) refines under a model of its own, not under the one that is "
+            "trained: give it the very module."
+        )
+    if settings.patience is not None and pair.num_rows is not None:
+        raise ValueError(
+            "Early stopping needs a guide that serves validation data, and a per-datapoint guide does not: set "
+            "patience=None, and judge it by fit.refine(valid)."
+        )
+
+
+def check_inner_loop(settings: TrainingSettings, pair: Pair) -> None:
+    """Refuse ``local_steps`` where no datum has a bound or parameters of its own.
+
+    Raises:
+        UnsuitableObjective: an objective that is no sum over data.
+        ValueError: a guide without rows, a stock objective, or players.
+    """
+    loss = settings.loss
+    if not getattr(loss, "per_datum", True):
+        raise UnsuitableObjective(
+            f"{type(loss).__name__} is no sum over data, so no datum has a bound of its own to climb: leave "
+            "local_steps at 0, or use another objective."
+        )
+    if pair.num_rows is None:
+        raise ValueError("'local_steps' is for per-datapoint guides, and this pair has none: leave it at 0.")
+    if not isinstance(loss, Objective):
+        raise ValueError(
+            f"'local_steps' needs a bound for each datum, which the stock {type(loss).__name__} does not "
+            "give: use an objective of ppl_vae."
+        )
+    if settings.players:
+        raise ValueError(
+            "An inner loop ('local_steps') has no use for a baseline that follows the training: use "
+            "baselines.LeaveOneOut(), or local_steps=0."
+        )
