@@ -201,7 +201,7 @@ def test_shares_of_the_split_hold_for_the_evaluation_too(
 
 WRONG = {
     ("--objective", "iwea"): "did you mean 'iwae'",
-    ("--objective", "iwae-5", "--beta", "2"): "--beta is for mean-field, elbo",
+    ("--objective", "iwae-5", "--beta", "2"): "--beta is for elbo, mean-field",
     ("--objective", "elbo", "--alpha", "0.5"): "--alpha is for renyi",
     ("--objective", "iwae-5", "--train-particles", "6"): "'iwae-5' sets --train-particles by its number",
     ("--objective", "beta-4", "--beta", "2"): "'beta-4' sets --beta by its number",
