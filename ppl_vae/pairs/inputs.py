@@ -46,7 +46,7 @@ def as_batch(x: Any, what: str = "x", dim: int | None = None) -> np.ndarray: ...
 
 
 def as_batch(x: Any, what: str = "x", dim: int | None = None) -> Data:
-    """A floating (N, P) array, checked; of a stream, which looks at its values as it reads them, the shape is.
+    """Check data, and return them as a floating (N, P) array; of a stream, which checks what it reads, the shape alone.
 
     Raises:
         ValueError: not (N, P), another P than ``dim``, empty, or NaN or infinite values.
@@ -81,7 +81,7 @@ def checked(pair: Pair, x: Any, what: str = "x") -> np.ndarray: ...
 
 
 def checked(pair: Pair, x: Any, what: str = "x") -> Data:
-    """Data as a pair takes them, (N, P).
+    """Check the shape and the values of data (N, P) for a pair.
 
     Raises:
         ValueError: another shape, NaN or infinite values, or values that the likelihood cannot have.
@@ -96,7 +96,7 @@ def checked(pair: Pair, x: Any, what: str = "x") -> Data:
 
 
 def digest(*parts: Data | None) -> str:
-    """SHA-256 of arrays' bytes: whether two data sets are the same."""
+    """Compute the SHA-256 of arrays' bytes, which is equal for equal data."""
     sha = hashlib.sha256()
     for array in parts:
         if array is None:

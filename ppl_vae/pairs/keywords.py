@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 KEYWORDS = ("index", "given", "mask", "size")
-"""The keywords of the house: positions in the data set, side information, observed pixels, how many to generate. A
+"""The keywords of the house: positions in the data set, side information, observed pixels, number to generate. A
 program takes those that it has a use for."""
 
 
@@ -33,7 +33,7 @@ def parameters(program: Any) -> frozenset[str] | None:
 
 
 def accepted(program: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the ``wanted`` keywords that the program takes.
+    """Select those of the ``wanted`` keywords that the program takes.
 
     >>> accepted(lambda x, index=None: x, {"index": 1, "size": 2})
     {'index': 1}

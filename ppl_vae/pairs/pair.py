@@ -1,4 +1,4 @@
-"""What a model and its guide can be asked on either backend, before and after training."""
+"""The interface of a model and its guide, the same on both backends, before and after training."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class Pair(Protocol):
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers are trained; a shared encoder counts once."""
+        """The number of trained numbers; a shared encoder counts once."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Every parameter and constant, by name."""
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Put back what ``state`` gave."""
+        """Set every parameter and constant to those that ``state`` returned."""
 
     @property
     def sites(self) -> Sites | None:
@@ -65,18 +65,18 @@ class Pair(Protocol):
 
     @property
     def device_name(self) -> str:
-        """Where the pair lives, as ``device=`` takes it."""
+        """The device of the pair, as ``device=`` takes it."""
 
     @property
     def num_rows(self) -> int | None:
-        """For how many data points the pair has parameters of their own; None where it serves any."""
+        """The number of data points that the pair has parameters of their own for; None where it serves any."""
 
     @property
     def given_dim(self) -> int:
         """G, the width of the side information, once the pair has run on a batch; 0 without any."""
 
     def prepare(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> Sites:
-        """Run on a batch, so that every parameter exists; say what the sites are."""
+        """Run on a batch, so that every parameter exists; return the sites."""
 
     def sample(
         self,
@@ -86,7 +86,7 @@ class Pair(Protocol):
         analytic_kl: bool = False,
         side: Arrays = NOTHING,
     ) -> tuple[dict[str, np.ndarray], Terms]:
-        """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
+        """Draw from the guide for each latent site, (K, B, ...); return the draws and their log-densities, (K, B)."""
 
     def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
@@ -104,6 +104,6 @@ class Pair(Protocol):
 
 
 def probe(pair: Pair, x: np.ndarray, seed: int) -> float:
-    """The ELBO of a few data points with fixed noise: what tells pairs apart whose weights have the same shapes."""
+    """Compute the ELBO of a few data points with fixed noise, to tell pairs apart whose weights have equal shapes."""
     side = placeholder(len(x), pair.num_rows, pair.given_dim)
     return float(pair.sample(x, 1, seed, side=side)[1].log_weights.mean())

@@ -1,4 +1,4 @@
-"""What a datum has beside x: its position in the data set, side information, and which of its pixels were seen."""
+"""Side inputs of a datum: its position in the data set, side information, and the mask of the pixels that were seen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from ..data import Stream
 
 Arrays = Mapping[str, np.ndarray]
-"""Of ``Side``, those that there are: arrays with a row for each datum."""
+"""Side inputs by name, those that there are: arrays with a row for each datum."""
 NOTHING: Arrays = MappingProxyType({})
 
 
@@ -19,7 +19,7 @@ class Side(TypedDict, total=False):
     """The keywords that every method and function takes that reads data x (N, P) for a fit."""
 
     index: np.ndarray | None
-    """Which of its training data these are, (N,), for a per-datapoint guide; not needed for all of them in order."""
+    """Positions of the data in the training set, (N,), for a per-datapoint guide; not needed for the whole set."""
     given: np.ndarray | None
     """Side information c, (N, G), of a pair that is conditional on it."""
     mask: np.ndarray | None
@@ -27,7 +27,7 @@ class Side(TypedDict, total=False):
 
 
 def apply_mask(x: Any, mask: Any, what: str = "x") -> tuple[Any, dict[str, np.ndarray]]:
-    """x with zeros where the mask hides it, and the mask, checked; both as they are without one.
+    """Check a mask, and set x to zero where it hides it; without a mask, leave x as it is.
 
     Raises:
         ValueError: a mask that is not boolean or not of the shape of x, or a masked array, which has one of its own.
@@ -53,7 +53,7 @@ def apply_mask(x: Any, mask: Any, what: str = "x") -> tuple[Any, dict[str, np.nd
 
 
 def check_given(given: Any, count: int, what: str = "given") -> dict[str, np.ndarray]:
-    """Side information, checked; nothing for None.
+    """Check side information; return an empty dictionary for None.
 
     Raises:
         ValueError: not one finite row of numbers for each of ``count`` data points.
@@ -92,7 +92,7 @@ def check_given_dim(given: np.ndarray | None, expected: int) -> None:
 
 
 def take_rows(side: Arrays, rows: Any) -> dict[str, np.ndarray]:
-    """The rows of every array.
+    """Take the rows of every array.
 
     >>> take_rows({"index": np.arange(5)}, slice(2))
     {'index': array([0, 1])}
@@ -101,7 +101,7 @@ def take_rows(side: Arrays, rows: Any) -> dict[str, np.ndarray]:
 
 
 def placeholder(count: int, num_rows: int | None, given_dim: int) -> dict[str, np.ndarray]:
-    """What a pair needs beside ``count`` blank images: any positions, and zeros as side information.
+    """Make side inputs for ``count`` blank images: any positions, and zeros as side information.
 
     >>> placeholder(3, 2, 0)
     {'index': array([0, 1, 0])}

@@ -24,9 +24,9 @@ class Site:
     reparameterised: bool
     binary: bool
     num_values: int | None = None
-    """How many values each entry can take, where there are finitely many."""
+    """The number of values that each entry can take, where they are finitely many."""
     levels: int | None = None
-    """How many levels 0, 1/(L - 1), ..., 1 a pixel can have, where the distribution is over such."""
+    """L, where the distribution is over the levels 0, 1/(L - 1), ..., 1 of a pixel."""
     has_density: bool = True
     """Whether it is spread out: a Delta, or what is made from one, is not."""
     has_mean: bool = True
@@ -38,11 +38,11 @@ class Site:
     has_normal_marginals: bool = False
     """Whether each entry by itself is normal: true of independent and of multivariate normals."""
     probabilities_per_entry: int = 1
-    """How many probabilities describe an entry, where each of its values has one of its own."""
+    """The number of probabilities that describe an entry, where each of its values has one of its own."""
 
     @property
     def num_configurations(self) -> int:
-        """How many values the site as a whole can take."""
+        """The number of values that the site as a whole can take."""
         return (self.num_values or 0) ** math.prod(self.event_shape)
 
     def configurations(self) -> np.ndarray:
@@ -97,7 +97,7 @@ class Sites:
 
     @property
     def num_configurations(self) -> int:
-        """How many values the latent sites can take together."""
+        """The number of joint values of the latent sites."""
         return math.prod(site.num_configurations for site in self.latent)
 
     def configurations(self) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What a trained pair can be asked, whatever trained it."""
+"""The interface of a trained pair, whatever trained it."""
 
 from __future__ import annotations
 
