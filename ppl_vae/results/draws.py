@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 METHODS = ("guide", "importance", "refined", "hmc")
 PROPOSALS = 10
-"""How many draws of the guide importance resampling chooses from, for each that it returns."""
+"""The number of draws of the guide from which importance resampling chooses each that it returns."""
 SHORT = HMC(num_warmup=100, num_chains=4)
-"""The chains of ``method="hmc"``; how long they are depends on how many draws are asked for."""
+"""The chains of ``method="hmc"``; their length follows from the number of draws."""
 
 
 class Draws(dict[str, np.ndarray]):
-    """Draws of each latent site, (K, N, ...) by name, which know what they are worth.
+    """Draws of each latent site, (K, N, ...) by name, with their importance weights or chains.
 
     ``log_weights`` (P, N) are of the guide's own draws, log p(x, z) - log q(z | x); ``refined_log_weights`` (K, N) of
     the refined guide's; ``resampled`` says that the former chose these draws; ``chains`` is where they are from.
@@ -47,11 +47,11 @@ class Draws(dict[str, np.ndarray]):
 
     @property
     def num_draws(self) -> int:
-        """K."""
+        """K, the number of draws for each datum."""
         return len(next(iter(self.values())))
 
     def diagnostics(self) -> pd.DataFrame:
-        """What the guide's draws are worth, and these: a row for each datum.
+        """Tabulate the quality of the guide's draws and of these, a row for each datum.
 
         ``k_hat`` and ``ess`` are of K draws of the guide, as draws from the posterior. ``ess_after`` is of these K:
         after resampling 1 / (1/K + 1/ESS of the weights), for chains ArviZ's bulk ESS of the worst latent; of a
@@ -73,7 +73,7 @@ class Draws(dict[str, np.ndarray]):
 
 
 def draws(fit: Trained, x: Input, num_draws: int, method: str | HMC, *, seed: int = 0, **side: Unpack[Side]) -> Draws:
-    """What ``Fit.draws`` returns.
+    """Draw from the guide, or better: see ``Fit.draws``.
 
     Raises:
         ValueError: fewer than one draw, or an unknown method.
@@ -84,7 +84,7 @@ def draws(fit: Trained, x: Input, num_draws: int, method: str | HMC, *, seed: in
         raise ValueError(f"'method' should be one of {', '.join(map(repr, METHODS))}, or HMC(...); got {method!r}.")
     data = fit.checked(x, likely=name != "guide", **side)
     if name == "importance":
-        return _resampled(fit, data, num_draws, seed)
+        return _resample(fit, data, num_draws, seed)
     values, terms = sample_in_chunks(fit.pair, data.x, num_draws, seed, side=data.arrays)
     if name == "guide":
         return Draws(values, log_weights=terms.log_weights)
@@ -99,8 +99,8 @@ def draws(fit: Trained, x: Input, num_draws: int, method: str | HMC, *, seed: in
     return Draws(values, log_weights=terms.log_weights, chains=chains)
 
 
-def _resampled(fit: Trained, data: CheckedData, num_draws: int, seed: int) -> Draws:
-    """Sampling-importance-resampling: of P proposals for each datum, ``num_draws`` by their weights."""
+def _resample(fit: Trained, data: CheckedData, num_draws: int, seed: int) -> Draws:
+    """Draw P proposals for each datum, and choose ``num_draws`` of them by their weights."""
     proposals, parts = PROPOSALS * num_draws, []
     options: dict[str, Any] = {"rows_each": proposals, "settings": {"num_draws": num_draws}}
     doing = f"while resampling draws of {len(data)} data points"

@@ -17,7 +17,7 @@ from ..runtime import storage
 from ..runtime.versions import __version__
 
 FIT_KEYS = frozenset({"backend", "settings", "history", "recipe", "dim", "probe"})
-"""What the header of a fit holds."""
+"""The keys of a fit's header."""
 
 
 def write_fit(path: Path, pair: Pair, record: Mapping[str, Any], recipe: Any) -> Path:

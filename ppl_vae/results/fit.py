@@ -40,13 +40,13 @@ class Fit:
 
     @classmethod
     def untrained(cls, pair: Pair, x: np.ndarray, *, seed: int = 0, **side: Unpack[Side]) -> Fit:
-        """A pair as it is, with nothing trained: what a guess, or an exact answer, is worth.
+        """Make a fit of a pair as it is, to evaluate a guess or an exact answer.
 
         Args:
             pair: ``inference.Pair(model, guide)`` of either backend.
             x: data (N, P); of a per-datapoint guide those that its rows are for.
             seed: of the run that finds the sites.
-            side: what there is beside x.
+            side: side inputs of x.
 
         >>> from ppl_vae import inference, recipes
         >>> pair = inference.Pair(*recipes.vae((6,), latent_dim=2, hidden=(4,))(np.random.default_rng(0)))
@@ -77,7 +77,7 @@ class Fit:
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers were trained; a shared encoder counts once."""
+        """The number of trained numbers; a shared encoder counts once."""
         return self.pair.num_parameters
 
     @property
@@ -93,7 +93,7 @@ class Fit:
         return x.digest == record.get("train") and x.side_digest == record.get("side")
 
     def positions(self, x: Input, index: Any = None, arrays: Arrays = NOTHING) -> np.ndarray | None:
-        """Which of the data with parameters of their own the rows of x are; None for a guide that serves any.
+        """Find the positions of the rows of x among the data of a per-datapoint guide; None for other guides.
 
         Raises:
             ValueError: positions that do not fit, or none for data that are not those of the training.
@@ -182,7 +182,7 @@ class Fit:
     def checked(
         self, x: X | CheckedData[X], *, located: bool = True, likely: bool = True, **side: Unpack[Side]
     ) -> CheckedData[X]:
-        """Check data (N, P) with their side inputs, as every method does that takes them.
+        """Check data (N, P) and their side inputs, as every method does that takes them.
 
         What is returned may be passed to methods and to functions of ``evaluation`` in the place of x, without side
         inputs: every value is read once then, and not by each of them.
@@ -192,7 +192,7 @@ class Fit:
                 asks for more.
             located: whether to say where the data of a per-datapoint guide are.
             likely: whether the likelihood must be able to have these values; an encoder may be asked about any.
-            side: what there is beside x; of checked data ``index`` alone.
+            side: side inputs of x; of checked data ``index`` alone.
 
         Raises:
             ValueError: another shape, NaN or infinite values where a pixel was seen, values that the likelihood cannot

@@ -1,4 +1,4 @@
-"""Hidden pixels filled in: their mean given those seen, or draws of them."""
+"""Imputation of hidden pixels, by their mean given the seen ones, or by draws."""
 
 from __future__ import annotations
 
