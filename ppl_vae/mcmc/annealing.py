@@ -11,11 +11,11 @@ import numpy as np
 from ..arrays.ops import Array
 
 SIGMOID_SLOPE = 4.0
-"""How far into its tails the logistic function is used, as in Wu et al., 2017."""
+"""The largest argument of the logistic function that is used, as in Wu et al., 2017."""
 
 
 class AnnealingSteps(NamedTuple):
-    """What an annealed run does in each of T steps: it takes the weight's increment, then moves."""
+    """The T steps of an annealed run, each of which adds to the log-weight, then moves."""
 
     increment: Array
     """beta_t - beta_{t-1}, (T,)"""
@@ -25,7 +25,7 @@ class AnnealingSteps(NamedTuple):
     """log step sizes of that move, (T, B)"""
 
     def reversed(self) -> AnnealingSteps:
-        """The rungs of the reverse chain: the moves' order turned round, each with the step size of its beta.
+        """The steps of the reverse chain: the moves in the opposite order, each with the step size of its beta.
 
         The last move, at beta = 0, comes after the last increment, and changes nothing.
         """
@@ -35,7 +35,7 @@ class AnnealingSteps(NamedTuple):
 
 
 class Annealed(NamedTuple):
-    """What an annealed run returns, as NumPy arrays: K chains for each of B data points."""
+    """The result of an annealed run, as NumPy arrays: K chains for each of B data points."""
 
     log_weights: Array
     """(K, B): of the reverse chain, what its mirror image would have had"""

@@ -14,9 +14,9 @@ from ..arrays import ops
 from ..arrays.ops import Array
 
 DIVERGENT = 1000.0
-"""A trajectory diverges if its energy rises by more than so many nats, as Stan, Pyro and NumPyro have it."""
+"""The rise of the energy, in nats, above which a trajectory diverges, as in Stan, Pyro and NumPyro."""
 JITTER = 0.2
-"""A trajectory's step size is the datum's times 1 +- so much, uniformly."""
+"""J, where a trajectory's step size is the datum's times a uniform number in [1 - J, 1 + J]."""
 
 
 class Evaluated(NamedTuple):
@@ -33,11 +33,11 @@ class Evaluated(NamedTuple):
 Density = Callable[[Array], Evaluated]
 """u (K, B, D) -> its density."""
 Repeat = Callable[[Array, Callable[[tuple[Array, ...]], tuple[Array, ...]], tuple[Array, ...]], tuple[Array, ...]]
-"""(count, body, start) -> the body applied so often: a loop in Python, or one that is compiled."""
+"""(count, body, start) -> the body applied ``count`` times: a loop in Python, or a compiled one."""
 
 
 class Moved(NamedTuple):
-    """What a transition did."""
+    """The result of one transition."""
 
     u: Array
     """(K, B, D)"""
@@ -143,7 +143,7 @@ class Adaptation(NamedTuple):
 
 
 class Sampled(NamedTuple):
-    """What chains return, as NumPy arrays: K chains of S draws for each of B data points."""
+    """The result of chains, as NumPy arrays: K chains of S draws for each of B data points."""
 
     draws: dict[str, Array]
     """(K, S, B, ...) by site"""
@@ -156,7 +156,7 @@ class Sampled(NamedTuple):
 
 
 def first_step(width: int) -> float:
-    """The step size that adaptation starts from, for so many dimensions of scale about 1."""
+    """The step size that adaptation starts from, for that number of dimensions of scale about 1."""
     return 0.5 * max(width, 1) ** -0.25
 
 

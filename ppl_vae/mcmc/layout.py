@@ -1,4 +1,4 @@
-"""Where a chain stands: the values of a datum's latents as flat vectors, without constraints where they are continuous.
+"""The position of a chain: a datum's latents as flat vectors, without constraints where they are continuous.
 
 The backends translate between these and the values of the sites; what moves them is in ``kernels``.
 """
@@ -30,15 +30,15 @@ class Latent:
     distribution: str
     event_shape: tuple[int, ...]
     width: int | None
-    """How many real numbers describe a value; None where the site is discrete."""
+    """The number of real numbers that describe a value; None where the site is discrete."""
     num_values: int | None
-    """How many values each entry of a discrete site can take, where they are 0, 1, ..., num_values - 1."""
+    """The number of values of each entry of a discrete site, where they are 0, 1, ..., num_values - 1."""
     is_categorical: bool = False
     """Whether programs take these values as integers, the names of categories, and not as floating numbers."""
 
     @property
     def size(self) -> int:
-        """How many columns it has in the position."""
+        """The number of its columns in the position."""
         return math.prod(self.event_shape) if self.width is None else self.width
 
 
@@ -65,7 +65,7 @@ class Layout:
 
     @property
     def num_values(self) -> tuple[int, ...]:
-        """How many values each of the E discrete entries can take."""
+        """The number of values that each of the E discrete entries can take."""
         return tuple(site.num_values or 0 for site in self.discrete for _ in range(site.size))
 
     def columns(self, position: Position) -> dict[str, Array]:

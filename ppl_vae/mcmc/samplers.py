@@ -1,4 +1,4 @@
-"""Markov chains on a trained model: settings, and what comes back; one code for both backends.
+"""Samplers of Markov chains on a trained model, their settings and results; one code for both backends.
 
 Every datum has chains of its own, with a step size of its own: p(z | x_1, ..., x_N) is a product, and one joint chain
 over all data would have to move in steps that suit the worst of them.
@@ -74,7 +74,7 @@ def kernel_of(pair: Pair, name: str = "hmc") -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Chains:
-    """Draws from p(z | x) for each of N data points by C chains each, with what they are worth."""
+    """Draws from p(z | x) for each of N data points by C chains each, with their diagnostics."""
 
     draws: Mapping[str, np.ndarray] = field(repr=False)
     """(C, S, N, ...) by site"""
@@ -88,7 +88,7 @@ class Chains:
 
     @property
     def divergences(self) -> np.ndarray:
-        """How many trajectories of each datum diverged, (N,)."""
+        """The number of trajectories of each datum that diverged, (N,)."""
         return self.diverging.sum((0, 1))
 
     def to_arviz(self) -> Any:
@@ -114,13 +114,13 @@ class Chains:
         NaN for one chain, or fewer than four draws of each. Rank-Normalization, Folding, and Localization: An Improved
         R-hat, Vehtari et al., 2021.
         """
-        return self._told("rhat", "max", chains=2)
+        return self._worst_of("rhat", "max", chains=2)
 
     def ess(self) -> np.ndarray:
         """The smallest bulk effective sample size of a datum's latents, (N,): NaN for fewer than four draws."""
-        return self._told("ess", "min", chains=1)
+        return self._worst_of("ess", "min", chains=1)
 
-    def _told(self, diagnostic: str, worst: str, *, chains: int) -> np.ndarray:
+    def _worst_of(self, diagnostic: str, worst: str, *, chains: int) -> np.ndarray:
         """The worst of ArviZ's diagnostic over the latents of each datum, (N,); NaN where it has too few draws."""
         if self.diverging.shape[0] < chains or self.diverging.shape[1] < FEWEST:
             return np.full(self.diverging.shape[2], np.nan)
