@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 KERNEL, STRIDE, PADDING = 4, 2, 1
-"""Of every convolution here: 4 x 4 windows, two pixels apart, one pixel of zeros around."""
+"""The shape of every convolution here: 4 x 4 windows, two pixels apart, one pixel of zeros around."""
 
 Size = tuple[int, int, int]
 
@@ -31,7 +31,7 @@ def with_channels(image_shape: Sequence[int]) -> Size:
 
 
 def halvings(image_shape: Sequence[int], channels: Sequence[int]) -> tuple[Size, ...]:
-    """The size (H, W, C) of an image, and those after each convolution to so many channels: (H // 2, W // 2, channels).
+    """The size (H, W, C) of an image, and those after each convolution: (H // 2, W // 2, channels).
 
     Raises:
         ValueError: an image that cannot be halved so often, or numbers of channels that are not positive.
@@ -57,7 +57,7 @@ def halvings(image_shape: Sequence[int], channels: Sequence[int]) -> tuple[Size,
 
 
 def check_length(what: str, length: int, expected: tuple[int, int], image: Size | None = None) -> None:
-    """Compare the length of a net's input with what it was made for: so many pixels or latents, and numbers beside.
+    """Compare the length of a net's input with that which it was made for: pixels or latents, and side inputs.
 
     Raises:
         ValueError: another length.

@@ -1,4 +1,4 @@
-"""What importance weights are worth, and draws by them: K log-weights for each of N data points."""
+"""Importance weights, their diagnostics and resampling by them: K log-weights for each of N data points."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROUNDING = 1e-5
 
 
 def normalised(log_w: np.ndarray) -> np.ndarray:
-    """Log-weights (K, N) as weights that add up to 1 over K.
+    """Normalise log-weights (K, N) to weights that add up to 1 over K.
 
     >>> normalised(np.zeros((4, 1)))[:, 0]
     array([0.25, 0.25, 0.25, 0.25])
@@ -33,7 +33,7 @@ def effective(log_w: np.ndarray) -> np.ndarray:
 
 
 def pareto_smoothed(log_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pareto smoothed importance sampling of K log-weights for each of N data points: (K, N), and k-hat, (N,).
+    """Smooth K log-weights for each of N data points by Pareto smoothed importance sampling: (K, N), and k-hat, (N,).
 
     The largest M = min(K / 5, 3 sqrt(K)) weights are replaced by quantiles of the generalised Pareto distribution that
     fits them best, whose shape is k-hat; the others stay. By ArviZ's ``psislw``. k-hat is infinite where there are too
@@ -67,7 +67,7 @@ def k_hat(log_w: np.ndarray) -> np.ndarray:
 
 
 def resample(log_w: np.ndarray, num_draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Which of K draws to take, ``num_draws`` times with replacement, by their log-weights (K, N): (num_draws, N).
+    """Draw ``num_draws`` of K positions with replacement, by their log-weights (K, N): (num_draws, N).
 
     >>> resample(np.log(np.array([[0.0001], [0.9999]])), 3, np.random.default_rng(0))[:, 0]
     array([1, 1, 1])

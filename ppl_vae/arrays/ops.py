@@ -280,7 +280,7 @@ def stop_gradient(a: Array) -> Array:
 
 
 def in_parts(function: Callable[..., tuple[Array, ...]], size: int, *arrays: Array) -> tuple[Array, ...]:
-    """The function of arrays, whose rows it treats one by one, on so many rows at a time.
+    """Apply a function that treats rows one by one to ``size`` rows of its arrays at a time.
 
     A gradient computes the intermediate values of each part again, instead of keeping them.
 

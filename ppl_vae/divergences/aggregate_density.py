@@ -16,7 +16,7 @@ from ..arrays.ops import Array
 Estimator = Literal["stratified", "weighted"]
 ESTIMATORS: tuple[Estimator, ...] = ("stratified", "weighted")
 AT_ONCE = 2**20
-"""How many numbers of a (rows, B, D) array are held at a time."""
+"""The number of entries of a (rows, B, D) array that are held at a time."""
 IN_CACHE = 2**18
 """The same of NumPy's loop over a whole set: parts that stay in the processor's cache."""
 

@@ -19,7 +19,7 @@ COSTS: tuple[Cost, ...] = ("likelihood", "squared", "absolute")
 
 
 def cost(latents: Latents, kind: Cost | CostFunction) -> Array:
-    """What a reconstruction costs, (K, B), summed over pixels: |x - E[x | z]|^2, ``absolute`` |x - E[x | z]|, or yours.
+    """The cost of x as E[x | z], (K, B), summed over pixels: |x - E[x | z]|^2, ``absolute`` |x - E[x | z]|, or yours.
 
     >>> import numpy as np
     >>> latents = Latents(None, x=np.zeros((1, 4)), mean=np.full((1, 1, 4), 0.5))
