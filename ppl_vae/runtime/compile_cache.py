@@ -9,7 +9,7 @@ CACHE_VARIABLE = "PPL_VAE_COMPILE_CACHE"
 
 
 def cache_folder(compiler: str) -> Path | None:
-    """Where the programs of this compiler (``jax``, ``inductor``) are kept; None, where nobody asked for it.
+    """The folder that keeps the programs of a compiler (``jax``, ``inductor``); None where nobody asked for it.
 
     Raises:
         ValueError: the environment variable names a file.

@@ -20,7 +20,7 @@ PATIENCE = 0.2
 
 @contextmanager
 def only_writer(path: Path, *, folder: bool = False) -> Iterator[None]:
-    """A block in which no other training writes to the file or folder ``path``.
+    """Run a block while no other training writes to the file or folder ``path``.
 
     The lock is a hidden file, ``.lock`` in a folder and ``.<name>.lock`` beside a file, gone at the end. A killed
     process leaves the file but not the lock, which the next one takes.
@@ -78,7 +78,7 @@ def _sign(file: Path) -> None:
 
 
 def _holder(file: Path) -> str:
-    """Who holds the lock, as far as the file tells."""
+    """Read who holds the lock, as far as the file says."""
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         return f"process {record['process']} on {record['computer']}, since {record['since']}"

@@ -1,4 +1,4 @@
-"""How much memory a block of code needed at its highest, in MiB: of the process on a CPU, of the allocator on a GPU."""
+"""The peak memory of a block of code, in MiB: of the process on a CPU, of the allocator on a GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 MIB = 2**20
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
-"""What Linux takes as 'forget the highest resident size so far' (proc(5), clear_refs)."""
+"""The value by which Linux forgets the highest resident size so far (proc(5), clear_refs)."""
 
 
 class PeakMemory:
@@ -54,7 +54,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(self.device)
 
     def read(self) -> float:
-        """MiB at the highest since ``restart``; NaN where the system does not tell."""
+        """The highest since ``restart``, in MiB; NaN where the system does not say."""
         if self.device is None:
             return max(_highest() - self.base, 0.0) / MIB
         if _kind(self.device) == "cuda":
@@ -77,7 +77,7 @@ def _of_jax(device: Any) -> float:
 
 
 def _status(name: str) -> float | None:
-    """Bytes under a name such as VmHWM in what Linux tells of the process."""
+    """Bytes under a name such as VmHWM in Linux's status of the process."""
     with contextlib.suppress(OSError):
         for line in STATUS.read_text().splitlines():
             if line.startswith(f"{name}:"):
@@ -86,7 +86,7 @@ def _status(name: str) -> float | None:
 
 
 def _resident() -> float:
-    """Bytes resident now; where only the highest is told, that."""
+    """Bytes resident now; the highest where only that is known."""
     resident = _status("VmRSS")
     return _highest() if resident is None else resident
 

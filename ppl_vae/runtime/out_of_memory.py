@@ -1,4 +1,4 @@
-"""What is said where memory runs out: which settings are to be lowered, and what is kept."""
+"""Errors where memory runs out: they name the settings to lower, and what is kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SAYING_SO = re.compile(
     r"out of memory|resource_exhausted|can't allocate memory|not enough memory|failed to allocate|alloc_failed",
     re.IGNORECASE,
 )
-"""How torch (CPU, CUDA, MPS, cuBLAS) and JAX say it, by errors that are no ``MemoryError``."""
+"""Words of torch (CPU, CUDA, MPS, cuBLAS) and JAX for it, in errors that are no ``MemoryError``."""
 
 
 def ran_out(error: BaseException) -> bool:
@@ -27,7 +27,7 @@ def ran_out(error: BaseException) -> bool:
 
 @contextmanager
 def explain_out_of_memory(doing: str, settings: Mapping[str, Any], kept: str = "") -> Iterator[None]:
-    """A block in which memory that runs out raises ``OutOfMemory``.
+    """Run a block in which memory that runs out raises ``OutOfMemory``.
 
     Raises:
         OutOfMemory: from the library's own error.

@@ -25,7 +25,7 @@ HEADER, DIGEST = "ppl_vae", "sha256"
 
 
 PART = ".part"
-"""How the name of a temporary file ends."""
+"""The ending of a temporary file's name."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -66,7 +66,7 @@ def remove_parts(*paths: Path) -> None:
 
 
 def _umask() -> int:
-    """What a plain ``open`` would mask out; the system tells it only when it is set."""
+    """The permissions that a plain ``open`` masks out; the system says which only when they are set."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

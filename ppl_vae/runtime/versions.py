@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 __version__ = "0.1.0"
-"""Of this package."""
+"""The version of this package."""
 LIBRARIES = ("numpy", "torch", "pyro-ppl", "jax", "flax", "numpyro", "optax")
 
 
