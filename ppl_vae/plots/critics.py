@@ -1,4 +1,4 @@
-"""Figures of a critic: what its training told, and whether its log-ratio is right; in ``ppl_vae.plots`` too."""
+"""Figures of a critic: its training, and its log-ratio against the known one; in ``ppl_vae.plots`` too."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def ratio_calibration(
     if not 1 <= bins <= len(ours):
         raise ValueError(f"'bins' should be 1 to {len(ours)}, the number of points; got {bins}.")
     share = expit(truth) if from_q is None else _flags(from_q, ours.shape)
-    told = None if history is None else _accuracies(history)
-    figure = Figure(figsize=(WIDTH, 3.6 if told is not None else 4.4), layout="constrained")
+    accuracies = None if history is None else _accuracies(history)
+    figure = Figure(figsize=(WIDTH, 3.6 if accuracies is not None else 4.4), layout="constrained")
     figure.suptitle(title)
-    panels = figure.subplots(1, 2 if told is None else 3)
+    panels = figure.subplots(1, 2 if accuracies is None else 3)
     _ratios(panels[0], ours, truth, bins)
     _reliability(panels[1], ours, share, bins, counted=from_q is not None)
-    if told is not None:
-        _training(panels[2], told, 0.5 + 0.5 * float(np.abs(np.tanh(truth / 2)).mean()))
+    if accuracies is not None:
+        _training(panels[2], accuracies, 0.5 + 0.5 * float(np.abs(np.tanh(truth / 2)).mean()))
     return figure
 
 
@@ -81,13 +81,13 @@ def _accuracies(history: Mapping[str, np.ndarray]) -> np.ndarray:
     return vector(history["critic_accuracy"], "history['critic_accuracy']")
 
 
-def _binned(by: np.ndarray, bins: int) -> list[np.ndarray]:
-    """Where the points of each bin are, in ascending order."""
+def _bins(by: np.ndarray, bins: int) -> list[np.ndarray]:
+    """Find the positions of the points of each bin, in ascending order."""
     return np.array_split(np.argsort(by, kind="stable"), bins)
 
 
 def _ratios(axes: Axes, learned: np.ndarray, known: np.ndarray, bins: int) -> None:
-    places = _binned(known, bins)
+    places = _bins(known, bins)
     x, y, spread = (
         np.array([f(a[p]) for p in places]) for f, a in ((np.mean, known), (np.mean, learned), (np.std, learned))
     )
@@ -99,7 +99,7 @@ def _ratios(axes: Axes, learned: np.ndarray, known: np.ndarray, bins: int) -> No
 
 def _reliability(axes: Axes, learned: np.ndarray, share: np.ndarray, bins: int, *, counted: bool) -> None:
     probability = expit(learned)
-    places = _binned(learned, bins)
+    places = _bins(learned, bins)
     x, y = (np.array([a[p].mean() for p in places]) for a in (probability, share))
     errors = np.array([2 * math.sqrt(m * (1 - m) / len(p)) for m, p in zip(y, places, strict=True)])
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")

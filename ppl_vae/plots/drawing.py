@@ -1,4 +1,4 @@
-"""What the figures have in common: colours, grids of images, panels with a row for each name, and their checks."""
+"""Common parts of the figures: colours, grids of images, panels with a row for each name, and their checks."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ DPI = 150
 
 
 def save(figure: Figure, path: str | Path, *, dpi: int = DPI) -> Path:
-    """Write a figure as PNG at so many dots per inch, atomically, making the folder if need be; returns the path."""
+    """Write a figure as PNG at ``dpi`` dots per inch, atomically, making the folder if need be; return the path."""
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=dpi, format="png")
     write_atomically(Path(path), buffer.getvalue())

@@ -1,4 +1,4 @@
-"""Figures of images: grids, pseudo-inputs, reconstructions beside generations."""
+"""Figures of images: grids, pseudo-inputs, reconstructions and generations."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def labelled_rows(
     mosaics, ticks, top = [], [], 0
     for name, images in lines.items():
         where = seen.get(name) if isinstance(seen, Mapping) else seen
-        mosaic = mosaic_of(_tinted(images.reshape(-1, height, width), where), images.shape[1])
+        mosaic = mosaic_of(_tint(images.reshape(-1, height, width), where), images.shape[1])
         ticks.append(top + mosaic.shape[0] / 2)
         mosaics += [mosaic, np.ones((apart, *mosaic.shape[1:]))]
         top += len(mosaic) + apart
@@ -123,8 +123,8 @@ def labelled_rows(
     return figure
 
 
-def _tinted(images: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
-    """Images (N, H, W) in colours, (N, H, W, 3): grey levels from black, or from blue where ``seen`` (P,)."""
+def _tint(images: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
+    """Colour images (N, H, W), (N, H, W, 3): grey levels from black, or from blue where ``seen`` (P,)."""
     x = np.clip(images, 0, 1)[..., None]
     ground = np.array(SEEN if seen is not None else (0, 0, 0), float)
     ground = ground * (1 if seen is None else np.reshape(seen, images.shape[1:])[..., None])

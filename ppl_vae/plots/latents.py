@@ -1,4 +1,4 @@
-"""Figures of what latents do: traversals, posteriors beside the prior, images unlike the data; in ``plots`` too."""
+"""Figures of latents: traversals, posteriors and the prior, images unlike the data; in ``plots`` too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .drawing import COLOURS, GAP, WIDTH, mosaic_of, pixels_of, show, some
 TALL, BINS, AT_MOST = 9.5, 40, 5000
 """Inches of a figure at most, bins of a histogram, points of a scatter at most."""
 REACH = 4.0
-"""As far as a density of N(0, 1) is drawn, at least."""
+"""The least |z| up to which a density of N(0, 1) is drawn."""
 
 
 def traversals(
@@ -74,7 +74,7 @@ def traversals(
 
 
 def _framed(whole: np.ndarray, letters: int, title: str) -> tuple[Figure, Axes]:
-    """An image as large as the page allows, beside labels of so many letters."""
+    """Make a figure and axes for an image as large as the page allows, right of labels of ``letters`` letters."""
     margin = 0.3 + 0.075 * letters
     scale = min((WIDTH - margin - 0.1) / whole.shape[1], TALL / whole.shape[0])
     inches = np.array([max(4.0, margin + scale * whole.shape[1] + 0.1), scale * whole.shape[0] + 1.0])
@@ -337,7 +337,7 @@ def shifted_images(
 
 
 def _draws(values: Any, what: str, columns: int | None = None) -> np.ndarray:
-    """Draws as an array (M, D), checked."""
+    """Check draws, and return them as an array (M, D)."""
     z = np.asarray(values, float)
     if z.ndim != 2 or not z.size or (columns is not None and z.shape[1] != columns):
         raise ValueError(f"{what!r} should have shape (M, {columns or 'D'}), M >= 1; got {z.shape}.")
@@ -347,7 +347,7 @@ def _draws(values: Any, what: str, columns: int | None = None) -> np.ndarray:
 
 
 def _dimensions(dimensions: Sequence[int] | np.ndarray | None, count: int, default: int) -> np.ndarray:
-    """Which dimensions to draw, checked."""
+    """Check the dimensions to draw."""
     which = np.arange(min(count, default)) if dimensions is None else np.asarray(dimensions)
     if which.ndim != 1 or not which.size or which.dtype.kind not in "iu" or not ((which >= 0) & (which < count)).all():
         raise ValueError(f"'dimensions' should be integers from 0 to {count - 1}; got {dimensions!r}.")

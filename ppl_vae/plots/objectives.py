@@ -23,7 +23,7 @@ PARTS = {
     "total_correlation": "total correlation",
     "dimension_wise_kl": "dimension-wise KL",
 }
-"""Of the rate, from below."""
+"""Parts of the rate and their labels, from the bottom up."""
 PANELS = 4
 """Side by side, at most."""
 
@@ -166,8 +166,8 @@ def training_by_seed(
         for (label, part), colour in zip(_strengths(rows), colours(), strict=False):
             for number, (_, line) in enumerate(part.groupby("seed")):
                 line = line.sort_values("step")
-                told = (label or None) if not number else None
-                axes.plot(line["step"], line[value], color=colour, linewidth=0.9, alpha=0.8, label=told)
+                own = (label or None) if not number else None
+                axes.plot(line["step"], line[value], color=colour, linewidth=0.9, alpha=0.8, label=own)
         _finish(axes, name, "step", f"{value} [{unit}]")
     return figure
 
@@ -200,12 +200,14 @@ def training_across_objectives(
     for number, (name, rows) in enumerate(_models(frame)):
         for place, (label, part) in enumerate(_strengths(rows)):
             colour, style = (place, 0) if alone else (number, place)
-            told = part.groupby("step")[value].agg(["mean", "std"])
-            low, high = (told["mean"] + sign * told["std"].fillna(0) for sign in (-1, 1))
+            moments = part.groupby("step")[value].agg(["mean", "std"])
+            low, high = (moments["mean"] + sign * moments["std"].fillna(0) for sign in (-1, 1))
             drawn: dict[str, Any] = {"color": COLOURS[colour % len(COLOURS)]}
             label = ", ".join(filter(None, (name, label)))
-            axes.plot(told.index, told["mean"], linestyle=STYLES[style % len(STYLES)], label=label or None, **drawn)
-            axes.fill_between(told.index, low, high, alpha=0.15, linewidth=0, **drawn)
+            axes.plot(
+                moments.index, moments["mean"], linestyle=STYLES[style % len(STYLES)], label=label or None, **drawn
+            )
+            axes.fill_between(moments.index, low, high, alpha=0.15, linewidth=0, **drawn)
     axes.set(xlabel="step", ylabel=f"{value} [{unit}]")
     if axes.get_legend_handles_labels()[1]:
         legend(figure, axes)
