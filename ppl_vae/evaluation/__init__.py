@@ -1,4 +1,4 @@
-"""How good is a fit? Likelihoods, latents, and fits side by side; arrays in, arrays out, one code for both backends."""
+"""Evaluation of fits: likelihoods, latents, comparisons; arrays in, arrays out, one code for both backends."""
 
 from . import disentanglement as disentanglement
 from .comparison import compare as compare

@@ -35,7 +35,7 @@ DEVIATIONS = [
     "seconds_to_target",
     "peak_memory",
 ]
-"""The columns whose standard deviation over seeds is told."""
+"""The columns whose standard deviation over seeds is in the table."""
 
 Entry = Fit | Evaluation
 
@@ -64,8 +64,8 @@ def compare(
     it and ``amortisation_gap`` below it, with their errors over the data (see ``evaluation.gaps``), and with ``train``
     the same of training images, ``train_approximation_gap`` and so on;
     ``active_units``; ``seconds`` of training, ``seconds_per_step``, and ``seconds_to_target``, until the validation
-    ELBO first reached ``table.attrs["target"]``; ``peak_memory`` of the training in MiB; ``parameters``. What a fit
-    does not tell is NaN. Where there are lists, every number is the mean over seeds, and ``elbo_sd``, ``log_p_sd`` and
+    ELBO first reached ``table.attrs["target"]``; ``peak_memory`` of the training in MiB; ``parameters``. What is not
+    known of a fit is NaN. Where there are lists, every number is the mean over seeds, and ``elbo_sd``, ``log_p_sd`` and
     so on are the standard deviations; ``seconds_to_target`` is NaN where a seed did not get there.
 
     Args:
@@ -75,7 +75,7 @@ def compare(
         target: a validation ELBO, nats per datum; by default the lowest of the fits' best, which each of them reaches.
         num_particles: as in ``evaluate``.
         elbo_particles: as in ``evaluate``.
-        gaps: as in ``evaluate``; of an ``Evaluation`` they are told where it has them.
+        gaps: as in ``evaluate``; of an ``Evaluation`` those that it has.
         seed: of the draws.
         progress: a progress bar.
         train_side: as in ``evaluate``.
@@ -103,9 +103,9 @@ def compare(
                     train, train_side = entry.checked(train, located=False, **(train_side or {})), None
                 entry = evaluate(entry, test, num_particles, seed=seed, progress=progress, **options)  # type: ignore
             evaluations[name].append(entry)
-    told = [(name, e) for name, group in evaluations.items() for e in group]
-    _check_same("test data", [(name, None if e.test is None else f"{e.test[:12]}...") for name, e in told])
-    _check_same("numbers of draws for log p(x)", [(name, str(e.log_p.num_particles)) for name, e in told])
+    known = [(name, e) for name, group in evaluations.items() for e in group]
+    _check_same("test data", [(name, None if e.test is None else f"{e.test[:12]}...") for name, e in known])
+    _check_same("numbers of draws for log p(x)", [(name, str(e.log_p.num_particles)) for name, e in known])
     best = [e.best_valid_elbo for group in evaluations.values() for e in group if len(e.valid_elbo)]
     return _tabulate(evaluations, min(best, default=math.nan) if target is None else float(target))
 
@@ -128,7 +128,7 @@ def _tabulate(evaluations: Mapping[str, Sequence[Evaluation]], target: float) ->
 
 
 def difference(one: Sequence[Evaluation], other: Sequence[Evaluation]) -> tuple[float, float]:
-    """How much higher log p(x) is in ``one`` than in ``other``, nats per datum, and the standard error of that.
+    """The mean log p(x) of ``one`` minus that of ``other``, nats per datum, and the standard error of that.
 
     Both are evaluations on the same test data, one per seed, the same seeds in the same order: the difference is taken
     image by image and seed by seed, so that its error, of images and of seeds, is far less than that of each mean.
@@ -146,7 +146,7 @@ def difference(one: Sequence[Evaluation], other: Sequence[Evaluation]) -> tuple[
 
 
 def check_comparable(groups: Mapping[str, Sequence[Entry]]) -> None:
-    """Refuse to set side by side bounds that do not speak of the same thing. What a fit does not tell is not refused.
+    """Refuse to compare bounds on different data or of different likelihoods; those that are not known are not refused.
 
     Raises:
         ValueError: names two fits, and what differs between them.

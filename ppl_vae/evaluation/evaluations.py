@@ -1,4 +1,4 @@
-"""One fit in numbers."""
+"""Evaluation of one fit: its row in a table of comparisons."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .posterior.inference_gaps import gaps as decompose
 from .posterior.latents import active_units
 
 TRAIN_IMAGES = 1000
-"""How many training images ``train_elbo`` is the mean over, at most."""
+"""The largest number of training images that ``train_elbo`` is the mean over."""
 
 
 def _none() -> np.ndarray:
@@ -29,12 +29,12 @@ def _none() -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a fit achieves on test data: the numbers of its row in a table, and those of each image behind them."""
+    """Results of a fit on test data: the numbers of its row in a table, and those of each image behind them."""
 
     log_p: LogLikelihood
     elbo: ELBO
     objective: float
-    """What the training maximised, nats per training datum in its last epoch: its own, and not always a bound."""
+    """The objective of the training, nats per training datum in its last epoch: its own, and not always a bound."""
     active_units: int | None
     """None for a single data point"""
     seconds: float
@@ -43,7 +43,7 @@ class Evaluation:
     train_elbo: float = math.nan
     """The plain ELBO of training images; NaN where none were given."""
     seconds_per_step: float = math.nan
-    """Of the median epoch, so that compiling does not count; the validation after each epoch does."""
+    """The median epoch's, so that compiling does not count; the validation after each epoch does."""
     peak_memory: float = math.nan
     """MiB, of the epoch that needed most; ``ppl_vae.memory.PeakMemory`` says what it is and is not."""
     valid_elbo: np.ndarray = field(default_factory=_none)
@@ -57,7 +57,7 @@ class Evaluation:
     test: str | None = None
     """The digest of the test data, where it is known."""
     pixels: float | None = None
-    """How many levels a datum has that were seen, on average, where the likelihood is over such: for bits per level."""
+    """The mean number of seen levels of a datum, where the likelihood is over levels: for bits per level."""
     gaps: Gaps | None = None
     """log p(x) - ELBO in two parts, where it was asked for."""
     train_gaps: Gaps | None = None
@@ -153,12 +153,12 @@ def evaluate(
             Where the training drew binary images from intensities, they are drawn once.
         refined: ``fit.refine(test)``, where it is at hand.
         elbo_particles: draws per datum for the ELBO.
-        gaps: whether to tell what the ELBO misses in two parts, which needs ``fit.refine(test)``: of the test images,
+        gaps: whether to split log p(x) - ELBO in two parts, which needs ``fit.refine(test)``: of the test images,
             and of as many of ``train``. ``"ais"`` or ``Annealing(...)`` estimates log p(x) by annealing too.
         seed: of the draws, and of which training images are taken.
         progress: a progress bar; None shows it on a terminal only.
-        train_side: what there is beside ``train``.
-        side: what there is beside ``test``: ``given``, ``mask``.
+        train_side: side inputs of ``train``.
+        side: side inputs of ``test``: ``given``, ``mask``.
 
     Raises:
         ValueError: data that are not (N, P), or no particle.
@@ -193,7 +193,7 @@ def evaluate(
 
 
 def fingerprint(fit: Fit) -> str | None:
-    """What tells the training data from others, where the fit's settings say it: the images and how they are drawn."""
+    """The fingerprint of the training data, images and how they are drawn, where the fit's settings say it."""
     data = fit.settings.get("data", {})
     images = data.get("trained_on", data.get("train"))
     if images is None:
@@ -209,7 +209,7 @@ def likelihood(fit: Fit) -> str | None:
 
 
 def _pixels(fit: Fit, mask: np.ndarray | None) -> float | None:
-    """How many levels a datum has that were seen, on average; None where its density is over other values."""
+    """The mean number of seen levels of a datum; None where its density is over other values."""
     sites = fit.pair.sites.observed if fit.pair.sites is not None else ()
     if not sites or any(site.levels is None for site in sites):
         return None

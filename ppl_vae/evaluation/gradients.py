@@ -1,4 +1,4 @@
-"""How noisy is an objective's gradient? Mean, variance and signal-to-noise at fixed parameters."""
+"""The noise of an objective's gradient: mean, variance and signal-to-noise ratio at fixed parameters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..runtime.out_of_memory import explain_out_of_memory
 from ..seeds import derive, generator
 
 OWNERS = ("model", "guide", "shared")
-"""Whose a parameter is: the model's only, the guide's only, or both's, as a VampPrior's encoder."""
+"""The owner of a parameter: the model only, the guide only, or both, as of a VampPrior's encoder."""
 
 
 ROUNDING = 1e-10
@@ -114,14 +114,14 @@ def gradient_report(
 
     Args:
         fit: what an inference returned; on either backend.
-        objectives: name -> an objective of the fit's backend, ours or a stock one; see ``over_draws``. One that is told
-            how many data there are is told the rows of x.
+        objectives: name -> an objective of the fit's backend, ours or a stock one; see ``over_draws``. One that needs
+            the number of data gets that of the rows of x.
         x: data (N, P).
         repeats: independent gradients of each objective, at least 2.
         batch_size: rows of each mini-batch; None takes all of x. Of several, each has its rows, named 'ELBO, batch 20'.
         seed: of the batches and draws.
         progress: a progress bar; None shows it on a terminal only.
-        side: what there is beside x: ``index``, ``given``, ``mask``.
+        side: side inputs of x: ``index``, ``given``, ``mask``.
 
     Raises:
         ValueError: no objective, fewer than two repeats, a batch larger than x, data that are not (N, P).

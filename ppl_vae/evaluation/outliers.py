@@ -1,4 +1,4 @@
-"""Which images are unlike the training data, by what a fit makes of them."""
+"""Outlier scores: images unlike the training data, by a fit's bounds on them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def outlier_table(
     num_particles: int = 100,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How well each score tells each set of other images, (M, P), from images like those of the training, (N, P).
+    """Tabulate how well each score tells sets of other images, (M, P), from images like those of the training, (N, P).
 
     Returns:
         A row for each set and score: ``images``, ``score``, ``mean`` of the score, nats; ``mean_inside``, that of the

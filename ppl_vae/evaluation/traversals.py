@@ -1,4 +1,4 @@
-"""Latent traversals: what x becomes as one dimension of z moves."""
+"""Latent traversals: decoded images as one dimension of z moves."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .posterior.latents import has_standard_prior
 from .simulation import simulate
 
 REACH, STEPS = 3.0, 9
-"""As far as traversals go, and in so many steps."""
+"""The largest |z_d| of a traversal, and its number of steps."""
 DRAWS = 1000
-"""Draws that tell the mean of a prior."""
+"""The number of draws that the mean of a prior is estimated from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def prior_draws(fit: Fit, size: int, *, seed: int = 0, given: np.ndarray | None 
 
     Args:
         fit: what an inference returned.
-        size: how many.
+        size: number of draws.
         seed: of the draws.
         given: the side information of a conditional pair, (size, G).
 

@@ -1,4 +1,4 @@
-"""Which dimensions of a code hold which factors of the data? Every metric reads codes (N, D) and factors (N, F)."""
+"""Disentanglement metrics: which dimensions of codes (N, D) hold which factors (N, F) of the data."""
 
 from .beta_vae import beta_vae_metric as beta_vae_metric
 from .correlations import spearman as spearman

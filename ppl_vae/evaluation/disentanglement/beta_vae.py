@@ -69,7 +69,7 @@ def beta_vae_metric(
 def _points(
     data: Labelled, rows: Groups, count: int, num_pairs: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of the dimensions that vary, (P, D), and which factor was fixed in each, (P,)."""
+    """Make the points, of the dimensions that vary, (P, D), and the factor that was fixed in each, (P,)."""
     factor, codes = rng.integers(len(data.sizes), size=count), data.codes[:, data.varies]
     first, second = rows.pairs(factor, num_pairs, rng)
     points = np.empty((count, codes.shape[1]))

@@ -1,4 +1,4 @@
-"""What every metric reads: codes and factors of the same data, checked once at the border."""
+"""Checks of the codes and factors that every metric reads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Labelled:
 
     @property
     def varies(self) -> np.ndarray:
-        """Which dimensions are not constant, (D,)."""
+        """True for each dimension that is not constant, (D,)."""
         return varying(self.codes)
 
     def rows(self, picked: np.ndarray) -> Labelled:
@@ -38,7 +38,7 @@ class Labelled:
 
 
 def labelled(codes: Any, factors: Any, *, least: int = 2, fewest_factors: int = 1) -> Labelled:
-    """Codes (N, D) and factors (N, F), or what has them as ``classes``, checked.
+    """Check codes (N, D) and factors (N, F), or an object that has them as ``classes``.
 
     Args:
         codes: a row of finite numbers for each datum.
@@ -82,7 +82,7 @@ def labelled(codes: Any, factors: Any, *, least: int = 2, fewest_factors: int = 
 
 
 def varying(codes: np.ndarray) -> np.ndarray:
-    """Which dimensions of (N, D) are not constant, (D,): neither all equal, nor too small to have a variance."""
+    """The dimensions of (N, D) that are not constant, (D,): neither all equal, nor too small to have a variance."""
     return np.asarray((np.ptp(codes, 0) > 0) & (codes.std(0) > 0))
 
 
@@ -118,7 +118,7 @@ def need(rows: int, least: int, what: str = "This metric needs") -> None:
 
 
 def count(asked: int | None, default: int, there: int, name: str) -> int:
-    """How many rows to take: what was asked for, which must be there, or else as many of the default as are.
+    """The number of rows to take: the one asked for, which must be there, or else at most the default.
 
     >>> count(None, 10_000, 500, "num_points"), count(200, 10_000, 500, "num_points")
     (500, 200)

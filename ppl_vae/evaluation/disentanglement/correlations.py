@@ -1,4 +1,4 @@
-"""Which metrics order trained models alike?"""
+"""Rank correlations of metrics over trained models."""
 
 from __future__ import annotations
 

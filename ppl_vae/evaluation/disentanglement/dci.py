@@ -13,11 +13,11 @@ from .checks import Labelled, count, labelled
 from .information import entropy
 
 TRAIN = 10_000
-"""Rows that the trees learn from, unless told otherwise."""
+"""The number of rows that the trees learn from by default."""
 TEST = 5_000
-"""Rows that they are scored on, unless told otherwise."""
+"""The number of rows that they are scored on by default."""
 TREES = 50
-"""Of a forest."""
+"""The number of trees of a forest."""
 
 Classifier = Callable[[int], Any]
 """A seed -> a classifier of scikit-learn's kind that has ``feature_importances_`` once it is fitted."""
@@ -74,7 +74,7 @@ def dci(
     num_test: int | None = None,
     seed: int = 0,
 ) -> DCI:
-    """How the importance R_jk of dimension j for predicting factor k is spread, and how good the prediction is.
+    """Score the spread of the importance R_jk of dimension j for predicting factor k, and the prediction.
 
     D = sum_j w_j (1 - H_F(R_j. / sum_k R_jk)), w_j the share of the importance that j has;
     C = sum_k w_k (1 - H_D(R_.k / sum_j R_jk)), w_k that of factor k; entropies to the base of F and D, so that both lie

@@ -70,7 +70,7 @@ def factor_vae_metric(
 
 
 def _votes(unit: np.ndarray, rows: Groups, count: int, num_rows: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each dimension of standardised codes varied least for each factor, (D, F)."""
+    """Count how often each dimension of standardised codes varied least for each factor, (D, F)."""
     factor = rng.integers(len(rows.order), size=count)
     drawn, least = rows.sets(factor, num_rows, rng), np.empty(count, np.intp)
     for block in blocks(count, num_rows * unit.shape[1]):

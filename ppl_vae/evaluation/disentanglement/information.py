@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 EDGE = 1e-9
-"""Of a bin's width: a code that rounding puts below an edge belongs above it, whatever its scale."""
+"""The share of a bin's width by which rounding may put a code below an edge that it belongs above."""
 
 
 def binned(codes: np.ndarray, bins: int) -> np.ndarray:
-    """Which of ``bins`` equal-width bins between its smallest and largest value each code is in, (N, D).
+    """Put each code into one of ``bins`` equal-width bins between its smallest and largest value, (N, D).
 
     The last bin holds its upper edge; a constant dimension is all in the first.
 
@@ -22,7 +22,7 @@ def binned(codes: np.ndarray, bins: int) -> np.ndarray:
 
 
 def entropy(counts: np.ndarray) -> np.ndarray:
-    """Of the distribution that counts along the last axis give, (..., V) -> (...).
+    """The entropy of the distribution that counts along the last axis give, (..., V) -> (...).
 
     >>> float(entropy(np.array([3, 3])).round(4))
     0.6931
@@ -32,7 +32,7 @@ def entropy(counts: np.ndarray) -> np.ndarray:
 
 
 def entropies(classes: np.ndarray) -> np.ndarray:
-    """Of each column of (N, F), (F,)."""
+    """The entropy of each column of (N, F), (F,)."""
     return np.array([entropy(np.bincount(column)) for column in classes.T])
 
 

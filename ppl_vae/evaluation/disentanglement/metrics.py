@@ -25,7 +25,7 @@ from .unsupervised import active_dims, gaussian_total_correlation, gaussian_wass
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """What an encoder says of some data."""
+    """An encoder's answer for some data."""
 
     means: np.ndarray
     """(N, D); of a deterministic encoder the codes"""
@@ -35,7 +35,7 @@ class Codes:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What has a posterior, as a ``Fit`` does."""
+    """An object that has a posterior, as a ``Fit``."""
 
     def posterior(self, x: Any, **side: Any) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and standard deviation for each latent site, (N, D) each."""

@@ -12,7 +12,7 @@ from .information import binned, entropies, mutual_information
 from .score import Score, gap
 
 POINTS = 10_000
-"""Rows that entropies are estimated from, unless told otherwise."""
+"""The number of rows that entropies are estimated from by default."""
 BINS = 20
 
 

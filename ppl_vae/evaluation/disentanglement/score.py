@@ -1,4 +1,4 @@
-"""What a supervised metric returns."""
+"""The result of a supervised metric."""
 
 from __future__ import annotations
 

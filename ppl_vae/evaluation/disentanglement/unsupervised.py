@@ -1,4 +1,4 @@
-"""How dependent the dimensions of a code are, and how many are in use; no factors needed."""
+"""Metrics without factors: the dependence of a code's dimensions, and the number of them in use."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def gaussian_wasserstein(codes: Any) -> float:
 
 
 def active_dims(codes: Any, *, threshold: float = THRESHOLD) -> int:
-    """How many dimensions of the codes (N, D) have a variance above 0.01: ``active_units`` of a fit, on its codes.
+    """Count the dimensions of the codes (N, D) with a variance above 0.01: ``active_units`` of a fit, on its codes.
 
     Raises:
         ValueError: not (N, D), NaN or infinite values, or fewer than two rows.

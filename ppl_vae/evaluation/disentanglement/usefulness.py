@@ -1,4 +1,4 @@
-"""What a representation is worth to a learner that has few labels."""
+"""The usefulness of a representation to a learner that has few labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FEW, MANY = 100, 10_000
 
 @dataclass(frozen=True, eq=False)
 class Usefulness:
-    """How well the factors are predicted from the codes, by how many labels there were."""
+    """The accuracy of factors predicted from codes, by the number of labels."""
 
     labels: tuple[int, ...]
     """how many there were, (L,)"""
@@ -117,7 +117,7 @@ def usefulness(
 
 
 def _accuracy(train: Labelled, test: Labelled, factor: int, iterations: int, seed: int) -> float:
-    """With the labels of ``train``; with those of one value only, or a constant code, the most frequent one's."""
+    """The accuracy with the labels of ``train``; of one value, or of constant codes, the most frequent label's."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     classes, varies = train.classes[:, factor], train.varies

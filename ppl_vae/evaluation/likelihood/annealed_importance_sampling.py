@@ -23,7 +23,7 @@ from ..simulation import simulate
 from .importance_sampling import LogLikelihood, Moments
 
 GAIN = 0.3
-"""How far the log step size moves for an acceptance that misses its target by 1, in the preliminary runs."""
+"""The change of the log step size for an acceptance that misses its target by 1, in the preliminary runs."""
 MAX_CONFIGURATIONS = 4096
 """Joint values of discrete latents that are summed over, at most."""
 PRELIMINARY = 100
@@ -42,7 +42,7 @@ class AIS(LogLikelihood):
     accept_prob: np.ndarray = field(repr=False)
     """mean acceptance of each datum's moves, (N,); 0 where every latent is discrete"""
     divergences: np.ndarray = field(repr=False)
-    """how many trajectories of each datum diverged, (N,): they are rejected, and the bound still holds"""
+    """number of trajectories of each datum that diverged, (N,): they are rejected, and the bound still holds"""
     upper: bool = False
 
 
@@ -76,7 +76,7 @@ class Annealing:
         num_chains: K, for each datum.
         num_steps: leapfrog steps of the one transition at each temperature, at most.
         schedule: ``sigmoid``, ``linear``, or the betas, rising from 0 to 1.
-        start: what f_0 is: ``prior`` or ``guide``.
+        start: f_0, ``prior`` or ``guide``.
         target_accept_prob: the acceptance that step sizes aim at.
 
     Raises:
@@ -127,7 +127,7 @@ def ais(
         fit: what an inference returned.
         x: data (N, P).
         settings: of the annealed runs.
-        max_configurations: sum over the joint values of discrete latents where there are at most so many.
+        max_configurations: sum over the joint values of discrete latents where there are at most this many.
         seed: of starts and moves.
         progress: a progress bar; None shows it on a terminal only.
         side: ``given``, then it is log p(x | c); ``mask``, then it is of the pixels that were seen; ``index`` for a
@@ -138,7 +138,7 @@ def ais(
         ValueError: data or settings that do not fit.
         OutOfMemory: the message says what to lower.
     """
-    settings = _checked(fit, "ais", settings)
+    settings = _check(fit, "ais", settings)
     data = fit.checked(x, located=settings.start == "guide", **side)
     if 0 < _configurations(fit) <= max_configurations:
         return _exactly(exact_log_likelihood(fit, data, max_configurations=max_configurations))
@@ -168,7 +168,7 @@ def bdmc(
 
     Args:
         fit: what an inference returned; its model should take ``size``.
-        size: how many data to simulate.
+        size: number of data to simulate.
         settings: of the annealed runs.
         given: of a conditional pair, the side information (size, G).
         seed: of the data, of starts and moves.
@@ -180,7 +180,7 @@ def bdmc(
         UnsuitableObjective: as for ``ais``.
     """
     check_count("bdmc", size=size)
-    settings, arrays = _checked(fit, "bdmc", settings), check_given(given, size)
+    settings, arrays = _check(fit, "bdmc", settings), check_given(given, size)
     if settings.start == "guide" and not fit.generalises:
         raise ValueError(
             "bdmc: a guide with parameters for its own data has no answer for simulated data: use "
@@ -199,8 +199,8 @@ def bdmc(
     return Bidirectional(_estimate(below, upper=False), _estimate(above, upper=True), x)
 
 
-def _checked(fit: Fit, what: str, settings: Annealing | None) -> Annealing:
-    """The settings, or the usual ones, for a model that has latents."""
+def _check(fit: Fit, what: str, settings: Annealing | None) -> Annealing:
+    """Check the settings, or take the usual ones, for a model that has latents."""
     if settings is not None and not isinstance(settings, Annealing):
         raise ValueError(f"{what}: 'settings' should be evaluation.Annealing(...); got {settings!r}.")
     assert fit.pair.sites is not None
@@ -286,7 +286,7 @@ def _estimate(runs: Runs, *, upper: bool) -> AIS:
 
 
 def _configurations(fit: Fit) -> int:
-    """How many joint values the latents have; 0 where these are not finitely many."""
+    """The number of joint values of the latents; 0 where they are not finitely many."""
     assert fit.pair.sites is not None
     return fit.pair.sites.num_configurations
 

@@ -1,4 +1,4 @@
-"""How well a fit fills in what it did not see."""
+"""The log-likelihood of hidden pixels given the seen ones."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a guide and its aggregate posterior are worth: gaps, diagnostics, calibration, surgery."""
+"""The quality of a guide and its aggregate posterior: gaps, diagnostics, calibration, surgery."""

@@ -1,4 +1,4 @@
-"""Is q(z | x) near enough to the posterior of each datum? Pareto k-hat and the effective number of draws."""
+"""Diagnostics of q(z | x) as an approximation of each datum's posterior: Pareto k-hat, effective number of draws."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEWEST = 25
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What the guide is worth as a proposal for each datum's posterior, (N,) each."""
+    """Diagnostics of the guide as a proposal for each datum's posterior, (N,) each."""
 
     k_hat: np.ndarray
     """shape of the tail of the weights; -inf where the largest are equal, inf where the tail is too short to tell"""

@@ -1,4 +1,4 @@
-"""What a bound misses, in two parts: the guide's family, and the encoder that chooses from it."""
+"""Inference gaps: log p(x) - ELBO in two parts, for the guide's family and for the encoder that chooses from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, Anneal
 from ..likelihood.importance_sampling import log_likelihood
 
 Method = str | Annealing
-"""How log p(x) is estimated: ``importance``, ``ais`` for annealing beside it, or the settings of such."""
+"""The estimator of log p(x): ``importance``, ``ais`` for annealing as well, or its settings."""
 ANNEALED, SUMMED = "annealed importance sampling", "sum over all values"
 
 
@@ -102,7 +102,7 @@ class Gaps:
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def row(self, prefix: str = "") -> dict[str, float]:
-        """The columns of ``compare``, with something before their names."""
+        """The columns of ``compare``, with a prefix before their names."""
         columns = {
             "best_elbo": float(self.best.mean()),
             "approximation_gap": float(self.approximation.mean()),
@@ -151,7 +151,7 @@ def gaps(
         fit: what an inference returned.
         x: data (N, P).
         num_particles: draws per datum of either importance sampling.
-        method: ``importance``; ``ais``, or ``Annealing(...)``, for annealed importance sampling beside it, which starts
+        method: ``importance``; ``ais``, or ``Annealing(...)``, for annealed importance sampling as well, which starts
             at the prior, or at the refined guide. With it discrete latents of few values are summed over, exactly.
         elbo_particles: draws per datum for either bound.
         log_p: further estimates of log p(x), as ``ais`` returns; or log p(x) itself, an array (N,), used as it is.
@@ -173,7 +173,7 @@ def gaps(
         raise ValueError(f"'elbo_particles' should be at least 2, for an error; got {elbo_particles}.")
     if not isinstance(method, Annealing) and method not in ("importance", "ais"):
         raise ValueError(f"'method' should be 'importance', 'ais' or Annealing(...); got {method!r}.")
-    exact, estimates = _checked_estimates(log_p, len(data))
+    exact, estimates = _check_estimates(log_p, len(data))
     own = not fit.generalises and (data.index is not None or is_own(fit, data))
     best = refined or (fit if own else fit.refine(data, seed=derive(seed, "refine"), progress=progress))
     guides = {"guide": fit, "refined guide": best} if fit.generalises else {"guide": best}
@@ -213,8 +213,8 @@ def is_own(fit: Fit, data: CheckedData) -> bool:
     return len(data) == fit.pair.num_rows and fit.is_trained_on(data)
 
 
-def _checked_estimates(log_p: Any, count: int) -> tuple[np.ndarray | None, dict[str, Estimate]]:
-    """log p(x) itself, where it was passed, and otherwise the estimates by name."""
+def _check_estimates(log_p: Any, count: int) -> tuple[np.ndarray | None, dict[str, Estimate]]:
+    """Check what was passed as log p(x): return it where it is the values themselves, else the estimates by name."""
     if isinstance(log_p, np.ndarray):
         _check(log_p, count)
         return log_p.astype(float), {}

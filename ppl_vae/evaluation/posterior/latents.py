@@ -1,4 +1,4 @@
-"""What the latents do."""
+"""The use of the latents: active units, and the KL of each dimension."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .surgery import standard_log_prior
 THRESHOLD = 0.01
 """A unit is active if the variance of its posterior mean over the data is larger than this."""
 SOME = 32
-"""Draws by which a prior is told to be standard normal."""
+"""The number of draws by which a prior is recognised as standard normal."""
 
 
 def active_units(fit: Fit, x: Input, *, threshold: float = THRESHOLD, **side: Unpack[Side]) -> int:
-    """How many latent dimensions depend on x: Var_x(E_q[z_d | x]) > 0.01, for x (N, P).
+    """Count the latent dimensions that depend on x: Var_x(E_q[z_d | x]) > 0.01, for x (N, P).
 
     Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016.
 
@@ -31,7 +31,7 @@ def active_units(fit: Fit, x: Input, *, threshold: float = THRESHOLD, **side: Un
 
 
 def kl_by_dimension(fit: Fit, x: Input, **side: Unpack[Side]) -> np.ndarray:
-    """How much of x (N, P) each latent dimension tells: the mean over x of KL(q(z_d | x) || p(z_d)), (D,), in nats.
+    """Compute the mean over x (N, P) of KL(q(z_d | x) || p(z_d)) for each latent dimension, (D,), in nats.
 
     In closed form, KL(N(m, s^2) || N(0, 1)) = (m^2 + s^2 - 1) / 2 - log s. Under a prior other than N(0, I), of which
     the factors are not known, p(z_d) is the normal with the mean and the variance of q(z_d) over these data: a bound
@@ -47,8 +47,8 @@ def kl_by_dimension(fit: Fit, x: Input, **side: Unpack[Side]) -> np.ndarray:
     """
     sites = fit.pair.sites.latent if fit.pair.sites is not None else ()
     if len(sites) != 1 or not sites[0].has_normal_marginals:
-        told = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites) or "none"
-        raise ValueError(f"The KL by dimension needs a guide with one normal site; it has {told}.")
+        found = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites) or "none"
+        raise ValueError(f"The KL by dimension needs a guide with one normal site; it has {found}.")
     data = fit.checked(x, **side)
     mean, deviation = (np.asarray(a, np.float64) for a in fit.posterior(data)[sites[0].name])
     if not has_standard_prior(fit, data):
@@ -58,7 +58,7 @@ def kl_by_dimension(fit: Fit, x: Input, **side: Unpack[Side]) -> np.ndarray:
 
 
 def has_standard_prior(fit: Fit, x: Input, **side: Unpack[Side]) -> bool:
-    """Whether the model's log p(z) is that of N(0, I), seen at a draw z ~ q(z | x) for each of some x (N, P)."""
+    """Whether the model's log p(z) is that of N(0, I) at draws z ~ q(z | x) for the first 32 rows of x (N, P)."""
     some = fit.checked(x, **side).take(slice(SOME))
     values, terms = fit.pair.sample(some.x, 1, 0, side=some.arrays)
     return len(values) == 1 and all(

@@ -47,7 +47,7 @@ def rate_distortion(
         num_particles: draws per datum.
         entropy: H, nats.
         seed: of the draws, the same for all.
-        side: what there is beside x.
+        side: side inputs of x.
 
     Returns:
         A row for each fit: ``elbo``, ``distortion``, ``rate`` and the other parts of ``elbo_surgery``; ``entropy``;

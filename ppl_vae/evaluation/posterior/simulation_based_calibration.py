@@ -17,7 +17,7 @@ from ...seeds import derive, generator
 from ..simulation import simulate
 
 JOINT = "log p(x, z)"
-"""The quantity beside the latent dimensions."""
+"""The quantity that is ranked as well as the latent dimensions."""
 FEWEST = 5
 """Data for each bin that the chi-square test needs."""
 
@@ -27,7 +27,7 @@ class Calibration:
     """Ranks of the true values among draws from the guide, which are uniform if it is the exact posterior."""
 
     ranks: np.ndarray
-    """(N, Q), how many of the draws are below the truth, 0 to ``num_draws``"""
+    """(N, Q), the number of draws below the truth, 0 to ``num_draws``"""
     quantities: tuple[str, ...]
     """what is ranked, (Q,): every latent dimension, ``z[0]`` and so on, and ``log p(x, z)``"""
     num_draws: int
@@ -46,12 +46,12 @@ class Calibration:
 
     @property
     def p_values(self) -> np.ndarray:
-        """Of the chi-square tests, (Q,)."""
+        """The p-value of each chi-square test, (Q,)."""
         return np.asarray(scipy.stats.chisquare(self.counts, axis=1).pvalue)
 
     @property
     def p_value(self) -> float:
-        """Of all quantities together: the smallest times Q (Bonferroni), as those of one datum are not independent."""
+        """The p-value of all quantities: the smallest times Q (Bonferroni), as those of a datum are dependent."""
         return float(min(1.0, len(self.quantities) * self.p_values.min()))
 
 
@@ -121,7 +121,7 @@ def calibration(
 
 
 def _ranks(true: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """How many of the draws (K, B, Q) are below the truth (B, Q); those equal up to rounding in random order."""
+    """Rank the truth (B, Q) among the draws (K, B, Q); those equal up to rounding are in random order."""
     equal = np.isclose(draws, true, rtol=1e-5, atol=1e-6)
     return ((draws < true) & ~equal).sum(0) + rng.integers(0, equal.sum(0) + 1)
 

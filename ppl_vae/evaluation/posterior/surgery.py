@@ -29,7 +29,7 @@ from ...seeds import derive, generator
 
 T = TypeVar("T", float, np.ndarray)
 TERMS = ("mutual_information", "marginal_kl", "total_correlation", "dimension_wise_kl")
-"""Those that need q(z), and that a batch estimates."""
+"""The terms that need q(z), and that a batch estimates."""
 GUIDE, PRIOR = 0.05, 1e-3
 """By how many nats a density in single precision may differ from its formula: the guide's, which may be sharp, and the
 prior's."""
@@ -99,7 +99,7 @@ def elbo_surgery(fit: Fit, x: Input, num_particles: int = 10, *, seed: int = 0, 
         x: data (N, P).
         num_particles: K, at least 2, for the errors.
         seed: of the draws.
-        side: what there is beside x.
+        side: side inputs of x.
 
     Raises:
         ValueError: fewer than two draws; a guide that is not one diagonal normal, or whose answer depends on draws; or
@@ -189,9 +189,9 @@ def diagonal_site(fit: Fit, what: str) -> Site:
     sites = fit.pair.sites.latent if fit.pair.sites is not None else ()
     if len(sites) == 1 and sites[0].is_normal and len(sites[0].event_shape) == 1:
         return sites[0]
-    told = ", ".join(f"{s.name!r} ({s.distribution}, event shape {s.event_shape})" for s in sites) or "none"
+    found = ", ".join(f"{s.name!r} ({s.distribution}, event shape {s.event_shape})" for s in sites) or "none"
     raise ValueError(
-        f"{what} needs a guide with one site, a diagonal Normal over (D,), such as DiagNormal; it has {told}."
+        f"{what} needs a guide with one site, a diagonal Normal over (D,), such as DiagNormal; it has {found}."
     )
 
 
@@ -212,7 +212,7 @@ def _terms(
     joint: np.ndarray,
     marginals: np.ndarray,
 ) -> dict[str, np.ndarray | None]:
-    """What each draw contributes to ``TERMS``, (...), from log-densities of shapes (..., D) and (...)."""
+    """The contribution of each draw to ``TERMS``, (...), from log-densities of shapes (..., D) and (...)."""
     product = marginals.sum(-1)
     return {
         "mutual_information": log_q.sum(-1) - joint,
@@ -239,7 +239,7 @@ def minibatch_surgery(
     seed: int = 0,
     **side: Unpack[Side],
 ) -> pd.DataFrame:
-    """The terms of ``elbo_surgery`` as training batches estimate them, beside the exact ones on the same draws.
+    """The terms of ``elbo_surgery`` as training batches estimate them, and the exact ones on the same draws.
 
     A batch of B data, a draw each, stands for all N by the weights of ``aggregate_density.log_weights``. Also where its
     estimate of q(z) is unbiased, its logarithm is not. A shorter last batch is left out.
@@ -251,7 +251,7 @@ def minibatch_surgery(
         estimators: 'stratified', 'weighted' or both.
         num_passes: over the data, each in an order and with draws of its own.
         seed: of orders and draws.
-        side: what there is beside x.
+        side: side inputs of x.
 
     Returns:
         A row for each estimator, batch size and term: ``exact``, ``estimate``, ``bias`` = estimate - exact, and its

@@ -120,7 +120,7 @@ def figure(path: Path, caption: str) -> str:
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """The best log p(x) first, what failed last."""
+    """Sort by log p(x), the best first, what failed last."""
     if "log_p" not in table:
         return table
     best_first = table.sort_values("log_p", ascending=False, kind="stable", na_position="last")
@@ -194,7 +194,7 @@ def _cell(row: pd.Series, name: str, decimals: int) -> str:
 
 
 def _failures(best_first: pd.DataFrame) -> str:
-    """What was refused or failed, and why."""
+    """The trainings that were refused or failed, and why."""
     notes = [(name, note) for name, note in best_first["note"].items() if note]
     items = "".join(f'<li><span class="no">{_text(name)}</span>: {_text(note)}</li>' for name, note in notes)
     return f"<ul>{items}</ul>" if notes else ""
@@ -227,13 +227,13 @@ def _about_cost(best_first: pd.DataFrame) -> list[str]:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    spans = (f"<span><b>{_text(name)}</b> {_text(_shown(value))}</span>" for name, value in values.items())
+    spans = (f"<span><b>{_text(name)}</b> {_text(_format(value))}</span>" for name, value in values.items())
     return f'<div class="pairs">{" ".join(spans)}</div>'
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_shown(v)}" for name, v in value.items())
+        return ", ".join(f"{name} {_format(v)}" for name, v in value.items())
     if isinstance(value, list | tuple):
         return " ".join(map(str, value)) or "none"
     if value is None or isinstance(value, bool):
@@ -248,7 +248,7 @@ def _data(study: Study) -> dict[str, Any]:
 
 
 def _settings(results: Sequence[Result]) -> Iterable[str]:
-    """What all rows share, then what sets each apart."""
+    """The settings that all rows share, then those that differ."""
     cells = {name: _flat(r.settings["cell"]) for name, r in zip(row_names(results), results, strict=True)}
     names = dict.fromkeys(name for cell in cells.values() for name in cell)
     shared = {n for n in names if len({json.dumps(cell.get(n), sort_keys=True) for cell in cells.values()}) == 1}
@@ -257,7 +257,7 @@ def _settings(results: Sequence[Result]) -> Iterable[str]:
     apart = {name: {k: v for k, v in cell.items() if k not in {*shared, "strategy"}} for name, cell in cells.items()}
     if any(apart.values()):
         rows = (
-            f'<tr><td class="left">{_text(name)}</td><td class="long">{_text(_shown(cell))}</td></tr>'
+            f'<tr><td class="left">{_text(name)}</td><td class="long">{_text(_format(cell))}</td></tr>'
             for name, cell in apart.items()
         )
         yield f'<h2>Settings of each</h2>\n<div class="scroll"><table>{"".join(rows)}</table></div>'

@@ -1,4 +1,4 @@
-"""A study as a folder to look at: tables, figures, and one page that needs nothing beside it."""
+"""The report of a study: a folder of tables and figures, and one page that needs nothing else."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ CELLS = "cells"
 SETTINGS, RESULT = "settings.json", "result.json"
 CHECKPOINT, FIT, IMAGES = "checkpoint.safetensors", "fit.safetensors", "images.safetensors"
 RECONSTRUCTIONS, GENERATIONS = 12, 16
-"""How many images of each kind a training leaves, for a figure."""
+"""The number of images of each kind that a training leaves, for a figure."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Result:
-    """What one training of a study came to, as its folder tells."""
+    """The result of one training of a study, as its folder holds it."""
 
     folder: Path
     strategy: str
@@ -113,7 +113,7 @@ class Study:
         seeds: each with weights, order of the data and draws of its own.
         num_particles: draws per test image for log p(x).
         elbo_particles: draws per image for the ELBO.
-        gaps: whether to tell what each guide misses in two parts (``evaluation.gaps``).
+        gaps: whether to split what each guide misses in two parts (``evaluation.gaps``).
 
     Raises:
         ValueError: no cell, no seed, or one of them twice.
@@ -176,12 +176,12 @@ class Study:
         return self.table()
 
     def results(self) -> list[Result]:
-        """What is done, seed by seed."""
+        """The results of the trainings that are done, seed by seed."""
         return [training.result() for training in self._trainings() if training.done]
 
     @property
     def remaining(self) -> int:
-        """How many trainings are not done yet."""
+        """The number of trainings that are not done yet."""
         return sum(not training.done for training in self._trainings())
 
     def table(self) -> pd.DataFrame:
@@ -199,7 +199,7 @@ class Study:
 
 
 def row_names(results: Sequence[Result]) -> list[str]:
-    """What the row of each result is called: the strategy, and the backend where there are several."""
+    """The name of each result's row: the strategy, and the backend where there are several."""
     several = len({r.backend for r in results}) > 1
     return [f"{r.strategy} ({r.backend})" if several else r.strategy for r in results]
 
@@ -299,7 +299,7 @@ class _Training:
         }
 
     def _digest_of_weights(self) -> str | None:
-        """Of the pair that this seed draws: what tells recipes apart whose settings say the same."""
+        """The digest of the weights that this seed draws, which tells recipes apart whose settings are the same."""
         try:
             state = load(self.cell.backend).inference.Pair(*self._pair()).state()
         except (ValueError, UnsuitableObjective):
