@@ -25,7 +25,7 @@ X = toy(11)
 
 
 @settings(max_examples=40, deadline=None)
-@given(count=st.integers(1, 40), size=st.integers(1, 50), each=st.integers(1, 60))
+@given(count=st.integers(1, 40), size=st.integers(1, 50), each=st.integers(1, 4))
 def test_chunks_cover_every_row_once_in_order_and_are_of_equal_length(count: int, size: int, each: int) -> None:
     x = np.arange(2.0 * count).reshape(count, 2)
     side, beside = {"given": 10 * x}, {"z": np.arange(count)}
