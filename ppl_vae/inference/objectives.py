@@ -18,6 +18,7 @@ from torch import Tensor
 from ..objectives import concrete
 from ..objectives.base import Objective
 from ..objectives.options import from_python
+from ..objectives.request import TermsRequest
 from ..pairs.terms import Terms
 from .terms import log_terms
 
@@ -33,6 +34,9 @@ class TermsObjective(Objective, pyro.infer.ELBO):
     made_of: ClassVar[type[Objective] | None] = None
     """the neutral class, of an objective that ``adopt`` made"""
 
+    asked: ClassVar[TermsRequest]
+    """the request, once it has been made"""
+
     max_plate_nesting: int = from_python(1, "the command line's own pairs nest one plate")
 
     def __reduce__(self) -> Any:
@@ -43,7 +47,9 @@ class TermsObjective(Objective, pyro.infer.ELBO):
 
     def log_terms(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Terms:
         """The log-densities that the bound is made of, (K, B)."""
-        options = {"request": self.request, "max_plate_nesting": self.max_plate_nesting}
+        if "asked" not in self.__dict__:  # the same at each step, and made of several objects
+            object.__setattr__(self, "asked", self.request)
+        options = {"request": self.asked, "max_plate_nesting": self.max_plate_nesting}
         return log_terms(model, guide, *args, **{**options, **kwargs})
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:

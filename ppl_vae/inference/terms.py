@@ -244,7 +244,8 @@ def log_terms(
     >>> log_terms(model, guide, torch.zeros(3, 6), request=TermsRequest(5)).log_guide.shape
     torch.Size([5, 3])
     """
-    model, guide = tolerant(model, ("mask",)), tolerant(guide)
+    model = model if isinstance(model, Tolerant) else tolerant(model, ("mask",))
+    guide = guide if isinstance(guide, Tolerant) else tolerant(guide)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     if gradient.enumerates:
         drawn, num_particles = _at_every_configuration(guide, args, kwargs)
@@ -264,11 +265,14 @@ def log_terms(
 
     def evaluate(draws: int, tap: _Tap | None) -> Terms:
         noise: dict[tuple[str, str], Tensor] = {}
-        return gradient.terms([run_once(draws, tap, rule, noise) for rule in gradient.rules()])
+        runs = []
+        for rule in gradient.rules():
+            runs.append(run_once(draws, tap, rule, noise))
+        return gradient.terms(runs)
 
-    chunk = request.chunk
+    chunk, weighs_paths = request.chunk, gradient.weighs_paths
     sizes = [num_particles] if chunk is None else [chunk] * (num_particles // chunk)
-    taps = [_Tap(draws) if gradient.weighs_paths else None for draws in sizes]
+    taps = [_Tap(draws) if weighs_paths else None for draws in sizes]
     if len(sizes) == 1:
         terms = evaluate(num_particles, taps[0])
     else:
@@ -277,7 +281,7 @@ def log_terms(
         parts = [held(draws, tap) for draws, tap in zip(sizes, taps, strict=True)]
         log_lik, log_prior, log_guide, scales, log_score, *_ = zip(*parts, strict=True)
         terms = Terms(torch.cat(log_lik), torch.cat(log_prior), torch.cat(log_guide), scales[0], torch.cat(log_score))
-    if gradient.weighs_paths:
+    if weighs_paths:
         weights = gradient.path_weights(terms.log_weights.detach())
         assert weights is not None
         for tap, part in zip(taps, weights.split(sizes), strict=True):

@@ -90,7 +90,10 @@ class Tolerant:
                     f"The model takes no {name!r}, so that the zeros in the hidden places would count as data: def "
                     f"model(x=None, *, {name}=None, ...), with conditionals.observed_only(likelihood, mask)"
                 )
-        return {name: value for name, value in kwargs.items() if name not in self.ignored}
+        taken = dict(kwargs)
+        for name in self.ignored:
+            taken.pop(name, None)
+        return taken
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the program with the keywords that it takes.
