@@ -201,3 +201,16 @@ def test_objectives_are_measured_and_written(
     if "steps" in sections:
         recorded = {row["what"] for row in rows if row["task"].endswith("trace")}
         assert recorded == {"VAE", names[0]} and names[1] in {row["what"] for row in rows}
+
+
+@pytest.mark.slow
+def test_two_versions_are_measured_in_turns() -> None:
+    """A checkout beside itself: the same Python calls a step, and a line for each case."""
+    root = str(BENCHMARKS.parent)
+    command = [sys.executable, str(BENCHMARKS / "two_versions.py"), root, root, "--rounds", "1", "--cases", "pyro ELBO"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    heading, line = done.stdout.splitlines()
+    *_, ratio, _, _, old, new = line.split()
+    assert heading.split()[0] == "case" and line.startswith("pyro ELBO")
+    assert old == new and 0.2 < float(ratio) < 5.0
