@@ -22,7 +22,7 @@ from ppl_vae import backends, bounds, distributions, evaluation
 from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.numpyro import distributions as numpyro_distributions
 from ppl_vae.objectives import TermsRequest
-from ppl_vae.pairs.chunks import CHUNK, chunk
+from ppl_vae.pairs.chunks import CHUNK, chunk_size
 from ppl_vae.results import Fit
 
 X = toy(40)
@@ -304,4 +304,4 @@ def test_as_much_is_held_as_a_pixels_probabilities_take(backend: backends.Backen
         with ppl.plate("data", len(x), dim=-1):
             ppl.sample("z", kit.dist.Normal(ppl.param("at", 0.0 * one), one).to_event(1))
 
-    assert chunk(kit.prepared(model, guide)) == CHUNK // (256 // 8)
+    assert chunk_size(kit.prepared(model, guide)) == CHUNK // (256 // 8)

@@ -88,6 +88,7 @@ def test_no_step_reads_a_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     inference = backends.load("pyro").inference
     semi = pair("standard", "pyro", guide="semi-amortised", refinement_steps=2)
     for programs in (plain, (model, guide), semi):
+        inference.SVI(epochs=1, batch_size=10).fit(*programs, X)  # libraries read signatures of their own at first
         counts = []
         for epochs in (1, 3):
             monkeypatch.setattr(inspect, "signature", signature)
@@ -95,7 +96,7 @@ def test_no_step_reads_a_signature(monkeypatch: pytest.MonkeyPatch) -> None:
             inference.SVI(epochs=epochs, batch_size=10).fit(*programs, X)
             counts.append(len(counted))
             monkeypatch.undo()
-        assert counts[0] >= counts[1]
+        assert counts[0] == counts[1]
 
 
 def test_a_conditional_model_draws_an_image_for_each_row_of_given(backend: backends.Backend) -> None:
