@@ -22,6 +22,8 @@ MIRRORED = ("conditionals", "distributions", "guides", "inference", "models", "n
 LIBRARIES = {"pyro": {"torch", "pyro"}, "numpyro": {"jax", "jaxlib", "flax", "optax", "numpyro"}}
 """Backend -> what only its side may import where a module begins."""
 ENDINGS = ("ers", "ing", "ion", "ed", "er", "es", "e", "s", "")
+HELPERS = {"oracles", "pairs"}
+"""Modules of ``tests`` that tests may import."""
 MAX_DEPTH, MAX_MODULES, MAX_LINES = 3, 18, 500
 
 EXCEPTIONS: dict[str, dict[str, str]] = {
@@ -295,6 +297,22 @@ def missing_in_readme() -> set[str]:
     return {name for name in names if not re.search(rf"\b{name}\b", layout)}
 
 
+def helpers_elsewhere() -> set[str]:
+    """Tests import helpers from ``tests/oracles.py`` and ``tests/pairs.py``; no test file, from another."""
+    paths = sorted((ROOT / "tests").rglob("*.py"))
+    ours = {"", "tests", *(path.stem for path in paths)} - HELPERS
+    found = set()
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                targets = [f"{'.' * node.level}{node.module or ''}"]
+            else:
+                targets = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            roots = {target.split(".")[0] for target in targets}
+            found |= {f"{path.relative_to(ROOT)} imports {r or 'a neighbour'}" for r in roots & ours}
+    return found
+
+
 LAWS = {
     law.__name__: law
     for law in (
@@ -307,6 +325,7 @@ LAWS = {
         too_large,
         alike,
         missing_in_readme,
+        helpers_elsewhere,
     )
 }
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from oracles import BELIEF_NETS, gradient, prepared_net
 from pairs import P, pair, toy
-from test_discrete import PAIRS, prepared
-from test_objectives import gradient
 
 from ppl_vae import backends, baselines, evaluation
 from ppl_vae.baselines import Neural, RunningAverage
@@ -84,11 +83,11 @@ def test_a_net_learns_what_depends_on_the_datum() -> None:
     assert errors["neural"] < errors["average"] / 10
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", BELIEF_NETS)
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_a_baseline_leaves_the_mean_of_the_gradient(backend: backends.Backend, name: str, kind: str) -> None:
     """Whatever it predicts, the gradient is the exact one in expectation; what fits the signal lessens its noise."""
-    own, x, inference = prepared(name, backend), np.repeat(toy(3), 40, 0), backend.inference
+    own, x, inference = prepared_net(name, backend), np.repeat(toy(3), 40, 0), backend.inference
     exact = gradient(backend, inference.TraceEnumELBO(), own, x, 0)
     expected = own.sample(x, 50, 0)[1].log_weights.mean(0)
     wrong = expected + 3 * np.random.default_rng(1).normal(size=len(x))
@@ -153,7 +152,7 @@ def test_the_state_belongs_to_the_training_and_its_checkpoint(
 def test_the_variances_stand_in_the_expected_order(backend: backends.Backend) -> None:
     """Of four draws: none > running average > leave-one-out; exact enumeration has none at all."""
     inference = backend.inference
-    own = prepared("bernoulli", backend)
+    own = prepared_net("bernoulli", backend)
     report = evaluation.gradient_report(
         Fit(own, {}, {}),
         {
@@ -227,4 +226,4 @@ def test_bad_input(backend: backends.Backend) -> None:
         with pytest.raises(UnsuitableObjective, match=r"every site \(z\) is reparameterised"):
             inference.SVI(loss, epochs=1, batch_size=20).fit(*pair("standard", backend), toy())
         with pytest.raises(ValueError, match="follows the training, and this call does not know its state"):
-            gradient(backend, loss, prepared("bernoulli", backend), toy(4), 0)
+            gradient(backend, loss, prepared_net("bernoulli", backend), toy(4), 0)

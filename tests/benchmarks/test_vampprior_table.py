@@ -1,0 +1,270 @@
+"""The VampPrior table loses nothing when it is killed, and its ledger holds what the cells say."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shlex
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from ppl_vae import data, recipes
+from ppl_vae.runtime import storage
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+MEASURED = ("seconds", "seconds_per_step", "seconds_per_epoch", "peak_memory", "date")
+IMAGES = (np.random.default_rng(0).integers(0, 2, (260, 6, 5)) * 255).astype(np.uint8)
+QUICK = ["--smoke", "--backend", "pyro", "--num-particles", "4"]
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script, over a few random images in the place of every data set, with a checkpoint after each epoch."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    cells = importlib.import_module("vampprior_cells")
+    monkeypatch.setattr(cells, "STEPS_BETWEEN_CHECKPOINTS", 1)
+    monkeypatch.setattr(cells.DataSet, "load", images)
+    return importlib.import_module("vampprior_table")
+
+
+def images(of: object) -> data.Split:
+    rule = getattr(of, "binarisation")  # noqa: B009
+    return data.from_arrays(IMAGES[:160], IMAGES[160:220], IMAGES[220:], binarisation=rule, scale=255.0)
+
+
+def rows(folder: Path) -> dict[str, dict]:
+    """Name -> row, without how long it took."""
+    read = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
+    return {name: {k: v for k, v in row.items() if k not in MEASURED} for name, row in read.items()}
+
+
+def test_a_cell_of_every_data_set_and_prior(table: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Each is done once, says one line, and is not done again."""
+    command = [*QUICK, "--out", str(tmp_path), "--epochs", "1"]
+    assert table.main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    found = rows(tmp_path)
+    names = importlib.import_module("vampprior_cells").DATA
+    assert len(lines) == len(found) == len(names) * len(recipes.PRIORS)
+    assert [(line.split(", ")[0].split()[-1], line.split(", ")[1].split()[0]) for line in lines] == [
+        (name, prior) for name in names for prior in recipes.PRIORS
+    ]
+    assert "left, about" in lines[0] and "left" not in lines[-1]
+    for row in found.values():
+        assert row["log_p"] > row["elbo"] and ("bits_per_dim" in row) == (row["data"] == "freyfaces")
+        assert row["images"]["train"] == 200 and row["trained_on"] == "train and validation images"
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert table.main(command) == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
+    assert all("(was done)" in line for line in capsys.readouterr().out.splitlines())
+
+
+class Killed(BaseException):
+    """What no handler catches."""
+
+
+@pytest.mark.parametrize("landed", [False, True], ids=["before the file is there", "just after"])
+def test_a_table_that_is_killed_at_any_write_ends_with_the_same_row(
+    table: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, landed: bool
+) -> None:
+    command = [*QUICK, "--data", "static_mnist", "--priors", "vampprior", "--epochs", "3"]
+    assert table.main([*command, "--out", str(tmp_path / "whole")]) == 0
+    write, writes = storage.write_atomically, 0
+
+    def killed_at(number: int) -> Callable[[Path, bytes], None]:
+        def killing(path: Path, content: bytes) -> None:
+            nonlocal writes
+            writes += 1
+            if writes != number or landed:
+                write(path, content)
+            if writes == number:
+                raise Killed
+
+        return killing
+
+    number = 0
+    while True:
+        number, writes, out = number + 1, 0, tmp_path / str(number)
+        monkeypatch.setattr(storage, "write_atomically", killed_at(number))
+        try:
+            table.main([*command, "--out", str(out)])
+        except Killed:
+            monkeypatch.setattr(storage, "write_atomically", write)
+            assert table.main([*command, "--out", str(out)]) == 0
+            assert rows(out) == rows(tmp_path / "whole")
+        else:
+            break
+    assert number - 1 == 6  # three checkpoints, the fit, the values and the row
+
+
+def test_more_epochs_go_on_from_fewer(table: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """And end where a training without a stop ends; the shorter one stays."""
+    command = [*QUICK, "--data", "fashion_mnist", "--priors", "standard"]
+    for epochs in ("2", "4"):
+        assert table.main([*command, "--epochs", epochs, "--out", str(tmp_path / "twice")]) == 0
+    assert table.main([*command, "--epochs", "4", "--out", str(tmp_path / "once")]) == 0
+    twice, once = rows(tmp_path / "twice"), rows(tmp_path / "once")
+    assert len(twice) == 2 and once.items() <= twice.items()
+    both = [storage.read(next((tmp_path / n).glob("*4epochs.checkpoint")))[1]["history"] for n in ("twice", "once")]
+    shorter = storage.read(next((tmp_path / "twice").glob("*2epochs.checkpoint")))[1]["history"]
+    assert both[0]["loss"] == both[1]["loss"] and both[0]["seconds"][:2] == shorter["seconds"] != both[1]["seconds"][:2]
+
+
+def test_more_draws_are_drawn_without_training_again(table: ModuleType, tmp_path: Path) -> None:
+    command = [*QUICK, "--data", "static_mnist", "--priors", "standard", "--epochs", "2", "--out", str(tmp_path)]
+    assert table.main(command) == 0
+    (checkpoint,) = tmp_path.glob("*.checkpoint")
+    (before,), written = rows(tmp_path).values(), checkpoint.stat().st_mtime_ns
+    assert table.main([*command, "--num-particles", "400"]) == 0
+    (after,) = rows(tmp_path).values()
+    assert checkpoint.stat().st_mtime_ns == written and after["train_elbo"] == before["train_elbo"]
+    assert after["num_particles"] == 400 and after["log_p"] > before["log_p"]
+
+
+def test_a_data_set_that_is_not_there_leaves_the_others(
+    table: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """It is named with the reason, once; so is a cell that fails, and the exit status tells."""
+    cells = importlib.import_module("vampprior_cells")
+
+    def load(of: object) -> data.Split:
+        if of is cells.DATA["freyfaces"]:
+            raise FileNotFoundError("no freyfaces.npz: set PPL_VAE_DATA")
+        return images(of)
+
+    monkeypatch.setattr(cells.DataSet, "load", load)
+    command = [*QUICK, "--priors", "standard", "vampprior", "--epochs", "1", "--out", str(tmp_path)]
+    assert table.main([*command, "--data", "freyfaces", "static_mnist"]) == 1
+    said = capsys.readouterr()
+    assert said.err == "freyfaces is left out: no freyfaces.npz: set PPL_VAE_DATA\n" and len(said.out.splitlines()) == 2
+    (tmp_path / next(iter(rows(tmp_path)))).with_suffix(".json").write_text("{", encoding="utf-8")
+    assert table.main([*command, "--data", "static_mnist"]) == 1
+    said = capsys.readouterr()
+    assert "is damaged" in said.err and len(said.out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--smoke", "--paper"], "not allowed with"),
+        (["--sweep", "5", "--data", "freyfaces"], "leave out --data"),
+        (["--smoke", "--ledger"], "another folder"),
+        (["--epochs", "0"], "at least 1"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    table: ModuleType, options: list[str], message: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit):
+        table.main(options)
+    assert message in capsys.readouterr().err
+
+
+def test_the_ledger_holds_the_rows_and_is_rendered(table: ModuleType, tmp_path: Path) -> None:
+    """Means and deviations over seeds, the sweep, every figure; the same again when it is written again."""
+    out, ledger = tmp_path / "cells", tmp_path / "ledger"
+    priors = ["--priors", "standard", "vampprior", "--data", "static_mnist", "--seeds", "0", "1"]
+    assert table.main([*QUICK, "--out", str(out), "--epochs", "2", *priors]) == 0
+    assert table.main([*QUICK, "--out", str(out), "--epochs", "2", "--sweep", "3", "10"]) == 0
+    command = [*QUICK, "--out", str(out), "--ledger", str(ledger)]
+    assert table.main(command) == 0
+    entries = json.loads((ledger / "ledger.json").read_text(encoding="utf-8"))["entries"]
+    assert [(e["prior"], e["components"], e["seeds"]) for e in entries] == [
+        ("standard", None, [0, 1]),
+        ("vampprior", 3, [0]),
+        ("vampprior", 10, [0, 1]),
+    ]
+    values = [row["log_p"] for row in rows(out).values() if row["prior"] == "standard"]
+    mean, deviation = statistics.fmean(values), statistics.stdev(values)
+    assert entries[0]["log_p"] == pytest.approx(mean) and entries[0]["log_p_sd"] == pytest.approx(deviation)
+    text = (ledger / "LEDGER.md").read_text(encoding="utf-8")
+    assert f"| {mean:.2f} ± {deviation:.2f} |" in text
+    figures = sorted((ledger / "figures").iterdir())
+    kinds = ("histograms", "images", "pseudo-inputs")
+    names = [f"static_mnist-smoke-pyro-{kind}" for kind in kinds]
+    assert [path.stem for path in figures] == [*names, "sweep"]
+    assert all(path.stat().st_size < 150_000 and f"(figures/{path.name})" in text for path in figures)
+    html = (ledger / "ledger.html").read_text(encoding="utf-8")
+    assert html.count("data:image/png") == len(figures) and f"{mean:.2f} ± {deviation:.2f}" in html
+    assert 'src="http' not in html and "<script" not in html
+    before = {path: path.read_bytes() for path in ledger.iterdir() if path.is_file()}
+    assert table.main(command) == 0
+    assert {path: path.read_bytes() for path in ledger.iterdir() if path.is_file()} == before
+
+
+@pytest.fixture
+def ledger(table: ModuleType) -> ModuleType:
+    return importlib.import_module("vampprior_ledger")
+
+
+def row(seed: int, log_p: float, epochs: int = 10, **key: object) -> dict:
+    about = {"data": "static_mnist", "prior": "standard", "components": None, "start": None, "setting": "report"}
+    numbers = {
+        "num_particles": 500,
+        "log_p": log_p,
+        "elbo": log_p - 5,
+        "active_units": 20,
+        "seconds": 1.0,
+        "seconds_per_epoch": 0.1,
+    }
+    return {**about, "backend": "numpyro", "epochs": epochs, "seed": seed, **numbers, **key}
+
+
+def test_rows_are_merged_by_key_and_seed(ledger: ModuleType) -> None:
+    """A seed's newer run replaces its older one; other seeds, epochs and priors stand beside; nothing else is lost."""
+    entries = ledger.merged([], [row(0, -90.0), row(1, -92.0), row(0, -88.0, epochs=20)])
+    assert [(e["epochs"], e["log_p"], e["seeds"]) for e in entries] == [(10, -91.0, [0, 1]), (20, -88.0, [0])]
+    entries = ledger.merged(entries, [row(1, -94.0), row(2, -95.0), row(0, -87.0, prior="mixture", components=500)])
+    assert [(e["prior"], e["epochs"], e["log_p"]) for e in entries] == [
+        ("standard", 10, -93.0),
+        ("mixture", 10, -87.0),
+        ("standard", 20, -88.0),
+    ]
+    assert ledger.merged(entries, []) == json.loads(json.dumps(entries)) == entries
+
+
+def test_an_entrys_command_makes_its_cells(table: ModuleType, ledger: ModuleType) -> None:
+    learned = {"prior": "vampprior", "components": 500, "start": "random"}
+    several = [
+        [row(0, -1.0), row(3, -1.0)],
+        [row(1, -1.0, backend="pyro", **learned)],
+        [row(0, -1.0, data="freyfaces", **{**learned, "start": "means"})],
+        [row(0, -1.0, **{**learned, "components": 250})],
+        [row(0, -1.0, data="fashion_mnist-grey", setting="paper", **{**learned, "start": "mean"})],
+        [row(0, -1.0, num_particles=5000)],
+        [row(0, -1.0, setting="early-stopping")],
+    ]
+    for made in several:
+        (entry,) = ledger.merged([], made)
+        words = shlex.split(entry["command"])
+        assert words[:2] == ["python", "benchmarks/vampprior_table.py"]
+        cells = [cell for cell in table.chosen(table.arguments(words[2:])) if cell.prior == entry["prior"]]
+        assert [cell.seed for cell in cells] == entry["seeds"]
+        assert all(tuple(cell.key.values()) == ledger.key_of(entry) for cell in cells)
+        assert all(cell.setting.num_particles == made[0]["num_particles"] for cell in cells)
+
+
+def test_the_published_numbers_are_those_of_the_sources(ledger: ModuleType) -> None:
+    """Each stands beside its own cell only, with a mark where the convention is not stated."""
+    published = importlib.import_module("vampprior_published")
+    report = {
+        "static_mnist": (-93.08, None, -88.72, -90.85),
+        "fashion_mnist": (-235.32, None, -231.94, -232.79),
+        "fashion_mnist-grey": (-235.32, None, -231.94, -232.79),
+        "freyfaces": (-2281.16, None, -2257.76, -2286.52),
+        "caltech101_silhouettes": (-137.32, None, -135.15, -142.02),
+    }
+    for name, values in report.items():
+        for prior, value in zip(recipes.PRIORS, values, strict=True):
+            first = published.PUBLISHED.get(("report", name, prior), (None,))[0]
+            assert (first and first.value) == value
+            assert first is None or (published.NOT_STATED in first.note) == (name != "static_mnist")
+    (entry,) = ledger.merged([], [row(0, -1.0, prior="vampprior", components=500, start="random")])
+    assert [number["value"] for number in entry["published"]] == [-88.72, -87.13]
+    (entry,) = ledger.merged([], [row(0, -1.0, prior="vampprior", components=250, start="random")])
+    assert entry["published"] == []

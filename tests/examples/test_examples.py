@@ -1,0 +1,299 @@
+"""The examples run as a reader would run them, and what they write is complete."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ppl_vae import recipes
+from ppl_vae.results import Fit
+from ppl_vae.runtime import storage
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "vampprior.py"
+PRIORS = {"pyro": recipes.PRIORS, "numpyro": ("standard", "vampprior")}
+"""Two of the four on NumPyro: compiling takes most of the time there."""
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    """The example in a process of its own, where a warning is an error."""
+    paths = os.pathsep.join([str(EXAMPLE.parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-W", "error", str(EXAMPLE), *options]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment, timeout=300)
+
+
+@pytest.fixture(scope="module", params=["pyro", "numpyro"])
+def smoke(request, tmp_path_factory) -> tuple[str, Path, str]:
+    """The backend, the folder and the output of one uninterrupted run."""
+    out = tmp_path_factory.mktemp(f"vampprior-{request.param}")
+    options = ["--smoke", "--backend", request.param, "--out", str(out), "--priors", *PRIORS[request.param]]
+    done = run(*options, *(["--sweep-pseudo-inputs", "5", "20"] if request.param == "pyro" else []))
+    assert done.returncode == 0, done.stderr
+    return request.param, out, done.stdout
+
+
+def metrics(out: Path) -> dict[str, Any]:
+    return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+
+
+def numbers(out: Path) -> list[dict[str, Any]]:
+    """The rows without how long they took and what memory."""
+    measured = ("seconds", "seconds_per_step", "peak_memory")
+    return [{name: v for name, v in row.items() if name not in measured} for row in metrics(out)["rows"]]
+
+
+def test_it_writes_figures_fits_and_tables(smoke):
+    backend, out, _ = smoke
+    figures = {"likelihood_histograms", "reconstructions_and_generations", "training_curves", "pseudo_inputs-vampprior"}
+    if backend == "pyro":
+        figures |= {"pseudo_inputs-vampprior-data", "pseudo_input_sweep"}
+    assert {path.stem for path in out.glob("*.png")} == figures
+    assert {path.name for path in out.iterdir() if path.is_file() and path.suffix != ".png"} == {
+        "metrics.json",
+        "table.csv",
+        "table.txt",
+    }
+    for prior in PRIORS[backend]:
+        assert (out / f"{prior}-seed0" / "fit.safetensors").is_file()
+
+
+def test_the_table_has_a_row_for_each_prior(smoke):
+    backend, out, printed = smoke
+    table = pd.read_csv(out / "table.csv", index_col="prior")
+    assert tuple(table.index) == PRIORS[backend]
+    assert np.isfinite(table.to_numpy()).all()
+    assert (table["log_p"] > table["elbo"]).all() and (table["log_p"] < 0).all()
+    text = (out / "table.txt").read_text(encoding="utf-8")
+    assert text.strip() in printed and "higher is better" in text
+    for heading in ("ELBO", "log p(x)", "± test images", "± Monte Carlo", "active units", "seconds", "parameters"):
+        assert heading in text.splitlines()[0]
+
+
+def test_metrics_hold_every_setting_and_number(smoke):
+    backend, out, _ = smoke
+    record = metrics(out)
+    assert record["options"]["backend"] == backend and record["device"].lower().startswith(("cpu", "tfrt_cpu", "cuda"))
+    assert {"python", "torch", "pyro-ppl", "jax", "numpyro"} <= set(record["versions"])
+    assert len(record["data"]["fingerprint"]) == 64 and record["data"]["sizes"]["train"] == 200
+    assert record["svi"]["epochs"] == record["setting"]["epochs"] == 4
+    assert [r["prior"] for r in record["recipes"]][: len(PRIORS[backend])] == list(PRIORS[backend])
+    assert {(row["prior"], row["seed"], row["epochs"]) for row in record["rows"]} == {
+        (p, 0, 4) for p in PRIORS[backend]
+    }
+    if backend == "pyro":
+        assert [point["num_pseudo_inputs"] for point in record["sweep"]] == [5, 20]
+        assert record["sweep"][1]["log_p"] == pytest.approx(record["rows"][2]["log_p"])
+
+
+def test_a_saved_fit_is_read_without_the_example(smoke):
+    _, out, _ = smoke
+    fit = Fit.load(out / "vampprior-seed0" / "fit.safetensors")
+    assert fit.generate(2, seed=0).shape == (2, 64)
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
+    """The example in this process, so that it can be interrupted at a chosen moment."""
+    spec = importlib.util.spec_from_file_location("vampprior_example", EXAMPLE)
+    assert spec is not None and spec.loader is not None
+    module = ModuleType(spec.name)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    module.__file__ = str(EXAMPLE)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["examples/vampprior.py", *options])
+    return module.main()
+
+
+def test_an_interrupted_run_goes_on_to_the_same_numbers(smoke, tmp_path, monkeypatch, capsys):
+    backend, out, _ = smoke
+    priors, moment = (["standard", "vampprior"], 7) if backend == "pyro" else (["vampprior"], 2)
+    options = ["--smoke", "--backend", backend, "--out", str(tmp_path), "--priors", *priors, "--threads", "1"]
+    write, count = storage.write, 0
+
+    def interrupted(*arguments: Any) -> None:
+        """Write, and be interrupted in the last prior, after its second epoch; a finished one has 4 and a fit."""
+        nonlocal count
+        write(*arguments)
+        count += 1
+        if count == moment:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "write", interrupted)
+        assert call(patch, *options) == 130
+    stderr = capsys.readouterr().err.strip()
+    assert stderr.startswith("interrupted") and stderr.endswith("--resume") and "\n" not in stderr
+    assert not (tmp_path / "metrics.json").exists()
+
+    finished = tmp_path / "standard-seed0" / "checkpoint.safetensors"
+    before = finished.stat().st_mtime_ns if finished.exists() else None
+    with monkeypatch.context() as patch:
+        assert call(patch, *options, "--resume") == 0
+    assert before is None or finished.stat().st_mtime_ns == before, "a finished training was trained again"
+    expected = [row for row in numbers(out) if row["prior"] in priors and row["num_pseudo_inputs"] == 20]
+    for ours, theirs in zip(numbers(tmp_path), expected, strict=True):
+        assert ours.pop("prior") == theirs.pop("prior")
+        assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+def test_resuming_with_other_settings_is_refused(smoke, tmp_path, monkeypatch, capsys):
+    backend, out, _ = smoke
+    if backend == "numpyro":
+        pytest.skip("the check is the library's own, and common to both backends")
+    checkpoint = tmp_path / "standard-seed0" / "checkpoint.safetensors"
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes((out / "standard-seed0" / "checkpoint.safetensors").read_bytes())
+    options = ["--backend", backend, "--out", str(tmp_path), "--priors", "standard", "--resume", "--epochs", "4"]
+    assert call(monkeypatch, *options, "--threads", "1") == 2
+    stderr = capsys.readouterr().err.strip()
+    assert stderr.startswith("error: The checkpoint") and "belongs to another training" in stderr
+    assert "\n" not in stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset", "nonsense"], "there is no data set 'nonsense'"),
+        (["--dataset", "absent.npy"], "does not exist"),
+        (["--device", "cuda:77"], "is not there"),
+        (["--sweep-pseudo-inputs", "9999"], "of which there are 200"),
+    ],
+    ids=lambda x: x[0] if isinstance(x, list) else "",
+)
+def test_bad_input_is_one_line_and_exit_code_2(options, message, tmp_path, monkeypatch, capsys):
+    options = ["--smoke", "--threads", "1", "--out", str(tmp_path), *options]
+    assert call(monkeypatch, *options) == 2
+    stderr = capsys.readouterr().err.strip()
+    assert stderr.startswith("error: ") and message in stderr and "\n" not in stderr
+
+
+def test_an_unknown_data_set_leaves_no_traceback():
+    done = run("--dataset", "nonsense")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: there is no data set") and done.stderr.count("\n") == 1
+
+
+def test_data_that_are_no_images_are_tabled_without_them(tmp_path, monkeypatch, capsys):
+    np.save(tmp_path / "table.npy", np.random.default_rng(0).normal(size=(100, 13)).astype(np.float32))
+    options = ["--dataset", str(tmp_path / "table.npy"), "--smoke", "--threads", "1", "--priors", "vampprior"]
+    assert call(monkeypatch, *options, "--out", str(tmp_path / "out"), "--seeds", "0", "1") == 0
+    assert {path.stem for path in (tmp_path / "out").glob("*.png")} == {"likelihood_histograms", "training_curves"}
+    table = pd.read_csv(tmp_path / "out" / "table.csv", index_col="prior")
+    rows = [row["log_p"] for row in metrics(tmp_path / "out")["rows"]]
+    assert table.loc["vampprior", "log_p"] == pytest.approx(np.mean(rows))
+    assert table.loc["vampprior", "log_p_sd"] == pytest.approx(np.std(rows, ddof=1))
+    assert "over 2 seeds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_inferences_are_compared_on_unchanged_pairs(backend: str, tmp_path: Path) -> None:
+    script = EXAMPLE.parent / "compare_inference.py"
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
+    if backend == "numpyro":  # compiling takes most of the time there
+        command += ["--strategies", "ELBO", "DReG 10", "per-datapoint, inner loop", "NVIL 4", "enumeration"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    counts = {"pyro": {"gaussian": 9, "bernoulli": 8}, "numpyro": {"gaussian": 3, "bernoulli": 2}}
+    for kind, strategies in counts[backend].items():
+        table = pd.read_csv(tmp_path / kind / "table.csv", index_col="name")
+        assert len(table) == strategies and np.isfinite(table["log_p"]).all() and table["note"].isna().all()
+        assert (table["elbo"] < table["log_p"] + 0.5).all()
+        gradients = pd.read_csv(tmp_path / kind / f"gradients-{backend}.csv")
+        assert set(gradients["objective"]) == {n for n in table.index if "per-" not in n and "semi-" not in n}
+        page = (tmp_path / kind / "index.html").read_text(encoding="utf-8")
+        assert all(name in page for name in table.index) and "http" not in page.replace("http-equiv", "")
+        for figure in ("log_likelihood", "training", "images", f"gradients-{backend}"):
+            assert (tmp_path / kind / "figures" / f"{figure}.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_functions_of_ones_own_are_trained_by_any_strategy(backend: str, tmp_path: Path) -> None:
+    script = EXAMPLE.parent / "your_own_model.py"
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "table.csv", index_col="strategy")
+    assert list(table.index) == ["ELBO", "IWAE 10", "stock mean field"]
+    assert np.isfinite(table["log_p"]).all() and (table["elbo"] < table["log_p"] + 0.5).all()
+    assert (tmp_path / "ink.png").stat().st_size > 5_000 and "higher is better" in done.stdout
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_halves_of_images_are_completed(backend: str, tmp_path: Path) -> None:
+    script = EXAMPLE.parent / "image_completion.py"
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
+    quadrants = [1, 2, 3] if backend == "pyro" else [2]  # compiling takes most of the time there
+    command += ["--quadrants", *map(str, quadrants)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    guesses = pd.read_csv(tmp_path / "guesses.csv", index_col=["model", "phi"])
+    for model in ("mixture", "MADE"):
+        elbo, exact = guesses.loc[model, "ELBO"], guesses.loc[(model, "exact"), "ELBO"]
+        assert (elbo < exact + 0.1).all() and guesses.loc[(model, "exact"), "gap"] == pytest.approx(0, abs=1e-4)
+        noise = 0.0 if model == "mixture" else 0.2  # after three epochs half everywhere is nearly right for MADE
+        assert elbo["fitted"] > max(elbo["0.5 everywhere"], elbo["0.99 everywhere"]) - noise
+    completions = pd.read_csv(tmp_path / "completions.csv", index_col=0)
+    likely = completions["log p(hidden | draws)"]
+    assert len(likely) == 5 and np.isfinite(likely).all() and (likely < 0).all()
+    assert (completions.loc["HMC", ["R-hat", "ESS after"]] > 0.9).all()
+    table = pd.read_csv(tmp_path / "quadrants.csv", index_col="quadrants")
+    assert list(table.index) == quadrants and (table > 0).to_numpy().all()
+    assert (table["conditional VAE"] < table["-ELBO"]).all() and table.loc[2, "published"] == 51.0
+    for figure in ("guesses", "gaps", "completions", "quadrants"):
+        assert (tmp_path / f"{figure}.png").stat().st_size > 10_000
+    assert "The data are other ones" in done.stdout
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_the_gap_is_told_in_two_parts(backend: str, tmp_path: Path) -> None:
+    script = EXAMPLE.parent / "amortisation_gap.py"
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "table.csv", index_col="guide")
+    assert len(table) == 4 and np.isfinite(table).all(axis=None)
+    alone = table.index.str.startswith("per image")
+    amortisation = table[["amortisation (training)", "amortisation (test)"]]
+    assert (amortisation[alone] == 0).all(axis=None) and (amortisation[~alone] > 0).all(axis=None)
+    assert {path.name for path in tmp_path.glob("*.png")} == {"gaps_training.png", "gaps_test.png"}
+    assert "nats per image" in done.stdout
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_a_study_of_objectives_is_trained_once(backend: str, tmp_path: Path) -> None:
+    script, objectives = EXAMPLE.parent / "disentanglement.py", ["FactorVAE", "DIP-VAE"]
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
+    command += ["--objectives", *objectives]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert [*table["model"]] == ["FactorVAE"] * 2 + ["DIP-VAE"] * 2 and [*table["seed"]] == [0, 1, 0, 1]
+    numbers = table.select_dtypes("number")
+    assert np.isfinite(numbers).all(axis=None)
+    np.testing.assert_allclose(table["elbo"], -(table["distortion"] + table["rate"]), rtol=1e-6)
+    assert table[["beta_vae", "factor_vae", "mig_binned"]].apply(lambda c: c.between(0, 1)).all(axis=None)
+    assert "0.894 ± 0.033 (10)" in done.stdout and "0.039 ± 0.011 (1)" in done.stdout
+    figures = {path.stem for path in tmp_path.glob("*.png")}
+    assert {"rate_distortion", "decomposition", "metrics_by_objectives", "FactorVAE_traversal_image"} <= figures
+    assert len(figures) == 10 + 7 and "DIP-VAE_shifted" not in figures  # of the first fit only
+    if backend == "pyro":  # the rest is the same there, and a process for each command takes time
+        return
+    lost, kept = (tmp_path / "rows" / f"{name}.json" for name in ("DIP-VAE-3-1", "DIP-VAE-3-0"))
+    row, when = json.loads(lost.read_text(encoding="utf-8")), kept.stat().st_mtime_ns
+    lost.unlink()
+    again = subprocess.run([*command, "--objectives", "DIP-VAE"], capture_output=True, text=True, env=environment)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("judged in") == 1 and kept.stat().st_mtime_ns == when
+    assert json.loads(lost.read_text(encoding="utf-8"))["history"] == row["history"]  # seconds, too: not trained again
+    other = subprocess.run([*command, "--steps", "6"], capture_output=True, text=True, env=environment)
+    assert other.returncode == 2 and "holds a study with other settings" in other.stderr
