@@ -24,10 +24,10 @@ from unittest import mock
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # as the tests do
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import cases
 import numpy as np
 import torch
-from cases import BACKENDS, EXPECTED, FITS, HALFWAY, IMAGES, INNER, TOLERANCE, TRAININGS, WHOLE, WITHOUT_RECIPE
+from saved import cases
+from saved.cases import BACKENDS, EXPECTED, FITS, HALFWAY, IMAGES, INNER, TOLERANCE, TRAININGS, WHOLE, WITHOUT_RECIPE
 
 import ppl_vae
 from ppl_vae import backends, baselines
