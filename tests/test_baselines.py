@@ -185,6 +185,7 @@ def test_a_step_is_scored_with_what_was_known_before_it(backend: backends.Backen
     assert min(seen.values()) > 0.02, "six steps of Adam at 0.01 move what they learn"
 
 
+@pytest.mark.slow
 def test_trainings_with_a_baseline_beat_those_without(backend: backends.Backend) -> None:
     bounds = {}
     for label, baseline in (("none", None), *SETTINGS.items(), ("leave one out", baselines.LeaveOneOut())):

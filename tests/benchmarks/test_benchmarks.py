@@ -98,6 +98,7 @@ def test_bounds_by_hand_are_ours_in_value_and_gradient(
     assert np.linalg.norm(our_grads - their_grads) < 1e-7 * np.linalg.norm(their_grads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend_name", "sections"),
     [("pyro", ["objectives", "memory", "baselines", "per-datapoint"]), ("numpyro", ["per-datapoint"])],
@@ -149,6 +150,7 @@ def test_whole_epochs_go_on_one_at_a_time_and_tell_of_errors(benchmark: Callable
         epochs()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "sections"),
     [
@@ -176,6 +178,7 @@ def test_steps_are_measured_and_written(names: list[str], sections: list[str], t
     assert (tmp_path / "step.png").exists() == ("steps" in sections)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("programs", "sections", "net"),
     [(["Pyro", "Pyro, trace"], ["memory", "steps"], "convolutions"), (["NumPyro"], ["replicas"], "perceptron")],

@@ -43,6 +43,7 @@ def rows(folder: Path) -> dict[str, dict]:
     return {name: {k: v for k, v in row.items() if k not in MEASURED} for name, row in read.items()}
 
 
+@pytest.mark.slow
 def test_a_cell_of_every_data_set_and_prior(table: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Each is done once, says one line, and is not done again."""
     command = [*QUICK, "--out", str(tmp_path), "--epochs", "1"]

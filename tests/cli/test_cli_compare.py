@@ -55,6 +55,7 @@ def test_compare_trains_as_fit_does(compared: Path, files: Path, tmp_path: Path)
         assert same_weights(compared / "cells" / f"{name}-pyro-seed0", tmp_path / name)
 
 
+@pytest.mark.slow
 def test_compare_tells_the_gaps(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Of a guide with an encoder, and of one without, whose amortisation gap is zero; they add up to the whole."""
     options = ("--strategies", "elbo", "per-datapoint", "--epochs", 2, "--num-particles", 50, "--gaps")
@@ -107,6 +108,7 @@ def test_a_comparison_may_grow_and_not_change(files: Path, compared: Path, capsy
     assert {path: path.read_bytes() for path in compared.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_discrete_latents_have_their_own_strategies(files: Path, tmp_path: Path) -> None:
     arguments = ("--data", files / "images.npy", "--out", tmp_path, "--latents", "categorical", "--epochs", 1)
     assert command("compare", *arguments, *TINY, "--num-particles", 5, "--quiet", "--seeds", 0, 1) == 0

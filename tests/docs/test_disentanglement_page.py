@@ -19,6 +19,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+@pytest.mark.slow
 def test_the_page_of_metrics_runs_and_its_table_is_what_it_prints(capsys: pytest.CaptureFixture) -> None:
     page = (ROOT / "docs" / "disentanglement_metrics.md").read_text(encoding="utf-8")
     names: dict[str, Any] = {}

@@ -15,6 +15,7 @@ def blocks(name: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_readmes_ten_lines_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -46,6 +47,7 @@ def test_the_page_of_strategies_runs(capsys: pytest.CaptureFixture) -> None:
     assert len(names) > 20 and {n for n in names if f"`{n}(" not in text} == bases
 
 
+@pytest.mark.slow
 def test_the_page_of_critics_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -60,6 +62,7 @@ def test_the_page_of_critics_runs(
         )
 
 
+@pytest.mark.slow
 def test_the_page_of_chains_runs(capsys: pytest.CaptureFixture) -> None:
     """And the bounds that it shows are on their sides of each other, but for error."""
     names: dict[str, Any] = {}
@@ -72,6 +75,7 @@ def test_the_page_of_chains_runs(capsys: pytest.CaptureFixture) -> None:
     assert names["told"].posterior["z"].dims == ("chain", "draw", "datum", "z_dim")
 
 
+@pytest.mark.slow
 def test_the_page_on_completing_images_runs(capsys: pytest.CaptureFixture) -> None:
     """And the numbers that it prints are in the order that they must have."""
     code = "\n".join(blocks("docs/image_completion.md", "python"))
@@ -83,12 +87,14 @@ def test_the_page_on_completing_images_runs(capsys: pytest.CaptureFixture) -> No
     assert names["completed"].shape == names["halves"].shape == (3, 20, 64)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_the_page_of_diagnostics_runs(capsys: pytest.CaptureFixture) -> None:
     exec(compile("\n".join(blocks("docs/diagnostics.md", "python")), "docs/diagnostics.md", "exec"), {})
     out = capsys.readouterr().out
     assert "amortisation" in out and "of the images have a k-hat above 0.7" in out and "log p(x, z)" in out
 
 
+@pytest.mark.slow
 def test_the_page_of_estimators_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -143,6 +143,7 @@ def test_the_pages_of_ideas_run(capsys: pytest.CaptureFixture) -> None:
         assert shown in printed
 
 
+@pytest.mark.slow
 def test_it_builds_without_a_warning_and_reads_without_a_network(tmp_path: Path) -> None:
     for library in ("material", "mkdocstrings", "latex2mathml"):
         pytest.importorskip(library)

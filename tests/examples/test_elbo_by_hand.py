@@ -14,6 +14,7 @@ from scipy.integrate import quad
 from scipy.special import rel_entr
 from scipy.stats import norm
 
+pytestmark = pytest.mark.slow
 EXAMPLE = Path(__file__).parents[2] / "examples" / "elbo_by_hand.py"
 
 

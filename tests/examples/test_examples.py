@@ -52,6 +52,7 @@ def numbers(out: Path) -> list[dict[str, Any]]:
     return [{name: v for name, v in row.items() if name not in measured} for row in metrics(out)["rows"]]
 
 
+@pytest.mark.slow
 def test_it_writes_figures_fits_and_tables(smoke):
     backend, out, _ = smoke
     figures = {"likelihood_histograms", "reconstructions_and_generations", "training_curves", "pseudo_inputs-vampprior"}
@@ -67,6 +68,7 @@ def test_it_writes_figures_fits_and_tables(smoke):
         assert (out / f"{prior}-seed0" / "fit.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_prior(smoke):
     backend, out, printed = smoke
     table = pd.read_csv(out / "table.csv", index_col="prior")
@@ -79,6 +81,7 @@ def test_the_table_has_a_row_for_each_prior(smoke):
         assert heading in text.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_metrics_hold_every_setting_and_number(smoke):
     backend, out, _ = smoke
     record = metrics(out)
@@ -95,6 +98,7 @@ def test_metrics_hold_every_setting_and_number(smoke):
         assert record["sweep"][1]["log_p"] == pytest.approx(record["rows"][2]["log_p"])
 
 
+@pytest.mark.slow
 def test_a_saved_fit_is_read_without_the_example(smoke):
     _, out, _ = smoke
     fit = Fit.load(out / "vampprior-seed0" / "fit.safetensors")
@@ -113,6 +117,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
     return module.main()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_numbers(smoke, tmp_path, monkeypatch, capsys):
     backend, out, _ = smoke
     priors, moment = (["standard", "vampprior"], 7) if backend == "pyro" else (["vampprior"], 2)
@@ -145,6 +150,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(smoke, tmp_path, monkeyp
         assert ours == pytest.approx(theirs, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_resuming_with_other_settings_is_refused(smoke, tmp_path, monkeypatch, capsys):
     backend, out, _ = smoke
     if backend == "numpyro":
@@ -194,6 +200,7 @@ def test_data_that_are_no_images_are_tabled_without_them(tmp_path, monkeypatch, 
     assert "over 2 seeds" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_inferences_are_compared_on_unchanged_pairs(backend: str, tmp_path: Path) -> None:
     script = EXAMPLE.parent / "compare_inference.py"
@@ -215,6 +222,7 @@ def test_inferences_are_compared_on_unchanged_pairs(backend: str, tmp_path: Path
             assert (tmp_path / kind / "figures" / f"{figure}.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_functions_of_ones_own_are_trained_by_any_strategy(backend: str, tmp_path: Path) -> None:
     script = EXAMPLE.parent / "your_own_model.py"
@@ -227,6 +235,7 @@ def test_functions_of_ones_own_are_trained_by_any_strategy(backend: str, tmp_pat
     assert (tmp_path / "ink.png").stat().st_size > 5_000 and "higher is better" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_halves_of_images_are_completed(backend: str, tmp_path: Path) -> None:
     script = EXAMPLE.parent / "image_completion.py"
@@ -253,6 +262,7 @@ def test_halves_of_images_are_completed(backend: str, tmp_path: Path) -> None:
     assert "The data are other ones" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_the_gap_is_told_in_two_parts(backend: str, tmp_path: Path) -> None:
     script = EXAMPLE.parent / "amortisation_gap.py"
@@ -268,6 +278,7 @@ def test_the_gap_is_told_in_two_parts(backend: str, tmp_path: Path) -> None:
     assert "nats per image" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_a_study_of_objectives_is_trained_once(backend: str, tmp_path: Path) -> None:
     script, objectives = EXAMPLE.parent / "disentanglement.py", ["FactorVAE", "DIP-VAE"]

@@ -38,6 +38,7 @@ def test_a_replica_is_the_fit_of_its_seed(backend: backends.Backend, name: str) 
     assert len({round(value, 4) for value in first}) == len(SEEDS)
 
 
+@pytest.mark.slow
 def test_a_strength_is_a_number_to_the_program(backend: backends.Backend, fresh_programs: None) -> None:
     """Every strength and seed is the fit of that strength and seed, and on NumPyro all of them share one program."""
     inference = backend.inference

@@ -449,6 +449,7 @@ def stock_nuts(backend: backends.Backend, fit: Fit, x: np.ndarray) -> np.ndarray
     return np.asarray(mcmc.get_samples(group_by_chain=True)["z"])[:, :, 0]
 
 
+@pytest.mark.slow
 def test_the_libraries_nuts_and_ours_have_the_same_posterior(backend: backends.Backend) -> None:
     """Means, variances and skewness of a posterior in no closed form, by the stock samplers over one datum each."""
     fit, x = curved_fit(backend)

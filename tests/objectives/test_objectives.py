@@ -209,6 +209,7 @@ def test_unbiased_relatives(backend: backends.Backend, name: str) -> None:
     assert bias(backend, inference.IWAE(6, stick_the_landing=True), inference.IWAE(6), own) > 4.0
 
 
+@pytest.mark.slow
 def test_draws_in_chunks_are_the_same_estimator(backend: backends.Backend) -> None:
     """A few draws at a time: the same gradient in expectation, the same bound, and every draw is another one."""
     inference = backend.inference

@@ -81,6 +81,7 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 # --- kill -9 ---
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the attempts are forks")
 def test_kills_are_survived(tmp_path: Path) -> None:
     """At least 20 by default; PPL_VAE_KILLS=500 asks for more."""
@@ -558,6 +559,7 @@ assert main(["evaluate", out + "/small", "--num-particles", "4000", "--quiet"]) 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit is set from what Linux tells")
 def test_a_machine_without_memory(tmp_path: Path) -> None:
     """The command names the option to lower, and with a lower one it ends well."""
