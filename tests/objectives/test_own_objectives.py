@@ -13,10 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from commands import command, fit, one_line, write_images
-from pairs import pair, toy, untrained
-from test_discrete import prepared
-from test_objectives import gradient, names_of_the_guide
+from oracles import gradient, names_of_the_guide, prepared_net
+from pairs import command, fit, one_line, pair, toy, untrained, write_images
 
 from ppl_vae import backends, bounds, objectives, strategies
 from ppl_vae.arrays import ops
@@ -153,7 +151,7 @@ class ARMELBO(Objective):
 @pytest.mark.parametrize("particles", [1, 3])
 def test_an_estimator_is_one_value(backend: backends.Backend, particles: int) -> None:
     """ARM's gradient for the guide is unbiased, against enumeration: within its standard errors, entry by entry."""
-    own, x = prepared("bernoulli", backend), np.repeat(toy(2), 300, 0)
+    own, x = prepared_net("bernoulli", backend), np.repeat(toy(2), 300, 0)
     inference, guide = backend.inference, names_of_the_guide(own)
     exact = gradient(backend, inference.TraceEnumELBO(), own, x, 0)[guide]
     objective = inference.adopt(ARMELBO(particles))
