@@ -24,7 +24,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,7 +39,7 @@ from scipy.special import expit, logit
 from ppl_vae import backends, baselines, bounds, plots, seeds
 from ppl_vae.arrays import ops
 from ppl_vae.objectives import TermsRequest
-from ppl_vae.objectives.gradients import Enumeration
+from ppl_vae.objectives.gradients import Enumeration, ScoreFunction
 from ppl_vae.pairs.terms import Terms
 from ppl_vae.results import Fit
 
@@ -270,8 +270,8 @@ def estimators(inference: ModuleType) -> dict[str, Callable[[int], Any]]:
     @dataclass(frozen=True)
     class Reinforce(inference.TraceGraphELBO):  # type: ignore[name-defined,misc]
         @property
-        def options(self) -> dict[str, Any]:
-            return {"path": False}
+        def request(self) -> TermsRequest:
+            return replace(super().request, gradient=ScoreFunction())
 
         def check(self, sites: Any) -> None:
             pass

@@ -164,11 +164,8 @@ def gradient_report(
             with explain_out_of_memory("in the gradients", to_lower):
                 drawn = inference.draw_gradients(fit.pair, objective, data.x, batches, seeds, data.arrays)
                 moments, seconds = _moments(_finite(drawn, name), owner_of, bar.update)
-            if (
-                isinstance(objective, Objective)
-                and objective.request.gradient.enumerates
-                and fit.pair.sites is not None
-            ):
+            enumerates = isinstance(objective, Objective) and objective.request.gradient.enumerates
+            if enumerates and fit.pair.sites is not None:
                 draws = fit.pair.sites.num_configurations  # what it costs
             for owner, moment in moments.items():
                 row: dict[str, Any] = {"num_draws": draws, "batch_size": batches.shape[1], **moment.summary()}

@@ -15,7 +15,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from oracles import PCA, bernoulli, fit_of, value_of
-from pairs import pair, plain_functions, toy, untrained, weights_of
+from pairs import D, pair, plain_functions, toy, untrained, weights_of
 from pyro.nn import PyroModule
 
 from ppl_vae import backends, evaluation, plots, seeds
@@ -123,6 +123,7 @@ def test_leaving_one_out_is_quieter_than_plain_reinforce(backend: backends.Backe
     assert variance["leave-one-out", "model"] == pytest.approx(variance["plain", "model"], rel=1e-4), "the same draws"
     assert (variance["enumeration"] == 0).all() and (report.loc["enumeration", "log_variance"] == -np.inf).all()
     assert (snr["enumeration"] == np.inf).all()
+    assert (report.loc["enumeration", "num_draws"] == 2**D).all(), "every configuration is computed"
 
 
 @pytest.mark.parametrize("baseline", [RunningAverage(), Neural(hidden=(8,), learning_rate=0.01)], ids=repr)

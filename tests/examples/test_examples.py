@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -217,7 +218,8 @@ def test_inferences_are_compared_on_unchanged_pairs(backend: str, tmp_path: Path
         gradients = pd.read_csv(tmp_path / kind / f"gradients-{backend}.csv")
         assert set(gradients["objective"]) == {n for n in table.index if "per-" not in n and "semi-" not in n}
         page = (tmp_path / kind / "index.html").read_text(encoding="utf-8")
-        assert all(name in page for name in table.index) and "http" not in page.replace("http-equiv", "")
+        text = re.sub(r"base64,[^\"']*", "", page)  # pictures spell anything
+        assert all(name in page for name in table.index) and "http" not in text.replace("http-equiv", "")
         for figure in ("log_likelihood", "training", "images", f"gradients-{backend}"):
             assert (tmp_path / kind / "figures" / f"{figure}.png").stat().st_size > 10_000
 
