@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 KEYWORDS = ("index", "given", "mask", "size")
@@ -29,7 +29,17 @@ def parameters(program: Any) -> frozenset[str] | None:
     (['index', 'x'], None)
     """
     called = getattr(program, "forward", program)
-    return _names_of_method(called.__func__) if inspect.ismethod(called) else _names(called)
+    names = _names_of_method(called.__func__) if inspect.ismethod(called) else _names(called)
+    handled = within_handler(program) if names is None else None
+    return names if handled is None else parameters(handled)
+
+
+def within_handler(program: Any) -> Any | None:
+    """The program that a handler of Pyro or NumPyro was put around, as in ``poutine.scale(model, 0.1)``; else None."""
+    if isinstance(program, partial):  # Pyro's
+        return next((value for value in reversed(program.args) if callable(value)), None)
+    fn = getattr(program, "fn", None)  # NumPyro's
+    return fn if callable(fn) else None
 
 
 def accepted(program: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:

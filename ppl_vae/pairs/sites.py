@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import OutOfMemory, UnsuitableObjective
 from ..runtime.out_of_memory import ran_out
+from .keywords import KEYWORDS
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,12 @@ def does_not_run(args: tuple[Any, ...], error: Exception) -> ValueError | OutOfM
     if ran_out(error):
         return OutOfMemory(f"on a batch of shape {shape}", {"the rows of the batch": len(args[0])})
     reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+    if isinstance(error, TypeError) and any(f"unexpected keyword argument {name!r}" in str(error) for name in KEYWORDS):
+        return ValueError(
+            f"The model and the guide do not run on a batch of shape {shape}: {reason}. A program that hands its "
+            "keywords on to another calls it as tolerant(program)(...), of ppl_vae.pairs.keywords, which drops those "
+            "that it has no use for."
+        )
     return ValueError(
         f"The model and the guide do not run on a batch of shape {shape}: {reason}. Do the nets take "
         f"{shape[-1:]} numbers and return what their distributions need, and does every vector-valued site end in "

@@ -110,3 +110,37 @@ def test_a_conditional_model_draws_an_image_for_each_row_of_given(backend: backe
     loss = backend.inference.WakeSleep(2)
     fit = backend.inference.SVI(loss, epochs=1, batch_size=20).fit(*programs, X, given=np.eye(2)[[0, 1] * 20])
     assert np.isfinite(fit.history["loss"]).all()
+
+
+def test_handlers_around_our_programs_take_what_these_take(backend: backends.Backend) -> None:
+    """A scale over both is a scale of the loss; the programs get no keyword that they have no use for."""
+    from numpyro import handlers
+    from pyro import poutine
+
+    model, guide = pair("standard", backend)
+    scale = poutine.scale if backend.name == "pyro" else handlers.scale
+    scaled = [scale(scale(program, scale=2.0), scale=5.0) for program in (model, guide)]
+    assert keywords.parameters(scaled[1]) == keywords.parameters(guide)
+    index = as_array(np.arange(len(X)), backend)
+    assert float(log_terms(backend, *scaled, index=index).scale) == 10.0
+    if backend.name == "pyro":
+        svi = backend.inference.SVI(epochs=1, batch_size=20)
+        loss = svi.fit(*pair("standard", backend), X[:20]).history["loss"]
+        np.testing.assert_allclose(svi.fit(*scaled, X[:20]).history["loss"], 10 * loss, rtol=1e-5)
+
+
+def test_a_program_that_hands_keywords_on_is_told_the_remedy(backend: backends.Backend) -> None:
+    """And the remedy works."""
+    model, guide = pair("standard", backend)
+    svi = backend.inference.SVI(epochs=1, batch_size=20)
+
+    def handing_on(x: Any, **beside: Any) -> Any:
+        return guide(x, **beside)
+
+    def told(x: Any, **beside: Any) -> Any:
+        return tolerant(guide)(x, **beside)
+
+    with pytest.raises(ValueError, match=r"hands its keywords on to another calls it as tolerant\(program\)"):
+        svi.fit(model, handing_on, X[:20])
+    if backend.name == "pyro":  # in NumPyro a function's modules are parameters only by name
+        assert np.isfinite(svi.fit(model, told, X[:20]).history["loss"]).all()
