@@ -45,7 +45,7 @@ class Evaluation:
     seconds_per_step: float = math.nan
     """The median epoch's, so that compiling does not count; the validation after each epoch does."""
     peak_memory: float = math.nan
-    """MiB, of the epoch that needed most; ``ppl_vae.memory.PeakMemory`` says what it is and is not."""
+    """MiB, of the epoch that needed most; ``ppl_vae.runtime.memory.PeakMemory`` says what it is and is not."""
     valid_elbo: np.ndarray = field(default_factory=_none)
     """(E,) after each epoch, or (0,)"""
     elapsed: np.ndarray = field(default_factory=_none)
