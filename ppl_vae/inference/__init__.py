@@ -1,4 +1,4 @@
-"""Inference strategies, in Pyro: objectives, and what drives them."""
+"""Inference in Pyro: objectives, stochastic variational inference and Markov chains."""
 
 from typing import TYPE_CHECKING
 

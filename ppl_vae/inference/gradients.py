@@ -1,4 +1,4 @@
-"""Gradients of an objective at a pair's present parameters, one for each seed, and whose the parameters are."""
+"""Gradients of an objective at a pair's present parameters, one for each seed, and the owner of each parameter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .terms import run
 
 
 def owners(pair: Pair) -> dict[str, str]:
-    """Whose each parameter is, by name: ``model``, ``guide``, or ``shared`` where both hold the same tensor.
+    """Find the owner of each parameter, by name: ``model``, ``guide``, or ``shared`` where both hold the same tensor.
 
     A module owns the parameters inside it; a plain function those that it touches when it runs (``pyro.param``,
     ``pyro.module``). The encoder of a VampPrior is shared.
@@ -72,7 +72,7 @@ def draw_gradients(
     seeds: Sequence[int],
     side: Arrays = NOTHING,
 ) -> Iterator[tuple[dict[str, np.ndarray], float | None]]:
-    """For each seed the gradient of the objective per datum, d/d parameters (1/B) sum_b bound_b: uphill.
+    """Yield for each seed the gradient of the mean bound, d/d parameters (1/B) sum_b bound_b: the direction of ascent.
 
     The parameters are the unconstrained ones that are trained, and stay as they are, like their ``grad`` and the
     caller's generators. Nets are in evaluation mode. A baseline that follows a training first follows ``SETTLING``
@@ -84,10 +84,10 @@ def draw_gradients(
         x: data (N, P).
         index: the rows of each gradient's batch, (R, B).
         seeds: of the draws, (R,).
-        side: what there is beside x; positions for a per-datapoint guide are by default in order.
+        side: side inputs of x; the positions that a per-datapoint guide needs are 0, 1, 2, ... by default.
 
     Yields:
-        (gradients by name, (C, ...) each for C seeds in a row, the seconds that each took); no seconds for the first.
+        (gradients by name, (C, ...) each, for C consecutive seeds; seconds per gradient, None for the first).
 
     Raises:
         UnsuitableObjective: a stock objective that does not reach the pair's parameters.
@@ -120,7 +120,7 @@ def draw_gradients(
 def _settled(
     pair: Pair, objective: Any, data: tuple[Tensor, dict[str, Tensor]], index: Tensor, seeds: Sequence[int]
 ) -> list[RunningPlayer]:
-    """The objective's players after ``SETTLING`` batches at the present parameters."""
+    """Train the objective's players on ``SETTLING`` batches at the present parameters, and return them."""
     sizes, rngs = Sizes(pair.dim, pair.sites.code_dim if pair.sites else 0), partial(generator, seeds[0])
     players = [RunningPlayer(p, sizes, rngs(p.name), pair.device) for p in getattr(objective, "players", ())]
     if not players:
@@ -142,7 +142,7 @@ def _dense(grad: Tensor) -> Tensor:
 
 
 def _now(device: torch.device) -> float:
-    """The seconds of a clock when the device has done what it was given."""
+    """Read a clock, in seconds, once the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -1,7 +1,7 @@
-"""Objectives: Pyro ELBOs of two steps, ``log_terms`` and a neutral bound of them.
+"""Objectives as Pyro ELBOs: ``log_terms`` computes log-densities, and a neutral bound combines them.
 
-They fit wherever Pyro's do: ``pyro.infer.SVI(model, guide, optim, loss=TraceELBO())``, or ``TraceELBO()(model, guide)``
-as a torch module.
+They stand wherever Pyro's do: in ``pyro.infer.SVI(model, guide, optim, loss=TraceELBO())``, or as a torch module,
+``TraceELBO()(model, guide)``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TermsObjective(Objective, pyro.infer.ELBO):
 
     backend: ClassVar[str | None] = "pyro"
     made_of: ClassVar[type[Objective] | None] = None
-    """the neutral class, of an objective that ``adopt`` made"""
+    """the neutral class that ``adopt`` made this one of; None for a user's own"""
 
     asked: ClassVar[TermsRequest]
     """the request, once it has been made"""
@@ -46,24 +46,24 @@ class TermsObjective(Objective, pyro.infer.ELBO):
         return restore, (neutral, {f.name: getattr(self, f.name) for f in fields(self)})
 
     def log_terms(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Terms:
-        """The log-densities that the bound is made of, (K, B)."""
+        """Compute the log-densities that the bound combines, (K, B)."""
         if "asked" not in self.__dict__:  # the same at each step, and made of several objects
             object.__setattr__(self, "asked", self.request)
         options = {"request": self.asked, "max_plate_nesting": self.max_plate_nesting}
         return log_terms(model, guide, *args, **{**options, **kwargs})
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
-        """The loss as a scalar with gradients."""
+        """Compute the loss, a scalar with gradients."""
         terms = self.log_terms(model, guide, *args, **kwargs)
         return -(terms.scale * self.bound(terms)).sum()
 
     def loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
-        """The loss as a number."""
+        """Compute the loss as a number, without gradients."""
         with torch.no_grad():
             return self.differentiable_loss(model, guide, *args, **kwargs).item()
 
     def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
-        """The loss as a number; its gradients are added to every parameter's ``grad``."""
+        """Compute the loss as a number, and add its gradients to every parameter's ``grad``."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         loss.backward()
         return loss.item()
@@ -74,7 +74,7 @@ class TermsObjective(Objective, pyro.infer.ELBO):
 
 @functools.cache
 def own(neutral: Any) -> Any:
-    """The Pyro ELBO of a neutral objective class: the same fields, name and docstring.
+    """Make the Pyro ELBO of a neutral objective class: the same fields, name and docstring.
 
     >>> from ppl_vae import objectives
     >>> own(objectives.IWAE)(5).num_particles
@@ -85,13 +85,13 @@ def own(neutral: Any) -> Any:
 
 
 def adopt(objective: Objective) -> TermsObjective:
-    """The Pyro ELBO with the settings of a neutral objective."""
+    """Make the Pyro ELBO with the settings of a neutral objective."""
     kind: Any = type(objective)
     return own(kind)(**{f.name: getattr(objective, f.name) for f in fields(objective)})
 
 
 def restore(neutral: Any, settings: Mapping[str, Any]) -> TermsObjective:
-    """The objective that was pickled or copied."""
+    """Make a pickled or copied objective again."""
     return own(neutral)(**settings)
 
 

@@ -24,7 +24,7 @@ from .terms import PyroSite, examine, quiet, run, sites_of, terms_of
 
 
 def find_device(name: str | None) -> torch.device:
-    """The device of that name; the CPU by default.
+    """Find the device of that name; the CPU by default.
 
     Raises:
         ValueError: an unknown device, or a GPU that is not there; the message lists what there is.
@@ -50,7 +50,7 @@ def find_device(name: str | None) -> torch.device:
 
 @contextmanager
 def forked(seed: int, device: torch.device) -> Iterator[None]:
-    """A block whose draws come from ``seed`` and leave the caller's generators where they were."""
+    """Seed the draws of a block, and restore the caller's random generators after it."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         if device.type == "cuda":
             with torch.cuda.device(device):
@@ -86,7 +86,7 @@ class Pair:
 
     @property
     def device_name(self) -> str:
-        """Where the pair lives, as ``device=`` takes it."""
+        """The name of the pair's device, as ``device=`` takes it."""
         return str(self.device)
 
     @property
@@ -112,7 +112,7 @@ class Pair:
 
     @contextmanager
     def active(self, *, training: bool = False) -> Iterator[tuple[Any, Any]]:
-        """A block in which (model, guide) run on the pair's own parameters; in training mode or not."""
+        """Yield (model, guide), which run on the pair's own parameters within the block, in training mode or not."""
         self.modules.train(training)
         theirs = {name: tensor.data for name, (tensor, _) in self.lent.items()}
         for tensor, own in self.lent.values():
@@ -126,7 +126,7 @@ class Pair:
                 tensor.data = theirs[name]
 
     def prepare(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> Sites:
-        """Run the pair once on a batch, so that every parameter exists; say what its sites are.
+        """Run the pair once on a batch, so that every parameter exists, and describe its sites.
 
         Raises:
             ValueError: the pair does not run on this batch, or ties parameters of the same name.
@@ -153,15 +153,15 @@ class Pair:
         return sites
 
     def tensor(self, x: np.ndarray) -> Tensor:
-        """An array as a tensor of the default type on the pair's device."""
+        """Make an array a tensor of the default type on the pair's device."""
         return torch.tensor(x, dtype=torch.get_default_dtype(), device=self.device)
 
     def tensors(self, side: Arrays) -> dict[str, Tensor]:
-        """What there is beside x, on the pair's device."""
+        """Copy side inputs to the pair's device."""
         return {n: self.tensor(a) if n == "given" else torch.as_tensor(a, device=self.device) for n, a in side.items()}
 
     def named_parameters(self) -> dict[str, Tensor]:
-        """What is trained, by name; a shared parameter once."""
+        """The trained parameters by name; a shared one stands there once."""
         modules = {n: p for n, p in self.modules.named_parameters() if p.requires_grad}
         return {**modules, **{f"store.{name}": tensor for name, (tensor, _) in self.lent.items()}}
 
@@ -170,23 +170,23 @@ class Pair:
         return {name: module.table for name, module in self.row_modules().items()}
 
     def row_modules(self) -> dict[str, Rows]:
-        """The modules that hold them, by the names of the tables."""
+        """The modules that hold the tables, by the tables' names."""
         return {f"{name}.table": m for name, m in self.modules.named_modules() if isinstance(m, Rows)}
 
     @property
     def num_rows(self) -> int | None:
-        """For how many data points the pair has parameters of their own; None where it serves any."""
+        """Number of data points that have parameters of their own in the pair; None for a pair that serves any data."""
         return min((len(table) for table in self.tables().values()), default=None)
 
     def of_the_model(self) -> set[str]:
-        """The names of the parameters that the model holds, whether the guide shares them or not."""
+        """Names of the model's parameters, those included that the guide shares."""
         program = self.programs[0]
         held = {id(p) for p in program.parameters()} if isinstance(program, nn.Module) else set()
         return self._of_the_model | {name for name, p in self.named_parameters().items() if id(p) in held}
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers are trained."""
+        """Number of trained scalars."""
         return sum(p.numel() for p in self.named_parameters().values())
 
     def _values(self) -> dict[str, Tensor]:
@@ -194,11 +194,11 @@ class Pair:
         return {**dict(self.modules.named_parameters()), **dict(self.modules.named_buffers()), **lent}
 
     def state(self) -> dict[str, np.ndarray]:
-        """Every parameter and constant, by name."""
+        """Return every parameter and constant as arrays by name."""
         return {name: value.detach().cpu().numpy().copy() for name, value in self._values().items()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Put back what ``state`` gave.
+        """Restore what ``state`` returned.
 
         Raises:
             ValueError: other names or shapes.
@@ -223,7 +223,7 @@ class Pair:
         analytic_kl: bool = False,
         side: Arrays = NOTHING,
     ) -> tuple[dict[str, np.ndarray], Terms]:
-        """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
+        """Draw from the guide, (K, B, ...) for each latent site; return the draws and log-densities, (K, B)."""
         p, q = self._traces(x, num_particles, seed, side)
         latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
         with torch.no_grad():
@@ -234,7 +234,7 @@ class Pair:
         return values, Terms(*(t.cpu().numpy() for t in terms[:3]))
 
     def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
+        """Compute mean (for categories the mode) and standard deviation of q(z | x) by latent site, (B, D) each."""
         _, q = self._traces(x, 1, seed, side)
         moments = {name: _moments(site) for name, site in sites_of(q, observed=False).items()}
         return {n: (mean.cpu().numpy(), deviation.cpu().numpy()) for n, (mean, deviation) in moments.items()}
@@ -242,7 +242,7 @@ class Pair:
     def predict(
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
     ) -> tuple[np.ndarray, np.ndarray]:
-        """For draws z ~ q(z | x): E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
+        """Draw z ~ q(z | x); return E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
         p, q = self._traces(x, num_particles, seed, side)
         latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
         with torch.no_grad():
@@ -251,7 +251,7 @@ class Pair:
         return mean.cpu().numpy(), log_w.cpu().numpy()
 
     def decode(self, z: Arrays, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
-        """E[x | z] and x ~ p(x | z) for the values of all latent sites, (B, ...) each: (B, P) each."""
+        """Compute E[x | z] and draw x ~ p(x | z), (B, P) each, from values of all latent sites, (B, ...) each."""
         name = generated_site(self.programs[0], self.sites)
         codes = {
             n: torch.tensor(v, device=self.device) if v.dtype.kind == "i" else self.tensor(v) for n, v in z.items()
@@ -263,7 +263,7 @@ class Pair:
             return fn.mean.cpu().numpy(), fn.sample().cpu().numpy()
 
     def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
-        """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
+        """Draw z ~ p(z); return E[x | z] and x ~ p(x | z), (size, P) each."""
         name = generated_site(self.programs[0], self.sites)
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, _):
             site = poutine.trace(model).get_trace(size=size, **self.tensors(side)).nodes[name]
@@ -271,7 +271,7 @@ class Pair:
 
 
 def _moments(site: PyroSite) -> tuple[Tensor, Tensor]:
-    """Mean, of categories the mode, and standard deviation of a traced site."""
+    """Mean and standard deviation of a traced site; for categories the mode takes the place of the mean."""
     fn = site["fn"]
     mean = base_of(fn).probs.argmax(-1).expand(fn.shape()) if describe(site).is_categorical else fn.mean
     return mean.detach(), fn.variance.sqrt().detach()

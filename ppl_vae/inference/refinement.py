@@ -17,13 +17,13 @@ from ..pairs.side_inputs import NOTHING, Arrays, take_rows
 from .pair import Pair
 
 ROWS = 2000
-"""How many data points are encoded at a time."""
+"""Number of data points to encode at a time."""
 
 
 def localised(pair: Pair, x: np.ndarray, side: Arrays = NOTHING) -> tuple[Any, Any]:
-    """The model, and a per-datapoint guide of the same family that starts at the guide's answer for x (N, P).
+    """Make a per-datapoint guide of the same family that starts at the guide's q(z | x) for x (N, P); return both.
 
-    A per-datapoint guide has no answer for new data: its rows' mean is the start.
+    The result is (model, guide). A guide that is per-datapoint itself knows no new data: its rows' mean is the start.
 
     Raises:
         ValueError: a guide without ``posterior.net``, whose family is not known.
@@ -43,7 +43,7 @@ def localised(pair: Pair, x: np.ndarray, side: Arrays = NOTHING) -> tuple[Any, A
 
 
 def _seen(pair: Pair, x: np.ndarray, side: Arrays, first: int) -> Tensor:
-    """What the encoder sees of some rows."""
+    """The encoder's inputs for some rows."""
     rows = slice(first, first + ROWS)
     options = {name: a for name, a in pair.tensors(take_rows(side, rows)).items() if name != "index"}
     return visible(pair.tensor(x[rows]), **options)

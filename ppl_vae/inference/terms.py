@@ -1,4 +1,4 @@
-"""Run a pair, read the log-densities of its sites."""
+"""Traces of a pair, and the log-densities of their sites."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DEFAULT = TermsRequest()
 
 
 def sites_of(trace: poutine.Trace, *, observed: bool) -> dict[str, PyroSite]:
-    """The latent or the observed sample sites of a trace."""
+    """Select the latent or the observed sample sites of a trace."""
     return {
         name: site
         for name, site in trace.nodes.items()
@@ -62,9 +62,9 @@ class _Quiet(Tolerant):
 
 
 def quiet(program: Any) -> Any:
-    """The program without a ``pyro.module`` statement at each access of a net, which takes a tenth of a step in Python.
+    """Drop the program's ``pyro.module`` statements at each access of a net, which take a tenth of a step in Python.
 
-    For who trains torch's parameters; Pyro's own SVI finds parameters by these statements. A ``PyroModule`` whose
+    For trainings of torch's own parameters; Pyro's SVI finds parameters by these statements. A ``PyroModule`` whose
     attributes are more than plain modules, with hooks or a ``__call__`` of its own, stays as it is.
     """
     module = inner(program)
@@ -104,14 +104,14 @@ def run_guide(
     max_plate_nesting: int = 1,
     ruled: Ruled | None = None,
 ) -> poutine.Trace:
-    """Trace the guide, with particles as a plate; its sites follow a rule, where there is one."""
+    """Trace the guide, with particles as a plate; ``ruled`` gives its latent sites their values, if it is given."""
     # The handler stands outside the trace, which then records what it did.
     with ruled or nullcontext():
         return poutine.trace(_in_plate(guide, num_particles, max_plate_nesting)).get_trace(*args, **kwargs)
 
 
 class TracedSite:
-    """A latent site while the guide runs, as ``gradients.GuideSite`` describes it."""
+    """A latent site of the running guide: the ``GuideSite`` of ``objectives.gradients``."""
 
     def __init__(self, msg: Any, noise: dict[tuple[str, str], Tensor]) -> None:
         self.name, self.reparameterised, self.value = msg["name"], bool(msg["fn"].has_rsample), None
@@ -179,7 +179,7 @@ class _Tap:
 
 
 def _per_datum(site: PyroSite, values: Tensor, num_particles: int) -> Tensor:
-    """Apply the site's mask, sum what is neither particle nor datum: (K, B)."""
+    """Apply the site's mask, and sum over every dimension but particles and data: (K, B)."""
     if site["mask"] is not None:
         values = scale_and_mask(values, mask=site["mask"])
     if not any(frame.vectorized and frame.dim == -1 for frame in site["cond_indep_stack"]):
@@ -193,7 +193,7 @@ def _per_datum(site: PyroSite, values: Tensor, num_particles: int) -> Tensor:
 
 
 def density_of(site: PyroSite, num_particles: int) -> Tensor:
-    """The log-density of a traced site at its value, without what is neither particle nor datum: (K, B)."""
+    """Compute the log-density of a traced site at its value, summed to one number per particle and datum: (K, B)."""
     return _per_datum(site, site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"]), num_particles)
 
 
@@ -297,7 +297,7 @@ def _latents(
     guided: dict[str, PyroSite],
     num_particles: int,
 ) -> Latents:
-    """What is asked of the single latent site."""
+    """Collect what the request asks of the single latent site."""
     (name, site), data = next(iter(guided.items())), next(iter(observed.values()))
     told: dict[str, Tensor] = {"z": _with_particles(site["value"], num_particles)}
     if request.moments:
@@ -332,7 +332,7 @@ def _reconstruction(data: PyroSite, num_particles: int) -> dict[str, Tensor]:
 
 
 def _masks(site: PyroSite) -> list[Tensor]:
-    """What masks the site's entries, each of as many dimensions as an entry's value."""
+    """The masks of a site's entries, each with the number of dimensions of the site's value."""
     fn, masks = site["fn"], []
     if not isinstance(site["mask"], bool | None):
         masks.append(site["mask"][(..., *[None] * fn.event_dim)])
@@ -344,7 +344,7 @@ def _masks(site: PyroSite) -> list[Tensor]:
 
 
 def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """log q(z | x) of as many (z, x) as the batch has data, which the model draws, (B,)."""
+    """Compute log q(z | x) of B pairs (z, x) drawn from the model, B the size of the batch: (B,)."""
     generated_site(inner(model), None)  # raises where the model cannot generate
     given = {name: value for name, value in kwargs.items() if name in ("given", "mask")}
     with torch.no_grad():
@@ -365,9 +365,9 @@ def terms_of(
     analytic_kl: bool = False,
     scored: Callable[[bool], bool] = operator.not_,
 ) -> Terms:
-    """The terms of traced sites: the model's latent and observed ones, and the guide's.
+    """Compute the terms of traced sites: the model's latent and observed ones, and the guide's.
 
-    ``scored`` says, of a site that is reparameterised or not, whether its log q belongs to ``log_score``.
+    ``scored(reparameterised)`` says whether the log q of such a site belongs to ``log_score``.
     """
     scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
     log_lik = reduce(operator.add, (density_of(site, num_particles) for site in observed.values()))
@@ -389,7 +389,7 @@ def terms_of(
 
 
 def _at_every_configuration(guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int]:
-    """The guide with its draws replaced by every joint value of its sites, and how many these are."""
+    """Replace the guide's draws by every joint value of its sites; return that guide and the number of values."""
     with torch.no_grad():
         sites = sites_of(poutine.trace(guide).get_trace(*args, **kwargs), observed=False)
     latent = tuple(describe(site) for site in sites.values())
@@ -411,7 +411,7 @@ def _without_score(
     num_particles: int,
     max_plate_nesting: int,
 ) -> dict[str, PyroSite]:
-    """The guide's sites, with distributions that depend on draws but not on parameters.
+    """Return the guide's sites with distributions that depend on draws but not on parameters.
 
     One site is detached as it is. Several are run once more on detached parameters.
     """
@@ -439,11 +439,11 @@ def _kl(q: Any, p: Any) -> Tensor | None:
 
 
 def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
-    """Run the pair once and say what its sites are.
+    """Run the pair once, and describe its sites.
 
     Raises:
-        ValueError: the pair does not run on this batch, the model and the guide do not speak of the same latent sites,
-            or a site's log-density has a shape that is not the batch's.
+        ValueError: the pair does not run on this batch, the model and the guide have different latent sites, or a
+            site's log-density has a shape that is not the batch's.
     """
     try:
         with torch.no_grad():

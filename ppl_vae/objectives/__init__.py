@@ -1,4 +1,4 @@
-"""Objectives: settings, what they refuse, and a bound of terms, written once for both backends."""
+"""Objectives: settings, checks, and a bound of terms, written once for both backends."""
 
 from .adversarial import AAE as AAE
 from .adversarial import WAEGAN as WAEGAN

@@ -19,10 +19,10 @@ from .request import LatentsRequest, TermsRequest
 
 @dataclass(frozen=True)
 class AdversarialObjective(RegularisedObjective):
-    """An objective with a second player: a critic c(z) = log q(z) - log r(z), learned by telling codes from others.
+    """An objective with a second player: a critic c(z) = log q(z) - log r(z), learned by classifying codes.
 
-    ``against`` says what the others are: 'prior' draws, or 'permuted' codes of another batch, each dimension shuffled
-    for itself, whose law is prod_d q(z_d). Run by ``inference.Adversarial``, which owns the critic.
+    ``against`` names the other class, draws from r: 'prior' draws, or 'permuted' codes of another batch, each
+    dimension shuffled independently, whose law is prod_d q(z_d). ``inference.Adversarial`` runs it, and has the critic.
     """
 
     against: ClassVar[Literal["prior", "permuted"]] = "prior"
@@ -30,7 +30,7 @@ class AdversarialObjective(RegularisedObjective):
     needs_critic: ClassVar[bool] = True
 
     def check_output(self, logits: Array | None) -> Array:
-        """The critic's logits, which only a training with a critic has.
+        """Return the critic's logits, which only a training with a critic has.
 
         Raises:
             ValueError: there are none.
@@ -83,7 +83,7 @@ class WAEGAN(Autoencoding, AdversarialObjective):
 
     @property
     def request(self) -> TermsRequest:
-        """What the objective asks of a pair."""
+        """The objective's request to a pair."""
         return self._without_kl(super().request)
 
     def bound(self, terms: Terms, logits: Array | None = None) -> Array:

@@ -31,7 +31,7 @@ ASKED = "weight of what is asked of the codes"
 
 @dataclass(frozen=True)
 class RegularisedObjective(WeightedObjective):
-    """What the objectives of this family share: a strength, and a batch whose codes are looked at together."""
+    """Base of the objectives of this family: they have a strength, and read the codes of a batch together."""
 
     per_datum: ClassVar[bool] = False
     needs_normal: ClassVar[bool] = False
@@ -48,7 +48,7 @@ class RegularisedObjective(WeightedObjective):
 
     @property
     def request(self) -> TermsRequest:
-        """What the objective asks of a pair."""
+        """The objective's request to a pair."""
         return replace(super().request, latents=self.asks, analytic_kl=True)
 
     def check(self, sites: Sites) -> None:
@@ -104,7 +104,7 @@ class BetaTCVAE(RegularisedObjective):
             raise ValueError(f"BetaTCVAE: 'estimator' should be one of {known}; got {self.estimator!r}.")
 
     def of_data(self, num_data: int) -> Self:
-        """The objective, told how many data the batches are drawn from."""
+        """Return the objective with the number of data that the batches are drawn from."""
         return self if self.num_data is not None else replace(self, num_data=num_data)
 
     def bound(self, terms: Terms) -> Array:
@@ -154,7 +154,7 @@ class DIPVAE(RegularisedObjective):
 
 @dataclass(frozen=True)
 class MatchedObjective(RegularisedObjective):
-    """An objective that measures how far the batch's codes are from as many draws of the prior.
+    """An objective with a divergence between the batch's codes and the same number of draws of the prior.
 
     ``divergence``: the squared maximum mean discrepancy with the kernel 'imq' or 'rbf', or 'sliced-wasserstein' on
     ``num_directions`` random directions.
@@ -182,13 +182,13 @@ class MatchedObjective(RegularisedObjective):
 
     @property
     def request(self) -> TermsRequest:
-        """What the objective asks of a pair."""
+        """The objective's request to a pair."""
         sliced = self.divergence == "sliced-wasserstein"
         latents = replace(self.asks, prior=True, directions=self.num_directions if sliced else 0)
         return replace(super().request, latents=latents)
 
     def distance(self, latents: Latents) -> Array:
-        """Between q(z) and p(z), from the batch, averaged over the draws: ()."""
+        """Estimate the divergence between q(z) and p(z) from the batch, averaged over the draws: ()."""
         if self.divergence == "sliced-wasserstein":
             return two_sample.sliced_wasserstein(latents.z, latents.prior, latents.directions).mean()
         kernel, bandwidth = self.divergence, self.bandwidth
@@ -226,7 +226,7 @@ class InfoVAE(MatchedObjective):
 
 
 class Autoencoding:
-    """A cost of reconstruction in place of the likelihood, and no KL: what WAE, WAE-GAN and AAE share."""
+    """Base of WAE, WAE-GAN and AAE: a cost of reconstruction in place of the likelihood, and no KL."""
 
     cost: Cost | CostFunction
     deterministic: bool
@@ -244,14 +244,14 @@ class Autoencoding:
             )
 
     def _without_kl(self, request: TermsRequest) -> TermsRequest:
-        """The request with what a reconstruction needs in place of the KL in closed form."""
+        """Change a request: ask for the reconstruction, and not for the KL in closed form."""
         assert request.latents is not None
         latents = replace(request.latents, reconstruction=self.cost != "likelihood")
         gradient = AtMean() if self.deterministic else request.gradient
         return replace(request, latents=latents, gradient=gradient, analytic_kl=False)
 
     def _reconstruction(self, terms: Terms) -> Array:
-        """What is to be maximised, (B,)."""
+        """The negative cost of reconstruction, (B,), to be maximised."""
         if self.cost == "likelihood":
             return terms.log_lik.mean(0)
         return -costs.cost(latents_of(terms), self.cost).mean(0)
@@ -281,7 +281,7 @@ class WAE(Autoencoding, MatchedObjective):
 
     @property
     def request(self) -> TermsRequest:
-        """What the objective asks of a pair."""
+        """The objective's request to a pair."""
         return self._without_kl(super().request)
 
     def bound(self, terms: Terms) -> Array:

@@ -1,4 +1,4 @@
-"""The base classes of objectives: the settings that all of them have, and what an objective says of itself."""
+"""The base classes of objectives: settings that all of them have, and properties by which a training treats them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .request import TermsRequest
 
 @dataclass(frozen=True)
 class Objective:
-    """The settings that every objective of ours has, and what it says of itself.
+    """An objective: settings, properties by which a training treats it, and a bound of terms.
 
     ``per_datum`` is true where the objective is a sum over data, so that a scaled mini-batch is unbiased. ``chunk``
-    bounds the memory: so many draws are held at a time, and computed again in the backward pass.
+    bounds the memory: the number of draws that are held at a time, and computed again in the backward pass.
     ``serves_models_without_latents`` is true where the objective is log p(x) of a model that has none.
     """
 
@@ -79,12 +79,12 @@ class Objective:
 
     @property
     def request(self) -> TermsRequest:
-        """What the objective asks of a pair."""
+        """The objective's request to a pair."""
         return TermsRequest(self.num_draws, chunk=self.chunk)
 
     @property
     def players(self) -> tuple[Player, ...]:
-        """The players that the training carries for it; ``bound`` takes their outputs after the terms."""
+        """The players that the training updates for it; ``bound`` takes their outputs after the terms."""
         return ()
 
     @property
@@ -101,11 +101,11 @@ class Objective:
         self.request.gradient.check(type(self).__name__, sites)
 
     def at(self, epoch: Any) -> Self:
-        """The objective with every schedule at its value after ``epoch`` epochs."""
+        """Return the objective with every schedule at its value after ``epoch`` epochs."""
         return self
 
     def of_data(self, num_data: int) -> Self:
-        """The objective, told how many data the batches are drawn from."""
+        """Return the objective with the number of data that the batches are drawn from."""
         return self
 
     def check_batches(self, num_data: int, batch_size: int) -> None:
@@ -116,7 +116,7 @@ class Objective:
         """
 
     def bound(self, terms: Terms) -> Array:
-        """Terms (K, B) -> (B,), to be maximised."""
+        """Combine terms (K, B) to (B,), to be maximised."""
         raise NotImplementedError(f"{type(self).__name__} does not define a bound.")
 
 
@@ -126,7 +126,7 @@ def _is_count(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class WeightedObjective(Objective):
-    """An objective one of whose terms has a weight, in the field ``weight_field``: a number, or a schedule.
+    """An objective with a weighted term; the field ``weight_field`` holds the weight, a number or a schedule.
 
     ``neutral`` is the weight at which that term is as in the plain objective.
     """
@@ -158,12 +158,12 @@ class WeightedObjective(Objective):
         return schedules.end(getattr(self, self.weight_field))
 
     def at(self, epoch: Any) -> Self:
-        """The objective with its weight at its value after ``epoch`` epochs."""
+        """Return the objective with its weight at its value after ``epoch`` epochs."""
         weight = getattr(self, self.weight_field)
         return self.with_weight(weight(epoch)) if isinstance(weight, Schedule) else self
 
     def with_weight(self, weight: Any) -> Self:
-        """The same objective at another weight, which may be a traced number."""
+        """Return the objective at another weight, which may be a traced number."""
         return dataclasses.replace(self, **{self.weight_field: weight})
 
     def _weight(self) -> Any:

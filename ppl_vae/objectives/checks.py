@@ -1,4 +1,4 @@
-"""Refusals: pairs and batches that an objective, ours or a stock one, is wrong for."""
+"""Checks: they refuse pairs that an objective, ours or a stock one, is wrong for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..pairs.sites import Sites
 
 
 def check_dream(args: tuple[Any, ...], observed: tuple[str, ...]) -> None:
-    """Refuse programs whose data a model cannot dream: more arguments than x, or several observed sites.
+    """Refuse programs whose data a model cannot draw: more arguments than x, or several observed sites.
 
     Raises:
         UnsuitableObjective: says which.
@@ -84,7 +84,7 @@ def check_codes(name: str, sites: Sites, *, normal: bool) -> None:
 
 
 def not_normal(name: str, site: str, distribution: str) -> UnsuitableObjective:
-    """The error for a guide that has no means and standard deviations to read."""
+    """Make the error for a guide that has no means and standard deviations to read."""
     return UnsuitableObjective(
         f"{name} reads the means and standard deviations of a diagonal normal guide; the site {site!r} is "
         f"{distribution}: use conditionals.DiagNormal, or InfoVAE or WAE, which need draws alone."
@@ -92,7 +92,7 @@ def not_normal(name: str, site: str, distribution: str) -> UnsuitableObjective:
 
 
 def no_parameter(site: str, distribution: str, parameter: str) -> UnsuitableObjective:
-    """The error for a gradient estimator that reads a parameter which the guide's distribution does not have."""
+    """Make the error for a gradient estimator that reads a parameter which the guide's distribution does not have."""
     return UnsuitableObjective(
         f"This gradient reads the parameter {parameter!r} of the guide's site {site!r}, and a {distribution} has none: "
         "use another objective, or a guide with such a distribution."
@@ -136,7 +136,7 @@ SCALED_STOCK = {
 
 
 def stock_class(objective: Any, backend: str, names: Collection[str]) -> type | None:
-    """The class of the backend's library, among those of these names, that an objective is an instance of.
+    """Find the class of the backend's library, among those of these names, that an objective is an instance of.
 
     >>> stock_class(object(), "pyro", {"RenyiELBO"})
     """

@@ -1,4 +1,4 @@
-"""The evidence lower bound and its relatives: pathwise gradients, a weighted, held or floored KL term."""
+"""The evidence lower bound, by pathwise gradients, and relatives with a weighted, targeted or floored KL term."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TraceELBO(BetaObjective):
 
     @property
     def request(self) -> TermsRequest:
-        """What the objective asks of a pair."""
+        """The objective's request to a pair."""
         return replace(super().request, gradient=StickingTheLanding() if self.stick_the_landing else Pathwise())
 
     def bound(self, terms: Terms) -> Array:
@@ -70,7 +70,7 @@ class TraceMeanFieldELBO(TraceELBO):
 
     @property
     def request(self) -> TermsRequest:
-        """What the objective asks of a pair."""
+        """The objective's request to a pair."""
         return replace(super().request, analytic_kl=True)
 
 
@@ -107,7 +107,7 @@ class CapacityELBO(Objective):
         return schedules.end(self.target)
 
     def at(self, epoch: Any) -> Self:
-        """The objective with the target at its value after ``epoch`` epochs."""
+        """Return the objective with the target at its value after ``epoch`` epochs."""
         return replace(self, target=schedules.value(self.target, epoch))
 
     def bound(self, terms: Terms) -> Array:

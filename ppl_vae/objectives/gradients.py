@@ -1,7 +1,8 @@
 """Gradient estimators: how a bound's gradient reaches the guide. Written once for both backends.
 
-An estimator is a value of ``TermsRequest.gradient``. It says which draws it asks for, a rule for each run of the pair,
-and how the runs become terms. A new one is a subclass of ``Gradient``; an objective carries it in its ``request``.
+An estimator is a value of ``TermsRequest.gradient``. It has a rule for each run of the pair, which gives the guide's
+sites their values, and combines the runs to terms. A new one is a subclass of ``Gradient``; an objective names it in
+its ``request``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class GuideSite(Protocol):
 
     @property
     def value(self) -> Array:
-        """What the rule returned, once it has."""
+        """The value that the rule returned; None before."""
 
     def sample(self) -> Array:
         """Draw from the guide, with a gradient where the site is reparameterised."""
@@ -58,12 +59,12 @@ class Run(NamedTuple):
 
     terms: Terms
     sites: Mapping[str, GuideSite]
-    """by name; empty where the run follows no rule"""
+    """the guide's latent sites by name; empty for a run without a rule"""
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """An estimator of a bound's gradient; as it stands, the pathwise one.
+    """An estimator of a bound's gradient; the base class is the pathwise one.
 
     ``keeps_score``: whether log q(z | x) depends on the guide's parameters directly, and not only through z.
     ``enumerates``: whether every joint value of the latents takes the place of the particles.
@@ -81,7 +82,7 @@ class Gradient:
         check_pathwise(name, sites)
 
     def rules(self) -> Sequence[Rule | None]:
-        """A rule for each run of the pair; None stands for plain draws."""
+        """Return a rule for each run of the pair; None stands for plain draws."""
         return (None,)
 
     def scores(self, reparameterised: bool) -> bool:
@@ -89,7 +90,7 @@ class Gradient:
         return not reparameterised
 
     def path_weights(self, log_weights: Array) -> Array | None:
-        """What multiplies the gradient that flows through each draw, (K, B), from the log-weights (K, B); or None."""
+        """Compute factors of the gradient through each draw, (K, B), from log-weights (K, B); None for no factors."""
         return None
 
     @property
@@ -98,7 +99,7 @@ class Gradient:
         return type(self).path_weights is not Gradient.path_weights
 
     def terms(self, runs: Sequence[Run]) -> Terms:
-        """The terms of all runs as those of one evaluation."""
+        """Combine the terms of all runs to those of one evaluation."""
         (run,) = runs
         return run.terms
 
@@ -149,7 +150,7 @@ class ScoreFunction(Mixed):
     """The score function for every site: no draw carries a gradient. Simple Statistical ..., Williams, 1992."""
 
     def rules(self) -> Sequence[Rule | None]:
-        """A draw that is cut from the guide's parameters."""
+        """A detached draw."""
         return (_cut,)
 
     def scores(self, reparameterised: bool) -> bool:

@@ -32,7 +32,7 @@ class IWAE(Objective):
 
     @property
     def request(self) -> TermsRequest:
-        """What the objective asks of a pair."""
+        """The objective's request to a pair."""
         return replace(super().request, gradient=StickingTheLanding() if self.stick_the_landing else Pathwise())
 
     def bound(self, terms: Terms) -> Array:
@@ -57,7 +57,7 @@ class DReG(Objective):
 
     @property
     def request(self) -> TermsRequest:
-        """What the objective asks of a pair."""
+        """The objective's request to a pair."""
         return replace(super().request, gradient=DoublyReparameterised())
 
     def bound(self, terms: Terms) -> Array:

@@ -1,4 +1,4 @@
-"""Fields of an objective as options of the command line, each declared where the field is.
+"""Options of the command line that are fields of objectives, declared with the fields.
 
 ``strength: float = option(10.0, "weight of the penalty", kind="non-negative")`` is a field with that default, and the
 option ``--strength`` of every objective that has it. A field that only Python can set says why: ``from_python``.
@@ -16,13 +16,13 @@ Kind = Literal["count", "number", "non-negative", "share", "switch"]
 
 @dataclass(frozen=True)
 class Option:
-    """A field as an option.
+    """The option of a field.
 
     Args:
-        about: the words of its help.
+        about: the text of its help.
         name: of the option, with underscores; None for the field's own.
         kind: the numbers that it takes, a switch, or a tuple of names to choose from.
-        metavar: the word that stands for its value in the help.
+        metavar: the name of its value in the help.
     """
 
     about: str
@@ -40,18 +40,18 @@ def option(
     metavar: str | None = None,
     kw_only: bool = True,
 ) -> Any:
-    """A dataclass field of an objective that is an option of the command line, too."""
+    """Declare a field of an objective that is an option of the command line, too."""
     metadata = {"option": Option(about, name, kind, metavar)}
     return field(default=default, kw_only=kw_only, metadata=metadata)
 
 
 def from_python(default: Any, reason: str) -> Any:
-    """A dataclass field of an objective that the command line cannot set, and the reason."""
+    """Declare a field of an objective that the command line cannot set, with the reason."""
     return field(default=default, kw_only=True, metadata={"from_python": reason})
 
 
 def options_of(objective: Any) -> dict[str, Option]:
-    """Field -> option, of an objective or its class; a field that it does not use, its ``unused``, is none.
+    """Map fields to options, of an objective or its class; fields in its ``unused`` are left out.
 
     >>> from ppl_vae.objectives import FreeBitsELBO
     >>> options_of(FreeBitsELBO)["floor"].name
@@ -63,13 +63,13 @@ def options_of(objective: Any) -> dict[str, Option]:
 
 
 def reasons_of(objective: Any) -> dict[str, str]:
-    """Field -> why only Python sets it, of an objective or its class."""
+    """Map fields that only Python can set to the reason, of an objective or its class."""
     found = {f.name: _declared(objective, f.name).get("from_python") for f in dataclasses.fields(objective)}
     return {name: reason for name, reason in found.items() if reason is not None}
 
 
 def _declared(objective: Any, name: str) -> Mapping[str, Any]:
-    """The metadata of a field: its own, or where a subclass changes the default alone, its base's."""
+    """Find the metadata of a field: its own, or its base's where a subclass changes the default alone."""
     cls = objective if isinstance(objective, type) else type(objective)
     fields = (base.__dict__.get("__dataclass_fields__", {}).get(name) for base in cls.__mro__)
     return next((f.metadata for f in fields if f is not None and f.metadata), {})

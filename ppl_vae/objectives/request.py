@@ -1,4 +1,4 @@
-"""What an objective asks of a pair."""
+"""Requests: the quantities that an objective needs of a pair."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ PATHWISE = Pathwise()
 
 @dataclass(frozen=True)
 class LatentsRequest:
-    """What an objective asks of the single latent site beside its draws and log-densities; see ``pairs.terms.Latents``.
+    """Further quantities of the single latent site that an objective needs: fields of ``pairs.terms.Latents``.
 
     Args:
         moments: mean and standard deviation of a diagonal normal guide.
-        prior: as many draws from the prior as from the guide.
+        prior: draws from the prior, the same number as from the guide.
         directions: number of random unit vectors in the latents' space.
         reconstruction: the data, and their mean given the draws.
     """
@@ -28,15 +28,15 @@ class LatentsRequest:
 
 @dataclass(frozen=True)
 class TermsRequest:
-    """What an objective asks of a pair: which draws, how their gradient flows, and which densities.
+    """The request of an objective to a pair: draws, an estimator of the gradient, and log-densities.
 
     Args:
         num_particles: K, draws per datum.
         gradient: the estimator of the gradient, a value of ``objectives.gradients``.
         analytic_kl: where KL(q || p) of a site has a closed form, put ``log_prior = -KL`` and ``log_guide = 0``: their
             difference keeps its expectation and loses its noise. Right for guides that sample in the model's order.
-        sleep: draw as many (z, x) from the model as there are data; ``Terms.log_sleep`` is log q(z | x) of them.
-        latents: what to put into ``Terms.latents`` of a pair with a single latent site; not with ``chunk``.
+        sleep: draw (z, x) from the model, one for each datum; ``Terms.log_sleep`` is log q(z | x) of these draws.
+        latents: the contents of ``Terms.latents``, for a pair with a single latent site; not with ``chunk``.
         chunk: number of draws to hold in memory at a time. The others' activations are computed again when the gradient
             needs them, and the encoder runs once for each chunk. None holds all of them.
 

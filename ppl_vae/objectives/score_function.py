@@ -66,7 +66,7 @@ class TraceGraphELBO(Objective):
 
     @property
     def request(self) -> TermsRequest:
-        """What the objective asks of a pair."""
+        """The objective's request to a pair."""
         return replace(super().request, gradient=Mixed(), analytic_kl=self.analytic_kl)
 
     @property
@@ -91,7 +91,7 @@ class ScoredObjective(Objective):
 
     @property
     def request(self) -> TermsRequest:
-        """What the objective asks of a pair."""
+        """The objective's request to a pair."""
         return replace(super().request, gradient=ScoreFunction())
 
     def check(self, sites: Sites) -> None:
@@ -153,7 +153,7 @@ class TraceEnumELBO(Objective):
 
     @property
     def request(self) -> TermsRequest:
-        """What the objective asks of a pair."""
+        """The objective's request to a pair."""
         return replace(super().request, gradient=Enumeration())
 
     def check(self, sites: Sites) -> None:

@@ -13,7 +13,7 @@ from .score_function import ScoredObjective
 
 @dataclass(frozen=True)
 class WakeWake(ScoredObjective):
-    """Reweighted wake-sleep without the sleep: the model climbs the IWAE bound, the guide descends KL(p(z | x) || q).
+    """Reweighted wake-sleep without the sleep: the model ascends the IWAE bound, the guide descends KL(p(z | x) || q).
 
     Any latents. The guide's gradient has a bias of order 1/K. Reweighted Wake-Sleep, Bornschein and Bengio, 2015;
     Revisiting Reweighted Wake-Sleep, Le et al., 2020.
@@ -31,11 +31,12 @@ class WakeWake(ScoredObjective):
 
 @dataclass(frozen=True)
 class WakeSleep(ScoredObjective):
-    """Wake-sleep: the model climbs the IWAE bound, the guide learns to recognise what the model dreams.
+    """Wake-sleep: the model ascends the IWAE bound, the guide is trained on draws from the model.
 
-    Each step draws as many (z, x) from the model as the batch has data, and the guide climbs log q(z | x) on them: down
-    KL(p(z | x) || q(z | x)) with no bias, averaged over the model's data, not the world's. Any latents; the model must
-    generate, ``model(x=None, size=B)``. Hinton et al., 1995; Reweighted Wake-Sleep, Bornschein and Bengio, 2015.
+    Each step draws (z, x) from the model, one for each datum of the batch, and the guide ascends log q(z | x) on them:
+    down KL(p(z | x) || q(z | x)) with no bias, averaged over data drawn from the model, not over the data set. Any
+    latents; the model must generate, ``model(x=None, size=B)``. Hinton et al., 1995; Reweighted Wake-Sleep, Bornschein
+    and Bengio, 2015.
 
     >>> WakeSleep(5).request.sleep
     True
@@ -45,7 +46,7 @@ class WakeSleep(ScoredObjective):
 
     @property
     def request(self) -> TermsRequest:
-        """What the objective asks of a pair."""
+        """The objective's request to a pair."""
         return replace(super().request, sleep=True)
 
     def bound(self, terms: Terms) -> Array:

@@ -1,4 +1,4 @@
-"""A checkpoint: what a training goes on from, and what makes it another training's."""
+"""Checkpoints: writing and reading them, and refusing that of another training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..runtime import storage
 from ..runtime.versions import __version__, versions
 
 KEYS = frozenset({"settings", "epochs_done", "probe", "stopped", "best", "history"})
-"""What a checkpoint's header holds."""
+"""Keys of a checkpoint's header."""
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
@@ -23,7 +23,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any
 
 
 def read(path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and the header of a checkpoint of a training with these settings.
+    """Read the arrays and the header of a checkpoint of a training with these settings.
 
     Raises:
         UnreadableFile: damaged, or no checkpoint.
@@ -63,6 +63,6 @@ def _check_versions(path: Path, theirs: Mapping[str, str]) -> None:
 
 @functools.cache
 def _versions() -> dict[str, str]:
-    """The libraries that a training's numbers come from, without what tells builds of one version apart."""
+    """Versions of the libraries that a training's numbers depend on, without the labels of their builds."""
     found = {"ppl_vae": __version__, **versions()}
     return {name: version.partition("+")[0] for name, version in found.items() if name != "python"}

@@ -1,4 +1,4 @@
-"""The data of a training: checked arrays or streams, with what stands beside them."""
+"""The data of a training: checked arrays or streams, with their side inputs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..pairs.side_inputs import Arrays, apply_mask, check_given
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training reads: (N, P) data, and whether the training part is binarised afresh in each epoch.
+    """Data of a training, (N, P), and whether the training part is binarised afresh in each epoch.
 
-    ``side`` and ``valid_side`` hold what there is beside them: ``given`` (N, G) and ``mask`` (N, P).
+    ``side`` and ``valid_side`` hold the side inputs that there are: ``given`` (N, G) and ``mask`` (N, P).
     """
 
     train: Data
@@ -38,7 +38,7 @@ class TrainingData:
         valid_given: np.ndarray | None = None,
         valid_mask: np.ndarray | None = None,
     ) -> TrainingData:
-        """Read a split, or check plain arrays and streams; and what is beside them.
+        """Read a split, or check plain arrays and streams; check their side inputs.
 
         Raises:
             ValueError: arrays that are not (N, P), are empty, or hold NaN or infinite values where they were seen;

@@ -52,12 +52,12 @@ class Loop:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """A block in which no other training writes to the checkpoint."""
+        """Hold the checkpoint's lock within a block: no other training writes to it."""
         with only_writer(self.checkpoint) if self.checkpoint else nullcontext():
             yield
 
     def begin(self, resume: bool) -> None:
-        """Remove what a killed training left, and go on from its checkpoint."""
+        """Remove a killed training's unfinished files; with ``resume``, load the checkpoint."""
         if self.checkpoint:
             storage.remove_parts(self.checkpoint)
         if resume and self.checkpoint and self.checkpoint.exists():
@@ -79,24 +79,24 @@ class Loop:
         self.end()
 
     def restart(self) -> None:
-        """Begin to measure an epoch: not what was compiled before it, by another training or a callback."""
+        """Begin to measure an epoch's memory and compilation, without those of trainings or callbacks before it."""
         self.memory.restart()
         self.compiled = self.run.compilation_seconds()
 
     def end(self) -> None:
-        """Put back the best weights."""
+        """Restore the best weights, under early stopping."""
         if self.settings.patience and self.best.weights is not None:
             self.run.pair.load_state(self.best.weights)
 
     def order(self, epoch: int) -> np.ndarray:
-        """The order of the data in an epoch, (N,), or those that it has."""
+        """Draw the order of the data in an epoch, (N,), or (``epoch_size``,) of them."""
         order = generator(self.seed, "order", epoch).permutation(len(self.data.train))
         return order[: self.settings.epoch_size]
 
     def after(self, epoch: int, losses: np.ndarray, began: float, together: int = 1) -> dict[str, float]:
-        """What an epoch came to, entered in the history; early stopping and the checkpoint.
+        """Finish an epoch: check it, extend the history, stop early, write the checkpoint; return the metrics.
 
-        The seconds are those since ``began``; compilation is that of ``together`` trainings, each with its share.
+        The seconds are those since ``began``; the seconds of compilation are divided among ``together`` trainings.
         """
         if np.isfinite(losses).all() and not self.run.weights_are_finite():
             self._fail("a weight became NaN or infinite", epoch, len(losses) - 1)
@@ -128,7 +128,7 @@ class Loop:
         return probe(self.run.pair, self.data.train[:8], derive(self.seed, "probe"))
 
     def _validated(self, valid: Data) -> dict[str, float]:
-        """The plain sampled ELBO per datum and its reconstruction, with noise that never changes."""
+        """Compute the plain sampled ELBO per datum and its reconstruction, with the same noise after every epoch."""
         noise = derive(self.seed, "valid")
         particles, side = self.settings.validation_particles, self.data.valid_side
         _, terms = sample_in_chunks(self.run.pair, valid, particles, noise, side=side)
@@ -136,7 +136,7 @@ class Loop:
 
     @property
     def epoch_size(self) -> int:
-        """Data points of an epoch."""
+        """Number of data points in an epoch."""
         return self.settings.epoch_size or len(self.data.train)
 
     @property
@@ -153,7 +153,7 @@ class Loop:
         self.stopped = self.next_epoch - max(self.best.epoch, warm_up) >= patience
 
     def to_lower(self) -> dict[str, Any]:
-        """The settings that decide how much memory a step takes."""
+        """Settings to lower where memory runs out, with their values."""
         loss, sizes = self.settings.loss, {"'batch_size'": self.settings.batch_size}
         particles, name = getattr(loss, "num_particles", 1), type(loss).__name__
         if particles > 1 and isinstance(loss, Objective) and loss.request.latents is None:
@@ -168,7 +168,7 @@ class Loop:
         return "no checkpoint was asked for (checkpoint=)" if self.checkpoint is None else "there is no checkpoint yet"
 
     def kept(self) -> str:
-        """What is left of a training whose memory ran out."""
+        """Sentence about the last checkpoint, for an error."""
         good = self._good()
         going_on = ", to go on from with the same settings" if self.next_epoch and self.checkpoint else ""
         return f"{good[0].upper()}{good[1:]}{going_on}."
@@ -223,7 +223,7 @@ class Loop:
         self.best = _Best(value, epoch, storage.below("best/", arrays) or None)
 
     def fit(self) -> Fit:
-        """The training so far as a fit."""
+        """Make a fit of the training so far."""
         history = {name: np.asarray(values) for name, values in self.history.items()}
         settings = {"svi": self.settings.to_dict(), "seed": self.seed, "data": self.data.record}
         return Fit(self.run.pair, history, settings, self.run.critic)
@@ -235,7 +235,7 @@ def progress_bar(first: int, last: int, description: str, progress: bool | None)
 
 
 def _mean_loss(losses: np.ndarray, count: int, batch_size: int) -> float:
-    """Per datum: the last batch may be shorter."""
+    """Average the losses per datum over an epoch, whose last batch may be shorter."""
     sizes = np.full(len(losses), batch_size)
     sizes[-1] = count - batch_size * (len(losses) - 1)
     return float(np.average(losses, weights=sizes))

@@ -1,4 +1,4 @@
-"""Reading ahead: the next part is fetched by a thread while the present one is at work."""
+"""Reading ahead: a thread reads the next part while the present one is in use."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Read = TypeVar("Read")
 
 
 def read_ahead(read: Callable[[Part], Read], parts: Iterable[Part]) -> Generator[Read]:
-    """``read(part)`` for each part, in order; one is read ahead, and no more than one.
+    """Yield ``read(part)`` for each part, in order; a thread reads one part ahead.
 
-    Close it where it is not read to its end: the thread ends with the part that it is reading. What ``read`` raises is
-    raised where its part is due.
+    Close the generator if it is not exhausted: the thread ends after the part that it is reading. An error of ``read``
+    is raised when its part is due.
 
     >>> list(read_ahead(abs, [-1, -2, -3]))
     [1, 2, 3]
@@ -33,5 +33,5 @@ def read_ahead(read: Callable[[Part], Read], parts: Iterable[Part]) -> Generator
 
 
 def steps_at_once(stream: Stream, batch_size: int) -> int:
-    """How many whole batches a block of the stream holds, one at least."""
+    """Number of whole batches in a block of the stream, at least one."""
     return max(1, stream.at_once // batch_size)

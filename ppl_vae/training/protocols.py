@@ -1,4 +1,4 @@
-"""What a training on either backend can be asked, and what a callback is."""
+"""Interfaces of trainings on either backend, and of callbacks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Callback = Callable[[int, Mapping[str, float], Fit], None]
 
 
 class Run(Protocol):
-    """A training in progress on one backend: the only thing that the loop below knows of it."""
+    """A training in progress on one backend, as ``loop.Loop`` sees it."""
 
     @property
     def pair(self) -> Pair:
@@ -22,7 +22,7 @@ class Run(Protocol):
 
     @property
     def optimiser(self) -> str:
-        """What the optimiser is and holds, for comparison with a checkpoint's."""
+        """Description of the optimiser and its settings, for comparison with a checkpoint's."""
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -30,29 +30,29 @@ class Run(Protocol):
 
     @property
     def critic(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """The critic as a function of codes, (..., D) -> (...), where there is one."""
+        """The critic's logits as a function of codes, (..., D) -> (...); None without a critic."""
 
     def compilation_seconds(self) -> float:
-        """What went into compiling programs, or recording them, since some fixed moment."""
+        """Seconds of compiling or recording programs since some fixed moment."""
 
     def weights_are_finite(self) -> bool:
         """Whether no weight is NaN or infinite."""
 
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
-        """One pass over the data in that order; the loss per datum of each step, in nats."""
+        """Pass over the data once in that order; return the loss per datum of each step, in nats."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights and optimiser state, by name."""
+        """Return weights and optimiser state as arrays by name."""
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Put back what ``state`` gave."""
+        """Restore what ``state`` returned."""
 
 
 class Replicas(Protocol):
     """Several trainings of equal structure as one program."""
 
     def load(self) -> None:
-        """Read the state of each training, which may have been put back from a checkpoint."""
+        """Read the state of each training, which may have been loaded from a checkpoint."""
 
     def epoch(self, epochs: Sequence[int], orders: Sequence[np.ndarray], active: Sequence[bool]) -> list[np.ndarray]:
-        """One pass over the data for each; the losses of each. Those that are not active stay as they are."""
+        """Pass over the data once in each training; return the losses of each. Inactive trainings stay as they are."""

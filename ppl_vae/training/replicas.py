@@ -20,7 +20,7 @@ def train_replicas(
     progress: bool | None,
     description: str,
 ) -> None:
-    """Train all of them at once; each has its own history, early stopping and checkpoint."""
+    """Train several replicas at once; each has its own history, early stopping and checkpoint."""
     for loop in loops:
         loop.begin(resume)
     together.load()

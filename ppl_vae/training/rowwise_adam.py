@@ -1,4 +1,4 @@
-"""Adam a row at a time: what moves the parameters of single data points, written once for both backends."""
+"""Adam for single rows: steps on the parameters of single data points, written once for both backends."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8
 CHECK_EVERY = 10
 """Steps of an inner loop between two measurements of its bound."""
 IDLE_CHECKS = 3
-"""It ends when so many measurements in a row gain less than the tolerance; the learning rate falls meanwhile."""
+"""Number of consecutive measurements with a gain below the tolerance that end it; the learning rate falls meanwhile."""
 REPEATS = 8
-"""How often the bound is drawn for each measurement."""
+"""Number of draws of the bound for each measurement."""
 
 
 class Moments(NamedTuple):
-    """Adam's memory of B rows: gradients (B, W), their squares (B, W), and how often each row has moved, (B, 1)."""
+    """Adam's moments of B rows: of gradients (B, W), of their squares (B, W); each row's number of steps, (B, 1)."""
 
     mean: Array
     square: Array
@@ -25,7 +25,7 @@ class Moments(NamedTuple):
 
 
 def adam(gradient: Array, moments: Moments, learning_rate: Array | float) -> tuple[Array, Moments]:
-    """The step down the gradient (B, W) for each row, with its own count of steps: (step, moments after it).
+    """Compute Adam's step down the gradient (B, W), each row with its own number of steps: (step, new moments).
 
     A row that is visited once an epoch is corrected for its own visits, which an Adam that counts all steps together
     (torch's SparseAdam) does not do. Adam: A Method for Stochastic Optimization, Kingma and Ba, 2015.

@@ -1,4 +1,4 @@
-"""The settings of a training, what they refuse, and how they are written down."""
+"""The settings of a training, their checks, and their description as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..schedules import Schedule
 
 
 def describe(value: Any) -> str:
-    """A setting in words that are the same in every process: no memory addresses.
+    """Describe a setting in text that is the same in every process: no memory addresses.
 
     >>> describe(Schedule), describe(np.sin)
     ('Schedule', 'sin')
@@ -47,16 +47,16 @@ class TrainingSettings:
             an optax transformation. By default Adam at ``learning_rate``.
         learning_rate: of the default Adam.
         learning_rate_factor: a number or schedule that multiplies the learning rate; not within an inner loop.
-        epochs: how many passes over the data at most.
+        epochs: largest number of passes over the data.
         batch_size: data points per step; the last batch of an epoch may be shorter.
         clip_norm: the largest norm of the whole gradient, rows of single data points apart; or None.
-        patience: stop when the validation ELBO has not risen for so many epochs after warm-up, and restore the best
-            weights; None trains to the end.
+        patience: number of epochs after warm-up without a rise of the validation ELBO, after which training stops and
+            the best weights are restored; None trains to the end.
         validation_particles: draws per datum of the validation ELBO.
         checkpoint_every: epochs between two checkpoints.
         check_stock: whether stock objectives that are known to be wrong on a pair are refused.
-        local_steps: of a per-datapoint guide: at most so many steps on a batch's variational parameters, the model left
-            as it is, before each step of the model (the classical inner loop). At 0 both move together, in one step.
+        local_steps: largest number of steps on a batch's variational parameters before each step of the model (the
+            classical inner loop), under a per-datapoint guide. At 0 both move together, in one step.
         local_learning_rate: of Adam on the parameters of single data points, which count their own steps.
         local_tolerance: the inner loop ends when thirty steps gain less than this every ten, nats per datum.
         freeze_model: train the guide only; what it shares with the model stays too.
@@ -113,15 +113,15 @@ class TrainingSettings:
             )
 
     def adopt(self, objective: Objective) -> Any:
-        """The backend's own ELBO with the settings of a neutral objective."""
+        """Make the backend's own ELBO with the settings of a neutral objective."""
         return objective
 
     def optimiser_steps(self) -> list[float] | None:
-        """Where three steps of a custom ``optim`` lead from (0.1, 0.2, 0.3): what it does, where it cannot say it."""
+        """Take three steps of a custom ``optim`` from (0.1, 0.2, 0.3), to recognise settings that it does not show."""
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        """Every setting, JSON-able, and whether the loss is a bound."""
+        """Return every setting as JSON-able values, and whether the loss is a bound."""
         settings = {f.name: getattr(self, f.name) for f in fields(self)}
         settings["is_bound"] = getattr(self.loss, "is_bound", None)
         if self.optim is not None:

@@ -1,4 +1,4 @@
-"""Stochastic variational inference, written once: the settings of a training, and what they refuse.
+"""Stochastic variational inference, written once: the settings of a training, and its fits.
 
 The backends supply the steps, and ``loop`` the epochs.
 """
@@ -29,10 +29,10 @@ from .settings import TrainingSettings
 Recipe = Callable[[np.random.Generator], tuple[Any, Any]]
 
 
-ADVERSARIAL = """SVI with two players: the pair climbs an adversarial objective, and a critic learns beside it.
+ADVERSARIAL = """SVI with two players: the pair ascends an adversarial objective, and a critic learns at the same time.
 
     Each step of the pair is followed by one of the critic, whose weights and optimiser are its own and belong to the
-    checkpoint. The history tells its loss (nats) and accuracy, ``critic_loss`` and ``critic_accuracy``, the means of an
+    checkpoint. The history has its loss (nats) and accuracy, ``critic_loss`` and ``critic_accuracy``, means over an
     epoch; ``fit.critic`` is its log-ratio of codes, after the last epoch even where ``patience`` went back to better
     weights of the pair. Takes the settings of ``SVI`` and
 
@@ -55,11 +55,11 @@ class BaseSVI(TrainingSettings):
         device: str | None,
         parallel: bool = False,
     ) -> Run:
-        """A training of a copy of the pair, before its first step; each backend's own."""
+        """Start a training of a copy of the pair, on the backend; no step is taken yet."""
         raise NotImplementedError("Use the SVI of ppl_vae.inference or ppl_vae.numpyro.inference.")
 
     def together(self, loop: Loop, train: Callable[[], Fit]) -> Fit:
-        """``train()``, of a training whose batches are shared out; where others take part, they do as it says."""
+        """Call ``train()`` of a training whose batches are shared out; other processes, if any, follow the first."""
         return train()
 
     def fit(
@@ -134,7 +134,7 @@ class BaseSVI(TrainingSettings):
         checkpoint: Path | None,
         parallel: bool = False,
     ) -> Loop:
-        """A training before its first step."""
+        """Make the loop of a training, before its first step."""
         check_arguments(self, data, seed)
         size = {"'batch_size'": self.batch_size, "the number of data points": len(data.train)}
         with explain_out_of_memory("before the first step", size):
@@ -166,8 +166,8 @@ class BaseSVI(TrainingSettings):
             recipe: ``recipe(rng) -> (model, guide)``, as every recipe is.
             data: as in ``fit``.
             seeds: one per fit, all different.
-            strengths: of the objective's weight (``strength``, or ``beta`` of the ELBO): as many fits for each, the
-                seeds of the first strength first. The strength is a number to the compiled program, not a part of it.
+            strengths: values of the objective's weight (``strength``, or ``beta`` of the ELBO): a fit for each strength
+                and seed, those of the first strength first. The strength is an input of the compiled program.
             device: as in ``fit``.
             callback: as in ``fit``; ``fit.settings["seed"]`` says whose epoch it is.
             checkpoint: a folder, for a checkpoint of each seed.
@@ -203,7 +203,7 @@ class BaseSVI(TrainingSettings):
         return [loop.fit() for loop in loops]
 
     def _at_strengths(self, strengths: Sequence[float] | None) -> list[tuple[BaseSVI, str]]:
-        """The settings at each strength, and how the names of their checkpoints begin."""
+        """The settings at each strength, with a prefix for the names of their checkpoints."""
         if strengths is None:
             return [(self, "")]
         if not isinstance(self.loss, WeightedObjective):
@@ -221,5 +221,5 @@ class BaseSVI(TrainingSettings):
         ]
 
     def replicas(self, runs: Sequence[Any]) -> Replicas | None:
-        """The trainings as one program, where the backend can make one of them."""
+        """Make one program of several trainings; None where the backend cannot."""
         return None

@@ -1,4 +1,4 @@
-"""A pair's log-densities as functions of where chains stand, in Pyro."""
+"""A pair's log-densities as functions of the positions of chains, in Pyro."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_PLATE_NESTING = 1
 
 
 def layout_of(model: Any, x: Tensor, side: Mapping[str, Tensor]) -> Layout:
-    """The model's latent sites, from one run."""
+    """Describe the model's latent sites, from one run."""
     with torch.no_grad():
         trace = poutine.trace(model).get_trace(x, **side)
     return Layout(tuple(_latent(site) for site in sites_of(trace, observed=False).values()))
@@ -37,7 +37,7 @@ def _latent(site: PyroSite) -> Latent:
 
 
 class _Set(Messenger):
-    """Latent sites take values that are computed from their distributions."""
+    """A handler in which latent sites take values that are computed from their distributions."""
 
     def __init__(self, compute: Callable[[PyroSite], Tensor]) -> None:
         super().__init__()
@@ -53,16 +53,16 @@ class _Set(Messenger):
 class Densities:
     """log f_beta = (1 - beta) log f_0 + beta log p(x, z) of K chains for each of B data points, where z = z(u, codes).
 
-    f_0 is the prior p(z), or the guide's q(z | x). Densities are of u: the Jacobian of the bijection is in them. Called
-    where the pair is active.
+    f_0 is the prior p(z), or the guide's q(z | x). Densities are those of u, with the Jacobian of the bijection to z.
+    Call it while the pair is active.
 
     Args:
         model: the generative program.
         guide: the program q(z | x).
         x: data (B, P).
-        side: what is beside them.
+        side: side inputs of x.
         layout: the model's latent sites.
-        start: ``prior`` or ``guide``: what f_0 is.
+        start: f_0, ``prior`` or ``guide``.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Densities:
                 self.guided = sites_of(poutine.trace(guide).get_trace(x, **side), observed=False)
 
     def trace(self, program: Any, num_chains: int, compute: Callable[[PyroSite], Any]) -> poutine.Trace:
-        """A program's trace with a plate of chains, its latents at what ``compute`` makes of their sites."""
+        """Trace a program with a plate of chains; ``compute(site)`` gives each latent site its value."""
         in_plate = pyro.plate("num_particles", num_chains, dim=-1 - MAX_PLATE_NESTING)(program)
         with _Set(compute):
             return poutine.trace(in_plate).get_trace(self.x, **self.side)
@@ -101,7 +101,7 @@ class Densities:
         return trace, sum(log_dets, position.u.new_zeros(position.u.shape[:2]))
 
     def _discrete(self, name: str, value: Tensor) -> Tensor:
-        """The value of a discrete site as programs take it: integers for categories, else floating."""
+        """Give a discrete site's value the type that programs take: integers for categories, else floating."""
         categories = any(site.name == name and site.is_categorical for site in self.layout.sites)
         return value if categories else value.to(self.x.dtype)
 
@@ -116,7 +116,7 @@ class Densities:
         return log_lik, log_prior, log_det, trace
 
     def _log_guide(self, trace: poutine.Trace, chains: int) -> Tensor:
-        """log q(z | x), (K, B), with the noise that a guide may draw inside always the same."""
+        """Compute log q(z | x), (K, B); the noise that a guide may draw inside is always the same."""
         values = {name: site["value"] for name, site in sites_of(trace, observed=False).items()}
         if len(self.guided) == 1:  # its parameters do not depend on z
             ((name, site),) = self.guided.items()
@@ -142,7 +142,7 @@ class Densities:
         return self._log_guide(trace, position.u.shape[0]) + log_det, log_joint
 
     def at(self, codes: Tensor, beta: float) -> Callable[[Tensor], Evaluated]:
-        """The density of u, with its gradient, given the discrete entries."""
+        """Return u -> (log-density, its gradient), given the discrete entries."""
 
         def density(u: Tensor) -> Evaluated:
             with torch.enable_grad():
@@ -161,14 +161,14 @@ class Densities:
             return log_0 + beta * (log_1 - log_0)
 
     def values(self, position: Position) -> dict[str, Tensor]:
-        """The latents' values at a position, by site, (K, B, ...)."""
+        """Compute the latents' values at a position, by site, (K, B, ...)."""
         with torch.no_grad():
             trace, _ = self._placed(position)
         nodes: dict[str, Any] = dict(trace.nodes)
         return {site.name: nodes[site.name]["value"] for site in self.layout.sites}
 
     def position(self, values: Mapping[str, Tensor]) -> Position:
-        """Where the chains stand whose latents have these values, (K, B, ...) each."""
+        """Find the position of chains whose latents have these values, (K, B, ...) each."""
         given = dict(values) | {s.name: self._discrete(s.name, values[s.name]) for s in self.layout.discrete}
         chains = len(next(iter(values.values())))
         with torch.no_grad():

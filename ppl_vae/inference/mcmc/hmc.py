@@ -27,7 +27,7 @@ Values = dict[str, np.ndarray]
 
 @contextmanager
 def densities_of(pair: Pair, x: np.ndarray, side: Arrays, seed: int, start: str = "prior") -> Iterator[Densities]:
-    """A block in which the pair's densities can be asked for, with draws from the seed."""
+    """Yield the pair's densities; draws within the block come from the seed."""
     with (
         forked(seed, pair.device),
         pair.active() as (model, guide),
@@ -60,13 +60,13 @@ def layout(pair: Pair, x: np.ndarray, side: Arrays) -> Layout:
 def starts(
     pair: Pair, x: np.ndarray, num_chains: int, start: str, side: Arrays, *, seed: int, guide_seed: int
 ) -> Values:
-    """z ~ p(z) or q(z | x) for each datum, (K, B, ...) by site; what a guide draws inside is from ``guide_seed``."""
+    """Draw z ~ p(z) or q(z | x) for each datum, (K, B, ...) by site; a guide's own noise comes from ``guide_seed``."""
     with densities_of(pair, x, side, guide_seed, start) as densities, torch.no_grad(), forked(seed, pair.device):
         return to_numpy(densities.draws(num_chains))
 
 
 def simulate(pair: Pair, size: int, seed: int, side: Arrays) -> tuple[Values, np.ndarray]:
-    """z ~ p(z) by site, (size, ...) each, and x ~ p(x | z), (size, P)."""
+    """Draw z ~ p(z), (size, ...) for each site, and x ~ p(x | z), (size, P)."""
     sites: Sites | None = pair.sites
     assert sites is not None
     with torch.no_grad(), forked(seed, pair.device), pair.active() as (model, _):
@@ -83,7 +83,7 @@ def log_joint(pair: Pair, x: np.ndarray, values: Arrays, side: Arrays) -> np.nda
 
 
 def repeat(count: int, body: Callable[..., tuple[Tensor, ...]], start: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The body applied so often."""
+    """Apply the body ``count`` times."""
     for _ in range(count):
         start = body(start)
     return start
@@ -92,7 +92,7 @@ def repeat(count: int, body: Callable[..., tuple[Tensor, ...]], start: tuple[Ten
 def move(
     densities: Densities, position: Position, at: kernels.Evaluated, beta: float, step_size: Tensor, num_steps: int
 ) -> kernels.Moved:
-    """One HMC transition of the continuous sites with step sizes (B,), by 1 to ``num_steps`` steps, as it is drawn."""
+    """Make one HMC transition of the continuous sites with step sizes (B,), of 1 to ``num_steps`` steps, at random."""
     u = position.u
     momentum, noise = torch.randn_like(u), torch.rand(2, *u.shape[:2], dtype=u.dtype, device=u.device)
     step_size = kernels.jittered(step_size, noise[0])
@@ -113,7 +113,7 @@ def sample(
     target: float,
     seed: int,
 ) -> Sampled:
-    """HMC chains from the latents' values ``start`` (K, B, ...) towards p(z | x)."""
+    """Run HMC chains from the latents' values ``start`` (K, B, ...) towards p(z | x)."""
     with densities_of(pair, x, side, seed) as densities:
         position, parts = position_of(pair, densities, start), []
         density = densities.at(position.codes, 1.0)
@@ -134,7 +134,7 @@ def sample(
 
 
 def sweep(densities: Densities, position: Position, beta: float, entries: list[int]) -> Position:
-    """Gibbs sampling of the discrete entries, one after the other: each from its conditional under f_beta."""
+    """Draw the discrete entries one after the other, each from its conditional under f_beta: a Gibbs sweep."""
     codes = position.codes
     for entry in entries:
         count = densities.layout.num_values[entry]
@@ -161,7 +161,7 @@ def anneal(
     seed: int,
     guide_seed: int,
 ) -> Annealed:
-    """An annealed run along the rungs from the latents' values ``start`` (K, B, ...): log-weights, (K, B)."""
+    """Anneal from the latents' values ``start`` (K, B, ...) through the temperatures; return log-weights, (K, B)."""
     with densities_of(pair, x, side, guide_seed, initial) as densities, forked(seed, pair.device):
         position = position_of(pair, densities, start)
         entries = list(range(len(densities.layout.num_values)))

@@ -28,7 +28,7 @@ def sample(
     target: float,
     seed: int,
 ) -> Sampled:
-    """NUTS chains from the latents' values ``start`` (K, B, ...) towards p(z | x)."""
+    """Run NUTS chains from the latents' values ``start`` (K, B, ...) towards p(z | x)."""
     columns: list[dict[str, np.ndarray]] = []
     stats: list[list[np.ndarray]] = []
     for datum in range(len(x)):
@@ -49,7 +49,7 @@ def sample(
 def _chain(
     densities: Densities, start: Tensor, num_warmup: int, num_samples: int, depth: int, target: float
 ) -> tuple[Tensor, ...]:
-    """One chain from u (D,): draws (S, D), acceptance (S,), divergence (S,), step size ()."""
+    """Run one chain from u (D,): draws (S, D), acceptance (S,), divergence (S,), step size ()."""
     codes = torch.zeros(1, 1, 0, dtype=torch.long, device=start.device)
 
     def potential(latents: dict[str, Tensor]) -> Tensor:

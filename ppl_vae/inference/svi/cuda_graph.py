@@ -1,4 +1,4 @@
-"""A whole gradient step as one CUDA graph: what it launches is captured once, and replayed without Python."""
+"""A whole gradient step as one CUDA graph: its kernels are captured once, and replayed without Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from .recorded_step import NotTraceable, Traced
 
 WARM_UP = 3
-"""Runs before a capture, in which libraries allocate what they keep."""
+"""Runs before a capture, in which libraries allocate their buffers."""
 
 
 def replays(device: torch.device) -> bool:
@@ -21,7 +21,7 @@ def replays(device: torch.device) -> bool:
 
 
 class CudaGraph:
-    """What a function launches, captured and not run; ``results`` are overwritten by every replay.
+    """The kernels that a function launches, captured and not run; every replay overwrites ``results``.
 
     Draws are those of the generator's seed and offset at the replay.
     """
@@ -42,7 +42,7 @@ class CudaGraph:
 
     @staticmethod
     def warm_up(function: Callable[[], Any], device: torch.device) -> None:
-        """Run it a few times beside the stream of the training."""
+        """Run it a few times on a stream of its own, as a capture needs."""
         with torch.cuda.device(device):
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
@@ -55,12 +55,12 @@ class CudaGraph:
 class Replayed:
     """A step, replayed from its third on: the first of a shape records the operations, the second captures them.
 
-    The batch, what is beside it and the epoch are copied to where the captured step reads them; weights and the
+    The batch, its side inputs and the epoch are copied to the memory that the captured step reads; weights and the
     optimiser's state stay where they are; the learning rate is a tensor.
 
     Args:
         traced: the loss and its gradients as a graph of operations.
-        update: what follows them, from the gradients in ``grad``; None where that is for the caller to do.
+        update: the optimiser's step from the gradients in ``grad``; None where the caller takes it.
         device: of the weights.
     """
 
@@ -70,7 +70,7 @@ class Replayed:
         self.failed = False
 
     def __call__(self, x: Tensor, side: Mapping[str, Tensor], epoch: float) -> Tensor | None:
-        """The loss per datum, with the step taken, or its gradients in place; None where the caller is to do both."""
+        """Take the step, or only compute its gradients; return the loss per datum, None where the caller does both."""
         key, data = self.traced.described(x, side)
         graph = self.traced.graphs.get(key)
         if graph is None or self.failed:
@@ -88,7 +88,7 @@ class Replayed:
         return loss.clone()
 
     def _capture(self, key: Any, graph: Callable[..., tuple[Tensor, ...]], data: tuple[Tensor, ...]) -> bool:
-        """Whether the step could be captured; a warning says why not."""
+        """Capture the step; return whether that worked, with a warning if not."""
         elapsed = torch.zeros((), dtype=torch.float64, device=self.device)
         places = (*(value.clone() for value in data), elapsed)
 

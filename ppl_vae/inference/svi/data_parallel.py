@@ -1,4 +1,4 @@
-"""Data parallel training in Pyro: each process computes its rows of every batch, and all take the same step."""
+"""Data parallel training in Pyro: each process computes on its rows of every batch, and all take the same step."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class SpreadRun(PyroRun):
         self.index = torch.empty(0, dtype=torch.long)
         """the positions of the whole batch's rows in the data"""
         self.weight = 0.0
-        """the share of them that is this process's"""
+        """this process's share of them"""
         self.epochs = 0
         self.waiting = True
-        """whether the others wait to be told what to do"""
+        """whether the other processes wait for an instruction"""
         _check_objective(settings.loss)
         super().__init__(settings, pair, data, seed, compile)
         _check_pair(pair, len(data.train), group.size)
@@ -58,7 +58,7 @@ class SpreadRun(PyroRun):
         self.local = self._divided(self.local)
 
     def _check_agreement(self, data: TrainingData) -> None:
-        """Compare what was given to each process.
+        """Compare the arguments of all processes.
 
         Raises:
             ValueError: the first difference.
@@ -82,7 +82,7 @@ class SpreadRun(PyroRun):
         return None
 
     def _draws_outside_sites(self, data: TrainingData) -> bool:
-        """Whether the pair draws anything that is not a sample site's."""
+        """Whether the pair draws random numbers outside its sample sites."""
         count = min(self.settings.batch_size, len(self.train))
         x = self.pair.tensor(data.train[:count])
         side = {"index": torch.arange(count, device=x.device), **{n: a[:count] for n, a in self.side.items()}}
@@ -111,7 +111,7 @@ class SpreadRun(PyroRun):
             return super()._step(model, guide, x[own], part, epoch)
 
     def _own(self, index: Tensor) -> Tensor:
-        """Where in the batch the rows of this process are."""
+        """Positions within the batch of this process's rows."""
         if self.local.tables:
             return ((index >= self.first) & (index < self.last)).nonzero()[:, 0]
         return torch.arange(len(index), device=index.device).tensor_split(self.group.size)[self.group.rank]
@@ -130,13 +130,13 @@ class SpreadRun(PyroRun):
         return seeds.derive(self.seed, "local", int(self.index[0]), int(epoch * 1e6))
 
     def _mean(self, values: Tensor) -> Tensor:
-        """Over the whole batch."""
+        """Mean over the whole batch."""
         return self.group.sum(values.mean() * self.weight)
 
     # -- the parameters of single data points ---------------------------------------------------------------------
 
     def _divided(self, local: LocalParameters) -> LocalParameters:
-        """The rows of this process, and one more, which belongs to no datum."""
+        """Cut tables to this process's rows, and one more that belongs to no datum."""
 
         def cut(values: Tensor) -> Tensor:
             return torch.cat([values[self.first : self.last], values[self.first : self.first + 1]]).detach().clone()
@@ -147,11 +147,11 @@ class SpreadRun(PyroRun):
         return own
 
     def _whole(self, own: Tensor) -> Tensor:
-        """What the rows of all processes are."""
+        """Join the rows of all processes."""
         return self.group.joined(own.detach()[:-1].contiguous(), self.sizes)
 
     def _put(self, tables: Mapping[str, nn.Parameter], first: int) -> None:
-        """Let the pair run on these tables, of the data from ``first`` on."""
+        """Put tables of the data from position ``first`` on into the pair."""
         for name, module in self.pair.row_modules().items():
             module.table, module.first = tables[name], first
 
@@ -168,21 +168,21 @@ class SpreadRun(PyroRun):
         return done
 
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
-        """One pass over the data in that order; the loss per datum of each step, in nats."""
+        """Pass over the data once in that order; return the loss per datum of each step, in nats."""
         losses: np.ndarray = self._together("_epoch", epoch, order)
         return losses
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights, optimiser state and whatever else the next step depends on, by name, whatever the processes."""
+        """Return all that the next step depends on, by name, the same for any number of processes."""
         state: dict[str, np.ndarray] = self._together("_state")
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Put back what ``state`` gave."""
+        """Restore what ``state`` returned."""
         self._together("_load_state", state)
 
     def follow(self) -> Any:
-        """Do what the first process does until it has ended; what it says then."""
+        """Repeat what the first process does until it ends; return its last message."""
         while True:
             name, args = self.group.told()
             if name == "end":
@@ -212,7 +212,7 @@ class SpreadRun(PyroRun):
 
 
 def run_as_leader(loop: Loop, train: Callable[[], Fit]) -> Fit:
-    """``train()`` in the first process, with the others doing their share; the same fit in all of them.
+    """Call ``train()`` in the first process, with the others doing their share; return the same fit in all of them.
 
     Raises:
         WorkerLost: another process ended.
@@ -248,7 +248,7 @@ def _followed(loop: Loop, run: SpreadRun) -> Fit:
 
 
 def _check_objective(objective: Any) -> None:
-    """Refuse an objective of which a part of a batch does not give a part.
+    """Refuse an objective whose value on a batch is not the sum of its values on the batch's parts.
 
     Raises:
         UnsuitableObjective: says why.

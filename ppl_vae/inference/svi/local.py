@@ -21,8 +21,8 @@ class LocalParameters:
     Args:
         tables: name -> a parameter (N, W); none for an amortised guide.
         settings: of the training: ``local_steps``, ``local_learning_rate``, ``local_tolerance``.
-        first: which datum the tables' first row belongs to.
-        mean: of numbers for each datum of a batch, of which this process may have a part.
+        first: position of the datum of the tables' first row.
+        mean: takes the mean of (B,) numbers over a batch, of which this process may have a part.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LocalParameters:
         return rowwise_adam.Moments(zero, zero.clone(), zero[:, :1].clone())
 
     def zero_grad(self) -> None:
-        """Forget every gradient."""
+        """Clear every gradient."""
         for table in self.tables.values():
             table.grad = None
 
@@ -64,7 +64,7 @@ class LocalParameters:
     def climb(
         self, objective: TermsObjective, programs: tuple[Any, Any], x: Tensor, side: dict[str, Tensor], noise: int
     ) -> None:
-        """Raise the bound of each datum of the batch until its mean hardly gains any more.
+        """Ascend the bound of each datum of the batch until their mean hardly rises any more.
 
         Every ten steps each datum's bound is measured before and after them, with the same noise, drawn afresh: a datum
         whose bound has fallen goes back, with half the learning rate. So the bound never falls but by the error of a
@@ -105,14 +105,14 @@ class LocalParameters:
     def _bound(
         self, objective: TermsObjective, programs: tuple[Any, Any], x: Tensor, side: dict[str, Tensor], noise: int
     ) -> Tensor:
-        """The mean of the bound over repeats with the noise of that seed, (B,)."""
+        """Average the bound over repeated draws with the noise of that seed, (B,)."""
         with torch.no_grad(), forked(noise, x.device):
             repeated = {name: torch.cat([a] * rowwise_adam.REPEATS) for name, a in side.items()}
             terms = objective.log_terms(*programs, torch.cat([x] * rowwise_adam.REPEATS), **repeated)
             return objective.bound(terms).reshape(rowwise_adam.REPEATS, -1).mean(0)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Every row's moments, by name."""
+        """Return every row's moments as arrays by name."""
         return {
             f"{name}/{part}": values.cpu().numpy().copy()
             for name, moments in self.moments.items()
@@ -120,7 +120,7 @@ class LocalParameters:
         }
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Put back what ``state`` gave."""
+        """Restore what ``state`` returned."""
         for key, value in state.items():
             name, part = key.rsplit("/", 1)
             getattr(self.moments[name], part).copy_(torch.from_numpy(value))

@@ -1,4 +1,4 @@
-"""What a torch optimiser remembers, as arrays by the names of its parameters."""
+"""The state of a torch optimiser, as arrays by the names of its parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def slots(optim: torch.optim.Optimizer, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The optimiser's state, ``name/slot`` -> array; ``names`` are those of its parameters, in order."""
+    """Return the optimiser's state, ``name/slot`` -> array; ``names`` are those of its parameters, in order."""
     state = {}
     for number, values in optim.state_dict()["state"].items():
         for slot, value in values.items():
@@ -19,7 +19,7 @@ def slots(optim: torch.optim.Optimizer, names: Sequence[str]) -> dict[str, np.nd
 
 
 def load_slots(optim: torch.optim.Optimizer, names: Sequence[str], state: Mapping[str, np.ndarray]) -> None:
-    """Put back what ``slots`` gave."""
+    """Restore what ``slots`` returned."""
     numbers = {name: number for number, name in enumerate(names)}
     loaded: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in state.items():

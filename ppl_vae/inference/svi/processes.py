@@ -1,4 +1,4 @@
-"""Processes that train together: how they are started, and what they tell each other."""
+"""Processes that train together: starting them, and messages between them."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ if dist.is_available():
     import torch.distributed.nn.functional
 
 GRACE = 15.0
-"""Seconds that the others have, after one process has ended, to end by themselves."""
+"""Seconds that the other processes have to end by themselves after one has ended."""
 
 
 def launch(function: Callable[..., Any], *args: Any, processes: int = 2, timeout: float = 1800.0) -> Any:
-    """Call ``function(*args)`` in so many new processes of one ``torch.distributed`` group, on this computer.
+    """Call ``function(*args)`` in new processes of one ``torch.distributed`` group, on this computer.
 
-    What ``torchrun`` does for a script. Within it, ``fit(..., parallel=True)`` shares its batches out. Gloo carries
-    what is on CPUs and NCCL what is on GPUs, ``device="cuda"`` being a GPU of its own for each process.
+    It does for a function what ``torchrun`` does for a script: ``fit(..., parallel=True)`` inside shares its batches
+    out. Gloo carries tensors on CPUs and NCCL those on GPUs; under ``device="cuda"`` each process has its own GPU.
 
     Args:
-        function: found by its name in its module, as ``multiprocessing`` wants it; a script calls ``launch`` under
+        function: one that ``multiprocessing`` finds by its name in its module; a script calls ``launch`` under
             ``if __name__ == "__main__":``.
         args: of the function; copied to each process.
-        processes: how many.
+        processes: number of processes.
         timeout: seconds that one process waits for another that is alive but silent. One that has ended is noticed at
             once.
 
     Returns:
-        What the function returned in the first process.
+        The function's result in the first process.
 
     Raises:
         WorkerLost: a process ended without an error of its own.
@@ -86,7 +86,7 @@ def _work(rank: int, function: Callable[..., Any], args: tuple[Any, ...], size: 
 
 
 def _reason(folder: Path, processes: int, ended: Exception) -> Exception:
-    """The error to raise: one that a process had by itself rather than one for the loss of another."""
+    """Choose the error to raise: one of a process's own rather than one about the loss of another process."""
     files = [folder / f"error-{rank}" for rank in range(processes)]
     errors = [pickle.loads(file.read_bytes()) for file in files if file.exists()]
     errors.sort(key=lambda error: isinstance(error, WorkerLost))
@@ -97,7 +97,7 @@ def _reason(folder: Path, processes: int, ended: Exception) -> Exception:
 
 
 def sendable(error: BaseException) -> BaseException:
-    """The error as another process can receive it."""
+    """Make the error one that another process can receive."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -121,7 +121,7 @@ def _connected() -> Iterator[None]:
 
 
 def _end() -> None:
-    """Destroy the group: with the last that holds it, gloo's threads end, which abort if the interpreter ends first."""
+    """Destroy the group, which ends gloo's threads: they would abort if the interpreter ended first."""
     sys.last_value = sys.last_traceback = None  # an error that ended the program holds what its frames do
     if sys.version_info >= (3, 12):
         sys.last_exc = None
@@ -130,10 +130,10 @@ def _end() -> None:
 
 
 class Group:
-    """The processes of the default group, which is made of torchrun's variables where there is none.
+    """The processes of torch's default group; without one it is made from the variables that torchrun sets.
 
     Raises:
-        ValueError: this process is on its own.
+        ValueError: there is no group, and torchrun did not start this process.
     """
 
     def __init__(self) -> None:
@@ -148,31 +148,31 @@ class Group:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
 
     def device(self, name: str | None) -> str | None:
-        """The device of that name for this process: for ``cuda`` a GPU of its own."""
+        """Find the device of that name for this process: for ``cuda`` a GPU of its own."""
         return f"cuda:{os.environ.get('LOCAL_RANK', self.rank)}" if name == "cuda" else name
 
     def told(self, value: Any = None) -> Any:
-        """The first process's value."""
+        """Broadcast the first process's value; return it."""
         box = [value]
         with _connected():
             dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
     def all(self, value: Any) -> list[Any]:
-        """Every process's value."""
+        """Gather the values of all processes."""
         values = [None] * self.size
         with _connected():
             dist.all_gather_object(values, value)
         return values
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over processes, in place."""
+        """Sum over processes, in place."""
         with _connected():
             dist.all_reduce(values)
         return values
 
     def joined(self, rows: Tensor, sizes: list[int]) -> Tensor:
-        """The rows of all processes (sizes[rank], W), one below the other."""
+        """Concatenate the rows of all processes, (sizes[rank], W) each."""
         parts = [rows if rank == self.rank else rows.new_empty(n, *rows.shape[1:]) for rank, n in enumerate(sizes)]
         with _connected():
             for rank, part in enumerate(parts):

@@ -22,15 +22,15 @@ from ..pair import Pair, forked
 
 MODES = ("trace", "inductor")
 TOLERANCE = 1e-3
-"""How far, relative to its norm, a recorded gradient may be from an eager one: rounding, in single precision."""
+"""Largest distance of a recorded gradient from an eager one, relative to its norm: rounding in single precision."""
 SEED = 0
-"""Of the draws with which both are compared."""
+"""Seed of the draws with which both are compared."""
 
 Step = Callable[..., tuple[Tensor, ...]]
 
 
 def _compiled(graph: Any) -> Any:
-    """By inductor, with the draws of the program, which its own generator would not give."""
+    """Compile by inductor, with the program's own draws, which inductor's generator would not give."""
     folder = cache_folder("inductor")
     if folder is not None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)  # where nobody named one, torch has by now
@@ -38,9 +38,9 @@ def _compiled(graph: Any) -> Any:
 
 
 def place_constants(graph: Any) -> None:
-    """Put constants that a recorded graph copies from the CPU to another device at every run there for good.
+    """Move constants to the device for good that a recorded graph would copy there from the CPU at every run.
 
-    Such are numbers of NumPy and Python lists that a program turns into tensors or indexes by. The copy waits for the
+    Such are NumPy's numbers and Python lists that a program turns into tensors or indexes by. The copy waits for the
     device, which the capture of a CUDA graph does not allow.
     """
     aten = torch.ops.aten
@@ -70,17 +70,17 @@ class NotTraceable(UserWarning):
 class Traced:
     """The loss of a batch and its gradients as a graph, recorded at the first batch of a shape and run at every other.
 
-    Recorded by ``make_fx``: parameters, data, what is beside them and the epoch are inputs, draws are operations, so
-    that the same seed gives the numbers of the eager program. Before it is used, a graph is compared with the eager
-    program on other data, at other parameters and another epoch. What cannot be recorded (a value that decides which
-    operations come next), or compares unequal, runs eagerly, after one warning. Only the first shape is compiled: the
-    last batch of an epoch, where it is shorter, runs from its graph.
+    Recorded by ``make_fx``: parameters, data, side inputs and the epoch are inputs, draws are operations, so that the
+    same seed gives the numbers of the eager program. Before it is used, a graph is compared with the eager program on
+    other data, at other parameters and another epoch. A program that cannot be recorded, because a value decides which
+    operations come next, or whose graph compares unequal, runs eagerly, after one warning. Only the first shape is
+    compiled: the last batch of an epoch, where it is shorter, runs from its graph.
 
     Args:
         mode: ``trace``, or ``inductor``, which compiles the graph, and needs a C++ compiler for that.
-        pair: whose modules are trained.
+        pair: the pair in training.
         objective: of ours, or a stock one with ``differentiable_loss``.
-        parameters: what is trained.
+        parameters: the trained parameters by name.
     """
 
     def __init__(self, mode: str, pair: Pair, objective: Any, parameters: Sequence[Tensor]) -> None:
@@ -92,7 +92,7 @@ class Traced:
         self.seconds = 0.0
 
     def __call__(self, x: Tensor, side: Mapping[str, Tensor], epoch: float) -> Tensor | None:
-        """The loss per datum, with its gradients in ``grad``; None where the step is to run eagerly."""
+        """Compute the gradients into ``grad``; return the loss per datum, or None where the step is to run eagerly."""
         key, data = self.described(x, side)
         inputs = (*self.parameters, *data, torch.full((), epoch, dtype=torch.float64, device=x.device))
         if key not in self.graphs:
@@ -116,12 +116,12 @@ class Traced:
 
     @staticmethod
     def described(x: Tensor, side: Mapping[str, Tensor]) -> tuple[Any, tuple[Tensor, ...]]:
-        """What the graph of a batch is kept under, and its inputs between the parameters and the epoch."""
+        """Return the key of the graph of a batch, and the graph's inputs between the parameters and the epoch."""
         data = (x, *side.values())
         return (*side, *(tuple(a.shape) for a in data)), data
 
     def _places(self) -> dict[str, int]:
-        """Where each parameter stands in the modules: each module once, by one of its names, and each of its own."""
+        """Find the places of each parameter in the modules: each module once, by one of its names."""
         numbers = {id(p): i for i, p in enumerate(self.parameters)}
         return {
             f"{name}.{own}": numbers[id(p)]
@@ -131,14 +131,14 @@ class Traced:
         }
 
     def _step(self, names: tuple[str, ...], *inputs: Tensor) -> tuple[Tensor, ...]:
-        """What is recorded: (parameters, x, what is beside it, the epoch) -> (loss, gradients)."""
+        """Make the function to record: (parameters, x, side inputs, epoch) -> (loss, gradients)."""
         count = len(self.parameters)
         values = [value.detach().requires_grad_() for value in inputs[:count]]
         with _reparametrize_module(self.pair.modules, {name: values[i] for name, i in self.places.items()}):
             return self._loss_and_grads(names, values, *inputs[count:])
 
     def _loss_and_grads(self, names: tuple[str, ...], values: list[Tensor], *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The loss of (x, what is beside it, the epoch) and its gradients; zeros where it does not depend."""
+        """Compute the loss of (x, side inputs, epoch) and its gradients; zeros where it does not depend."""
         x, *side, epoch = inputs
         objective = self.objective.at(epoch) if isinstance(self.objective, TermsObjective) else self.objective
         with torch.enable_grad(), self.pair.active(training=True) as (model, guide):
@@ -150,7 +150,7 @@ class Traced:
 
     @contextmanager
     def trial(self) -> Iterator[None]:
-        """Runs that are no step of the training: draws of their own, and buffers, as BatchNorm's, that come back."""
+        """Run a block that is no step of the training: its draws are its own; buffers, as BatchNorm's, are restored."""
         before = [(buffer, buffer.clone()) for buffer in self.pair.modules.buffers()]
         try:
             with forked(SEED, self.pair.device):
@@ -182,7 +182,7 @@ class Traced:
         return graph
 
     def _compare(self, names: tuple[str, ...], graph: Step, inputs: tuple[Tensor, ...]) -> None:
-        """Refuse a graph that is not the program, or does not follow its inputs.
+        """Refuse a graph that computes something else than the program, or ignores an input.
 
         Raises:
             ValueError: it gives other numbers than the program that it was recorded from.

@@ -36,7 +36,7 @@ from .recorded_step import NotTraceable, Traced
 
 
 class PyroRun:
-    """A training in progress: torch.optim on the pair's parameters, stock objectives in a store of their own.
+    """A training in progress: torch.optim on the pair's parameters, with a parameter store for stock objectives.
 
     Parameters of single data points and a baseline's state have optimisers of their own.
     """
@@ -79,7 +79,7 @@ class PyroRun:
 
     @property
     def critic(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """The critic as a function of arrays, (..., D) -> (...)."""
+        """The critic's logits as a function of arrays, (..., D) -> (...); None without a critic."""
         for running in self.players:
             critic = running.player
             if isinstance(critic, Critic):
@@ -122,14 +122,14 @@ class PyroRun:
         return torch.optim.Adam(self.parameters, lr=self.settings.learning_rate, fused=True)
 
     def _described(self) -> str:
-        """What the optimiser is and holds."""
+        """Describe the optimiser and its settings."""
         if self.optim is None:
             return "none"
         options = ", ".join(f"{name}={describe(value)}" for name, value in sorted(self.optim.defaults.items()))
         return f"{type(self.optim).__name__}({options})"
 
     def compilation_seconds(self) -> float:
-        """Of this training so far."""
+        """Seconds of recording or compiling in this training so far."""
         return self.traced.seconds if self.traced else 0.0
 
     def weights_are_finite(self) -> bool:
@@ -137,7 +137,7 @@ class PyroRun:
         return all(bool(p.isfinite().all()) for p in self.pair.named_parameters().values())
 
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
-        """One pass over the data in that order; the loss per datum of each step, in nats."""
+        """Pass over the data once in that order; return the loss per datum of each step, in nats."""
         losses, count = [], -(-len(order) // self.settings.batch_size)
         with (
             closing(self._batches(order)) as batches,
@@ -156,7 +156,7 @@ class PyroRun:
         return torch.stack(losses).cpu().numpy().astype(np.float64)
 
     def _batches(self, order: np.ndarray) -> Generator[tuple[Tensor, Tensor]]:
-        """The data of each step, and which they are; drawn afresh where they are to be, a stream batch by batch."""
+        """Yield the data of each step, and their positions; 'dynamic' images are drawn afresh."""
         train, size = self.train, self.settings.batch_size
         index = torch.as_tensor(order, device=self.pair.device)
         if isinstance(train, Tensor):
@@ -198,14 +198,14 @@ class PyroRun:
                 group["lr"] = rate * factor
 
     def _update(self) -> None:
-        """A step of the optimiser down the gradients in ``grad``."""
+        """Take a step of the optimiser down the gradients in ``grad``."""
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         if self.optim is not None:
             self.optim.step()
 
     def _gradients(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
-        """The loss per datum, from the recorded graph if there is one; its gradients stand in ``grad``."""
+        """Compute the gradients into ``grad``, by the recorded graph if there is one; return the loss per datum."""
         loss = self.traced(x, side, epoch) if self.traced else None
         return self._loss_and_grads(model, guide, x, side, epoch) if loss is None else loss
 
@@ -213,7 +213,7 @@ class PyroRun:
         return seeds.derive(self.seed, "local", int(side["index"][0]), int(epoch * 1e6))
 
     def _loss_and_grads(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
-        """The loss per datum; its gradients stand in every parameter's ``grad``."""
+        """Compute the gradients into every parameter's ``grad``; return the loss per datum."""
         objective = self.objective
         if isinstance(objective, TermsObjective):
             objective = objective.at(epoch)
@@ -237,7 +237,7 @@ class PyroRun:
     def _loss_with_players(
         self, objective: Any, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor]
     ) -> tuple[Tensor, View]:
-        """The loss per datum of an objective with players, and what these see of the batch in their steps."""
+        """Compute the loss per datum of an objective with players, and the view of the batch for their steps."""
         terms = objective.log_terms(model, guide, x, **side)
         view = view_of(x, terms)
         bound = objective.bound(terms, *(player.output(view) for player in self.players))
@@ -250,7 +250,7 @@ class PyroRun:
         return -(terms.scale * bound).sum() / len(x), detached(view, others)
 
     def _rows(self, rows: Tensor) -> Tensor:
-        """Those of the data, drawn afresh where they are to be."""
+        """Take rows of the data; 'dynamic' images are drawn afresh."""
         if isinstance(self.train, Tensor):
             x = self.train.index_select(0, rows)
         else:
@@ -258,7 +258,7 @@ class PyroRun:
         return x.bernoulli() if self.dynamic else x
 
     def _check_grads(self, objective: Any) -> None:
-        """A stock objective reaches parameters through Pyro's store; plain modules as programs are not in it."""
+        """Refuse empty gradients: a stock objective reaches only parameters in Pyro's store, none of plain modules."""
         if all(p.grad is None for p in self.pair.named_parameters().values()):
             raise UnsuitableObjective(
                 f"{type(objective).__name__} left every gradient empty: its loss_and_grads sees only parameters that "
@@ -266,7 +266,7 @@ class PyroRun:
             )
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights, optimiser state and whatever else the next step depends on, by name."""
+        """Return weights, optimiser state and all else that the next step depends on, by name."""
         state = {f"weights/{name}": value for name, value in self.pair.state().items()}
         state |= {f"local/{name}": value for name, value in self.local.state().items()}
         if self.optim is not None:
@@ -276,7 +276,7 @@ class PyroRun:
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Put back what ``state`` gave."""
+        """Restore what ``state`` returned."""
         self.pair.load_state(below("weights/", state))
         self.local.load_state(below("local/", state))
         if self.optim is not None:

@@ -1,4 +1,4 @@
-"""Draws for some rows of a batch that are those of the whole batch: every process draws it all, and keeps its rows."""
+"""Draws for some rows of a batch: every process draws those of the whole batch, and keeps its rows."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _IN_PLACE = {
     _aten.geometric_.default,
     _aten.log_normal_.default,
 }
-"""Operations that take as many random numbers for each entry, whatever its parameters."""
+"""Operations that take the same number of random numbers for each entry, whatever its parameters."""
 
 
 class NotDivisible(ValueError):
-    """Random numbers of a batch that cannot be told apart by rows; the message says which."""
+    """Random numbers of a batch cannot be assigned to its rows; the message says which."""
 
 
 class WholeBatch(TorchDispatchMode):
-    """Random operations draw for ``size`` rows; what is kept are those at ``own``, (b,).
+    """A mode in which random operations draw for ``size`` rows and keep those at ``own``, (b,).
 
-    Entries of what is drawn are (left, b, right), row-major, with ``left`` particles or repeats. A sample site knows
-    how many there are; elsewhere (dropout, a guide that draws by itself) the shape says it.
+    The entries of a draw are (left, b, right), row-major, with ``left`` particles or repeats. A sample site knows
+    their number; elsewhere (dropout, a guide that draws by itself) it is read off the shape.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class WholeBatch(TorchDispatchMode):
         )
 
     def _sizes(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """(left, right) of what is drawn."""
+        """(left, right) of a draw of that shape."""
         count, rows = prod(shape), len(self.own)
         left = self._guessed(shape) if self.left is None else self.left
         if count % (left * rows):
@@ -95,7 +95,7 @@ class WholeBatch(TorchDispatchMode):
         return lefts.pop()
 
     def _widened(self, value: Any, shape: tuple[int, ...]) -> Any:
-        """Something of that shape for the whole batch, (left, size, right); what is of no shape stays."""
+        """Widen an argument of that shape to the whole batch, (left, size, right); others stay as they are."""
         left, right = self._sizes(shape)
         if isinstance(value, list | tuple):
             return [left, self.size, right]
@@ -110,7 +110,7 @@ class WholeBatch(TorchDispatchMode):
         return drawn.reshape(left, self.size, right)[:, self.own.to(drawn.device)].reshape(shape)
 
     def _multinomial(self, weights: Tensor, count: int, *rest: Any, **kwargs: Any) -> Tensor:
-        """Rows of weights (n, C) with one draw each, or one row (1, C) or (C,) with a draw for each entry."""
+        """Draw one category for each row of weights (n, C), or one for each entry from a single row (1, C) or (C,)."""
         if weights.numel() == weights.shape[-1]:
             left, right = self._sizes((count,))
             drawn = _aten.multinomial.default(weights, left * self.size * right, *rest, **kwargs)
@@ -121,10 +121,10 @@ class WholeBatch(TorchDispatchMode):
 
 
 class DrawsOfTheWhole(Messenger):
-    """Sample sites inside draw for the whole batch and keep the rows of this process.
+    """A handler in which sample sites draw for the whole batch and keep the rows of this process.
 
     Raises:
-        NotDivisible: a latent site outside the plate of the data, or draws that cannot be told apart.
+        NotDivisible: a latent site outside the plate of the data, or draws that cannot be assigned to rows.
     """
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ class DrawsOfTheWhole(Messenger):
 
     @contextmanager
     def of(self, own: Tensor, size: int) -> Iterator[None]:
-        """A block that runs on the rows at ``own`` (b,) of a batch of that size."""
+        """Run a block on the rows at ``own`` (b,) of a batch of that size."""
         self.mode.own, self.mode.size = own, size
         with self:
             if self.everywhere:

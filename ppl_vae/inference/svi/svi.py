@@ -31,7 +31,7 @@ class SVI(BaseSVI):
     __doc__ = f"""{BaseSVI.__doc__}
         compile: ``"trace"`` records a step once, as a graph of tensor operations (no compiler needed), and runs that;
             ``"inductor"`` compiles it. On CUDA the whole step is then replayed as a CUDA graph, with the optimiser but
-            for a custom ``optim``. What cannot be recorded runs step by step, after one warning that says why.
+            for a custom ``optim``. A step that cannot be recorded runs in Python, after one warning that says why.
     """
 
     objective_class = pyro.infer.ELBO
@@ -45,11 +45,11 @@ class SVI(BaseSVI):
             raise ValueError(f"SVI: 'compile' should be False, 'trace' or 'inductor'; got {self.compile!r}.")
 
     def adopt(self, objective: Objective) -> TermsObjective:
-        """The backend's own ELBO with the settings of a neutral objective."""
+        """Make the backend's own ELBO with the settings of a neutral objective."""
         return adopt(objective)
 
     def optimiser_steps(self) -> list[float] | None:
-        """Where three steps of a custom ``optim`` lead from (0.1, 0.2, 0.3): what it does, where it cannot say it."""
+        """Take three steps of a custom ``optim`` from (0.1, 0.2, 0.3), to recognise settings that it does not show."""
         if self.optim is None:
             return None
         p = nn.Parameter(torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64))
@@ -65,7 +65,7 @@ class SVI(BaseSVI):
     def start(
         self, model: Any, guide: Any, data: TrainingData, *, seed: int, device: str | None, parallel: bool = False
     ) -> PyroRun:
-        """A training of a copy of the pair, before its first step."""
+        """Start a training of a copy of the pair; no step is taken yet."""
         if parallel:
             group = Group()
             try:
@@ -75,7 +75,7 @@ class SVI(BaseSVI):
         return PyroRun(self, Pair(model, guide, device), data, seed, self.compile)
 
     def together(self, loop: Loop, train: Callable[[], Fit]) -> Fit:
-        """``train()`` in the first process; the others do as it says, and come to the same fit."""
+        """Call ``train()`` in the first process; the others follow it, and return the same fit."""
         return run_as_leader(loop, train)
 
 

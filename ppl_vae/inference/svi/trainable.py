@@ -1,4 +1,4 @@
-"""Numbers beside the pair that a training learns by gradient, in Pyro: tensors with an Adam of their own."""
+"""Tensors outside the pair that a training learns by gradient, in Pyro, with an Adam of their own."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .optimiser_state import load_slots, slots
 
 
 class Learned:
-    """Tensors by name, and the optimiser that is theirs.
+    """Tensors by name, with an optimiser of their own.
 
     Args:
-        start: their first values.
-        device: where they live.
+        start: the first values, by name.
+        device: the device of the tensors.
         adam: settings of ``torch.optim.Adam``.
     """
 
@@ -31,11 +31,11 @@ class Learned:
 
     @property
     def fixed(self) -> dict[str, Tensor]:
-        """The same numbers, to which no gradient flows."""
+        """The same tensors, detached: no gradient flows to them."""
         return {name: value.detach() for name, value in self.values.items()}
 
     def descend(self, loss: Tensor) -> None:
-        """A step down the gradient of a scalar of these numbers."""
+        """Take a step down the gradient of a scalar function of these tensors."""
         if self.optim is not None:
             grads = torch.autograd.grad(loss, list(self.values.values()))
             for value, grad in zip(self.values.values(), grads, strict=True):
@@ -43,14 +43,14 @@ class Learned:
             self.optim.step()
 
     def state(self) -> dict[str, np.ndarray]:
-        """Every number, by name."""
+        """Return every number as arrays by name."""
         values = {f"learned/{name}": value.detach().cpu().numpy().copy() for name, value in self.values.items()}
         if self.optim is not None:
             values |= {f"optim/{name}": value for name, value in slots(self.optim, list(self.values)).items()}
         return values
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Put back what ``state`` gave."""
+        """Restore what ``state`` returned."""
         with torch.no_grad():
             for name, value in below("learned/", state).items():
                 self.values[name].copy_(torch.from_numpy(np.array(value)))

@@ -1,4 +1,4 @@
-"""Inference strategies, in NumPyro: objectives, and what drives them."""
+"""Inference in NumPyro: objectives, stochastic variational inference and Markov chains."""
 
 from typing import TYPE_CHECKING
 

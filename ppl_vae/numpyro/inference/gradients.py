@@ -1,4 +1,4 @@
-"""Gradients of an objective at a pair's present parameters, one for each seed, and whose the parameters are."""
+"""Gradients of an objective at a pair's present parameters, one for each seed, and the owner of each parameter."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .svi.players import RunningPlayer, advance, init, view_of
 from .terms import run
 
 CHUNK = 2**23
-"""Numbers of the gradients that are held at a time."""
+"""Entries of gradients to hold in memory at a time."""
 
 
 def owners(pair: Pair) -> dict[str, str]:
-    """Whose each parameter is, by name: ``model``, ``guide``, or ``shared`` where both hold the same variable.
+    """Find the owner of each parameter, by name: ``model``, ``guide``, or ``shared`` where both hold the same variable.
 
     A module owns the parameters inside it; a plain function those that it touches when it runs (``numpyro.param``,
     ``nnx_module``). The encoder of a VampPrior is shared.
@@ -77,7 +77,7 @@ def draw_gradients(
     seeds: Sequence[int],
     side: Arrays = NOTHING,
 ) -> Iterator[tuple[dict[str, np.ndarray], float | None]]:
-    """For each seed the gradient of the objective per datum, d/d parameters (1/B) sum_b bound_b: uphill.
+    """Yield for each seed the gradient of the mean bound, d/d parameters (1/B) sum_b bound_b: the direction of ascent.
 
     The parameters are the unconstrained ones that are trained, and stay as they are. A baseline that follows a training
     first follows ``SETTLING`` batches at these parameters, and then stays.
@@ -88,11 +88,11 @@ def draw_gradients(
         x: data (N, P).
         index: the rows of each gradient's batch, (R, B).
         seeds: of the draws, (R,).
-        side: what there is beside x; positions for a per-datapoint guide are by default in order.
+        side: side inputs of x; the positions that a per-datapoint guide needs are 0, 1, 2, ... by default.
 
     Yields:
-        (gradients by name, (C, ...) each for C seeds in a row, the seconds that each took); no seconds for the first,
-        which compile the program.
+        (gradients by name, (C, ...) each, for C consecutive seeds; seconds per gradient, None for the first, which
+        include the compilation).
 
     >>> from ppl_vae import recipes
     >>> from ppl_vae.numpyro.inference import TraceELBO
@@ -131,7 +131,7 @@ def _settled(
     key: Array,
     players: tuple[RunningPlayer, ...],
 ) -> tuple[RunningPlayer, ...]:
-    """The objective's players after batches (S, B) at these parameters."""
+    """Train the objective's players on batches (S, B) at these parameters, and return them."""
 
     def one(states: tuple[RunningPlayer, ...], step: tuple[Array, Array]) -> tuple[tuple[RunningPlayer, ...], None]:
         x, side = jax.tree.map(lambda a: a[step[0]], data)
@@ -153,7 +153,7 @@ def _gradients(
     batches: tuple[Array, Array],
     players: tuple[RunningPlayer, ...],
 ) -> Tree:
-    """One gradient after the other, as in training, for indices (C, B) and seeds (C,)."""
+    """Compute gradients one after the other, as in training, for the rows (C, B) and seeds (C,) of C batches."""
 
     def one(batch: tuple[Array, Array]) -> Tree:
         index, seed = batch

@@ -1,6 +1,6 @@
-"""Objectives: NumPyro ELBOs of two steps, ``log_terms`` and a neutral bound of them.
+"""Objectives as NumPyro ELBOs: ``log_terms`` computes log-densities, and a neutral bound combines them.
 
-They fit wherever NumPyro's do: ``numpyro.infer.SVI(model, guide, optim, loss=TraceELBO())``.
+They stand wherever NumPyro's do: ``numpyro.infer.SVI(model, guide, optim, loss=TraceELBO())``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class TermsObjective(Objective, numpyro.infer.elbo.ELBO):
 
     backend: ClassVar[str | None] = "numpyro"
     made_of: ClassVar[type[Objective] | None] = None
-    """the neutral class, of an objective that ``adopt`` made"""
+    """the neutral class that ``adopt`` made this one of; None for a user's own"""
 
     asked: ClassVar[TermsRequest]
     """the request, once it has been made"""
@@ -45,7 +45,7 @@ class TermsObjective(Objective, numpyro.infer.elbo.ELBO):
         return restore, (neutral, {f.name: getattr(self, f.name) for f in fields(self)})
 
     def log_terms(self, model: Any, guide: Any, *args: Any, key: Array, **kwargs: Any) -> Terms:
-        """The log-densities that the bound is made of, (K, B)."""
+        """Compute the log-densities that the bound combines, (K, B)."""
         if "asked" not in self.__dict__:  # the same at each step, and made of several objects
             object.__setattr__(self, "asked", self.request)
         options = {"request": self.asked, "max_plate_nesting": self.max_plate_nesting}
@@ -54,7 +54,7 @@ class TermsObjective(Objective, numpyro.infer.elbo.ELBO):
     def loss_with_mutable_state(
         self, rng_key: Array, param_map: dict[str, Any], model: Any, guide: Any, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """The loss as a scalar with gradients, in the form that ``numpyro.infer.SVI`` asks for."""
+        """Compute the loss, a scalar with gradients, in the form that ``numpyro.infer.SVI`` asks for."""
         if param_map:
             model, guide = (handlers.substitute(program, data=param_map) for program in (model, guide))
         terms = self.log_terms(model, guide, *args, key=rng_key, **kwargs)
@@ -63,7 +63,7 @@ class TermsObjective(Objective, numpyro.infer.elbo.ELBO):
 
 @functools.cache
 def own(neutral: Any) -> Any:
-    """The NumPyro ELBO of a neutral objective class: the same fields, name and docstring.
+    """Make the NumPyro ELBO of a neutral objective class: the same fields, name and docstring.
 
     >>> from ppl_vae import objectives
     >>> own(objectives.IWAE)(5).num_particles
@@ -74,13 +74,13 @@ def own(neutral: Any) -> Any:
 
 
 def adopt(objective: Objective) -> TermsObjective:
-    """The NumPyro ELBO with the settings of a neutral objective."""
+    """Make the NumPyro ELBO with the settings of a neutral objective."""
     kind: Any = type(objective)
     return own(kind)(**{f.name: getattr(objective, f.name) for f in fields(objective)})
 
 
 def restore(neutral: Any, settings: Mapping[str, Any]) -> TermsObjective:
-    """The objective that was pickled or copied."""
+    """Make a pickled or copied objective again."""
     return own(neutral)(**settings)
 
 

@@ -30,7 +30,7 @@ Tree = Any
 
 
 def find_device(name: str | None) -> jax.Device:
-    """The device of that name; JAX's default by default.
+    """Find the device of that name; by default that of JAX.
 
     Raises:
         ValueError: an unknown device, or a GPU that is not there; the message lists what there is.
@@ -54,7 +54,7 @@ def find_device(name: str | None) -> jax.Device:
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """What is static of a pair: nnx's graph of its modules, and its plain functions.
+    """The static part of a pair: nnx's graph of its modules, and its plain functions.
 
     Two pairs of modules with the same graph are equal, so that a compiled program serves both.
     """
@@ -75,7 +75,7 @@ class Structure:
         return id(self) if self.transforms else hash((self.graph, self.model, self.guide))
 
     def merged(self, params: Tree, constants: Tree) -> tuple[Any, Any]:
-        """The (model, guide) on these parameters, of the caller's own kind."""
+        """Put (model, guide) on these parameters together, as objects of the classes that the caller passed."""
         modules = list(nnx.merge(self.graph, params["tables"], params["modules"], constants))
         if "offsets" in params:
             offsets = dict(nnx.to_flat_state(params["offsets"]))
@@ -91,7 +91,7 @@ class Structure:
         return model, guide
 
     def programs(self, params: Tree, constants: Tree) -> tuple[Any, Any]:
-        """The (model, guide) on these parameters, callable with every keyword of the house."""
+        """Put (model, guide) on these parameters together, callable with every keyword: see ``pairs.keywords``."""
         model, guide = self.merged(params, constants)
         return tolerant(model, ("mask",)), tolerant(guide)
 
@@ -136,7 +136,7 @@ class Pair:
 
     @property
     def device_name(self) -> str:
-        """Where the pair lives, as ``device=`` takes it."""
+        """The name of the pair's device, as ``device=`` takes it."""
         return f"{self.device.platform}:{self.device.id}"
 
     @property
@@ -157,7 +157,7 @@ class Pair:
         return [node for _, node in nnx.iter_graph(guide) if isinstance(node, nnx.Module)]
 
     def prepare(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> Sites:
-        """Run the pair once on a batch, so that every parameter exists; say what its sites are."""
+        """Run the pair once on a batch, so that every parameter exists, and describe its sites."""
         batch, where = self.array(x), self.arrays({"index": np.arange(len(x)), **side})
         sites, transforms = {}, {}
         if self.structure.model is not None or self.structure.guide is not None:
@@ -181,7 +181,7 @@ class Pair:
         return self.sites
 
     def _examine(self, batch: Array, where: dict[str, Array]) -> Sites:
-        """The sites, from shapes alone: nothing is computed."""
+        """Describe the sites from shapes alone; no number is computed."""
         found: list[Sites] = []
 
         def look(params: Tree, constants: Tree, batch: Array) -> None:
@@ -191,23 +191,23 @@ class Pair:
         return found[0]
 
     def array(self, x: np.ndarray) -> Array:
-        """An array of JAX's default type on the pair's device."""
+        """Make an array one of JAX's default type on the pair's device."""
         return jax.device_put(np.asarray(x, jnp.result_type(float)), self.device)
 
     def arrays(self, side: Arrays) -> dict[str, Array]:
-        """What there is beside x, on the pair's device."""
+        """Copy side inputs to the pair's device."""
         given = {name: self.array(a) for name, a in side.items() if name == "given"}
         return {n: jax.device_put(np.asarray(a), self.device) for n, a in side.items() if n != "given"} | given
 
     @property
     def num_rows(self) -> int | None:
-        """For how many data points the pair has parameters of their own; None where it serves any."""
+        """Number of data points that have parameters of their own in the pair; None for a pair that serves any data."""
         return min((len(leaf) for leaf in jax.tree.leaves(self.params["tables"])), default=None)
 
     def split(self, *, model: bool) -> tuple[Tree, Tree]:
-        """The parameters in two: what is trained without the model's own (with ``model``, all), and the rest.
+        """Split the parameters in two: those of the guide alone (with ``model``, all), and the rest.
 
-        What the model shares with the guide belongs to the model. Tables are apart from both.
+        Parameters that model and guide share belong to the model. Tables are in neither part.
         """
         flat = dict(nnx.to_flat_state(self.params["modules"]))
         first = self.structure.model is None  # the model is the graph's first module
@@ -222,15 +222,15 @@ class Pair:
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers are trained."""
+        """Number of trained scalars."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.params))
 
     def state(self) -> dict[str, np.ndarray]:
-        """Every parameter and constant, by name."""
+        """Return every parameter and constant as arrays by name."""
         return {**named("params", self.params), **named("constants", self.constants)}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Put back what ``state`` gave.
+        """Restore what ``state`` returned.
 
         Raises:
             ValueError: other names or shapes.
@@ -247,7 +247,7 @@ class Pair:
         analytic_kl: bool = False,
         side: Arrays = NOTHING,
     ) -> tuple[dict[str, np.ndarray], Terms]:
-        """Draws from the guide for each latent site, (K, B, ...), and their log-densities, (K, B)."""
+        """Draw from the guide, (K, B, ...) for each latent site; return the draws and log-densities, (K, B)."""
         options = {"num_particles": num_particles, "analytic_kl": analytic_kl}
         values, terms = _sample(self.structure, *self._values(x, seed, side), **options)
         draws = {name: np.asarray(value) for name, value in values.items()}
@@ -260,19 +260,19 @@ class Pair:
         return self.params, self.constants, self.array(x), self.arrays(side), jax.random.key(seed)
 
     def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
+        """Compute mean (for categories the mode) and standard deviation of q(z | x) by latent site, (B, D) each."""
         moments = _moments(self.structure, *self._values(x, seed, side))
         return {name: (np.asarray(mean), np.asarray(sd)) for name, (mean, sd) in moments.items()}
 
     def predict(
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
     ) -> tuple[np.ndarray, np.ndarray]:
-        """For draws z ~ q(z | x): E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
+        """Draw z ~ q(z | x); return E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
         means, log_w = _predicted(self.structure, *self._values(x, seed, side), num_particles=num_particles)
         return np.asarray(means), np.asarray(log_w)
 
     def decode(self, z: Arrays, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
-        """E[x | z] and x ~ p(x | z) for the values of all latent sites, (B, ...) each: (B, P) each."""
+        """Compute E[x | z] and draw x ~ p(x | z), (B, P) each, from values of all latent sites, (B, ...) each."""
         name = generated_site(self.structure.model or self.model, self.sites)
         codes = {n: jax.device_put(v, self.device) if v.dtype.kind == "i" else self.array(v) for n, v in z.items()}
         key = jax.random.key(seed)
@@ -280,7 +280,7 @@ class Pair:
         return np.asarray(mean), np.asarray(x)
 
     def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
-        """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
+        """Draw z ~ p(z); return E[x | z] and x ~ p(x | z), (size, P) each."""
         name = generated_site(self.structure.model or self.model, self.sites)
         key = jax.random.key(seed)
         mean, x = _generate(self.structure, self.params, self.constants, self.arrays(side), key, size=size, name=name)
@@ -288,14 +288,14 @@ class Pair:
 
 
 def rows_of(modules: list[Any]) -> Iterator[tuple[tuple[Any, ...], Rows]]:
-    """The modules with a row for each data point, each with the path of its table in the pair's parameters."""
+    """Find the modules with a row for each data point, with the paths of their tables in the pair's parameters."""
     for path, node in nnx.iter_graph(nnx.List(modules)):
         if isinstance(node, Rows):
             yield (*path, "table"), node
 
 
 def merge(*parts: Tree) -> Tree:
-    """The parameters that ``Pair.split`` took apart."""
+    """Merge the parameters that ``Pair.split`` took apart."""
     sites = {name: value for part in parts for name, value in part["sites"].items()}
     return {"modules": nnx.merge_state(*(part["modules"] for part in parts)), "sites": sites}
 
@@ -333,7 +333,7 @@ def _moments(
 
 
 def _mode(fn: Any) -> Array:
-    """The category that is most likely, of each entry."""
+    """The most likely category of each entry."""
     return jnp.broadcast_to(base_of(fn).probs.argmax(-1), fn.shape())
 
 
@@ -387,7 +387,7 @@ def named(prefix: str, tree: Tree) -> dict[str, np.ndarray]:
 
 
 def filled(prefix: str, tree: Tree, state: Mapping[str, np.ndarray], device: jax.Device) -> Tree:
-    """The tree with its leaves taken from ``state``."""
+    """Replace the leaves of a tree by the arrays of ``state``."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
     names = ["/".join([prefix, *map(_key, path)]) for path, _ in leaves]
     values = [np.asarray(state[name], leaf.dtype) for name, (_, leaf) in zip(names, leaves, strict=True)]
@@ -399,7 +399,7 @@ def _key(entry: Any) -> str:
 
 
 def as_functions(model: nnx.Module, guide: nnx.Module, name: str = "pair") -> tuple[Any, Any]:
-    """The pair as plain functions whose parameters are one ``numpyro.param``, for stock ``numpyro.infer`` objects.
+    """Turn a pair into plain functions whose parameters are one ``numpyro.param``, for stock ``numpyro.infer`` objects.
 
     Two ``nnx_module`` calls would untie an encoder that the model and the guide share; one name for both keeps it tied.
     (In Pyro a ``PyroModule`` is such a function already.)

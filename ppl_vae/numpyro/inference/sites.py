@@ -1,4 +1,4 @@
-"""Describe a traced site by what its distribution can do, whatever the class is called."""
+"""Descriptions of traced sites by what their distributions can do, whatever the class is called."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ WITHOUT_MEAN = (CategoricalLogits, CategoricalProbs, Cauchy, HalfCauchy)
 
 
 def base_of(fn: Any) -> Any:
-    """The distribution inside what only rearranges it."""
+    """Find the distribution inside wrappers that only rearrange it."""
     while isinstance(fn, REARRANGING):
         fn = fn.base_dist
     return fn
 
 
 def _inside(fn: Any) -> Iterator[Any]:
-    """The distribution and all those that it is made from, also by a transform or by a wrapper of a user's own."""
+    """Yield the distribution and all those that it is made from, by a transform or by a user's own wrapper too."""
     while fn is not None:
         yield fn
         fn = getattr(fn, "base_dist", None)
 
 
 def _has_mean(fn: Any) -> bool:
-    """Whether the mean is known; the attribute ``has_mean`` of a distribution says it, where there is one."""
+    """Whether the mean is known; a distribution's attribute ``has_mean`` decides, if it has one."""
     for part in _inside(fn):
         if hasattr(part, "has_mean"):
             return bool(part.has_mean)
@@ -49,7 +49,7 @@ def _has_mean(fn: Any) -> bool:
 
 
 def describe(site: Any) -> Site:
-    """Say what objectives and evaluation ask about a traced site."""
+    """Describe a traced site for objectives and evaluation."""
     fn = site["fn"]
     base = base_of(fn)
     support = getattr(base, "support", None)

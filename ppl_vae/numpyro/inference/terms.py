@@ -1,4 +1,4 @@
-"""Run a pair, read the log-densities of its sites."""
+"""Traces of a pair, and the log-densities of their sites."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from .sites import base_of, describe
 
 NumPyroSite = dict[str, Any]
 SLEEP, PRIOR, DIRECTIONS, NOISE = 2**30, 2**30 + 1, 2**30 + 2, 2**30 + 4
-"""The keys of dreams, draws from the prior, directions and noise: apart from those that a key is split into."""
+"""Numbers folded into a key for dreams, draws from the prior, directions and noise; splitting a key never uses them."""
 NumPyroTrace = dict[str, NumPyroSite]
 DEFAULT = TermsRequest()
 
 
 def sites_of(trace: NumPyroTrace, *, observed: bool) -> NumPyroTrace:
-    """The latent or the observed sample sites of a trace."""
+    """Select the latent or the observed sample sites of a trace."""
     return {name: s for name, s in trace.items() if s["type"] == "sample" and s["is_observed"] == observed}
 
 
@@ -63,7 +63,7 @@ def run_guide(
     key: Array,
     ruled: Ruled | None = None,
 ) -> NumPyroTrace:
-    """Trace the guide, with particles as a plate; its sites follow a rule, where there is one."""
+    """Trace the guide, with particles as a plate; ``ruled`` gives its latent sites their values, if it is given."""
     guide = _in_plate(guide, num_particles, max_plate_nesting)
     # The handler stands outside the trace, which then records what it did.
     with ruled or nullcontext():
@@ -92,7 +92,7 @@ def _in_plate(program: Any, num_particles: int, max_plate_nesting: int) -> Any:
 
 
 class TracedSite:
-    """A latent site while the guide runs, as ``gradients.GuideSite`` describes it."""
+    """A latent site of the running guide: the ``GuideSite`` of ``objectives.gradients``."""
 
     def __init__(self, msg: Any, key: Array) -> None:
         self.name, self.reparameterised, self.value = msg["name"], bool(msg["fn"].has_rsample), None
@@ -140,7 +140,7 @@ class Ruled(Messenger):
 
 @jax.custom_vjp
 def _tap(value: Array, like: Array) -> tuple[Array, Array]:
-    """The value, and zeros (K, B) for ``_weighing``; the value's gradient is multiplied by what these bring back."""
+    """Return the value, and zeros (K, B) whose incoming gradient multiplies that of the value: see ``_weighing``."""
     return value, jnp.zeros_like(like)
 
 
@@ -154,7 +154,7 @@ _tap.defvjp(lambda value, like: (_tap(value, like), None), _tapped_gradient)
 
 @jax.custom_vjp
 def _weighing(values: Array, taps: Array, weights: Array) -> Array:
-    """The values; going backwards, the taps get the weights, whatever the values get."""
+    """Return the values; in the backward pass the taps receive ``weights`` as their gradient."""
     return values
 
 
@@ -162,7 +162,7 @@ _weighing.defvjp(lambda values, taps, weights: (values, weights), lambda weights
 
 
 def _per_datum(site: NumPyroSite, values: Array, num_particles: int) -> Array:
-    """Sum what is neither particle nor datum: (K, B)."""
+    """Sum over every dimension but particles and data: (K, B)."""
     if not any(frame.dim == -1 for frame in site["cond_indep_stack"]):
         raise ValueError(
             f"Site {site['name']!r} is outside the plate of the data at dim -1, so its density does not belong to any "
@@ -174,7 +174,7 @@ def _per_datum(site: NumPyroSite, values: Array, num_particles: int) -> Array:
 
 
 def density_of(site: NumPyroSite, num_particles: int) -> Array:
-    """The log-density of a traced site at its value, without what is neither particle nor datum: (K, B)."""
+    """Compute the log-density of a traced site at its value, summed to one number per particle and datum: (K, B)."""
     if site["intermediates"]:
         values = site["fn"].log_prob(site["value"], site["intermediates"])
     else:
@@ -291,7 +291,7 @@ def _latents(
     num_particles: int,
     key: Array,
 ) -> Latents:
-    """What is asked of the single latent site."""
+    """Collect what the request asks of the single latent site."""
     (name, site), data = next(iter(guided.items())), next(iter(observed.values()))
     told: dict[str, Array] = {"z": _with_particles(site["value"], num_particles)}
     if request.moments:
@@ -327,7 +327,7 @@ def _reconstruction(data: NumPyroSite, num_particles: int) -> dict[str, Array]:
 
 
 def _masks(site: NumPyroSite) -> list[Array]:
-    """What masks the site's entries, each of as many dimensions as an entry's value."""
+    """The masks of a site's entries, each with the number of dimensions of the site's value."""
     fn, masks = site["fn"], []
     while hasattr(fn, "base_dist"):
         if not isinstance(getattr(fn, "_mask", True), bool):
@@ -337,7 +337,7 @@ def _masks(site: NumPyroSite) -> list[Array]:
 
 
 def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> Array:
-    """log q(z | x) of as many (z, x) as the batch has data, which the model draws, (B,)."""
+    """Compute log q(z | x) of B pairs (z, x) drawn from the model, B the size of the batch: (B,)."""
     program = inner(model)
     while isinstance(program, Messenger):
         program = inner(program.fn)
@@ -363,9 +363,9 @@ def terms_of(
     analytic_kl: bool = False,
     scored: Callable[[bool], bool] = operator.not_,
 ) -> Terms:
-    """The terms of traced sites: the model's latent and observed ones, and the guide's.
+    """Compute the terms of traced sites: the model's latent and observed ones, and the guide's.
 
-    ``scored`` says, of a site that is reparameterised or not, whether its log q belongs to ``log_score``.
+    ``scored(reparameterised)`` says whether the log q of such a site belongs to ``log_score``.
     """
     scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
     log_lik = jnp.stack([density_of(site, num_particles) for site in observed.values()]).sum(0)
@@ -387,7 +387,7 @@ def terms_of(
 
 
 def _at_every_configuration(guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> tuple[Any, int]:
-    """The guide with its draws replaced by every joint value of its sites, and how many these are."""
+    """Replace the guide's draws by every joint value of its sites; return that guide and the number of values."""
     sites = sites_of(handlers.trace(handlers.seed(guide, key)).get_trace(*args, **kwargs), observed=False)
     latent = tuple(describe(site) for site in sites.values())
     values = Sites(latent, (), ()).configurations()
@@ -399,7 +399,7 @@ def _at_every_configuration(guide: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def _tapped(guided: NumPyroTrace, draws: int, size: int) -> tuple[NumPyroTrace, Array]:
-    """The guide's sites with a tap on each draw, and the taps' zeros (K, B), which ``_weighing`` sends weights to."""
+    """Put a tap on each draw of the guide; return the sites, and the taps' zeros (K, B), for ``_weighing``."""
     zeros, tapped = jnp.zeros((draws, size)), {}
     for name, site in guided.items():
         value, tap = _tap(site["value"], zeros if draws > 1 else zeros[0])
@@ -417,7 +417,7 @@ def _without_score(
     num_particles: int,
     max_plate_nesting: int,
 ) -> NumPyroTrace:
-    """The guide's sites, with distributions that depend on draws but not on parameters.
+    """Return the guide's sites with distributions that depend on draws but not on parameters.
 
     One site is stopped as it is. Several are run once more on stopped parameters.
     """
@@ -444,7 +444,7 @@ def _kl(q: Any, p: Any) -> Array | None:
 
 
 def _finite_kl(q: Any, p: Any) -> Array | None:
-    """sum_z q(z) (log q(z) - log p(z)) where each entry takes finitely many values, which NumPyro does not know."""
+    """Sum q(z) (log q(z) - log p(z)) over the finitely many values of each entry: a KL that NumPyro lacks."""
     bases = [fn.base_dist if isinstance(fn, Independent) else fn for fn in (q, p)]
     if q.event_shape != p.event_shape or not all(base.has_enumerate_support for base in bases):
         return None
@@ -455,11 +455,11 @@ def _finite_kl(q: Any, p: Any) -> Array | None:
 
 
 def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
-    """Run the pair once and say what its sites are.
+    """Run the pair once, and describe its sites.
 
     Raises:
-        ValueError: the pair does not run on this batch, the model and the guide do not speak of the same latent sites,
-            or a site's log-density has a shape that is not the batch's.
+        ValueError: the pair does not run on this batch, the model and the guide have different latent sites, or a
+            site's log-density has a shape that is not the batch's.
     """
     try:
         p, q = run(model, guide, args, kwargs, 1, 1, jax.random.key(0))

@@ -1,4 +1,4 @@
-"""A pair's log-densities as functions of where chains stand, in NumPyro."""
+"""A pair's log-densities as functions of the positions of chains, in NumPyro."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_PLATE_NESTING = 1
 
 
 def layout_of(model: Any, x: Array, side: Mapping[str, Array]) -> Layout:
-    """The model's latent sites, from one run."""
+    """Describe the model's latent sites, from one run."""
     trace = handlers.trace(handlers.seed(model, jax.random.key(0))).get_trace(x, **side)
     return Layout(tuple(_latent(site) for site in sites_of(trace, observed=False).values()))
 
@@ -40,7 +40,7 @@ def _latent(site: NumPyroSite) -> Latent:
 
 
 class _Set(Messenger):
-    """Latent sites take values that are computed from their distributions."""
+    """A handler in which latent sites take values that are computed from their distributions."""
 
     def __init__(self, fn: Any, compute: Callable[[NumPyroSite], Array | None]) -> None:
         super().__init__(fn)
@@ -56,15 +56,15 @@ class _Set(Messenger):
 class Densities:
     """log f_beta = (1 - beta) log f_0 + beta log p(x, z) of K chains for each of B data points, where z = z(u, codes).
 
-    f_0 is the prior p(z), or the guide's q(z | x). Densities are of u: the Jacobian of the bijection is in them.
+    f_0 is the prior p(z), or the guide's q(z | x). Densities are those of u, with the Jacobian of the bijection to z.
 
     Args:
         model: the generative program.
         guide: the program q(z | x).
         x: data (B, P).
-        side: what is beside them.
+        side: side inputs of x.
         layout: the model's latent sites.
-        start: ``prior`` or ``guide``: what f_0 is.
+        start: f_0, ``prior`` or ``guide``.
         key: of the noise that a guide may draw inside, always the same.
     """
 
@@ -92,7 +92,7 @@ class Densities:
     def trace(
         self, program: Any, num_chains: int, compute: Callable[[NumPyroSite], Any], key: Array | None = None
     ) -> NumPyroTrace:
-        """A program's trace with a plate of chains, its latents at what ``compute`` makes of their sites."""
+        """Trace a program with a plate of chains; ``compute(site)`` gives each latent site its value."""
 
         def in_plate(*args: Any, **kwargs: Any) -> Any:
             with numpyro.plate("num_particles", num_chains, dim=-1 - MAX_PLATE_NESTING):
@@ -121,7 +121,7 @@ class Densities:
         return trace, sum(log_dets, jnp.zeros(position.u.shape[:2], position.u.dtype))
 
     def _discrete(self, name: str, value: Array) -> Array:
-        """The value of a discrete site as programs take it: integers for categories, else floating."""
+        """Give a discrete site's value the type that programs take: integers for categories, else floating."""
         categories = any(site.name == name and site.is_categorical for site in self.layout.sites)
         return value if categories else value.astype(self.x.dtype)
 
@@ -136,7 +136,7 @@ class Densities:
         return log_lik, log_prior, log_det, trace
 
     def _log_guide(self, trace: NumPyroTrace, chains: int) -> Array:
-        """log q(z | x), (K, B), with the noise that a guide may draw inside always the same."""
+        """Compute log q(z | x), (K, B); the noise that a guide may draw inside is always the same."""
         values = {name: site["value"] for name, site in sites_of(trace, observed=False).items()}
         if len(self.guided) == 1:  # its parameters do not depend on z
             ((name, site),) = self.guided.items()
@@ -160,7 +160,7 @@ class Densities:
         return self._log_guide(trace, position.u.shape[0]) + log_det, log_joint
 
     def at(self, codes: Array, beta: Any) -> Callable[[Array], Evaluated]:
-        """The density of u, with its gradient, given the discrete entries."""
+        """Return u -> (log-density, its gradient), given the discrete entries."""
 
         def total(u: Array) -> tuple[Array, tuple[Array, Array]]:
             log_0, log_1 = self.ends(Position(u, codes))
@@ -179,12 +179,12 @@ class Densities:
         return log_0 + beta * (log_1 - log_0)
 
     def values(self, position: Position) -> dict[str, Array]:
-        """The latents' values at a position, by site, (K, B, ...)."""
+        """Compute the latents' values at a position, by site, (K, B, ...)."""
         trace, _ = self._placed(position)
         return {site.name: trace[site.name]["value"] for site in self.layout.sites}
 
     def position(self, values: Mapping[str, Array]) -> Position:
-        """Where the chains stand whose latents have these values, (K, B, ...) each."""
+        """Find the position of chains whose latents have these values, (K, B, ...) each."""
         given = dict(values) | {s.name: self._discrete(s.name, values[s.name]) for s in self.layout.discrete}
         chains, size = len(next(iter(values.values()))), len(self.x)
         trace = self.trace(self.model, chains, lambda site: given.get(site["name"]))

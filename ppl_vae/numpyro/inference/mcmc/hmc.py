@@ -51,7 +51,7 @@ def layout(pair: Pair, x: np.ndarray, side: Arrays) -> Layout:
 def starts(
     pair: Pair, x: np.ndarray, num_chains: int, start: str, side: Arrays, *, seed: int, guide_seed: int
 ) -> Values:
-    """z ~ p(z) or q(z | x) for each datum, (K, B, ...) by site; what a guide draws inside is from ``guide_seed``."""
+    """Draw z ~ p(z) or q(z | x) for each datum, (K, B, ...) by site; a guide's own noise comes from ``guide_seed``."""
     keys = jax.random.key(seed), jax.random.key(guide_seed)
     return _numpy(_starts(*inputs_of(pair, x, side), *keys, num_chains=num_chains, start=start))
 
@@ -74,7 +74,7 @@ def _starts(
 
 
 def simulate(pair: Pair, size: int, seed: int, side: Arrays) -> tuple[Values, np.ndarray]:
-    """z ~ p(z) by site, (size, ...) each, and x ~ p(x | z), (size, P)."""
+    """Draw z ~ p(z), (size, ...) for each site, and x ~ p(x | z), (size, P)."""
     assert pair.sites is not None
     key, where = jax.random.key(seed), pair.arrays(side)
     trace = _simulate(pair.structure, pair.params, pair.constants, where, key, size=size)
@@ -113,7 +113,7 @@ def _log_joint(
 
 
 def repeat(count: int, body: Callable[..., tuple[Array, ...]], start: tuple[Array, ...]) -> tuple[Array, ...]:
-    """The body applied so often, compiled once."""
+    """Apply the body ``count`` times, compiled once."""
     return jax.lax.fori_loop(0, count, lambda _, state: body(state), start)
 
 
@@ -126,7 +126,7 @@ def move(
     num_steps: int,
     key: Array,
 ) -> kernels.Moved:
-    """One HMC transition of the continuous sites with step sizes (B,), by 1 to ``num_steps`` steps, as it is drawn."""
+    """Make one HMC transition of the continuous sites with step sizes (B,), of 1 to ``num_steps`` steps, at random."""
     u, (momentum_key, noise_key, count_key) = position.u, jax.random.split(key, 3)
     momentum = jax.random.normal(momentum_key, u.shape, u.dtype)
     noise = jax.random.uniform(noise_key, (2, *u.shape[:2]), u.dtype)
@@ -148,7 +148,7 @@ def sample(
     target: float,
     seed: int,
 ) -> Sampled:
-    """HMC chains from the latents' values ``start`` (K, B, ...) towards p(z | x)."""
+    """Run HMC chains from the latents' values ``start`` (K, B, ...) towards p(z | x)."""
     counts = {"num_warmup": num_warmup, "num_samples": num_samples, "num_steps": num_steps}
     values, key = arrays_of(pair, start), jax.random.key(seed)
     inputs = (*inputs_of(pair, x, side), values, target, key)
@@ -199,7 +199,7 @@ def _sample(
 
 
 def sweep(densities: Densities, position: Position, beta: Any, key: Array, *, down: bool = False) -> Position:
-    """Gibbs sampling of the discrete entries, one after the other: each from its conditional under f_beta."""
+    """Draw the discrete entries one after the other, each from its conditional under f_beta: a Gibbs sweep."""
     first, codes = 0, position.codes
     keys = jax.random.split(key, max(codes.shape[-1], 1))
     blocks = []
@@ -240,7 +240,7 @@ def anneal(
     seed: int,
     guide_seed: int,
 ) -> Annealed:
-    """An annealed run along the rungs from the latents' values ``start`` (K, B, ...): log-weights, (K, B)."""
+    """Anneal from the latents' values ``start`` (K, B, ...) through the temperatures; return log-weights, (K, B)."""
     keys = jax.random.key(seed), jax.random.key(guide_seed)
     inputs = (
         *inputs_of(pair, x, side),

@@ -31,7 +31,7 @@ def sample(
     target: float,
     seed: int,
 ) -> Sampled:
-    """NUTS chains from the latents' values ``start`` (K, B, ...) towards p(z | x)."""
+    """Run NUTS chains from the latents' values ``start`` (K, B, ...) towards p(z | x)."""
     counts = {"num_warmup": num_warmup, "num_samples": num_samples, "depth": depth, "target": target}
     inputs = (*inputs_of(pair, x, side), arrays_of(pair, start), jax.random.key(seed))
     draws, *stats = _sample(*inputs, layout=layout(pair, x, side), **counts)

@@ -1,4 +1,4 @@
-"""Compiled programs of JAX: the seconds that they took, and the folder that keeps them."""
+"""Compiled programs of JAX: seconds of compilation, and the folder that keeps them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ jax.monitoring.register_event_duration_secs_listener(_listen)
 
 
 def compilation_seconds() -> float:
-    """Of this process so far: lowering and compiling, or reading what was kept; without tracing."""
+    """Seconds of compilation in this process so far: of lowering and compiling, or reading kept programs."""
     return _seconds
 
 
 def keep_compiled() -> None:
-    """Have JAX keep its programs in the folder of the environment variable, unless it has one already."""
+    """Make JAX keep its programs in the folder that the environment variable names, unless it keeps them already."""
     folder = cache_folder("jax")
     if folder is not None and getattr(jax.config, "jax_compilation_cache_dir", None) is None:
         jax.config.update("jax_compilation_cache_dir", str(folder))

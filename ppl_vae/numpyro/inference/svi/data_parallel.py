@@ -23,7 +23,7 @@ from .streaming import Batches
 
 
 def devices_of(name: str | None, batch_size: int) -> list[Any]:
-    """All devices of this process, of JAX's default platform or of the named one.
+    """List all devices of this process, on JAX's default platform or on the named one.
 
     Raises:
         ValueError: a single device's name, or batches that cannot be divided by them.
@@ -37,11 +37,11 @@ def devices_of(name: str | None, batch_size: int) -> list[Any]:
 
 
 class MeshRun(NumPyroRun):
-    """A training whose batches are shared out by rows; XLA puts in what the devices have to tell each other.
+    """A training whose batches are shared out by rows; XLA adds the communication between devices.
 
-    Weights and data are on every device, but those of a per-datapoint guide: the table's rows, their moments and the
-    data that they belong to are divided in blocks, filled up with rows that no batch asks for. Between epochs the pair
-    is whole, on the first device.
+    Weights and data are on every device. Under a per-datapoint guide the table's rows, their moments and their data
+    are divided in blocks instead, filled up with rows that are in no batch. Between epochs the pair is
+    whole, on the first device.
     """
 
     def __init__(self, settings: BaseSVI, pair: Pair, data: TrainingData, seed: int, devices: Sequence[Any]) -> None:
@@ -74,11 +74,11 @@ class MeshRun(NumPyroRun):
 
     @property
     def constants(self) -> Constants:
-        """What no step changes."""
+        """Constants of a training: what no step changes."""
         return self.fixed
 
     def plan(self, epoch: int, order: np.ndarray) -> tuple[Array | None, list[Batches]]:
-        """As on one device; what fills a shorter batch stands after the rows that fill the blocks."""
+        """Plan batches as on one device; rows that fill a shorter batch stand after those that fill the blocks."""
         drawn, parts = super().plan(epoch, order)
         places = [jnp.where(part.rows < self.count, part.rows, part.rows + self.spare) for part in parts]
         return drawn, [part._replace(positions=p, rows=p) for part, p in zip(parts, places, strict=True)]
@@ -89,16 +89,16 @@ class MeshRun(NumPyroRun):
                 yield self._copied(x) if isinstance(self.train, Stream) else x, batches
 
     def settle(self) -> None:
-        """Give the pair the parameters of the present state, whole and on its own device."""
+        """Write the present parameters to the pair, whole and on its own device."""
         super().settle()
         tables = jax.tree.map(lambda rows: rows[: self.count], self.carry.tables)
         self.pair.params = jax.device_put({**self.pair.params, "tables": tables}, self.pair.device)
 
     def state(self) -> dict[str, np.ndarray]:
-        """What a run on one device would give."""
+        """Return the state as a run on one device would."""
         return {name: a[: self.count] if name.startswith("local/") else a for name, a in super().state().items()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Put back what ``state`` gave, on any number of devices."""
+        """Restore what ``state`` returned, on any number of devices."""
         super().load_state(state)
         self._place()

@@ -1,6 +1,6 @@
 """Parameters of single data points, in NumPyro: one step with the model, or a climb to the top of the bound before it.
 
-A training differentiates with respect to what is added to a batch's rows, so that no step reads or writes the others.
+The gradient is taken by an increment of the batch's rows, so that a step reads and writes no other rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Tree = Any
 
 @dataclass(frozen=True)
 class Local:
-    """What is static of it: ``local_steps``, ``local_learning_rate`` and ``local_tolerance`` of the training."""
+    """The training's ``local_steps``, ``local_learning_rate`` and ``local_tolerance``, static in a compiled step."""
 
     steps: int
     learning_rate: float
@@ -28,25 +28,25 @@ class Local:
 
 
 def fresh(tables: Tree) -> Tree:
-    """Moments of zero for every row of every table."""
+    """Make moments of zero for every row of every table."""
     return jax.tree.map(
         lambda t: rowwise_adam.Moments(jnp.zeros_like(t), jnp.zeros_like(t), jnp.zeros_like(t[:, :1])), tables
     )
 
 
 def take(tables: Tree, index: Array) -> Tree:
-    """The rows at ``index`` (B,) of every table."""
+    """Take the rows at ``index`` (B,) of every table."""
     return jax.tree.map(lambda t: t[index], tables)
 
 
 def descended(grads: Tree, moments: Tree, learning_rate: Any) -> tuple[Tree, Tree]:
-    """The steps of Adam down the gradients of rows, and the moments after them."""
+    """Compute Adam's steps down the gradients of rows, and the moments after them."""
     both = jax.tree.map(lambda g, m: rowwise_adam.adam(g, m, learning_rate), grads, moments)
     return jax.tree.map(lambda _, b: b[0], grads, both), jax.tree.map(lambda _, b: b[1], grads, both)
 
 
 def stepped(tables: Tree, moments: Tree, grads: Tree, index: Array, learning_rate: Any) -> tuple[Tree, Tree]:
-    """The tables and moments with the rows at ``index`` moved down their gradients."""
+    """Move the rows at ``index`` down their gradients; return the tables and the moments."""
     steps, after = descended(grads, take(moments, index), learning_rate)
     tables = jax.tree.map(lambda t, s: t.at[index].add(s), tables, steps)
     return tables, jax.tree.map(lambda m, a: m.at[index].set(a), moments, after)
@@ -55,16 +55,16 @@ def stepped(tables: Tree, moments: Tree, grads: Tree, index: Array, learning_rat
 def ascend(
     local: Local, loss: Callable[[Tree, Array], Array], bound: Callable[[Tree, Array], Array], zero: Tree, key: Array
 ) -> Tree:
-    """What to add to a batch's rows to raise each datum's bound until its mean hardly gains any more.
+    """Find what to add to a batch's rows, by ascending each datum's bound until their mean hardly rises any more.
 
     Every ten steps each datum's bound is measured before and after them, with the same noise, drawn afresh: a datum
     whose bound has fallen goes back, with half the learning rate. So the bound never falls but by the error of a
     measurement. Noise that stayed the same for all of them would be fitted itself.
 
     Args:
-        local: when to end, and how fast to go.
-        loss: (what is added, key) -> the batch's loss, a sum over data.
-        bound: (what is added, key) -> the bound of each datum (B,).
+        local: the settings: when to end, and the learning rate.
+        loss: (increments, key) -> the batch's loss, a sum over data.
+        bound: (increments, key) -> the bound of each datum (B,).
         zero: zeros of the rows' shapes, (B, W) each.
         key: of the noise.
     """

@@ -1,4 +1,4 @@
-"""Players in training, in NumPyro: their numbers and optimiser states as values."""
+"""Players in training, in NumPyro: their states, and those of their optimisers, as values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..terms import run_guide, sites_of
 
 
 class RunningPlayer(NamedTuple):
-    """The state of a player in a training, and that of its optimiser."""
+    """A player's state in a training, and that of its optimiser."""
 
     known: State
     optim: Any
@@ -37,7 +37,7 @@ def init(player: Player, sizes: Sizes, rng: np.random.Generator) -> RunningPlaye
 
 
 def advance(player: Player, state: RunningPlayer, view: View) -> tuple[RunningPlayer, tuple[Array, ...]]:
-    """The state after a step on a batch, free of gradients, and the loss with the other metrics."""
+    """Take a step on a detached batch; return the state, and the loss with the other metrics."""
     optim = state.optim
 
     def descend(loss: Loss, values: Values) -> tuple[Values, tuple[Array, ...]]:
@@ -51,24 +51,24 @@ def advance(player: Player, state: RunningPlayer, view: View) -> tuple[RunningPl
 
 
 def saved(state: RunningPlayer) -> Any:
-    """The state as a checkpoint names it; a player that tracks nothing has its weights at the top."""
+    """Return the state under a checkpoint's names; the weights of a player that tracks nothing have no prefix."""
     return state if state.known.tracked else {"learned": state.known.learned, "optim": state.optim}
 
 
 def restored(tree: Any) -> RunningPlayer:
-    """The state that ``saved`` made a tree of."""
+    """Restore the state from what ``saved`` returned."""
     return tree if isinstance(tree, RunningPlayer) else RunningPlayer(State({}, tree["learned"]), tree["optim"])
 
 
 def view_of(x: Array, terms: Terms) -> View:
-    """The view that an output reads: a gradient flows through the latents."""
+    """Make the view of a batch for ``output``: a gradient flows through the latents."""
     return View(x, jax.lax.stop_gradient(terms.log_weights.mean(0)), terms.latents)
 
 
 def permuted_codes(
     guide: Any, x: Array, side: dict[str, Array], num_particles: int, key: Array, max_plate_nesting: int = 1
 ) -> Array:
-    """Codes of x, each dimension shuffled over the batch for itself, (K, B, D): draws from prod_d q(z_d)."""
+    """Draw codes of x, and shuffle each dimension over the batch independently, (K, B, D): draws from prod_d q(z_d)."""
     draw_key, order_key = jax.random.split(key)
     q = run_guide(guide, (x,), side, num_particles, max_plate_nesting, draw_key)
     z = next(iter(sites_of(q, observed=False).values()))["value"].reshape(num_particles, len(x), -1)
@@ -89,10 +89,10 @@ def _scan(critic: Critic, state: RunningPlayer, samples: Any, batches: Any) -> t
 def train_on_samples(
     critic: Critic, samples: Sequence[np.ndarray], batches: Sequence[np.ndarray], rng: np.random.Generator
 ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
-    """Train a critic of two samples, (N, D) each, by steps on those of their rows, (S, B) each.
+    """Train a critic to distinguish two samples, (N, D) each; step s takes the rows ``batches[i][s]`` (B,) of sample i.
 
     Returns:
-        its logits as a function of arrays, and its loss and accuracy at each step, (S, 2).
+        The critic's logits as a function of arrays, and its loss and accuracy at each step, (S, 2).
     """
     arrays = tuple(jnp.asarray(a, jnp.result_type(float)) for a in samples)
     state = init(critic, Sizes(0, arrays[0].shape[1]), rng)

@@ -18,7 +18,7 @@ from .streaming import Batches
 
 
 class Replicas:
-    """Trainings of equal structure as one program: the data are shared, everything else has a row for each.
+    """Trainings of equal structure as one program: the data are shared, every other array has a row for each training.
 
     On an accelerator the program is vmapped, which fills it; on a CPU it does one training after the other, because
     products of stacked matrices take several times as long there as one product after the other.
@@ -37,7 +37,7 @@ class Replicas:
         self.constants = stacked([run.constants for run in self.runs])
 
     def epoch(self, epochs: Sequence[int], orders: Sequence[np.ndarray], active: Sequence[bool]) -> list[np.ndarray]:
-        """One pass over the data for each; the losses of each. Those that are not active stay as they are."""
+        """Pass over the data once in each training; return the losses of each. Inactive trainings stay as they are."""
         first = self.runs[0]
         planned = [run.plan(epoch, order) for run, epoch, order in zip(self.runs, epochs, orders, strict=True)]
         x = jnp.stack([binarised(drawn, first.train) for drawn, _ in planned]) if first.dynamic else first.train
@@ -72,7 +72,7 @@ def scan_replicas(
     data: Data,
     batches: Batches,
 ) -> tuple[Carry, StepResult]:
-    """``_steps`` for several trainings (R, ...); the losses, (R, S)."""
+    """Scan steps of R trainings, (R, ...) each; return the losses, (R, S)."""
 
     def one(carry: Carry, constants: Constants, own: Array | None, batches: Batches) -> tuple[Carry, StepResult]:
         return scan_steps(step, carry, constants, data if own is None else data._replace(x=own), batches)

@@ -64,16 +64,17 @@ class NumPyroRun:
 
     @property
     def critic(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """The critic as a function of arrays, (..., D) -> (...)."""
+        """The critic's logits as a function of arrays, (..., D) -> (...); None without a critic."""
         for critic, state in zip(self.step.players, self.carry.players, strict=True):
             if isinstance(critic, Critic):
                 return lambda z: np.asarray(critic.logits(state.known.learned, self.pair.array(z)))
         return None
 
     def _padded(self, data: TrainingData) -> bool:
-        """Whether the last batch of an epoch is shorter, and rows of no weight may fill it.
+        """Whether the last batch of an epoch is shorter and may be filled with rows of weight 0.
 
-        They may in a sum over data that nothing else is scaled by or learns from; others compile a second program.
+        It may where the loss is a plain sum over data, with no scale, player or inner loop; otherwise a second program
+        is compiled for it.
         """
         sites, loss = self.pair.sites, self.settings.loss
         shorter = (self.settings.epoch_size or len(data.train)) % self.settings.batch_size > 0
@@ -82,13 +83,13 @@ class NumPyroRun:
 
     @property
     def optimiser(self) -> str:
-        """What the optimiser is and holds; optax keeps its numbers to itself, so only its state is told."""
+        """Description of the optimiser: of a custom one the names in its state, as optax does not show settings."""
         if self.settings.optim is None:
             return f"adam({self.settings.learning_rate})"
         return ", ".join(sorted({name.rsplit("/", 1)[0] for name in named("optim", self.carry.optim)}))
 
     def compilation_seconds(self) -> float:
-        """Of this process so far."""
+        """Seconds of compilation in this process so far."""
         return compilation_seconds()
 
     def weights_are_finite(self) -> bool:
@@ -96,7 +97,7 @@ class NumPyroRun:
         return bool(_finite(self.pair.params))
 
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
-        """One pass over the data in that order; the loss per datum of each step, in nats."""
+        """Pass over the data once in that order; return the loss per datum of each step, in nats."""
         losses, outcomes = [], []
         with closing(self._blocks(epoch, order)) as blocks:
             for x, batches in blocks:
@@ -110,19 +111,19 @@ class NumPyroRun:
         return np.concatenate(losses)
 
     def places(self, batches: Batches) -> Array | None:
-        """The positions of the rows in memory in the data set, for a player that needs another batch of them."""
+        """Positions in the data set of the rows in memory, for a player that needs another batch of them."""
         if not self.step.permutes:
             return None
         return batches.positions.reshape(-1) if isinstance(self.train, Stream) else jnp.arange(self.count)
 
     def measure(self, outcomes: Sequence[Array | None]) -> None:
-        """Keep the means over an epoch of the players' metrics, (S, M) for the steps of each part."""
+        """Record the players' metrics, means over an epoch, from those of its steps, (S, M) for each part."""
         if self.step.metrics:
             means = np.concatenate([np.asarray(metrics) for metrics in outcomes]).mean(0)
             self.metrics = dict(zip(self.step.metrics, means.tolist(), strict=True))
 
     def _blocks(self, epoch: int, order: np.ndarray) -> Generator[tuple[Array, Batches]]:
-        """What is in memory, and the batches of it: all of the data, or block after block of a stream."""
+        """Yield the data in memory with their batches: all of the data, or one block of a stream after the other."""
         drawn, parts = self.plan(epoch, order)
         if isinstance(self.train, Stream):
             yield from streamed(self.train, parts, self.pair, drawn)
@@ -131,9 +132,9 @@ class NumPyroRun:
             yield from ((x, batches) for batches in parts)
 
     def plan(self, epoch: int, order: np.ndarray) -> tuple[Array | None, list[Batches]]:
-        """The key by which the data are drawn, if they are to be, and the batches of an epoch.
+        """Plan an epoch: the key that draws 'dynamic' images, if they are such, and the batches.
 
-        These are those of full size, and the shorter last one where that is apart.
+        Batches of full size come first; a shorter last one is separate, unless it is filled up.
         """
         size, key = self.settings.batch_size, jax.random.key(seeds.derive(self.seed, "train", epoch))
         if self.step.padded:
@@ -153,21 +154,21 @@ class NumPyroRun:
 
     @property
     def constants(self) -> Constants:
-        """What no step changes."""
+        """Constants of a training: what no step changes."""
         weight = None if self.weight is None else jnp.asarray(self.weight, jnp.result_type(float))
         return Constants(self.frozen, self.pair.constants, weight)
 
     def settle(self) -> None:
-        """Give the pair the parameters of the present state."""
+        """Write the present parameters to the pair."""
         self.pair.params = {**merge(self.carry.trained, self.frozen), "tables": self.carry.tables}
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights, optimiser state and whatever else the next step depends on, by name."""
+        """Return weights, optimiser state and all else that the next step depends on, by name."""
         weights = {f"weights/{name}": value for name, value in self.pair.state().items()}
         return weights | {name: a for prefix, tree in self._rest().items() for name, a in named(prefix, tree).items()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Put back what ``state`` gave."""
+        """Restore what ``state`` returned."""
         self.pair.load_state(below("weights/", state))
         trained, self.frozen = self.pair.split(model=not self.settings.freeze_model)
         rest = {p: filled(p, tree, state, self.pair.device) for p, tree in self._rest().items()}
@@ -175,7 +176,7 @@ class NumPyroRun:
         self.carry = Carry(trained, rest["optim"], self.pair.params["tables"], rest["local"], players)
 
     def _rest(self) -> dict[str, Tree]:
-        """What the next step depends on beside the weights, as a checkpoint names it."""
+        """All that the next step depends on except the weights, under a checkpoint's names."""
         carry = self.carry
         players = zip(self.step.players, carry.players, strict=True)
         rest = {"optim": carry.optim, "local": carry.moments}
@@ -183,7 +184,7 @@ class NumPyroRun:
 
 
 def _apart(loss: Any, num_data: int) -> tuple[Any, float | None]:
-    """The objective at its neutral weight, told the number of data, and the weight that it has, if that is a number."""
+    """Split an objective into one of neutral weight that knows the number of data, and its weight if a number."""
     objective = loss.of_data(num_data) if isinstance(loss, Objective) else loss
     if not isinstance(objective, WeightedObjective):
         return objective, None

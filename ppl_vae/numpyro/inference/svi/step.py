@@ -23,16 +23,16 @@ from .players import RunningPlayer, advance, permuted_codes, view_of
 from .streaming import Batches
 
 StepResult = tuple[Array, Array | None]
-"""The loss, and the players' metrics side by side, where there are any."""
+"""The loss, and the players' metrics in one array, if there are players."""
 
 
 OTHERS = 2**30 + 3
-"""What sets the key of another batch's codes apart from those that a key is split into."""
+"""Number folded into a key for the codes of another batch; splitting a key never uses it."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is static of a gradient step; equal steps share one compiled program."""
+    """The static part of a gradient step; equal steps share one compiled program."""
 
     structure: Structure
     objective: Any
@@ -40,13 +40,13 @@ class Step:
     factor: float | Schedule
     local: Local
     padded: bool
-    """whether a shorter batch is one of full size with rows of no weight, at positions after the last datum"""
+    """whether a shorter batch is filled up with rows of weight 0, at positions after the last datum"""
     rows: NamedSharding | None = None
     """how rows are shared out over devices, where there are several"""
     players: tuple[Player, ...] = ()
 
     def shared(self, tree: Tree) -> Tree:
-        """The tree with the rows of its arrays shared out over the devices."""
+        """Share the rows of a tree's arrays out over the devices."""
         return tree if self.rows is None else jax.lax.with_sharding_constraint(tree, self.rows)
 
     @property
@@ -56,30 +56,30 @@ class Step:
 
     @property
     def permutes(self) -> bool:
-        """Whether the players look at shuffled codes of another batch."""
+        """Whether the players read shuffled codes of another batch."""
         return getattr(self.objective, "against", None) == "permuted"
 
 
 class Carry(NamedTuple):
-    """What a step reads and writes."""
+    """The state that a step reads and writes."""
 
     trained: Tree
     optim: Any
     tables: Tree
     moments: Tree
-    """of the tables' rows; none under an inner loop, which forgets its own at its end"""
+    """Adam's moments of the tables' rows; none under an inner loop, whose moments end with it"""
     players: tuple[RunningPlayer, ...] = ()
 
 
 class Constants(NamedTuple):
-    """What no step changes."""
+    """Constants of a training: what no step changes."""
 
     frozen: Tree
     """the parameters that are not trained"""
     fixed: Tree
     """the pair's constants"""
     weight: Array | None = None
-    """of the objective: a number to the program, so that one serves every strength"""
+    """weight of the objective, an input of the program, so that one program serves every strength"""
 
 
 @partial(jax.jit, static_argnames="step")
@@ -90,7 +90,7 @@ def scan_steps(
     data: Data,
     batches: Batches,
 ) -> tuple[Carry, StepResult]:
-    """A scan of gradient steps over batches; the losses per datum, (S,)."""
+    """Scan gradient steps over batches; return the losses per datum, (S,)."""
     return jax.lax.scan(lambda carry, batch: gradient_step(step, carry, constants, data, *batch), carry, batches)
 
 
@@ -144,7 +144,7 @@ def gradient_step(
 
 
 def _permuted(step: Step, constants: Constants, carry: Carry, data: Data, key: Array, size: int) -> Array:
-    """Shuffled codes of another batch, drawn from the data in memory."""
+    """Draw shuffled codes of another batch of the data in memory."""
     x, side, places = data
     assert places is not None
     row_key, code_key = jax.random.split(jax.random.fold_in(key, OTHERS))
@@ -158,22 +158,22 @@ def _permuted(step: Step, constants: Constants, carry: Carry, data: Data, key: A
 
 
 class Data(NamedTuple):
-    """What is in memory (R, P), and what is beside all of the data (N, ...)."""
+    """The data in memory (R, P), and the side inputs of all data (N, ...)."""
 
     x: Array
     side: dict[str, Array]
     places: Array | None
-    """of the first rows in memory in the data set, where a player needs another batch of them"""
+    """positions in the data set of the rows in memory, if a player needs another batch of them"""
 
 
 class Batch(NamedTuple):
-    """Data (B, P), what is beside them, their positions first of all, and the epochs elapsed."""
+    """Data (B, P), their side inputs, among which are their positions, and the epochs elapsed."""
 
     x: Array
     side: dict[str, Array]
     epoch: Array
     real: Array
-    """false where a row only fills the batch, (B,)"""
+    """false for a row that only fills the batch, (B,)"""
 
 
 def _programs(step: Step, constants: Constants, trained: Tree, tables: Tree, offsets: Tree) -> tuple[Any, Any]:
@@ -182,7 +182,7 @@ def _programs(step: Step, constants: Constants, trained: Tree, tables: Tree, off
 
 
 def _objective(step: Step, constants: Constants, epoch: Array) -> Any:
-    """The objective at that epoch, with its weight."""
+    """Make the objective at that epoch, with its weight."""
     objective = step.objective.at(epoch)
     return objective if constants.weight is None else objective.with_weight(constants.weight)
 
@@ -197,7 +197,7 @@ def _loss(
     key: Array,
     players: tuple[RunningPlayer, ...],
 ) -> tuple[Array, Any]:
-    """The loss per datum, and what the players see of the batch in their steps, free of gradients."""
+    """Compute the loss per datum, and the detached view of the batch for the players' steps."""
     model, guide = _programs(step, constants, trained, tables, offsets)
     if not isinstance(step.objective, TermsObjective):
         return step.objective.loss(key, {}, model, guide, batch.x, **batch.side) / len(batch.x), None
@@ -222,7 +222,7 @@ def _weights(batch: Batch) -> Array:
 def _repeated_bound(
     step: Step, constants: Constants, trained: Tree, tables: Tree, offsets: Tree, batch: Batch, key: Array
 ) -> Array:
-    """The mean of the bound over repeats, (B,)."""
+    """Average the bound over repeated draws, (B,)."""
     offsets = jax.tree.map(lambda o: jnp.tile(o, (REPEATS, 1)), offsets)
     model, guide = _programs(step, constants, trained, tables, offsets)
     x, side = jax.tree.map(lambda a: jnp.concatenate([a] * REPEATS), (batch.x, batch.side))

@@ -1,4 +1,4 @@
-"""Training data that stay on the disk: block after block, one of them read ahead."""
+"""Training data that stay on the disk: one block after the other, the next one read ahead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Batches(NamedTuple):
     positions: Array
     """(S, B), in the data set"""
     rows: Array
-    """(S, B), of what is in memory: the same, or those of a block of a stream"""
+    """(S, B), rows of the data in memory: the same, or rows of a stream's block"""
     keys: Array
     """(S,)"""
     epochs: Array
@@ -33,7 +33,7 @@ class Batches(NamedTuple):
 def streamed(
     stream: Stream, parts: Sequence[Batches], pair: Pair, drawn: Array | None
 ) -> Generator[tuple[Array, Batches]]:
-    """Block after block of the data (R, P), drawn afresh where there is a key to draw with, and the batches of each."""
+    """Yield blocks of the data (R, P), drawn afresh if there is a key to draw with, and the batches of each."""
 
     def read(batches: Batches) -> tuple[Array, Batches]:
         index = np.asarray(batches.positions)
@@ -49,7 +49,7 @@ def streamed(
 
 
 def _blocks(part: Batches, stream: Stream) -> list[Batches]:
-    """Batches, so many at a time as a block of the stream holds: equally many where their number allows."""
+    """Split batches into groups that a block of the stream holds, of equal size where their number allows."""
     steps, size = part.positions.shape
     most = steps_at_once(stream, size)
     length = max((n for n in range(most // 2 + 1, most + 1) if steps % n == 0), default=most)
@@ -57,7 +57,7 @@ def _blocks(part: Batches, stream: Stream) -> list[Batches]:
 
 
 def binarised(key: Array, x: Array, index: np.ndarray) -> Array:
-    """The rows ``index`` of ``jax.random.bernoulli(key, p)``, where x (B, P) are those of p, whatever their number.
+    """Draw the rows ``index`` of ``jax.random.bernoulli(key, p)`` alone; x (B, P) are these rows of p.
 
     JAX's generator is a hash of the key and of each entry's place in the array, which is 64 bits wide.
     """

@@ -31,11 +31,11 @@ class SVI(BaseSVI):
     loss: Any = field(default_factory=TraceELBO)
 
     def adopt(self, objective: Objective) -> TermsObjective:
-        """The backend's own ELBO with the settings of a neutral objective."""
+        """Make the backend's own ELBO with the settings of a neutral objective."""
         return adopt(objective)
 
     def optimiser_steps(self) -> list[float] | None:
-        """Where three steps of a custom ``optim`` lead from (0.1, 0.2, 0.3): what it does, where it cannot say it."""
+        """Take three steps of a custom ``optim`` from (0.1, 0.2, 0.3), to recognise settings that it does not show."""
         if self.optim is None:
             return None
         p = jnp.array([0.1, 0.2, 0.3], jnp.float32)
@@ -51,14 +51,14 @@ class SVI(BaseSVI):
     def start(
         self, model: Any, guide: Any, data: TrainingData, *, seed: int, device: str | None, parallel: bool = False
     ) -> NumPyroRun:
-        """A training of a copy of the pair, before its first step."""
+        """Start a training of a copy of the pair; no step is taken yet."""
         if parallel:
             devices = devices_of(device, self.batch_size)
             return MeshRun(self, Pair(model, guide, device), data, seed, devices)
         return NumPyroRun(self, Pair(model, guide, device), data, seed)
 
     def replicas(self, runs: Sequence[NumPyroRun]) -> Replicas | None:
-        """The trainings as one program, if their pairs are of one structure."""
+        """Make one program of several trainings, if their pairs have one structure."""
         alike = all(run.step == runs[0].step for run in runs)
         return Replicas(runs) if alike and not isinstance(runs[0].train, Stream) else None
 
