@@ -164,8 +164,8 @@ def train(
         for sample, name in zip(samples, ("codes", "others"), strict=True)
     ]
     module = importlib.import_module(f"{backends.load(backend).inference.__name__}.svi.players")
-    logits, told = module.train_on_samples(critic, samples, batches, seeds.generator(seed, "critic"))
-    return LearnedRatio(logits, dict(zip(Critic.metrics, told.T, strict=True)))
+    logits, metrics = module.train_on_samples(critic, samples, batches, seeds.generator(seed, "critic"))
+    return LearnedRatio(logits, dict(zip(Critic.metrics, metrics.T, strict=True)))
 
 
 def _sample(values: np.ndarray, name: str) -> np.ndarray:

@@ -53,7 +53,7 @@ completion, in bash for this session; in zsh and fish put what is printed where 
   eval "$(ppl-vae --print-completion bash)"
 
 'ppl-vae COMMAND --help' says what a command reads, writes and prints. For scripts every command takes --quiet (no text)
-and --json (one object on stdout). Exit codes: 0 done, 2 an error, told in one line on stderr, 130 interrupted.
+and --json (one object on stdout). Exit codes: 0 done, 2 an error (one line on stderr), 130 interrupted.
 """
 
 

@@ -13,7 +13,7 @@ from .options import flag
 from .parsing import Group, finite_float, non_negative_float, positive_int, weight
 
 WARM_UP = Option(
-    "over so many epochs --beta, --capacity or --strength rises from 0", "warm_up", "non-negative", "EPOCHS"
+    "number of epochs over which --beta, --capacity or --strength rises from 0", "warm_up", "non-negative", "EPOCHS"
 )
 KINDS = {"count": positive_int, "number": finite_float, "non-negative": non_negative_float, "share": weight}
 SVI = (

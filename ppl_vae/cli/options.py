@@ -195,14 +195,14 @@ def add_training(group: Group) -> None:
     group.option("--learning-rate", "learning rate of Adam", type=positive_float, metavar="RATE")
     text = "the rate falls to this one, by the same factor every epoch"
     group.option("--final-learning-rate", text, "it does not fall", type=positive_float, metavar="RATE")
-    text = "over so many epochs, and stays there"
+    text = "number of epochs over which it falls; then it is constant"
     group.option("--decay-epochs", text, "--epochs", type=positive_float, metavar="EPOCHS")
     group.option("--clip-norm", "largest norm of the gradient", "no limit", type=positive_float, metavar="NORM")
-    text = "stop when the validation ELBO has not risen for so many epochs after warm-up; the best weights are kept"
+    text = "stop after this number of epochs without a rise of the validation ELBO after warm-up; keep the best weights"
     group.option("--patience", text, "train to the end", type=positive_int, metavar="EPOCHS")
     group.option("--validation-particles", "draws per image for that ELBO", type=positive_int, metavar="K")
     group.option("--checkpoint-every", "epochs between two checkpoints", type=positive_int, metavar="EPOCHS")
-    text = "of a per-datapoint guide: at most so many steps on a batch's own parameters before each of the model's"
+    text = "of a per-datapoint guide: at most N steps on a batch's own parameters before each step of the model's"
     group.option("--local-steps", text, "0, both move together", type=non_negative_int, metavar="N")
     group.option("--local-learning-rate", "learning rate of those steps", type=positive_float, metavar="RATE")
     text = "they end when thirty of them gain less than this every ten, nats per image"
@@ -230,7 +230,7 @@ def add_images(group: Group, *, part: bool) -> None:
     group.option("--binarisation", text, "as in the run", choices=data.BINARISATIONS)
     if part:
         group.option("--part", "which images", choices=("all", *PARTS))
-        text = "fit q(z | x) to each image by at most so many steps, the model as it is"
+        text = "fit q(z | x) to each image by at most this number of steps; the model stays as it is"
         default = "0; 300 for a run with a per-datapoint guide, but for its training images"
         group.option("--refine", text, default, type=positive_int, metavar="STEPS")
 

@@ -64,7 +64,7 @@ def check_binary(
 
     """
     x = np.asarray(x)
-    if x.dtype == np.uint8 and upper == 1 and x.size and x.max() <= 1:  # saves the memory of what follows
+    if x.dtype == np.uint8 and upper == 1 and x.size and x.max() <= 1:  # needs no array of bools
         return
     other = (x != 0) & (x != upper)
     if other.any():

@@ -88,7 +88,7 @@ def add(commands: Any) -> Parser:
     compared.option("--seeds", text, type=seed, nargs="+", metavar="N")
     options.add_particles(compared)
     compared.switch("--gaps", "what each guide misses: its family's part, and its encoder's")
-    text = "so many gradients of each strategy at the same parameters, for their noise in the report"
+    text = "number of gradients of each strategy at the same parameters, for their noise in the report"
     compared.option("--gradients", text, "none", type=positive_int, metavar="N")
     options.add_model(Group(parser, "model and guide", known))
     objectives.add_objective(Group(parser, "objectives", known))

@@ -37,9 +37,9 @@ KEYS = {
 }
 
 ABOUT = f"""\
-Measure how codes, the means of q(z | x), hold the factors of the images apart: the metrics of beta-VAE and FactorVAE,
-the mutual information gap in two definitions, SAP, DCI, modularity, and what reads no factors. The images are encoded
-once. The ELBO and its parts stand beside them, in nats per image.
+Measure how well codes, the means of q(z | x), disentangle the factors of the images: the metrics of beta-VAE and
+FactorVAE, the mutual information gap in two definitions, SAP, DCI, modularity, and metrics that need no factors. The
+images are encoded once. The ELBO and its parts are given, too, in nats per image.
 
 A factor is an integer for each image, as its shape or its position. They are the labels of the data, (N, F), or those
 of --factors; a column with one value only is left out.
@@ -180,8 +180,8 @@ def _surgery(fit: Fit, x: np.ndarray, index: np.ndarray | None, seed: int) -> di
         parts = evaluation.elbo_surgery(fit, x[rows], 2, seed=seed, index=None if index is None else index[rows])
     except ValueError:
         return None
-    told = {name: value if math.isfinite(value) else None for name, value in parts.row().items()}
-    return {**told, "num_images": len(rows)}
+    finite = {name: value if math.isfinite(value) else None for name, value in parts.row().items()}
+    return {**finite, "num_images": len(rows)}
 
 
 def _table(record: dict[str, Any]) -> list[str]:

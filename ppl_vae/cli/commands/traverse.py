@@ -74,7 +74,7 @@ def add(commands: Any) -> Parser:
     path.switch("--prior", "start at a draw from the prior", "no, at its mean")
     path.option("--steps", "values of each dimension", type=at_least_two, metavar="N")
     path.option("--range", "from minus this to this", type=positive_float, metavar="Z")
-    path.option("--top", "only the first so many dimensions", "all", type=positive_int, metavar="N")
+    path.option("--top", "only the first N dimensions", "all", type=positive_int, metavar="N")
     add_seed(path, "the draw from the prior")
     images = Group(parser, "images", DEFAULTS)
     add_images(images, part=True)
@@ -108,8 +108,8 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         runs.write_array(out, images.reshape(*images.shape[:2], *shape))
     console.say(f"{out}: {len(images)} dimensions in {images.shape[1]} steps, from {where}", *_summary(record))
-    beside = {"out": str(out), "run": str(opened.folder), "data": arguments.data or opened.data, "part": arguments.part}
-    whole = {**beside, **record, "shape": [*images.shape[:2], *shape], "seed": arguments.seed}
+    about = {"out": str(out), "run": str(opened.folder), "data": arguments.data or opened.data, "part": arguments.part}
+    whole = {**about, **record, "shape": [*images.shape[:2], *shape], "seed": arguments.seed}
     console.result({name: whole[name] for name in KEYS})
 
 

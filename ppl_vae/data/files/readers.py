@@ -36,7 +36,7 @@ def read_file(path: Path, *, stream: bool = False) -> Parts:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for another extension, a damaged file, or keys of which the pixels cannot be told.
+        ValueError: for another extension, a damaged file, or keys that do not say which array holds the pixels.
         TypeError: for arrays of Python objects, which are stored as pickles and refused.
 
     """
