@@ -1,9 +1,9 @@
 """Deep latent-variable generative models as Pyro model/guide pairs with NumPyro mirrors.
 
-The inference strategy is an object: swap it, leave the pair alone, read the results side by side.
-This module imports neither torch nor jax; ``ppl_vae.models`` and its siblings speak Pyro, the same
-names under ``ppl_vae.numpyro`` speak NumPyro. ``VAE`` and ``VampVAE`` are scikit-learn estimators,
-imported when they are first asked for.
+The inference strategy is an object: exchange it, keep the pair as it is, and compare the results.
+This module imports neither torch nor jax; ``ppl_vae.models`` and its siblings are in Pyro, the same
+names under ``ppl_vae.numpyro`` in NumPyro. ``VAE`` and ``VampVAE`` are scikit-learn estimators,
+imported when they are first used.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""``python -m ppl_vae`` is ``ppl-vae``."""
+"""Entry point of ``python -m ppl_vae``, the same as ``ppl-vae``."""
 
 import sys
 

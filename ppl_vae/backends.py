@@ -1,4 +1,4 @@
-"""The modules of a backend under one name, for code that is written once over both."""
+"""Backends: the modules of Pyro or of NumPyro in one object, for code that serves both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAMES = ("pyro", "numpyro")
 
 @dataclass(frozen=True)
 class Backend:
-    """A backend's nets, conditionals, models, guides, inference, priors and distributions."""
+    """Modules of a backend: nets, conditionals, models, guides, inference, priors and distributions."""
 
     name: str
     nets: ModuleType
@@ -24,7 +24,7 @@ class Backend:
 
 
 def load(name: str) -> Backend:
-    """The modules of ``pyro`` or ``numpyro``.
+    """Import the modules of ``pyro`` or ``numpyro``.
 
     Raises:
         ValueError: an unknown backend; the message lists what there is.

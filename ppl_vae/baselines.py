@@ -1,7 +1,7 @@
-"""Baselines of score-function estimators: what a datum's signal is expected to be, said without looking at its draws.
+"""Baselines of score-function estimators: predictions of a datum's signal that do not use its draws.
 
-A baseline changes the noise of a gradient and not its mean. Those with a state (numbers that follow the training, a
-net) are settings here; the state itself belongs to the training and its checkpoint.
+A baseline changes the noise of a gradient and not its mean. Some have a state: running numbers, or a net. Here they are
+settings; the state belongs to the training and its checkpoint.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .arrays.ops import Array
 from .players import Player, Sizes, State, Values, View
 
 SETTLING = 300
-"""Batches that a baseline follows before gradients at fixed parameters are compared."""
+"""Number of batches that update a baseline before gradients at fixed parameters are compared."""
 
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """The mean signal of the datum's other draws (RLOO): needs two draws or more, and no state.
+    """Leave-one-out baseline (RLOO), the mean signal of the datum's other draws; needs two draws, and no state.
 
     Buy 4 REINFORCE Samples, Get a Baseline for Free!, Kool, van Hoof and Welling, 2019.
     """
@@ -32,7 +32,7 @@ class LeaveOneOut:
 
 @dataclass(frozen=True)
 class RunningAverage(Player):
-    """One number for all data: the decaying mean of the signals of past batches.
+    """Running average, one number for all data: the decaying mean of the signals of past batches.
 
     ``m_t = sum_s decay^(t-s) f_s / sum_s decay^(t-s)``, zero before the first batch. A batch of any size counts once.
     Neural Variational Inference and Learning in Belief Networks, Mnih and Gregor, 2014.
@@ -56,46 +56,46 @@ class RunningAverage(Player):
             raise ValueError(f"{type(self).__name__}: 'decay' should be in [0, 1); got {self.decay}.")
 
     def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
-        """The state before the first batch."""
+        """Return the state before the first batch."""
         return State({name: np.zeros(()) for name in ("weight", "sum", "squares")}, {})
 
     def predict(self, state: State, x: Array) -> Array:
-        """The signal that x (B, P) are expected to have, (B,)."""
+        """Predict the signals (B,) of data x (B, P)."""
         return self.moments(state.tracked)[0] + 0 * x[:, 0]
 
     def moments(self, tracked: Values) -> tuple[Array, Array]:
-        """Mean and standard deviation of the signals so far; 0 and 1 before there are any."""
+        """Return the mean and the standard deviation of past signals; 0 and 1 before the first."""
         nothing = tracked["weight"] == 0
         weight = tracked["weight"] + nothing
         mean = tracked["sum"] / weight
         return mean, ops.sqrt(ops.clip_below(tracked["squares"] / weight - mean**2 + nothing, 1e-6))
 
     def output(self, state: State, view: View) -> Array:
-        """The signal that the batch is expected to have, (B,)."""
+        """Predict the signals (B,) of the batch."""
         return self.predict(state, view.x)
 
     def track(self, tracked: Values, view: View) -> Values:
-        """The tracked numbers after a batch of signals."""
+        """Update the tracked numbers by a batch of signals."""
         signal = view.signal
         fresh = {"weight": 1.0, "sum": signal.mean(), "squares": (signal**2).mean()}
         return {name: self.decay * tracked[name] + (1 - self.decay) * fresh[name] for name in tracked}
 
     def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
-        """Zero: there is no weight to learn."""
+        """Return zero: there is no weight to learn."""
         return 0 * view.signal.mean(), ()
 
 
 @dataclass(frozen=True)
 class Neural(RunningAverage):
-    """A number for each datum (NVIL): ``b(x) = m + s net(x)``, with the running mean m and deviation s of the signal.
+    """Neural baseline (NVIL): ``b(x) = m + s net(x)``, with the running mean m and deviation s of the signal.
 
     The net, ``hidden`` tanh layers on x, learns the standardised signal by least squares, with an Adam of its own. The
     signal itself is not divided by s, so that the gradient keeps its mean. Mnih and Gregor, 2014.
 
     Args:
-        decay: of the running mean and deviation.
+        decay: the decay of the running mean and deviation.
         hidden: units of the net's hidden layers.
-        learning_rate: of the net.
+        learning_rate: the learning rate of the net.
 
     >>> state = Neural(hidden=(5,)).init(Sizes(4, 0), np.random.default_rng(0))
     >>> Neural(hidden=(5,)).predict(state, np.ones((3, 4))).shape, state.learned["weight_0"].shape
@@ -111,7 +111,7 @@ class Neural(RunningAverage):
             raise ValueError(f"Neural: 'hidden' and 'learning_rate' should be positive; got {self}.")
 
     def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
-        """The state before the first batch."""
+        """Return the state before the first batch."""
         net = {}
         for layer, (inp, out) in enumerate(pairwise((sizes.data, *self.hidden, 1))):
             net[f"weight_{layer}"] = init.xavier_uniform(rng, out, inp)
@@ -119,7 +119,7 @@ class Neural(RunningAverage):
         return State(super().init(sizes, rng).tracked, net)
 
     def predict(self, state: State, x: Array) -> Array:
-        """The signal that x (B, P) are expected to have, (B,)."""
+        """Predict the signals (B,) of data x (B, P)."""
         mean, deviation = self.moments(state.tracked)
         return mean + deviation * self._net(state.learned, x)
 
@@ -130,7 +130,7 @@ class Neural(RunningAverage):
         return (x @ net[f"weight_{last}"].T + net[f"bias_{last}"])[:, 0]
 
     def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
-        """The mean over the batch of ``(net(x) - (signal - m) / s)^2 / 2``."""
+        """Return the mean over the batch of ``(net(x) - (signal - m) / s)^2 / 2``."""
         mean, deviation = self.moments(state.tracked)
         return (0.5 * (self._net(state.learned, view.x) - (view.signal - mean) / deviation) ** 2).mean(), ()
 

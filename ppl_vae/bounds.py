@@ -116,7 +116,7 @@ def free_bits(terms: Terms, *, floor: float, over_batch: bool) -> Array:
 
 
 def _scored(value: Array, surrogate: Array) -> Array:
-    """The value, with the surrogate's gradient added to its own."""
+    """Return the value, with the surrogate's gradient added to its own."""
     return value + surrogate - stop_gradient(surrogate)
 
 
@@ -174,9 +174,9 @@ def logsumexp_without(log_w: Array, instead: Array) -> Array:
 def wake_wake(terms: Terms) -> Array:
     """The IWAE bound, (B,), with the two wake-phase gradients of reweighted wake-sleep.
 
-    The model follows the IWAE's gradient; the guide follows sum_k w~_k d log q(z_k | x), with normalised weights w~:
-    down KL(p(z | x) || q(z | x)), with a bias of order 1/K. The draws carry no gradient. Reweighted Wake-Sleep,
-    Bornschein and Bengio, 2015; Revisiting Reweighted Wake-Sleep, Le et al., 2020.
+    The model follows the IWAE's gradient; the guide follows sum_k w~_k d log q(z_k | x), with normalised weights w~,
+    and so descends KL(p(z | x) || q(z | x)), with a bias of order 1/K. The draws carry no gradient. Reweighted
+    Wake-Sleep, Bornschein and Bengio, 2015; Revisiting Reweighted Wake-Sleep, Le et al., 2020.
 
     >>> import numpy as np
     >>> w = np.log(np.array([[1.0], [3.0]]))
@@ -191,9 +191,9 @@ def wake_wake(terms: Terms) -> Array:
 def wake_sleep(terms: Terms) -> Array:
     """The IWAE bound, (B,), whose gradient is the wake phase's for the model and the sleep phase's for the guide.
 
-    The guide climbs log q(z~ | x~) of latents and data that the model dreamt: down KL(p(z | x) || q(z | x)) on average
-    over the model's own data. The Wake-Sleep Algorithm for Unsupervised Neural Networks, Hinton et al., 1995;
-    Reweighted Wake-Sleep, Bornschein and Bengio, 2015.
+    The guide ascends log q(z~ | x~) for latents and data drawn from the model, and so descends KL(p(z | x) || q(z | x))
+    on average over the model's own data. The Wake-Sleep Algorithm for Unsupervised Neural Networks, Hinton et al.,
+    1995; Reweighted Wake-Sleep, Bornschein and Bengio, 2015.
 
     >>> import numpy as np
     >>> w = np.log(np.array([[1.0], [3.0]]))

@@ -1,4 +1,4 @@
-"""Callbacks: what ``SVI.fit(..., callback=)`` calls after each epoch with (epoch, metrics, fit so far)."""
+"""Callbacks, which ``SVI.fit(..., callback=)`` calls after each epoch with (epoch, metrics, fit so far)."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from .results.fit import Fit
 from .training.protocols import Callback
 
 SAMPLES = 16
-"""New images at a time."""
+"""Number of new images in a drawing."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Several callbacks as one, called in this order."""
+    """Chain of callbacks as one callback; they are called in this order."""
 
     callbacks: tuple[Callback, ...]
 
     def __call__(self, epoch: int, metrics: Mapping[str, float], fit: Fit) -> None:
-        """Call each."""
+        """Call each callback."""
         for callback in self.callbacks:
             callback(epoch, metrics, fit)
 
 
 def chain(*callbacks: Callback) -> Chain:
-    """Several callbacks as one, called in this order.
+    """Combine several callbacks in one, which calls them in this order.
 
     >>> seen = []
     >>> chain(lambda epoch, *_: seen.append(epoch), lambda *_: seen.append("again"))(0, {}, None)
@@ -46,17 +46,17 @@ def chain(*callbacks: Callback) -> Chain:
 
 @dataclass
 class TensorBoard:
-    """Writes the metrics of each epoch, and images if asked to, for TensorBoard to show.
+    """Callback that logs the metrics of each epoch, and images if asked to, for TensorBoard.
 
-    The step of an event is its epoch. A training that goes on from a checkpoint, or begins again in the same folder,
-    replaces what was logged there from its first epoch on; give each training a folder of its own.
+    The step of an event is its epoch. A training that resumes from a checkpoint, or starts again in the same folder,
+    replaces the events there from its first epoch on. Give each training its own folder.
 
     Args:
         log_dir: the folder of the event files.
         image_shape: (H, W), (H, W, 1) or (H, W, 3): draw new images, E[x | z] for z ~ p(z), as rows of this shape.
         images: with ``image_shape``, rows (N, P) to draw with their reconstructions.
         every: epochs between two drawings; the first is after epoch 0.
-        side: what there is beside ``images``: ``given`` of a conditional pair, which new images have, too; ``mask``;
+        side: the side inputs of ``images``: ``given`` of a conditional pair, used for new images, too; ``mask``;
             ``index`` for a per-datapoint guide.
 
     Raises:
@@ -89,7 +89,7 @@ class TensorBoard:
             raise ValueError(f"TensorBoard: 'every' should be at least 1; got {self.every}.")
 
     def __call__(self, epoch: int, metrics: Mapping[str, float], fit: Fit) -> None:
-        """Write the metrics of an epoch, and draw images where it is time."""
+        """Write the metrics of an epoch, and draw images every ``every`` epochs."""
         if epoch <= self._last:
             self.close()
         if self._writer is None:
@@ -122,7 +122,7 @@ class TensorBoard:
         self._writer = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """The settings; a copy opens a file of its own."""
+        """Return the settings, without the open file; a copy opens its own."""
         return {**self.__dict__, "_writer": None, "_finalizer": None}
 
 

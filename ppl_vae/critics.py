@@ -1,6 +1,7 @@
-"""The second player of an adversarial objective: a net that tells codes of the guide from others.
+"""Critics of adversarial objectives: nets that tell codes of the guide from codes of another distribution.
 
-Settings and arithmetic, written once; its weights and their optimiser belong to the training and its checkpoint.
+A critic is settings and arithmetic, written once for both backends; its weights and their optimiser belong to the
+training and its checkpoint.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ from .arrays.ops import Array
 from .players import Player, Sizes, State, Values, View
 
 SLOPE = 0.2
-"""Of the leaky ReLU below zero."""
+"""Slope of the leaky ReLU below zero."""
 
 
 @dataclass(frozen=True)
 class Critic(Player):
-    """c(z), a net of leaky ReLU layers whose logits learn log q(z) - log r(z) from samples of both, by classification.
+    """Critic c(z): a net of leaky ReLU layers that learns log q(z) - log r(z) by classification of samples of both.
 
-    Its loss, ``-(E_q[log sigmoid(c)] + E_r[log(1 - sigmoid(c))]) / 2``, is least at that log-ratio. By default the net
-    of Kim and Mnih, *Disentangling by Factorising*, 2018, and their Adam. Density Ratio Estimation in Machine Learning,
-    Sugiyama, Suzuki and Kanamori, 2012.
+    Its loss, ``-(E_q[log sigmoid(c)] + E_r[log(1 - sigmoid(c))]) / 2``, is least at that log-ratio. The defaults
+    are the net and the Adam of Kim and Mnih, *Disentangling by Factorising*, 2018. Density Ratio Estimation in
+    Machine Learning, Sugiyama, Suzuki and Kanamori, 2012.
 
     Args:
         hidden: units of the hidden layers.
-        learning_rate: of its own Adam.
-        betas: of its own Adam.
+        learning_rate: the learning rate of its Adam.
+        betas: the betas of its Adam.
 
     Raises:
         ValueError: layers without units, a learning rate that is not positive, betas outside [0, 1).
@@ -62,7 +63,7 @@ class Critic(Player):
             raise ValueError(f"Critic: 'betas' should be two numbers in [0, 1); got {self.betas!r}.")
 
     def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
-        """The state before the first batch of codes (..., D)."""
+        """Return the state before the first batch of codes (..., D)."""
         net = {}
         for layer, (inp, out) in enumerate(pairwise((sizes.codes, *self.hidden, 1))):
             net[f"weight_{layer}"] = init.xavier_uniform(rng, out, inp) * math.sqrt(2 / (1 + SLOPE**2))
@@ -70,19 +71,19 @@ class Critic(Player):
         return State({}, net)
 
     def logits(self, net: Values, z: Array) -> Array:
-        """c(z): (..., D) -> (...)."""
+        """Return the logits c(z): (..., D) -> (...)."""
         last = len(self.hidden)
         for layer in range(last):
             z = ops.leaky_relu(ops.affine(z, net[f"weight_{layer}"], net[f"bias_{layer}"]), SLOPE)
         return ops.affine(z, net[f"weight_{last}"], net[f"bias_{last}"])[..., 0]
 
     def output(self, state: State, view: View) -> Array:
-        """The logits at the guide's draws, (K, B)."""
+        """Return the logits at the guide's draws, (K, B)."""
         assert view.latents is not None
         return self.logits(state.learned, view.latents.z)
 
     def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
-        """The loss, in nats, and the accuracy, of telling the guide's codes from the others."""
+        """Return the loss, in nats, and the accuracy of telling the guide's codes from the others."""
         assert view.latents is not None and view.others is not None
         codes, others = view.latents.z, view.others
         dim = codes.shape[-1]
@@ -90,7 +91,7 @@ class Critic(Player):
         return loss, (accuracy,)
 
     def classify(self, net: Values, codes: Array, others: Array) -> tuple[Array, Array]:
-        """The loss in nats and the accuracy of telling codes (M, D) from others (M', D), both of equal weight."""
+        """Return the loss in nats and the accuracy of telling codes (M, D) from others (M', D), of equal weight."""
         logits = self.logits(net, ops.concatenate([codes, others]))
         ours, theirs = logits[: len(codes)], logits[len(codes) :]
         loss = 0.5 * (ops.softplus(-ours).mean() + ops.softplus(theirs).mean())
@@ -104,7 +105,7 @@ def _share(right: Array, logits: Array) -> Array:
 
 @dataclass(frozen=True)
 class LearnedRatio:
-    """log q(z) - log r(z) as a critic has learned it: (..., D) -> (...), nats.
+    """Log-ratio log q(z) - log r(z) that a critic has learned, a function (..., D) -> (...) in nats.
 
     Args:
         logits: the critic as a function of arrays.
@@ -115,7 +116,7 @@ class LearnedRatio:
     history: dict[str, np.ndarray] = field(repr=False)
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
-        """The log-ratio at z."""
+        """Return the log-ratio at z."""
         return self.logits(np.asarray(z))
 
 
@@ -129,17 +130,17 @@ def train(
     seed: int = 0,
     backend: str = "pyro",
 ) -> LearnedRatio:
-    """Let a critic tell two samples apart, and so learn the log-ratio of their densities, log q(z) - log r(z).
+    """Train a critic to tell two samples apart, and so to learn the log-ratio of their densities, log q(z) - log r(z).
 
-    Each step sees a batch of each sample, drawn at random.
+    Each step uses a batch of each sample, drawn at random.
 
     Args:
         critic: its net and optimiser.
         codes: draws from q, (N, D).
         others: draws from r, (M, D).
-        steps: of its optimiser.
-        batch_size: draws of each sample in a step.
-        seed: of the first weights and the batches.
+        steps: the number of steps of its optimiser.
+        batch_size: the number of draws of each sample in a step.
+        seed: the seed of the initial weights and the batches.
         backend: ``pyro`` or ``numpyro``, which compiles all steps as one program.
 
     Raises:
@@ -163,8 +164,8 @@ def train(
         for sample, name in zip(samples, ("codes", "others"), strict=True)
     ]
     module = importlib.import_module(f"{backends.load(backend).inference.__name__}.svi.players")
-    logits, told = module.train_on_samples(critic, samples, batches, seeds.generator(seed, "critic"))
-    return LearnedRatio(logits, dict(zip(Critic.metrics, told.T, strict=True)))
+    logits, metrics = module.train_on_samples(critic, samples, batches, seeds.generator(seed, "critic"))
+    return LearnedRatio(logits, dict(zip(Critic.metrics, metrics.T, strict=True)))
 
 
 def _sample(values: np.ndarray, name: str) -> np.ndarray:

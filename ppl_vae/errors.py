@@ -1,4 +1,4 @@
-"""The errors and warnings of the package, each of which says what was expected, what came and what to do."""
+"""Errors and warnings of the package; each says what was expected, what came and what to do."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Any
 
 
 class UnsuitableObjective(ValueError):
-    """The objective is wrong for the pair; the message names the site and the objectives that fit."""
+    """Error for an objective that is wrong for the pair; the message names the site and the objectives that fit."""
 
 
 class NotFiniteLoss(FloatingPointError):
-    """The loss or a weight became NaN or infinite; the message names the step and the last good checkpoint."""
+    """Error for a loss or a weight that became NaN or infinite; it names the step and the last good checkpoint."""
 
 
 class UnreadableFile(ValueError):
-    """The file is not one of ours, or it is damaged."""
+    """Error for a file that this package did not write, or that is damaged."""
 
 
 class InUse(OSError):
-    """Another training writes to this file or folder; the message says which process, and since when."""
+    """Error for a file or folder to which another training writes; the message says which process, and since when."""
 
 
 class OutOfMemory(MemoryError):
-    """Memory ran out; the message names the settings to lower, with the values that they have.
+    """Error for a lack of memory; the message names the settings to lower, with the values that they have.
 
     Args:
-        doing: where, as in "Out of memory in epoch 3".
-        settings: name -> value of what can be lowered, the most promising first.
-        kept: a sentence on what is not lost.
+        doing: the place, as in "Out of memory in epoch 3".
+        settings: name -> value of the settings to lower, the most effective first.
+        kept: a sentence that says what is kept.
     """
 
     def __init__(self, doing: str, settings: Mapping[str, Any], kept: str = "") -> None:
@@ -38,8 +38,8 @@ class OutOfMemory(MemoryError):
 
 
 class WorkerLost(ConnectionError):
-    """Another process of a parallel training ended; the message names the checkpoint to go on from."""
+    """Error for a parallel training of which another process ended; the message names the checkpoint to go on from."""
 
 
 class Divergence(RuntimeWarning):
-    """Trajectories of chains diverged; the message counts them and names the data."""
+    """Warning of trajectories of chains that diverged; the message counts them and names the data."""

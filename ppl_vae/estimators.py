@@ -1,4 +1,4 @@
-"""scikit-learn estimators over the same objects: a recipe's pair, trained by an ``SVI``, asked through its ``Fit``."""
+"""Estimators for scikit-learn: each makes the pair of a recipe, trains it by ``SVI`` and queries its ``Fit``."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from .training.svi import BaseSVI
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
-    """A variational auto-encoder as a scikit-learn transformer and density estimator.
+    """Variational auto-encoder as a scikit-learn transformer and density estimator.
 
-    z ~ p(z);  x | z ~ p(x | z);  trained on rows x (N, P), dense, NaN where nothing was seen. ``transform`` gives the
-    means of q(z | x), ``inverse_transform`` E[x | z], ``score_samples`` log p(x) in nats of what was seen, ``impute``
-    the rows with their gaps filled, ``sample`` new rows. All in float32.
+    z ~ p(z);  x | z ~ p(x | z);  trained on rows x (N, P), dense, NaN where a value is missing. ``transform`` gives the
+    means of q(z | x), ``inverse_transform`` E[x | z], ``score_samples`` log p(x) in nats of the observed values,
+    ``impute`` the rows with missing values filled in, ``sample`` new rows. All in float32.
 
-    Data are taken as they are. The default ``likelihood``, ``normal``, suits columns of any range: put a
+    Data are not scaled. The default ``likelihood``, ``normal``, suits columns of any range: put a
     ``StandardScaler`` before it, because one learned scale serves all columns. ``bernoulli`` is for columns in [0, 1].
 
     Args:
@@ -43,27 +43,27 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         likelihood: ``normal``; ``normal-diagonal``, with a scale for each column from the decoder; ``bernoulli``; or,
             for columns of values k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; or one that is
             registered.
-        levels: of the last two likelihoods.
+        levels: the number of levels of the last two likelihoods.
         latent_dim: D.
         hidden: the units of the encoder's hidden layers; the decoder has them in reverse.
         gated: gated hidden layers instead of ``activation``.
-        activation: of the hidden layers.
+        activation: the activation of the hidden layers.
         full_covariance: a q(z | x) with full covariance instead of a diagonal one.
-        num_pseudo_inputs: components of the last three priors; as many as there are rows where those are fewer.
+        num_pseudo_inputs: components of the last three priors, but at most the number of rows.
         pseudo_inputs_start: ``random`` rows, their ``mean`` plus noise, or the ``means`` net.
-        strategy: what the training maximises: a name such as ``elbo`` or ``iwae-10``, or an objective of the backend.
+        strategy: the objective of the training: a name such as ``elbo`` or ``iwae-10``, or an objective of the backend.
         epochs: passes over the rows, at most.
-        batch_size: rows per step; all of them where they are fewer.
-        learning_rate: of Adam.
+        batch_size: rows per step; all rows if they are fewer.
+        learning_rate: the learning rate of Adam.
         clip_norm: the largest norm of the gradient, or None.
-        patience: stop when the ELBO of held-out rows has not risen for so many epochs, and restore the best weights;
-            None trains on every row to the end.
-        validation_fraction: the part of the rows that is held out where there is a ``patience``.
+        patience: stop when the ELBO of held-out rows has not risen for this number of epochs, and restore the best
+            weights; None trains on every row to the end.
+        validation_fraction: the part of the rows that is held out, if ``patience`` is set.
         num_particles: draws per row of ``score_samples`` and ``impute``.
         backend: ``pyro`` or ``numpyro``.
-        device: ``cpu``, ``cuda`` and so on; None is the backend's default, where an unpickled estimator lives.
-        checkpoint: a file that the training writes to, and goes on from if it is there and has the same settings,
-            data and ``random_state``, which has to be an integer. With more ``epochs`` a finished training goes on.
+        device: ``cpu``, ``cuda`` and so on; None is the backend's default. An unpickled estimator is there.
+        checkpoint: a file that the training writes, and resumes from if it exists and has the same settings, data and
+            ``random_state``, which has to be an integer. With more ``epochs`` a finished training goes on.
         callback: called after each epoch with (epoch, metrics, fit so far), as those of ``ppl_vae.callbacks``.
         verbose: whether to show a progress bar.
         random_state: an integer gives the same numbers each time, those of ``SVI.fit`` with this seed.
@@ -128,8 +128,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
             *recipe(seeds.generator(seed, "weights")),
             train,
             valid=valid,
-            mask=_seen(train),
-            valid_mask=None if valid is None else _seen(valid),
+            mask=_find_mask(train),
+            valid_mask=None if valid is None else _find_mask(valid),
             seed=seed,
             device=self.device,
             callback=self.callback,
@@ -141,37 +141,37 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
-        """The means of q(z | x), (N, D), for rows X (N, P)."""
+        """Return the means of q(z | x), (N, D), for rows X (N, P)."""
         rows = self._rows(X)
-        return self.fit_.encode(rows, mask=_seen(rows))
+        return self.fit_.encode(rows, mask=_find_mask(rows))
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
-        """E[x | z], (N, P), for codes X (N, D)."""
+        """Return E[x | z], (N, P), for codes X (N, D)."""
         check_is_fitted(self)
         return self.fit_.decode(check_array(X, dtype=np.float32))
 
     def score_samples(self, X: ArrayLike, y: Any = None) -> np.ndarray:
-        """log p(x) of each row of X (N, P) by importance sampling with ``num_particles`` draws, (N,), in nats.
+        """Estimate log p(x) of each row of X (N, P) by importance sampling with ``num_particles`` draws, (N,), in nats.
 
-        Of a row with NaN it is the log-density of what was seen.
-        A lower bound in expectation, of a density where the likelihood is ``normal``. The noise is the same in each
-        call, and depends on a row's position.
+        For a row with NaN it is the log-density of the observed values. The estimate is a lower bound in expectation;
+        with the likelihood ``normal`` p(x) is a density. The noise is the same in each call, and depends on a row's
+        position.
         """
         rows = self._rows(X)
-        return log_likelihood(self.fit_, rows, self.num_particles, seed=self.seed_, mask=_seen(rows)).values
+        return log_likelihood(self.fit_, rows, self.num_particles, seed=self.seed_, mask=_find_mask(rows)).values
 
     def impute(self, X: ArrayLike) -> np.ndarray:
-        """X (N, P) with E[x_hidden | x_seen] where it holds NaN, by importance sampling; ``Fit.impute`` draws, too."""
+        """Return X (N, P) with NaN replaced by E[x_hidden | x_seen], by importance sampling. ``Fit.impute`` draws."""
         return self.fit_.impute(self._rows(X), num_particles=self.num_particles, seed=self.seed_)
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
-        """The mean of ``score_samples``, nats per row."""
+        """Return the mean of ``score_samples``, nats per row."""
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1, random_state: Any = None, *, mean: bool = False) -> np.ndarray:
-        """New rows x ~ p(x), (n_samples, P); with ``mean``, E[x | z] for z ~ p(z).
+        """Draw new rows x ~ p(x), (n_samples, P); with ``mean``, return E[x | z] for z ~ p(z).
 
-        By default from the estimator's own ``random_state``: an integer gives the same rows each time.
+        By default the seed is the estimator's own ``random_state``: an integer gives the same rows each time.
         """
         check_is_fitted(self)
         seed = _seed(self.random_state if random_state is None else random_state)
@@ -218,7 +218,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """The attributes, with the fit as the bytes of its file."""
+        """Return the attributes, with the fit as the bytes of its file."""
         state = dict(super().__getstate__())
         if "fit_" in state:
             with tempfile.TemporaryDirectory() as folder:
@@ -226,7 +226,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Put back what ``__getstate__`` gave, on the backend's default device."""
+        """Restore the state of ``__getstate__``, on the backend's default device."""
         state = dict(state)
         if "fit_" in state:
             with tempfile.TemporaryDirectory() as folder:
@@ -238,10 +238,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class VampVAE(VAE):
-    """A ``VAE`` whose prior is a mixture of its own posteriors at learned pseudo-inputs u: p(z) = 1/C sum_c q(z | u_c).
+    """VAE whose prior is a mixture of its own posteriors at learned pseudo-inputs u: p(z) = 1/C sum_c q(z | u_c).
 
     The settings and methods are those of ``VAE``. With ``prior="vampprior-data"`` the pseudo-inputs are random training
-    rows and stay so. VAE with a VampPrior, Tomczak and Welling, 2018; Large VAE report, 2021.
+    rows and are not trained. VAE with a VampPrior, Tomczak and Welling, 2018; Large VAE report, 2021.
 
     >>> x = np.random.default_rng(0).normal(size=(40, 3))
     >>> VampVAE(num_pseudo_inputs=100, epochs=2, random_state=0).fit(x).recipe_.num_pseudo_inputs
@@ -256,13 +256,13 @@ _SVI = tuple(f.name for f in dataclasses.fields(BaseSVI) if f.name in _NAMES)
 _RECIPE = tuple(n for n in (*SLOTS, *COMMON, *component_settings(own=True)) if n in _NAMES)
 
 
-def _seen(rows: np.ndarray) -> np.ndarray | None:
-    """Where there is no NaN, (N, P); None where there is none at all."""
+def _find_mask(rows: np.ndarray) -> np.ndarray | None:
+    """Return the mask (N, P) of the values that are not NaN; None if no value is."""
     seen = ~np.isnan(rows)
     return None if seen.all() else seen
 
 
 def _seed(random_state: Any) -> int:
-    """An integer is the seed itself; a generator or None draws one."""
+    """Return an integer as the seed itself; a generator or None draws one."""
     generator = check_random_state(random_state)
     return int(random_state) if isinstance(random_state, Integral) else int(generator.randint(2**31 - 1))

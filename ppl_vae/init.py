@@ -1,4 +1,4 @@
-"""Initial values, drawn with NumPy, so that both backends start from the same numbers."""
+"""Initial values of parameters, drawn with NumPy, so that both backends start from the same numbers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 from .data.streams import Data, Stream
 
 Initialiser = Callable[[np.random.Generator, int, int], np.ndarray]
-"""(rng, out, inp) -> weights (out, inp)."""
+"""Initialiser: (rng, out, inp) -> weights (out, inp)."""
 
 
 class KernelInitialiser(Protocol):
-    """(rng, out, inp, kernel) -> weights (out, inp, *kernel); without a kernel those of a linear layer."""
+    """Initialiser of kernels: (rng, out, inp, kernel) -> weights (out, inp, *kernel); by default of a linear layer."""
 
     def __call__(self, rng: np.random.Generator, out: int, inp: int, kernel: tuple[int, ...] = (), /) -> np.ndarray: ...
 
 
 def xavier_uniform(rng: np.random.Generator, out: int, inp: int, kernel: tuple[int, ...] = ()) -> np.ndarray:
-    """(out, inp) weights, uniform on +-sqrt(6 / (inp + out)).
+    """Draw weights (out, inp), uniform on +-sqrt(6 / (inp + out)).
 
-    Those of a convolution are (out, inp, *kernel), and each input and output counts once for each entry of the kernel.
+    Weights of a convolution are (out, inp, *kernel); each input and output counts once for each entry of the kernel.
     Understanding the difficulty of training deep feedforward neural networks, Glorot and Bengio, 2010.
 
     >>> bool(np.abs(xavier_uniform(np.random.default_rng(0), 3, 3)).max() <= 1.0)
@@ -37,7 +37,7 @@ def xavier_uniform(rng: np.random.Generator, out: int, inp: int, kernel: tuple[i
 
 
 def xavier_normal(rng: np.random.Generator, out: int, inp: int, kernel: tuple[int, ...] = ()) -> np.ndarray:
-    """(out, inp, *kernel) weights, N(0, 2 / (inp + out)) over the entries of the kernel (Glorot and Bengio, 2010).
+    """Draw weights (out, inp, *kernel) from N(0, 2 / (inp + out)) per kernel entry (Glorot and Bengio, 2010).
 
     >>> xavier_normal(np.random.default_rng(0), 3, 2).shape
     (3, 2)
@@ -46,7 +46,7 @@ def xavier_normal(rng: np.random.Generator, out: int, inp: int, kernel: tuple[in
 
 
 def small_normal(rng: np.random.Generator, out: int, inp: int, kernel: tuple[int, ...] = ()) -> np.ndarray:
-    """(out, inp, *kernel) weights, N(0, 0.01^2): the start of the VampPrior report's ``means`` net.
+    """Draw weights (out, inp, *kernel) from N(0, 0.01^2), as at the start of the VampPrior report's ``means`` net.
 
     >>> bool(np.abs(small_normal(np.random.default_rng(0), 50, 50)).max() < 0.1)
     True
@@ -55,7 +55,7 @@ def small_normal(rng: np.random.Generator, out: int, inp: int, kernel: tuple[int
 
 
 def standard_rows(count: int, dim: int, *, full_covariance: bool = False, floor: float = 1e-3) -> np.ndarray:
-    """(count, W) rows that are N(0, I) under ``DiagNormal``, W = 2 D, or ``FullNormal``, W = D + D (D + 1) / 2.
+    """Return rows (count, W) that mean N(0, I) for ``DiagNormal``, W = 2 D, or ``FullNormal``, W = D + D (D + 1) / 2.
 
     >>> standard_rows(3, 2).shape, standard_rows(3, 2, full_covariance=True).shape
     ((3, 4), (3, 5))
@@ -66,7 +66,7 @@ def standard_rows(count: int, dim: int, *, full_covariance: bool = False, floor:
 
 
 def table(start: np.ndarray) -> np.ndarray:
-    """A (N, W) array of finite numbers, checked."""
+    """Check that ``start`` is an array (N, W) of finite numbers, and return it."""
     start = np.asarray(start)
     if start.ndim != 2 or not len(start):
         raise ValueError(f"The rows should be an array of shape (N, W) with N >= 1; got {start.shape}.")
@@ -80,11 +80,11 @@ def table(start: np.ndarray) -> np.ndarray:
 
 
 CERTAIN = 100.0
-"""The logit of a probability of 0 or 1: exp(-100) is nothing beside 1, in double precision too."""
+"""Logit that stands for a probability of 0 or 1: 1 + exp(-100) is 1, in double precision too."""
 
 
 def bernoulli_rows(probabilities: np.ndarray) -> np.ndarray:
-    """(N, W) rows under which ``Bernoulli`` has these probabilities (N, W): their logits, -100 and 100 for 0 and 1.
+    """Return the logits (N, W) of probabilities (N, W), the rows of a ``Bernoulli`` guide; -100 and 100 for 0 and 1.
 
     With such a logit a draw is always the same, and its log-probability 0: 0 log 0 = 0.
 
@@ -102,7 +102,7 @@ def bernoulli_rows(probabilities: np.ndarray) -> np.ndarray:
 
 
 def bernoulli_components(rng: np.random.Generator, images: Data, count: int, *, spread: float = 0.5) -> np.ndarray:
-    """(count, P) logits of the components of a mixture: N(logit(mean image), spread^2), two grey images counted in.
+    """Draw logits (count, P) of mixture components from N(logit(mean image), spread^2), two grey images counted in.
 
     >>> bernoulli_components(np.random.default_rng(0), np.eye(3), 5).shape
     (5, 3)
@@ -113,10 +113,10 @@ def bernoulli_components(rng: np.random.Generator, images: Data, count: int, *, 
 
 
 def pixel_order(order: Sequence[int] | np.ndarray | None, dim: int) -> tuple[int, ...]:
-    """An order of ``dim`` pixels, by default as they are numbered.
+    """Check an order of ``dim`` pixels and return it, by default that of their numbers.
 
     Raises:
-        ValueError: not each pixel once.
+        ValueError: an order that does not have each pixel once.
 
     >>> pixel_order(None, 3), pixel_order(np.array([2, 0, 1]), 3)
     ((0, 1, 2), (2, 0, 1))
@@ -128,10 +128,10 @@ def pixel_order(order: Sequence[int] | np.ndarray | None, dim: int) -> tuple[int
 
 
 def autoregressive_masks(order: Sequence[int], hidden: Sequence[int]) -> list[np.ndarray]:
-    """For each layer of a perceptron which weights (out, inp) may be other than 0, so that outputs see what precedes.
+    """Return for each layer of a perceptron the mask (out, inp) that makes output i depend on preceding pixels alone.
 
     Each unit has a degree: pixel i its rank in the order, 1..P, a hidden unit one of 1..P-1, evenly spread. A hidden
-    unit sees degrees up to its own, output i those below its rank. MADE, Germain et al., 2015.
+    unit depends on degrees up to its own, output i on those below its rank. MADE, Germain et al., 2015.
 
     >>> [mask.astype(int).tolist() for mask in autoregressive_masks((1, 0), (1,))]
     [[[0, 1]], [[1], [0]]]
@@ -143,7 +143,7 @@ def autoregressive_masks(order: Sequence[int], hidden: Sequence[int]) -> list[np
 
 
 def check_index(index: np.ndarray, count: int) -> None:
-    """Compare positions with the number of rows.
+    """Check that positions are those of rows.
 
     Raises:
         ValueError: a position outside 0..count-1.
@@ -156,7 +156,7 @@ def check_index(index: np.ndarray, count: int) -> None:
 
 
 def layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    """The sizes as a tuple: at least an input and an output, all positive."""
+    """Check the sizes of layers and return them as a tuple: an input and an output at least, all positive."""
     if len(sizes) < 2 or any(int(s) != s or s < 1 for s in sizes):
         raise ValueError(f"'sizes' should hold at least (input, output), all positive integers; got {tuple(sizes)}.")
     return tuple(int(s) for s in sizes)
@@ -172,7 +172,7 @@ def _images(images: Data, count: int, what: str = "pseudo-inputs") -> Data:
 
 
 def mean_images(rng: np.random.Generator, images: Data, count: int, *, noise: float = 0.01) -> np.ndarray:
-    """(count, P) pseudo-inputs that start at the data mean plus N(0, noise^2).
+    """Draw pseudo-inputs (count, P): the data mean plus N(0, noise^2).
 
     >>> mean_images(np.random.default_rng(0), np.ones((5, 3)), 2).shape
     (2, 3)
@@ -189,7 +189,7 @@ def _mean(images: Data) -> np.ndarray:
 
 
 def random_images(rng: np.random.Generator, images: Data, count: int) -> np.ndarray:
-    """(count, P) pseudo-inputs that start at distinct random images of the (N, P) given.
+    """Draw pseudo-inputs (count, P): distinct random images of those given, (N, P).
 
     Raises:
         ValueError: more pseudo-inputs than images.

@@ -1,4 +1,4 @@
-"""Players: nets and numbers that learn beside the pair, such as a baseline, a critic or a discriminator.
+"""Players: nets and numbers that learn together with the pair, such as a baseline, a critic or a discriminator.
 
 A player is written once for both backends, as settings and arithmetic on arrays. Its state and its optimiser belong to
 the training: they are in the checkpoint, its metrics are in the history, and a resumed training goes on with them.
@@ -19,21 +19,21 @@ Values = dict[str, Array]
 
 
 class State(NamedTuple):
-    """The state of a player: numbers that follow the training, and weights that descend its loss."""
+    """State of a player: numbers that follow the training, and weights that descend its loss."""
 
     tracked: Values
     learned: Values
 
 
 class Sizes(NamedTuple):
-    """The widths of a player's inputs: P of the data, and D of the codes, 0 where there is no single vector of them."""
+    """Widths of a player's inputs: P of the data, and D of the codes, 0 if the codes are no single vector."""
 
     data: int
     codes: int
 
 
 class View(NamedTuple):
-    """A batch as a player sees it in one step; ``B`` data, ``K`` draws."""
+    """View of a batch by a player in one step; ``B`` data, ``K`` draws."""
 
     x: Array
     """the data, (B, P)"""
@@ -47,19 +47,19 @@ class View(NamedTuple):
 
 Loss = Callable[[Values], tuple[Array, tuple[Array, ...]]]
 Descend = Callable[[Loss, Values], tuple[Values, tuple[Array, ...]]]
-"""A step of the player's optimiser down a loss of its weights: the new weights, and the loss with its other metrics."""
+"""Step of the player's optimiser down a loss: returns the new weights, and the loss with its other metrics."""
 
 
 class Player:
-    """A second player of a training.
+    """Player that is trained together with the pair.
 
     A subclass is a frozen dataclass of settings. It defines ``init``, ``output``, ``loss`` and, where numbers follow
     the training without a gradient, ``track``. An objective that has players names them in its ``players``, and its
     ``bound`` takes their outputs after the terms, in that order.
 
-    ``name`` begins its names in a checkpoint. ``sees`` says what it looks at: with ``codes`` or ``both`` the pair needs
-    a single vector of latents. ``metrics`` are the names of its loss, and of the other numbers that ``loss`` returns,
-    in the history. ``learning_rate`` and ``betas`` are those of an Adam of its own.
+    ``name`` is the prefix of its names in a checkpoint. ``sees`` names its inputs: with ``codes`` or ``both`` the pair
+    needs a single vector of latents. ``metrics`` are the names of its loss, and of the other numbers that ``loss``
+    returns, in the history. ``learning_rate`` and ``betas`` are those of its own Adam.
     """
 
     name: ClassVar[str] = "player"
@@ -69,22 +69,22 @@ class Player:
     betas: Any = (0.9, 0.999)
 
     def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
-        """The state before the first batch."""
+        """Return the state before the first batch."""
         raise NotImplementedError(f"{type(self).__name__} should define init(sizes, rng), its first state.")
 
     def output(self, state: State, view: View) -> Array:
-        """The value that the bound reads; its gradient flows through ``view.latents`` to the pair, not to the state."""
+        """Return the input of the bound; its gradient flows through ``view.latents`` to the pair, not to the state."""
         raise NotImplementedError(f"{type(self).__name__} should define output(state, view), for the bound.")
 
     def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
-        """The scalar that the learned weights descend, and further metrics."""
+        """Return the scalar loss of the learned weights, and further metrics."""
         raise NotImplementedError(f"{type(self).__name__} should define loss(state, view), for its weights.")
 
     def track(self, tracked: Values, view: View) -> Values:
-        """The tracked numbers after a batch."""
+        """Update the tracked numbers by a batch."""
         return tracked
 
     def step(self, state: State, view: View, descend: Descend) -> tuple[State, tuple[Array, ...]]:
-        """The state after a step, and the loss with its other metrics."""
+        """Take a step: return the new state, and the loss with its other metrics."""
         learned, metrics = descend(lambda values: self.loss(state._replace(learned=values), view), state.learned)
         return State(self.track(state.tracked, view), learned), metrics

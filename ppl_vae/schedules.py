@@ -1,8 +1,7 @@
-"""Schedules: epochs elapsed -> a number. They set KL weights and learning-rate factors.
+"""Schedules, functions of the epochs elapsed, for KL weights and learning-rate factors.
 
 Time is counted in epochs and may be fractional (step / steps per epoch), so that a schedule means the same for every
-batch size. A schedule is a frozen dataclass: it compares by value, prints itself, and maps a traced number to a traced
-number.
+batch size. A schedule is a frozen dataclass: it compares by value, prints its settings, and accepts traced numbers.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ from .arrays import ops
 
 @runtime_checkable
 class Schedule(Protocol):
-    """Anything that maps epochs elapsed to a number and says when it stops changing."""
+    """Schedule: maps the epochs elapsed to a number, and has an epoch at which it stops changing."""
 
     @property
     def end(self) -> float:
-        """The epoch from which the value is constant."""
+        """Epoch from which the value is constant."""
 
     def __call__(self, epoch: Any) -> Any:
-        """The value after ``epoch`` epochs."""
+        """Return the value after ``epoch`` epochs."""
 
 
 @dataclass(frozen=True)
 class Linear:
-    """From ``start`` to ``stop`` in a straight line over the first ``over`` epochs, then constant.
+    """Linear change from ``start`` to ``stop`` over the first ``over`` epochs, then constant.
 
     ``value(t) = start + (stop - start) min(t / over, 1)``. KL warm-up is ``Linear(0.0, 1.0, over=20)``
     (Ladder Variational Autoencoders, Sonderby et al. 2016).
@@ -48,17 +47,17 @@ class Linear:
 
     @property
     def end(self) -> float:
-        """The epoch from which the value is ``stop``."""
+        """Epoch from which the value is ``stop``."""
         return self.over
 
     def __call__(self, epoch: Any) -> Any:
-        """The value after ``epoch`` epochs."""
+        """Return the value after ``epoch`` epochs."""
         return self.start + (self.stop - self.start) * ops.clip(epoch / self.over, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Exponential:
-    """From ``start`` to ``stop`` by a constant factor per epoch over the first ``over`` epochs, then constant.
+    """Exponential change from ``start`` to ``stop`` over the first ``over`` epochs, then constant.
 
     ``value(t) = start (stop / start)^min(t / over, 1)``: a learning-rate factor, for instance.
 
@@ -76,16 +75,16 @@ class Exponential:
 
     @property
     def end(self) -> float:
-        """The epoch from which the value is ``stop``."""
+        """Epoch from which the value is ``stop``."""
         return self.over
 
     def __call__(self, epoch: Any) -> Any:
-        """The value after ``epoch`` epochs."""
+        """Return the value after ``epoch`` epochs."""
         return self.start * math.e ** (math.log(self.stop / self.start) * ops.clip(epoch / self.over, 0.0, 1.0))
 
 
 def value(schedule: float | Schedule, epoch: Any) -> Any:
-    """The number itself, or the schedule's value after ``epoch`` epochs.
+    """Return the number itself, or the schedule's value after ``epoch`` epochs.
 
     >>> value(0.5, 3), value(Linear(0.0, 1.0, over=4), 3)
     (0.5, 0.75)
@@ -94,7 +93,7 @@ def value(schedule: float | Schedule, epoch: Any) -> Any:
 
 
 def end(schedule: float | Schedule) -> float:
-    """The epoch from which the value is constant: 0 for a number.
+    """Return the epoch from which the value is constant: 0 for a number.
 
     >>> end(1.0), end(Linear(0.0, 1.0, over=4))
     (0.0, 4)

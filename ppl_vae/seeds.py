@@ -1,4 +1,4 @@
-"""Every random number of the package comes from (seed, purpose, epoch or step): nothing global, nothing to save."""
+"""Seeds: every random number comes from (seed, purpose, epoch or step), so that no generator is global or saved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _sequence(seed: int, purpose: tuple[str | int, ...]) -> np.random.SeedSequen
 
 
 def derive(seed: int, *purpose: str | int) -> int:
-    """A 31-bit seed for one purpose, e.g. ``derive(0, "train", epoch)``; the same numbers give the same seed.
+    """Derive a 31-bit seed for one purpose, e.g. ``derive(0, "train", epoch)``; the same numbers give the same seed.
 
     >>> derive(0, "train", 3) == derive(0, "train", 3), derive(0, "train", 3) == derive(0, "valid", 3)
     (True, False)
@@ -22,7 +22,7 @@ def derive(seed: int, *purpose: str | int) -> int:
 
 
 def generator(seed: int, *purpose: str | int) -> np.random.Generator:
-    """A NumPy generator for one purpose, independent of every other purpose's.
+    """Make a NumPy generator for one purpose, independent of every other purpose's.
 
     >>> generator(0, "order", 1).permutation(4).shape
     (4,)

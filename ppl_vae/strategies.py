@@ -1,7 +1,7 @@
 """Inference strategies by name, such as ``iwae-5``, written once over both backends.
 
-A name is a key of ``STRATEGIES``, and where that strategy takes a number, ``-`` and the number: the draws per datum, or
-what else its line says.
+A name is a key of ``STRATEGIES``. If that strategy takes a number, ``-`` and the number may follow: the draws per
+datum, or another number that its entry describes.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ def _nothing(number: int) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Strategy:
-    """One line of the table: what it is, and what makes it.
+    """Inference strategy: an entry of the table, with a description and the makers of its settings.
 
     Args:
         about: a few words for a list.
         loss: ``loss(number)``, the objective.
-        number: the number where the name has none; None where the strategy takes none.
+        number: the number of a name without one; None if the strategy takes none.
         svi: ``svi(number)``, settings of the ``SVI`` that belong to the strategy.
         recipe: ``recipe(number)``, settings of ``Recipe`` that belong to it, such as another guide.
-        training: what runs it, of a backend's ``inference``.
+        training: the name of the class in a backend's ``inference`` that runs it.
     """
 
     about: str
@@ -73,7 +73,7 @@ STRATEGIES: dict[str, Strategy] = {
         5,
         recipe=lambda n: {"guide": "semi-amortised", "refinement_steps": n},
     ),
-    # one vector of such latents, whose aggregate posterior is looked at
+    # one vector of such latents, with terms of its aggregate posterior
     "beta-tc": Strategy("the ELBO - N total correlation", lambda n: objectives.BetaTCVAE(strength=float(n)), 5),
     "dip-i": Strategy(
         "the ELBO - N |Cov[mean] - 1|^2, of the means of the codes", lambda n: objectives.DIPVAE(strength=float(n)), 10
@@ -115,21 +115,21 @@ STRATEGIES: dict[str, Strategy] = {
     "wake-sleep": Strategy("wake-sleep, the guide on the model's dreams", lambda k: objectives.WakeSleep(k), 5),
     "enumeration": Strategy("the exact ELBO of discrete latents", lambda _: objectives.TraceEnumELBO()),
 }
-"""Name -> strategy: the one place where a strategy gets its name."""
+"""Name -> strategy; the only table of names."""
 
 USUAL: dict[str, tuple[str, ...]] = {
     "gaussian": ("elbo", "mean-field", "stl", "iwae-10", "dreg-10"),
     "bernoulli": ("reinforce-4", "rloo-4", "vimco-10", "wake-wake-10"),
     "categorical": ("reinforce-4", "rloo-4", "vimco-10", "wake-wake-10"),
 }
-"""What is compared on latents of a kind where nobody says what."""
+"""Kind of latents -> the strategies that a comparison trains by default."""
 
 
 def register(name: str, strategy: Strategy) -> None:
-    """Give a strategy a name: the command line, the estimators and studies then know it.
+    """Register a strategy under a name, for the command line, the estimators and studies.
 
     Raises:
-        ValueError: a name that another strategy has, or one that is not of lower-case words joined by dashes.
+        ValueError: the name of another strategy, or one that does not consist of lower-case words joined by dashes.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*", name):
         raise ValueError(f"A strategy's name should be lower-case words joined by dashes, as in my-elbo; got {name!r}.")
@@ -139,10 +139,10 @@ def register(name: str, strategy: Strategy) -> None:
 
 
 def find(name: str) -> tuple[Strategy, int]:
-    """The strategy of that name and its number, 0 where it takes none.
+    """Find the strategy of that name and its number, 0 if it takes none.
 
     Raises:
-        ValueError: an unknown name, or a number that does not belong there; the message lists what there is.
+        ValueError: an unknown name, or a number that the strategy does not take; the message lists the names.
 
     >>> strategy, number = find("iwae-50")
     >>> strategy.about, number
@@ -165,7 +165,7 @@ def find(name: str) -> tuple[Strategy, int]:
 
 
 def spellings() -> list[str]:
-    """How each name is written, with N for its number.
+    """List the names as they are written, with N for a number.
 
     >>> spellings()[0], spellings()[-1]
     ('elbo-N', 'enumeration')
@@ -174,12 +174,12 @@ def spellings() -> list[str]:
 
 
 def svi(name: str, backend: str, **settings: Any) -> Any:
-    """The ``SVI`` that trains by the strategy of that name.
+    """Make the ``SVI`` that trains by the strategy of that name.
 
     Args:
         name: such as ``elbo`` or ``iwae-5``.
         backend: ``pyro`` or ``numpyro``.
-        settings: of the ``SVI``: epochs, batch_size, learning_rate and so on; the strategy's own stand above them.
+        settings: settings of the ``SVI``: epochs, batch_size, learning_rate and so on; those of the strategy win.
 
     Raises:
         ValueError: an unknown name.
@@ -194,7 +194,7 @@ def svi(name: str, backend: str, **settings: Any) -> Any:
 
 
 def recipe_settings(name: str) -> dict[str, Any]:
-    """The settings of ``Recipe`` that belong to the strategy of that name.
+    """Return the settings of ``Recipe`` that belong to the strategy of that name.
 
     >>> recipe_settings("semi-amortised-3"), recipe_settings("elbo")
     ({'guide': 'semi-amortised', 'refinement_steps': 3}, {})

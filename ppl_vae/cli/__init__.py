@@ -1,3 +1,3 @@
-"""The command line, ``ppl-vae``: a module for each of fit, evaluate, encode, reconstruct, sample, compare, data."""
+"""Command line ``ppl-vae``: one module for each command, and modules that the commands share."""
 
 from .main import main as main

@@ -13,11 +13,11 @@ from .parsing import data_set, name_or_file
 
 SHELLS = ("bash", "zsh", "fish", "tcsh")
 VALUES: dict[Any, Any] = {objectives.name: lambda: list(strategies.STRATEGIES), data_set: data.names}
-"""Type of an option -> the values to offer, where it takes others too."""
+"""Type of an option -> values to offer, although it takes others too."""
 
 
 class PrintCompletion(argparse.Action):
-    """Print the script and end, as --help does."""
+    """Option that prints the script and ends the program, as --help does."""
 
     def __call__(self, parser: argparse.ArgumentParser, *arguments: Any) -> None:
         """Print the script for the shell that is named."""
@@ -27,7 +27,7 @@ class PrintCompletion(argparse.Action):
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
-    """What the shell should source; it calls nothing when it completes."""
+    """Return the script that the shell should source; it runs no program when it completes a word."""
     import shtab
 
     for action in _every_action(parser):

@@ -1,4 +1,4 @@
-"""Configurations: options in a TOML file, by the same names. The command line wins over them."""
+"""Configurations: TOML files with options by their names; options on the command line override them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .parsing import Number, Parser
 
 CONFIG = "config.toml"
 WITH = "with"
-"""The key under which a configuration remembers the modules that --with named."""
+"""Key of a configuration for the modules that --with named."""
 LEFT_OUT = ("help", "config", "print_completion")
 
 
 def read(path: Path, parser: Parser) -> dict[str, Any]:
-    """The options of a command in a TOML file, or in the ``config.toml`` of a folder.
+    """Read the options of a command from a TOML file, or from the ``config.toml`` of a folder.
 
     Raises:
         ValueError: no TOML, an unknown name, or a value of a wrong type.
@@ -58,14 +58,14 @@ def _options(path: Path, parser: Parser, content: Mapping[str, Any]) -> dict[str
 
 
 def _missing(path: Path, names: Any) -> list[str]:
-    """The modules that a configuration was written with and that are not imported; a file never imports them itself."""
+    """Return the modules that a configuration names and that are not imported; a file never imports them."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{path}: {WITH!r}: it should be a list of modules, in square brackets; got {_toml(names)}")
     return [name for name in names if name not in sys.modules]
 
 
 def write(path: Path, options: Mapping[str, Any], heading: str) -> None:
-    """Write options as TOML, atomically; what is None is left out, and the heading stands above as a comment."""
+    """Write options as TOML, atomically, below the heading as a comment; options that are None are left out."""
     import tomli_w
 
     comment = "".join(f"# {line}\n" for line in heading.splitlines())
@@ -81,12 +81,12 @@ def _value(action: argparse.Action, value: Any) -> Any:
     if action.nargs == "+":
         if not isinstance(value, list) or not value:
             raise ValueError(f"it should be a list, in square brackets; got {_toml(value)}")
-        return [_one(action, entry) for entry in value]
-    return _one(action, value)
+        return [_convert(action, entry) for entry in value]
+    return _convert(action, value)
 
 
-def _one(action: argparse.Action, value: Any) -> Any:
-    """One value of the option's type, checked as on the command line."""
+def _convert(action: argparse.Action, value: Any) -> Any:
+    """Convert one value to the option's type, with the checks of the command line."""
     if isinstance(action.type, Number):
         if not action.type.is_one(value):
             raise ValueError(f"it should be {action.type.expected}; got {_toml(value)}")
@@ -99,7 +99,7 @@ def _one(action: argparse.Action, value: Any) -> Any:
 
 
 def _toml(value: Any) -> str:
-    """A value as the file has it, or what kind of thing it is."""
+    """Write a value as the file has it, for an error message; a table is only named."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return "a table" if isinstance(value, dict) else repr(value)

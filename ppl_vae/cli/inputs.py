@@ -1,4 +1,4 @@
-"""Data for a run: read as the run's own were, and checked against what its model observes."""
+"""Data for a run: read in the way of the run's own data, and checked against its model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .runs import Run, check_unchanged
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """A block that reads data: a ``TypeError`` there is about the data, and becomes a ``ValueError``."""
+    """Context in which data are read: a ``TypeError`` becomes a ``ValueError``, because it is about the data."""
     try:
         yield
     except (TypeError, ImportError) as error:
@@ -38,12 +38,13 @@ def load(
     *,
     labelled: bool = False,
 ) -> Split:
-    """The run's own data, or others, in three parts; with ``stream``, by default as in the run, left on the disk.
+    """Load the run's own data, or others, in three parts.
 
-    ``labelled``: with their labels, if they have any.
+    With ``stream`` they stay on the disk; by default they do if the run's own did. With ``labelled`` they have their
+    labels, if there are any.
 
     Raises:
-        ValueError: unreadable or unsuitable data, or images of another shape than the run's.
+        ValueError: data that are unreadable or unsuitable, or images of another shape than the run's.
     """
     options, record = run.settings["options"], run.settings["data"]
     own = options["data"]
@@ -71,7 +72,7 @@ def load(
 def images(
     run: Run, name_or_file: str | None, binarisation: Binarisation | None, part: str, stream: bool | None = None
 ) -> np.ndarray:
-    """The images of one part, or every one in the order of the file, (N, P); by default of the run's own data.
+    """Load the images (N, P) of one part, or all of them in the order of the file; by default the run's own data.
 
     Raises:
         ValueError: as ``load`` and ``rows`` do.
@@ -86,7 +87,7 @@ def images(
 def labelled(
     run: Run, name_or_file: str | None, binarisation: Binarisation | None, part: str, stream: bool | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The images of one part, or every one in the order of the file, and their labels (N, ...), if all have some.
+    """Load the images as ``images`` does, with their labels (N, ...) if all of them have labels.
 
     Raises:
         ValueError: as ``load`` and ``rows`` do.
@@ -102,12 +103,12 @@ def labelled(
 
 
 def rows(run: Run, name_or_file: str, binarisation: Binarisation | None, stream: bool | None = None) -> np.ndarray:
-    """Every image of a name or a file, (N, P), in its own order; stored parts follow one another.
+    """Load every image (N, P) of a data set or a file in its own order; stored parts follow one another.
 
-    Under 'dynamic' they are intensities: nothing is drawn.
+    Under 'dynamic' the values are intensities; nothing is drawn.
 
     Raises:
-        ValueError: unreadable or unsuitable data, or images of another shape than the run's.
+        ValueError: data that are unreadable or unsuitable, or images of another shape than the run's.
     """
     rule = binarisation or run.settings["data"]["binarisation"]
     with reading():
@@ -124,7 +125,7 @@ def rows(run: Run, name_or_file: str, binarisation: Binarisation | None, stream:
 def _stored(
     run: Run, what: str, stream: bool | None
 ) -> tuple[dict[str, Pixels], Mapping[str, ArrayLike], dict[str, Any]]:
-    """The stored pixels and labels of each part, and what ``from_arrays`` should know of them."""
+    """Read the stored pixels and labels of each part, and the other arguments of ``from_arrays``."""
     if what in REGISTRY:
         entry = REGISTRY[what]
         parts = entry.read(None)
@@ -146,7 +147,7 @@ def _pixels(parts: Mapping[str, Any], name: str) -> dict[str, Pixels]:
 
 
 def _scale(run: Run, pixels: Mapping[str, Pixels]) -> float | None:
-    """The run's scale for stored grey levels; None, which leaves it to ``from_arrays``, for {0, 1} and floats."""
+    """Return the run's scale for stored grey levels; for {0, 1} and floats None, so that ``from_arrays`` decides."""
     scale = run.settings["data"]["scale"]
     grey = any(x.dtype == np.uint8 and not is_binary(x) for x in pixels.values())
     return scale if grey and scale != 1 else None

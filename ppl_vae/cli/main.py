@@ -1,4 +1,4 @@
-"""The parser of all commands, and what an error or an interruption looks like."""
+"""Entry point of ``ppl-vae``: the parser of all commands, and the messages of errors and interruptions."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ completion, in bash for this session; in zsh and fish put what is printed where 
   eval "$(ppl-vae --print-completion bash)"
 
 'ppl-vae COMMAND --help' says what a command reads, writes and prints. For scripts every command takes --quiet (no text)
-and --json (one object on stdout). Exit codes: 0 done, 2 an error, told in one line on stderr, 130 interrupted.
+and --json (one object on stdout). Exit codes: 0 done, 2 an error (one line on stderr), 130 interrupted.
 """
 
 
 def parser() -> Parser:
-    """The parser with every command; a command is a module with ``add``, ``run`` and ``interrupted``."""
+    """Make the parser with every command; a command is a module with ``add``, ``run`` and ``interrupted``."""
     top = Parser(prog="ppl-vae", description=ABOUT, epilog=WALK_THROUGH)
     text = "import a module that registers components, before anything else is read; may be given more than once"
     top.add_argument("--with", dest="extensions", action="append", default=[], metavar="MODULE", help=text)
@@ -73,7 +73,7 @@ def parser() -> Parser:
 
 
 def complete(given: argparse.Namespace) -> argparse.Namespace:
-    """The options that were given, those of --config where they were not, and the defaults; ``given`` has no defaults.
+    """Complete the options given by those of --config and by the defaults; the field ``given`` has no defaults.
 
     Raises:
         ValueError: a configuration with unknown names or wrong values.
@@ -86,7 +86,7 @@ def complete(given: argparse.Namespace) -> argparse.Namespace:
 
 
 def find_extensions(arguments: Sequence[str] | None = None) -> tuple[list[str], list[str]]:
-    """The modules that --with names, which may stand anywhere, and the other words of the command line.
+    """Split the command line into the modules that --with names, anywhere in it, and the other words.
 
     Raises:
         ValueError: --with without a module.
@@ -101,7 +101,7 @@ def find_extensions(arguments: Sequence[str] | None = None) -> tuple[list[str], 
 
 
 def load_extensions(names: Sequence[str]) -> None:
-    """Import these modules, which may lie in the working directory, and what installed packages register.
+    """Import these modules, also from the working directory, and those that installed packages register.
 
     Raises:
         ValueError: a module that cannot be imported.
@@ -112,10 +112,10 @@ def load_extensions(names: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0 done, 2 an error told in one line on stderr, 130 interrupted.
+    """Run one command; return the exit code: 0 done, 2 an error (one line on stderr), 130 interrupted.
 
     Args:
-        arguments: those of the command line, without the program's name; by default the process's own.
+        arguments: the words of the command line, without the program's name; by default the process's own.
     """
     try:
         extensions, rest = find_extensions(arguments)
@@ -126,14 +126,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
     except (ValueError, OSError) as error:
         return _fail(error)
-    logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)  # which platforms JAX has not found
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)  # hides the platforms that JAX lacks
     try:
         options.run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        _tell(f"interrupted: {options.interrupted(options)}")
+        _print(f"interrupted: {options.interrupted(options)}")
         return 130
-    except BrokenPipeError:  # who reads the output has seen enough; the work is done
+    except BrokenPipeError:  # the reader of the output, such as head, has ended; the work is done
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     except (ValueError, FloatingPointError, OSError) as error:
         return _fail(error)
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: Exception) -> int:
-    _tell(f"error: {_message(error)}")
+    _print(f"error: {_message(error)}")
     return 2
 
 
@@ -159,6 +159,6 @@ def _message(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _tell(message: str) -> None:
-    """One line on stderr."""
+def _print(message: str) -> None:
+    """Print a message as one line on stderr."""
     print("ppl-vae:", *message.split(), file=sys.stderr, flush=True)

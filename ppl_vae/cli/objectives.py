@@ -1,4 +1,4 @@
-"""The objective: its name is one of ``strategies``, and its options are the fields that it declares as such."""
+"""Objectives on the command line: names from ``strategies``, and options from the fields that they declare."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .options import flag
 from .parsing import Group, finite_float, non_negative_float, positive_int, weight
 
 WARM_UP = Option(
-    "over so many epochs --beta, --capacity or --strength rises from 0", "warm_up", "non-negative", "EPOCHS"
+    "number of epochs over which --beta, --capacity or --strength rises from 0", "warm_up", "non-negative", "EPOCHS"
 )
 KINDS = {"count": positive_int, "number": finite_float, "non-negative": non_negative_float, "share": weight}
 SVI = (
@@ -30,11 +30,11 @@ SVI = (
     *("local_steps", "local_learning_rate", "local_tolerance"),
 )
 USUAL = {"gaussian": "elbo", "bernoulli": "rloo-4", "categorical": "rloo-4"}
-"""What ``fit`` trains by on latents of a kind where nobody says what."""
+"""Kind of latents -> the default objective of ``fit``."""
 
 
 def fields_of(name: str) -> dict[str, str]:
-    """Option -> field, of the objective that a strategy of that name trains by; the warm-up has none of its own."""
+    """Return option -> field for the objective of a strategy; the warm-up sets the field that it schedules."""
     strategy = strategies.STRATEGIES[name]
     objective = strategy.loss(strategy.number or 0)
     found = {declared.name or field: field for field, declared in options_of(objective).items()}
@@ -42,7 +42,7 @@ def fields_of(name: str) -> dict[str, str]:
 
 
 def having() -> dict[str, list[str]]:
-    """Option -> the names of the strategies whose objective has it."""
+    """Return option -> the names of the strategies whose objective has it."""
     found: dict[str, list[str]] = {}
     for name in strategies.STRATEGIES:
         for option in fields_of(name):
@@ -51,16 +51,16 @@ def having() -> dict[str, list[str]]:
 
 
 def defaults() -> dict[str, Any]:
-    """The options of all objectives, none of them given."""
+    """Return the options of all objectives, each None."""
     return dict.fromkeys(having())
 
 
 def add_objective(group: Group) -> None:
-    """Add an option for each field that an objective declares as one."""
+    """Add an option for each field that an objective declares as an option."""
     for option, names in having().items():
         declared: dict[Option, list[str]] = {}
         for name in names:
-            declared.setdefault(_declared(name, option), []).append(name)
+            declared.setdefault(_declaration(name, option), []).append(name)
         everywhere = len(names) > len(strategies.STRATEGIES) / 2
         texts = [one.about if everywhere else f"{', '.join(having)}: {one.about}" for one, having in declared.items()]
         text, one = "; ".join(texts), next(iter(declared))
@@ -73,8 +73,8 @@ def add_objective(group: Group) -> None:
             group.option(flag(option), text, default, type=KINDS[one.kind], metavar=one.metavar or "NUMBER")
 
 
-def _declared(name: str, option: str) -> Option:
-    """The declaration of an option, where the strategy of that name has it."""
+def _declaration(name: str, option: str) -> Option:
+    """Return the declaration of an option by the objective of that strategy."""
     if option == "warm_up":
         return WARM_UP
     strategy = strategies.STRATEGIES[name]
@@ -82,14 +82,14 @@ def _declared(name: str, option: str) -> Option:
 
 
 def listing() -> str:
-    """Every name with what it is, a line each."""
+    """List every name with a description, one line each."""
     lines = zip(strategies.spellings(), strategies.STRATEGIES.values(), strict=True)
     names = (f"  {n:<18} {s.about}" + (f" (default N: {s.number})" if s.number is not None else "") for n, s in lines)
     return "\n".join([*names, "  N is a number, such as the draws per image; without it, its default", ""])
 
 
 def name(text: str) -> str:
-    """The name of an objective, checked."""
+    """Check the name of an objective and return it."""
     try:
         strategies.find(text)
     except ValueError as error:
@@ -101,7 +101,7 @@ def check_used(names: Iterable[str], options: Mapping[str, Any]) -> None:
     """Refuse options of objectives that none of the named ones has.
 
     Raises:
-        ValueError: names the option, and the objectives that have it.
+        ValueError: such an option; the message names it and the objectives that have it.
     """
     names = list(names)
     for option, others in having().items():
@@ -111,7 +111,7 @@ def check_used(names: Iterable[str], options: Mapping[str, Any]) -> None:
 
 
 def stem(name: str) -> str:
-    """A name without its number.
+    """Return a name without its number.
 
     >>> stem("mean-field"), stem("mean-field-3")
     ('mean-field', 'mean-field')
@@ -120,10 +120,10 @@ def stem(name: str) -> str:
 
 
 def check_own(name: str, given: Mapping[str, Any]) -> None:
-    """Refuse settings that contradict what belongs to an objective.
+    """Refuse settings that contradict those that an objective fixes.
 
     Raises:
-        ValueError: names the setting.
+        ValueError: such a setting; the message names it.
     """
     for setting, value in own(name).items():
         if given.get(setting, value) != value:
@@ -135,16 +135,16 @@ def check_own(name: str, given: Mapping[str, Any]) -> None:
 
 
 def own(name: str) -> dict[str, Any]:
-    """The settings of the pair and of its training that belong to an objective."""
+    """Return the settings of the pair and of its training that an objective fixes."""
     strategy, number = strategies.find(name)
     return {**strategy.recipe(number), **strategy.svi(number)}
 
 
 def svi(name: str, backend: str, options: Mapping[str, Any]) -> Any:
-    """The ``SVI`` that trains by the objective of that name, its options those that it has.
+    """Make the ``SVI`` that trains by the objective of that name, with its options.
 
     Raises:
-        ValueError: an option that says again, and otherwise, what the number in the name says; or a wrong value.
+        ValueError: an option that contradicts the number in the name, or a wrong value.
     """
     settings = {setting: options[setting] for setting in SVI}
     if options["final_learning_rate"]:
@@ -155,12 +155,12 @@ def svi(name: str, backend: str, options: Mapping[str, Any]) -> Any:
 
 
 def _changes(name: str, loss: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the objective that the options set."""
+    """Return the fields of the objective that the options set, with their values."""
     fields = fields_of(stem(name))
     mine = {option: fields[option] for option in fields if options.get(option) is not None}
     changes = {field: options[option] for option, field in mine.items() if option != "warm_up"}
     for option, field in mine.items():
-        if option != "warm_up" and field in _numbered(name) and options[option] != getattr(loss, field):
+        if option != "warm_up" and field in _fields_of_number(name) and options[option] != getattr(loss, field):
             raise ValueError(f"{name!r} sets {flag(option)} by its number: give one of them")
     if "warm_up" in mine and options["warm_up"]:
         field = mine["warm_up"]
@@ -168,8 +168,8 @@ def _changes(name: str, loss: Any, options: Mapping[str, Any]) -> dict[str, Any]
     return changes
 
 
-def _numbered(name: str) -> set[str]:
-    """The fields that the number in a name sets, if there is one."""
+def _fields_of_number(name: str) -> set[str]:
+    """Return the fields that the number in a name sets; none for a name without a number."""
     if name == stem(name):
         return set()
     strategy, _ = strategies.find(name)

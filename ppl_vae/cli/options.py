@@ -1,4 +1,4 @@
-"""Options that several commands share: the groups of them, and the recipe and the data that they describe."""
+"""Options that several commands share, in groups, and the recipe and the data that they describe."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ DATA: dict[str, Any] = {
     "test_fraction": 0.2,
 }
 AT_MOST = {"num_pseudo_inputs": 500, "batch_size": 100}
-"""Defaults of what cannot be more than there are training images."""
+"""Defaults of numbers that cannot exceed the number of training images."""
 
 
 def _model() -> dict[str, Any]:
-    """The parts of a recipe, each before the settings of its components, and the defaults."""
+    """Return the defaults of a recipe: each part, followed by the settings of its components."""
     model: dict[str, Any] = {}
     for slot, about in SLOTS.items():
         model[slot] = about.default
@@ -77,13 +77,13 @@ TRAINING: dict[str, Any] = {
     "local_tolerance": 0.01,
     "device": None,
 }
-"""Settings of ``SVI``, by its names, but for the device and the two that make its ``learning_rate_factor``."""
+"""Settings of ``SVI``, by their names, except the device and the two that make its ``learning_rate_factor``."""
 IMAGES: dict[str, Any] = {"data": None, "stream": None, "binarisation": None}
-"""What a command reads that applies a run to data."""
+"""Options of the commands that apply a run to data."""
 
 
 def add_output(parser: Parser, defaults: Mapping[str, Any], out: str, *, metavar: str, folder: str = "") -> Group:
-    """The options of ``OUTPUT``; ``out`` is what the help says of --out, and ``folder`` of one as --config."""
+    """Add the options of ``OUTPUT``; ``out`` is the help of --out, ``folder`` that of a folder as --config."""
     group = Group(parser, "output", {**OUTPUT, **defaults})
     group.option("--out", out, REQUIRED, type=Path, metavar=metavar)
     add_config(group, folder=folder)
@@ -92,20 +92,20 @@ def add_output(parser: Parser, defaults: Mapping[str, Any], out: str, *, metavar
 
 
 def add_config(group: Group, *, folder: str = "") -> None:
-    """The option --config."""
+    """Add the option --config."""
     text = f"a TOML file with any of these options{folder}; the command line wins over it"
     group.option("--config", text, "none", type=Path, metavar="FILE")
 
 
 def add_console(group: Group, quiet: str = "print no text and no progress bar, only errors") -> None:
-    """The options --quiet and --json."""
+    """Add the options --quiet and --json."""
     group.option("--quiet", quiet, "no", action="store_true")
     text = "print one JSON object on stdout, its keys are below; what else there is to say goes to stderr"
     group.option("--json", text, "no", action="store_true")
 
 
 def add_data(group: Group) -> None:
-    """The options of ``DATA``."""
+    """Add the options of ``DATA``."""
     text = "name of a data set, a .npy or .npz file, or a folder of .npy files"
     group.option("--data", text, REQUIRED, type=name_or_file, metavar="NAME|FILE")
     text = "leave a .npy file that is larger than memory on the disk, and read it by blocks, as a folder always is"
@@ -120,7 +120,7 @@ def add_data(group: Group) -> None:
 
 
 def add_model(group: Group) -> None:
-    """The options of ``MODEL``, and the choices of registered components."""
+    """Add the options of ``MODEL``, and the choices of registered components."""
     settings = components.settings(own=True)
     for name in MODEL:
         if name in SLOTS:
@@ -135,7 +135,7 @@ def add_model(group: Group) -> None:
 
 
 def add_registered(parser: Parser) -> None:
-    """The options of settings that components from outside the package have, where some are registered.
+    """Add options for the settings of components from outside the package, if any are registered.
 
     Raises:
         ValueError: a setting with the name of another option.
@@ -157,11 +157,11 @@ def add_registered(parser: Parser) -> None:
 
 
 RESERVED = ("run", "interrupted", "parser", "command", "given", "folder", "help", "extensions")
-"""What the namespace of a command holds beside its options."""
+"""Names in the namespace of a command that are no options."""
 
 
 def _add_setting(group: Group, setting: Setting, text: str, default: str | None) -> None:
-    """An option for a setting, of its kind and with its limits."""
+    """Add an option for a setting, of its kind and with its limits."""
     choices = setting.choices or setting.offered
     if setting.kind is bool and not setting.is_tuple:
         yes = {"True": "yes", "False": "no"}
@@ -177,7 +177,7 @@ def _add_setting(group: Group, setting: Setting, text: str, default: str | None)
 
 
 def _number(setting: Setting) -> Number:
-    """The type of a setting's option; what its limits are beyond that, the recipe says."""
+    """Return the type of a setting's option; the recipe checks further limits."""
     if setting.kind is int:
         any_int = Number(int, "a whole number", lambda n: True)
         return any_int if setting.least is None else positive_int if setting.least >= 1 else non_negative_int
@@ -187,7 +187,7 @@ def _number(setting: Setting) -> Number:
 
 
 def add_training(group: Group) -> None:
-    """The options of ``TRAINING``."""
+    """Add the options of ``TRAINING``."""
     group.option("--epochs", "passes over the data, at most", type=positive_int, metavar="N")
     text = "training images of an epoch, a random part of them each time"
     group.option("--epoch-size", text, "all", type=positive_int, metavar="N")
@@ -195,14 +195,14 @@ def add_training(group: Group) -> None:
     group.option("--learning-rate", "learning rate of Adam", type=positive_float, metavar="RATE")
     text = "the rate falls to this one, by the same factor every epoch"
     group.option("--final-learning-rate", text, "it does not fall", type=positive_float, metavar="RATE")
-    text = "over so many epochs, and stays there"
+    text = "number of epochs over which it falls; then it is constant"
     group.option("--decay-epochs", text, "--epochs", type=positive_float, metavar="EPOCHS")
     group.option("--clip-norm", "largest norm of the gradient", "no limit", type=positive_float, metavar="NORM")
-    text = "stop when the validation ELBO has not risen for so many epochs after warm-up; the best weights are kept"
+    text = "stop after this number of epochs without a rise of the validation ELBO after warm-up; keep the best weights"
     group.option("--patience", text, "train to the end", type=positive_int, metavar="EPOCHS")
     group.option("--validation-particles", "draws per image for that ELBO", type=positive_int, metavar="K")
     group.option("--checkpoint-every", "epochs between two checkpoints", type=positive_int, metavar="EPOCHS")
-    text = "of a per-datapoint guide: at most so many steps on a batch's own parameters before each of the model's"
+    text = "of a per-datapoint guide: at most N steps on a batch's own parameters before each step of the model's"
     group.option("--local-steps", text, "0, both move together", type=non_negative_int, metavar="N")
     group.option("--local-learning-rate", "learning rate of those steps", type=positive_float, metavar="RATE")
     text = "they end when thirty of them gain less than this every ten, nats per image"
@@ -211,7 +211,7 @@ def add_training(group: Group) -> None:
 
 
 def add_device(group: Group) -> None:
-    """The option --device."""
+    """Add the option --device."""
     group.option(
         "--device",
         f"where to compute: {BACKENDS_NOTE.partition(';')[0]}",
@@ -221,7 +221,7 @@ def add_device(group: Group) -> None:
 
 
 def add_images(group: Group, *, part: bool) -> None:
-    """The options of ``IMAGES``, and --part."""
+    """Add the options of ``IMAGES``, and --part."""
     text = "name of a data set, a .npy or .npz file, or a folder of .npy files"
     group.option("--data", text, "the data of the run", type=name_or_file, metavar="NAME|FILE")
     text = "leave a .npy file on the disk, and read it by blocks"
@@ -230,32 +230,32 @@ def add_images(group: Group, *, part: bool) -> None:
     group.option("--binarisation", text, "as in the run", choices=data.BINARISATIONS)
     if part:
         group.option("--part", "which images", choices=("all", *PARTS))
-        text = "fit q(z | x) to each image by at most so many steps, the model as it is"
+        text = "fit q(z | x) to each image by at most this number of steps; the model stays as it is"
         default = "0; 300 for a run with a per-datapoint guide, but for its training images"
         group.option("--refine", text, default, type=positive_int, metavar="STEPS")
 
 
 def add_image_shape(group: Group) -> None:
-    """The option --image-shape."""
+    """Add the option --image-shape."""
     text = "shape of one image, for a run on flat rows"
     group.option("--image-shape", text, "as in the data of the fit", type=positive_int, nargs="+", metavar="N")
 
 
 def add_seed(group: Group, what: str) -> None:
-    """The option --seed."""
+    """Add the option --seed."""
     group.option("--seed", f"seed of {what}", type=seed, metavar="N")
 
 
 def add_particles(group: Group) -> None:
-    """The option --num-particles of an evaluation."""
+    """Add the option --num-particles of an evaluation."""
     group.option("--num-particles", "draws per test image for log p(x), K", type=positive_int, metavar="K")
 
 
 def load_data(options: Mapping[str, Any]) -> Split:
-    """The data that ``DATA`` describes.
+    """Load the data that the options of ``DATA`` describe.
 
     Raises:
-        ValueError: unreadable or unsuitable data.
+        ValueError: data that are unreadable or unsuitable.
     """
     fractions = {name: options[name] for name in ("valid_fraction", "test_fraction")}
     with inputs.reading():
@@ -269,10 +269,10 @@ def load_data(options: Mapping[str, Any]) -> Split:
 
 
 def settled(options: Mapping[str, Any], split: Split) -> dict[str, Any]:
-    """The options with what depends on the data or on other options filled in.
+    """Fill in the options that depend on the data or on other options.
 
     Raises:
-        ValueError: how a learning rate falls that does not.
+        ValueError: a duration of the learning rate's decay without the rate to end at.
     """
     sizes = {name: options[name] or min(size, len(split.train)) for name, size in AT_MOST.items()}
     if options["decay_epochs"] and not options["final_learning_rate"]:
@@ -286,24 +286,24 @@ def settled(options: Mapping[str, Any], split: Split) -> dict[str, Any]:
 
 
 def model() -> dict[str, Any]:
-    """``MODEL``, and the settings of registered components, which are None where they are not given."""
+    """Return ``MODEL`` and the settings of registered components, which are None unless given."""
     return {**MODEL, **dict.fromkeys(components.settings(own=False))}
 
 
 def usual(kinds: Mapping[str, T], latents: str) -> T:
-    """An entry of ``USUAL``, of the objectives that are taken where nobody says which, for latents of a kind."""
+    """Return the entry of a table of default objectives, such as ``USUAL``, for latents of that kind."""
     return kinds.get(latents, kinds["gaussian" if find("latents", latents).pathwise else "bernoulli"])
 
 
 def recipe(options: Mapping[str, Any], split: Split, **settings: Any) -> Recipe:
-    """The pair that ``model()`` describes; ``settings`` are further ones of ``Recipe``."""
+    """Make the recipe that the options of ``model()`` describe; ``settings`` are further ones of ``Recipe``."""
     names = [name for name in model() if options.get(name) is not None]
     chosen = {name: tuple(value) if isinstance(value := options[name], list) else value for name in names}
     return vae(split, **{**chosen, **settings})
 
 
 def flag(name: str) -> str:
-    """How an option is written.
+    """Write the name of an option as on the command line.
 
     >>> flag("latent_dim")
     '--latent-dim'
@@ -312,7 +312,7 @@ def flag(name: str) -> str:
 
 
 def words(options: Mapping[str, Any]) -> list[str]:
-    """Options as the words of a command line; what is None is left out.
+    """Write options as the words of a command line; those that are None are left out.
 
     >>> words({"latent_dim": 3, "hidden": [5, 5], "gated": True, "figures": False, "patience": None})
     ['--latent-dim', '3', '--hidden', '5', '5', '--gated', '--no-figures']

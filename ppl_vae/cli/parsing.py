@@ -1,4 +1,4 @@
-"""How options are read: types that say what they expect, help that keeps its paragraphs, errors in one line."""
+"""Parsing of options: types that say what they expect, help that keeps its paragraphs, errors in one line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ BACKENDS_NOTE = "cpu, cuda, cuda:1 ...; by default the CPU under pyro and JAX's 
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are ``ValueError``s, and whose help keeps the line breaks of its texts.
+    """Argument parser whose errors are ``ValueError``s, and whose help keeps the line breaks of its texts.
 
-    ``values`` holds the default of every option of a ``Group``: an option that is not given is absent from the
-    namespace, so that a configuration, or the run that is resumed, can speak for it.
+    ``values`` holds the default of every option of a ``Group``. An option that is not given is absent from the
+    namespace, so that its value can come from a configuration, or from the run that is resumed.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -38,14 +38,14 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Group:
-    """Options whose help ends with their default. Those that are not given are absent."""
+    """Group of options whose help ends with their default; an option that is not given is absent."""
 
     def __init__(self, parser: Parser, title: str, defaults: Mapping[str, Any]) -> None:
         self.parser, self.defaults = parser, defaults
         self.group = parser.add_argument_group(title)
 
     def option(self, name: str, text: str, default: str | None = None, **settings: Any) -> None:
-        """Add an option; ``default`` is what its help says where the value itself says little."""
+        """Add an option; ``default`` stands in its help where the value itself says little."""
         destination = name.removeprefix("--").replace("-", "_")
         value = self.parser.values[destination] = self.defaults[destination]
         value = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
@@ -61,17 +61,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Number:
-    """A type of option: a number of a kind, within limits."""
+    """Type of an option: a number of a kind, within limits."""
 
     kind: type[int] | type[float]
     expected: str
     fits: Callable[[Any], bool]
 
     def __call__(self, text: str) -> Any:
-        """The number that the text says.
+        """Convert the text to the number.
 
         Raises:
-            argparse.ArgumentTypeError: it says none, or one outside the limits.
+            argparse.ArgumentTypeError: a text that is no number, or one outside the limits.
         """
         try:
             number = self.kind(text)
@@ -82,7 +82,7 @@ class Number:
         return number
 
     def is_one(self, value: Any) -> bool:
-        """Whether a value that has a type already is such a number, limits apart."""
+        """Return whether a value is a number of this kind; limits are not checked."""
         return isinstance(value, int if self.kind is int else int | float) and not isinstance(value, bool)
 
 
@@ -97,12 +97,12 @@ weight = Number(float, "a number in 0 to 1", lambda n: 0 <= n <= 1)
 
 
 def data_set(text: str) -> str:
-    """The name of a data set; ``data.catalogue`` checks it."""
+    """Return the name of a data set, which ``data.catalogue`` checks."""
     return text
 
 
 def name_or_file(text: str) -> str:
-    """The name of a data set, or the absolute path of a ``.npy`` or ``.npz`` file or of a folder of shards."""
+    """Return the name of a data set, or the absolute path of a ``.npy`` or ``.npz`` file or a folder of shards."""
     if text in data.names():
         return text
     if Path(text).suffix not in (".npy", ".npz") and not (text and Path(text).expanduser().is_dir()):
@@ -114,10 +114,10 @@ def name_or_file(text: str) -> str:
 
 
 def needed(command: str, name: str, value: Any, what: str) -> Any:
-    """The value of an option that may stand on the command line or in a configuration.
+    """Return the value of an option that the command line or a configuration has to give.
 
     Raises:
-        ValueError: it is in neither.
+        ValueError: an option that is in neither.
     """
     if value is None:
         raise ValueError(f"{command} needs --{name}, {what} (see 'ppl-vae {command} --help')")
@@ -125,10 +125,10 @@ def needed(command: str, name: str, value: Any, what: str) -> Any:
 
 
 def output(arguments: argparse.Namespace, *suffixes: str) -> Path:
-    """The file that is to be written, checked before the work begins.
+    """Return the file to write, checked before the work begins.
 
     Raises:
-        ValueError: none, another suffix, a folder, or the file with the data.
+        ValueError: no file, another suffix, a folder, or the file with the data.
     """
     path: Path = needed(arguments.command, "out", arguments.out, f"a {' or '.join(suffixes)} file")
     if path.suffix.lower() not in suffixes:
@@ -142,10 +142,10 @@ def output(arguments: argparse.Namespace, *suffixes: str) -> Path:
 
 
 def folder(arguments: argparse.Namespace) -> Path:
-    """The folder that is to be written.
+    """Return the folder to write.
 
     Raises:
-        ValueError: none, or a file.
+        ValueError: no folder, or a file.
     """
     path: Path = needed(arguments.command, "out", arguments.out, "the folder to write")
     if path.exists() and not path.is_dir():
@@ -154,5 +154,5 @@ def folder(arguments: argparse.Namespace) -> Path:
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """The argument RUN."""
+    """Add the argument RUN."""
     parser.add_argument("folder", type=Path, metavar="RUN", help="the folder that 'ppl-vae fit --out RUN' made")

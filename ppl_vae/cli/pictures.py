@@ -1,4 +1,4 @@
-"""Pictures of a run: grids of images, and those that a training leaves."""
+"""Pictures of a run: grids of images, and the figures that are drawn after a training."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from ..results.fit import Fit
 
 PAIRS = 40
-"""How many images a picture of reconstructions has, where nobody says how many."""
+"""Default number of images in a picture of reconstructions."""
 SAMPLES = 64
 PAIRS_IN_A_ROW = 5
 
 
 def image_shape(opened: Run, asked: Sequence[int] | None, *, drawn: bool) -> tuple[int, ...]:
-    """The shape of the run's images, or the one that is asked for.
+    """Return the shape of the run's images, or the shape ``asked`` for.
 
     Raises:
         ValueError: another number of pixels, or a shape that cannot be drawn.
@@ -41,7 +41,7 @@ def image_shape(opened: Run, asked: Sequence[int] | None, *, drawn: bool) -> tup
 
 
 def grid(path: Path, images: np.ndarray, shape: Sequence[int], title: str) -> None:
-    """A square grid of images (N, P)."""
+    """Draw a square grid of images (N, P)."""
     from .. import plots
 
     columns = math.ceil(math.sqrt(len(images)))
@@ -49,7 +49,7 @@ def grid(path: Path, images: np.ndarray, shape: Sequence[int], title: str) -> No
 
 
 def pairs(path: Path, x: np.ndarray, made: np.ndarray, shape: Sequence[int], title: str) -> None:
-    """A grid of images (N, P), each with its reconstruction to its right."""
+    """Draw a grid of images (N, P), each with its reconstruction on its right."""
     from .. import plots
 
     both = np.stack([x, made], 1).reshape(2 * len(x), -1)
@@ -58,7 +58,7 @@ def pairs(path: Path, x: np.ndarray, made: np.ndarray, shape: Sequence[int], tit
 
 
 def of_training(folder: Path, fit: Fit, split: Split) -> None:
-    """The figures of a training: its history; and of images reconstructions, samples and pseudo-inputs."""
+    """Draw the figures of a training: its history; for images also reconstructions, samples and pseudo-inputs."""
     from .. import plots
 
     figures, name = folder / FIGURES, folder.resolve().name
@@ -79,7 +79,7 @@ def of_training(folder: Path, fit: Fit, split: Split) -> None:
 
 
 def _pseudo_inputs(fit: Fit) -> np.ndarray | None:
-    """Those of a VampPrior, (C, P)."""
+    """Return the pseudo-inputs (C, P) of a VampPrior, or None for other priors."""
     prior: Any = getattr(fit.model, "prior", None)
     if not hasattr(prior, "pseudo_inputs"):
         return None

@@ -1,4 +1,4 @@
-"""The README of a run or a comparison: what the folder holds, and how to use it."""
+"""README of a run or a comparison: the contents of the folder, and their use."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ COMPARISON = {
 
 
 def write(folder: Path) -> None:
-    """Write the README of a finished run, atomically, from what the folder holds."""
+    """Write the README of a finished run, atomically, from the files in the folder."""
     record = runs.read_json(folder / RECORD)
     if record is not None:
         text = _text(folder, runs.read_settings(folder), record, runs.read_json(folder / METRICS))
@@ -49,7 +49,7 @@ def write(folder: Path) -> None:
 
 
 def write_comparison(folder: Path, data: str) -> None:
-    """Write the README of a comparison, atomically, from what the folder holds."""
+    """Write the README of a comparison, atomically, from the files in the folder."""
     files = {name: about for name, about in COMPARISON.items() if (folder / name).exists()}
     text = [
         f"# {folder.resolve().name}",

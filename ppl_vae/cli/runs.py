@@ -1,4 +1,4 @@
-"""A run: the folder that a training leaves and that the other commands read."""
+"""Runs: the folder that a training writes and that the other commands read."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ README = "README.md"
 FIGURES = "figures"
 KIND = "ppl_vae run"
 REFINE = 300
-"""Steps at most for each batch of images that a per-datapoint guide does not know."""
+"""Largest number of steps for each batch of images for which a per-datapoint guide has no parameters yet."""
 SECTIONS = ("version", "options", "recipe", "svi", "data")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A folder and what its ``settings.json`` says."""
+    """Run: its folder and its settings, from ``settings.json``."""
 
     folder: Path
     settings: dict[str, Any]
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """The run in ``folder``.
+        """Open the run in ``folder``.
 
         Raises:
-            FileNotFoundError: no such folder.
-            ValueError: the folder holds no finished fit, or its settings are damaged.
+            FileNotFoundError: a folder that does not exist.
+            ValueError: a folder without a finished fit, or with damaged settings.
         """
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no run folder {str(folder)!r}: 'ppl-vae fit --out' makes one")
@@ -67,24 +67,24 @@ class Run:
 
     @property
     def data(self) -> str:
-        """The name or the file of the run's data."""
+        """Name or file of the run's data."""
         return str(self.settings["options"]["data"])
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one image."""
+        """Shape of one image."""
         return tuple(self.settings["recipe"]["shape"])
 
     @property
     def dim(self) -> int:
-        """P, the number of pixels."""
+        """Number of pixels, P."""
         return math.prod(self.shape)
 
     def fit(self, device: str | None = None) -> Fit:
-        """The trained fit.
+        """Load the trained fit.
 
         Raises:
-            ValueError: damaged, or older than the training, which was resumed and has not finished.
+            ValueError: a file that is damaged, or older than a training that was resumed and has not finished.
         """
         from ..results.fit import Fit
 
@@ -97,9 +97,10 @@ class Run:
 def ready(
     fit: Fit, x: np.ndarray, number: int | None, refine: int | None, progress: bool | None
 ) -> tuple[Fit, np.ndarray, np.ndarray | None]:
-    """A fit that can encode the first ``number`` of these images, the images, and which of its own rows they are.
+    """Return a fit that can encode the first ``number`` images, these images, and their rows in the guide's table.
 
-    A guide that has parameters for its training images only is fitted to others, as any is with ``refine`` steps.
+    The rows are None where the guide needs none. A guide with parameters for its training images alone is
+    fitted to other images first. With ``refine`` steps every guide is.
     """
     first = x if number is None else x[:number]
     if refine is None and not fit.generalises:
@@ -112,7 +113,7 @@ def ready(
 
 
 def alone(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
-    """The command, refused while another process writes to its --out; what a killed one left there is removed."""
+    """Decorate a command: refuse it while another process writes to --out; remove partial files of a killed one."""
 
     @functools.wraps(run)
     def locked(arguments: argparse.Namespace) -> None:
@@ -125,10 +126,10 @@ def alone(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Names
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What ``settings.json`` holds.
+    """Read ``settings.json``.
 
     Raises:
-        ValueError: it is damaged, not one of ours, or names a component that is not registered here.
+        ValueError: a file that is damaged, holds no settings of a run, or names a component that is not registered.
     """
     path = folder / SETTINGS
     try:
@@ -143,7 +144,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def nothing_left(folder: Path) -> Iterator[None]:
-    """A block that begins a training in ``folder``: where it could not start, what it wrote goes again."""
+    """Context in which a training starts in ``folder``; if it cannot start, the files that it wrote are removed."""
     had = set(folder.iterdir())
     try:
         yield
@@ -156,7 +157,7 @@ def nothing_left(folder: Path) -> Iterator[None]:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A record that one of the commands wrote, or None where it did not."""
+    """Read a record that a command wrote; None if there is no such file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
@@ -180,20 +181,20 @@ def write_history(path: Path, history: dict[str, np.ndarray]) -> None:
 
 
 def unfinished(folder: Path) -> str:
-    """What to say of a run whose training has begun and not ended."""
+    """Return the message about a run whose training has not finished."""
     return f"the training of {folder} has not finished; go on with: {resume_command(folder)}"
 
 
 def resume_command(folder: Path) -> str:
-    """The command line that goes on with a training."""
+    """Return the command line that resumes a training."""
     return f"ppl-vae fit --resume --out {shlex.quote(str(folder))}"
 
 
 def check_unchanged(split: Split, settings: dict[str, Any], remedy: str) -> None:
-    """Refuse data that are no longer those of the run.
+    """Refuse data that have changed since the run.
 
     Raises:
-        ValueError: another fingerprint.
+        ValueError: data with another fingerprint.
     """
     if split.fingerprint() != settings["data"]["fingerprint"]:
         where = settings["options"]["data"]

@@ -11,8 +11,8 @@ from .. import distributions
 class Bernoulli(nn.Module):
     """h -> independent Bernoulli pixels; ``net`` maps (..., H) to logits (..., P). Event shape (P,).
 
-    Grey levels in [0, 1] are accepted as expected counts, ``x log p + (1 - x) log(1 - p)``; values outside are refused
-    where data enter.
+    Grey levels x in [0, 1] count as expected values, ``x log p + (1 - x) log(1 - p)``; the checks of data refuse values
+    outside.
 
     >>> from ppl_vae import nets
     >>> Bernoulli(nets.MLP((2, 6), np.random.default_rng(0)))(torch.zeros(3, 2)).event_shape
@@ -24,7 +24,7 @@ class Bernoulli(nn.Module):
         self.net = net
 
     def forward(self, h: Tensor) -> dist.Distribution:
-        """(..., H) -> a distribution over (P,)."""
+        """Map h (..., H) to a distribution over (P,)."""
         return dist.Independent(
             distributions.BernoulliLogits(logits=self.net(h), validate_args=False), 1, validate_args=False
         )
@@ -46,6 +46,6 @@ class Categorical(nn.Module):
         self.num_categories = num_categories
 
     def forward(self, h: Tensor) -> dist.Distribution:
-        """(..., H) -> a distribution over (D,)."""
+        """Map h (..., H) to a distribution over (D,)."""
         logits = self.net(h)
         return dist.Categorical(logits=logits.unflatten(-1, (-1, self.num_categories))).to_event(1)

@@ -10,13 +10,13 @@ from torch import Tensor
 
 
 def visible(x: Tensor, *, given: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-    """What an encoder sees of x (B, P): zeros where ``mask`` hides it, and ``given`` (B, G) beside it, (B, P + G)."""
+    """Make an encoder's inputs (B, P + G): x (B, P) with zeros where ``mask`` hides it, then ``given`` (B, G)."""
     x = x if mask is None else torch.where(mask, x, 0)
     return x if given is None else joined(x, given)
 
 
 def joined(h: Tensor, given: Tensor) -> Tensor:
-    """h (..., B, H) and side information (B, G) side by side, (..., B, H + G).
+    """Concatenate h (..., B, H) and side information (B, G) to (..., B, H + G).
 
     >>> joined(torch.zeros(5, 3, 2), torch.ones(3, 4)).shape
     torch.Size([5, 3, 6])
@@ -25,10 +25,10 @@ def joined(h: Tensor, given: Tensor) -> Tensor:
 
 
 def observed_only(distribution: Any, mask: Tensor | None) -> Any:
-    """The distribution of the pixels where ``mask`` (..., P) is true; the others drop out of the log-density.
+    """Restrict a distribution to the pixels where ``mask`` (..., P) is true; others drop out of the log-density.
 
     Raises:
-        ValueError: the pixels are not independent.
+        ValueError: pixels that are not independent.
     """
     if mask is None:
         return distribution

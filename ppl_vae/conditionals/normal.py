@@ -29,11 +29,11 @@ class DiagNormal(nn.Module):
         self.floor = floor
 
     def forward(self, h: Tensor) -> dist.Distribution:
-        """(..., H) -> a distribution over (D,)."""
+        """Map h (..., H) to a distribution over (D,)."""
         return self.distribution(self.net(h))
 
     def distribution(self, out: Tensor) -> dist.Distribution:
-        """What the net returned, (..., W), -> a distribution over (D,)."""
+        """Make the distribution over (D,) of the net's outputs (..., W)."""
         loc, raw = out.chunk(2, -1)
         return distributions.Normal(loc, softplus(raw) + self.floor).to_event(1)
 
@@ -56,11 +56,11 @@ class FullNormal(nn.Module):
         self.rows, self.columns = np.tril_indices(dim)
 
     def forward(self, h: Tensor) -> dist.Distribution:
-        """(..., H) -> a distribution over (D,)."""
+        """Map h (..., H) to a distribution over (D,)."""
         return self.distribution(self.net(h))
 
     def distribution(self, out: Tensor) -> dist.Distribution:
-        """What the net returned, (..., W), -> a distribution over (D,)."""
+        """Make the distribution over (D,) of the net's outputs (..., W)."""
         if out.shape[-1] != self.dim + len(self.rows):
             raise ValueError(
                 f"FullNormal: the net should return {self.dim} means and {len(self.rows)} entries of the triangle, "
@@ -100,6 +100,6 @@ class Normal(nn.Module):
             self.raw = nn.Parameter(torch.tensor(float(np.log(np.expm1(scale - floor)))))
 
     def forward(self, h: Tensor) -> dist.Distribution:
-        """(..., H) -> a distribution over (P,)."""
+        """Map h (..., H) to a distribution over (P,)."""
         scale = softplus(self.raw) + self.floor if self.learned else self.scale
         return dist.Normal(self.net(h), scale).to_event(1)

@@ -30,11 +30,11 @@ class DiscretisedLogistic(nn.Module):
         self.floor = floor
 
     def forward(self, h: Tensor) -> dist.Distribution:
-        """(..., H) -> a distribution over (P,)."""
+        """Map h (..., H) to a distribution over (P,)."""
         return self.distribution(self.net(h))
 
     def distribution(self, out: Tensor) -> dist.Distribution:
-        """What the net returned, (..., W), -> a distribution over (P,)."""
+        """Make the distribution over (P,) of the net's outputs (..., W)."""
         loc, raw = out.chunk(2, -1)
         return distributions.DiscretisedLogistic(0.5 + loc, softplus(raw - 2.25) + self.floor, self.levels).to_event(1)
 
@@ -55,6 +55,6 @@ class CategoricalLevels(nn.Module):
         self.levels = levels
 
     def forward(self, h: Tensor) -> dist.Distribution:
-        """(..., H) -> a distribution over (P,)."""
+        """Map h (..., H) to a distribution over (P,)."""
         out = self.net(h)
         return distributions.CategoricalLevels(out.unflatten(-1, (-1, self.levels))).to_event(1)

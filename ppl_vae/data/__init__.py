@@ -1,4 +1,4 @@
-"""Data sets as NumPy arrays: a name, a file or arrays in memory become a `Split`; imports neither torch nor jax."""
+"""Data sets as NumPy arrays: load a name, a file or arrays in memory as a ``Split``, without torch or jax."""
 
 from __future__ import annotations
 

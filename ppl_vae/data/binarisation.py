@@ -1,4 +1,4 @@
-"""The rules by which stored pixels become what a model sees, and the seeds they use."""
+"""Binarisation: the rules that turn stored pixels into the values that a model sees, and the seeds they use."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from ppl_vae.data.checks import check_binary, check_unit_interval, closest
 Binarisation = Literal["none", "threshold", "fixed", "dynamic"]
 BINARISATIONS: tuple[Binarisation, ...] = get_args(Binarisation)
 
-# What a generator is for: each is seeded from (seed, purpose), so that one use never shifts another.
+# Each generator is seeded by (seed, purpose), so that the draws for one purpose never change those for another.
 PURPOSES = {"split": 0, "valid": 1, "test": 2, "subset": 3}
 
 
 def binarise(x: np.ndarray, rule: Binarisation, part: str, seed: int, rows: np.ndarray | None = None) -> np.ndarray:
-    """Apply a rule to the float32 intensities (N, P) of a part, or of some rows of it, which come out as in the whole.
+    """Apply a rule to the float32 intensities (N, P) of a part.
 
-    Under 'dynamic', 'train' stays as it is.
+    With ``rows``, ``x`` holds those rows of the part, and each gets the values that it has in the whole part. Under
+    'dynamic', 'train' stays as it is: it is drawn afresh in each epoch.
 
     Returns:
-        float32 (N, P); `x` itself where the rule changes nothing.
+        float32 (N, P); ``x`` itself where the rule changes nothing.
 
     """
     if rule == "threshold":
@@ -32,7 +33,7 @@ def binarise(x: np.ndarray, rule: Binarisation, part: str, seed: int, rows: np.n
 
 
 def _uniform(seed: list[int], shape: tuple[int, ...], rows: np.ndarray | None) -> np.ndarray:
-    """Uniform numbers (N, P) of single precision; or those of some rows, by going to their place in the stream."""
+    """Draw uniform float32 numbers (N, P); with ``rows``, only those of some rows, by moving the generator to them."""
     rng = np.random.default_rng(seed)
     if rows is None:
         return rng.random(shape, dtype=np.float32)
@@ -47,14 +48,14 @@ def _uniform(seed: list[int], shape: tuple[int, ...], rows: np.ndarray | None) -
 
 
 def check_rule(rule: str) -> None:
-    """Raise ValueError unless `rule` is one of BINARISATIONS."""
+    """Raise ValueError unless ``rule`` is one of BINARISATIONS."""
     if rule not in BINARISATIONS:
         hint = closest(rule, BINARISATIONS)
-        raise ValueError(f"binarisation should be one of {', '.join(BINARISATIONS)}; got {rule!r}{hint}")
+        raise ValueError(f"'binarisation' should be one of {', '.join(BINARISATIONS)}; got {rule!r}{hint}.")
 
 
 def check_suits(x: np.ndarray, rule: Binarisation, scale: float, what: str, first: int = 0) -> None:
-    """Raise ValueError if stored pixels, from row `first` on, are not such that the rule can take pixels / scale."""
+    """Raise ValueError if the rule does not apply to these pixels / scale; the first of them is row ``first``."""
     if rule == "fixed":
         remedy = "under binarisation='fixed' the data are binary already; choose another rule"
         check_binary(x, what, upper=scale, remedy=remedy, first=first)

@@ -1,4 +1,4 @@
-"""What named sets there are, and where: nothing is read or downloaded to tell."""
+"""Catalogue of the data sets known by name, and of where their files are; nothing is read or downloaded."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Place = Literal["installed", "data folder", "cache", "download"]
 
 @dataclass(frozen=True)
 class Listing:
-    """A named set.
+    """Entry of the catalogue: a data set, its sizes, and where its files are.
 
     Attributes:
-        name: what `load` knows it by.
+        name: the name that ``load`` takes.
         sizes: the numbers of images to train on, for validation and to test.
         image_shape: the shape of one image.
-        binarisation: the rule unless another is asked for.
-        place: 'installed' (it comes with a package), 'data folder' (found below `PPL_VAE_DATA`), 'cache', or 'download'
-            (`load` would fetch it).
-        files: those found; they are verified when they are loaded.
-        download_bytes: how much `load` would fetch.
-        urls: from where.
-        source: where the data come from.
-        licence: on what terms.
+        binarisation: the default rule.
+        place: 'installed' (it comes with a package), 'data folder' (found below ``PPL_VAE_DATA``), 'cache', or
+            'download' (``load`` would fetch it).
+        files: the files found; they are verified when they are loaded.
+        download_bytes: the number of bytes that ``load`` would fetch.
+        urls: the addresses that it would fetch them from.
+        source: the origin of the data.
+        licence: the licence of the data.
 
     """
 
@@ -52,7 +52,7 @@ class Listing:
 
 
 def catalogue(names: Iterable[str] | None = None) -> list[Listing]:
-    """Return the named sets, or those of them that are asked for, with where each is.
+    """Return the entries of all named sets, or of the ``names`` given.
 
     Raises:
         ValueError: for an unknown name.
@@ -65,7 +65,7 @@ def catalogue(names: Iterable[str] | None = None) -> list[Listing]:
     for name in names:
         if name not in REGISTRY:
             raise ValueError(
-                f"there is no data set {name!r}{closest(name, REGISTRY)}: give some of {', '.join(REGISTRY)}"
+                f"There is no data set {name!r}{closest(name, REGISTRY)}: give some of {', '.join(REGISTRY)}."
             )
     return [_listing(name, REGISTRY[name]) for name in names]
 

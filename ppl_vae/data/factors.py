@@ -1,4 +1,4 @@
-"""The ground truth of images that were made from factors: which value of each, by its number."""
+"""Ground-truth factors of images, such as shape and position: the class of each image in each factor."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Factors:
-    """What N images show: for each of F factors the number of its value, 0 to sizes[f] - 1.
+    """Classes of N images in F factors: for each factor f the number of its value, 0 to sizes[f] - 1.
 
     Attributes:
-        names: of the factors, (F,).
-        sizes: how many values each has, (F,).
+        names: the names of the factors, (F,).
+        sizes: the number of values of each factor, (F,).
         classes: int64 (N, F), read-only.
 
     Raises:
@@ -40,21 +40,21 @@ class Factors:
         names, sizes = tuple(self.names), checked_sizes(self.sizes, "sizes")
         if len(names) != len(sizes) or len({*names}) != len(names):
             raise ValueError(
-                f"names should be {len(sizes)} different words, one for each of sizes={sizes}; got {names}"
+                f"'names' should be {len(sizes)} different words, one for each of sizes={sizes}; got {names}."
             )
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "sizes", sizes)
         classes = self._checked(self.classes)
         if classes.ndim != 2 or not len(classes):
             raise ValueError(
-                f"classes should have shape (N, {len(sizes)}), a row for each image; got {np.shape(self.classes)}"
+                f"'classes' should have shape (N, {len(sizes)}), a row for each image; got {np.shape(self.classes)}."
             )
         classes.flags.writeable = False
         object.__setattr__(self, "classes", classes)
 
     @classmethod
     def grid(cls, sizes: Sequence[int], names: Sequence[str]) -> Factors:
-        """Every combination once, in order: the last factor runs fastest, as in dSprites.
+        """Make the full grid: every combination once, in order; the last factor changes fastest, as in dSprites.
 
         >>> Factors.grid((2, 2), ("a", "b")).classes.tolist()
         [[0, 0], [0, 1], [1, 0], [1, 1]]
@@ -69,7 +69,7 @@ class Factors:
         return len(self) == total and len(np.unique(self.index(self.classes))) == total
 
     def index(self, classes: ArrayLike) -> np.ndarray:
-        """Return the places (...) of combinations (..., F) in the grid, ``((c_1 n_2 + c_2) n_3 + c_3) ...``.
+        """Return the positions (...) of combinations (..., F) in the grid, ``((c_1 n_2 + c_2) n_3 + c_3) ...``.
 
         Raises:
             TypeError: for classes that are not whole numbers.
@@ -80,7 +80,7 @@ class Factors:
         return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(checked, -1, 0)), self.sizes))
 
     def subset(self, rows: ArrayLike | slice) -> Factors:
-        """Return the factors of some of the images: their numbers, a mask or a slice.
+        """Return the factors of some of the images, given by their indices, a mask or a slice.
 
         >>> Factors.grid((2, 3), ("a", "b")).subset(slice(2, 4)).classes.tolist()
         [[0, 2], [1, 0]]
@@ -99,30 +99,32 @@ class Factors:
     def _checked(self, classes: ArrayLike) -> np.ndarray:
         x, sizes = np.asarray(classes), np.array(self.sizes)
         if x.dtype.kind not in "iu":
-            raise TypeError(f"classes should be whole numbers, from 0 to sizes - 1; got dtype {x.dtype}")
+            raise TypeError(f"'classes' should be whole numbers, from 0 to sizes - 1; got dtype {x.dtype}.")
         if x.ndim < 1 or x.shape[-1] != len(sizes):
-            raise ValueError(f"classes should have a last axis of the {len(sizes)} factors {self.names}; got {x.shape}")
+            raise ValueError(
+                f"'classes' should have a last axis of the {len(sizes)} factors {self.names}; got {x.shape}."
+            )
         wrong = (x < 0) | (x >= sizes)
         if wrong.any():
             place = np.unravel_index(int(wrong.argmax()), x.shape)
             factor = int(place[-1])
             raise ValueError(
-                f"classes of {self.names[factor]!r} should be 0 to {sizes[factor] - 1}; "
-                f"got {x[place]} at {[int(i) for i in place]}"
+                f"Classes of {self.names[factor]!r} should be 0 to {sizes[factor] - 1}; "
+                f"got {x[place]} at {[int(i) for i in place]}."
             )
         return x.astype(np.int64)  # a copy
 
 
 def checked_sizes(sizes: Sequence[int], what: str, count: int | None = None) -> tuple[int, ...]:
-    """Return `sizes` as Python integers.
+    """Return ``sizes`` as Python integers.
 
     Raises:
-        ValueError: unless they are whole numbers of at least 1, `count` of them if that is given.
+        ValueError: unless they are whole numbers of at least 1, ``count`` of them if that is given.
 
     """
     given = tuple(np.atleast_1d(np.asarray(sizes, dtype=object)).tolist())
     whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) and n >= 1 for n in given)
     if not (given and whole) or (count is not None and len(given) != count):
         number = f"{count} whole numbers" if count else "whole numbers"
-        raise ValueError(f"{what} should be {number} of at least 1, how many values each factor has; got {sizes!r}")
+        raise ValueError(f"{what!r} should be {number} of at least 1, one for each factor; got {sizes!r}.")
     return tuple(int(n) for n in given)

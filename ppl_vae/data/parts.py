@@ -1,4 +1,4 @@
-"""Arrays in memory to a `Split`: parts that are missing are drawn from the training part by the seed."""
+"""Making of a ``Split`` from arrays: missing parts are drawn at random from the training part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ppl_vae.data.stored import Pixels, Stored, select
 
 
 class Parts(NamedTuple):
-    """What a file or a source holds: part -> pixels (N, ...) and part -> labels (N, ...); 'train' is always there."""
+    """Contents of a data file: part -> pixels (N, ...) and part -> labels (N, ...); 'train' is always there."""
 
     pixels: Mapping[str, ArrayLike | Stored]
     labels: Mapping[str, ArrayLike]
@@ -37,10 +37,10 @@ def from_arrays(
     source: str = "arrays in memory",
     licence: str = "not stated",
 ) -> Split:
-    """Make a `Split` of arrays in memory.
+    """Make a ``Split`` of arrays in memory.
 
-    A part that is None is drawn from `train` at random by the seed, and so are its labels. The arrays are copied; what
-    is `Stored` stays on the disk.
+    A part that is None is drawn from ``train`` at random by the seed, together with its labels. Arrays in memory are
+    copied; a ``Stored`` array stays on the disk.
 
     Args:
         train: pixels, (N, P), (N, H, W) or (N, H, W, C); uint8, bool or floating.
@@ -49,16 +49,17 @@ def from_arrays(
         labels: part -> (N, ...), for the parts that have them.
         name: the name of the set.
         binarisation: one of BINARISATIONS; None means 'fixed' if every stored pixel is 0 or 1, else 'none'.
-        seed: of the split and of the one-off binarisation.
-        valid_fraction: the share of `train` that becomes `valid`, if that is None.
-        test_fraction: the share of `train` that becomes `test`, if that is None.
-        image_shape: of one image, if the arrays are flat; None takes it from `train`.
-        scale: what the stored pixels are divided by; None means 255 for uint8 beyond {0, 1}, else 1.
-        source: where the data come from.
-        licence: on what terms.
+        seed: the seed of the split and of the binarisation that is drawn once.
+        valid_fraction: the share of ``train`` that becomes ``valid``, if that is None.
+        test_fraction: the share of ``train`` that becomes ``test``, if that is None.
+        image_shape: the shape of one image, if the arrays are flat; None takes it from ``train``.
+        scale: the divisor of the stored pixels; None means 255 for uint8 beyond {0, 1}, else 1.
+        source: the origin of the data.
+        licence: the licence of the data.
 
     Raises:
-        TypeError: for objects, strings, complex numbers, integers other than uint8 beyond {0, 1}, uint8 beside floats.
+        TypeError: for objects, strings, complex numbers, integers other than uint8 beyond {0, 1}, and
+            uint8 parts mixed with floating ones.
         ValueError: for wrong or unequal shapes, NaN, empty parts, fractions that leave a part empty, unknown rules, and
             values that the rule cannot take.
 
@@ -101,14 +102,14 @@ def _complete(
         return pixels, labels
     count = len(pixels["train"])
     rows = _draw(count, {part: fractions[part] for part in missing}, seed, name)
-    pixels = pixels | {part: _chosen(pixels["train"], index) for part, index in rows.items()}
+    pixels = pixels | {part: _take_rows(pixels["train"], index) for part, index in rows.items()}
     if "train" in labels:
         labels = labels | {part: labels["train"][index] for part, index in rows.items()}
     return pixels, labels
 
 
-def _chosen(x: Pixels, rows: np.ndarray) -> Pixels:
-    """Return some rows, read-only, so that the `Split` need not copy what nobody else has."""
+def _take_rows(x: Pixels, rows: np.ndarray) -> Pixels:
+    """Return some rows, read-only, so that the ``Split`` need not copy them again."""
     chosen = select(x, rows)
     if isinstance(chosen, np.ndarray):
         chosen.flags.writeable = False
@@ -116,10 +117,10 @@ def _chosen(x: Pixels, rows: np.ndarray) -> Pixels:
 
 
 def _draw(count: int, fractions: dict[str, float], seed: int, name: str) -> dict[str, np.ndarray]:
-    """Return disjoint rows of each missing part and of 'train', which gets what is left; together all `count` rows."""
+    """Divide ``count`` rows at random among the missing parts and 'train', which gets the rest: part -> its rows."""
     for part, fraction in fractions.items():
         if not 0 < fraction < 1:
-            raise ValueError(f"{part}_fraction should lie between 0 and 1; got {fraction!r}")
+            raise ValueError(f"'{part}_fraction' should lie between 0 and 1; got {fraction!r}.")
     sizes = {part: round(count * fraction) for part, fraction in fractions.items()}
     sizes["train"] = count - sum(sizes.values())
     empty = [part for part, size in sizes.items() if size < 1]
@@ -127,7 +128,7 @@ def _draw(count: int, fractions: dict[str, float], seed: int, name: str) -> dict
         given = ", ".join(f"{part}_fraction={fraction:g}" for part, fraction in fractions.items())
         raise ValueError(
             f"{name}: {count} images with {given} leave {' and '.join(map(repr, empty))} without any: "
-            "give more images, other fractions, or the parts themselves"
+            "give more images, other fractions, or the parts themselves."
         )
     order = np.random.default_rng([seed, PURPOSES["split"]]).permutation(count)
     ends = np.cumsum(list(sizes.values()))
@@ -138,7 +139,7 @@ def _check_one_kind(pixels: dict[str, Pixels], name: str) -> None:
     kinds = {part: x.dtype for part, x in pixels.items()}
     if len({dtype.kind for dtype in kinds.values()}) > 1:
         listed = ", ".join(f"{part} {dtype}" for part, dtype in kinds.items())
-        raise TypeError(f"{name}: all parts should be uint8 or all floating, on one scale; got {listed}")
+        raise TypeError(f"{name}: all parts should be uint8 or all floating, on one scale; got {listed}.")
 
 
 def _checked_labels(
@@ -147,5 +148,5 @@ def _checked_labels(
     labels = labels or {}
     for part in labels:
         if part not in pixels:
-            raise ValueError(f"{name}: labels should be of the parts given, {tuple(pixels)}; got some of {part!r}")
+            raise ValueError(f"{name}: labels should be of the parts given, {tuple(pixels)}; got some of {part!r}.")
     return {part: as_labels(y, len(pixels[part]), f"{name}: {part!r}") for part, y in labels.items()}

@@ -1,4 +1,4 @@
-"""Parts of an image: which pixels are in them, and images put together from what was seen and what was hidden."""
+"""Regions of an image as masks of its pixels, and images assembled from observed and hidden pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REGIONS: dict[str, tuple[slice, slice]] = {
 
 
 def region(shape: Sequence[int], *names: str) -> np.ndarray:
-    """Which pixels of images of this shape (H, W) are in the quadrants or halves of these names, (H W,).
+    """Return the mask (H W,) of the pixels of an (H, W) image that lie in the named quadrants or halves.
 
     The upper half of an odd number of rows is the smaller one, and so is the left half of the columns.
 
@@ -45,7 +45,7 @@ def region(shape: Sequence[int], *names: str) -> np.ndarray:
 
 
 def checked_hidden(hidden: np.ndarray, dim: int | None = None) -> tuple[bool, ...]:
-    """Which pixels are hidden, as a tuple, checked.
+    """Check a mask of hidden pixels and return it as a tuple.
 
     Raises:
         ValueError: not one boolean for each pixel, nothing hidden, or nothing seen.
@@ -66,7 +66,7 @@ def checked_hidden(hidden: np.ndarray, dim: int | None = None) -> tuple[bool, ..
 
 
 def put_together(hidden: np.ndarray | Sequence[bool], z: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Whole images (..., P) of the hidden pixels z (..., H) and those seen, x (..., S), each in order.
+    """Assemble images (..., P) from their hidden pixels z (..., H) and observed pixels x (..., S), each in order.
 
     >>> put_together(np.array([True, False, True]), np.array([1.0, 2.0]), np.array([[5.0], [6.0]]))
     array([[1., 5., 2.],
@@ -80,7 +80,7 @@ def put_together(hidden: np.ndarray | Sequence[bool], z: np.ndarray, x: np.ndarr
 
 
 def check_precedence(order: Sequence[int], pixels: np.ndarray | Sequence[bool]) -> None:
-    """Whether the ``pixels`` (P,) come first in the order.
+    """Check that the ``pixels`` (P,) come first in the order.
 
     Raises:
         ValueError: they do not.

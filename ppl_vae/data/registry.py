@@ -1,4 +1,4 @@
-"""The sets known by name, and `load`, which turns a name or a file into a `Split`."""
+"""Registry of the data sets known by name, and ``load``, which makes a ``Split`` of a name or a file."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from ppl_vae.data.split import Split
 
 @dataclass(frozen=True)
 class Entry:
-    """A named set: how it is read, and what is recorded of it.
+    """Entry of the registry: the reader of a named set, and its description.
 
     Attributes:
-        read: root -> Parts; finds or downloads the files and checks them. Parts that it lacks are drawn by the seed.
-        binarisation: the rule unless another is asked for; None leaves it to `from_arrays`.
-        source: where the data come from.
-        licence: on what terms.
-        scale: what the stored pixels are divided by; None leaves it to `from_arrays`.
+        read: root -> Parts; finds or downloads the files and checks them. Missing parts are drawn by the seed.
+        binarisation: the default rule; None leaves it to ``from_arrays``.
+        source: the origin of the data.
+        licence: the licence of the data.
+        scale: the divisor of the stored pixels; None leaves it to ``from_arrays``.
         sizes: the numbers of images to train on, for validation and to test.
         image_shape: the shape of one image.
-        files: where they are found or downloaded from; None for a set that needs none.
+        files: the files and their download; None for a set that needs none.
 
     """
 
@@ -165,7 +165,7 @@ REGISTRY: dict[str, Entry] = {
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that `load` knows.
+    """Return the names that ``load`` knows.
 
     >>> names()[:5]
     ('digits', 'static_mnist', 'mnist', 'fashion_mnist', 'freyfaces')
@@ -183,19 +183,19 @@ def load(
     test_fraction: float = 0.2,
     stream: bool = False,
 ) -> Split:
-    """Load a data set by its name, or from a `.npy` or `.npz` file, or open a folder of `.npy` shards.
+    """Load a data set by its name, or from a ``.npy`` or ``.npz`` file, or open a folder of ``.npy`` shards.
 
-    A named set is looked for below `root`, or else below the folder that the environment variable `PPL_VAE_DATA` names
-    and in the cache (`PPL_VAE_CACHE`); one that is in neither of these is downloaded and verified. With `root` nothing
-    is downloaded. A file holds one array, or the parts under their names; see `ppl_vae.data.files.read_file`. A folder
-    holds one array in shards and stays on the disk: the parts of the split are `Stream`s, read by rows.
+    A named set is looked for below ``root``. Without ``root`` it is looked for below the folder that the environment
+    variable ``PPL_VAE_DATA`` names and in the cache (``PPL_VAE_CACHE``); if it is in neither, it is downloaded.
+    A file holds one array, or the parts under their names; see ``ppl_vae.data.files.readers.read_file``. A folder holds
+    one array in shards and stays on the disk: the parts of the split are ``Stream``s, which read rows when asked.
 
     Args:
-        name_or_file: one of `names()`, a path that ends in .npy or .npz, or that of a folder of .npy files.
+        name_or_file: one of ``names()``, a path that ends in .npy or .npz, or that of a folder of .npy files.
         root: the folder with the files of the named sets; relative paths start there too.
         binarisation: one of BINARISATIONS; None means the set's own, for a file 'fixed' if its pixels are all 0 or 1,
             and else 'none'.
-        seed: of the split, where none is published, and of the one-off binarisation.
+        seed: the seed of the split, where none is published, and of the binarisation that is drawn once.
         valid_fraction: the share of the training images that is set aside, where there is no validation part.
         test_fraction: the same for a test part.
         stream: leave a .npy file on the disk, too, because it is larger than memory.
@@ -205,8 +205,8 @@ def load(
         ConnectionError: if a download is needed and fails.
         OSError: if a download is needed and the cache cannot be written.
         TypeError: for arrays of objects, strings or complex numbers, and integers other than uint8 beyond {0, 1}.
-        ValueError: for an unknown name, a damaged file, one with other values than the published ones, and all that
-            `from_arrays` refuses.
+        ValueError: for an unknown name, a damaged file, one with other values than the published ones, and whatever
+            ``from_arrays`` refuses.
 
     >>> digits = load("digits", binarisation="threshold", seed=1)
     >>> digits.train.shape, digits.train.dtype.name, sorted(set(digits.train.flat)) == [0, 1]
@@ -214,7 +214,9 @@ def load(
 
     """
     if not isinstance(name_or_file, (str, os.PathLike)):
-        raise TypeError(f"load takes a name or a path; got {type(name_or_file).__name__}: for arrays use from_arrays")
+        raise TypeError(
+            f"'load' takes a name or a path; got {type(name_or_file).__name__}: for arrays use from_arrays."
+        )
     if binarisation is not None:
         check_rule(binarisation)
     name, entry = _entry(name_or_file, root, stream)
@@ -240,7 +242,7 @@ def _entry(
 ) -> tuple[str, Entry]:
     if isinstance(name_or_file, str) and name_or_file in REGISTRY:
         if stream:
-            raise ValueError(f"{name_or_file!r} is read into memory: only .npy files and folders of them are streamed")
+            raise ValueError(f"{name_or_file!r} is read into memory: only .npy files and folders of them are streamed.")
         return name_or_file, REGISTRY[name_or_file]
     path = Path(name_or_file).expanduser()
     if root is not None:
@@ -249,7 +251,7 @@ def _entry(
     if not name_or_file or (bare and not path.is_dir()):
         hint = closest(name_or_file, REGISTRY)
         raise ValueError(
-            f"there is no data set {name_or_file!r}{hint}: give one of {', '.join(REGISTRY)}, a .npy or .npz file, or "
-            "a folder of .npy files"
+            f"There is no data set {name_or_file!r}{hint}: give one of {', '.join(REGISTRY)}, a .npy or .npz file, or "
+            "a folder of .npy files."
         )
     return path.stem, Entry(lambda _: read_file(path, stream=stream), None, source=str(path), licence="not stated")

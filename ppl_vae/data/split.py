@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the house: three parts, a rule of binarisation, a record of its origin."""
+"""Data sets in three parts, training, validation and test, with a rule of binarisation and a record of the origin."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from ppl_vae.data.streams import Stream, as_seen, blocks
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """A data set in three parts, `train`, `valid` and `test`: read-only float32 arrays of shape (N, P).
+    """Data set in three parts, ``train``, ``valid`` and ``test``: read-only float32 arrays of shape (N, P).
 
     With intensity = stored pixel / scale, the rule of binarisation says what the parts hold:
 
     - 'none': the intensities, any real values (for a Normal likelihood, say);
     - 'fixed': the data are {0, 1} already, as in the benchmark of Larochelle & Murray;
     - 'threshold': 1 where the intensity exceeds 0.5, else 0;
-    - 'dynamic': `train` holds intensities in [0, 1], from which a trainer draws x ~ Bernoulli(intensity) afresh in each
-      epoch; `valid` and `test` are drawn so once, from the recorded seed (Salakhutdinov & Murray 2008).
+    - 'dynamic': ``train`` holds intensities in [0, 1]; training draws x ~ Bernoulli(intensity) afresh in each epoch.
+      ``valid`` and ``test`` are drawn once, by the recorded seed (Salakhutdinov & Murray 2008).
 
-    Of data that stay on the disk (`load(..., stream=True)`) the parts are `Stream`s instead, read by rows.
+    If the data stay on the disk (``load(..., stream=True)``), the parts are ``Stream``s instead, which read rows.
 
     Attributes:
         name: the name of the set.
         pixels: the stored pixels of 'train', 'valid' and 'test', uint8 or floating, each (N, *image_shape) or (N, P).
         image_shape: the shape of one image; P is its product.
         binarisation: one of 'none', 'threshold', 'fixed', 'dynamic'.
-        seed: of the split and of the one-off binarisation.
-        labels: part -> (N, ...), or None; never seen by a model unless it is given them.
-        scale: what the stored pixels are divided by: 255 for uint8 images, 16 for digits, 1 for floats.
-        source: where the data come from.
-        licence: on what terms.
+        seed: the seed of the split and of the binarisation that is drawn once.
+        labels: part -> (N, ...), or None; no model uses them unless they are passed to it.
+        scale: the divisor of the stored pixels: 255 for uint8 images, 16 for digits, 1 for floats.
+        source: the origin of the data.
+        licence: the licence of the data.
 
     Raises:
         TypeError: for pixels that are neither uint8 nor floating, and labels that are objects.
@@ -73,12 +73,12 @@ class Split:
     licence: str = "not stated"
 
     def __post_init__(self) -> None:
-        """Check every field and freeze the arrays; arrays that others may still write to are copied."""
+        """Check every field and make the arrays read-only, by a copy where another owner could still write to them."""
         check_rule(self.binarisation)
         if set(self.pixels) != set(PARTS):
-            raise ValueError(f"{self.name}: pixels should have the keys {PARTS}; got {tuple(self.pixels)}")
+            raise ValueError(f"{self.name}: pixels should have the keys {PARTS}; got {tuple(self.pixels)}.")
         if not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"{self.name}: scale should be a positive number; got {self.scale!r}")
+            raise ValueError(f"{self.name}: scale should be a positive number; got {self.scale!r}.")
         set_field = object.__setattr__
         set_field(self, "seed", check_seed(self.seed))
         set_field(self, "image_shape", tuple(int(n) for n in self.image_shape))
@@ -117,20 +117,20 @@ class Split:
         """Reshape (..., P) to (..., *image_shape); raises ValueError if the last axis is not P."""
         flat = np.asarray(flat)
         if flat.ndim == 0 or flat.shape[-1] != self.P:
-            raise ValueError(f"{self.name}: images are made of arrays of shape (..., {self.P}); got {flat.shape}")
+            raise ValueError(f"{self.name}: images are made of arrays of shape (..., {self.P}); got {flat.shape}.")
         return flat.reshape(*flat.shape[:-1], *self.image_shape)
 
     def with_binarisation(self, rule: Binarisation) -> Split:
-        """Return the same stored pixels under another rule; raises ValueError if they cannot take it."""
+        """Return the same stored pixels under another rule; raises ValueError if it does not apply to them."""
         return replace(self, binarisation=rule)
 
     def subset(
         self, train: int | None = None, valid: int | None = None, test: int | None = None, *, seed: int = 0
     ) -> Split:
-        """Return a smaller set for a quick run: so many images of each part, chosen at random; None keeps them all.
+        """Return a smaller set for a quick run: a number of images of each part, chosen at random; None keeps all.
 
-        The choice is random because some sets are sorted by class. Under 'dynamic', a shortened `valid` or `test` is
-        binarised anew. The result's `source` says that it is a subset.
+        The choice is random because some sets are sorted by class. Under 'dynamic', a shortened ``valid`` or ``test``
+        is binarised anew. The ``source`` of the result says that it is a subset.
 
         Raises:
             ValueError: if a number is below 1 or above the size of its part.
@@ -148,7 +148,7 @@ class Split:
         return self._fingerprint
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every setting as values that JSON can hold, with the fingerprint, for a record beside results."""
+        """Return every setting and the fingerprint as values that JSON can hold, for a record of results."""
         return {
             "name": self.name,
             "sizes": self.sizes,
@@ -191,21 +191,21 @@ class Split:
         if x.shape[1:] not in (self.image_shape, (self.P,)):
             raise ValueError(
                 f"{what} should have shape (N, {', '.join(map(str, self.image_shape))}) or (N, {self.P}), "
-                f"as image_shape={self.image_shape} says; got {x.shape}: all parts need images of one shape"
+                f"as image_shape={self.image_shape} says; got {x.shape}: all parts need images of one shape."
             )
         for first, block in pixel_blocks(x) if self.binarisation != "none" else ():
             check_suits(block, self.binarisation, self.scale, what, first)
-        return x if isinstance(x, Stored) else _frozen(x)
+        return x if isinstance(x, Stored) else _freeze(x)
 
     def _checked_labels(self, labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if not set(labels) <= set(PARTS):
-            raise ValueError(f"{self.name}: labels should have keys among {PARTS}; got {tuple(labels)}")
+            raise ValueError(f"{self.name}: labels should have keys among {PARTS}; got {tuple(labels)}.")
         sizes = self.sizes
-        return {p: _frozen(as_labels(y, sizes[p], f"{self.name}: {p!r}")) for p, y in labels.items()}
+        return {p: _freeze(as_labels(y, sizes[p], f"{self.name}: {p!r}")) for p, y in labels.items()}
 
 
-def _frozen(x: np.ndarray) -> np.ndarray:
-    """Return `x` read-only, copied if anybody may still write to its memory."""
+def _freeze(x: np.ndarray) -> np.ndarray:
+    """Return ``x`` read-only; copy it if another array may still write to its memory."""
     owner = x if x.base is None else x.base
     if not x.flags.writeable and isinstance(owner, np.ndarray) and not owner.flags.writeable:
         return x
@@ -218,5 +218,5 @@ def _choose(size: int, wanted: int | None, seed: list[int], part: str) -> np.nda
     if wanted is None:
         return slice(None)
     if not 1 <= wanted <= size:
-        raise ValueError(f"subset: {part} should be a number from 1 to {size}, the size of that part; got {wanted}")
+        raise ValueError(f"'{part}' should be a number from 1 to {size}, the size of that part; got {wanted}.")
     return np.random.default_rng([*seed, PARTS.index(part)]).permutation(size)[:wanted]

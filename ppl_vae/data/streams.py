@@ -1,4 +1,4 @@
-"""Data larger than memory as a model sees them: float32 rows, made of stored pixels as they are read."""
+"""Data larger than memory: pixels on the disk, read as the float32 rows that a model takes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ppl_vae.data.stored import Stored, positions, room, stored
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Stream:
-    """Data (N, P) on the disk: `len`, `shape`, `dtype`, and by index float32 arrays in memory.
+    """Data (N, P) on the disk: they have ``len``, ``shape`` and ``dtype``, and an index reads a float32 array.
 
-    It stands wherever data (N, P) are asked for. `SVI.fit` and the methods of a fit read it a block at a time;
-    `np.asarray` reads it whole.
+    A stream may be passed wherever data (N, P) are expected. ``SVI.fit`` and the methods of a fit read it one block at
+    a time; ``np.asarray`` reads it whole.
 
     Attributes:
         stored: the stored pixels.
-        scale: what they are divided by.
-        rule: of binarisation.
+        scale: the divisor of the stored pixels.
+        rule: the rule of binarisation.
         part: 'train', 'valid' or 'test'; under 'dynamic' the first holds intensities.
-        seed: of the one-off binarisation.
+        seed: the seed of the binarisation that is drawn once.
 
     """
 
@@ -39,26 +39,26 @@ class Stream:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(N, P)."""
+        """Shape (N, P)."""
         return len(self.stored), math.prod(self.stored.shape[1:])
 
     @property
     def ndim(self) -> int:
-        """2."""
+        """Number of axes, 2."""
         return 2
 
     @property
     def dtype(self) -> np.dtype[np.float32]:
-        """Of the values that are read, float32."""
+        """Type of the values that are read, float32."""
         return np.dtype(np.float32)
 
     @property
     def at_once(self) -> int:
-        """How many rows are read at once."""
+        """Number of rows in a block."""
         return self.stored.at_once
 
     def __len__(self) -> int:
-        """N."""
+        """Return N."""
         return len(self.stored)
 
     def __getitem__(self, rows: Any) -> np.ndarray:
@@ -82,20 +82,20 @@ class Stream:
         return x if dtype is None else x.astype(dtype, copy=False)
 
     def __repr__(self) -> str:
-        """Return what is stored and how it is seen."""
+        """Return the stored array, the scale and the rule."""
         return f"Stream({self.stored!r}, scale={self.scale:g}, rule={self.rule!r})"
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Read everything, a block at a time: where it begins, and its rows."""
+        """Read all rows, one block at a time; yield the index of its first row, and its rows."""
         for first in range(0, len(self), self.at_once):
             yield first, self[first : first + self.at_once]
 
     def _seen(self, pixels: np.ndarray) -> np.ndarray:
-        """What ``as_seen`` makes of them."""
+        """Convert pixels as ``as_seen`` does, but into memory that returns to the system."""
         if pixels.dtype == self.dtype and self.scale == 1:
             return pixels
         x = room(pixels.shape, self.dtype)
-        with np.errstate(over="ignore"):  # what is too large is found below
+        with np.errstate(over="ignore"):  # numbers that are too large are refused by _check_finite
             return np.divide(pixels, np.float32(self.scale), out=x, dtype=np.float32, casting="same_kind")
 
     def _check_finite(self, x: np.ndarray, index: np.ndarray) -> None:
@@ -104,7 +104,7 @@ class Stream:
             place = index[row] if self.stored.chosen is None else self.stored.chosen[index[row]]
             raise ValueError(
                 f"{self.stored!r} holds values that are NaN, infinite or too large for float32, as at row {place}, "
-                f"column {column}: repair that row, or leave it out"
+                f"column {column}: repair that row, or leave it out."
             )
 
 
@@ -113,16 +113,16 @@ Data: TypeAlias = np.ndarray | Stream
 
 
 def stream(path: str | os.PathLike[str], *, scale: float | None = None, at_once: int | None = None) -> Stream:
-    """Open data larger than memory: a `.npy` file, or a folder of `.npy` shards in the order of their names.
+    """Open data larger than memory: a ``.npy`` file, or a folder of ``.npy`` shards in the order of their names.
 
-    Each holds images (N, P), (N, H, W) or (N, H, W, C), as uint8, booleans or floating numbers, by rows; all shards
-    alike. `load(path, stream=True)` makes a `Split` of them, in three parts and under a rule of binarisation.
+    Each file holds images (N, P), (N, H, W) or (N, H, W, C), as uint8, booleans or floating numbers, stored by rows.
+    All shards have one shape of row and one dtype. ``load(path, stream=True)`` makes a ``Split`` of them, in three
+    parts and with a rule of binarisation.
 
     Args:
-        path: of the file or the folder.
-        scale: what the stored values are divided by; None means 255 for uint8 beyond {0, 1}, else 1.
-        at_once: how many rows are read at once. A training holds a few such blocks, one of them read ahead; by
-            default a block takes 4 MiB.
+        path: the file or the folder.
+        scale: the divisor of the stored values; None means 255 for uint8 beyond {0, 1}, else 1.
+        at_once: the number of rows in a block; by default a block takes 4 MiB. Training holds a few blocks in memory.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
@@ -144,16 +144,16 @@ def stream(path: str | os.PathLike[str], *, scale: float | None = None, at_once:
         grey = pixels.dtype == np.uint8 and any(block.max() > 1 for _, block in pixels.blocks())
         scale = 255.0 if grey else 1.0
     if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"scale should be a positive number; got {scale!r}")
+        raise ValueError(f"'scale' should be a positive number; got {scale!r}.")
     return Stream(pixels, scale)
 
 
 def as_seen(pixels: np.ndarray, scale: float) -> np.ndarray:
-    """Return stored pixels as float32 intensities."""
+    """Convert stored pixels to float32 intensities, pixels / scale."""
     x = np.ascontiguousarray(pixels, dtype=np.float32)
     return x if scale == 1 else x / np.float32(scale)
 
 
 def blocks(x: Data) -> Iterator[tuple[int, np.ndarray]]:
-    """Data a block at a time: where it begins, and its rows; what is in memory is one block."""
+    """Yield data in blocks: the index of the first row, and the rows; an array in memory is one block."""
     return x.blocks() if isinstance(x, Stream) else iter([(0, x)])

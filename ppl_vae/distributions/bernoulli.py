@@ -1,4 +1,4 @@
-"""The Bernoulli distribution in the two passes over its logits that it takes, not three."""
+"""Bernoulli distribution whose log-density makes two passes over the logits, not three."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 
 class BernoulliLogits(dist.Bernoulli):
-    """log p(x) = x l - log(1 + e^l), for ``logits=`` l; as Pyro's own, without a copy of the result.
+    """log p(x) = x l - log(1 + e^l), for ``logits=`` l: Pyro's distribution without a copy of the result.
 
     >>> import torch
     >>> BernoulliLogits(logits=torch.zeros(1)).log_prob(torch.ones(1)).item()
@@ -17,7 +17,7 @@ class BernoulliLogits(dist.Bernoulli):
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """The log-probability in nats; grey levels count as expected values."""
+        """Return the log-probability in nats; grey levels count as expected values."""
         if self._validate_args:
             self._validate_sample(value)
         logits, value = broadcast_all(self.logits, value)

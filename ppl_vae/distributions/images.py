@@ -1,4 +1,4 @@
-"""Distributions over whole binary images whose density is known, and that of some pixels given others."""
+"""Distributions over binary images with known densities, also of some pixels given others."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Mask = np.ndarray | Sequence[bool]
 
 
 class BernoulliMixture(TorchDistribution):
-    """A mixture of C products of Bernoullis, p(x) = sum_c pi_c prod_p Bernoulli(x_p; sigmoid(l_cp)).
+    """Mixture of C products of Bernoullis, p(x) = sum_c pi_c prod_p Bernoulli(x_p; sigmoid(l_cp)).
 
-    The batch shape is that of the weights, the event shape (P,). Marginals and conditionals are such mixtures again.
+    The batch shape is that of the weights, the event shape (P,). Marginals and conditionals are such mixtures, too.
     The densities of all components are one matrix product of x with the logits l.
 
     Args:
@@ -49,25 +49,25 @@ class BernoulliMixture(TorchDistribution):
         super().__init__(self.logits.shape[:-1], pixel_logits.shape[1:], validate_args=validate_args)
 
     def expand(self, batch_shape: Shape, _instance: Any = None) -> BernoulliMixture:
-        """The same mixture with another batch shape."""
+        """Return the same mixture with another batch shape."""
         return BernoulliMixture(self.pixel_logits, self.logits.expand(*batch_shape, -1), validate_args=False)
 
     def _joint(self, value: Tensor) -> Tensor:
-        """log pi_c + log p(x | c): values (..., P) give (..., C)."""
+        """Return log pi_c + log p(x | c): values (..., P) give (..., C)."""
         densities = value @ self.pixel_logits.mT - softplus(self.pixel_logits).sum(-1)
         return densities + self.logits.log_softmax(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p(x) in nats: values (..., P) give (...)."""
+        """Return log p(x) in nats: values (..., P) give (...)."""
         return self._joint(value).logsumexp(-1)
 
     def responsibilities(self, value: Tensor) -> Tensor:
-        """p(c | x): values (..., P) give (..., C)."""
+        """Return the responsibilities p(c | x): values (..., P) give (..., C)."""
         return self._joint(value).softmax(-1)
 
     @torch.no_grad()
     def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Draw a component, then x: `sample_shape + batch_shape + (P,)`."""
+        """Draw a component, then x: ``sample_shape + batch_shape + (P,)``."""
         component = torch.distributions.Categorical(logits=self.logits, validate_args=False).sample(
             torch.Size(sample_shape)
         )
@@ -75,20 +75,20 @@ class BernoulliMixture(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """The mean of x: `batch_shape + (P,)`."""
+        """Mean of x: ``batch_shape + (P,)``."""
         return self.logits.softmax(-1) @ self.pixel_logits.sigmoid()
 
     @property
     def variance(self) -> Tensor:
-        """The variance of each pixel: `batch_shape + (P,)`."""
+        """Variance of each pixel: ``batch_shape + (P,)``."""
         return self.mean * (1 - self.mean)
 
     def marginal(self, pixels: Mask) -> BernoulliMixture:
-        """p of the pixels where ``pixels`` (P,) is true."""
+        """Return the distribution of the pixels where ``pixels`` (P,) is true."""
         return BernoulliMixture(self.pixel_logits[:, np.flatnonzero(pixels)], self.logits, validate_args=False)
 
     def conditional(self, pixels: Mask, values: Tensor) -> BernoulliMixture:
-        """p of the other pixels given the ``values`` (..., K) of those where ``pixels`` (P,) is true."""
+        """Return the distribution of the other pixels, given ``values`` (..., K) where ``pixels`` (P,) is true."""
         return BernoulliMixture(
             self.pixel_logits[:, np.flatnonzero(~np.asarray(pixels))],
             self.marginal(pixels)._joint(values),
@@ -96,23 +96,22 @@ class BernoulliMixture(TorchDistribution):
         )
 
     def split(self, pixels: Mask, others: Tensor | None) -> tuple[Any, Callable[[Tensor], Any]]:
-        """p(a), and a -> p(b | a), where a are the ``pixels``; the ``others`` b need not be known."""
+        """Return p(a) and a -> p(b | a), where a are the ``pixels``; the other pixels b need not be known."""
         return self.marginal(pixels), lambda values: self.conditional(pixels, values)
 
 
 class AutoregressiveBernoulli(TorchDistribution):
-    """p(x) = prod_i Bernoulli(x_i; sigmoid(l_i(x_<i))), the pixels in a given order; some may be known and stand fixed.
+    """p(x) = prod_i Bernoulli(x_i; sigmoid(l_i(x_<i))), the pixels in a given order; some may be fixed at known values.
 
-    Of the pixels that are not known the factors are multiplied, x_<i holding known pixels, too. Where all known pixels
-    precede the others in the order, that is the conditional given them. A draw runs the net once for each pixel, a
-    density once.
+    The product is over the unknown pixels; x_<i includes known ones. It is the conditional given the known pixels if
+    these precede all others in the order. A draw runs the net once for each pixel, a density once.
 
     Args:
-        net: maps (..., P) to the logits l (..., P), l_i depending on what precedes i in the order alone.
+        net: maps (..., P) to the logits l (..., P); l_i depends on the pixels before i in the order alone.
         order: the pixels from the first to the last.
-        known: which pixels are known, (P,), by default none.
-        values: of those that are, (..., K); none at first, on the device of the draws.
-        batch_shape: by default that of the values.
+        known: mask (P,) of the known pixels, by default none.
+        values: the values of the known pixels, (..., K); an empty array on the device of the draws if none is known.
+        batch_shape: the batch shape, by default that of the values.
 
     >>> p = AutoregressiveBernoulli(lambda x: 0 * x, (0, 1, 2))
     >>> p.log_prob(torch.ones(3)).exp()
@@ -141,18 +140,18 @@ class AutoregressiveBernoulli(TorchDistribution):
         super().__init__(torch.Size(batch_shape), torch.Size([event]), validate_args=False)
 
     def expand(self, batch_shape: Shape, _instance: Any = None) -> AutoregressiveBernoulli:
-        """The same distribution with another batch shape."""
+        """Return the same distribution with another batch shape."""
         return AutoregressiveBernoulli(self.net, self.order, self.known, self.values, batch_shape)
 
     def _whole(self, value: Tensor) -> Tensor:
-        """The image (..., P) of these values (..., U) and the known ones."""
+        """Assemble the image (..., P) of these values (..., U) and the known ones."""
         shape = torch.broadcast_shapes(value.shape[:-1], self.values.shape[:-1])
         parts = [a.to(value.dtype).expand(*shape, -1) for a in (value, self.values)]
         places = np.concatenate([np.flatnonzero(~self.known), np.flatnonzero(self.known)])
         return torch.cat(parts, -1)[..., np.argsort(places)]
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p in nats: values (..., U) give (...)."""
+        """Return log p in nats: values (..., U) give (...)."""
         whole = self._whole(value)
         logits = self.net(whole)
         factors = (whole * logits - softplus(logits))[..., np.flatnonzero(~self.known)].sum(-1)
@@ -160,7 +159,7 @@ class AutoregressiveBernoulli(TorchDistribution):
 
     @torch.no_grad()
     def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Draw pixel after pixel: `sample_shape + batch_shape + (U,)`."""
+        """Draw pixel after pixel: ``sample_shape + batch_shape + (U,)``."""
         whole = self._whole(self.values.new_zeros(self._extended_shape(torch.Size(sample_shape))))
         for pixel in self.order:
             if not self.known[pixel]:
@@ -169,12 +168,12 @@ class AutoregressiveBernoulli(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """NaN: the mean has no closed form; average draws."""
+        """Mean, NaN: it has no closed form; average draws instead."""
         return self.values.new_full(self._extended_shape(), torch.nan)
 
     @property
     def variance(self) -> Tensor:
-        """NaN, as the mean."""
+        """Variance, NaN: it has no closed form."""
         return self.mean
 
     def _given(self, pixels: Mask, values: Tensor) -> AutoregressiveBernoulli:
@@ -183,21 +182,21 @@ class AutoregressiveBernoulli(TorchDistribution):
         return AutoregressiveBernoulli(self.net, self.order, pixels, values)
 
     def conditional(self, pixels: Mask, values: Tensor) -> AutoregressiveBernoulli:
-        """p of the other pixels given the ``values`` (..., K) of those where ``pixels`` (P,) is true.
+        """Return the distribution of the other pixels, given ``values`` (..., K) where ``pixels`` (P,) is true.
 
         Raises:
-            ValueError: a pixel that does not precede the others, so that the conditional has no closed form.
+            ValueError: a known pixel that does not precede the others; the conditional has no closed form.
         """
         check_precedence(self.order, pixels)
         return self._given(pixels, values)
 
     def split(self, pixels: Mask, others: Tensor | None) -> tuple[Any, Callable[[Tensor], Any]]:
-        """The factors of a, the ``pixels``, and of b, the ``others``: their product is p(a, b).
+        """Return the factors of a, the ``pixels``, and of b, the ``others``: their product is p(a, b).
 
-        Each is a distribution in which what precedes it is fixed. Where a precedes b they are p(a) and p(b | a).
+        In each, the pixels that precede it are fixed. If a precedes b the factors are p(a) and p(b | a).
 
         Raises:
-            ValueError: others that are not known and do not come last.
+            ValueError: other pixels whose values are not given and that do not come last.
         """
         rest = ~np.asarray(pixels)
         if others is None:

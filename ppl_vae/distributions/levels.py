@@ -1,4 +1,4 @@
-"""Distributions over the levels 0, 1/(L-1), ..., 1 of a stored pixel."""
+"""Distributions over the levels 0, 1/(L-1), ..., 1 of a pixel."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..arrays import pixel_levels as arithmetic
 
 
 class DiscretisedLogistic(TorchDistribution):
-    """A logistic cut into bins, one for each level: P(x) = F((x + h - loc) / scale) - F((x - h - loc) / scale).
+    """Logistic cut into bins, one for each level: P(x) = F((x + h - loc) / scale) - F((x - h - loc) / scale).
 
-    Half a bin is h = 1 / (2 (levels - 1)); the outer bins reach to infinity. A probability, so that its logarithm is at
+    Half a bin is h = 1 / (2 (levels - 1)); the outer bins reach to infinity. P(x) is a probability, so log P(x) is at
     most 0. Improved Variational Inference with Inverse Autoregressive Flow, Kingma et al., 2016.
 
     Args:
-        loc: of the logistic, any shape.
-        scale: of the logistic, positive.
+        loc: the location of the logistic, of any shape.
+        scale: the scale of the logistic, positive.
         levels: L.
 
     >>> DiscretisedLogistic(torch.tensor(0.5), torch.tensor(0.1)).log_prob(torch.tensor(0.0)).exp().item() < 0.01
@@ -39,18 +39,18 @@ class DiscretisedLogistic(TorchDistribution):
         super().__init__(self.loc.shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> DiscretisedLogistic:
-        """The same with another batch shape."""
+        """Return the same distribution with another batch shape."""
         loc, scale = (v.expand(batch_shape) for v in (self.loc, self.scale))
         return DiscretisedLogistic(loc, scale, self.levels, validate_args=self._validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """The log-probability of levels, in nats."""
+        """Return the log-probability of levels, in nats."""
         if self._validate_args:
             self._validate_sample(value)
         return arithmetic.log_mass(value, self.loc, self.scale, self.levels)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Levels in [0, 1]."""
+        """Draw levels in [0, 1]."""
         with torch.no_grad():
             shape = self._extended_shape(torch.Size(sample_shape))
             noise = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device).clamp(1e-7, 1 - 1e-7)
@@ -59,12 +59,12 @@ class DiscretisedLogistic(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """The mean level."""
+        """Mean level."""
         return arithmetic.mean(self.loc, self.scale, self.levels)
 
 
 class CategoricalLevels(TorchDistribution):
-    """A probability for each level of its own: P(x = k / (L - 1)) = softmax(logits)_k.
+    """Categorical distribution over the levels: P(x = k / (L - 1)) = softmax(logits)_k.
 
     Args:
         logits: (..., L).
@@ -83,12 +83,12 @@ class CategoricalLevels(TorchDistribution):
         super().__init__(logits.shape[:-1], validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> CategoricalLevels:
-        """The same with another batch shape."""
+        """Return the same distribution with another batch shape."""
         logits = self.logits.expand(*batch_shape, self.levels)
         return CategoricalLevels(logits, validate_args=self._validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """The log-probability of levels, in nats."""
+        """Return the log-probability of levels, in nats."""
         if self._validate_args:
             self._validate_sample(value)
         index = torch.round(value * (self.levels - 1)).long()
@@ -96,16 +96,16 @@ class CategoricalLevels(TorchDistribution):
         return logits.expand(*index.shape[:-1], self.levels).gather(-1, index)[..., 0]
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Levels in [0, 1]."""
+        """Draw levels in [0, 1]."""
         return dist.Categorical(logits=self.logits).sample(torch.Size(sample_shape)) / (self.levels - 1)
 
     @property
     def probabilities_per_entry(self) -> int:
-        """L, one for each level."""
+        """Number of probabilities of an entry, L."""
         return self.levels
 
     @property
     def mean(self) -> Tensor:
-        """The mean level."""
+        """Mean level."""
         values = torch.linspace(0, 1, self.levels, dtype=self.logits.dtype, device=self.logits.device)
         return self.logits.exp() @ values

@@ -15,13 +15,13 @@ Shape = torch.Size | list[int] | tuple[int, ...]
 
 
 class DiagNormalMixture(TorchDistribution):
-    r"""A mixture of C normals with diagonal covariances, p(z) = sum_c pi_c N(z; loc_c, diag scale_c^2).
+    r"""Mixture of C normals with diagonal covariances, p(z) = sum_c pi_c N(z; loc_c, diag scale_c^2).
 
     The batch shape is () and may be expanded; the event shape is (D,). The quadratic forms of all components are one
-    matrix product of [z^2, z] with [1 / scale^2, -2 loc / scale^2], in float64 whatever the inputs' type, since the sum
-    cancels: an error of about 1e-16 (spread of the means / scale)^2 remains, where float32 would leave 1e-7 times it.
-    Nothing larger than (B, C) or (C, 2 D) is computed or kept for the gradient. A device without float64 (MPS) has
-    the product done by the CPU. Samples have no pathwise gradient (`has_rsample` is False).
+    matrix product of [z^2, z] with [1 / scale^2, -2 loc / scale^2], in float64 whatever the inputs' type, because the
+    terms cancel. With r = spread of the means / scale, the error is about 1e-16 r^2; in float32 it would be 1e-7 r^2.
+    Nothing larger than (B, C) or (C, 2 D) is computed or kept for the gradient. On a device without float64
+    (MPS) the CPU computes the product. Samples have no pathwise gradient (``has_rsample`` is False).
 
     Args:
         loc: the components' means, (C, D).
@@ -68,7 +68,7 @@ class DiagNormalMixture(TorchDistribution):
         super().__init__(torch.Size(), loc.shape[1:], validate_args=validate_args)
 
     def expand(self, batch_shape: Shape, _instance: DiagNormalMixture | None = None) -> DiagNormalMixture:
-        """The same mixture with another batch shape; the parameters are shared, not copied."""
+        """Return the same mixture with another batch shape; the parameters are shared, not copied."""
         new = self._get_checked_instance(DiagNormalMixture, _instance)
         new.loc, new.scale, new.logits = self.loc, self.scale, self.logits
         super(DiagNormalMixture, new).__init__(torch.Size(batch_shape), self.event_shape, validate_args=False)
@@ -76,10 +76,10 @@ class DiagNormalMixture(TorchDistribution):
         return new
 
     def component_log_prob(self, value: Tensor) -> Tensor:
-        """The components' log-densities log N(z; loc_c, diag scale_c^2) in nats: values (..., D) give (..., C)."""
+        """Return the log-densities log N(z; loc_c, diag scale_c^2) in nats: values (..., D) give (..., C)."""
         dtype = torch.promote_types(value.dtype, self.loc.dtype)
         z, loc, scale = _float64(value), _float64(self.loc), _float64(self.scale)
-        centre = loc.detach().mean(0)  # drops out of the density; smaller numbers cancel less
+        centre = loc.detach().mean(0)  # the density does not depend on it; smaller numbers cancel less
         z, loc, precision = z - centre, loc - centre, scale**-2
         weights = torch.cat([precision, -2 * loc * precision], -1)
         square = torch.cat([z * z, z], -1) @ weights.mT + (loc * loc * precision).sum(-1)
@@ -87,22 +87,22 @@ class DiagNormalMixture(TorchDistribution):
         return (-0.5 * square - constant).to(dtype).to(value.device)
 
     def _joint(self, value: Tensor) -> Tensor:
-        """The joint log-densities log pi_c + log N(z; c): values (..., D) give (..., C)."""
+        """Return the joint log-densities log pi_c + log N(z; c): values (..., D) give (..., C)."""
         return self.component_log_prob(value) + self.logits.log_softmax(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """The log-density log p(z) in nats: values (..., D) give (...), broadcast with the batch shape."""
+        """Return the log-density log p(z) in nats: values (..., D) give (...), broadcast with the batch shape."""
         if self._validate_args:
             self._validate_sample(value)
         return self._joint(value).logsumexp(-1).expand(torch.broadcast_shapes(self.batch_shape, value.shape[:-1]))
 
     def responsibilities(self, value: Tensor) -> Tensor:
-        """p(c | z), the components' posterior weights: values (..., D) give (..., C)."""
+        """Return the responsibilities p(c | z) of the components: values (..., D) give (..., C)."""
         return self._joint(value).softmax(-1)
 
     @torch.no_grad()
     def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Draw a component, then z: `sample_shape + batch_shape + (D,)`."""
+        """Draw a component, then z: ``sample_shape + batch_shape + (D,)``."""
         shape = self._extended_shape(torch.Size(sample_shape))
         component = torch.distributions.Categorical(logits=self.logits, validate_args=False).sample(shape[:-1])
         loc, scale = self.loc[component], self.scale[component]
@@ -110,23 +110,23 @@ class DiagNormalMixture(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """The mean of z: `batch_shape + (D,)`."""
+        """The mean of z: ``batch_shape + (D,)``."""
         return (self.logits.softmax(-1) @ self.loc).expand(self._extended_shape())
 
     @property
     def variance(self) -> Tensor:
-        """The variance of each entry of z, within and between components: `batch_shape + (D,)`."""
+        """The variance of each entry of z, within and between components: ``batch_shape + (D,)``."""
         weights = self.logits.softmax(-1)
         moment = self.scale**2 + (self.loc - weights @ self.loc) ** 2
         return (weights @ moment).expand(self._extended_shape())
 
 
 def mixture(components: TorchDistribution, logits: Tensor | None = None) -> TorchDistribution:
-    """The mixture sum_c pi_c p_c(z) of the C distributions in a batch.
+    """Make the mixture sum_c pi_c p_c(z) of the C distributions in a batch.
 
     Args:
         components: a distribution with batch shape (C,) and event shape (D,). Diagonal normals, as
-            `Normal(...).to_event(1)`, give a `DiagNormalMixture`; others Pyro's `MixtureSameFamily`.
+            ``Normal(...).to_event(1)``, give a ``DiagNormalMixture``; others Pyro's ``MixtureSameFamily``.
         logits: unnormalised log-weights, (C,); equal weights by default.
 
     Raises:
@@ -151,5 +151,5 @@ def mixture(components: TorchDistribution, logits: Tensor | None = None) -> Torc
 
 
 def _float64(x: Tensor) -> Tensor:
-    """The same numbers in float64, on the CPU where the device has no such type."""
+    """Convert to float64, on the CPU if the device has no such type."""
     return (x.cpu() if x.device.type == "mps" else x).to(torch.float64)

@@ -1,4 +1,4 @@
-"""The normal distribution with logarithms for the scales that there are, not for every draw."""
+"""Normal distribution that takes the logarithm of each scale once, not for every draw."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Normal(dist.Normal):
-    """N(loc, scale^2), as Pyro's own; expanded to many draws, it keeps the logarithm of the scale from before.
+    """N(loc, scale^2), Pyro's distribution, which keeps the logarithm of the scale when it is expanded to many draws.
 
     >>> Normal(torch.zeros(2), 1.0).expand((5, 2)).log_prob(torch.zeros(2)).shape
     torch.Size([5, 2])
@@ -21,17 +21,17 @@ class Normal(dist.Normal):
 
     @property
     def log_scale(self) -> Tensor:
-        """The logarithm of the scale."""
+        """Logarithm of the scale."""
         return self.scale.log() if self._log_scale is None else self._log_scale
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same for more draws."""
+        """Return the same distribution with another batch shape."""
         new = super().expand(batch_shape, _instance)
         new._log_scale = self.log_scale.expand(torch.Size(batch_shape))
         return new
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """The log-density in nats."""
+        """Return the log-density in nats."""
         if self._validate_args:
             self._validate_sample(value)
         return -0.5 * ((value - self.loc) / self.scale) ** 2 - self.log_scale - 0.5 * math.log(2 * math.pi)

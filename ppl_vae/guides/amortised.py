@@ -10,9 +10,9 @@ from ..conditionals.masking import visible
 
 
 class Amortised(PyroModule):
-    """z ~ q(z | x), with the variational parameters computed from x by a net.
+    """z ~ q(z | x), with variational parameters that a net computes from x.
 
-    With ``given`` (B, G) it is q(z | x, c), from both side by side; pixels that ``mask`` hides are zeros to the net.
+    With ``given`` (B, G) it is q(z | x, c), and the net takes x and c concatenated. Pixels hidden by ``mask`` are zero.
 
     Sites: ``z`` (D,). Plate: ``data`` at dim -1. Auto-Encoding Variational Bayes, Kingma and Welling, 2014.
 

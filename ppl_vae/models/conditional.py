@@ -1,4 +1,4 @@
-"""A VAE of x given side information, in Pyro."""
+"""VAE of x given side information, in Pyro."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..conditionals.masking import joined, observed_only
 
 
 class ConditionalVAE(PyroModule):
-    """z ~ p(z | c);  x | z, c ~ p(x | z, c), with side information c (B, G), the keyword ``given``.
+    """z ~ p(z | c);  x | z, c ~ p(x | z, c), where c (B, G) is side information, the keyword ``given``.
 
     Sites: ``z`` (D,), ``x`` (P,). Plate: ``data`` at dim -1. Its guide is ``Amortised``, whose net sees x and c.
     Learning Structured Output Representation using Deep Conditional Generative Models, Sohn, Lee and Yan, 2015.
 
     Args:
         prior: a module that maps c (B, G) to p(z | c), event shape (D,); ``Unconditional(prior)`` for a p(z).
-        likelihood: a module that maps z and c side by side (..., D + G) to p(x | z, c), event shape (P,).
+        likelihood: a module that maps z and c, concatenated (..., D + G), to p(x | z, c), event shape (P,).
 
     Raises:
         ValueError: called without ``given``.

@@ -1,4 +1,4 @@
-"""Models of whole binary images whose density is known, and what is made of them where some pixels are hidden."""
+"""Models of binary images with known densities, and their use to complete images with hidden pixels."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ..nets.masked import MADE
 class MixtureOfBernoullis(nn.Module):
     """p(x) = sum_c pi_c prod_p Bernoulli(x_p; sigmoid(l_cp)), weights and logits learned. Event shape (P,).
 
-    The components start near the mean of the images, each drawn from N(logit(mean), 0.5^2). The pixels that were seen
-    have a density, and those hidden one given them, in closed form.
+    The components start near the mean of the images, each drawn from N(logit(mean), 0.5^2). The density of the observed
+    pixels, and that of the hidden ones given them, have closed forms.
 
     Args:
         num_components: C.
         images: training images (N, P) of zeros and ones, or intensities.
-        rng: of the start.
+        rng: the generator of the initial components.
 
     >>> MixtureOfBernoullis(10, np.eye(4), np.random.default_rng(0))().event_shape
     torch.Size([4])
@@ -39,17 +39,17 @@ class MixtureOfBernoullis(nn.Module):
         self.logits = nn.Parameter(torch.zeros(num_components))
 
     def forward(self) -> BernoulliMixture:
-        """The distribution over (P,)."""
+        """Return the distribution over (P,)."""
         return BernoulliMixture(self.pixel_logits, self.logits, validate_args=False)
 
 
 class Autoregressive(nn.Module):
-    """p(x) = prod_i Bernoulli(x_i; sigmoid(l_i(x_<i))), with logits from a net that sees what precedes i. Event (P,).
+    """p(x) = prod_i Bernoulli(x_i; sigmoid(l_i(x_<i))), with logits from a masked net. Event shape (P,).
 
     MADE: Masked Autoencoder for Distribution Estimation, Germain, Gregor, Murray and Larochelle, 2015.
 
     Args:
-        net: ``nets.MADE``, whose order it has.
+        net: ``nets.MADE``, which sets the order of the pixels.
 
     >>> from ppl_vae import nets
     >>> Autoregressive(nets.MADE(4, (8,), np.random.default_rng(0)))().event_shape
@@ -61,13 +61,13 @@ class Autoregressive(nn.Module):
         self.net = net
 
     def forward(self) -> AutoregressiveBernoulli:
-        """The distribution over (P,)."""
+        """Return the distribution over (P,)."""
         nothing = next(self.net.parameters()).new_zeros(0)
         return AutoregressiveBernoulli(self.net, self.net.order, values=nothing)
 
 
 class FullyVisible(PyroModule):
-    """x ~ p(x): nothing is latent, and the ELBO under the guide ``Empty`` is log p(x).
+    """x ~ p(x), without latents; the ELBO under the guide ``Empty`` is log p(x).
 
     Site: ``x`` (P,). Plate: ``data`` at dim -1.
 
@@ -92,15 +92,15 @@ class FullyVisible(PyroModule):
 
 
 class Completion(PyroModule):
-    """z, x ~ p(image): the hidden pixels z are latent, those seen are the data x.
+    """z, x ~ p(image): the hidden pixels z are latent, the observed pixels x are the data.
 
-    Sites: ``z`` (H,), ``x`` (S,), each in the order of the pixels, H + S = P. Plate: ``data`` at dim -1. A mixture's z
-    has its marginal and x its conditional given z; of an autoregressive model each has its own factors. Any guide of
-    binary latents serves; ``ExactCompletion`` is p(z | x) itself where that is known.
+    Sites: ``z`` (H,), ``x`` (S,), each in the order of the pixels, H + S = P. Plate: ``data`` at dim -1. For a mixture,
+    the factors are p(z) and p(x | z); for an autoregressive model, those of its own product. Any guide with binary
+    latents serves; ``ExactCompletion`` is p(z | x) itself where that is known.
 
     Args:
         images: a module whose call returns p(image): ``MixtureOfBernoullis`` or ``Autoregressive``.
-        hidden: which pixels are hidden, (P,), as ``data.regions.region`` says.
+        hidden: mask (P,) of the hidden pixels, such as ``data.regions.region`` returns.
 
     Raises:
         ValueError: a mask that hides every pixel or none, or that is not one boolean for each.
@@ -118,16 +118,16 @@ class Completion(PyroModule):
         self.images = images
 
     def forward(self, x: Tensor | None = None, *, size: int = 1) -> Tensor:
-        """Observe the pixels seen, x (B, S), or draw those of ``size`` images."""
+        """Observe the pixels x (B, S), or draw those of ``size`` images."""
         with pyro.plate("data", size if x is None else len(x), dim=-1):
             p_z, p_x_given = self.images().split(self.hidden, x)
             z = pyro.sample("z", p_z)
             return pyro.sample("x", p_x_given(z), obs=x)
 
     def exact(self, x: Tensor) -> Any:
-        """p(z | x), the hidden pixels given those seen, x (B, S).
+        """Return p(z | x), the distribution of the hidden pixels given the observed pixels x (B, S).
 
         Raises:
-            ValueError: an autoregressive model in whose order some hidden pixel precedes one that is seen.
+            ValueError: an autoregressive model in whose order a hidden pixel precedes an observed one.
         """
         return self.images().conditional(~np.array(self.hidden), x)

@@ -1,4 +1,4 @@
-"""The variational auto-encoder's generative program."""
+"""Variational auto-encoder: its generative program."""
 
 from __future__ import annotations
 

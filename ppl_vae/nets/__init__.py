@@ -1,4 +1,4 @@
-"""Nets: arrays to arrays, with weights drawn from a NumPy generator, in Pyro."""
+"""Nets, functions of arrays, with weights drawn from a NumPy generator, in Pyro."""
 
 from .convolutional import ConvDecoder as ConvDecoder
 from .convolutional import ConvEncoder as ConvEncoder

@@ -18,25 +18,25 @@ from .layers import find_activation, linear
 
 
 class ConvEncoder(nn.Module):
-    """Flat images to numbers: 4 x 4 convolutions of stride 2, then a perceptron with a linear last layer.
+    """Convolutional encoder of flat images: 4 x 4 convolutions of stride 2, then a perceptron.
 
-    Each convolution halves height and width, rounded down. Pixels are in the order (H, W, C), and so is what the
-    perceptron sees; (..., H W C) -> (..., out). By default, of 64 x 64 pixels, the encoder usual for dSprites: 32
-    channels on 32, 16, 8 and 4 pixels a side, then 512 - 256 - out units, as in Understanding disentangling in
-    beta-VAE, Burgess et al., 2018, with one layer of 256 units for their two.
+    Shapes: (..., H W C) -> (..., out). Pixels and the inputs of the perceptron are in the order (H, W, C). Each
+    convolution halves height and width, rounded down; the last layer is linear. The default, for 64 x 64 pixels, is
+    the usual encoder of dSprites: 32 channels on 32, 16, 8 and 4 pixels a side, then 512 - 256 - out units, as in
+    Understanding disentangling in beta-VAE, Burgess et al., 2018, with one layer of 256 units instead of two.
 
     Args:
         image_shape: (H, W) or (H, W, C).
         out: the number of outputs.
-        rng: of the first weights; biases start at zero.
-        channels: of each convolution.
+        rng: the generator of the initial weights; biases start at zero.
+        channels: the number of channels of each convolution.
         hidden: the units of the perceptron's hidden layers.
-        activation: after every layer but the last.
-        weights: what draws the first weights, of kernels too.
-        given_dim: G, how many numbers behind the pixels, (..., H W C + G), go round the convolutions.
+        activation: the function after every layer but the last.
+        weights: the initialiser of the weights, kernels included.
+        given_dim: G, the number of inputs after the pixels, (..., H W C + G), that go to the perceptron directly.
 
     Raises:
-        ValueError: images that cannot be halved so often; when called, another number of pixels.
+        ValueError: images too small for the number of convolutions; when called, another number of pixels.
 
     >>> ConvEncoder((8, 8), 6, np.random.default_rng(0), channels=(4, 4))(torch.zeros((5, 3, 64))).shape
     torch.Size([5, 3, 6])
@@ -78,25 +78,25 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Numbers to flat images: a perceptron, then transposed 4 x 4 convolutions of stride 2, the last one linear.
+    """Convolutional decoder to flat images: a perceptron, then transposed 4 x 4 convolutions of stride 2.
 
-    ``ConvEncoder`` the other way round: (..., inp) -> (..., H W C), pixels in the order (H, W, C), each convolution
-    doubles height and width (plus one where the image has an odd number there). By default, to 64 x 64 pixels:
-    inp - 256 - 512 units, then 32 channels on 4, 8, 16 and 32 pixels a side.
+    It reverses ``ConvEncoder``: (..., inp) -> (..., H W C), with pixels in the order (H, W, C). Each convolution
+    doubles height and width, plus one where the size is odd; the last one is linear. The default, for 64 x 64 pixels,
+    has inp - 256 - 512 units, then 32 channels on 4, 8, 16 and 32 pixels a side.
 
     Args:
         inp: the number of inputs.
         image_shape: (H, W) or (H, W, C).
-        rng: of the first weights; biases start at zero.
-        channels: of the images that are doubled, from the smallest on: the encoder's in reverse.
+        rng: the generator of the initial weights; biases start at zero.
+        channels: the number of channels before each convolution, those of the encoder in reverse.
         hidden: the units of the perceptron's hidden layers.
-        activation: after every layer but the last.
-        weights: what draws the first weights, of kernels too.
-        parts: how many numbers a pixel has; (..., parts H W C), one image after the other, such as all means and then
-            all raw scales.
+        activation: the function after every layer but the last.
+        weights: the initialiser of the weights, kernels included.
+        parts: the number of outputs of a pixel. The outputs are (..., parts H W C), one image after the other, such
+            as all means and then all raw scales.
 
     Raises:
-        ValueError: images that cannot be halved so often; when called, another number of inputs.
+        ValueError: images too small for the number of convolutions; when called, another number of inputs.
 
     >>> ConvDecoder(2, (8, 8), np.random.default_rng(0), channels=(4, 4))(torch.zeros((5, 3, 2))).shape
     torch.Size([5, 3, 64])

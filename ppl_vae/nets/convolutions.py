@@ -16,7 +16,7 @@ from ..init import KernelInitialiser
 def convolution(
     inp: int, out: int, rng: np.random.Generator, weights: KernelInitialiser = init.xavier_uniform
 ) -> nn.Conv2d:
-    """A 4 x 4 convolution of stride 2, (N, inp, H, W) -> (N, out, H // 2, W // 2); biases start at zero.
+    """Make a 4 x 4 convolution of stride 2, (N, inp, H, W) -> (N, out, H // 2, W // 2); biases start at zero.
 
     ``weights`` draws (out, inp, 4, 4).
 
@@ -24,7 +24,7 @@ def convolution(
     torch.Size([2, 8, 5, 3])
     """
     layer = nn.utils.skip_init(nn.Conv2d, inp, out, KERNEL, stride=STRIDE, padding=PADDING)
-    return _filled(layer, weights(rng, out, inp, (KERNEL, KERNEL)))
+    return _fill(layer, weights(rng, out, inp, (KERNEL, KERNEL)))
 
 
 def transposed_convolution(
@@ -35,7 +35,7 @@ def transposed_convolution(
     *,
     odd: tuple[int, int] = (0, 0),
 ) -> nn.ConvTranspose2d:
-    """The transpose of such a convolution, (N, inp, H, W) -> (N, out, 2 H + odd[0], 2 W + odd[1]).
+    """Make the transpose of such a convolution, (N, inp, H, W) -> (N, out, 2 H + odd[0], 2 W + odd[1]).
 
     Biases start at zero. ``weights`` draws (inp, out, 4, 4), as for the convolution from ``out`` to ``inp``.
 
@@ -44,10 +44,10 @@ def transposed_convolution(
     """
     settings: dict[str, Any] = {"stride": STRIDE, "padding": PADDING, "output_padding": odd}
     layer = nn.utils.skip_init(nn.ConvTranspose2d, inp, out, KERNEL, **settings)
-    return _filled(layer, weights(rng, inp, out, (KERNEL, KERNEL)))
+    return _fill(layer, weights(rng, inp, out, (KERNEL, KERNEL)))
 
 
-def _filled(layer: Any, weight: np.ndarray) -> Any:
+def _fill(layer: Any, weight: np.ndarray) -> Any:
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight))
         layer.bias.zero_()

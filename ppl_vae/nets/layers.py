@@ -1,4 +1,4 @@
-"""Layers that the nets are made of, in torch."""
+"""Layers of the nets, in torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def find_activation(name_or_function: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The function of that name, or the function itself.
+    """Return the activation of that name, or the function itself.
 
     Raises:
         ValueError: an unknown name; the message lists what there is.
@@ -34,7 +34,7 @@ def find_activation(name_or_function: str | Callable[[Tensor], Tensor]) -> Calla
 
 
 def linear(inp: int, out: int, rng: np.random.Generator, weights: Initialiser = init.xavier_uniform) -> nn.Linear:
-    """A linear layer whose weights come from a NumPy generator; biases start at zero."""
+    """Make a linear layer with weights from a NumPy generator; biases start at zero."""
     layer = nn.utils.skip_init(nn.Linear, inp, out)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weights(rng, out, inp)))
@@ -43,7 +43,7 @@ def linear(inp: int, out: int, rng: np.random.Generator, weights: Initialiser = 
 
 
 class OneHot(nn.Module):
-    """Integers (..., D) in 0..C-1 as one-hot rows (..., D C), then a net: what decodes categorical latents.
+    """Net for categorical latents: integers (..., D) in 0..C-1 become one-hot rows (..., D C), then inputs of a net.
 
     >>> OneHot(MLP((3 * 4, 6), np.random.default_rng(0)), 4)(torch.zeros(2, 3, dtype=torch.long)).shape
     torch.Size([2, 6])
@@ -55,6 +55,6 @@ class OneHot(nn.Module):
         self.num_categories = num_categories
 
     def forward(self, z: Tensor) -> Tensor:
-        """(..., D) -> what the net returns."""
+        """Apply the net to the one-hot rows of z (..., D)."""
         rows = (z.unsqueeze(-1) == torch.arange(self.num_categories, device=z.device)).to(torch.get_default_dtype())
         return self.net(rows.flatten(-2))

@@ -15,17 +15,17 @@ from .layers import find_activation, linear
 
 
 class MADE(nn.Module):
-    """A perceptron whose output i depends on the inputs that precede i in an order of the P pixels, and on no other.
+    """Masked perceptron whose output i depends on those inputs alone that precede i in an order of the P pixels.
 
     Weights that would break the order are multiplied by 0; (..., P) -> (..., P). MADE: Masked Autoencoder for
     Distribution Estimation, Germain, Gregor, Murray and Larochelle, 2015.
 
     Args:
         dim: P.
-        hidden: the units of the hidden layers, best at least P each.
-        rng: of the first weights.
+        hidden: the units of the hidden layers; at least P each is best.
+        rng: the generator of the initial weights.
         order: the pixels from the first to the last, each once; by default as they are numbered.
-        activation: of the hidden layers.
+        activation: the activation of the hidden layers.
 
     Raises:
         ValueError: an order that is not one of the P pixels.

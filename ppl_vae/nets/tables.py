@@ -10,10 +10,10 @@ from .. import init
 
 
 class Rows(nn.Module):
-    """A row of numbers of its own for each of N data points, found by its index: (...,) -> (..., W).
+    """Table with a row of numbers for each of N data points: indices (...,) -> rows (..., W).
 
-    What a per-datapoint guide has in place of an encoder. The gradient is sparse, so that a step touches the rows of
-    its batch only; ``sparse=False`` gives a dense one, for optimisers that know no other.
+    It takes the place of an encoder in a per-datapoint guide. The gradient is sparse, so that a step changes the rows
+    of its batch only; ``sparse=False`` makes it dense, for optimisers that need that.
 
     >>> Rows(np.zeros((10, 4)))(torch.tensor([3, 7])).shape
     torch.Size([2, 4])

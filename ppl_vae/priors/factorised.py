@@ -21,12 +21,12 @@ class StandardNormal(nn.Module):
         self.loc = nn.Buffer(torch.zeros(dim))
 
     def forward(self) -> dist.Distribution:
-        """The distribution over (D,)."""
+        """Return the distribution over (D,)."""
         return Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
 
 
 class FactorisedBernoulli(nn.Module):
-    """p(z) = prod_d Bernoulli(z_d; pi_d), uniform at the start, and for good unless ``learned``. Event shape (D,).
+    """p(z) = prod_d Bernoulli(z_d; pi_d), uniform at first, and fixed unless ``learned``. Event shape (D,).
 
     >>> FactorisedBernoulli(3)().event_shape
     torch.Size([3])
@@ -37,7 +37,7 @@ class FactorisedBernoulli(nn.Module):
         self.logits = nn.Parameter(torch.zeros(dim)) if learned else nn.Buffer(torch.zeros(dim))
 
     def forward(self) -> dist.Distribution:
-        """The distribution over (D,)."""
+        """Return the distribution over (D,)."""
         return BernoulliLogits(logits=self.logits).to_event(1)
 
 
@@ -53,5 +53,5 @@ class UniformCategorical(nn.Module):
         self.logits = nn.Buffer(torch.zeros(dim, num_categories))
 
     def forward(self) -> dist.Distribution:
-        """The distribution over (D,)."""
+        """Return the distribution over (D,)."""
         return dist.Categorical(logits=self.logits).to_event(1)

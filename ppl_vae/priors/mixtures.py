@@ -43,5 +43,5 @@ class MixtureOfGaussians(nn.Module):
         self.logits = nn.Parameter(as_tensor(np.zeros(num_components))) if learned_weights else None
 
     def forward(self) -> dist.Distribution:
-        """The distribution over (D,)."""
+        """Return the distribution over (D,)."""
         return DiagNormalMixture(self.loc, softplus(self.raw) + self.floor, self.logits)

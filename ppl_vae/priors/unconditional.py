@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 class Unconditional(nn.Module):
-    """p(z | c) = p(z), whatever c is: a prior of the collection in a ``ConditionalVAE``."""
+    """p(z | c) = p(z) for every c: makes a prior without side information that of a ``ConditionalVAE``."""
 
     def __init__(self, prior: nn.Module) -> None:
         super().__init__()
         self.prior = prior
 
     def forward(self, given: Tensor) -> dist.Distribution:
-        """(B, G) -> a distribution over (D,)."""
+        """Map side information (B, G) to a distribution over (D,)."""
         return self.prior()

@@ -1,4 +1,4 @@
-"""The VampPrior: a mixture of the guide's own posteriors at pseudo-inputs, in Pyro."""
+"""VampPrior: a mixture of the guide's own posteriors at pseudo-inputs, in Pyro."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .mixtures import as_tensor
 
 
 class Means(nn.Module):
-    """The report's ``means`` net: pseudo-inputs u = W I + b, one linear layer over an identity, W ~ N(0, 0.01^2).
+    """Net of pseudo-inputs, ``means`` in the report: u = W I + b, one linear layer over an identity, W ~ N(0, 0.01^2).
 
     Returns (C, P). Large VAE report, 2021, after Tomczak and Welling, 2018.
 
@@ -31,25 +31,25 @@ class Means(nn.Module):
         self.layer = layers.linear(num_pseudo_inputs, data_dim, rng, init.small_normal)
 
     def forward(self) -> Tensor:
-        """The pseudo-inputs, (C, P)."""
+        """Return the pseudo-inputs (C, P)."""
         return self.layer.weight.T + self.layer.bias
 
 
 class VampPrior(nn.Module):
     """p(z) = 1/C sum_c q(z | u_c): a mixture of the guide's own posteriors at pseudo-inputs u. Event shape (D,).
 
-    ``posterior`` is the very module that the guide holds: shared, not copied. VAE with a VampPrior, Tomczak and
+    ``posterior`` is the guide's own module, shared and not copied. VAE with a VampPrior, Tomczak and
     Welling, 2018. With ``learned=False`` over training images it is VampPrior-data (Large VAE report, 2021).
 
     Args:
         posterior: maps (C, P) to q(z | u), batch shape (C,), event shape (D,).
-        pseudo_inputs: their start, an array (C, P), which is copied; or a module that returns them, such as ``Means``.
+        pseudo_inputs: their initial values (C, P), which are copied; or a module that returns them, such as ``Means``.
         learned: whether an array's pseudo-inputs are trained.
 
     Raises:
         ValueError: pseudo-inputs that are not (C, P).
 
-    To draw an image: a component, then z, then x; ``fit.generate`` does.
+    ``fit.generate`` draws images: a component, then z, then x.
 
     >>> from ppl_vae import conditionals, nets
     >>> posterior = conditionals.DiagNormal(nets.MLP((5, 8), np.random.default_rng(0)))
@@ -73,7 +73,7 @@ class VampPrior(nn.Module):
 
     @contextmanager
     def encoded(self) -> Iterator[None]:
-        """A block in which the pseudo-inputs are encoded once, for any number of calls: the weights have to rest."""
+        """Context in which the pseudo-inputs are encoded once for all calls; the weights must not change in it."""
         with torch.no_grad():
             self._encoded = self()
         try:
@@ -82,11 +82,11 @@ class VampPrior(nn.Module):
             self._encoded = None
 
     def pseudo_inputs(self) -> Tensor:
-        """The pseudo-inputs u as they are now, (C, P)."""
+        """Return the current pseudo-inputs u, (C, P)."""
         return self.inputs() if isinstance(self.inputs, nn.Module) else self.inputs
 
     def forward(self) -> dist.Distribution:
-        """The distribution over (D,)."""
+        """Return the distribution over (D,)."""
         if self._encoded is not None:
             return self._encoded
         return mixture(self.posterior(self.pseudo_inputs()))

@@ -28,11 +28,11 @@ class Values(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one image."""
+        """Shape of one image."""
 
     @property
     def dim(self) -> int:
-        """P, the number of pixels."""
+        """Number of pixels, P."""
 
     @property
     def latent_dim(self) -> int:
@@ -109,7 +109,7 @@ class Setting:
 
     @property
     def kind(self) -> type:
-        """Of the value, or of each entry of a tuple."""
+        """Type of the value, or of each entry of a tuple."""
         return type(self.default[0] if self.is_tuple else self.default)
 
     @property

@@ -200,7 +200,7 @@ def test_subset_shuffles_and_carries_labels() -> None:
     assert (split.subset(test=20, seed=2).test != small.test).any()
     assert split.subset(train=100).sizes == split.sizes
     for wrong in (0, 101, -1):
-        with pytest.raises(ValueError, match="valid should be a number from 1 to 100"):
+        with pytest.raises(ValueError, match="'valid' should be a number from 1 to 100"):
             split.subset(valid=wrong)
 
 
@@ -404,11 +404,11 @@ def test_parts_that_do_not_fit_together() -> None:
 
 
 def test_labels_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"labels of .*'train' should have shape \(40, \.\.\.\).*got \(39,\)"):
+    with pytest.raises(ValueError, match=r"Labels of .*'train' should have shape \(40, \.\.\.\).*got \(39,\)"):
         data.from_arrays(GREY, labels={"train": np.arange(39)})
     with pytest.raises(ValueError, match="labels should be of the parts given"):
         data.from_arrays(GREY, labels={"test": np.arange(4)})
-    with pytest.raises(TypeError, match="labels of .* object"):
+    with pytest.raises(TypeError, match="Labels of .* object"):
         data.from_arrays(GREY, labels={"train": np.full(40, None)})
 
 
@@ -431,14 +431,14 @@ def test_fixed_needs_binary_data() -> None:
 @pytest.mark.parametrize(
     ("settings_", "error", "message"),
     [
-        ({"valid_fraction": 0.0}, ValueError, "valid_fraction should lie between 0 and 1; got 0.0"),
+        ({"valid_fraction": 0.0}, ValueError, "'valid_fraction' should lie between 0 and 1; got 0.0"),
         ({"test_fraction": float("nan")}, ValueError, "test_fraction"),
         ({"valid_fraction": 0.001}, ValueError, "40 images with .* leave 'valid' without any"),
         ({"valid_fraction": 0.5, "test_fraction": 0.5}, ValueError, "leave 'train' without any"),
         ({"valid_fraction": 0.9, "test_fraction": 0.9}, ValueError, "leave 'train' without any"),
-        ({"seed": -1}, ValueError, "seed should be an integer of at least 0; got -1"),
-        ({"seed": 1.5}, TypeError, "seed should be an integer"),
-        ({"scale": 0}, ValueError, "scale should be a positive number"),
+        ({"seed": -1}, ValueError, "'seed' should be an integer of at least 0; got -1"),
+        ({"seed": 1.5}, TypeError, "'seed' should be an integer"),
+        ({"scale": 0}, ValueError, "'scale' should be a positive number"),
         ({"binarisation": "dynamical"}, ValueError, "none, threshold, fixed, dynamic; got 'dynamical'.*'dynamic'"),
     ],
 )
@@ -463,7 +463,7 @@ def test_unknown_names() -> None:
         data.load("")
     with pytest.raises(TypeError, match="got ndarray: for arrays use from_arrays"):
         data.load(GREY)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="binarisation should be one of"):
+    with pytest.raises(ValueError, match="'binarisation' should be one of"):
         data.load("digits", binarisation="static")  # type: ignore[arg-type]
 
 
@@ -558,7 +558,7 @@ def test_static_mnist_from_the_folder_of_the_environment(
 
 def test_a_download_with_another_checksum_is_refused(server: type[Server], no_data: Path) -> None:
     server.texts[static_mnist.URL.format("valid")] += b"\n"
-    with pytest.raises(ValueError, match=r"could not download .*_valid\.amat \(it should have .* of SHA-256 .*; got"):
+    with pytest.raises(ValueError, match=r"Could not download .*_valid\.amat \(it should have .* of SHA-256 .*; got"):
         data.load("static_mnist")
     assert not [path for path in no_data.rglob("*") if path.is_file()]
 
@@ -582,7 +582,7 @@ def test_pixels_with_another_checksum_are_refused(server: type[Server], no_data:
 
 def test_no_network_names_both_remedies(server: type[Server], no_data: Path) -> None:
     server.texts.clear()
-    message = "could not download http.*binarized_mnist_train.amat.*connect to the network.*root=.*PPL_VAE_DATA"
+    message = "Could not download http.*binarized_mnist_train.amat.*connect to the network.*root=.*PPL_VAE_DATA"
     with pytest.raises(ConnectionError, match=message) as caught:
         data.load("static_mnist")
     assert caught.value.__suppress_context__ or caught.value.__context__ is None

@@ -320,7 +320,7 @@ def test_a_root_without_the_files_names_them(
     name: str, publish: Callable[[str], Made], web: Web, tmp_path: Path
 ) -> None:
     made = publish(name)
-    with pytest.raises(FileNotFoundError, match=r"there is no '.*below root=.*PPL_VAE_DATA.*leave root out"):
+    with pytest.raises(FileNotFoundError, match=r"There is no '.*below root=.*PPL_VAE_DATA.*leave root out"):
         data.load(name, tmp_path)
     put(made, tmp_path)
     first, *others = made.files
@@ -392,7 +392,7 @@ def test_a_file_appears_in_the_cache_when_it_is_whole(
 def test_no_network(name: str, publish: Callable[[str], Made], web: Web, cache: Path) -> None:
     publish(name)
     web.close()
-    message = r"could not download http://.* \(no connection\)\. Nothing was kept.*connect to the network.*PPL_VAE_DATA"
+    message = r"Could not download http://.* \(no connection\)\. Nothing was kept.*connect to the network.*PPL_VAE_DATA"
     with pytest.raises(ConnectionError, match=message):
         data.load(name)
     assert not kept(cache)
@@ -402,9 +402,9 @@ def test_no_network(name: str, publish: Callable[[str], Made], web: Web, cache: 
 @pytest.mark.parametrize(
     ("answer", "error", "message"),
     [
-        (another, ValueError, r"could not download .*\.(gz|mat|zip) \("),
+        (another, ValueError, r"Could not download .*\.(gz|mat|zip) \("),
         (cut, ConnectionError, r"\(the download was cut in the middle\)"),
-        (cut_in_silence, ValueError, r"could not download .*\.(gz|mat|zip) \("),
+        (cut_in_silence, ValueError, r"Could not download .*\.(gz|mat|zip) \("),
         (
             lambda handler, _: handler.send_error(503),
             ConnectionError,

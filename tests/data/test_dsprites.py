@@ -151,18 +151,18 @@ def test_a_gpu_draws_the_same() -> None:
     [
         (
             {"shape": "hart"},
-            "shape should be one of square, ellipse, heart, triangle; got 'hart' .did you mean 'heart'",
+            "'shape' should be one of square, ellipse, heart, triangle; got 'hart' .did you mean 'heart'",
         ),
-        ({"shape": 4}, "shape should be one of 0 to 3 .*; got 4"),
-        ({"shape": 0.5}, "shape should be one of 0 to 3 .*; got 0.5"),
-        ({"scale": 0}, r"scale should lie in \(0, 1\]; got 0"),
-        ({"scale": [0.5, 1.5]}, r"scale should lie in \(0, 1\]; got 1.5"),
-        ({"orientation": math.nan}, "orientation should be a finite number of radians; got nan"),
-        ({"x": -0.25}, r"x should lie in \[0, 1\]; got -0.25"),
-        ({"y": [0, 31]}, r"y should lie in \[0, 1\]; got 31"),
-        ({"x": [0, 1], "y": [0, 1, 0]}, r"should go together .*got shapes .*\(2,\), \(3,\)"),
-        ({"side": 0}, "side should be an integer of at least 1"),
-        ({"side": 32.0}, "side should be an integer of at least 1"),
+        ({"shape": 4}, "'shape' should be one of 0 to 3 .*; got 4"),
+        ({"shape": 0.5}, "'shape' should be one of 0 to 3 .*; got 0.5"),
+        ({"scale": 0}, r"'scale' should lie in \(0, 1\]; got 0"),
+        ({"scale": [0.5, 1.5]}, r"'scale' should lie in \(0, 1\]; got 1.5"),
+        ({"orientation": math.nan}, "'orientation' should be a finite number of radians; got nan"),
+        ({"x": -0.25}, r"'x' should lie in \[0, 1\]; got -0.25"),
+        ({"y": [0, 31]}, r"'y' should lie in \[0, 1\]; got 31"),
+        ({"x": [0, 1], "y": [0, 1, 0]}, r"should be .* broadcast together.*got shapes .*\(2,\), \(3,\)"),
+        ({"side": 0}, "'side' should be an integer of at least 1"),
+        ({"side": 32.0}, "'side' should be an integer of at least 1"),
     ],
 )
 def test_what_cannot_be_drawn(given: dict[str, Any], message: str) -> None:
@@ -200,7 +200,7 @@ def test_pixels_are_flipped_as_often_as_asked() -> None:
         assert noisy.dtype == x.dtype
         np.testing.assert_array_equal(noisy, pixel_noise(shown, 0.1, seed=1))
     for probability in (-0.1, 1.5, math.nan):
-        with pytest.raises(ValueError, match=r"probability should be a number in \[0, 1\]"):
+        with pytest.raises(ValueError, match=r"'probability' should be a number in \[0, 1\]"):
             pixel_noise(shown, probability, seed=1)
     with pytest.raises(ValueError, match=r"should have values in \[0, 1\]"):
         pixel_noise(shown * 255, 0.1, seed=1)
@@ -233,16 +233,16 @@ def test_factors_are_not_those_of_the_caller() -> None:
 @pytest.mark.parametrize(
     ("names", "sizes", "classes", "error", "message"),
     [
-        (("a",), (2, 2), [[0, 0]], ValueError, "names should be 2 different words"),
-        (("a", "a"), (2, 2), [[0, 0]], ValueError, "names should be 2 different words"),
-        (("a", "b"), (2, 0), [[0, 0]], ValueError, "sizes should be whole numbers of at least 1"),
-        (("a", "b"), (2, 1.5), [[0, 0]], ValueError, "sizes should be whole numbers of at least 1"),
-        (("a", "b"), (2, 3), [[0, 0], [0, 3]], ValueError, r"classes of 'b' should be 0 to 2; got 3 at \[1, 1\]"),
-        (("a", "b"), (2, 3), [[-1, 0]], ValueError, r"classes of 'a' should be 0 to 1; got -1 at \[0, 0\]"),
+        (("a",), (2, 2), [[0, 0]], ValueError, "'names' should be 2 different words"),
+        (("a", "a"), (2, 2), [[0, 0]], ValueError, "'names' should be 2 different words"),
+        (("a", "b"), (2, 0), [[0, 0]], ValueError, "'sizes' should be whole numbers of at least 1"),
+        (("a", "b"), (2, 1.5), [[0, 0]], ValueError, "'sizes' should be whole numbers of at least 1"),
+        (("a", "b"), (2, 3), [[0, 0], [0, 3]], ValueError, r"Classes of 'b' should be 0 to 2; got 3 at \[1, 1\]"),
+        (("a", "b"), (2, 3), [[-1, 0]], ValueError, r"Classes of 'a' should be 0 to 1; got -1 at \[0, 0\]"),
         (("a", "b"), (2, 3), [[0, 0, 0]], ValueError, r"a last axis of the 2 factors .*got \(1, 3\)"),
-        (("a", "b"), (2, 3), [0, 0], ValueError, r"classes should have shape \(N, 2\), .*got \(2,\)"),
-        (("a", "b"), (2, 3), np.zeros((0, 2), int), ValueError, r"classes should have shape \(N, 2\)"),
-        (("a", "b"), (2, 3), [[0.0, 1.0]], TypeError, "classes should be whole numbers.*float64"),
+        (("a", "b"), (2, 3), [0, 0], ValueError, r"'classes' should have shape \(N, 2\), .*got \(2,\)"),
+        (("a", "b"), (2, 3), np.zeros((0, 2), int), ValueError, r"'classes' should have shape \(N, 2\)"),
+        (("a", "b"), (2, 3), [[0.0, 1.0]], TypeError, "'classes' should be whole numbers.*float64"),
     ],
 )
 def test_what_are_no_factors(names: Any, sizes: Any, classes: Any, error: type[Exception], message: str) -> None:
@@ -279,19 +279,19 @@ def test_a_drawn_grid_shows_what_its_factors_say() -> None:
 @pytest.mark.parametrize(
     ("sizes", "shapes", "message"),
     [
-        ((3, 2, 4, 2), SHAPES[:3], "sizes should be 5 whole numbers of at least 1"),
-        ((3, 2, 4, 0, 2), SHAPES[:3], "sizes should be 5 whole numbers of at least 1"),
-        ((3, 2, 4, 2.5, 2), SHAPES[:3], "sizes should be 5 whole numbers of at least 1"),
-        (48, SHAPES[:3], "sizes should be 5 whole numbers of at least 1"),
-        ((4, 2, 4, 2, 2), SHAPES[:3], "shapes should be 4 of square, ellipse, heart, triangle, as sizes say"),
-        ((2, 2, 4, 2, 2), ("heart", "star"), "shapes should be some of .*got 'star'"),
-        ((5, 2, 4, 2, 2), "heart", "shapes should be 5 of .*got 'heart'"),
+        ((3, 2, 4, 2), SHAPES[:3], "'sizes' should be 5 whole numbers of at least 1"),
+        ((3, 2, 4, 0, 2), SHAPES[:3], "'sizes' should be 5 whole numbers of at least 1"),
+        ((3, 2, 4, 2.5, 2), SHAPES[:3], "'sizes' should be 5 whole numbers of at least 1"),
+        (48, SHAPES[:3], "'sizes' should be 5 whole numbers of at least 1"),
+        ((4, 2, 4, 2, 2), SHAPES[:3], "'shapes' should be 4 of square, ellipse, heart, triangle, as sizes say"),
+        ((2, 2, 4, 2, 2), ("heart", "star"), "'shapes' should be some of .*got 'star'"),
+        ((5, 2, 4, 2, 2), "heart", "'shapes' should be 5 of .*got 'heart'"),
     ],
 )
 def test_what_is_no_grid(sizes: Any, shapes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sprites.rendered(sizes, shapes=shapes)
-    with pytest.raises(ValueError, match=r"factors should be .*which can be drawn; got \('a',\)"):
+    with pytest.raises(ValueError, match=r"'factors' should be .*which can be drawn; got \('a',\)"):
         sprites.draw(Factors(("a",), (2,), [[0]]))
 
 
@@ -308,7 +308,7 @@ def test_the_drawn_set_by_its_name() -> None:
     few = split.subset(test=10)
     np.testing.assert_array_equal(few.pixels["test"], whole[factors.index(dsprites.factors(few, "test").classes)])
     assert (data.load("sprites", seed=1).pixels["test"] != split.pixels["test"]).any()
-    with pytest.raises(ValueError, match="factors are known of dsprites, .*; got 'digits'"):
+    with pytest.raises(ValueError, match="Factors are known of dsprites, .*; got 'digits'"):
         dsprites.factors(data.load("digits"))
     with pytest.raises(ValueError, match="got part 'tset', labels of train"):
         dsprites.factors(split, "tset")

@@ -169,7 +169,7 @@ def test_resuming_with_other_settings_is_refused(smoke, tmp_path, monkeypatch, c
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--dataset", "nonsense"], "there is no data set 'nonsense'"),
+        (["--dataset", "nonsense"], "There is no data set 'nonsense'"),
         (["--dataset", "absent.npy"], "does not exist"),
         (["--device", "cuda:77"], "is not there"),
         (["--sweep-pseudo-inputs", "9999"], "of which there are 200"),
@@ -186,7 +186,7 @@ def test_bad_input_is_one_line_and_exit_code_2(options, message, tmp_path, monke
 def test_an_unknown_data_set_leaves_no_traceback():
     done = run("--dataset", "nonsense")
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith("error: there is no data set") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: There is no data set") and done.stderr.count("\n") == 1
 
 
 def test_data_that_are_no_images_are_tabled_without_them(tmp_path, monkeypatch, capsys):

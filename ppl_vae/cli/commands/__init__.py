@@ -1,1 +1,1 @@
-"""The commands, a module each."""
+"""Commands of ``ppl-vae``, one module each."""

@@ -1,4 +1,4 @@
-"""``ppl-vae compare``: one pair under many inference strategies; leave a report."""
+"""``ppl-vae compare``: train one pair with several inference strategies and write a report."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ HEADING = "Options of 'ppl-vae compare'. To repeat it: ppl-vae compare --config 
 
 
 def defaults() -> dict[str, Any]:
-    """The options that a comparison records, with their defaults."""
+    """Return the options that a comparison records, with their defaults."""
     compared = {"strategies": None, "backends": ["pyro"], "seeds": [0]}
     end = {"num_particles": 500, "gaps": False, "gradients": None}
     return {**DATA, **compared, **options.model(), **objectives.defaults(), **TRAINING, **end}
 
 
 def add(commands: Any) -> Parser:
-    """The parser of this command."""
+    """Add the parser of this command and return it."""
     usage = "ppl-vae compare --data NAME|FILE --out OUT [OPTIONS]"
     text, end = "many inference strategies on one pair; leave a report", EXAMPLES + objectives.listing() + keys(KEYS)
     parser: Parser = commands.add_parser("compare", usage=usage, help=text, description=ABOUT, epilog=end)
@@ -88,7 +88,7 @@ def add(commands: Any) -> Parser:
     compared.option("--seeds", text, type=seed, nargs="+", metavar="N")
     options.add_particles(compared)
     compared.switch("--gaps", "what each guide misses: its family's part, and its encoder's")
-    text = "so many gradients of each strategy at the same parameters, for their noise in the report"
+    text = "number of gradients of each strategy at the same parameters, for their noise in the report"
     compared.option("--gradients", text, "none", type=positive_int, metavar="N")
     options.add_model(Group(parser, "model and guide", known))
     objectives.add_objective(Group(parser, "objectives", known))
@@ -98,7 +98,7 @@ def add(commands: Any) -> Parser:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train what is not trained yet; write the report; print the table."""
+    """Train the pairs that are not trained yet; write the report; print the table."""
     out, console = folder(arguments), Console.of(arguments)
     given = {name: value for name, value in arguments.given.items() if name in defaults()}
     needed("compare", "data", arguments.data, "the name of a data set or a file")
@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def interrupted(arguments: argparse.Namespace) -> str:
-    """What Ctrl-C leaves."""
+    """Return the message for Ctrl-C, which says what was written."""
     return f"what is done is kept in {arguments.out}; to go on, run the same command again"
 
 
@@ -143,7 +143,7 @@ def _cells(chosen: dict[str, Any], split: Split) -> list[Any]:
 
 
 def _command(out: Path, given: dict[str, Any], extensions: list[str]) -> str:
-    """The command line that was given, what stood in a configuration written out."""
+    """Return the command line that was given, with the options of a configuration written out."""
     modules = [word for name in extensions for word in ("--with", name)]
     return shlex.join(["ppl-vae", *modules, "compare", "--out", str(out), *options.words(given)])
 
@@ -153,7 +153,7 @@ def _ranked(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _record(out: Path, page: Path, table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> dict[str, Any]:
-    """What ``KEYS`` lists."""
+    """Make the record of the command, with the keys of ``KEYS``."""
     from ...evaluation.evaluations import plain
 
     return {

@@ -1,4 +1,4 @@
-"""``ppl-vae data``: which data sets there are, where they are, and on what terms."""
+"""``ppl-vae data``: list the known data sets, with their places and licences."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ WHERE = {"installed": "installed", "data folder": DATA_VARIABLE, "cache": "cache
 
 
 def add(commands: Any) -> Parser:
-    """The parser of this command."""
+    """Add the parser of this command and return it."""
     text = "data sets known by name, where they are, their licences"
     usage, end = "ppl-vae data [NAME ...] [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("data", usage=usage, help=text, description=ABOUT, epilog=end)
@@ -51,7 +51,7 @@ def add(commands: Any) -> Parser:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """List."""
+    """Print the list of data sets."""
     listings, folder, console = catalogue(arguments.names or None), data_folder(), Console.of(arguments)
     if console.json:
         folders = {"data_folder": None if folder is None else str(folder), "cache": str(cache())}
@@ -62,17 +62,17 @@ def run(arguments: argparse.Namespace) -> None:
         return
     console.say(*_table(listings))
     if arguments.names:
-        console.say(*(line for listing in listings for line in _more(listing)))
+        console.say(*(line for listing in listings for line in _details(listing)))
     console.say(f"\n{DATA_VARIABLE}: {_folder(folder)}", f"cache: {_folder(cache())}")
 
 
 def interrupted(arguments: argparse.Namespace) -> str:
-    """What Ctrl-C leaves."""
+    """Return the message for Ctrl-C, which says what was written."""
     return "nothing was written"
 
 
 def size(count: int) -> str:
-    """How a number of bytes is written.
+    """Write a number of bytes in megabytes.
 
     >>> size(11_594_722), size(872_124), size(999_999)
     ('11.6 MB', '0.9 MB', '1.0 MB')
@@ -95,7 +95,7 @@ def _where(listing: Listing) -> str:
     return WHERE.get(listing.place) or f"download, {size(listing.download_bytes)}"
 
 
-def _more(listing: Listing) -> list[str]:
+def _details(listing: Listing) -> list[str]:
     found = (f"  found at {file}" for file in listing.files)
     return [
         f"\n{listing.name}: {listing.source}",

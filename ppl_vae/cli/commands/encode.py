@@ -1,4 +1,4 @@
-"""``ppl-vae encode``: images to latents."""
+"""``ppl-vae encode``: encode images as latents."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ DEFAULTS: dict[str, Any] = {**OUTPUT, **IMAGES, "part": "all", "refine": None, "
 
 
 def add(commands: Any) -> Parser:
-    """The parser of this command."""
+    """Add the parser of this command and return it."""
     text = "posterior means of images, as a .npy file"
     usage, end = "ppl-vae encode RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("encode", usage=usage, help=text, description=ABOUT, epilog=end)
@@ -58,7 +58,7 @@ def add(commands: Any) -> Parser:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Encode; write the codes."""
+    """Encode the images; write the codes."""
     out, opened, console = output(arguments, ".npy"), Run.open(arguments.folder), Console.of(arguments)
     x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
     fit, x, index = runs.ready(opened.fit(arguments.device), x, None, arguments.refine, console.progress)
@@ -71,5 +71,5 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def interrupted(arguments: argparse.Namespace) -> str:
-    """What Ctrl-C leaves."""
+    """Return the message for Ctrl-C, which says what was written."""
     return f"nothing was written to {arguments.out}"

@@ -1,4 +1,4 @@
-"""``ppl-vae evaluate``: how good is a run on test images?"""
+"""``ppl-vae evaluate``: evaluate a run on its test images."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ ELBO_PARTICLES = 10
 
 
 def add(commands: Any) -> Parser:
-    """The parser of this command."""
+    """Add the parser of this command and return it."""
     text = "log p(x), ELBO and active units on test images"
     usage, end = "ppl-vae evaluate RUN [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("evaluate", usage=usage, help=text, description=ABOUT, epilog=end)
@@ -109,12 +109,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def interrupted(arguments: argparse.Namespace) -> str:
-    """What Ctrl-C leaves."""
+    """Return the message for Ctrl-C, which says what was written."""
     return f"nothing was written to {arguments.folder}"
 
 
 def _metrics(fit: Fit, test: np.ndarray, num_particles: int, seed: int, progress: bool | None) -> dict[str, Any]:
-    """Nats per image; None stands for what one image or one draw cannot tell."""
+    """Return the metrics, in nats per image; None for those that need more than one image or draw."""
     from ...evaluation import evaluate
 
     evaluation = evaluate(fit, test, num_particles, elbo_particles=ELBO_PARTICLES, seed=seed, progress=progress)
@@ -142,15 +142,15 @@ def _table(metrics: dict[str, Any], split: Split) -> list[str]:
         ("reconstruction", "  reconstruction, E_q[log p(x | z)]"),
         ("kl", "  KL, E_q[log q(z | x) - log p(z)]"),
     ):
-        lines.append(f"{text:<42}{_shown(metrics[name], '.3f'):>12}")
+        lines.append(f"{text:<42}{_format(metrics[name], '.3f'):>12}")
     if metrics["bits_per_dim"] is not None:
-        lines.append(f"{'-log p(x), bits per dimension':<42}{_shown(metrics['bits_per_dim'], '.3f'):>12}")
-    units = f"{_shown(metrics['active_units'], 'd')} of {metrics['latent_dim']}"
+        lines.append(f"{'-log p(x), bits per dimension':<42}{_format(metrics['bits_per_dim'], '.3f'):>12}")
+    units = f"{_format(metrics['active_units'], 'd')} of {metrics['latent_dim']}"
     lines.append(f"{'active units':<42}{units:>12}")
-    ess = f"{_shown(metrics['ess_median'], '.1f')}, smallest {_shown(metrics['ess_smallest'], '.1f')}"
+    ess = f"{_format(metrics['ess_median'], '.1f')}, smallest {_format(metrics['ess_smallest'], '.1f')}"
     lines.append(f"effective draws per image: median {ess}; where they are a handful, the MC error is unreliable")
     return lines
 
 
-def _shown(value: float | None, form: str) -> str:
+def _format(value: float | None, form: str) -> str:
     return "unknown" if value is None else format(value, form)

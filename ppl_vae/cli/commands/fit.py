@@ -1,4 +1,4 @@
-"""``ppl-vae fit``: train a VAE; leave a run."""
+"""``ppl-vae fit``: train a VAE and write a run."""
 
 from __future__ import annotations
 
@@ -86,15 +86,15 @@ rules of binarisation, x = stored pixel / 255 for uint8:
 objectives, and 'ppl-vae compare' sets them side by side:
 """
 
-"""The options that a run records."""
+"""Options that a run records."""
 CHANGEABLE = ("data", "epochs", "device")
-"""What --resume may change; that the data are the same is checked by their fingerprint."""
+"""Options that --resume may change; the fingerprint of the data shows whether they are the same."""
 HEADING = "Options of 'ppl-vae fit'. To repeat this training: ppl-vae fit --config THIS_FILE --out ANOTHER_FOLDER"
 DISPLAY: dict[str, Any] = {**OUTPUT, "resume": False, "figures": True}
 
 
 def defaults() -> dict[str, Any]:
-    """The options of a training, with their defaults."""
+    """Return the options of a training, with their defaults."""
     return {
         **DATA,
         **options.model(),
@@ -107,7 +107,7 @@ def defaults() -> dict[str, Any]:
 
 
 def add(commands: Any) -> Parser:
-    """The parser of this command."""
+    """Add the parser of this command and return it."""
     usage, end = "ppl-vae fit --data NAME|FILE --out RUN [OPTIONS]", EXAMPLES + objectives.listing() + keys(KEYS)
     text = "train a VAE; leave a run"
     parser: Parser = commands.add_parser("fit", usage=usage, help=text, description=ABOUT, epilog=end)
@@ -136,10 +136,10 @@ def add(commands: Any) -> Parser:
 
 @runs.alone
 def run(arguments: argparse.Namespace) -> None:
-    """Train; write the run; say what it came to."""
+    """Train; write the run; print its results."""
     out, console = folder(arguments), Console.of(arguments)
     given = {name: value for name, value in arguments.given.items() if name in defaults()}
-    chosen = _resumed(out, given) if arguments.resume else _fresh(out, given)
+    chosen = _resume(out, given) if arguments.resume else _begin(out, given)
     if arguments.extensions:
         chosen["with"] = arguments.extensions
     split, settings = _prepare(out, chosen, given)
@@ -156,13 +156,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def interrupted(arguments: argparse.Namespace) -> str:
-    """What Ctrl-C leaves."""
+    """Return the message for Ctrl-C, which says what was written."""
     if (arguments.out / SETTINGS).exists():
         return f"go on with: {runs.resume_command(arguments.out)}"
     return "nothing was written"
 
 
-def _fresh(out: Path, given: dict[str, Any]) -> dict[str, Any]:
+def _begin(out: Path, given: dict[str, Any]) -> dict[str, Any]:
     for name in (FIT, CHECKPOINT):
         if (out / name).exists():
             raise ValueError(f"{out} holds {name} already: --resume to go on, or another --out")
@@ -170,31 +170,31 @@ def _fresh(out: Path, given: dict[str, Any]) -> dict[str, Any]:
     return {**defaults(), **given}
 
 
-def _resumed(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
-    """The options of the run in ``folder``, with those that may change changed."""
+def _resume(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of the run in ``folder``, updated by those given; refuse changes that a run cannot take."""
     if not (folder / CHECKPOINT).exists():
         if (folder / FIT).exists():
             raise ValueError(f"{folder} holds {FIT} but no {CHECKPOINT} to go on from: give another --out")
         known = runs.read_settings(folder)["options"] if (folder / SETTINGS).exists() else {}
-        return _fresh(folder, {**known, **given})
+        return _begin(folder, {**known, **given})
     if not (folder / SETTINGS).exists():
         raise ValueError(f"{folder} holds {CHECKPOINT} but no {SETTINGS} to go on with: give another --out")
     known = {**defaults(), **runs.read_settings(folder)["options"]}
     for name, value in given.items():
         if name not in CHANGEABLE and value != known[name]:
             raise ValueError(
-                f"the run {folder} has {flag(name)} {_shown(known[name])}, here it is {_shown(value)}: leave "
+                f"the run {folder} has {flag(name)} {_format(known[name])}, here it is {_format(value)}: leave "
                 f"{flag(name)} out to go on, or give another --out"
             )
     return {**known, **given}
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _prepare(folder: Path, chosen: dict[str, Any], given: dict[str, Any]) -> tuple[Split, dict[str, Any]]:
-    """Load the data, and say everything that the run will be."""
+    """Load the data and complete the settings of the run; refuse options and data that contradict them."""
     name = chosen["objective"] or options.usual(objectives.USUAL, chosen["latents"])
     objectives.check_own(name, given)
     objectives.check_used([name], chosen)
@@ -240,7 +240,7 @@ def _check_progress(folder: Path, epochs: int) -> None:
 
 
 def _record(folder: Path, fit: Fit, split: Split, chosen: dict[str, Any]) -> dict[str, Any]:
-    """What ``KEYS`` lists."""
+    """Make the record of the command, with the keys of ``KEYS``."""
     from ...evaluation import elbo
 
     history, done = fit.history, len(fit.history["epoch"])

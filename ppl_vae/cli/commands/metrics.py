@@ -1,4 +1,4 @@
-"""``ppl-vae metrics``: do the codes of a run hold the factors of its images apart?"""
+"""``ppl-vae metrics``: measure how well the codes of a run disentangle the factors of its images."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ KEYS = {
 }
 
 ABOUT = f"""\
-Measure how codes, the means of q(z | x), hold the factors of the images apart: the metrics of beta-VAE and FactorVAE,
-the mutual information gap in two definitions, SAP, DCI, modularity, and what reads no factors. The images are encoded
-once. The ELBO and its parts stand beside them, in nats per image.
+Measure how well codes, the means of q(z | x), disentangle the factors of the images: the metrics of beta-VAE and
+FactorVAE, the mutual information gap in two definitions, SAP, DCI, modularity, and metrics that need no factors. The
+images are encoded once. The ELBO and its parts are given, too, in nats per image.
 
 A factor is an integer for each image, as its shape or its position. They are the labels of the data, (N, F), or those
 of --factors; a column with one value only is left out.
@@ -61,11 +61,11 @@ DEFAULTS: dict[str, Any] = {
     **{"factors": None, "metrics": None, "part": "all", "refine": None, "seed": 0, "device": None},
 }
 SURGERY = 1000
-"""Images at most over which the rate is taken apart, at a cost of their square."""
+"""Largest number of images of which the rate is decomposed; the cost grows with its square."""
 
 
 def add(commands: Any) -> Parser:
-    """The parser of this command."""
+    """Add the parser of this command and return it."""
     text = "how well the codes hold the factors of images apart"
     usage, end = "ppl-vae metrics RUN [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("metrics", usage=usage, help=text, description=ABOUT, epilog=end)
@@ -86,7 +86,7 @@ def add(commands: Any) -> Parser:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure; write the record; print it."""
+    """Compute the metrics; write the record; print it."""
     opened, console = Run.open(arguments.folder), Console.of(arguments)
     out = opened.folder / DISENTANGLEMENT if arguments.out is None else output(arguments, ".json")
     part, what = arguments.part, arguments.data or opened.data
@@ -114,12 +114,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def interrupted(arguments: argparse.Namespace) -> str:
-    """What Ctrl-C leaves."""
+    """Return the message for Ctrl-C, which says what was written."""
     return f"nothing was written to {arguments.out or arguments.folder / DISENTANGLEMENT}"
 
 
 def _factors(source: Any, count: int, part: str, what: str) -> tuple[np.ndarray, list[int]]:
-    """Factors (N, F) that vary, and which columns do not.
+    """Load the factors (N, F) that vary, and the numbers of the columns that do not.
 
     Raises:
         ValueError: none, another number of rows than of images, no integers, or none that varies.
@@ -149,7 +149,7 @@ def _factors(source: Any, count: int, part: str, what: str) -> tuple[np.ndarray,
 def _measured(
     fit: Fit, x: np.ndarray, index: np.ndarray | None, factors: np.ndarray, which: list[str] | None, seed: int
 ) -> dict[str, Any]:
-    """The metrics and the ELBO; None stands for what is not finite."""
+    """Compute the metrics and the ELBO; None stands for a value that is not finite."""
     from ... import evaluation
     from ...evaluation import disentanglement
 
@@ -171,7 +171,7 @@ def _measured(
 
 
 def _surgery(fit: Fit, x: np.ndarray, index: np.ndarray | None, seed: int) -> dict[str, Any] | None:
-    """The rate in parts over some of the images; None for a guide that has none."""
+    """Decompose the rate over some of the images; None for a guide that does not allow it."""
     from ... import evaluation
     from ...seeds import generator
 
@@ -180,8 +180,8 @@ def _surgery(fit: Fit, x: np.ndarray, index: np.ndarray | None, seed: int) -> di
         parts = evaluation.elbo_surgery(fit, x[rows], 2, seed=seed, index=None if index is None else index[rows])
     except ValueError:
         return None
-    told = {name: value if math.isfinite(value) else None for name, value in parts.row().items()}
-    return {**told, "num_images": len(rows)}
+    finite = {name: value if math.isfinite(value) else None for name, value in parts.row().items()}
+    return {**finite, "num_images": len(rows)}
 
 
 def _table(record: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""``ppl-vae reconstruct``: images, and what the model makes of their codes."""
+"""``ppl-vae reconstruct``: decode the codes of images, and show both side by side."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def add(commands: Any) -> Parser:
-    """The parser of this command."""
+    """Add the parser of this command and return it."""
     text = "images beside their reconstructions, as a grid or an array"
     usage, end = "ppl-vae reconstruct RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("reconstruct", usage=usage, help=text, description=ABOUT, epilog=end)
@@ -65,7 +65,7 @@ def add(commands: Any) -> Parser:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Reconstruct; write the array or the picture."""
+    """Reconstruct the images; write the array or the picture."""
     out, opened, console = output(arguments, ".png", ".npy"), Run.open(arguments.folder), Console.of(arguments)
     picture = out.suffix.lower() == ".png"
     shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
@@ -85,5 +85,5 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def interrupted(arguments: argparse.Namespace) -> str:
-    """What Ctrl-C leaves."""
+    """Return the message for Ctrl-C, which says what was written."""
     return f"nothing was written to {arguments.out}"

@@ -1,4 +1,4 @@
-"""``ppl-vae sample``: new images."""
+"""``ppl-vae sample``: draw new images from the model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DEFAULTS: dict[str, Any] = {**OUTPUT, "num": 64, "draw": False, "image_shape": N
 
 
 def add(commands: Any) -> Parser:
-    """The parser of this command."""
+    """Add the parser of this command and return it."""
     text = "new images, as a grid or an array"
     usage, end = "ppl-vae sample RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("sample", usage=usage, help=text, description=ABOUT, epilog=end)
@@ -57,7 +57,7 @@ def add(commands: Any) -> Parser:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Generate; write the images."""
+    """Draw images; write the array or the picture."""
     out, opened, console = output(arguments, ".png", ".npy"), Run.open(arguments.folder), Console.of(arguments)
     picture = out.suffix.lower() == ".png"
     shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
@@ -73,5 +73,5 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def interrupted(arguments: argparse.Namespace) -> str:
-    """What Ctrl-C leaves."""
+    """Return the message for Ctrl-C, which says what was written."""
     return f"nothing was written to {arguments.out}"

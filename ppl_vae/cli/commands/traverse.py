@@ -1,4 +1,4 @@
-"""``ppl-vae traverse``: what images become as one latent after another moves."""
+"""``ppl-vae traverse``: decode images while one latent dimension after another changes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ at_least_two = Number(int, "a whole number of at least 2", lambda n: n >= 2)
 
 
 def add(commands: Any) -> Parser:
-    """The parser of this command."""
+    """Add the parser of this command and return it."""
     text = "what images become as one latent after another moves"
     usage, end = "ppl-vae traverse RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("traverse", usage=usage, help=text, description=ABOUT, epilog=end)
@@ -74,7 +74,7 @@ def add(commands: Any) -> Parser:
     path.switch("--prior", "start at a draw from the prior", "no, at its mean")
     path.option("--steps", "values of each dimension", type=at_least_two, metavar="N")
     path.option("--range", "from minus this to this", type=positive_float, metavar="Z")
-    path.option("--top", "only the first so many dimensions", "all", type=positive_int, metavar="N")
+    path.option("--top", "only the first N dimensions", "all", type=positive_int, metavar="N")
     add_seed(path, "the draw from the prior")
     images = Group(parser, "images", DEFAULTS)
     add_images(images, part=True)
@@ -86,7 +86,7 @@ def add(commands: Any) -> Parser:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Traverse; write the array or the picture."""
+    """Compute the traversal; write the array or the picture."""
     out, console = output(arguments, ".png", ".npy"), Console.of(arguments)
     if arguments.image is not None and arguments.prior:
         raise ValueError("--image and --prior are two starts: give one of them")
@@ -100,26 +100,26 @@ def run(arguments: argparse.Namespace) -> None:
     number = max(arguments.num, (arguments.image or 0) + 1)
     fit, x, index = runs.ready(opened.fit(arguments.device), x, number, arguments.refine, console.progress)
     index = np.arange(len(x)) if index is None and not fit.generalises else index
-    record = _traversed(fit, x, index, arguments)
+    record = _traverse(fit, x, index, arguments)
     images, above = record.pop("images"), record.pop("above")
     where = f"image {arguments.image}" if above else f"the {record['start']}"
     if picture:
         _draw(out, images, above, shape, record, f"{opened.folder.resolve().name}: traversals from {where}")
     else:
         runs.write_array(out, images.reshape(*images.shape[:2], *shape))
-    console.say(f"{out}: {len(images)} dimensions in {images.shape[1]} steps, from {where}", *_told(record))
-    beside = {"out": str(out), "run": str(opened.folder), "data": arguments.data or opened.data, "part": arguments.part}
-    whole = {**beside, **record, "shape": [*images.shape[:2], *shape], "seed": arguments.seed}
+    console.say(f"{out}: {len(images)} dimensions in {images.shape[1]} steps, from {where}", *_summary(record))
+    about = {"out": str(out), "run": str(opened.folder), "data": arguments.data or opened.data, "part": arguments.part}
+    whole = {**about, **record, "shape": [*images.shape[:2], *shape], "seed": arguments.seed}
     console.result({name: whole[name] for name in KEYS})
 
 
 def interrupted(arguments: argparse.Namespace) -> str:
-    """What Ctrl-C leaves."""
+    """Return the message for Ctrl-C, which says what was written."""
     return f"nothing was written to {arguments.out}"
 
 
-def _traversed(fit: Fit, x: np.ndarray, index: np.ndarray | None, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The traversal and what there is to say of it."""
+def _traverse(fit: Fit, x: np.ndarray, index: np.ndarray | None, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Compute the traversal and return it as the record of the command."""
     from ... import evaluation
 
     above = {}
@@ -149,7 +149,7 @@ def _traversed(fit: Fit, x: np.ndarray, index: np.ndarray | None, arguments: arg
 
 
 def _kl(fit: Fit, x: np.ndarray, index: np.ndarray | None) -> np.ndarray | None:
-    """The mean KL of each dimension, (D,), or None where there are several sites."""
+    """Return the mean KL of each dimension, (D,), or None where there are several latent sites."""
     from ... import evaluation
 
     sites = fit.pair.sites.latent if fit.pair.sites is not None else ()
@@ -166,7 +166,7 @@ def _draw(out: Any, images: np.ndarray, above: Any, shape: Any, record: dict[str
     plots.save(figure, out)
 
 
-def _told(record: dict[str, Any]) -> list[str]:
+def _summary(record: dict[str, Any]) -> list[str]:
     if record["kl"] is None:
         return ["the guide has several sites: the dimensions are in their order, not sorted"]
     most = ", ".join(f"z{d} {kl:.2f}" for d, kl in list(zip(record["dimensions"], record["kl"], strict=True))[:5])

@@ -1,1 +1,1 @@
-"""Files of data: formats, download, checksums, and the places where they are looked for."""
+"""Data files: formats, download, checksums, and the folders where they are looked for."""

@@ -1,4 +1,4 @@
-"""One file from the network into the cache: with a progress bar, checked, whole or not at all."""
+"""Download of a file into the cache, with a progress bar; a file that is incomplete or wrong is not kept."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 from ppl_vae.data.files.places import CACHE_VARIABLE, DATA_VARIABLE, cache, places
 
 TIMEOUT = 30
-"""Seconds without a byte after which a server is given up."""
+"""Seconds without a byte after which a download is given up."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on the network.
+    """File on the network.
 
     Attributes:
-        path: where it lies below a data folder and in the cache.
-        urls: where it is served: the canonical address, then mirrors of the same bytes, which are tried in this order.
-        size: in bytes.
-        sha256: of the bytes, or None where none is published; then `check` has to say.
+        path: its path below a data folder and in the cache.
+        urls: its addresses, tried in this order: the canonical one, then mirrors of the same bytes.
+        size: the number of bytes.
+        sha256: the SHA-256 of the bytes, or None where none is published; then ``check`` decides.
         check: called with the downloaded file; raises ValueError if it is not the right one.
 
     """
@@ -36,15 +36,17 @@ class Remote:
 
 
 def fetch(remote: Remote, target: Path, *, wanted: str | None = None) -> Path:
-    """Download a file to `target`, which appears only when it is whole and right; several processes may do so at once.
+    """Download a file to ``target``, which appears only when it is complete and verified.
+
+    Several processes may download the same file at once.
 
     Args:
         remote: what to download.
-        target: where to put it, below the cache.
+        target: the path to write, below the cache.
         wanted: the file below a data folder that would have made this unnecessary, for the message; default its path.
 
     Raises:
-        ConnectionError: if no server delivers it; says what each answered and what else can be done.
+        ConnectionError: if no server delivers it; the message has each answer and what else can be done.
         ValueError: if a server delivers another file; it is not kept.
         OSError: if the cache cannot be written.
 
@@ -61,7 +63,7 @@ def fetch(remote: Remote, target: Path, *, wanted: str | None = None) -> Path:
             except requests.RequestException as error:
                 failures.append(f"{url} ({_reason(error)})")
             except ValueError as error:
-                failures.append(f"{url} ({error})")
+                failures.append(f"{url} ({str(error).removesuffix('.')})")
                 wrong = True
             else:
                 os.replace(part, target)
@@ -69,19 +71,19 @@ def fetch(remote: Remote, target: Path, *, wanted: str | None = None) -> Path:
     wanted = wanted or remote.path
     looked = " and ".join(repr(str(place)) for place in places())
     message = (
-        f"could not download {'; '.join(failures)}. Nothing was kept, and there is no {wanted!r} below {looked}. "
+        f"Could not download {'; '.join(failures)}. Nothing was kept, and there is no {wanted!r} below {looked}. "
         f"Either connect to the network and try again, or give the folder that holds {wanted!r} as root= or in the "
-        f"environment variable {DATA_VARIABLE}"
+        f"environment variable {DATA_VARIABLE}."
     )
     raise ValueError(message) if wrong else ConnectionError(message)
 
 
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
-    """Make `folder`, and in it a temporary folder of one's own, gone afterwards.
+    """Make ``folder``, and in it a temporary folder for this block, removed at its end.
 
     Raises:
-        OSError: if there or within the block something cannot be written; names the cache and the remedy.
+        OSError: if a file cannot be written there or in the block; the message names the cache and the remedy.
 
     """
     try:
@@ -89,12 +91,12 @@ def workspace(folder: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as own:
             yield Path(own)
     except OSError as error:
-        if error.errno is None:  # one that has its message already
+        if error.errno is None:  # raised with a message of its own
             raise
         raise type(error)(
-            f"the cache {str(cache())!r} cannot be written ({error.strerror}: {str(error.filename or folder)!r}): make "
+            f"The cache {str(cache())!r} cannot be written ({error.strerror}: {str(error.filename or folder)!r}): make "
             f"room or permit writing, name another folder in the environment variable {CACHE_VARIABLE}, or one that "
-            f"holds the data in {DATA_VARIABLE}"
+            f"holds the data in {DATA_VARIABLE}."
         ) from None
 
 

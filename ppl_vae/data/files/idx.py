@@ -1,4 +1,4 @@
-"""The format of MNIST and of the sets made in its likeness: four gzipped IDX files."""
+"""IDX files, the format of MNIST and of sets that replace it: four gzipped files."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FILES = (
     "t10k-labels-idx1-ubyte.gz",
 )
 VALID = 10_000
-"""How many of the training images, the last ones, are for validation."""
+"""Number of images at the end of the training images that are for validation."""
 
 
 def source(folder: str, addresses: tuple[str, ...], containers: Mapping[str, tuple[int, str]]) -> Source:
-    """Return the four files of a set: below `folder`, at every address, with their sizes in bytes and SHA-256."""
+    """Return the four files of a set, below ``folder`` and at each address, with their sizes in bytes and SHA-256."""
     remotes = []
     for name in FILES:
         size, sha256 = containers[name]
@@ -36,15 +36,15 @@ def source(folder: str, addresses: tuple[str, ...], containers: Mapping[str, tup
 
 
 def read(files: Source, sha256: Mapping[str, str], root: str | os.PathLike[str] | None = None) -> Parts:
-    """Return pixels and labels; the last `VALID` of the training images are the validation part.
+    """Return pixels and labels; the last ``VALID`` of the training images are the validation part.
 
     Args:
-        files: made by `source`.
+        files: made by ``source``.
         sha256: file name -> digest of the array in it.
-        root: the folder to look in, as in `load`.
+        root: the folder to look in, as in ``load``.
 
     Raises:
-        FileNotFoundError: if `root` is given and lacks a file.
+        FileNotFoundError: if ``root`` is given and lacks a file.
         ConnectionError: if a download is needed and fails.
         ValueError: if a file is damaged or holds other values than the published ones.
 
@@ -71,14 +71,16 @@ def read_idx(path: Path) -> np.ndarray:
             content = stream.read()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{str(path)!r} is truncated or damaged ({reason}): copy or download it again") from None
+        raise ValueError(f"{str(path)!r} is truncated or damaged ({reason}): copy or download it again.") from None
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
-        raise ValueError(f"{str(path)!r} should be an IDX file of bytes; it begins with {content[:4]!r}")
+        raise ValueError(
+            f"{str(path)!r} should be an IDX file of bytes; it begins with {content[:4]!r}: copy or download it again."
+        )
     axes = content[3]
     shape = tuple(int(n) for n in np.frombuffer(content, ">i4", count=axes, offset=4))
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * axes)
     if min(shape, default=0) < 0 or values.size != math.prod(shape):
         raise ValueError(
-            f"{str(path)!r} should hold values of shape {shape}; got {values.size}: copy or download it again"
+            f"{str(path)!r} should hold values of shape {shape}; got {values.size}: copy or download it again."
         )
     return values.reshape(shape)

@@ -1,4 +1,4 @@
-"""SHA-256 of the pixels of published sets: containers differ from source to source, what is in them should not."""
+"""SHA-256 of the pixels of published sets, which is the same in whatever file format they come."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def digest(x: np.ndarray) -> str:
 
 
 def verified(x: np.ndarray, sha256: str, what: str) -> np.ndarray:
-    """Return `x` if it is the uint8 array of that SHA-256.
+    """Return ``x`` if it is uint8 and has that SHA-256 (see ``digest``).
 
     Raises:
-        ValueError: if it is another one.
+        ValueError: if it has not.
 
     """
     found = digest(x) if x.dtype == np.uint8 else f"dtype {x.dtype}"
@@ -28,6 +28,6 @@ def verified(x: np.ndarray, sha256: str, what: str) -> np.ndarray:
         raise ValueError(
             f"{what} should hold the published values, uint8 of SHA-256 {sha256}; got shape {x.shape} and {found}: "
             "other images or another order. Replace the file, or delete it to have the published one downloaded; data "
-            "of your own load by their path, as .npy or .npz"
+            "of your own load by their path, as .npy or .npz."
         )
     return x

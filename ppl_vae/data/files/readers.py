@@ -1,4 +1,4 @@
-"""A `.npy` or `.npz` file to its parts, never running a pickle and never guessing silently."""
+"""Reading of ``.npy`` and ``.npz`` files; pickles are refused, and so are keys that are ambiguous."""
 
 from __future__ import annotations
 
@@ -22,26 +22,32 @@ _MAGIC = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 
 
 def read_file(path: Path, *, stream: bool = False) -> Parts:
-    """Read the pixels and labels of a `.npy` or `.npz` file.
+    """Read the pixels and labels of a ``.npy`` or ``.npz`` file, or open a folder of ``.npy`` files.
 
-    A `.npy` file holds one array, which is all there is to be split. An `.npz` file holds either the keys `train`,
-    `valid` (or `val`, `validation`) and `test`, of which the last two may be missing, also as `train_images` or
-    `x_train`, with labels as `train_labels` or `y_train`; or one array, under any key if it is the only one and else as
-    `images`, `imgs`, `data`, `x` or `X`, with `labels`, `y` or `Y`. Other keys are not read. A folder holds `.npy`
-    shards of one array, ordered by their names; it stays on the disk, and with `stream` so does a `.npy` file.
+    A ``.npy`` file holds one array. An ``.npz`` file holds either
+
+    - the keys ``train``, ``valid`` (or ``val``, ``validation``) and ``test``, of which the last two may be missing.
+      The names ``train_images`` and ``x_train`` serve as well. Labels are ``train_labels`` or ``y_train``;
+    - or one array, under any key if it is the only one, else ``images``, ``imgs``, ``data``, ``x`` or ``X``. Labels
+      are ``labels``, ``y`` or ``Y``.
+
+    Other keys are not read. A folder holds the shards of one array in the order of their names. It stays on the disk,
+    and with ``stream`` so does a ``.npy`` file.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for another extension, a damaged file, or keys that do not say what is what.
+        ValueError: for another extension, a damaged file, or keys that do not say which array holds the pixels.
         TypeError: for arrays of Python objects, which are stored as pickles and refused.
 
     """
     if stream or path.is_dir():
         return Parts({"train": stored(path)}, {})
     if path.suffix not in (".npy", ".npz"):
-        raise ValueError(f"a data file should be .npy or .npz; got {str(path)!r}: save it with np.save or np.savez")
+        raise ValueError(f"A data file should be .npy or .npz; got {str(path)!r}: save it with np.save or np.savez.")
     if not path.is_file():
-        raise FileNotFoundError(f"data file {str(path)!r} does not exist (relative paths start at {str(Path.cwd())!r})")
+        raise FileNotFoundError(
+            f"The data file {str(path)!r} does not exist (relative paths start at {str(Path.cwd())!r})."
+        )
     arrays = read_arrays(path)
     if isinstance(arrays, np.ndarray):
         return Parts({"train": arrays}, {})
@@ -49,7 +55,7 @@ def read_file(path: Path, *, stream: bool = False) -> Parts:
 
 
 def read_arrays(path: Path, keys: Iterable[str] | None = None) -> np.ndarray | dict[str, np.ndarray]:
-    """Return the array of a `.npy` file, or key -> array of an `.npz` file: the keys given, or all that may be wanted.
+    """Return the array of a ``.npy`` file, or key -> array of an ``.npz`` file, of the keys given or of all known ones.
 
     Raises:
         ValueError: if the file is damaged.
@@ -61,7 +67,7 @@ def read_arrays(path: Path, keys: Iterable[str] | None = None) -> np.ndarray | d
         if not start.startswith(_MAGIC):
             raise ValueError(
                 f"{str(path)!r} is no NumPy file: it begins with {start!r}. It is damaged or of another format "
-                "(pickles are refused); save the array with np.save or np.savez"
+                "(pickles are refused); save the array with np.save or np.savez."
             )
         stream.seek(0)
         return _read_stream(stream, path, keys)
@@ -82,19 +88,19 @@ def _read_stream(stream: BinaryIO, path: Path, keys: Iterable[str] | None) -> np
             return arrays
     except MemoryError:
         raise
-    except Exception as error:  # on damaged bytes NumPy and zipfile raise a dozen kinds, some from the tokeniser
-        where = f"{str(path)!r}" if key is None else f"array {key!r} of {str(path)!r}"
+    except Exception as error:  # NumPy and zipfile raise many kinds of error on damaged bytes
+        where = f"{str(path)!r}" if key is None else f"Array {key!r} of {str(path)!r}"
         if "Object arrays" in str(error):
             raise TypeError(
                 f"{where} holds Python objects, stored as a pickle, which is refused because it can run code: "
-                "save one array of numbers, np.save(file, np.stack(images).astype(np.uint8))"
+                "save one array of numbers, np.save(file, np.stack(images).astype(np.uint8))."
             ) from None
         reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{where} is truncated or damaged ({reason}): copy or save it again") from None
+        raise ValueError(f"{where} is truncated or damaged ({reason}): copy or save it again.") from None
 
 
 def _wanted(keys: list[str]) -> list[str]:
-    """Return the keys that may hold pixels or labels, so that others (metadata, say) are not even read."""
+    """Return the keys that may hold pixels or labels; others, such as metadata, are not read."""
     if len(keys) == 1:
         return keys
     known = {form.format(word) for words in WORDS.values() for word in words for form in PIXEL_KEYS + LABEL_KEYS}
@@ -113,13 +119,13 @@ def _sorted_out(arrays: dict[str, np.ndarray], path: Path) -> Parts:
                 found[part] = arrays[key]
     if pixels:
         if "train" not in pixels:
-            raise ValueError(f"{str(path)!r} holds {sorted(pixels)} and no 'train'; its keys are {sorted(arrays)}")
+            raise ValueError(f"{str(path)!r} holds {sorted(pixels)} and no 'train'; its keys are {sorted(arrays)}.")
         return Parts(pixels, labels)
     key = next(iter(arrays)) if len(arrays) == 1 else _one_of(arrays, SINGLE_KEYS, path)
     if key is None:
         raise ValueError(
             f"{str(path)!r} should hold the keys train, valid, test, or a single array, or one of "
-            f"{', '.join(SINGLE_KEYS)}; got {sorted(arrays) or 'no array at all'}"
+            f"{', '.join(SINGLE_KEYS)}; got {sorted(arrays) or 'no array at all'}."
         )
     label_key = _one_of(arrays, SINGLE_LABEL_KEYS, path)
     return Parts({"train": arrays[key]}, {} if label_key in (None, key) else {"train": arrays[str(label_key)]})
@@ -128,5 +134,5 @@ def _sorted_out(arrays: dict[str, np.ndarray], path: Path) -> Parts:
 def _one_of(arrays: dict[str, np.ndarray], names: Iterable[str], path: Path) -> str | None:
     found = [name for name in names if name in arrays]
     if len(found) > 1:
-        raise ValueError(f"{str(path)!r} should hold only one of the keys {found}, which mean the same")
+        raise ValueError(f"{str(path)!r} should hold only one of the keys {found}, which mean the same.")
     return found[0] if found else None

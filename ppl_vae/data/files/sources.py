@@ -1,4 +1,4 @@
-"""The files of a published set: the forms in which they may be found, and what is downloaded where there are none."""
+"""Files of a published set: the names under which they are looked for, and the download where they are missing."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ppl_vae.data.files.places import DATA_VARIABLE, cache, places
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a set, by their paths below a data folder or the cache.
+    """Files of a set, by their paths below a data folder or the cache.
 
     Attributes:
-        remotes: what a download fetches.
-        forms: alternatives, each the paths that together hold the set; by default those of the remotes.
+        remotes: the files that a download fetches.
+        forms: alternative lists of paths, each of which holds the whole set; by default the paths of the remotes.
 
     """
 
@@ -24,15 +24,15 @@ class Source:
     forms: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        """Fill in the forms."""
+        """Fill in the default of ``forms``."""
         if not self.forms:
             object.__setattr__(self, "forms", (tuple(remote.path for remote in self.remotes),))
 
     def find(self, root: str | os.PathLike[str] | None = None) -> tuple[Path, ...] | None:
-        """Return the files of the first form that is complete in one of `places(root)`, or None.
+        """Return the files of the first form that is complete in one of ``places(root)``, or None.
 
         Raises:
-            FileNotFoundError: if `root` is given and lacks them: then nothing is downloaded.
+            FileNotFoundError: if ``root`` is given and lacks them; nothing is downloaded then.
 
         """
         for place in places(root):
@@ -42,16 +42,16 @@ class Source:
         if root is not None:
             lacking = min((_missing(form, Path(root).expanduser()) for form in self.forms), key=len)
             raise FileNotFoundError(
-                f"there is no {' and no '.join(map(repr, lacking))} below root={str(root)!r}: give the folder that "
-                f"holds it as root= or in the environment variable {DATA_VARIABLE}, or leave root out to download it"
+                f"There is no {' and no '.join(map(repr, lacking))} below root={str(root)!r}: give the folder that "
+                f"holds it as root= or in the environment variable {DATA_VARIABLE}, or leave root out to download it."
             )
         return None
 
     def obtain(self, root: str | os.PathLike[str] | None = None) -> tuple[Path, ...]:
-        """Return the files as `find` does; where there are none, download what the cache lacks.
+        """Return the files as ``find`` does; if there are none, download those that the cache lacks.
 
         Raises:
-            FileNotFoundError: if `root` is given and lacks them.
+            FileNotFoundError: if ``root`` is given and lacks them.
             ConnectionError: if a download is needed and fails.
             ValueError: if another file is served.
             OSError: if the cache cannot be written.

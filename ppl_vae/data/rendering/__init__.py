@@ -1,1 +1,1 @@
-"""dSprites drawn: shapes, and a renderer on NumPy, torch or JAX."""
+"""Rendering of images like those of dSprites: shapes, and a renderer on NumPy, torch or JAX."""

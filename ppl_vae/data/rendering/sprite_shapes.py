@@ -1,4 +1,4 @@
-"""The outlines of dSprites' shapes as inequalities in a plane, and the sizes that make them those of the originals.
+"""Outlines of dSprites' shapes as inequalities in a plane, with sizes fitted to the original images.
 
 The plane is that of a shape of scale 1 about its centre, in pixels of a 64 x 64 image: u to the right and v down.
 
@@ -17,7 +17,7 @@ from ppl_vae.arrays import ops
 from ppl_vae.arrays.ops import Array
 
 SHAPES = ("square", "ellipse", "heart", "triangle")
-"""The original's three in its order, and a triangle that it does not have."""
+"""The three shapes of dSprites in its order, and a triangle, which it lacks."""
 
 TWO_THIRDS = 2 / 3
 TINY = 1e-12
@@ -25,17 +25,17 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class Geometry:
-    """Sizes at scale 1, and where the centres lie, in pixels of a 64 x 64 image.
+    """Sizes of the shapes at scale 1, and positions of their centres, in pixels of a 64 x 64 image.
 
-    The defaults are fitted to the originals by ``python benchmarks/fit_sprites.py``, which prints them and how well the
-    images agree.
+    The defaults are fitted to the original images by ``python benchmarks/fit_sprites.py``, which prints them with the
+    agreement of the images.
 
     Attributes:
-        first: the centre, from the left and from the top, at the positions x = 0 and y = 0.
-        span: how far it moves from there to x = 1 or y = 1.
+        first: the centre's distance from the left and from the top at the positions x = 0 and y = 0.
+        span: the distance that it moves from there to x = 1 or y = 1.
         square: half a side.
         ellipse: the semi-axes along u and along v.
-        heart: half its width; the pixels of one unit of height; how far the curve's origin lies above the centre.
+        heart: half its width; the pixels of one unit of height; the height of the curve's origin above the centre.
         triangle: the radius of the circle through the corners. It is not fitted: the area is that of the ellipse.
 
     """
@@ -48,11 +48,11 @@ class Geometry:
 
     @property
     def triangle(self) -> float:
-        """R of (3 sqrt(3) / 4) R^2 = pi a b."""
+        """The radius R, by (3 sqrt(3) / 4) R^2 = pi a b."""
         return math.sqrt(4 * math.pi * math.prod(self.ellipse) / (3 * math.sqrt(3)))
 
     def reach(self, shape: int) -> float:
-        """How far from the centre a shape of scale 1 has pixels, at most."""
+        """Return the greatest distance of a shape's points from its centre, at scale 1."""
         half_width, unit, above = self.heart
         of_heart = max(17 * unit - above, math.hypot(half_width, 12 * unit + above))
         return (math.sqrt(2) * self.square, max(self.ellipse), of_heart, self.triangle)[shape]
@@ -62,7 +62,7 @@ ORIGINAL = Geometry()
 
 
 def depth(shape: int, u: Array, v: Array, geometry: Geometry = ORIGINAL) -> Array:
-    """A number for every point (u, v) that is positive inside the shape, negative outside and 0 on its outline.
+    """Return for each point (u, v) a number that is positive inside the shape, negative outside, 0 on its outline.
 
     - square: ``h - max(|u|, |v|)``;
     - ellipse: ``1 - (u / a)^2 - (v / b)^2``;

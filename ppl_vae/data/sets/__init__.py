@@ -1,1 +1,1 @@
-"""The data sets that are known by name, a module each."""
+"""Data sets known by name, one module each."""

@@ -2,8 +2,8 @@
 
 The default rule is 'fixed': the images are binary. Ours have 1 for the object and 0 for the background, the polarity of
 the VampPrior paper's code; the published files have it the other way round, and the VampPrior report does not state its
-own. With x -> 1 - x one gets the files' polarity back. A few images are there twice, also across parts: 9 validation
-and 11 test images are training images too, and 9 test images are validation images. They are kept, as elsewhere.
+own. 1 - x gives the files' polarity back. A few images occur twice, some in two parts: 9 validation
+and 11 test images are training images too, and 9 test images are validation images. They are kept, as in other work.
 
 References:
     "Inductive Principles for Restricted Boltzmann Machine Learning", Benjamin Marlin, Kevin Swersky, Bo Chen, Nando de
@@ -64,7 +64,7 @@ def read(root: str | os.PathLike[str] | None = None) -> Parts:
     """Return the three parts, upright, uint8 (N, 28, 28) in {0, 1} with 1 = object, and their classes 1..101.
 
     Raises:
-        FileNotFoundError: if `root` is given and lacks both files.
+        FileNotFoundError: if ``root`` is given and lacks both files.
         ConnectionError: if a download is needed and fails.
         ValueError: if the file is damaged or holds other images than the published ones.
 
@@ -80,18 +80,18 @@ def read(root: str | os.PathLike[str] | None = None) -> Parts:
 
 
 def _stored(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return part -> (upright images, labels) of either file; a row of the `.mat` file has its image by columns."""
+    """Return part -> (upright images, labels) of either file; a row of the ``.mat`` file has its image by columns."""
     matlab = path.suffix == ".mat"
     images = "data" if matlab else "images"
     keys = [f"{key}_{kind}" for key in KEYS.values() for kind in (images, "labels")]
     arrays = read_mat(path, keys) if matlab else read_arrays(path, keys)
     if isinstance(arrays, np.ndarray):
-        raise ValueError(f"{str(path)!r} should be an .npz file with the keys {keys}; got a single array")
+        raise ValueError(f"{str(path)!r} should be an .npz file with the keys {keys}; got a single array.")
     stored = {}
     for part, key in KEYS.items():
         x = arrays[f"{key}_{images}"]
         if x.ndim < 2 or x[0].size != SHAPE[0] * SHAPE[1]:
-            raise ValueError(f"{part!r} of {str(path)!r} should hold images of {SHAPE} pixels; got shape {x.shape}")
+            raise ValueError(f"{part!r} of {str(path)!r} should hold images of {SHAPE} pixels; got shape {x.shape}.")
         x = x.reshape(-1, *SHAPE)
         stored[part] = (x.transpose(0, 2, 1) if matlab else x, arrays[f"{key}_labels"].ravel())
     return stored

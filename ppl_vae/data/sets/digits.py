@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn: small, and there without a network."""
+"""Digits, 1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SCALE = 16.0
 
 
 def read(root: str | os.PathLike[str] | None = None) -> Parts:
-    """Return the images, uint8 (1797, 8, 8) in 0..16, and their classes 0..9; `root` is not needed.
+    """Return the images, uint8 (1797, 8, 8) in 0..16, and their classes 0..9; ``root`` is not needed.
 
     Raises:
         ImportError: if scikit-learn is not installed.
@@ -21,6 +21,6 @@ def read(root: str | os.PathLike[str] | None = None) -> Parts:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise ImportError("the 'digits' come with scikit-learn, which is missing: pip install scikit-learn") from None
+        raise ImportError("The 'digits' come with scikit-learn, which is missing: pip install scikit-learn.") from None
     bunch = load_digits()
     return Parts({"train": bunch.images.astype(np.uint8)}, {"train": bunch.target})

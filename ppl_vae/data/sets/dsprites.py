@@ -2,14 +2,14 @@
 
 Three shapes (square, ellipse, heart), 6 scales, 40 orientations and 32 x 32 positions; the labels are the numbers of
 the values, (N, 5). The default rule of binarisation is 'fixed': the images are binary. No parts are published; they are
-drawn by the seed. The images take 3 GB as they are stored, twice that while they are read, and 12 as the float32 that a
-`Split`'s parts are, which are made when they are asked for; where that is too much, there are the original images of
-`dsprites_grid` (46,080) and `dsprites_subset` (20,000), and the images that `sprites` draws. `dsprites` means the
-original file alone.
+drawn by the seed. The images take 3 GB as they are stored, 6 GB while they are read, and 12 GB as the float32 parts of
+a ``Split``, which are made when they are first used. Smaller sets are ``dsprites_grid`` (46,080 original images),
+``dsprites_subset`` (20,000 original images), and ``sprites``, whose images are drawn. ``dsprites`` is always the
+original file.
 
-The file's MD5 is known from many public loaders, so a download is held to it. A file that is found may have been saved
-again; it is judged by what it holds: images and classes of the right shapes and values, the classes in the order of the
-grid, and images that agree with the renderer's on a sample from all over the file.
+The file's MD5 is known from many public loaders, and a download must have it. A file that is found may have been saved
+again, so its contents are checked instead: the shapes and values of images and classes, the order of the classes, and
+the agreement of a sample of the images with the renderer's.
 
 References:
     "dSprites: Disentanglement testing Sprites dataset", Loic Matthey, Irina Higgins, Demis Hassabis and Alexander
@@ -53,7 +53,7 @@ def published(path: Path) -> None:
         )
 
 
-# The exact size is not published in words; it is about this.
+# The size is approximate; the exact one is not published.
 SOURCE = Source(
     (
         Remote(
@@ -73,13 +73,13 @@ SOURCE = Source(
 def read(root: str | os.PathLike[str] | None = None) -> Parts:
     """Return all images in the order of the grid, uint8 (737280, 64, 64) in {0, 1}, and their classes (737280, 5).
 
-    The file is looked for in the folder `dsprites` or `dsprites-dataset`, or by itself, below `root`, or else below
-    `PPL_VAE_DATA` and the cache; if it is in neither of these, it is downloaded.
+    The file is looked for below ``root``, alone or in the folder ``dsprites`` or ``dsprites-dataset``. Without ``root``
+    it is looked for below ``PPL_VAE_DATA`` and in the cache, and downloaded if it is in neither.
 
     Raises:
-        FileNotFoundError: if `root` is given and lacks the file.
+        FileNotFoundError: if ``root`` is given and lacks the file.
         ConnectionError: if a download is needed and fails.
-        ValueError: if the file is damaged or is not dSprites; says what it has instead.
+        ValueError: if the file is damaged or is not dSprites; the message says what it has instead.
 
     """
     (path,) = SOURCE.obtain(root)
@@ -90,7 +90,7 @@ def read(root: str | os.PathLike[str] | None = None) -> Parts:
     if classes[:, 0].any() or not np.array_equal(classes[:, 1:], expected.classes):
         raise ValueError(
             f"'latents_classes' {what} should be colour 0 and every combination of {FULL} once, the last factor "
-            f"running fastest; got other values or another order: {REMEDY}"
+            f"running fastest; got other values or another order: {REMEDY}."
         )
     images = arrays["imgs"]
     _check_shape(images, (len(expected), *SHAPE), f"'imgs' {what}")
@@ -99,14 +99,14 @@ def read(root: str | os.PathLike[str] | None = None) -> Parts:
 
 
 def whole(name: str = "dsprites", root: str | os.PathLike[str] | None = None) -> tuple[np.ndarray, Factors]:
-    """Return a set that is not split: uint8 images (N, H, W) in {0, 1} in the order of the file, and their factors.
+    """Return a whole set, not split: uint8 images (N, H, W) in {0, 1} in the order of the file, and their factors.
 
     Args:
         name: "dsprites", "dsprites_grid", "dsprites_subset" or "sprites"; all but the subset are grids.
-        root: as in `ppl_vae.data.load`.
+        root: as in ``ppl_vae.data.load``.
 
     Raises:
-        ValueError: for another name, and as `read` of each.
+        ValueError: for another name, and as ``read`` of each.
 
     >>> images, factors = whole("sprites")
     >>> images.shape, factors.is_grid
@@ -131,7 +131,7 @@ def factors(split: Split, part: str = "train") -> Factors:
     sizes = _sizes(split.name)
     if split.labels is None or part not in split.labels:
         labelled = ", ".join(split.labels or ()) or "none"
-        raise ValueError(f"{split.name}: factors are the labels of a part; got part {part!r}, labels of {labelled}")
+        raise ValueError(f"{split.name}: factors are the labels of a part; got part {part!r}, labels of {labelled}.")
     return Factors(NAMES, sizes, split.labels[part])
 
 
@@ -157,24 +157,24 @@ def _sizes(name: str) -> tuple[int, ...]:
         "sprites": sprites.COARSE,
     }
     if name not in known:
-        raise ValueError(f"factors are known of {', '.join(known)}; got {name!r}{closest(name, known)}")
+        raise ValueError(f"Factors are known of {', '.join(known)}; got {name!r}{closest(name, known)}.")
     return known[name]
 
 
 def _check_shape(x: np.ndarray, shape: tuple[int, ...], what: str) -> None:
     if x.shape != shape or x.dtype.kind not in "iu":
-        raise ValueError(f"{what} should be whole numbers of shape {shape}; got {x.dtype} of {x.shape}: {REMEDY}")
+        raise ValueError(f"{what} should be whole numbers of shape {shape}; got {x.dtype} of {x.shape}: {REMEDY}.")
 
 
 def _check_images(images: np.ndarray, expected: Factors, what: str) -> None:
     if images.dtype != np.uint8 or not is_binary(images):
         check_binary(images, what, remedy=REMEDY)
-        raise ValueError(f"{what} should be uint8; got {images.dtype}: {REMEDY}")
+        raise ValueError(f"{what} should be uint8; got {images.dtype}: {REMEDY}.")
     rows = np.unique(np.linspace(0, len(expected) - 1, SAMPLE).astype(int))
     found = agreement(images[rows], draw(expected.subset(rows))).mean()
     if found < LEAST_AGREEMENT:
         raise ValueError(
             f"{what} should show what their classes say; got a mean intersection over union of {found:.3f} with "
-            f"{len(rows)} drawn images, where dSprites has more than {LEAST_AGREEMENT}: other images or another order. "
-            + REMEDY
+            f"{len(rows)} drawn images, where dSprites has more than {LEAST_AGREEMENT}: other images or another order; "
+            f"{REMEDY}."
         )

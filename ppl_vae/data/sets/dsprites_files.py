@@ -1,4 +1,4 @@
-"""Two selections of dSprites' original images that a public tutorial keeps: where they are, and how they are read."""
+"""Files of two selections of dSprites' original images, which a public tutorial keeps: addresses and reading."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHAPE = (64, 64)
 
 
 def source(name: str, commit: str, size: int, sha256: str) -> Source:
-    """Return where the file of a selection is found or downloaded from."""
+    """Return the file of a selection, with its address, size in bytes and SHA-256."""
     return Source((Remote(f"{FOLDER}/{name}", (ADDRESS.format(commit, name),), size, sha256),))
 
 
@@ -32,10 +32,10 @@ def read_selection(
     """Return the images, uint8 (N, 64, 64) in {0, 1}, and the classes, int64 (N, 5), as one part.
 
     Args:
-        found: where the file is.
-        root: the folder to look in alone, or None.
+        found: the file of the selection.
+        root: the only folder to look in, or None.
         sizes: the numbers of values of the factors.
-        sha256: of the images and of the classes as uint8, in the order of the file.
+        sha256: the SHA-256 of the images and of the classes as uint8, in the order of the file.
 
     """
     (path,) = found.obtain(root)
@@ -47,9 +47,9 @@ def read_selection(
 
 
 def read_images_and_classes(path: Path) -> dict[str, np.ndarray]:
-    """Return 'imgs' and 'latents_classes' of a file of dSprites; its pickled metadata are not looked at."""
+    """Return 'imgs' and 'latents_classes' of a file of dSprites; its pickled metadata are not read."""
     keys = ("imgs", "latents_classes")
     arrays = read_arrays(path, keys)
     if isinstance(arrays, np.ndarray):
-        raise ValueError(f"{str(path)!r} should be an .npz file with the keys {keys}; got a single array")
+        raise ValueError(f"{str(path)!r} should be an .npz file with the keys {keys}; got a single array.")
     return arrays

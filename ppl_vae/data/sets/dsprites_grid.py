@@ -1,9 +1,9 @@
 """46,080 of dSprites' original images, on a full grid of factors: 3 shapes, 6 scales, 10 orientations, 16 x 16 places.
 
-Every 4th orientation and every 2nd position of the original's. All combinations are there once, as metrics of
-disentanglement want; `dsprites.whole("dsprites_grid")` has them in order. The default rule of binarisation is 'fixed':
-the images are binary. No parts are published; they are drawn by the seed. The original file with all 737,280 images is
-the set `dsprites`, and neither stands in for the other.
+The grid has every 4th orientation and every 2nd position of the original. Every combination occurs once, as metrics of
+disentanglement need; ``dsprites.whole("dsprites_grid")`` returns them in order. The default rule of binarisation is
+'fixed': the images are binary. No parts are published; they are drawn by the seed. The original file with all 737,280
+images is the set ``dsprites``; neither set replaces the other.
 
 References:
     "dSprites: Disentanglement testing Sprites dataset", Loic Matthey, Irina Higgins, Demis Hassabis and Alexander
@@ -20,7 +20,7 @@ from ppl_vae.data.sets.dsprites_files import read_selection, source
 
 SIZES = (3, 6, 10, 16, 16)
 STEPS = (1, 1, 4, 2, 2)
-"""A class times its step is the original's class."""
+"""Steps between neighbouring values, in those of the original: a class times its step is the original's class."""
 
 SOURCE = source(
     "dsprites_downsampled.npz",
@@ -38,7 +38,7 @@ def read(root: str | os.PathLike[str] | None = None) -> Parts:
     """Return all images in the order of the grid, uint8 (46080, 64, 64) in {0, 1}, and their classes (46080, 5).
 
     Raises:
-        FileNotFoundError: if `root` is given and lacks the file.
+        FileNotFoundError: if ``root`` is given and lacks the file.
         ConnectionError: if a download is needed and fails.
         ValueError: if the file is damaged or holds other images than the published ones.
 

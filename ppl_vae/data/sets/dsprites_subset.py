@@ -1,8 +1,8 @@
-"""20,000 of dSprites' original images, chosen at random by others, with the original's classes: 3, 6, 40, 32 and 32.
+"""20,000 of dSprites' original images, published as a random subset, with the original classes: 3, 6, 40, 32 and 32.
 
-Not a grid: few combinations are there that differ in one factor alone. The default rule of binarisation is 'fixed': the
+This is not a grid: few pairs of images differ in one factor alone. The default rule of binarisation is 'fixed': the
 images are binary. No parts are published; they are drawn by the seed. The original file with all 737,280 images is the
-set `dsprites`.
+set ``dsprites``.
 
 References:
     "dSprites: Disentanglement testing Sprites dataset", Loic Matthey, Irina Higgins, Demis Hassabis and Alexander
@@ -35,7 +35,7 @@ def read(root: str | os.PathLike[str] | None = None) -> Parts:
     """Return all images, uint8 (20000, 64, 64) in {0, 1}, and their classes (20000, 5).
 
     Raises:
-        FileNotFoundError: if `root` is given and lacks the file.
+        FileNotFoundError: if ``root`` is given and lacks the file.
         ConnectionError: if a download is needed and fails.
         ValueError: if the file is damaged or holds other images than the published ones.
 

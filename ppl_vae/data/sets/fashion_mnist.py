@@ -1,7 +1,7 @@
 """Fashion-MNIST, 70,000 clothes in grey levels: 50,000 to train on, the last 10,000 for validation, 10,000 to test.
 
-The default rule is 'dynamic', as in the Exemplar VAE paper, whose likelihoods can so be compared; the rule is right for
-a Bernoulli likelihood, which is our recipes' default. The VampPrior report does not state its binarisation: load the
+The default rule is 'dynamic', as in the Exemplar VAE paper, so that likelihoods can be compared with it; the rule suits
+a Bernoulli likelihood, the default of our recipes. The VampPrior report does not state its binarisation: load the
 set with binarisation='none' for grey levels in [0, 1].
 
 References:
@@ -41,5 +41,5 @@ SOURCE = idx.source("fashion_mnist", ADDRESSES, CONTAINERS)
 
 
 def read(root: str | os.PathLike[str] | None = None) -> Parts:
-    """Return the three parts, uint8 (N, 28, 28) in 0..255, and their classes 0..9; raises as `idx.read` does."""
+    """Return the three parts, uint8 (N, 28, 28) in 0..255, and their classes 0..9; raises as ``idx.read`` does."""
     return idx.read(SOURCE, SHA256, root)

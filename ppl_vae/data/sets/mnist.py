@@ -44,5 +44,5 @@ SOURCE = idx.source("mnist", ADDRESSES, CONTAINERS)
 
 
 def read(root: str | os.PathLike[str] | None = None) -> Parts:
-    """Return the three parts, uint8 (N, 28, 28) in 0..255, and their classes 0..9; raises as `idx.read` does."""
+    """Return the three parts, uint8 (N, 28, 28) in 0..255, and their classes 0..9; raises as ``idx.read`` does."""
     return idx.read(SOURCE, SHA256, root)

@@ -6,7 +6,7 @@ version of its own: no likelihood here can be compared with theirs.
 The 105 x 105 drawings are reduced to 28 x 28 by the mean over areas, in which a pixel is 3.75 pixels wide: exact in
 whole numbers of 225ths, 1 for ink. The default rule is 'dynamic', as for the IWAE paper's Omniglot; the reduced
 drawings have grey levels. Of the 20 people who drew each character, the first 13 are to train on, 2 are for validation
-and 5 to test, so that nobody's hand is in two parts of an alphabet; the 15 : 5 is that of the IWAE paper's version.
+and 5 to test, so that no person's drawings of an alphabet are in two parts; 15 : 5 is the ratio of the IWAE paper.
 
 References:
     "Human-level Concept Learning through Probabilistic Program Induction", Brenden Lake, Ruslan Salakhutdinov, Joshua
@@ -55,7 +55,7 @@ def read(root: str | os.PathLike[str] | None = None) -> Parts:
     """Return the three parts, uint8 (N, 28, 28) in 0..225, and their characters 0..241 by alphabet and number.
 
     Raises:
-        FileNotFoundError: if `root` is given and lacks a file.
+        FileNotFoundError: if ``root`` is given and lacks a file.
         ConnectionError: if a download is needed and fails.
         ValueError: if a file is damaged or holds other drawings than the published ones.
 
@@ -75,7 +75,7 @@ def read(root: str | os.PathLike[str] | None = None) -> Parts:
 def read_drawings(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return characters (N,), drawers (N,) from 1 and drawings, uint8 (N, 105, 105) in {0, 1}, in the order of paths.
 
-    A drawing that is in several files is taken once.
+    A drawing that occurs in several files is returned once.
     """
     found: dict[tuple[str, int], np.ndarray] = {}
     for path in paths:
@@ -87,11 +87,11 @@ def read_drawings(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, np.nda
                         found[match["character"], int(match["drawer"])] = _drawing(archive.read(name))
         except MemoryError:
             raise
-        except Exception as error:  # on damaged bytes zipfile and Pillow raise a dozen kinds
+        except Exception as error:  # zipfile and Pillow raise many kinds of error on damaged bytes
             reason = f"{type(error).__name__}: {error}"
-            raise ValueError(f"{str(path)!r} is truncated or damaged ({reason}): copy or download it again") from None
+            raise ValueError(f"{str(path)!r} is truncated or damaged ({reason}): copy or download it again.") from None
     if not found:
-        raise ValueError(f"{' and '.join(map(repr, map(str, paths)))} should hold drawings; got none")
+        raise ValueError(f"{' and '.join(map(repr, map(str, paths)))} should hold drawings; got none: download again.")
     keys = sorted(found)
     characters, drawers = zip(*keys, strict=True)
     return np.array(characters), np.array(drawers), np.stack([found[key] for key in keys])
@@ -100,7 +100,7 @@ def read_drawings(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, np.nda
 def reduce(x: np.ndarray) -> np.ndarray:
     """Return uint8 (N, 28, 28), 225 times the mean of binary (N, 105, 105) over the area of each pixel, exactly.
 
-    A row of the weights says how many quarters of each of the 105 pixels a pixel of the 28 covers, 15 in all.
+    A row of the weights belongs to one of the 28 pixels: the quarters of each of the 105 pixels in it, 15 in all.
     """
     weights = np.repeat(np.eye(SIDE, dtype=np.float32), DRAWN * 4 // SIDE, axis=1).reshape(SIDE, DRAWN, 4).sum(-1)
     sums = weights @ x.astype(np.float32) @ weights.T

@@ -1,10 +1,9 @@
-"""dSprites drawn instead of downloaded, on a coarse grid: 4,032 images of 32 x 32 pixels, 3 x 3 x 7 x 8 x 8.
+"""Sprites, drawn like dSprites on a coarse grid: 4,032 images of 32 x 32 pixels, 3 x 3 x 7 x 8 x 8.
 
 Three shapes, three scales, seven orientations, and eight positions along x and y each, over dSprites' own ranges. The
-orientations are sevenths of a turn, as no shape's symmetry maps one to another: all images are different, but for
-twelve that the few pixels do not tell from another. Other grids are a call of `rendered`, up to dSprites' own 737,280
-images. The default rule of binarisation is 'fixed': the images are binary. No parts are published; they are drawn by
-the seed.
+orientations are sevenths of a turn, because no shape's symmetry maps one to another. All images are different, but for
+twelve that look the same in so few pixels. ``rendered`` draws other grids, up to dSprites' own 737,280 images. The
+default rule of binarisation is 'fixed': the images are binary. No parts are published; they are drawn by the seed.
 
 References:
     "dSprites: Disentanglement testing Sprites dataset", Loic Matthey, Irina Higgins, Demis Hassabis and Alexander
@@ -37,20 +36,20 @@ COARSE_SIDE = 32
 def rendered(
     sizes: Sequence[int] = FULL, *, side: int = 64, shapes: Sequence[str] = SHAPES[:3], closed: bool = True
 ) -> tuple[np.ndarray, Factors]:
-    """Draw a grid of dSprites: every combination of so many shapes, scales, orientations and positions, in its order.
+    """Draw a grid like that of dSprites: every combination of shapes, scales, orientations and positions, in its order.
 
-    The values of a factor are evenly spaced from the least to the greatest of dSprites (one value alone: the least), so
-    that the default is a copy of dSprites itself. It takes 3 GB; ask for fewer, or draw batches with `draw`. As there,
-    the greatest orientation is a full turn, and images of the first and the last are the same, unless `closed=False`.
+    The values of a factor are evenly spaced from the least to the greatest of dSprites; a single value is the least.
+    The default is a copy of dSprites and takes 3 GB; ask for fewer values, or draw batches with ``draw``. As in
+    dSprites, the last orientation is a full turn and gives the same images as the first, unless ``closed=False``.
 
     Args:
         sizes: the numbers of shapes, scales, orientations, x and y positions.
-        side: of an image in pixels.
-        shapes: which ones, in the order of their classes: "square", "ellipse", "heart" and "triangle".
+        side: the side of an image in pixels.
+        shapes: the names of the shapes, in the order of their classes: "square", "ellipse", "heart" and "triangle".
         closed: whether the last orientation is a full turn; if not, n of them are n-ths of a turn.
 
     Returns:
-        uint8 (N, side, side) in {0, 1}, and the `Factors` of all N images.
+        uint8 (N, side, side) in {0, 1}, and the ``Factors`` of all N images.
 
     Raises:
         ValueError: for sizes that are not five whole numbers of at least 1, and more or fewer shapes than sizes[0].
@@ -67,16 +66,16 @@ def rendered(
 
 
 def draw(factors: Factors, *, side: int = 64, shapes: Sequence[str] = SHAPES[:3], closed: bool = True) -> np.ndarray:
-    """Draw the images of given factors, uint8 (N, side, side); the arguments are those of `rendered`.
+    """Draw the images of given factors, uint8 (N, side, side); the arguments are those of ``rendered``.
 
     Raises:
-        ValueError: for other factors than those of `rendered`, and more or fewer shapes than there are classes.
+        ValueError: for other factors than those of ``rendered``, and more or fewer shapes than there are classes.
 
     """
     if factors.names != NAMES:
-        raise ValueError(f"factors should be {NAMES}, which can be drawn; got {factors.names}")
+        raise ValueError(f"'factors' should be {NAMES}, which can be drawn; got {factors.names}.")
     if isinstance(shapes, str) or len(shapes) != factors.sizes[0]:
-        raise ValueError(f"shapes should be {factors.sizes[0]} of {', '.join(SHAPES)}, as sizes say; got {shapes!r}")
+        raise ValueError(f"'shapes' should be {factors.sizes[0]} of {', '.join(SHAPES)}, as sizes say; got {shapes!r}.")
     numbers = np.array([_number(shape) for shape in shapes])
     others = values(factors.sizes, closed=closed)
     shown = [a[factors.classes[:, k]] for k, a in enumerate((numbers, *others))]
@@ -104,5 +103,5 @@ def read(root: str | os.PathLike[str] | None = None) -> Parts:
 
 def _number(shape: str) -> int:
     if shape not in SHAPES:
-        raise ValueError(f"shapes should be some of {', '.join(SHAPES)}; got {shape!r}")
+        raise ValueError(f"'shapes' should be some of {', '.join(SHAPES)}; got {shape!r}.")
     return SHAPES.index(shape)

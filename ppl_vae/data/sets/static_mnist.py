@@ -1,4 +1,4 @@
-"""MNIST binarised once and for all: the benchmark whose test bounds can be compared between papers.
+"""Static MNIST, binarised once by its authors: the benchmark whose test bounds can be compared between papers.
 
 References:
     "On the Quantitative Analysis of Deep Belief Networks", Ruslan Salakhutdinov and Iain Murray, 2008.
@@ -37,7 +37,7 @@ PIXELS_SHA256 = {
     "valid": "069b4f0beb389b776478c3e872b4df71c95ac4be64d7cbe6d32e24ebac8e6d5e",
     "test": "ca0294c3b8d984c7a1dc891015a8eea6f37bae59a34e35ea0fc8c47110a8dd86",
 }
-# The texts are never kept: a download leaves the one small file that is looked for.
+# The text files are not kept: a download leaves one small file in the cache.
 SOURCE = Source(
     tuple(Remote(Path(URL).name.format(part), (URL.format(part),), *TEXTS[part]) for part in PARTS), ((FILE,),)
 )
@@ -46,11 +46,11 @@ SOURCE = Source(
 def read(root: str | os.PathLike[str] | None = None) -> Parts:
     """Return the three parts, uint8 (N, 28, 28) in {0, 1}: 50,000, 10,000 and 10,000; the test part is sorted by class.
 
-    The file `mnist_binarized/binarized_mnist.npz` is looked for below `root`, or else below `PPL_VAE_DATA` and the
-    cache; if it is in neither of these, the text files are downloaded and kept as such a file in the cache.
+    The file ``mnist_binarized/binarized_mnist.npz`` is looked for below ``root``. Without ``root`` it is looked for
+    below ``PPL_VAE_DATA`` and in the cache; if it is in neither, it is made of the text files, which are downloaded.
 
     Raises:
-        FileNotFoundError: if `root` is given and lacks the file.
+        FileNotFoundError: if ``root`` is given and lacks the file.
         ConnectionError: if a download is needed and fails.
         ValueError: if the file is damaged or holds other pixels than the published ones.
         OSError: if the cache cannot be written.
@@ -59,12 +59,12 @@ def read(root: str | os.PathLike[str] | None = None) -> Parts:
     (path,) = SOURCE.find(root) or (download(),)
     arrays = read_arrays(path, PARTS)
     if isinstance(arrays, np.ndarray):
-        raise ValueError(f"{str(path)!r} should be an .npz file with the keys {PARTS}; got a single array")
+        raise ValueError(f"{str(path)!r} should be an .npz file with the keys {PARTS}; got a single array.")
     return Parts({part: _verified(arrays[part], part, str(path)) for part in PARTS}, {})
 
 
 def download() -> Path:
-    """Download the text files, verify them, and put them into the cache as one `.npz` file, all or nothing."""
+    """Download the text files, verify them, and put them into the cache as one ``.npz`` file, atomically."""
     target = cache() / FILE
     with workspace(target.parent) as folder:
         pixels = {}
@@ -83,7 +83,7 @@ def parse(path: Path) -> np.ndarray:
     characters = np.fromfile(path, dtype=np.uint8)
     bits = characters[(characters == ord("0")) | (characters == ord("1"))] - np.uint8(ord("0"))
     if bits.size % np.prod(SHAPE):
-        raise ValueError(f"{str(path)!r} should hold 784 pixels a line; got {bits.size} in all: download it again")
+        raise ValueError(f"{str(path)!r} should hold 784 pixels a line; got {bits.size} in all: download it again.")
     return bits.reshape(-1, *SHAPE)
 
 

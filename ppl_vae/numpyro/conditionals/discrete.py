@@ -12,8 +12,8 @@ from .. import distributions
 class Bernoulli(nnx.Module):
     """h -> independent Bernoulli pixels; ``net`` maps (..., H) to logits (..., P). Event shape (P,).
 
-    Grey levels in [0, 1] are accepted as expected counts, ``x log p + (1 - x) log(1 - p)``; values outside are refused
-    where data enter.
+    Grey levels x in [0, 1] count as expected values, ``x log p + (1 - x) log(1 - p)``; the checks of data refuse values
+    outside.
 
     >>> from ppl_vae.numpyro import nets
     >>> Bernoulli(nets.MLP((2, 6), np.random.default_rng(0)))(jnp.zeros((3, 2))).event_shape
@@ -24,7 +24,7 @@ class Bernoulli(nnx.Module):
         self.net = net
 
     def __call__(self, h: Array) -> dist.Distribution:
-        """(..., H) -> a distribution over (P,)."""
+        """Map h (..., H) to a distribution over (P,)."""
         return dist.Independent(distributions.BernoulliLogits(self.net(h), validate_args=False), 1, validate_args=False)
 
 
@@ -43,6 +43,6 @@ class Categorical(nnx.Module):
         self.num_categories = num_categories
 
     def __call__(self, h: Array) -> dist.Distribution:
-        """(..., H) -> a distribution over (D,)."""
+        """Map h (..., H) to a distribution over (D,)."""
         logits = self.net(h)
         return dist.Categorical(logits=logits.reshape(*logits.shape[:-1], -1, self.num_categories)).to_event(1)

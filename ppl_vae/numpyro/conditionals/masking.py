@@ -10,13 +10,13 @@ from jax import Array
 
 
 def visible(x: Array, *, given: Array | None = None, mask: Array | None = None) -> Array:
-    """What an encoder sees of x (B, P): zeros where ``mask`` hides it, and ``given`` (B, G) beside it, (B, P + G)."""
+    """Make an encoder's inputs (B, P + G): x (B, P) with zeros where ``mask`` hides it, then ``given`` (B, G)."""
     x = x if mask is None else jnp.where(mask, x, 0)
     return x if given is None else joined(x, given)
 
 
 def joined(h: Array, given: Array) -> Array:
-    """h (..., B, H) and side information (B, G) side by side, (..., B, H + G).
+    """Concatenate h (..., B, H) and side information (B, G) to (..., B, H + G).
 
     >>> joined(jnp.zeros((5, 3, 2)), jnp.ones((3, 4))).shape
     (5, 3, 6)
@@ -25,10 +25,10 @@ def joined(h: Array, given: Array) -> Array:
 
 
 def observed_only(distribution: Any, mask: Array | None) -> Any:
-    """The distribution of the pixels where ``mask`` (..., P) is true; the others drop out of the log-density.
+    """Restrict a distribution to the pixels where ``mask`` (..., P) is true; others drop out of the log-density.
 
     Raises:
-        ValueError: the pixels are not independent.
+        ValueError: pixels that are not independent.
     """
     if mask is None:
         return distribution

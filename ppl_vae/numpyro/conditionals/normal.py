@@ -27,11 +27,11 @@ class DiagNormal(nnx.Module):
         self.floor = floor
 
     def __call__(self, h: Array) -> dist.Distribution:
-        """(..., H) -> a distribution over (D,)."""
+        """Map h (..., H) to a distribution over (D,)."""
         return self.distribution(self.net(h))
 
     def distribution(self, out: Array) -> dist.Distribution:
-        """What the net returned, (..., W), -> a distribution over (D,)."""
+        """Make the distribution over (D,) of the net's outputs (..., W)."""
         loc, raw = jnp.split(out, 2, -1)
         return dist.Normal(loc, softplus(raw) + self.floor).to_event(1)
 
@@ -52,11 +52,11 @@ class FullNormal(nnx.Module):
         self.floor = floor
 
     def __call__(self, h: Array) -> dist.Distribution:
-        """(..., H) -> a distribution over (D,)."""
+        """Map h (..., H) to a distribution over (D,)."""
         return self.distribution(self.net(h))
 
     def distribution(self, out: Array) -> dist.Distribution:
-        """What the net returned, (..., W), -> a distribution over (D,)."""
+        """Make the distribution over (D,) of the net's outputs (..., W)."""
         rows, columns = np.tril_indices(self.dim)
         if out.shape[-1] != self.dim + len(rows):
             raise ValueError(
@@ -97,6 +97,6 @@ class Normal(nnx.Module):
             self.raw = nnx.Param(jnp.asarray(np.log(np.expm1(scale - floor))))
 
     def __call__(self, h: Array) -> dist.Distribution:
-        """(..., H) -> a distribution over (P,)."""
+        """Map h (..., H) to a distribution over (P,)."""
         scale = softplus(self.raw[...]) + self.floor if self.learned else self.scale
         return dist.Normal(self.net(h), scale).to_event(1)

@@ -31,11 +31,11 @@ class DiscretisedLogistic(nnx.Module):
         self.floor = floor
 
     def __call__(self, h: Array) -> dist.Distribution:
-        """(..., H) -> a distribution over (P,)."""
+        """Map h (..., H) to a distribution over (P,)."""
         return self.distribution(self.net(h))
 
     def distribution(self, out: Array) -> dist.Distribution:
-        """What the net returned, (..., W), -> a distribution over (P,)."""
+        """Make the distribution over (P,) of the net's outputs (..., W)."""
         loc, raw = jnp.split(out, 2, -1)
         return distributions.DiscretisedLogistic(0.5 + loc, softplus(raw - 2.25) + self.floor, self.levels).to_event(1)
 
@@ -55,6 +55,6 @@ class CategoricalLevels(nnx.Module):
         self.levels = levels
 
     def __call__(self, h: Array) -> dist.Distribution:
-        """(..., H) -> a distribution over (P,)."""
+        """Map h (..., H) to a distribution over (P,)."""
         out = self.net(h)
         return distributions.CategoricalLevels(out.reshape(*out.shape[:-1], -1, self.levels)).to_event(1)

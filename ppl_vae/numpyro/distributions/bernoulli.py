@@ -1,4 +1,4 @@
-"""The Bernoulli distribution with the derivative that it should have at logit 0."""
+"""Bernoulli distribution whose log-density has the right derivative at logit 0."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class BernoulliLogits(dist.BernoulliLogits):
 
     @validate_sample
     def log_prob(self, value: Array) -> Array:
-        """The log-probability in nats; grey levels count as expected values."""
+        """Return the log-probability in nats; grey levels count as expected values."""
         return value * self.logits - softplus(self.logits)

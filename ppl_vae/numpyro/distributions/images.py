@@ -1,4 +1,4 @@
-"""Distributions over whole binary images whose density is known, and that of some pixels given others."""
+"""Distributions over binary images with known densities, also of some pixels given others."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Mask = np.ndarray | Sequence[bool]
 
 
 class BernoulliMixture(dist.Distribution):
-    """A mixture of C products of Bernoullis, p(x) = sum_c pi_c prod_p Bernoulli(x_p; sigmoid(l_cp)).
+    """Mixture of C products of Bernoullis, p(x) = sum_c pi_c prod_p Bernoulli(x_p; sigmoid(l_cp)).
 
-    The batch shape is that of the weights, the event shape (P,). Marginals and conditionals are such mixtures again.
+    The batch shape is that of the weights, the event shape (P,). Marginals and conditionals are such mixtures, too.
     The densities of all components are one matrix product of x with the logits l.
 
     Args:
@@ -50,26 +50,26 @@ class BernoulliMixture(dist.Distribution):
         super().__init__(self.logits.shape[:-1], pixel_logits.shape[1:], validate_args=validate_args)
 
     def expand(self, batch_shape: Shape) -> BernoulliMixture:
-        """The same mixture with another batch shape."""
+        """Return the same mixture with another batch shape."""
         logits = jnp.broadcast_to(self.logits, (*batch_shape, self.logits.shape[-1]))
         return BernoulliMixture(self.pixel_logits, logits, validate_args=False)
 
     def _joint(self, value: Array) -> Array:
-        """log pi_c + log p(x | c): values (..., P) give (..., C)."""
+        """Return log pi_c + log p(x | c): values (..., P) give (..., C)."""
         densities = value @ self.pixel_logits.T - softplus(self.pixel_logits).sum(-1)
         return densities + log_softmax(self.logits)
 
     @validate_sample
     def log_prob(self, value: Array, intermediates: list | None = None) -> Array:
-        """log p(x) in nats: values (..., P) give (...)."""
+        """Return log p(x) in nats: values (..., P) give (...)."""
         return logsumexp(self._joint(value), -1)
 
     def responsibilities(self, value: Array) -> Array:
-        """p(c | x): values (..., P) give (..., C)."""
+        """Return the responsibilities p(c | x): values (..., P) give (..., C)."""
         return softmax(self._joint(value))
 
     def sample(self, key: Array, sample_shape: Shape = ()) -> Array:
-        """Draw a component, then x: `sample_shape + batch_shape + (P,)`."""
+        """Draw a component, then x: ``sample_shape + batch_shape + (P,)``."""
         for_component, for_pixels = jax.random.split(key)
         component = jax.random.categorical(for_component, self.logits, shape=tuple(sample_shape) + self.batch_shape)
         probabilities = sigmoid(self.pixel_logits)[component]
@@ -77,20 +77,20 @@ class BernoulliMixture(dist.Distribution):
 
     @property
     def mean(self) -> Array:
-        """The mean of x: `batch_shape + (P,)`."""
+        """Mean of x: ``batch_shape + (P,)``."""
         return softmax(self.logits) @ sigmoid(self.pixel_logits)
 
     @property
     def variance(self) -> Array:
-        """The variance of each pixel: `batch_shape + (P,)`."""
+        """Variance of each pixel: ``batch_shape + (P,)``."""
         return self.mean * (1 - self.mean)
 
     def marginal(self, pixels: Mask) -> BernoulliMixture:
-        """p of the pixels where ``pixels`` (P,) is true."""
+        """Return the distribution of the pixels where ``pixels`` (P,) is true."""
         return BernoulliMixture(self.pixel_logits[:, np.flatnonzero(pixels)], self.logits, validate_args=False)
 
     def conditional(self, pixels: Mask, values: Array) -> BernoulliMixture:
-        """p of the other pixels given the ``values`` (..., K) of those where ``pixels`` (P,) is true."""
+        """Return the distribution of the other pixels, given ``values`` (..., K) where ``pixels`` (P,) is true."""
         return BernoulliMixture(
             self.pixel_logits[:, np.flatnonzero(~np.asarray(pixels))],
             self.marginal(pixels)._joint(values),
@@ -98,23 +98,22 @@ class BernoulliMixture(dist.Distribution):
         )
 
     def split(self, pixels: Mask, others: Array | None) -> tuple[Any, Callable[[Array], Any]]:
-        """p(a), and a -> p(b | a), where a are the ``pixels``; the ``others`` b need not be known."""
+        """Return p(a) and a -> p(b | a), where a are the ``pixels``; the other pixels b need not be known."""
         return self.marginal(pixels), lambda values: self.conditional(pixels, values)
 
 
 class AutoregressiveBernoulli(dist.Distribution):
-    """p(x) = prod_i Bernoulli(x_i; sigmoid(l_i(x_<i))), the pixels in a given order; some may be known and stand fixed.
+    """p(x) = prod_i Bernoulli(x_i; sigmoid(l_i(x_<i))), the pixels in a given order; some may be fixed at known values.
 
-    Of the pixels that are not known the factors are multiplied, x_<i holding known pixels, too. Where all known pixels
-    precede the others in the order, that is the conditional given them. A draw runs the net once for each pixel, a
-    density once.
+    The product is over the unknown pixels; x_<i includes known ones. It is the conditional given the known pixels if
+    these precede all others in the order. A draw runs the net once for each pixel, a density once.
 
     Args:
-        net: maps (..., P) to the logits l (..., P), l_i depending on what precedes i in the order alone.
+        net: maps (..., P) to the logits l (..., P); l_i depends on the pixels before i in the order alone.
         order: the pixels from the first to the last.
-        known: which pixels are known, (P,), by default none.
-        values: of those that are, (..., K).
-        batch_shape: by default that of the values.
+        known: mask (P,) of the known pixels, by default none.
+        values: the values of the known pixels, (..., K).
+        batch_shape: the batch shape, by default that of the values.
 
     >>> p = AutoregressiveBernoulli(lambda x: 0 * x, (0, 1, 2))
     >>> float(jnp.exp(p.log_prob(jnp.ones(3))))
@@ -141,11 +140,11 @@ class AutoregressiveBernoulli(dist.Distribution):
         super().__init__(tuple(batch_shape), (int((~self.known).sum()),), validate_args=False)
 
     def expand(self, batch_shape: Shape) -> AutoregressiveBernoulli:
-        """The same distribution with another batch shape."""
+        """Return the same distribution with another batch shape."""
         return AutoregressiveBernoulli(self.net, self.order, self.known, self.values, batch_shape)
 
     def _whole(self, value: Array) -> Array:
-        """The image (..., P) of these values (..., U) and the known ones."""
+        """Assemble the image (..., P) of these values (..., U) and the known ones."""
         shape = lax.broadcast_shapes(value.shape[:-1], self.values.shape[:-1])
         parts = [jnp.broadcast_to(a, (*shape, a.shape[-1])) for a in (value, self.values)]
         places = np.concatenate([np.flatnonzero(~self.known), np.flatnonzero(self.known)])
@@ -153,14 +152,14 @@ class AutoregressiveBernoulli(dist.Distribution):
 
     @validate_sample
     def log_prob(self, value: Array, intermediates: list | None = None) -> Array:
-        """log p in nats: values (..., U) give (...)."""
+        """Return log p in nats: values (..., U) give (...)."""
         whole = self._whole(value)
         logits = self.net(whole)
         factors = (whole * logits - softplus(logits))[..., np.flatnonzero(~self.known)].sum(-1)
         return jnp.broadcast_to(factors, lax.broadcast_shapes(factors.shape, self.batch_shape))
 
     def sample(self, key: Array, sample_shape: Shape = ()) -> Array:
-        """Draw pixel after pixel: `sample_shape + batch_shape + (U,)`."""
+        """Draw pixel after pixel: ``sample_shape + batch_shape + (U,)``."""
         unknown = np.array([pixel for pixel in self.order if not self.known[pixel]])
         start = self._whole(jnp.zeros(self.shape(tuple(sample_shape))))
 
@@ -174,12 +173,12 @@ class AutoregressiveBernoulli(dist.Distribution):
 
     @property
     def mean(self) -> Array:
-        """NaN: the mean has no closed form; average draws."""
+        """Mean, NaN: it has no closed form; average draws instead."""
         return jnp.full(self.shape(), jnp.nan)
 
     @property
     def variance(self) -> Array:
-        """NaN, as the mean."""
+        """Variance, NaN: it has no closed form."""
         return self.mean
 
     def _given(self, pixels: Mask, values: Array) -> AutoregressiveBernoulli:
@@ -188,21 +187,21 @@ class AutoregressiveBernoulli(dist.Distribution):
         return AutoregressiveBernoulli(self.net, self.order, pixels, values)
 
     def conditional(self, pixels: Mask, values: Array) -> AutoregressiveBernoulli:
-        """p of the other pixels given the ``values`` (..., K) of those where ``pixels`` (P,) is true.
+        """Return the distribution of the other pixels, given ``values`` (..., K) where ``pixels`` (P,) is true.
 
         Raises:
-            ValueError: a pixel that does not precede the others, so that the conditional has no closed form.
+            ValueError: a known pixel that does not precede the others; the conditional has no closed form.
         """
         check_precedence(self.order, pixels)
         return self._given(pixels, values)
 
     def split(self, pixels: Mask, others: Array | None) -> tuple[Any, Callable[[Array], Any]]:
-        """The factors of a, the ``pixels``, and of b, the ``others``: their product is p(a, b).
+        """Return the factors of a, the ``pixels``, and of b, the ``others``: their product is p(a, b).
 
-        Each is a distribution in which what precedes it is fixed. Where a precedes b they are p(a) and p(b | a).
+        In each, the pixels that precede it are fixed. If a precedes b the factors are p(a) and p(b | a).
 
         Raises:
-            ValueError: others that are not known and do not come last.
+            ValueError: other pixels whose values are not given and that do not come last.
         """
         rest = ~np.asarray(pixels)
         if others is None:

@@ -1,4 +1,4 @@
-"""Distributions over the levels 0, 1/(L-1), ..., 1 of a stored pixel."""
+"""Distributions over the levels 0, 1/(L-1), ..., 1 of a pixel."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ...arrays import pixel_levels as arithmetic
 
 
 class DiscretisedLogistic(dist.Distribution):
-    """A logistic cut into bins, one for each level: P(x) = F((x + h - loc) / scale) - F((x - h - loc) / scale).
+    """Logistic cut into bins, one for each level: P(x) = F((x + h - loc) / scale) - F((x - h - loc) / scale).
 
-    Half a bin is h = 1 / (2 (levels - 1)); the outer bins reach to infinity. A probability, so that its logarithm is at
+    Half a bin is h = 1 / (2 (levels - 1)); the outer bins reach to infinity. P(x) is a probability, so log P(x) is at
     most 0. Improved Variational Inference with Inverse Autoregressive Flow, Kingma et al., 2016.
 
     Args:
-        loc: of the logistic, any shape.
-        scale: of the logistic, positive.
+        loc: the location of the logistic, of any shape.
+        scale: the scale of the logistic, positive.
         levels: L.
 
     >>> float(jnp.exp(DiscretisedLogistic(jnp.array(0.5), jnp.array(0.1)).log_prob(jnp.array(0.0)))) < 0.01
@@ -42,23 +42,23 @@ class DiscretisedLogistic(dist.Distribution):
 
     @validate_sample
     def log_prob(self, value: Array) -> Array:
-        """The log-probability of levels, in nats."""
+        """Return the log-probability of levels, in nats."""
         return arithmetic.log_mass(value, self.loc, self.scale, self.levels)
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
-        """Levels in [0, 1]."""
+        """Draw levels in [0, 1]."""
         noise = jax.random.logistic(key, sample_shape + self.batch_shape, jnp.result_type(self.loc))
         x = (self.loc + self.scale * noise).clip(0, 1)
         return jnp.round(x * (self.levels - 1)) / (self.levels - 1)
 
     @property
     def mean(self) -> Array:
-        """The mean level."""
+        """Mean level."""
         return jnp.broadcast_to(arithmetic.mean(self.loc, self.scale, self.levels), self.batch_shape)
 
 
 class CategoricalLevels(dist.Distribution):
-    """A probability for each level of its own: P(x = k / (L - 1)) = softmax(logits)_k.
+    """Categorical distribution over the levels: P(x = k / (L - 1)) = softmax(logits)_k.
 
     Args:
         logits: (..., L).
@@ -79,22 +79,22 @@ class CategoricalLevels(dist.Distribution):
 
     @validate_sample
     def log_prob(self, value: Array) -> Array:
-        """The log-probability of levels, in nats."""
+        """Return the log-probability of levels, in nats."""
         index = jnp.round(value * (self.levels - 1)).astype(int)
         shape = jax.lax.broadcast_shapes(index.shape, self.batch_shape)
         logits = jnp.broadcast_to(self.logits, (*shape, self.levels))
         return jnp.take_along_axis(logits, jnp.broadcast_to(index, shape)[..., None], -1)[..., 0]
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
-        """Levels in [0, 1]."""
+        """Draw levels in [0, 1]."""
         return jax.random.categorical(key, self.logits, shape=sample_shape + self.batch_shape) / (self.levels - 1)
 
     @property
     def probabilities_per_entry(self) -> int:
-        """L, one for each level."""
+        """Number of probabilities of an entry, L."""
         return self.levels
 
     @property
     def mean(self) -> Array:
-        """The mean level."""
+        """Mean level."""
         return jnp.exp(self.logits) @ jnp.linspace(0, 1, self.levels, dtype=self.logits.dtype)

@@ -16,13 +16,13 @@ from numpyro.distributions.util import validate_sample
 
 
 class DiagNormalMixture(dist.Distribution):
-    r"""A mixture of C normals with diagonal covariances, p(z) = sum_c pi_c N(z; loc_c, diag scale_c^2).
+    r"""Mixture of C normals with diagonal covariances, p(z) = sum_c pi_c N(z; loc_c, diag scale_c^2).
 
     The batch shape is () and may be expanded; the event shape is (D,). The quadratic forms of all components are one
-    matrix product of [z^2, z] with [1 / scale^2, -2 loc / scale^2], in float64 whatever the inputs' type, since the sum
-    cancels: an error of about 1e-16 (spread of the means / scale)^2 remains, where float32 would leave 1e-7 times it.
+    matrix product of [z^2, z] with [1 / scale^2, -2 loc / scale^2], in float64 whatever the inputs' type, because the
+    terms cancel. With r = spread of the means / scale, the error is about 1e-16 r^2; in float32 it would be 1e-7 r^2.
     Nothing larger than (B, C) or (C, 2 D) is computed or kept for the gradient. JAX's 64-bit mode is turned on for
-    these lines alone and need not be on outside. Samples have no pathwise gradient (`has_rsample` is False).
+    these lines alone and need not be on outside. Samples have no pathwise gradient (``has_rsample`` is False).
 
     Args:
         loc: the components' means, (C, D).
@@ -68,18 +68,18 @@ class DiagNormalMixture(dist.Distribution):
         super().__init__((), jnp.shape(loc)[1:], validate_args=validate_args)
 
     def expand(self, batch_shape: tuple[int, ...]) -> DiagNormalMixture:
-        """The same mixture with another batch shape; the parameters are shared, not copied."""
+        """Return the same mixture with another batch shape; the parameters are shared, not copied."""
         new = copy.copy(self)
         new._batch_shape = tuple(batch_shape)
         return new
 
     def component_log_prob(self, value: Array) -> Array:
-        """The components' log-densities log N(z; loc_c, diag scale_c^2) in nats: values (..., D) give (..., C)."""
+        """Return the log-densities log N(z; loc_c, diag scale_c^2) in nats: values (..., D) give (..., C)."""
         value = jnp.asarray(value)
         dtype = jnp.result_type(value, self.loc)
         with jax.enable_x64(True):
             z, loc, scale = (x.astype(jnp.float64) for x in (value, self.loc, self.scale))
-            centre = lax.stop_gradient(loc.mean(0))  # drops out of the density; smaller numbers cancel less
+            centre = lax.stop_gradient(loc.mean(0))  # the density does not depend on it; smaller numbers cancel less
             z, loc, precision = z - centre, loc - centre, scale**-2
             weights = jnp.concatenate([precision, -2 * loc * precision], -1)
             square = _product(jnp.concatenate([z * z, z], -1), weights) + (loc * loc * precision).sum(-1)
@@ -87,21 +87,21 @@ class DiagNormalMixture(dist.Distribution):
             return (-0.5 * square - constant).astype(dtype)
 
     def _joint(self, value: Array) -> Array:
-        """The joint log-densities log pi_c + log N(z; c): values (..., D) give (..., C)."""
+        """Return the joint log-densities log pi_c + log N(z; c): values (..., D) give (..., C)."""
         return self.component_log_prob(value) + log_softmax(self.logits)
 
     @validate_sample
     def log_prob(self, value: Array, intermediates: list | None = None) -> Array:
-        """The log-density log p(z) in nats: values (..., D) give (...), broadcast with the batch shape."""
+        """Return the log-density log p(z) in nats: values (..., D) give (...), broadcast with the batch shape."""
         shape = lax.broadcast_shapes(self.batch_shape, jnp.shape(value)[:-1])
         return jnp.broadcast_to(logsumexp(self._joint(value), axis=-1), shape)
 
     def responsibilities(self, value: Array) -> Array:
-        """p(c | z), the components' posterior weights: values (..., D) give (..., C)."""
+        """Return the responsibilities p(c | z) of the components: values (..., D) give (..., C)."""
         return softmax(self._joint(value))
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
-        """Draw a component, then z: `sample_shape + batch_shape + (D,)`."""
+        """Draw a component, then z: ``sample_shape + batch_shape + (D,)``."""
         for_component, for_noise = random.split(key)
         component = random.categorical(for_component, self.logits, shape=tuple(sample_shape) + self.batch_shape)
         loc, scale = self.loc[component], self.scale[component]
@@ -109,23 +109,23 @@ class DiagNormalMixture(dist.Distribution):
 
     @property
     def mean(self) -> Array:
-        """The mean of z: `batch_shape + (D,)`."""
+        """The mean of z: ``batch_shape + (D,)``."""
         return jnp.broadcast_to(softmax(self.logits) @ self.loc, self.shape())
 
     @property
     def variance(self) -> Array:
-        """The variance of each entry of z, within and between components: `batch_shape + (D,)`."""
+        """The variance of each entry of z, within and between components: ``batch_shape + (D,)``."""
         weights = softmax(self.logits)
         moment = self.scale**2 + (self.loc - weights @ self.loc) ** 2
         return jnp.broadcast_to(weights @ moment, self.shape())
 
 
 def mixture(components: dist.Distribution, logits: Array | None = None) -> dist.Distribution:
-    """The mixture sum_c pi_c p_c(z) of the C distributions in a batch.
+    """Make the mixture sum_c pi_c p_c(z) of the C distributions in a batch.
 
     Args:
         components: a distribution with batch shape (C,) and event shape (D,). Diagonal normals, as
-            `Normal(...).to_event(1)`, give a `DiagNormalMixture`; others NumPyro's `MixtureSameFamily`.
+            ``Normal(...).to_event(1)``, give a ``DiagNormalMixture``; others NumPyro's ``MixtureSameFamily``.
         logits: unnormalised log-weights, (C,); equal weights by default.
 
     Raises:
@@ -150,9 +150,9 @@ def mixture(components: dist.Distribution, logits: Array | None = None) -> dist.
 
 
 def _product(x: Array, y: Array) -> Array:
-    """(..., E) times (C, E) over E, as (..., C), of the arguments' type.
+    """Multiply (..., E) by (C, E) over E, to (..., C), in the arguments' type.
 
-    `jnp.matmul` pins its result type by name, and a `vmap` or `grad` of a scan, which comes back to that name when the
-    64-bit mode is off again, would truncate it to float32.
+    ``jnp.matmul`` stores the name of its result type. A ``vmap`` or ``grad`` of a scan uses that name again when the
+    64-bit mode is off, and would truncate the product to float32.
     """
     return lax.dot_general(x, y, (((x.ndim - 1,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)

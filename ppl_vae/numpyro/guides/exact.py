@@ -1,4 +1,4 @@
-"""Guides that are right by themselves, with nothing to train."""
+"""Guides that are the exact posterior and have nothing to train."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..models.images import Completion
 
 
 class Empty(nnx.Module):
-    """No latents: the guide of ``models.FullyVisible``, under which the ELBO is log p(x).
+    """Guide without latents, of ``models.FullyVisible``: the ELBO is log p(x).
 
     >>> import jax.numpy as jnp
     >>> Empty()(jnp.zeros((3, 5)))
@@ -25,13 +25,13 @@ class Empty(nnx.Module):
 
 
 class ExactCompletion(nnx.Module):
-    """z ~ p(z | x), the exact answer for the hidden pixels: the ELBO is log p(x) whatever is drawn.
+    """z ~ p(z | x), the exact posterior of the hidden pixels: the ELBO is log p(x) for every draw.
 
     Site: ``z`` (H,). Plate: ``data`` at dim -1.
 
     Args:
-        model: the completion that it answers: shared, not copied. A mixture, or an autoregressive model whose order has
-            the pixels seen before the hidden ones.
+        model: the completion whose posterior it is, shared and not copied: of a mixture, or of an autoregressive model
+            whose order has the observed pixels before the hidden ones.
 
     >>> import jax.numpy as jnp, numpy as np
     >>> from numpyro import handlers

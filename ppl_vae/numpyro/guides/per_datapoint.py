@@ -1,4 +1,4 @@
-"""Per-datapoint guides: nothing is amortised."""
+"""Per-datapoint guides, without amortisation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from jax import Array
 
 
 class PerDatapoint(nnx.Module):
-    """z_n ~ q(z; lambda_n), with variational parameters of its own for each of N data points.
+    """z_n ~ q(z; lambda_n), with separate variational parameters for each of N data points.
 
-    Sites: ``z`` (D,). Plate: ``data`` at dim -1. The stochastic variational inference of Hoffman, Blei, Wang and
-    Paisley, 2013, where an encoder would be. For data that it was not made for: ``fit.refine(x)``.
+    Sites: ``z`` (D,). Plate: ``data`` at dim -1. It is the stochastic variational inference of Hoffman, Blei, Wang
+    and Paisley, 2013, in place of an encoder. ``fit.refine(x)`` fits it to other data.
 
     Args:
         posterior: a module that maps positions in the data set (B,) to q(z), event shape (D,): a conditional whose net

@@ -1,4 +1,4 @@
-"""Semi-amortised guides: the encoder's answer is a start, not the end."""
+"""Semi-amortised guides: gradient steps that start at the encoder's output."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class SemiAmortised(nnx.Module):
     """z ~ q(z; lambda_k(x)), with lambda_0 = encoder(x) and lambda_{i+1} = lambda_i + step_size d ELBO / d lambda_i.
 
     Sites: ``z`` (D,). Plate: ``data`` at dim -1. Training differentiates through the steps, so that the encoder learns
-    to start well. Each step draws z once, so that q itself varies a little from call to call; its gradient is clipped
-    to ``clip_norm`` for each datum. Semi-Amortized Variational Autoencoders, Kim, Wiseman, Miller, Sontag and Rush,
+    to start well. Each step draws z once, so that q varies a little from call to call; the gradient of each datum is
+    clipped to ``clip_norm``. Semi-Amortized Variational Autoencoders, Kim, Wiseman, Miller, Sontag and Rush,
     2018.
 
     Args:
         posterior: a conditional with a reparameterised family: ``DiagNormal`` or ``FullNormal`` over an encoder.
-        model: the very module that is trained with this guide: shared, not copied.
-        num_steps: k; at 0 the guide is ``Amortised``.
-        step_size: of each step.
+        model: the model that is trained with this guide, shared and not copied.
+        num_steps: k; with 0 the guide is ``Amortised``.
+        step_size: the size of each step.
         clip_norm: the largest norm of one datum's gradient.
 
     Raises:
@@ -65,7 +65,7 @@ class SemiAmortised(nnx.Module):
 
     @property
     def refines_under(self) -> Any:
-        """The model whose ELBO the steps climb: a training refuses any other than its own."""
+        """Model whose ELBO the steps ascend; a training refuses a guide that has another model."""
         return self.model
 
     def __call__(
@@ -82,7 +82,7 @@ class SemiAmortised(nnx.Module):
             return numpyro.sample("z", self.posterior.distribution(parameters))
 
     def _gradient(self, model: Any, parameters: Array, x: Array, options: dict[str, Any]) -> Array:
-        """d ELBO / d parameters (B, W) for one draw of z."""
+        """Return d ELBO / d parameters (B, W) for one draw of z."""
         key = numpyro.prng_key()
 
         def bound(parameters: Array) -> Array:

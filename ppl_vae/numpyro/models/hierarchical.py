@@ -1,4 +1,4 @@
-"""Two stochastic layers."""
+"""Hierarchical VAE with two stochastic layers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Convolutions that halve an image, and their transposes that double it, with weights drawn by NumPy.
 
-The same function in two ways. ``lax`` is XLA's convolution, right for accelerators. On a CPU it is many times slower
-inside ``lax.scan`` than outside, so that there ``matmul`` gathers the windows and multiplies matrices. Products have
+Each is computed in one of two ways. ``lax`` is XLA's convolution, which suits accelerators. On a CPU it is many times
+slower inside ``lax.scan`` than outside; ``matmul`` gathers the windows and multiplies matrices instead. Products have
 two axes: with more, XLA's gradient of the weights takes twice as long on a CPU.
 """
 
@@ -23,7 +23,7 @@ METHODS = ("matmul", "lax")
 
 
 def find_method(method: str | None = None) -> str:
-    """How convolutions are computed: as said, or ``matmul`` where JAX's default device is a CPU, and ``lax`` elsewhere.
+    """Check a method; None gives ``matmul`` if JAX's default device is a CPU, else ``lax``.
 
     Raises:
         ValueError: an unknown method; the message lists what there is.
@@ -38,7 +38,7 @@ def find_method(method: str | None = None) -> str:
 
 
 def convolve(x: Array, weight: Array, *, method: str | None = None) -> Array:
-    """A 4 x 4 convolution of stride 2 with a pixel of zeros around, (..., H, W, C) -> (..., H // 2, W // 2, O).
+    """Convolve by 4 x 4 kernels with stride 2 and a border of zeros, (..., H, W, C) -> (..., H // 2, W // 2, O).
 
     ``y[i, j, o] = sum_{a, b, c} x[2 i + a - 1, 2 j + b - 1, c] weight[o, c, a, b]``; ``weight`` is (O, C, 4, 4).
 
@@ -51,7 +51,7 @@ def convolve(x: Array, weight: Array, *, method: str | None = None) -> Array:
 
 
 def convolve_transposed(y: Array, weight: Array, *, odd: tuple[int, int] = (0, 0), method: str | None = None) -> Array:
-    """The transpose of ``convolve``, (..., H, W, O) -> (..., 2 H + odd[0], 2 W + odd[1], C).
+    """Apply the transpose of ``convolve``, (..., H, W, O) -> (..., 2 H + odd[0], 2 W + odd[1], C).
 
     ``<convolve(x, weight), y> = <x, convolve_transposed(y, weight)>``; ``weight`` is (O, C, 4, 4).
 
@@ -64,7 +64,7 @@ def convolve_transposed(y: Array, weight: Array, *, odd: tuple[int, int] = (0, 0
 
 
 class Convolution(nnx.Module):
-    """``convolve`` and a bias, with the weights stored as torch stores them, (out, inp, 4, 4)."""
+    """Layer of ``convolve`` and a bias, with the weights stored as torch stores them, (out, inp, 4, 4)."""
 
     def __init__(self, weight: np.ndarray, *, method: str | None = None) -> None:
         self.weight = nnx.Param(jnp.asarray(weight))
@@ -77,7 +77,7 @@ class Convolution(nnx.Module):
 
 
 class TransposedConvolution(nnx.Module):
-    """``convolve_transposed`` and a bias, with the weights stored as torch stores them, (inp, out, 4, 4)."""
+    """Layer of ``convolve_transposed`` and a bias, with the weights stored as torch stores them, (inp, out, 4, 4)."""
 
     def __init__(self, weight: np.ndarray, *, odd: tuple[int, int] = (0, 0), method: str | None = None) -> None:
         self.weight = nnx.Param(jnp.asarray(weight))
@@ -98,7 +98,7 @@ def convolution(
     *,
     method: str | None = None,
 ) -> Convolution:
-    """A 4 x 4 convolution of stride 2, (..., H, W, inp) -> (..., H // 2, W // 2, out); biases start at zero.
+    """Make a 4 x 4 convolution of stride 2, (..., H, W, inp) -> (..., H // 2, W // 2, out); biases start at zero.
 
     ``weights`` draws (out, inp, 4, 4).
 
@@ -117,7 +117,7 @@ def transposed_convolution(
     odd: tuple[int, int] = (0, 0),
     method: str | None = None,
 ) -> TransposedConvolution:
-    """The transpose of such a convolution, (..., H, W, inp) -> (..., 2 H + odd[0], 2 W + odd[1], out).
+    """Make the transpose of such a convolution, (..., H, W, inp) -> (..., 2 H + odd[0], 2 W + odd[1], out).
 
     Biases start at zero. ``weights`` draws (inp, out, 4, 4), as for the convolution from ``out`` to ``inp``.
 
@@ -128,7 +128,7 @@ def transposed_convolution(
 
 
 def _flat(x: Array, weight: Array) -> tuple[Array, Array, tuple[int, ...]]:
-    """Both of one type, and the leading axes as one."""
+    """Convert both to one type, and merge the leading axes of x."""
     dtype, lead = jnp.result_type(x, weight), x.shape[:-3]
     return x.astype(dtype).reshape(math.prod(lead), *x.shape[-3:]), weight.astype(dtype), lead
 
@@ -147,7 +147,7 @@ def _transposed_lax(y: Array, weight: Array, odd: tuple[int, int]) -> Array:
 
 
 def _convolve_matmul(x: Array, weight: Array) -> Array:
-    """In blocks of 2 x 2 pixels a window is 2 x 2 blocks, one block apart."""
+    """Convolve by matrix products: cut into blocks of 2 x 2 pixels, windows are 2 x 2 blocks, one block apart."""
     (size, height, width, channels), out = x.shape, len(weight)
     h, w = height // 2, width // 2
     x = jnp.pad(x, ((0, 0), (1, 2 * h + 1 - height), (1, 2 * w + 1 - width), (0, 0)))
@@ -158,7 +158,7 @@ def _convolve_matmul(x: Array, weight: Array) -> Array:
 
 
 def _transposed_matmul(y: Array, weight: Array, odd: tuple[int, int]) -> Array:
-    """Each pixel of y has a window of x, 2 x 2 blocks of 2 x 2 pixels; in a block four windows overlap and add up."""
+    """Transpose by matrix products: each pixel of y adds to a window of x; four windows overlap in a 2 x 2 block."""
     (size, h, w, out), channels = y.shape, weight.shape[1]
     windows = (y.reshape(-1, out) @ _matrix(weight)).reshape(size, h, w, 2, 2, 4 * channels)
     blocks = sum(
@@ -170,6 +170,6 @@ def _transposed_matmul(y: Array, weight: Array, odd: tuple[int, int]) -> Array:
 
 
 def _matrix(weight: Array) -> Array:
-    """Weights (O, C, 4, 4) as (O, 16 C), a column for each entry of a window: block, pixel of the block, channel."""
+    """Reshape weights (O, C, 4, 4) to (O, 16 C), with columns in the order block, pixel of the block, channel."""
     out, channels = weight.shape[:2]
     return weight.reshape(out, channels, 2, 2, 2, 2).transpose(0, 2, 4, 3, 5, 1).reshape(out, 16 * channels)

@@ -1,4 +1,4 @@
-"""Layers that the nets are made of, in flax."""
+"""Layers of the nets, in flax."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def find_activation(name_or_function: str | Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """The function of that name, or the function itself.
+    """Return the activation of that name, or the function itself.
 
     Raises:
         ValueError: an unknown name; the message lists what there is.
@@ -36,7 +36,7 @@ def find_activation(name_or_function: str | Callable[[Array], Array]) -> Callabl
 
 
 class Linear(nnx.Module):
-    """``W h + b`` with the weights stored as torch stores them, (out, inp)."""
+    """Linear layer ``W h + b`` with the weights stored as torch stores them, (out, inp)."""
 
     def __init__(self, weight: np.ndarray) -> None:
         self.weight = nnx.Param(jnp.asarray(weight))
@@ -48,12 +48,12 @@ class Linear(nnx.Module):
 
 
 def linear(inp: int, out: int, rng: np.random.Generator, weights: Initialiser = init.xavier_uniform) -> Linear:
-    """A linear layer whose weights come from a NumPy generator; biases start at zero."""
+    """Make a linear layer with weights from a NumPy generator; biases start at zero."""
     return Linear(weights(rng, out, inp))
 
 
 class OneHot(nnx.Module):
-    """Integers (..., D) in 0..C-1 as one-hot rows (..., D C), then a net: what decodes categorical latents.
+    """Net for categorical latents: integers (..., D) in 0..C-1 become one-hot rows (..., D C), then inputs of a net.
 
     >>> OneHot(MLP((3 * 4, 6), np.random.default_rng(0)), 4)(jnp.zeros((2, 3), int)).shape
     (2, 6)
@@ -64,6 +64,6 @@ class OneHot(nnx.Module):
         self.num_categories = num_categories
 
     def __call__(self, z: Array) -> Array:
-        """(..., D) -> what the net returns."""
+        """Apply the net to the one-hot rows of z (..., D)."""
         rows = jax.nn.one_hot(z, self.num_categories)
         return self.net(rows.reshape(*z.shape[:-1], -1))

@@ -16,7 +16,7 @@ from .layers import find_activation, linear
 
 
 class MLP(nnx.Module):
-    """A multi-layer perceptron: hidden layers with an activation, a linear last layer.
+    """Multi-layer perceptron: hidden layers with an activation, a linear last layer.
 
     ``h_{l+1} = f(W_l h_l + b_l)``; (..., sizes[0]) -> (..., sizes[-1]). Two sizes make a linear map.
 
@@ -45,7 +45,7 @@ class MLP(nnx.Module):
 
 
 class GatedMLP(nnx.Module):
-    """A perceptron of gated layers, with a linear last layer.
+    """Perceptron of gated layers, with a linear last layer.
 
     ``h_{l+1} = (A_l h_l + a_l) * sigmoid(B_l h_l + b_l)``; (..., sizes[0]) -> (..., sizes[-1]).
     Language Modeling with Gated Convolutional Networks, Dauphin et al., 2017; as used by Tomczak and Welling, 2018.

@@ -14,14 +14,14 @@ from ... import init
 
 
 class PerDatum(nnx.Param):
-    """A parameter with a row for each data point; a step reads and writes the rows of its batch only."""
+    """Parameter with a row for each data point; a step reads and writes the rows of its batch only."""
 
 
 class Rows(nnx.Module):
-    """A row of numbers of its own for each of N data points, found by its index: (...,) -> (..., W).
+    """Table with a row of numbers for each of N data points: indices (...,) -> rows (..., W).
 
-    What a per-datapoint guide has in place of an encoder. Training differentiates with respect to ``offset``, what is
-    added to the batch's rows, and never makes a gradient of the size of the table.
+    It takes the place of an encoder in a per-datapoint guide. Training differentiates with respect to ``offset``,
+    which is added to the rows of the batch, and never makes a gradient of the size of the table.
 
     >>> Rows(np.zeros((10, 4)))(jnp.array([3, 7])).shape
     (2, 4)

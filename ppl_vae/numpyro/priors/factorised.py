@@ -21,12 +21,12 @@ class StandardNormal(nnx.Module):
         self.dim = dim
 
     def __call__(self) -> dist.Distribution:
-        """The distribution over (D,)."""
+        """Return the distribution over (D,)."""
         return dist.Normal(jnp.zeros(self.dim), jnp.ones(self.dim)).to_event(1)
 
 
 class FactorisedBernoulli(nnx.Module):
-    """p(z) = prod_d Bernoulli(z_d; pi_d), uniform at the start, and for good unless ``learned``. Event shape (D,).
+    """p(z) = prod_d Bernoulli(z_d; pi_d), uniform at first, and fixed unless ``learned``. Event shape (D,).
 
     >>> FactorisedBernoulli(3)().event_shape
     (3,)
@@ -36,7 +36,7 @@ class FactorisedBernoulli(nnx.Module):
         self.logits = nnx.Param(jnp.zeros(dim)) if learned else Constant(jnp.zeros(dim))
 
     def __call__(self) -> dist.Distribution:
-        """The distribution over (D,)."""
+        """Return the distribution over (D,)."""
         return BernoulliLogits(self.logits[...]).to_event(1)
 
 
@@ -51,5 +51,5 @@ class UniformCategorical(nnx.Module):
         self.logits = Constant(jnp.zeros((dim, num_categories)))
 
     def __call__(self) -> dist.Distribution:
-        """The distribution over (D,)."""
+        """Return the distribution over (D,)."""
         return dist.Categorical(logits=self.logits[...]).to_event(1)

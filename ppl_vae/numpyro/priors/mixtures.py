@@ -38,6 +38,6 @@ class MixtureOfGaussians(nnx.Module):
         self.logits = nnx.Param(jnp.zeros(num_components)) if learned_weights else None
 
     def __call__(self) -> dist.Distribution:
-        """The distribution over (D,)."""
+        """Return the distribution over (D,)."""
         logits = None if self.logits is None else self.logits[...]
         return DiagNormalMixture(self.loc[...], softplus(self.raw[...]) + self.floor, logits)

@@ -8,11 +8,11 @@ from jax import Array
 
 
 class Unconditional(nnx.Module):
-    """p(z | c) = p(z), whatever c is: a prior of the collection in a ``ConditionalVAE``."""
+    """p(z | c) = p(z) for every c: makes a prior without side information that of a ``ConditionalVAE``."""
 
     def __init__(self, prior: nnx.Module) -> None:
         self.prior = prior
 
     def __call__(self, given: Array) -> dist.Distribution:
-        """(B, G) -> a distribution over (D,)."""
+        """Map side information (B, G) to a distribution over (D,)."""
         return self.prior()

@@ -1,4 +1,4 @@
-"""The VampPrior: a mixture of the guide's own posteriors at pseudo-inputs, in NumPyro."""
+"""VampPrior: a mixture of the guide's own posteriors at pseudo-inputs, in NumPyro."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..nets import layers
 
 
 class Constant(nnx.Variable):
-    """An array that belongs to a module and is never trained."""
+    """Array of a module that is never trained."""
 
 
 class Means(nnx.Module):
-    """The report's ``means`` net: pseudo-inputs u = W I + b, one linear layer over an identity, W ~ N(0, 0.01^2).
+    """Net of pseudo-inputs, ``means`` in the report: u = W I + b, one linear layer over an identity, W ~ N(0, 0.01^2).
 
     Returns (C, P). Large VAE report, 2021, after Tomczak and Welling, 2018.
 
@@ -33,25 +33,25 @@ class Means(nnx.Module):
         self.layer = layers.linear(num_pseudo_inputs, data_dim, rng, init.small_normal)
 
     def __call__(self) -> Array:
-        """The pseudo-inputs, (C, P)."""
+        """Return the pseudo-inputs (C, P)."""
         return self.layer.weight[...].T + self.layer.bias[...]
 
 
 class VampPrior(nnx.Module):
     """p(z) = 1/C sum_c q(z | u_c): a mixture of the guide's own posteriors at pseudo-inputs u. Event shape (D,).
 
-    ``posterior`` is the very module that the guide holds: shared, not copied. VAE with a VampPrior, Tomczak and
+    ``posterior`` is the guide's own module, shared and not copied. VAE with a VampPrior, Tomczak and
     Welling, 2018. With ``learned=False`` over training images it is VampPrior-data (Large VAE report, 2021).
 
     Args:
         posterior: maps (C, P) to q(z | u), batch shape (C,), event shape (D,).
-        pseudo_inputs: their start, an array (C, P), which is copied; or a module that returns them, such as ``Means``.
+        pseudo_inputs: their initial values (C, P), which are copied; or a module that returns them, such as ``Means``.
         learned: whether an array's pseudo-inputs are trained.
 
     Raises:
         ValueError: pseudo-inputs that are not (C, P).
 
-    To draw an image: a component, then z, then x; ``fit.generate`` does.
+    ``fit.generate`` draws images: a component, then z, then x.
 
     >>> from ppl_vae.numpyro import conditionals, nets
     >>> posterior = conditionals.DiagNormal(nets.MLP((5, 8), np.random.default_rng(0)))
@@ -73,17 +73,17 @@ class VampPrior(nnx.Module):
         self.inputs = nnx.Param(values) if learned else Constant(values)
 
     def encode(self) -> None:
-        """Encode the pseudo-inputs once for all further calls of this copy, whose weights have to rest."""
+        """Encode the pseudo-inputs once for all further calls of this copy; its weights must not change."""
         if self._encoded is None:
             distribution = self()
             self._encoded = lambda: distribution
 
     def pseudo_inputs(self) -> Array:
-        """The pseudo-inputs u as they are now, (C, P)."""
+        """Return the current pseudo-inputs u, (C, P)."""
         return self.inputs() if isinstance(self.inputs, nnx.Module) else self.inputs[...]
 
     def __call__(self) -> dist.Distribution:
-        """The distribution over (D,)."""
+        """Return the distribution over (D,)."""
         if self._encoded is not None:
             return self._encoded()
         return mixture(self.posterior(self.pseudo_inputs()))
