@@ -47,12 +47,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "tables of these by name see subclasses, too",
         "ppl_vae.objectives.checks: SCALED_STOCK[backend][stock.__name__]": "the reason in such a table",
     },
-    "riddles": {
-        "ppl_vae/inference": "not yet reworded",
-        "ppl_vae/numpyro/inference": "not yet reworded",
-        "ppl_vae/objectives": "not yet reworded",
-        "ppl_vae/training": "not yet reworded",
-    },
 }
 """Law -> what breaks it -> why it may."""
 

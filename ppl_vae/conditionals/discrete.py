@@ -14,6 +14,8 @@ class Bernoulli(nn.Module):
     Grey levels x in [0, 1] count as expected values, ``x log p + (1 - x) log(1 - p)``; the checks of data refuse values
     outside.
 
+    >>> import torch
+    >>> import numpy as np
     >>> from ppl_vae import nets
     >>> Bernoulli(nets.MLP((2, 6), np.random.default_rng(0)))(torch.zeros(3, 2)).event_shape
     torch.Size([6])
@@ -35,6 +37,8 @@ class Categorical(nn.Module):
 
     ``net`` maps (..., H) to logits (..., D C).
 
+    >>> import torch
+    >>> import numpy as np
     >>> from ppl_vae import nets
     >>> Categorical(nets.MLP((5, 3 * 4), np.random.default_rng(0)), 4)(torch.zeros(2, 5)).event_shape
     torch.Size([3])

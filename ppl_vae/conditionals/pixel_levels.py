@@ -16,6 +16,8 @@ class DiscretisedLogistic(nn.Module):
     ``net`` maps (..., H) to (..., 2 P): the locations around 1/2, then the raw scales,
     ``scale = softplus(raw - 2.25) + floor``, about 0.1 for a net that returns 0. Data are k / (levels - 1).
 
+    >>> import torch
+    >>> import numpy as np
     >>> from ppl_vae import nets
     >>> DiscretisedLogistic(nets.MLP((2, 12), np.random.default_rng(0)))(torch.zeros(3, 2)).event_shape
     torch.Size([6])
@@ -44,6 +46,8 @@ class CategoricalLevels(nn.Module):
 
     ``net`` maps (..., H) to logits (..., P levels). Data are k / (levels - 1).
 
+    >>> import torch
+    >>> import numpy as np
     >>> from ppl_vae import nets
     >>> CategoricalLevels(nets.MLP((2, 6 * 4), np.random.default_rng(0)), 4)(torch.zeros(3, 2)).event_shape
     torch.Size([6])

@@ -45,6 +45,7 @@ def linear(inp: int, out: int, rng: np.random.Generator, weights: Initialiser = 
 class OneHot(nn.Module):
     """Net for categorical latents: integers (..., D) in 0..C-1 become one-hot rows (..., D C), then inputs of a net.
 
+    >>> from ppl_vae.nets import MLP
     >>> OneHot(MLP((3 * 4, 6), np.random.default_rng(0)), 4)(torch.zeros(2, 3, dtype=torch.long)).shape
     torch.Size([2, 6])
     """

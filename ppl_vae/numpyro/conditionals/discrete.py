@@ -15,6 +15,8 @@ class Bernoulli(nnx.Module):
     Grey levels x in [0, 1] count as expected values, ``x log p + (1 - x) log(1 - p)``; the checks of data refuse values
     outside.
 
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
     >>> from ppl_vae.numpyro import nets
     >>> Bernoulli(nets.MLP((2, 6), np.random.default_rng(0)))(jnp.zeros((3, 2))).event_shape
     (6,)
@@ -33,6 +35,8 @@ class Categorical(nnx.Module):
 
     ``net`` maps (..., H) to logits (..., D C).
 
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
     >>> from ppl_vae.numpyro import nets
     >>> Categorical(nets.MLP((5, 3 * 4), np.random.default_rng(0)), 4)(jnp.zeros((2, 5))).event_shape
     (3,)

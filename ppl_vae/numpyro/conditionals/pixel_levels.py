@@ -18,6 +18,7 @@ class DiscretisedLogistic(nnx.Module):
     ``net`` maps (..., H) to (..., 2 P): the locations around 1/2, then the raw scales,
     ``scale = softplus(raw - 2.25) + floor``, about 0.1 for a net that returns 0. Data are k / (levels - 1).
 
+    >>> import numpy as np
     >>> from ppl_vae.numpyro import nets
     >>> DiscretisedLogistic(nets.MLP((2, 12), np.random.default_rng(0)))(jnp.zeros((3, 2))).event_shape
     (6,)
@@ -45,6 +46,7 @@ class CategoricalLevels(nnx.Module):
 
     ``net`` maps (..., H) to logits (..., P levels). Data are k / (levels - 1).
 
+    >>> import numpy as np
     >>> from ppl_vae.numpyro import nets
     >>> CategoricalLevels(nets.MLP((2, 6 * 4), np.random.default_rng(0)), 4)(jnp.zeros((3, 2))).event_shape
     (6,)

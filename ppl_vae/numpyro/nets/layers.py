@@ -55,6 +55,7 @@ def linear(inp: int, out: int, rng: np.random.Generator, weights: Initialiser = 
 class OneHot(nnx.Module):
     """Net for categorical latents: integers (..., D) in 0..C-1 become one-hot rows (..., D C), then inputs of a net.
 
+    >>> from ppl_vae.numpyro.nets import MLP
     >>> OneHot(MLP((3 * 4, 6), np.random.default_rng(0)), 4)(jnp.zeros((2, 3), int)).shape
     (2, 6)
     """

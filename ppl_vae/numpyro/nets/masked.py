@@ -29,6 +29,7 @@ class MADE(nnx.Module):
     Raises:
         ValueError: an order that is not one of the P pixels.
 
+    >>> import jax.numpy as jnp
     >>> MADE(4, (8,), np.random.default_rng(0))(jnp.zeros((3, 4))).shape
     (3, 4)
     """

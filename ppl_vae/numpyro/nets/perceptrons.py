@@ -20,6 +20,7 @@ class MLP(nnx.Module):
 
     ``h_{l+1} = f(W_l h_l + b_l)``; (..., sizes[0]) -> (..., sizes[-1]). Two sizes make a linear map.
 
+    >>> import jax.numpy as jnp
     >>> MLP((4, 8, 2), np.random.default_rng(0))(jnp.zeros((5, 3, 4))).shape
     (5, 3, 2)
     """
@@ -50,6 +51,7 @@ class GatedMLP(nnx.Module):
     ``h_{l+1} = (A_l h_l + a_l) * sigmoid(B_l h_l + b_l)``; (..., sizes[0]) -> (..., sizes[-1]).
     Language Modeling with Gated Convolutional Networks, Dauphin et al., 2017; as used by Tomczak and Welling, 2018.
 
+    >>> import jax.numpy as jnp
     >>> GatedMLP((4, 8, 2), np.random.default_rng(0))(jnp.zeros((3, 4))).shape
     (3, 2)
     """
