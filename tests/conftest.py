@@ -43,6 +43,9 @@ torch.set_num_threads(1)  # nets this small run faster on one thread
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+collect_ignore = ["recipes/extension"]  # modules of a user's, which register what they hold
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Processes share what they compile, in a folder of this session, or in one that the user names and that stays."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -135,32 +135,32 @@ LIKELIHOODS = (
     Likelihood(
         "bernoulli",
         "for pixels in [0, 1]",
-        build=lambda b, recipe, net: b.conditionals.Bernoulli(net),
+        build=lambda b, recipe, rng, net: b.conditionals.Bernoulli(net),
         unit_interval=True,
     ),
     Likelihood(
         "normal",
         "Gaussian, one learned scale",
-        build=lambda b, recipe, net: b.conditionals.Normal(net, learned=True),
+        build=lambda b, recipe, rng, net: b.conditionals.Normal(net, learned=True),
     ),
     Likelihood(
         "normal-diagonal",
         "the same with a scale for each pixel from the decoder",
-        build=lambda b, recipe, net: b.conditionals.DiagNormal(net),
+        build=lambda b, recipe, rng, net: b.conditionals.DiagNormal(net),
         outputs=lambda recipe: 2,
     ),
     Likelihood(
         "discretised-logistic",
         "for pixels k / (levels - 1), with --binarisation none",
         settings=(LEVELS,),
-        build=lambda b, recipe, net: b.conditionals.DiscretisedLogistic(net, levels=recipe.levels),
+        build=lambda b, recipe, rng, net: b.conditionals.DiscretisedLogistic(net, levels=recipe.levels),
         outputs=lambda recipe: 2,
     ),
     Likelihood(
         "categorical",
         "for the same pixels",
         settings=(LEVELS,),
-        build=lambda b, recipe, net: b.conditionals.CategoricalLevels(net, recipe.levels),
+        build=lambda b, recipe, rng, net: b.conditionals.CategoricalLevels(net, recipe.levels),
         outputs=lambda recipe: recipe.levels,
         side_by_side=True,
     ),
@@ -252,7 +252,7 @@ POSTERIORS = (
     Posterior(
         "standard",
         "that of the latents, Gaussian, Bernoulli or categorical",
-        build=lambda b, recipe, net: recipe.component("latents").posterior(b, recipe, net),
+        build=lambda b, recipe, rng, net: recipe.component("latents").posterior(b, recipe, net),
         outputs=lambda recipe: recipe.component("latents").outputs(recipe),
         latents=None,
         start=lambda recipe: recipe.component("latents").start(recipe),
@@ -338,7 +338,7 @@ NETS = (
 # Programs and guides
 
 
-def build_vae(b: Backend, recipe: Values, prior: Any, likelihood: Any) -> Any:
+def build_vae(b: Backend, recipe: Values, rng: np.random.Generator, prior: Any, likelihood: Any) -> Any:
     """Build z ~ p(z), x | z ~ p(x | z), all given c where there is some."""
     return b.models.ConditionalVAE(prior, likelihood) if recipe.given_dim else b.models.VAE(prior, likelihood)
 
@@ -364,7 +364,7 @@ def refuse_per_datapoint(recipe: Values) -> str | None:
 
 
 GUIDES = (
-    Guide("amortised", "a net", build=lambda b, recipe, posterior, model: b.guides.Amortised(posterior)),
+    Guide("amortised", "a net", build=lambda b, recipe, rng, posterior, model: b.guides.Amortised(posterior)),
     Guide(
         "semi-amortised",
         "a net whose answer is refined",
@@ -372,7 +372,7 @@ GUIDES = (
             Setting("refinement_steps", 5, "steps of refinement by a semi-amortised guide", least=0, metavar="N"),
         ),
         refuse=refuse_semi_amortised,
-        build=lambda b, recipe, posterior, model: b.guides.SemiAmortised(
+        build=lambda b, recipe, rng, posterior, model: b.guides.SemiAmortised(
             posterior, model, num_steps=recipe.refinement_steps
         ),
     ),
@@ -380,7 +380,7 @@ GUIDES = (
         "per-datapoint",
         "parameters for each training image, and no net",
         refuse=refuse_per_datapoint,
-        build=lambda b, recipe, posterior, model: b.guides.PerDatapoint(posterior),
+        build=lambda b, recipe, rng, posterior, model: b.guides.PerDatapoint(posterior),
         has_encoder=False,
     ),
 )

@@ -202,7 +202,7 @@ class Likelihood(Component):
     """p(x | z): a module that maps z (..., D) to a distribution over the pixels, event shape (P,).
 
     Args:
-        build: ``build(b, recipe, net)``; the net maps z to ``outputs`` numbers for each pixel.
+        build: ``build(b, recipe, rng, net)``; the net maps z to ``outputs`` numbers for each pixel.
         outputs: ``outputs(recipe)``, numbers for each pixel.
         side_by_side: whether the numbers of one pixel stand side by side, (P, outputs); else (outputs, P).
         unit_interval: whether the pixels should be in [0, 1].
@@ -210,7 +210,7 @@ class Likelihood(Component):
 
     slot: ClassVar[str] = "likelihood"
 
-    build: Callable[[Backend, Values, Any], Any]
+    build: Callable[[Backend, Values, np.random.Generator, Any], Any]
     outputs: Callable[[Values], int] = _one
     side_by_side: bool = False
     unit_interval: bool = False
@@ -246,7 +246,7 @@ class Posterior(Component):
     """q(z | x): a module that maps x (..., P), with c beside it where there is some, to a distribution over z.
 
     Args:
-        build: ``build(b, recipe, net)``; the net maps x to ``outputs`` numbers. It has the method
+        build: ``build(b, recipe, rng, net)``; the net maps x to ``outputs`` numbers. It has the method
             ``distribution(out)`` for what the net returned, as those of ``conditionals`` have.
         outputs: ``outputs(recipe)``, numbers for each image.
         latents: the kinds of z that it is a distribution of; None for every kind.
@@ -255,7 +255,7 @@ class Posterior(Component):
 
     slot: ClassVar[str] = "posterior"
 
-    build: Callable[[Backend, Values, Any], Any]
+    build: Callable[[Backend, Values, np.random.Generator, Any], Any]
     outputs: Callable[[Values], int]
     latents: tuple[str, ...] | None = ("gaussian",)
     start: Callable[[Values], np.ndarray | None] = _nowhere
@@ -282,12 +282,12 @@ class Program(Component):
     """p(x, z): the generative program.
 
     Args:
-        build: ``build(b, recipe, prior, likelihood)``.
+        build: ``build(b, recipe, rng, prior, likelihood)``.
     """
 
     slot: ClassVar[str] = "program"
 
-    build: Callable[[Backend, Values, Any, Any], Any]
+    build: Callable[[Backend, Values, np.random.Generator, Any, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -295,13 +295,13 @@ class Guide(Component):
     """The inference program, which draws z from the posterior.
 
     Args:
-        build: ``build(b, recipe, posterior, model)``.
+        build: ``build(b, recipe, rng, posterior, model)``.
         has_encoder: whether the posterior's parameters come from a net; else from a table with a row for each image.
     """
 
     slot: ClassVar[str] = "guide"
 
-    build: Callable[[Backend, Values, Any, Any], Any]
+    build: Callable[[Backend, Values, np.random.Generator, Any, Any], Any]
     has_encoder: bool = True
 
 

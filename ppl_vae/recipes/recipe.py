@@ -190,19 +190,19 @@ class Recipe:
         posterior = self._posterior(b, rng)
         prior = self._prior(b, posterior, rng)
         likelihood = self._likelihood(b, rng)
-        model = self.component("program").build(b, self, prior, likelihood)
-        return model, self.component("guide").build(b, self, posterior, model)
+        model = self.component("program").build(b, self, rng, prior, likelihood)
+        return model, self.component("guide").build(b, self, rng, posterior, model)
 
     def _posterior(self, b: backends.Backend, rng: np.random.Generator) -> Any:
         """q(z | x) over a net from images, or for a guide without an encoder over a table from positions."""
         posterior = self.component("posterior")
         outputs = posterior.outputs(self)
         if self.component("guide").has_encoder:
-            return posterior.build(b, self, self.component("net").encoder(b, self, rng, outputs))
+            return posterior.build(b, self, rng, self.component("net").encoder(b, self, rng, outputs))
         assert self.num_images is not None
         rows = posterior.start(self)
         rows = np.zeros((self.num_images, outputs)) if rows is None else rows
-        return posterior.build(b, self, b.nets.Rows(rows))
+        return posterior.build(b, self, rng, b.nets.Rows(rows))
 
     def _prior(self, b: backends.Backend, posterior: Any, rng: np.random.Generator) -> Any:
         if self.conditional_prior:
@@ -215,7 +215,7 @@ class Recipe:
         likelihood, latents = self.component("likelihood"), self.component("latents")
         inputs = latents.width(self) + self.given_dim
         net = self.component("net").decoder(b, self, rng, inputs, likelihood.outputs(self))
-        return likelihood.build(b, self, latents.decode(b, self, net))
+        return likelihood.build(b, self, rng, latents.decode(b, self, net))
 
     def skeleton(self) -> tuple[Any, Any]:
         """The (model, guide) with arbitrary weights and pseudo-inputs, for a saved fit to fill in."""

@@ -38,12 +38,12 @@ ENTRIES = (
         "fixed",
         "Gaussian with a scale that is given",
         settings=(Setting("noise", 0.5, "the scale", above=0),),
-        build=lambda b, recipe, net: b.conditionals.Normal(net, scale=recipe.noise),
+        build=lambda b, recipe, rng, net: b.conditionals.Normal(net, scale=recipe.noise),
     ),
     Posterior(
         "tied",
         "Gaussian with one scale for all latents of an image",
-        build=lambda b, recipe, net: modules(b).Tied(net),
+        build=lambda b, recipe, rng, net: modules(b).Tied(net),
         outputs=lambda recipe: recipe.latent_dim + 1,
     ),
     Net(
@@ -61,7 +61,7 @@ ENTRIES = (
         "twofold",
         "a VAE that notes 2 z, too",
         refuse=lambda recipe: "The program 'twofold' takes no 'given_dim'." if recipe.given_dim else None,
-        build=lambda b, recipe, prior, likelihood: modules(b).Twofold(prior, likelihood),
+        build=lambda b, recipe, rng, prior, likelihood: modules(b).Twofold(prior, likelihood),
     ),
 )
 
