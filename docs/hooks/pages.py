@@ -113,15 +113,20 @@ def modules() -> dict[str, Path]:
 
 
 def exported(source: Path) -> list[str]:
-    """The names that a package offers, by what it imports."""
+    """The names that a package offers: what it imports from its modules, and its own functions."""
     body = ast.parse(source.read_text(encoding="utf-8")).body
     typed = [node for branch in body if isinstance(branch, ast.If) for node in branch.body]
     imports = [node for node in (*body, *typed) if isinstance(node, ast.ImportFrom)]
-    own = [
-        node for node in imports if node.module not in ("__future__", "typing", None)
-    ]  # modules have their own pages
-    names = [alias.asname or alias.name for node in own for alias in node.names]
-    return [one for name in names for one in (objectives() if name == "*" else [name])]
+    own = [node for node in imports if node.module not in ("__future__", "typing", None)]
+    found = [alias.asname or alias.name for node in own for alias in node.names if not _is_module(node, alias, source)]
+    functions = [node.name for node in body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
+    return [one for name in (*found, *functions) for one in (objectives() if name == "*" else [name])]
+
+
+def _is_module(node: ast.ImportFrom, alias: ast.alias, source: Path) -> bool:
+    """Whether an import brings a module, which has a page of its own, or stands on its package's."""
+    base = ROOT if not node.level else source.parents[node.level - 1]
+    return (base.joinpath(*(node.module or "").split(".")) / f"{alias.name}.py").exists()
 
 
 def objectives() -> list[str]:
@@ -151,16 +156,7 @@ def _module(name: str, source: Path) -> str:
     text = f"::: {name}\n    options:\n      members:{members}\n"
     about = "\n    options:\n      heading_level: 2\n      show_root_full_path: false\n"
     text += "".join(f"\n::: {name}.{member}.{member}{about}" for member in hidden)
-    if name == "ppl_vae.data":
-        text += "".join(f"\n::: {name}.sets.{path.stem}{about}      members: false\n" for path in data_sets())
     return text
-
-
-def data_sets() -> list[Path]:
-    """The modules of the data sets known by name."""
-    from ppl_vae.data import names
-
-    return [PACKAGE / "data" / "sets" / f"{name}.py" for name in names()]
 
 
 def _overview() -> str:

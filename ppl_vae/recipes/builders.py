@@ -15,6 +15,7 @@ from .components import Guide, Latents, Likelihood, Net, Posterior, Prior, Progr
 ACTIVATIONS = ("elu", "relu", "sigmoid", "softplus", "tanh")
 """Those of both backends' ``nets``, which would import them."""
 STARTS = ("random", "mean", "means")
+"""Names of where learned pseudo-inputs start."""
 
 HIDDEN = Setting(
     "hidden",

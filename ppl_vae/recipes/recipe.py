@@ -15,9 +15,16 @@ from ..data.streams import Data
 from . import builders
 from .components import COMMON, SLOTS, TABLES, check_saved, find, resolve
 
-PRIORS, LIKELIHOODS, LATENTS, NETS, GUIDES = (
-    tuple(TABLES[slot]) for slot in ("prior", "likelihood", "latents", "net", "guide")
-)
+PRIORS = tuple(TABLES["prior"])
+"""Names of the package's priors."""
+LIKELIHOODS = tuple(TABLES["likelihood"])
+"""Names of the package's likelihoods."""
+LATENTS = tuple(TABLES["latents"])
+"""Names of the package's kinds of latents."""
+NETS = tuple(TABLES["net"])
+"""Names of the package's nets."""
+GUIDES = tuple(TABLES["guide"])
+"""Names of the package's guides."""
 
 LEAST = {"given_dim": 0, "latent_dim": 1}
 """Setting of every recipe -> the smallest value."""
@@ -33,6 +40,13 @@ class Recipe:
     With Gaussian latents it is the model of the VampPrior report, and of Tomczak and Welling with gated nets. Settings
     of components are given, and read, beside the others: ``Recipe(shape, prior="mixture", num_pseudo_inputs=10)``.
 
+    Settings of the package's components: ``levels`` of the likelihoods of pixels k / (levels - 1); ``num_categories``
+    of each categorical latent; ``hidden``, the units of the encoder's hidden layers, and ``channels`` of its
+    convolutions, each of which halves the image (the decoder has both in reverse); ``activation`` of the hidden layers,
+    or ``gated`` ones instead; ``full_covariance`` of a Gaussian guide instead of a diagonal one; ``refinement_steps``
+    of a semi-amortised guide; ``num_pseudo_inputs``, C, the components of the priors that are mixtures, and
+    ``pseudo_inputs_start``: ``random`` training images, the data ``mean`` plus noise, or the report's ``means`` net.
+
     Args:
         shape: of one image.
         prior: ``standard`` N(0, I); ``mixture`` of Gaussians; ``vampprior``; ``vampprior-data``, whose pseudo-inputs
@@ -40,30 +54,20 @@ class Recipe:
         likelihood: ``bernoulli``; ``normal`` with one learned scale; ``normal-diagonal``, whose decoder gives each
             pixel a scale; of pixels k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; or one that is
             registered.
-        levels: of the last two likelihoods.
         latents: ``gaussian``; ``bernoulli`` (a sigmoid belief net of one layer); or ``categorical``. The discrete ones
             have a uniform prior.
         posterior: ``standard``, that of the latents; or one that is registered.
         latent_dim: D.
-        num_categories: of each categorical latent.
         net: ``mlp``, perceptrons; ``conv``, convolutions before the encoder's hidden layers and transposed ones after
             the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``); or one that is
             registered.
-        channels: of the encoder's convolutions, each of which halves the image; the decoder has them in reverse.
-        hidden: the units of the encoder's hidden layers; the decoder has them in reverse.
-        gated: gated hidden layers instead of ``activation``.
-        activation: of the hidden layers.
         program: ``vae``, ``models.VAE`` or with side information ``ConditionalVAE``; or one that is registered.
         given_dim: G, the width of the side information c that everything is conditional on; 0 for none. Then the prior
             is ``standard`` or ``mixture``, and the latents have values that stand beside c.
         conditional_prior: p(z | c) = N(loc(c), diag scale(c)^2) by a net of its own, instead of a prior without c.
-        full_covariance: a guide with full covariance instead of a diagonal one.
         guide: ``amortised``; ``semi-amortised``, whose encoder's answer is refined by ``refinement_steps`` steps; or
             ``per-datapoint``, which has parameters for each training image and no encoder.
-        refinement_steps: of a semi-amortised guide.
-        num_images: how many images a per-datapoint guide is for; the number of ``images`` by default.
-        num_pseudo_inputs: C, the components of the last three priors.
-        pseudo_inputs_start: ``random`` training images, the data ``mean`` plus noise, or the report's ``means`` net.
+        num_images: the number of images a per-datapoint guide is for; the number of ``images`` by default.
         backend: ``pyro`` or ``numpyro``.
         images: training images (N, P), which the pseudo-inputs start from, NaN as zeros: put NaN where nothing was
             seen. They are not saved with the recipe.
