@@ -43,7 +43,7 @@ class TermsObjective(Objective, pyro.infer.ELBO):
         neutral = type(self).__dict__.get("made_of")
         if neutral is None:  # a class that a user wrote is found by its name
             return super().__reduce__()
-        return restore, (neutral, {f.name: getattr(self, f.name) for f in fields(self)})
+        return restore, (neutral, {f.name: getattr(self, f.name) for f in fields(self) if f.init})
 
     def log_terms(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Terms:
         """Compute the log-densities that the bound combines, (K, B)."""
@@ -87,7 +87,7 @@ def own(neutral: Any) -> Any:
 def adopt(objective: Objective) -> TermsObjective:
     """Make the Pyro ELBO with the settings of a neutral objective."""
     kind: Any = type(objective)
-    return own(kind)(**{f.name: getattr(objective, f.name) for f in fields(objective)})
+    return own(kind)(**{f.name: getattr(objective, f.name) for f in fields(objective) if f.init})
 
 
 def restore(neutral: Any, settings: Mapping[str, Any]) -> TermsObjective:

@@ -137,6 +137,7 @@ class TracedSite:
     def noise(self, kind: str, like: Tensor) -> Tensor:
         """Standard noise of the shape of ``like``, the same in every run of one evaluation."""
         if (self.name, kind) not in self._noise:
+            like = like if like.is_floating_point() else like.to(torch.get_default_dtype())
             self._noise[self.name, kind] = torch.rand_like(like) if kind == "uniform" else torch.randn_like(like)
         return self._noise[self.name, kind]
 

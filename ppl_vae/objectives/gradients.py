@@ -47,7 +47,7 @@ class GuideSite(Protocol):
         """
 
     def noise(self, kind: Literal["uniform", "normal"], like: Array) -> Array:
-        """Standard noise of the shape of ``like``, the same in every run of one evaluation."""
+        """Standard noise of the shape of ``like``, which may hold integers; the same in every run of one evaluation."""
 
 
 Rule = Callable[[GuideSite], Array]

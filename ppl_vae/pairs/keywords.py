@@ -28,18 +28,27 @@ def parameters(program: Any) -> frozenset[str] | None:
     >>> sorted(parameters(lambda x, index=None: x)), parameters(lambda **kwargs: 0)
     (['index', 'x'], None)
     """
+    handled = within_handler(program)
+    if handled is not None:
+        return parameters(handled)
     called = getattr(program, "forward", program)
-    names = _names_of_method(called.__func__) if inspect.ismethod(called) else _names(called)
-    handled = within_handler(program) if names is None else None
-    return names if handled is None else parameters(handled)
+    return _names_of_method(called.__func__) if inspect.ismethod(called) else _names(called)
 
 
 def within_handler(program: Any) -> Any | None:
-    """The program that a handler of Pyro or NumPyro was put around, as in ``poutine.scale(model, 0.1)``; else None."""
-    if isinstance(program, partial):  # Pyro's
-        return next((value for value in reversed(program.args) if callable(value)), None)
-    fn = getattr(program, "fn", None)  # NumPyro's
-    return fn if callable(fn) else None
+    """The program that a handler of Pyro or NumPyro was put around, as in ``poutine.scale(model, 0.1)``; else None.
+
+    A handler is a context manager too. Without one, what a program holds, such as the net of ``partial(model, net)``,
+    is no program.
+
+    >>> within_handler(partial(print, abs)) is None
+    True
+    """
+    if isinstance(program, partial):  # Pyro's, of the handler and the program
+        handler, fn, *_ = (*program.args, None, None)
+    else:  # NumPyro's, which holds the program
+        handler, fn = program, getattr(program, "fn", None)
+    return fn if callable(fn) and hasattr(type(handler), "__enter__") else None
 
 
 def accepted(program: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:

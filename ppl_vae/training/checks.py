@@ -17,6 +17,11 @@ from ..seeds import derive
 from .data import TrainingData
 from .settings import TrainingSettings
 
+STATE = frozenset({"weights", "local", "optim"})
+"""First parts of the names in a training's state, which no player can have."""
+HISTORY = frozenset({"epoch", "loss", "valid_elbo", "valid_log_lik", "seconds", "compilation", "memory"})
+"""Names in every history, which no player's metric can have."""
+
 
 def check_arguments(settings: TrainingSettings, data: TrainingData, seed: Any) -> None:
     """Refuse a seed, a batch, an epoch or early stopping that the data do not allow.
@@ -107,7 +112,7 @@ def check_players(settings: TrainingSettings, sites: Sites) -> None:
 
     Raises:
         UnsuitableObjective: names the objective, or the player and the sites.
-        ValueError: two players of one name.
+        ValueError: two players of one name, or a name that something else in the state or the history has.
     """
     adversarial, name = getattr(settings.loss, "needs_critic", False), type(settings.loss).__name__
     critic = getattr(settings, "critic", None)
@@ -124,6 +129,14 @@ def check_players(settings: TrainingSettings, sites: Sites) -> None:
     names = [player.name for player in settings.players]
     if len(set(names)) < len(names):
         raise ValueError(f"{name}: players need different names, for their state and metrics; got {names}.")
+    for taken in sorted(STATE.intersection(names)):
+        raise ValueError(f"{name}: {taken!r} is a part of every training's state: give the player another name.")
+    metrics = [metric for player in settings.players for metric in player.metrics]
+    if len(set(metrics)) < len(metrics) or HISTORY.intersection(metrics):
+        raise ValueError(
+            f"{name}: the players' metrics need names in the history of their own, other than {sorted(HISTORY)}; got "
+            f"{metrics}."
+        )
     for player in settings.players:
         if player.sees != "data" and not sites.code_dim:
             raise UnsuitableObjective(

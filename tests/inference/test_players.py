@@ -159,3 +159,28 @@ def test_two_players_of_one_name_are_refused(backend: backends.Backend) -> None:
 
     with pytest.raises(ValueError, match="players need different names"):
         training(backend, 1, Twins()).fit(*pair("standard", backend), X)
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"name": "optim"}, "'optim' is a part of every training's state"),
+        ({"name": "weights"}, "'weights' is a part of every training's state"),
+        ({"metrics": ("loss",)}, "metrics need names in the history of their own"),
+        ({"metrics": ("of_both_gap",)}, "metrics need names in the history of their own"),
+    ],
+)
+def test_a_player_cannot_take_a_name_of_the_training(
+    backend: backends.Backend, own: dict[str, Any], message: str
+) -> None:
+    """Its checkpoint could not be resumed, or a column of the history would be another's."""
+    taker: Any = type("Taker", (OfData,), own)
+
+    @dataclass(frozen=True)
+    class Taken(TwoPlayers):
+        @property
+        def players(self) -> tuple[Player, ...]:
+            return (taker(), OfBoth())
+
+    with pytest.raises(ValueError, match=message):
+        training(backend, 1, Taken()).fit(*pair("standard", backend), X)

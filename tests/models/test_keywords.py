@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any
 
 import jax
@@ -42,6 +43,33 @@ def test_only_keywords_of_the_house_are_dropped() -> None:
     assert tolerant(program) is program
     with pytest.raises(TypeError, match="indx"):
         program(1, indx=2)
+
+
+def test_what_a_program_holds_is_not_the_program() -> None:
+    """A net bound to a program, or its attribute ``fn``, says nothing about the keywords of the program."""
+
+    class Holder:
+        def __init__(self) -> None:
+            self.fn = torch.nn.Linear(2, 3)
+
+        def __call__(self, x: Any = None, **taken: Any) -> Any:
+            return taken
+
+    def program(net: Any, x: Any = None, **taken: Any) -> Any:
+        return taken
+
+    every = {name: number for number, name in enumerate(keywords.KEYWORDS)}
+    for held in (partial(program, torch.nn.Linear(2, 3)), Holder()):
+        assert tolerant(held)(None, **every) == every
+
+
+@pytest.mark.parametrize("around", [pyro.plate("plate", 3), numpyro.plate("plate", 3), pyro.poutine.scale(scale=0.5)])
+def test_a_handler_as_a_decorator_is_seen_through(around: Any) -> None:
+    def program(x: Any = None, *, mask: Any = None) -> Any:
+        return mask
+
+    handled = around(program)
+    assert keywords.parameters(handled) == keywords.parameters(pyro.poutine.block(handled)) == {"x", "mask"}
 
 
 def test_what_the_guide_alone_takes_is_no_matter_to_the_model(backend: backends.Backend) -> None:

@@ -7,7 +7,7 @@ import json
 import math
 import pickle
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -68,6 +68,22 @@ def test_the_backends_objective_is_pickled_and_copied(backend: backends.Backend)
     for objective in (backend.inference.adopt(Tempered(3, temper=0.25)), backend.inference.IWAE(7)):
         for again in (pickle.loads(pickle.dumps(objective)), copy.deepcopy(objective)):
             assert again == objective and type(again) is type(objective)
+
+
+@dataclass(frozen=True)
+class Derived(Tempered):
+    """It has a field that its own settings determine."""
+
+    inverse: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "inverse", 1 / self.temper)
+
+
+def test_a_field_that_is_no_argument_is_derived_anew(backend: backends.Backend) -> None:
+    objective = backend.inference.adopt(Derived(temper=0.25))
+    assert objective.inverse == pickle.loads(pickle.dumps(objective)).inverse == 4
 
 
 def test_the_other_backends_objective_is_refused(backend: backends.Backend) -> None:
@@ -183,6 +199,33 @@ class OfLogitsELBO(ARMELBO):
     @property
     def request(self) -> TermsRequest:
         return replace(super().request, gradient=OfLogits())
+
+
+@dataclass(frozen=True)
+class NoisyDraws(Mixed):
+    """Draws that are used, with noise like them that is not."""
+
+    def rules(self) -> Sequence[Rule | None]:
+        def rule(site: GuideSite) -> Any:
+            draw = site.sample()
+            noise = site.noise("normal", draw)
+            assert noise.shape == draw.shape and noise.dtype == site.parameter("logits").dtype
+            return draw
+
+        return (rule,)
+
+
+@dataclass(frozen=True)
+class NoisyELBO(ARMELBO):
+    @property
+    def request(self) -> TermsRequest:
+        return replace(super().request, gradient=NoisyDraws())
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "categorical"])
+def test_noise_like_discrete_draws_is_continuous(backend: backends.Backend, name: str) -> None:
+    svi = backend.inference.SVI(NoisyELBO(), epochs=1, batch_size=20)
+    assert np.isfinite(svi.fit(*pair(name, backend), toy(40)).history["loss"]).all()
 
 
 def test_a_parameter_that_is_not_there_is_told_by_name(backend: backends.Backend) -> None:

@@ -119,7 +119,8 @@ class TracedSite:
         """Standard noise of the shape of ``like``, the same in every run of one evaluation."""
         key = jax.random.fold_in(self._key, crc32(f"{self.name}/{kind}".encode()))
         draw = jax.random.uniform if kind == "uniform" else jax.random.normal
-        return draw(key, like.shape, like.dtype)
+        dtype = like.dtype if jnp.issubdtype(like.dtype, jnp.floating) else jnp.result_type(float)
+        return draw(key, like.shape, dtype)
 
 
 class Ruled(Messenger):
