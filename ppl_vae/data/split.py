@@ -78,7 +78,7 @@ class Split:
         if set(self.pixels) != set(PARTS):
             raise ValueError(f"{self.name}: pixels should have the keys {PARTS}; got {tuple(self.pixels)}.")
         if not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"{self.name}: scale should be a positive number; got {self.scale!r}.")
+            raise ValueError(f"{self.name}: 'scale' should be a positive number; got {self.scale!r}.")
         set_field = object.__setattr__
         set_field(self, "seed", check_seed(self.seed))
         set_field(self, "image_shape", tuple(int(n) for n in self.image_shape))

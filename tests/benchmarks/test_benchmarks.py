@@ -205,7 +205,7 @@ def test_objectives_are_measured_and_written(
 
 @pytest.mark.slow
 def test_two_versions_are_measured_in_turns() -> None:
-    """A checkout beside itself: the same Python calls a step, and a line for each case."""
+    """A checkout beside itself: as many Python calls a step but for those of the libraries, and a line for each case."""
     root = str(BENCHMARKS.parent)
     command = [sys.executable, str(BENCHMARKS / "two_versions.py"), root, root, "--rounds", "1", "--cases", "pyro ELBO"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
@@ -213,4 +213,4 @@ def test_two_versions_are_measured_in_turns() -> None:
     heading, line = done.stdout.splitlines()
     *_, ratio, _, _, old, new = line.split()
     assert heading.split()[0] == "case" and line.startswith("pyro ELBO")
-    assert old == new and 0.2 < float(ratio) < 5.0
+    assert float(old) == pytest.approx(float(new), rel=0.02) and 0.2 < float(ratio) < 5.0

@@ -360,7 +360,7 @@ def test_other_paths_and_settings_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", X)
     np.save(tmp_path / "x.npy", X)
     for path, options, error, match in (
-        ("x.npz", {}, ValueError, "only a .npy file or a folder"),
+        ("x.npz", {}, ValueError, "Only a .npy file or a folder"),
         ("y.npy", {}, FileNotFoundError, "does not exist"),
         ("x.npy", {"at_once": 0}, ValueError, "at least 1; got 0"),
         ("x.npy", {"at_once": 2.5}, ValueError, "at least 1; got 2.5"),
