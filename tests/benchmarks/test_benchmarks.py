@@ -205,7 +205,7 @@ def test_objectives_are_measured_and_written(
 
 @pytest.mark.slow
 def test_two_versions_are_measured_in_turns() -> None:
-    """A checkout beside itself: as many Python calls a step but for those of the libraries, and a line for each case."""
+    """A checkout beside itself: as many Python calls a step, but for those of the libraries."""
     root = str(BENCHMARKS.parent)
     command = [sys.executable, str(BENCHMARKS / "two_versions.py"), root, root, "--rounds", "1", "--cases", "pyro ELBO"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
