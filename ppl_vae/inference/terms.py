@@ -113,7 +113,7 @@ def run_guide(
 class TracedSite:
     """A latent site of the running guide: the ``GuideSite`` of ``objectives.gradients``."""
 
-    def __init__(self, msg: Any, noise: dict[tuple[str, str], Tensor]) -> None:
+    def __init__(self, msg: Any, noise: dict[tuple[Any, ...], Tensor]) -> None:
         self.name, self.reparameterised, self.value = msg["name"], bool(msg["fn"].has_rsample), None
         self._msg, self._noise = msg, noise
 
@@ -136,16 +136,17 @@ class TracedSite:
 
     def noise(self, kind: str, like: Tensor) -> Tensor:
         """Standard noise of the shape of ``like``, the same in every run of one evaluation."""
-        if (self.name, kind) not in self._noise:
+        key = self.name, kind, like.shape
+        if key not in self._noise:
             like = like if like.is_floating_point() else like.to(torch.get_default_dtype())
-            self._noise[self.name, kind] = torch.rand_like(like) if kind == "uniform" else torch.randn_like(like)
-        return self._noise[self.name, kind]
+            self._noise[key] = torch.rand_like(like) if kind == "uniform" else torch.randn_like(like)
+        return self._noise[key]
 
 
 class Ruled(Messenger):
     """A handler in which the latent sites of the program inside take the values that a rule gives them."""
 
-    def __init__(self, rule: Rule, noise: dict[tuple[str, str], Tensor] | None = None) -> None:
+    def __init__(self, rule: Rule, noise: dict[tuple[Any, ...], Tensor] | None = None) -> None:
         super().__init__()
         self.rule, self.noise = rule, {} if noise is None else noise
         self.sites: dict[str, TracedSite] = {}
@@ -251,7 +252,7 @@ def log_terms(
     if gradient.enumerates:
         drawn, num_particles = _at_every_configuration(guide, args, kwargs)
 
-    def run_once(draws: int, tap: _Tap | None, rule: Rule | None, noise: dict[tuple[str, str], Tensor]) -> Run:
+    def run_once(draws: int, tap: _Tap | None, rule: Rule | None, noise: dict[tuple[Any, ...], Tensor]) -> Run:
         ruled = None if rule is None else Ruled(rule, noise)
         p, q = run(model, drawn, args, kwargs, draws, max_plate_nesting, tap, ruled)
         latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
@@ -265,7 +266,7 @@ def log_terms(
         return Run(terms, {} if ruled is None else ruled.sites)
 
     def evaluate(draws: int, tap: _Tap | None) -> Terms:
-        noise: dict[tuple[str, str], Tensor] = {}
+        noise: dict[tuple[Any, ...], Tensor] = {}
         runs = []
         for rule in gradient.rules():
             runs.append(run_once(draws, tap, rule, noise))

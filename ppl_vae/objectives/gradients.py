@@ -170,6 +170,7 @@ class Enumeration(Gradient):
 
 
 def _mean(site: GuideSite) -> Array:
+    site.sample()  # not used; without it the draws that follow, such as the prior's, would be others
     return site.mean()
 
 

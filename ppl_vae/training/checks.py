@@ -99,20 +99,20 @@ def check_objective(settings: TrainingSettings, pair: Pair, sites: Sites, num_da
         raise UnsuitableObjective(
             f"{type(loss).__name__} is made for latents, and the model has none: its likelihood is the TraceELBO()."
         )
-    check_players(settings, sites)
+    check_critic(settings)
     if isinstance(loss, Objective):
         loss.check(sites)
+        check_players(settings, sites)
         loss.check_batches(settings.epoch_size or num_data, settings.batch_size)
     elif settings.check_stock:
         check_stock(loss, sites, pair.backend)
 
 
-def check_players(settings: TrainingSettings, sites: Sites) -> None:
-    """Refuse an adversarial objective without a critic, a critic without one, and players that do not fit the pair.
+def check_critic(settings: TrainingSettings) -> None:
+    """Refuse an adversarial objective without a critic, and a critic without one.
 
     Raises:
-        UnsuitableObjective: names the objective, or the player and the sites.
-        ValueError: two players of one name, or a name that something else in the state or the history has.
+        UnsuitableObjective: names the objective and what to use.
     """
     adversarial, name = getattr(settings.loss, "needs_critic", False), type(settings.loss).__name__
     critic = getattr(settings, "critic", None)
@@ -126,6 +126,16 @@ def check_players(settings: TrainingSettings, sites: Sites) -> None:
             f"Adversarial trains a critic beside the pair, and {name} has no use for one: use SVI, or FactorVAE, "
             "AAE or WAEGAN."
         )
+
+
+def check_players(settings: TrainingSettings, sites: Sites) -> None:
+    """Refuse players that do not fit the pair or each other.
+
+    Raises:
+        UnsuitableObjective: names the player and the sites.
+        ValueError: two players of one name, or a name that something else in the state or the history has.
+    """
+    name = type(settings.loss).__name__
     names = [player.name for player in settings.players]
     if len(set(names)) < len(names):
         raise ValueError(f"{name}: players need different names, for their state and metrics; got {names}.")

@@ -184,3 +184,17 @@ def test_a_player_cannot_take_a_name_of_the_training(
 
     with pytest.raises(ValueError, match=message):
         training(backend, 1, Taken()).fit(*pair("standard", backend), X)
+
+
+def test_metrics_without_a_value_are_told(backend: backends.Backend) -> None:
+    """A metric that the loss does not return would take the value of the next player's."""
+    forgets: Any = type("Forgets", (OfData,), {"metrics": ("of_data_loss", "of_data_gap")})
+
+    @dataclass(frozen=True)
+    class Forgotten(TwoPlayers):
+        @property
+        def players(self) -> tuple[Player, ...]:
+            return (forgets(), OfBoth())
+
+    with pytest.raises(ValueError, match="of_data: 'metrics' names .*, 'loss' returned 1"):
+        training(backend, 1, Forgotten()).fit(*pair("standard", backend), X)

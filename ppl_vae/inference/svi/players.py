@@ -49,6 +49,10 @@ class RunningPlayer:
         state, metrics = self.player.step(State(self.tracked, self.learned.values), view, self._descend)
         self.tracked = state.tracked
         if self.player.metrics:
+            if len(metrics) != len(self.player.metrics):
+                raise ValueError(
+                    f"{self.player.name}: 'metrics' names {self.player.metrics}, 'loss' returned {len(metrics)}."
+                )
             self.history.append(torch.stack([torch.as_tensor(value).detach() for value in metrics]))
 
     def _descend(self, loss: Loss, values: Values) -> tuple[Values, tuple[Tensor, ...]]:

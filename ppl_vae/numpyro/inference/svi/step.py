@@ -138,7 +138,9 @@ def gradient_step(
     for player, state in zip(step.players, carry.players, strict=True):
         state, found = advance(player, state, view)
         players.append(state)
-        metrics += found[: len(player.metrics)]
+        if player.metrics and len(found) != len(player.metrics):
+            raise ValueError(f"{player.name}: 'metrics' names {player.metrics}, 'loss' returned {len(found)}.")
+        metrics += found if player.metrics else ()
     carry = Carry(trained, optim, step.shared(tables), step.shared(moments), tuple(players))
     return carry, (value, jnp.stack(metrics) if metrics else None)
 
