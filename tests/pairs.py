@@ -5,6 +5,10 @@ Tests import helpers from here and from ``oracles`` alone.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -395,3 +399,33 @@ def interrupt_at(patch: pytest.MonkeyPatch, epochs: int) -> None:
         return whole(self, epoch, order)
 
     patch.setattr(PyroRun, "epoch", interrupted)
+
+
+def told(*arguments: object) -> str:
+    """What a command prints; its error, as an exception."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = command(*arguments)
+    if code:
+        raise SystemExit(err.getvalue())
+    return out.getvalue()
+
+
+def refused(says: str, wrong: Callable[[], Any]) -> str:
+    """The refusal or warning of ``wrong``, in which ``says`` stands, with {} for what is known only when it runs."""
+    with pytest.raises((Exception, SystemExit)) as caught:
+        wrong()
+    text = re.escape(says).replace(r"\{\}", ".*")
+    assert re.search(text, str(caught.value), re.S), str(caught.value)
+    return str(caught.value)
+
+
+def follow(says: str, at: Any, wrong: Callable[[Any], Any], *ways: Callable[[Any], Any]) -> None:
+    """Meet a refusal, and go each way that it names; where that ends in numbers, they are finite."""
+    refused(says, lambda: wrong(at))
+    assert ways
+    for way in ways:
+        found = way(at)
+        found = found.history["loss"] if isinstance(found, Fit) else getattr(found, "values", found)
+        if isinstance(found, float | int | np.ndarray | list):
+            assert np.isfinite(found).all()

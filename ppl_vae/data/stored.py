@@ -259,7 +259,7 @@ def _check_kind(dtype: np.dtype[Any], path: Path) -> None:
     if dtype.hasobject:
         raise TypeError(
             f"{str(path)!r} holds Python objects, stored as a pickle, which is refused because it can run code: save "
-            "one array of numbers, np.save(file, np.stack(images).astype(np.uint8))."
+            "one array of numbers, np.save(file, np.array(images.tolist()))."
         )
     if dtype != np.uint8 and dtype.kind not in "fb":
         raise TypeError(

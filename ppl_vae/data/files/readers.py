@@ -93,7 +93,7 @@ def _read_stream(stream: BinaryIO, path: Path, keys: Iterable[str] | None) -> np
         if "Object arrays" in str(error):
             raise TypeError(
                 f"{where} holds Python objects, stored as a pickle, which is refused because it can run code: "
-                "save one array of numbers, np.save(file, np.stack(images).astype(np.uint8))."
+                "save one array of numbers, np.save(file, np.array(images.tolist()))."
             ) from None
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{where} is truncated or damaged ({reason}): copy or save it again.") from None
