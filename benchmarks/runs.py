@@ -101,9 +101,9 @@ class Training:
         return self.folder / f"{self.name}.{suffix}"
 
     def done(self) -> Row | None:
-        """Its row, where it is done with as many draws as are asked for."""
-        row = read_row(self.path("json"))
-        return row if row and row["num_particles"] == self.num_particles else None
+        """Its row, where it is done with as many draws as are asked for, and says of itself what it would say now."""
+        row, wanted = read_row(self.path("json")), {**self.about, "num_particles": self.num_particles}
+        return row if row and wanted.items() <= row.items() else None
 
     def run(self, *, device: str | None = None, progress: bool | None = None) -> Row:
         """Train what is left, evaluate, write the row and return it.

@@ -26,7 +26,7 @@ NUMBERS = ("log_p", "bits_per_dim", "elbo", "active_units", "seconds", "seconds_
 OF_A_RUN = (
     *("seed", "log_p", "bits_per_dim", "test_error", "mc_error", "elbo", "kl", "train_elbo", "objective"),
     *("active_units", "seconds", "seconds_per_epoch", "parameters", "epochs_done", "num_particles", "images"),
-    *("binarisation", "likelihood", "trained_on", "commit", "hardware", "versions", "date"),
+    *("binarisation", "likelihood", "warm_up", "learning_rate", "trained_on", "commit", "hardware", "versions", "date"),
 )
 LEDGER = "ledger.json"
 
@@ -34,9 +34,12 @@ Entry = dict[str, Any]
 
 
 def found(folder: Path, *, smoke: bool = False) -> list[Row]:
-    """The rows that stand in a folder of cells; those of a smoke test only when these are asked for."""
+    """The rows that stand in a folder of cells; those of a smoke test only when these are asked for.
+
+    A row without its learning rate is older, of when the plain setting was called the report's, and is left out.
+    """
     rows = [{**row, "name": path.stem} for path in sorted(folder.glob("*.json")) if (row := read_row(path))]
-    rows = [row for row in rows if set(KEY) <= set(row)]
+    rows = [row for row in rows if {*KEY, "learning_rate"} <= set(row)]
     return [row for row in rows if (row["setting"] == "smoke") == smoke]
 
 

@@ -64,10 +64,13 @@ def conditional_vae(data: Split | Data | tuple[int, ...], given_dim: int, **sett
 def report_vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
     """The VAE of the VampPrior report (Large VAE, 2021): 300-300 units, 40 latents, 500 pseudo-inputs, Xavier weights.
 
-    >>> report_vae((28, 28)).hidden
-    (300, 300)
+    With ``prior="vampprior"`` the pseudo-inputs come from its net of ``means``. Its text says no activation: ReLU.
+
+    >>> report_vae((28, 28), prior="vampprior").pseudo_inputs_start
+    'means'
     """
-    report = {"latent_dim": 40, "hidden": (300, 300), "activation": "relu", "num_pseudo_inputs": 500}
+    report = {"latent_dim": 40, "hidden": (300, 300), "activation": "relu"}
+    report |= {"num_pseudo_inputs": 500, "pseudo_inputs_start": "means"}
     return vae(data, **{**report, **settings})
 
 

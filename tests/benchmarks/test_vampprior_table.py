@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import shlex
@@ -204,7 +205,7 @@ def ledger(table: ModuleType) -> ModuleType:
 
 
 def row(seed: int, log_p: float, epochs: int = 10, **key: object) -> dict:
-    about = {"data": "static_mnist", "prior": "standard", "components": None, "start": None, "setting": "report"}
+    about = {"data": "static_mnist", "prior": "standard", "components": None, "start": None, "setting": "plain"}
     numbers = {
         "num_particles": 500,
         "log_p": log_p,
@@ -239,6 +240,7 @@ def test_an_entrys_command_makes_its_cells(table: ModuleType, ledger: ModuleType
         [row(0, -1.0, data="fashion_mnist-grey", setting="paper", **{**learned, "start": "mean"})],
         [row(0, -1.0, num_particles=5000)],
         [row(0, -1.0, setting="early-stopping")],
+        [row(0, -1.0, setting="report", epochs=1000, **{**learned, "start": "means"})],
     ]
     for made in several:
         (entry,) = ledger.merged([], made)
@@ -262,10 +264,55 @@ def test_the_published_numbers_are_those_of_the_sources(ledger: ModuleType) -> N
     }
     for name, values in report.items():
         for prior, value in zip(recipes.PRIORS, values, strict=True):
-            first = published.PUBLISHED.get(("report", name, prior), (None,))[0]
+            (first,) = published.PUBLISHED.get(("report", name, prior), (None,))
             assert (first and first.value) == value
             assert first is None or (published.NOT_STATED in first.note) == (name != "static_mnist")
     (entry,) = ledger.merged([], [row(0, -1.0, prior="vampprior", components=500, start="random")])
     assert [number["value"] for number in entry["published"]] == [-88.72, -87.13]
     (entry,) = ledger.merged([], [row(0, -1.0, prior="vampprior", components=250, start="random")])
     assert entry["published"] == []
+
+
+def test_the_reports_setting_is_what_its_text_says(table: ModuleType, tmp_path: Path) -> None:
+    """Line by line; the plain setting differs from it in three of them, which are ours."""
+    said = {
+        "hidden": (300, 300),
+        "latent_dim": 40,
+        "gated": False,
+        "num_pseudo_inputs": 500,
+        "start": "means",
+        "epochs": 1000,
+        "warm_up": 0,
+        "patience": None,
+        "learning_rate": 1e-3,
+        "batch_size": 100,
+        "num_particles": 500,
+        "images": None,
+    }
+    report, plain = (dataclasses.asdict(table.setting(table.arguments(words))) for words in (["--report"], []))
+    assert report == {"name": "report", **said}
+    ours = {name: value for name, value in plain.items() if value != report[name]}
+    assert ours == {"name": "plain", "start": "random", "warm_up": 20, "learning_rate": 5e-4}
+    (cell,) = table.chosen(table.arguments(["--report", "--data", "static_mnist", "--priors", "vampprior"]))
+    training = cell.training(cell.setting.split(importlib.import_module("vampprior_cells").DATA[cell.data]), tmp_path)
+    assert training.svi.loss.beta == 1.0, "no warm-up"
+    model, _ = training.recipe(np.random.default_rng(0))
+    assert type(model.prior.inputs).__name__ == "Means"
+    layers = (np.shape(layer.weight[...]) for layer in model.likelihood.net.layers)
+    assert list(layers) == [(300, 40), (300, 300), (30, 300)]
+
+
+def test_a_row_of_another_setting_is_not_done(table: ModuleType, tmp_path: Path) -> None:
+    """The plain setting was once called the report's: its rows are neither taken for the report's, nor merged."""
+    command = [*QUICK, "--data", "static_mnist", "--priors", "standard", "--epochs", "1", "--out", str(tmp_path)]
+    assert table.main(command) == 0
+    (name,) = rows(tmp_path)
+    path, found = tmp_path / f"{name}.json", importlib.import_module("vampprior_ledger").found
+    before = json.loads(path.read_text(encoding="utf-8"))
+    for changed in ({**before, "warm_up": 7}, {n: v for n, v in before.items() if n != "learning_rate"}):
+        path.write_text(json.dumps(changed), encoding="utf-8")
+        assert len(found(tmp_path, smoke=True)) == ("learning_rate" in changed)
+        assert table.main(command) == 0
+        again = json.loads(path.read_text(encoding="utf-8"))
+        assert {n: v for n, v in again.items() if n not in MEASURED} == rows(tmp_path)[name]
+        assert again["warm_up"] == before["warm_up"] and again["log_p"] == before["log_p"]
