@@ -173,11 +173,11 @@ def _short(commit: str) -> str:
 
 ABOUT = (
     "Mean ± standard deviation over seeds, in nats per test image; higher is better. Without a ±, one seed; "
-    "ledger.json has every run by itself. The plain setting has the nets of the VampPrior report, but Adam at 5e-4, a KL "
-    "warm-up over 20 epochs and pseudo-inputs that start at training images; the report's numbers stand beside it for "
-    "orientation. 'beside standard' is log p(x) minus that of the standard prior, seed by "
-    "seed, at the same number of epochs. A gap of 0.5 nats is within the noise between independent implementations. "
-    "A commit with '+dirty' had changes that were not committed."
+    "ledger.json has every run by itself. The plain setting has the nets of the VampPrior report, but Adam at 5e-4, "
+    "a KL warm-up over 20 epochs and pseudo-inputs that start at training images; the report's numbers stand beside "
+    "it for orientation. 'beside standard' is log p(x) minus that of the standard prior, seed by seed, at the same "
+    "number of epochs. A gap of 0.5 nats is within the noise between independent implementations. A commit with "
+    "'+dirty' had changes that were not committed."
 )
 TITLE = "Ledger of the VampPrior table"
 
