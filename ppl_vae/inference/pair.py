@@ -19,8 +19,12 @@ from ..pairs.pair import check_shapes
 from ..pairs.side_inputs import NOTHING, Arrays
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
+from ..runtime.threads import process_lock
 from .sites import base_of, describe
 from .terms import PyroSite, examine, quiet, run, sites_of, terms_of
+
+PYRO = process_lock()
+"""Held while a pair is at work: Pyro's handlers and parameter store, and torch's generator, are the process's own."""
 
 
 def find_device(name: str | None) -> torch.device:
@@ -50,8 +54,8 @@ def find_device(name: str | None) -> torch.device:
 
 @contextmanager
 def forked(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the draws of a block, and restore the caller's random generators after it."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    """Seed the draws of a block, and restore the caller's random generators after it; one thread at a time."""
+    with PYRO, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         if device.type == "cuda":
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
@@ -74,7 +78,8 @@ class Pair:
 
     def __init__(self, model: Any, guide: Any, device: str | None = None) -> None:
         self.device = find_device(device)
-        self.programs = copy.deepcopy((model, guide))
+        with PYRO:  # no other pair has lent what these reach
+            self.programs = copy.deepcopy((model, guide))
         named = zip(("model", "guide"), self.programs, strict=True)
         self.modules = nn.ModuleDict({name: m for name, m in named if isinstance(m, nn.Module)}).to(self.device)
         self.tolerant = tolerant(self.programs[0], ("mask",)), tolerant(self.programs[1])
@@ -112,18 +117,22 @@ class Pair:
 
     @contextmanager
     def active(self, *, training: bool = False) -> Iterator[tuple[Any, Any]]:
-        """Yield (model, guide), which run on the pair's own parameters within the block, in training mode or not."""
-        self.modules.train(training)
-        theirs = {name: tensor.data for name, (tensor, _) in self.lent.items()}
-        for tensor, own in self.lent.values():
-            tensor.data = own
-        try:
-            with pyro.get_param_store().scope(self._store):
-                yield self.tolerant
-        finally:
-            for name, (tensor, _) in self.lent.items():
-                self.lent[name] = (tensor, tensor.data)
-                tensor.data = theirs[name]
+        """Yield (model, guide), which run on the pair's own parameters within the block, in training mode or not.
+
+        One thread at a time is in such a block, of whatever pair.
+        """
+        with PYRO:
+            self.modules.train(training)
+            theirs = {name: tensor.data for name, (tensor, _) in self.lent.items()}
+            for tensor, own in self.lent.values():
+                tensor.data = own
+            try:
+                with pyro.get_param_store().scope(self._store):
+                    yield self.tolerant
+            finally:
+                for name, (tensor, _) in self.lent.items():
+                    self.lent[name] = (tensor, tensor.data)
+                    tensor.data = theirs[name]
 
     def prepare(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> Sites:
         """Run the pair once on a batch, so that every parameter exists, and describe its sites.
@@ -135,7 +144,7 @@ class Pair:
         where = self.tensors({"index": np.arange(len(x)), **side})
         with forked(seed, self.device), self.active() as (model, guide):
             sites = examine(model, guide, self.tensor(x), **where)
-            store = dict(pyro.get_param_store().named_parameters())
+            store = {name: (p, p.detach().clone()) for name, p in pyro.get_param_store().named_parameters()}
             touched = poutine.trace(model, param_only=True).get_trace(self.tensor(x), **where)
         after = {name: id(p) for name, p in self.modules.named_parameters()}
         if before != after:
@@ -144,9 +153,9 @@ class Pair:
                 f"The parameter {lost!r} was replaced when the pair ran: the model and the guide both have a PyroParam "
                 "of that name, and Pyro would make one of them. Give them different names."
             )
-        for name, tensor in store.items():
+        for name, (tensor, value) in store.items():
             if id(tensor) not in after.values():
-                self.lent[name] = (tensor, tensor.detach().clone().to(self.device))
+                self.lent[name] = (tensor, value.to(self.device))
         self._of_the_model = {f"store.{name}" for name in touched.param_nodes}
         self.sites, self.dim = sites, x.shape[1]
         self.given_dim = where["given"].shape[1] if "given" in where else 0
@@ -209,11 +218,12 @@ class Pair:
             for name, value in values.items():
                 value.copy_(torch.from_numpy(np.asarray(state[name])))
 
+    @contextmanager
     def _traces(
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays
-    ) -> tuple[poutine.Trace, poutine.Trace]:
+    ) -> Iterator[tuple[poutine.Trace, poutine.Trace]]:
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, guide):
-            return run(quiet(model), quiet(guide), (self.tensor(x),), self.tensors(side), num_particles)
+            yield run(quiet(model), quiet(guide), (self.tensor(x),), self.tensors(side), num_particles)
 
     def sample(
         self,
@@ -224,9 +234,9 @@ class Pair:
         side: Arrays = NOTHING,
     ) -> tuple[dict[str, np.ndarray], Terms]:
         """Draw from the guide, (K, B, ...) for each latent site; return the draws and log-densities, (K, B)."""
-        p, q = self._traces(x, num_particles, seed, side)
-        latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
-        with torch.no_grad():
+        with self._traces(x, num_particles, seed, side) as (p, q):
+            latent, observed = sites_of(p, observed=False), sites_of(p, observed=True)
+            guided = sites_of(q, observed=False)
             terms = terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl)
         values = {name: site["value"].cpu().numpy() for name, site in guided.items()}
         if num_particles == 1:
@@ -235,18 +245,17 @@ class Pair:
 
     def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Compute mean (for categories the mode) and standard deviation of q(z | x) by latent site, (B, D) each."""
-        _, q = self._traces(x, 1, seed, side)
-        moments = {name: _moments(site) for name, site in sites_of(q, observed=False).items()}
+        with self._traces(x, 1, seed, side) as (_, q):
+            moments = {name: _moments(site) for name, site in sites_of(q, observed=False).items()}
         return {n: (mean.cpu().numpy(), deviation.cpu().numpy()) for n, (mean, deviation) in moments.items()}
 
     def predict(
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw z ~ q(z | x); return E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
-        p, q = self._traces(x, num_particles, seed, side)
-        latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
-        with torch.no_grad():
-            log_w = terms_of(latent, observed, guided, num_particles).log_weights
+        with self._traces(x, num_particles, seed, side) as (p, q):
+            latent, observed = sites_of(p, observed=False), sites_of(p, observed=True)
+            log_w = terms_of(latent, observed, sites_of(q, observed=False), num_particles).log_weights
             mean = next(iter(observed.values()))["fn"].mean.reshape(num_particles, *x.shape)
         return mean.cpu().numpy(), log_w.cpu().numpy()
 

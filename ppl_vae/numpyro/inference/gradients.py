@@ -19,6 +19,7 @@ from ...pairs.side_inputs import NOTHING, Arrays, placeholder
 from ...players import Sizes
 from ...seeds import derive, generator
 from .pair import Pair, Structure, Tree, named
+from .sites import NUMPYRO
 from .svi.players import RunningPlayer, advance, init, view_of
 from .terms import run
 
@@ -183,4 +184,5 @@ def _loss(
         view = view_of(x, terms)
         outputs = (player.output(state.known, view) for player, state in zip(objective.players, players, strict=True))
         return -(terms.scale * objective.bound(terms, *outputs)).sum()
-    return objective.loss(key, {}, model, guide, x, **side)
+    with NUMPYRO:
+        return objective.loss(key, {}, model, guide, x, **side)

@@ -23,7 +23,7 @@ from ...pairs.side_inputs import NOTHING, Arrays
 from ...pairs.sites import Sites, does_not_run
 from ...pairs.terms import Terms
 from ..nets.tables import PerDatum, Rows
-from .sites import base_of, describe
+from .sites import base_of, describe, traced
 from .terms import examine, run, sites_of, terms_of
 
 Tree = Any
@@ -164,9 +164,9 @@ class Pair:
             model, guide = (tolerant(program) for program in self._merged)
             try:
                 guide_key, model_key = jax.random.split(jax.random.key(seed))
-                q = handlers.trace(handlers.seed(guide, guide_key)).get_trace(batch, **where)
+                q = traced(handlers.seed(guide, guide_key), batch, **where)
                 replayed = handlers.replay(handlers.seed(model, model_key), trace=q)
-                p = handlers.trace(replayed).get_trace(batch, **where)
+                p = traced(replayed, batch, **where)
             except (ValueError, TypeError, RuntimeError, AssertionError) as error:
                 raise does_not_run((batch,), error) from error
             for name, site in {**p, **q}.items():
@@ -367,7 +367,7 @@ def _decode(
 ) -> tuple[Array, Array]:
     model, _ = structure.programs(params, constants)
     conditioned = handlers.seed(handlers.condition(model, z), key)
-    site = handlers.trace(conditioned).get_trace(size=len(next(iter(z.values()))), **side)[name]
+    site = traced(conditioned, size=len(next(iter(z.values()))), **side)[name]
     return site["fn"].mean, site["value"]
 
 
@@ -376,7 +376,7 @@ def _generate(
     structure: Structure, params: Tree, constants: Tree, side: dict[str, Array], key: Array, *, size: int, name: str
 ) -> tuple[Array, Array]:
     model, _ = structure.programs(params, constants)
-    site = handlers.trace(handlers.seed(model, key)).get_trace(size=size, **side)[name]
+    site = traced(handlers.seed(model, key), size=size, **side)[name]
     return site["fn"].mean, site["value"]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpyro.distributions as dist
+from numpyro import handlers
 from numpyro.distributions import (
     CategoricalLogits,
     CategoricalProbs,
@@ -18,10 +19,19 @@ from numpyro.distributions import (
 )
 
 from ...pairs.sites import Site
+from ...runtime.threads import process_lock
 
+NUMPYRO = process_lock()
+"""Held while a program runs in Python, but not while it runs compiled: all threads share NumPyro's handlers."""
 REARRANGING = (Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
 """Wrappers that leave each entry's distribution as it is."""
 WITHOUT_MEAN = (CategoricalLogits, CategoricalProbs, Cauchy, HalfCauchy)
+
+
+def traced(program: Any, *args: Any, **kwargs: Any) -> Any:
+    """Trace a program, one thread at a time: its sites by name."""
+    with NUMPYRO:
+        return handlers.trace(program).get_trace(*args, **kwargs)
 
 
 def base_of(fn: Any) -> Any:

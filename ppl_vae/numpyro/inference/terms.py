@@ -24,7 +24,7 @@ from ...objectives.request import LatentsRequest, TermsRequest
 from ...pairs.keywords import generated_site, inner, tolerant
 from ...pairs.sites import Sites, check_batch_shape, does_not_run, match
 from ...pairs.terms import Latents, Terms
-from .sites import base_of, describe
+from .sites import NUMPYRO, base_of, describe, traced
 
 NumPyroSite = dict[str, Any]
 SLEEP, PRIOR, DIRECTIONS, NOISE = 2**30, 2**30 + 1, 2**30 + 2, 2**30 + 4
@@ -66,8 +66,8 @@ def run_guide(
     """Trace the guide, with particles as a plate; ``ruled`` gives its latent sites their values, if it is given."""
     guide = _in_plate(guide, num_particles, max_plate_nesting)
     # The handler stands outside the trace, which then records what it did.
-    with ruled or nullcontext():
-        return handlers.trace(handlers.seed(guide, key)).get_trace(*args, **kwargs)
+    with NUMPYRO, ruled or nullcontext():
+        return traced(handlers.seed(guide, key), *args, **kwargs)
 
 
 def _replayed(
@@ -80,7 +80,7 @@ def _replayed(
     key: Array,
 ) -> NumPyroTrace:
     replayed = handlers.replay(_in_plate(model, num_particles, max_plate_nesting), trace=q)
-    return handlers.trace(handlers.seed(replayed, key)).get_trace(*args, **kwargs)
+    return traced(handlers.seed(replayed, key), *args, **kwargs)
 
 
 def _in_plate(program: Any, num_particles: int, max_plate_nesting: int) -> Any:
@@ -346,12 +346,12 @@ def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     given = {name: value for name, value in kwargs.items() if name in ("given", "mask")}
     key = jax.random.fold_in(key, SLEEP)
     seeded = handlers.seed(model, key)
-    dream = handlers.trace(seeded).get_trace(size=len(args[0]), **given)
+    dream = traced(seeded, size=len(args[0]), **given)
     values = {name: jax.lax.stop_gradient(site["value"]) for name, site in dream.items() if site["type"] == "sample"}
-    observed = sites_of(handlers.trace(seeded).get_trace(*args, **kwargs), observed=True)
+    observed = sites_of(traced(seeded, *args, **kwargs), observed=True)
     check_dream(args, tuple(observed))
     x = values[next(iter(observed))].astype(args[0].dtype)
-    q = handlers.trace(handlers.seed(handlers.substitute(guide, data=values), key)).get_trace(x, **given)
+    q = traced(handlers.seed(handlers.substitute(guide, data=values), key), x, **given)
     return jnp.stack([density_of(site, 1)[0] for site in sites_of(q, observed=False).values()]).sum(0)
 
 
@@ -389,7 +389,7 @@ def terms_of(
 
 def _at_every_configuration(guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> tuple[Any, int]:
     """Replace the guide's draws by every joint value of its sites; return that guide and the number of values."""
-    sites = sites_of(handlers.trace(handlers.seed(guide, key)).get_trace(*args, **kwargs), observed=False)
+    sites = sites_of(traced(handlers.seed(guide, key), *args, **kwargs), observed=False)
     latent = tuple(describe(site) for site in sites.values())
     values = Sites(latent, (), ()).configurations()
     given = {}
@@ -434,7 +434,7 @@ def _without_score(
     frozen = tolerant(nnx.merge(graph, jax.lax.stop_gradient(state)))
     frozen = _in_plate(frozen, num_particles, max_plate_nesting)
     replayed = handlers.seed(handlers.replay(frozen, trace=trace), jax.random.key(0))
-    return sites_of(handlers.trace(replayed).get_trace(*args, **kwargs), observed=False)
+    return sites_of(traced(replayed, *args, **kwargs), observed=False)
 
 
 def _kl(q: Any, p: Any) -> Array | None:

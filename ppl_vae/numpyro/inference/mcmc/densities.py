@@ -18,7 +18,7 @@ from ....mcmc.kernels import Evaluated
 from ....mcmc.layout import Latent, Layout, Position
 from ....pairs.keywords import inner
 from ...models import VampPrior
-from ..sites import describe
+from ..sites import describe, traced
 from ..terms import NumPyroSite, NumPyroTrace, density_of, sites_of
 
 MAX_PLATE_NESTING = 1
@@ -26,7 +26,7 @@ MAX_PLATE_NESTING = 1
 
 def layout_of(model: Any, x: Array, side: Mapping[str, Array]) -> Layout:
     """Describe the model's latent sites, from one run."""
-    trace = handlers.trace(handlers.seed(model, jax.random.key(0))).get_trace(x, **side)
+    trace = traced(handlers.seed(model, jax.random.key(0)), x, **side)
     return Layout(tuple(_latent(site) for site in sites_of(trace, observed=False).values()))
 
 
@@ -86,7 +86,7 @@ class Densities:
                 node.encode()
         self.key = jax.random.key(0) if key is None else key
         if start == "guide":
-            trace = handlers.trace(handlers.seed(guide, self.key)).get_trace(x, **side)
+            trace = traced(handlers.seed(guide, self.key), x, **side)
             self.guided = sites_of(trace, observed=False)
 
     def trace(
@@ -99,7 +99,7 @@ class Densities:
                 return program(*args, **kwargs)
 
         seeded = handlers.seed(_Set(in_plate, compute), self.key if key is None else key)
-        return handlers.trace(seeded).get_trace(self.x, **self.side)
+        return traced(seeded, self.x, **self.side)
 
     def _placed(self, position: Position) -> tuple[NumPyroTrace, Array]:
         """The model's trace at a position, and log |dz / du|, (K, B)."""

@@ -18,6 +18,7 @@ from ....mcmc.kernels import Sampled
 from ....mcmc.layout import Layout, Position
 from ....pairs.side_inputs import Arrays
 from ..pair import Pair, Structure, Tree
+from ..sites import traced
 from .densities import Densities, layout_of
 
 Values = dict[str, np.ndarray]
@@ -86,7 +87,7 @@ def _simulate(
     structure: Structure, params: Tree, constants: Tree, side: dict[str, Array], key: Array, *, size: int
 ) -> dict[str, Array]:
     model, _ = structure.programs(params, constants)
-    trace = handlers.trace(handlers.seed(model, key)).get_trace(size=size, **side)
+    trace = traced(handlers.seed(model, key), size=size, **side)
     return {name: site["value"] for name, site in trace.items() if site["type"] == "sample"}
 
 

@@ -18,6 +18,7 @@ from ....schedules import Schedule
 from ....training.rowwise_adam import REPEATS
 from ..objectives import TermsObjective
 from ..pair import Structure, Tree, merge
+from ..sites import NUMPYRO
 from .local import Local, ascend, stepped, take
 from .players import RunningPlayer, advance, permuted_codes, view_of
 from .streaming import Batches
@@ -202,7 +203,8 @@ def _loss(
     """Compute the loss per datum, and the detached view of the batch for the players' steps."""
     model, guide = _programs(step, constants, trained, tables, offsets)
     if not isinstance(step.objective, TermsObjective):
-        return step.objective.loss(key, {}, model, guide, batch.x, **batch.side) / len(batch.x), None
+        with NUMPYRO:
+            return step.objective.loss(key, {}, model, guide, batch.x, **batch.side) / len(batch.x), None
     objective = _objective(step, constants, batch.epoch)
     terms = objective.log_terms(model, guide, batch.x, key=key, **batch.side)
     view, outputs = None, []
