@@ -62,7 +62,7 @@ def load(
             **settings,
         )
         if name_or_file is None and binarisation is None:
-            check_unchanged(split, run.settings, f"pass --data {own} to use them as they are now")
+            check_unchanged(split, run.settings, remedy=f"pass --data {own} to use them as they are now")
         _check_shape(run, split.image_shape, what)
         for part in PARTS:
             _check_values(run, getattr(split, part), f"{what}: {part!r}")

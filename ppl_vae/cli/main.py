@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         extensions, rest = find_extensions(arguments)
         load_extensions(extensions)
-        options = complete(parser().parse_args(rest))
+        options = complete(_parsed(rest))
         options.extensions = extensions
     except SystemExit as end:  # --help, --version and --print-completion
         return int(end.code or 0)
@@ -142,6 +142,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(error)
     return 0
+
+
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    """Parse the words of a command; an unknown one is told by the parser of the command, whose help lists the known."""
+    options, unknown = parser().parse_known_args(words)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
 
 
 def _fail(error: Exception) -> int:

@@ -160,7 +160,7 @@ def _check_finite(x: np.ndarray, what: str) -> None:
         raise ValueError(
             f"{what} should have finite pixels; {bad.sum()} of {x.size} are NaN or infinite, "
             f"the first at {first_index(bad)}: drop or repair those images, or train in Python on what was seen, "
-            "SVI.fit(..., mask=~np.isnan(x)) or ppl_vae.VAE."
+            "SVI.fit(..., mask=np.isfinite(x)) or, for NaN, ppl_vae.VAE."
         )
     limit = np.finfo(np.float32).max
     if x.dtype.itemsize > 4 and max(-x.min(), x.max()) > limit:

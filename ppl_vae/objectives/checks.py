@@ -126,7 +126,7 @@ MEAN_FIELD_STOCK = {"pyro": {"TraceMeanField_ELBO"}, "numpyro": {"TraceMeanField
 
 
 SCALED_STOCK = {
-    "pyro": {"RenyiELBO": "it tempers the weights. Use ppl_vae's RenyiELBO or IWAE."},
+    "pyro": {"RenyiELBO": "the scale tempers the weights. Use ppl_vae's RenyiELBO or IWAE."},
     "numpyro": {
         "RenyiELBO": "under a handler it tempers the weights. Use ppl_vae's RenyiELBO or IWAE.",
         "TraceGraph_ELBO": "it scales the score twice. Use ppl_vae's TraceGraphELBO.",

@@ -12,7 +12,7 @@ from ..arrays import pixel_levels
 from ..data import Stream, check_unit_interval
 from ..data.streams import Data, blocks
 from .pair import Pair
-from .side_inputs import Arrays, apply_mask, check_given, check_given_dim, take_rows
+from .side_inputs import Arrays, apply_mask, check_given, check_given_dim, take_rows, told_by
 
 X = TypeVar("X", bound=Data)
 
@@ -38,21 +38,23 @@ class Requirements(NamedTuple):
 
 
 @overload
-def as_batch(x: Stream, what: str = "x", dim: int | None = None) -> Stream: ...
+def as_batch(x: Stream, what: str = "x", dim: int | None = None, *, maskable: bool = True) -> Stream: ...
 
 
 @overload
-def as_batch(x: Any, what: str = "x", dim: int | None = None) -> np.ndarray: ...
+def as_batch(x: Any, what: str = "x", dim: int | None = None, *, maskable: bool = True) -> np.ndarray: ...
 
 
-def as_batch(x: Any, what: str = "x", dim: int | None = None) -> Data:
+def as_batch(x: Any, what: str = "x", dim: int | None = None, *, maskable: bool = True) -> Data:
     """Check data, and return them as a floating (N, P) array; of a stream, which checks what it reads, the shape alone.
+
+    ``maskable`` data have a mask, with which a caller may hide values.
 
     Raises:
         ValueError: not (N, P), another P than ``dim``, empty, or NaN or infinite values.
     """
     if isinstance(x, np.ma.MaskedArray):
-        raise ValueError(f"{what!r} is a masked array: pass {what}.filled(0), and its mask as mask=~{what}.mask.")
+        raise ValueError(f"{what!r} is a masked array, and all of its values are needed: pass {what}.data.")
     array: Any = x if isinstance(x, Stream) else np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
     if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
         raise ValueError(f"{what!r} should have shape (N, {'P' if dim is None else dim}); got {array.shape}.")
@@ -65,8 +67,8 @@ def as_batch(x: Any, what: str = "x", dim: int | None = None) -> Data:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         row, column = np.argwhere(~np.isfinite(array))[0]
         raise ValueError(
-            f"{what!r} holds NaN or infinite values, first at row {row}, column {column}: remove "
-            "them, or say with mask= which values were seen, mask=~np.isnan(x)."
+            f"{what!r} holds NaN or infinite values, first at row {row}, column {column}: remove them"
+            + (f", or say which values were seen, {told_by(what, f'np.isfinite({what})')}." if maskable else ".")
         )
     array = array if array.dtype.kind == "f" else array.astype(np.float32)
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))

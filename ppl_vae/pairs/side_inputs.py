@@ -26,6 +26,19 @@ class Side(TypedDict, total=False):
     """True where a pixel was seen, (N, P): the densities are of those, and what x holds elsewhere is not read."""
 
 
+TOLD_BY = {"valid": "valid_mask={}", "images": "side={{'mask': {}}}"}
+"""Name of data -> argument that says which of their values were seen; of others it is ``mask``."""
+
+
+def told_by(what: str, mask: str) -> str:
+    """Argument that says which values were seen, as a call has it.
+
+    >>> told_by("x", "m"), told_by("valid", "m")
+    ('mask=m', 'valid_mask=m')
+    """
+    return TOLD_BY.get(what, "mask={}").format(mask)
+
+
 def apply_mask(x: Any, mask: Any, what: str = "x") -> tuple[Any, dict[str, np.ndarray]]:
     """Check a mask, and set x to zero where it hides it; without a mask, leave x as it is.
 
@@ -36,7 +49,8 @@ def apply_mask(x: Any, mask: Any, what: str = "x") -> tuple[Any, dict[str, np.nd
     array([[1., 0.]])
     """
     if isinstance(x, np.ma.MaskedArray):
-        raise ValueError(f"{what!r} is a masked array: pass {what}.filled(0), and its mask as mask=~{what}.mask.")
+        seen = told_by(what, f"~np.ma.getmaskarray({what})")
+        raise ValueError(f"{what!r} is a masked array: pass {what}.filled(0), and what was seen as {seen}.")
     if mask is None:
         return x, {}
     if isinstance(x, Stream):
@@ -47,7 +61,7 @@ def apply_mask(x: Any, mask: Any, what: str = "x") -> tuple[Any, dict[str, np.nd
     if mask.dtype != bool or mask.shape != x.shape:
         raise ValueError(
             f"The mask of {what!r} should be boolean, true where a pixel was seen, of shape {x.shape}; got dtype "
-            f"{mask.dtype} and shape {mask.shape}: mask = ~np.isnan(x), say."
+            f"{mask.dtype} and shape {mask.shape}: {told_by(what, f'np.isfinite({what})')}, say."
         )
     return np.where(mask, x, 0), {"mask": np.ascontiguousarray(mask)}
 

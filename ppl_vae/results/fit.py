@@ -266,7 +266,7 @@ class Fit:
         """
         sites = self.pair.sites
         assert sites is not None
-        z = as_batch(z, "z", sites.width)
+        z = as_batch(z, "z", sites.width, maskable=False)
         arrays = self._given(given, len(z))
         with in_chunks(self.pair, z, arrays, doing=f"on {len(z)} codes") as chunks:
             decode = self.pair.decode

@@ -24,11 +24,12 @@ from pairs import follow, refused
 from PIL import Image
 from scipy.io import savemat
 
-from ppl_vae import data
+from ppl_vae import VAE, data, inference, recipes
 from ppl_vae.data.files import idx, integrity, mat
 from ppl_vae.data.files.download import Remote
 from ppl_vae.data.files.sources import Source
 from ppl_vae.data.sets import dsprites, omniglot, static_mnist
+from ppl_vae.results import Fit
 from ppl_vae.runtime import compile_cache
 
 GREY = np.arange(10 * 6, dtype=np.uint8).reshape(10, 2, 3)
@@ -117,6 +118,11 @@ def split(rule: str, x: np.ndarray = UNIT, **options: Any) -> np.ndarray:
     return data.from_arrays(x, binarisation=rule, **options).train
 
 
+def of_what_was_seen(x: np.ndarray) -> Fit:
+    model_guide = recipes.vae(x.shape[1:], latent_dim=2, hidden=(4,))(np.random.default_rng(0))
+    return inference.SVI(epochs=1, batch_size=5).fit(*model_guide, x, mask=np.isfinite(x))
+
+
 HOLED = UNIT.copy()
 HOLED[3, 0, 0] = np.nan
 LARGE = np.where(np.arange(10)[:, None, None] == 3, 1e300, UNIT.astype(float))
@@ -141,10 +147,13 @@ REMEDIES: dict[str, tuple[Callable[[Path], Any], ...]] = {
         lambda _: data.check_binary(GREY > 128),
         lambda _: data.check_binary(data.from_arrays(GREY, binarisation="threshold").train),
     ),
-    "drop or repair those images, or train in Python on what was seen, SVI.fit(..., mask=~np.isnan(x))": (
+    "or train in Python on what was seen, SVI.fit(..., mask=np.isfinite(x)) or, for NaN, ppl_vae.VAE": (
         loads(npy(HOLED)),
         loads(npy(np.delete(HOLED, 3, 0)), np.delete(HOLED, 3, 0)),
         loads(npy(np.nan_to_num(HOLED)), np.nan_to_num(HOLED)),
+        lambda _: of_what_was_seen(HOLED.reshape(10, 6)),
+        lambda _: of_what_was_seen(np.where(np.isnan(HOLED), np.inf, HOLED).reshape(10, 6)),
+        lambda _: VAE(latent_dim=2, hidden=(4,), epochs=1, random_state=0).fit_transform(HOLED.reshape(10, 6)),
     ),
     ": a single image needs x[None].": (
         lambda _: data.from_arrays(UNIT[0].ravel(), UNIT.reshape(10, 6), UNIT.reshape(10, 6)),
@@ -217,7 +226,7 @@ REMEDIES: dict[str, tuple[Callable[[Path], Any], ...]] = {
         streamed(raw(content_of(UNIT)[:-8])),
         streamed(raw(content_of(UNIT)), UNIT),
     ),
-    "All shards should hold rows of one shape and dtype; {}: save them alike": (
+    "{} has {} of {}, {} has {} of {}: save them alike": (
         streamed(lambda at: (npy(UNIT, "s/0.npy")(at), npy(UNIT.astype(float), "s/1.npy")(at))[0].parent),
         streamed(lambda at: (npy(UNIT, "s/0.npy")(at), npy(UNIT, "s/1.npy")(at))[0].parent, np.r_[UNIT, UNIT]),
     ),
@@ -254,9 +263,11 @@ def test_a_file_that_disappears_or_changes(tmp_path: Path) -> None:
 def test_images_that_were_pickled_are_saved_as_they_are(images: np.ndarray, tmp_path: Path) -> None:
     held = np.empty(len(images), object)
     held[:] = list(images)
-    says = "is refused because it can run code: save one array of numbers, np.save(file, np.array(images.tolist()))"
     for use in (loads, streamed):
-        refused(says, lambda use=use: use(npy(held))(tmp_path))
+        refused(
+            "is refused because it can run code: save one array of numbers, np.save(file, np.array(images.tolist()))",
+            lambda use=use: use(npy(held))(tmp_path),
+        )
         use(npy(np.array(held.tolist())), images / (255 if images.max() > 1 else 1))(tmp_path)
 
 
@@ -295,10 +306,10 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 def test_a_cache_that_cannot_be_written(named: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cache").write_text("a file")
-    says = (
-        "make room or permit writing, name another folder in the environment variable {}, or one that holds the data in"
+    refused(
+        "make room or permit writing, name another folder in the environment variable {}, or one that holds the data",
+        named.obtain,
     )
-    refused(says, named.obtain)
     path = npy(UNIT, "set/x.npy")(tmp_path)
     with monkeypatch.context() as patch:
         patch.setenv("PPL_VAE_DATA", str(tmp_path))
@@ -331,9 +342,11 @@ def test_a_damaged_file_of_a_named_set(tmp_path: Path) -> None:
 def test_other_values_than_the_published_ones(named: Source, tmp_path: Path) -> None:
     """The file is replaced, or deleted, or is data of one's own."""
     path = npy(1 - BITS, "set/x.npy")(tmp_path)
-    says = "Replace the file, or delete it to have the published one downloaded; data of your own load by their path"
     known = integrity.digest(BITS)
-    refused(says, lambda: integrity.verified(np.load(path), known, str(path)))
+    refused(
+        "Replace the file, or delete it to have the published one downloaded; data of your own load by their path",
+        lambda: integrity.verified(np.load(path), known, str(path)),
+    )
     assert np.concatenate(list(data.load(path).pixels.values())).mean() == 0.5
     np.save(path, BITS)
     np.testing.assert_array_equal(integrity.verified(np.load(path), known, str(path)), BITS)
@@ -344,10 +357,15 @@ def test_other_values_than_the_published_ones(named: Source, tmp_path: Path) -> 
 def test_another_file_in_the_place_of_dsprites(tmp_path: Path) -> None:
     images, factors = dsprites.whole("sprites")
     large = np.kron(images[:2], np.ones((1, 2, 2), np.uint8))
-    says = "replace the file, or delete it to have the published one downloaded"
     few = factors.subset(np.arange(2))
-    refused(says, lambda: dsprites._check_images(2 * large, few, "'imgs'"))
-    refused(says, lambda: dsprites._check_images(large.astype(int), few, "'imgs'"))
+    refused(
+        "replace the file, or delete it to have the published one downloaded",
+        lambda: dsprites._check_images(2 * large, few, "'imgs'"),
+    )
+    refused(
+        "replace the file, or delete it to have the published one downloaded",
+        lambda: dsprites._check_images(large.astype(int), few, "'imgs'"),
+    )
     dsprites._check_images(dsprites.draw(few), few, "'imgs'")
 
 

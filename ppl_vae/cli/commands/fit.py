@@ -202,7 +202,7 @@ def _prepare(folder: Path, chosen: dict[str, Any], given: dict[str, Any]) -> tup
     if (folder / SETTINGS).exists():
         recorded = runs.read_settings(folder)
         if (folder / CHECKPOINT).exists():
-            runs.check_unchanged(split, recorded, "restore them, or fit into another --out")
+            runs.check_unchanged(split, recorded, remedy="restore them, or fit into another --out")
     settled = {**options.settled(chosen, split), "objective": name, **objectives.own(name)}
     return split, {"kind": KIND, "version": __version__, "options": settled}
 

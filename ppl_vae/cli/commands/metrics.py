@@ -135,7 +135,8 @@ def _factors(source: Any, count: int, part: str, what: str) -> tuple[np.ndarray,
     factors = np.asarray(source)
     if factors.dtype.kind not in "iub" or factors.ndim not in (1, 2) or not factors.size:
         raise ValueError(
-            f"{where} should be integers of shape (N, F); got {factors.dtype} of shape {factors.shape}: give --factors"
+            f"{where} should be integers of shape (N, F); got {factors.dtype} of shape {factors.shape}: give such, "
+            "--factors FILE.npy"
         )
     if len(factors) != count:
         raise ValueError(f"{where} has {len(factors)} rows; there are {count} {part} images, and each needs one")
