@@ -41,5 +41,9 @@ class WorkerLost(ConnectionError):
     """Error for a parallel training of which another process ended; the message names the checkpoint to go on from."""
 
 
+class DoubtfulScale(UserWarning):
+    """Warning of integer pixels whose divisor may be another one; the message says which, and how to set it."""
+
+
 class Divergence(RuntimeWarning):
     """Warning of trajectories of chains that diverged; the message counts them and names the data."""

@@ -11,11 +11,30 @@ KERNEL, STRIDE, PADDING = 4, 2, 1
 Size = tuple[int, int, int]
 
 
+FEW = 4
+"""Channels of a picture at most: of greys, colours, and colours with transparency."""
+
+
+def channels_first(image_shape: Sequence[int]) -> str:
+    """Say what to do about an image's shape (C, H, W); nothing about others.
+
+    >>> channels_first((3, 32, 32))
+    'its channels seem to come first: put them last, np.moveaxis(x, 1, -1) of images (N, 3, 32, 32)'
+    >>> channels_first((32, 32, 3)), channels_first((3, 4, 4))
+    ('', '')
+    """
+    shape = tuple(image_shape)
+    if len(shape) != 3 or not shape[0] <= FEW < min(shape[1:]):
+        return ""
+    images = ", ".join(map(str, ("N", *shape)))
+    return f"its channels seem to come first: put them last, np.moveaxis(x, 1, -1) of images ({images})"
+
+
 def with_channels(image_shape: Sequence[int]) -> Size:
     """(H, W, C) of an image of shape (H, W) or (H, W, C).
 
     Raises:
-        ValueError: another shape, such as that of flat rows.
+        ValueError: another shape, such as that of flat rows, or channels that come first.
 
     >>> with_channels((28, 20)), with_channels((32, 32, 3))
     ((28, 20, 1), (32, 32, 3))
@@ -26,6 +45,8 @@ def with_channels(image_shape: Sequence[int]) -> Size:
             f"A convolutional net needs to know an image's height and width: 'image_shape' should be (H, W) or "
             f"(H, W, C), of positive integers; got {shape}."
         )
+    if said := channels_first(shape):
+        raise ValueError(f"Convolutions are of images (H, W) or (H, W, C); of the shape {shape} {said}.")
     height, width, channels = (int(n) for n in (*shape, 1)[:3])
     return height, width, channels
 

@@ -139,18 +139,38 @@ def _stored(
     own = options.get("stream", False) and what == options["data"]
     parts = read_file(path, stream=own if stream is None else stream)
     pixels = _pixels(parts.pixels, path.stem)
-    return pixels, parts.labels, {"name": path.stem, "scale": _scale(run, pixels), "source": str(path)}
+    scale = _scale(run, parts.pixels, what)
+    return pixels, parts.labels, {"name": path.stem, "scale": scale, "source": str(path)}
 
 
 def _pixels(parts: Mapping[str, Any], name: str) -> dict[str, Pixels]:
     return {part: as_pixels(parts[part], f"{name}: {part!r}") for part in PARTS if part in parts}
 
 
-def _scale(run: Run, pixels: Mapping[str, Pixels]) -> float | None:
-    """Return the run's scale for stored grey levels; for {0, 1} and floats None, so that ``from_arrays`` decides."""
-    scale = run.settings["data"]["scale"]
-    grey = any(x.dtype == np.uint8 and not is_binary(x) for x in pixels.values())
-    return scale if grey and scale != 1 else None
+def _scale(run: Run, parts: Mapping[str, Any], what: str) -> float:
+    """Return the run's scale for stored integers, 1 for booleans and floats: the type decides, and no value.
+
+    Raises:
+        ValueError: integers of which the run's data do not say what they stand for.
+    """
+    scale: float = run.settings["data"]["scale"]
+    kinds = {np.dtype(getattr(x, "dtype", float)) for x in parts.values()}
+    whole = {dtype for dtype in kinds if dtype.kind in "iu"}
+    if not whole:
+        return 1.0
+    names = ", ".join(sorted(str(dtype) for dtype in kinds))
+    if scale != 1 and kinds != {np.dtype(np.uint8)}:
+        raise ValueError(
+            f"{what} holds {names}, the run {run.folder} divides stored uint8 by {scale:g}: save grey levels as "
+            "x.astype(np.uint8), and pixels that are 0 or 1 already as x.astype(bool)"
+        )
+    guessed = scale == 1 and run.settings["options"].get("scale") is None
+    if guessed and not all(is_binary(x) for x in _pixels(parts, what).values()):
+        raise ValueError(
+            f"{what} holds {names} beyond 0 and 1, and the data of the run {run.folder} were divided by nothing: save "
+            "what the model is to see, such as x / 255"
+        )
+    return scale
 
 
 def _check_shape(run: Run, shape: tuple[int, ...], what: str) -> None:

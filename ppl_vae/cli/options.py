@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from .. import data
 from ..data import Split
 from ..data.checks import PARTS
+from ..data.registry import REGISTRY
+from ..data.stored import pixel_blocks
+from ..errors import DoubtfulScale
 from ..recipes import Recipe, components, vae
 from ..recipes.components import SLOTS, TABLES, Setting, find
 from . import inputs
@@ -34,6 +40,7 @@ OUTPUT: dict[str, Any] = {"out": None, "config": None, "quiet": False, "json": F
 DATA: dict[str, Any] = {
     "data": None,
     "stream": False,
+    "scale": None,
     "binarisation": None,
     "data_seed": 0,
     "valid_fraction": 0.1,
@@ -110,6 +117,9 @@ def add_data(group: Group) -> None:
     group.option("--data", text, REQUIRED, type=name_or_file, metavar="NAME|FILE")
     text = "leave a .npy file that is larger than memory on the disk, and read it by blocks, as a folder always is"
     group.switch("--stream", text)
+    text = "divisor of stored uint8, the level that stands for 1; every later command divides by it, too"
+    default = "the set's own; for a file 255, or 1 where its pixels are all 0 or 1"
+    group.option("--scale", text, default, type=positive_float, metavar="WHITE")
     rule = "the set's own; for a file 'fixed' if its pixels are all 0 or 1, else 'none'"
     group.option("--binarisation", "how pixels become what the model sees", rule, choices=data.BINARISATIONS)
     text = "seed of the split, where none is published, and of binarised test images; runs to compare share it"
@@ -257,15 +267,25 @@ def load_data(options: Mapping[str, Any]) -> Split:
     Raises:
         ValueError: data that are unreadable or unsuitable.
     """
-    fractions = {name: options[name] for name in ("valid_fraction", "test_fraction")}
-    with inputs.reading():
-        return data.load(
-            options["data"],
-            binarisation=options["binarisation"],
-            seed=options["data_seed"],
-            stream=options["stream"],
-            **fractions,
+    names = ("scale", "binarisation", "stream", "valid_fraction", "test_fraction")
+    with inputs.reading(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DoubtfulScale)  # ``told_scale`` tells of every guess
+        split = data.load(options["data"], seed=options["data_seed"], **{name: options[name] for name in names})
+    if options["scale"] is not None and split.pixels["train"].dtype != np.uint8:
+        raise ValueError(
+            f"--scale divides uint8, and {split.name} holds other pixels: leave it out, and save x / scale"
         )
+    return split
+
+
+def told_scale(options: Mapping[str, Any], split: Split) -> list[str]:
+    """Say in a line which divisor was guessed, if one was."""
+    parts = split.pixels.values()
+    if options["scale"] is not None or options["data"] in REGISTRY or split.pixels["train"].dtype != np.uint8:
+        return []
+    most = max(int(block.max()) for x in parts for _, block in pixel_blocks(x))
+    done = "taken as they are" if split.scale == 1 else f"divided by {split.scale:g}"
+    return [f"{split.name}: uint8 pixels in 0..{most}, {done}; --scale sets another divisor"]
 
 
 def settled(options: Mapping[str, Any], split: Split) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrays.convolution_shapes import channels_first
 from ..data import Split
 from .runs import FIGURES, Run
 
@@ -32,12 +33,26 @@ def image_shape(opened: Run, asked: Sequence[int] | None, *, drawn: bool) -> tup
     shape = tuple(asked) if asked else opened.shape
     if math.prod(shape) != opened.dim:
         raise ValueError(f"--image-shape should have {opened.dim} numbers in all, as the run's images; got {shape}")
+    flat = [n for n in opened.shape if n > 1]
+    if len(opened.shape) > 1 and [n for n in shape if n > 1] != flat:
+        raise ValueError(
+            f"--image-shape is for runs on flat rows, and would read the run's images, of shape {opened.shape}, in "
+            f"another order; got {shape}: leave it out, or {_otherwise(opened.shape)}"
+        )
+    if drawn and len(flat) > 2 and not plots.is_drawable(shape):
+        raise ValueError(f"images of shape {shape} cannot be drawn: {_otherwise(shape)}")
     if drawn and not plots.is_drawable(shape):
         raise ValueError(
             f"images of shape {shape} cannot be drawn: give --image-shape HEIGHT WIDTH (and 3 for colours), "
             f"{opened.dim} numbers in all, or an --out that ends in .npy"
         )
     return shape
+
+
+def _otherwise(shape: Sequence[int]) -> str:
+    """Advise on images of a shape that cannot be drawn."""
+    said = channels_first(shape)
+    return "give an --out that ends in .npy" + (f"; {said}, and fit again" if said else "")
 
 
 def grid(path: Path, images: np.ndarray, shape: Sequence[int], title: str) -> None:

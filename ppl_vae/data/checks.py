@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from ppl_vae.data.stored import Pixels, Stored, pixel_blocks
 
 PARTS = ("train", "valid", "test")
+EVERY_FILE = ", by the same number in every file"
 
 
 def check_unit_interval(
@@ -170,6 +171,12 @@ def _check_finite(x: np.ndarray, what: str) -> None:
 def _dtype_remedy(x: np.ndarray) -> str:
     if x.dtype.hasobject:
         return ": stack the images into one array, np.stack(images), all of one shape and a numeric dtype"
-    if x.dtype.kind in "iu":
-        return f" with values {x.min()} to {x.max()}: use x.astype(np.uint8) for images, x.astype(np.float32) otherwise"
-    return ""
+    if x.dtype.kind not in "iu":
+        return ""
+    least, most = int(x.min()), int(x.max())
+    found = f" with values {least} to {most}: "
+    if least < 0:
+        return f"{found}make them floats in [0, 1], (x.astype(float) + {-least}) / {most - least}{EVERY_FILE}"
+    if most > 255:
+        return f"{found}divide them by the value of white, x / {2 ** most.bit_length() - 1}{EVERY_FILE}"
+    return f"{found}use x.astype(np.uint8), or divide them by the value of white, x / 255"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -11,7 +12,11 @@ from numpy.typing import ArrayLike
 from ppl_vae.data.binarisation import PURPOSES, Binarisation, check_rule
 from ppl_vae.data.checks import PARTS, as_labels, as_pixels, check_seed, is_binary
 from ppl_vae.data.split import Split
-from ppl_vae.data.stored import Pixels, Stored, select
+from ppl_vae.data.stored import Pixels, Stored, pixel_blocks, select
+from ppl_vae.errors import DoubtfulScale
+
+FEW_BITS = 5
+"""Bits of grey levels that are few enough to doubt that 255 is white."""
 
 
 class Parts(NamedTuple):
@@ -53,7 +58,8 @@ def from_arrays(
         valid_fraction: the share of ``train`` that becomes ``valid``, if that is None.
         test_fraction: the share of ``train`` that becomes ``test``, if that is None.
         image_shape: the shape of one image, if the arrays are flat; None takes it from ``train``.
-        scale: the divisor of the stored pixels; None means 255 for uint8 beyond {0, 1}, else 1.
+        scale: the divisor of the stored pixels; None means 255 for uint8 beyond {0, 1}, else 1. This is a guess from
+            these pixels: give that of the training, ``split.scale``, for images that come later.
         source: the origin of the data.
         licence: the licence of the data.
 
@@ -74,7 +80,7 @@ def from_arrays(
     _check_one_kind(pixels, name)
     stored_binary = all(is_binary(x) for x in pixels.values())
     if scale is None:
-        scale = 255.0 if pixels["train"].dtype == np.uint8 and not stored_binary else 1.0
+        scale = _guessed(pixels, name) if pixels["train"].dtype == np.uint8 and not stored_binary else 1.0
     if binarisation is None:
         binarisation = "fixed" if stored_binary and scale == 1 else "none"
     check_rule(binarisation)
@@ -92,6 +98,19 @@ def from_arrays(
         source=source,
         licence=licence,
     )
+
+
+def _guessed(pixels: Mapping[str, Pixels], name: str) -> float:
+    """Guess the divisor of grey levels; tell where they are so few that another is likely."""
+    most = max(int(block.max()) for x in pixels.values() for _, block in pixel_blocks(x))
+    if most < 2**FEW_BITS:
+        warnings.warn(
+            f"{name}: the pixels, uint8 with values up to {most}, are divided by 255, so that none exceeds "
+            f"{most / 255:.2f}: if {most} is white, say scale={most}, and if they are that dark, scale=255.",
+            DoubtfulScale,
+            stacklevel=3,
+        )
+    return 255.0
 
 
 def _complete(

@@ -182,6 +182,7 @@ def load(
     valid_fraction: float = 0.1,
     test_fraction: float = 0.2,
     stream: bool = False,
+    scale: float | None = None,
 ) -> Split:
     """Load a data set by its name, or from a ``.npy`` or ``.npz`` file, or open a folder of ``.npy`` shards.
 
@@ -199,6 +200,7 @@ def load(
         valid_fraction: the share of the training images that is set aside, where there is no validation part.
         test_fraction: the same for a test part.
         stream: leave a .npy file on the disk, too, because it is larger than memory.
+        scale: the divisor of the stored pixels; None means the set's own, for a file the guess of ``from_arrays``.
 
     Raises:
         FileNotFoundError: if a file is not there.
@@ -231,7 +233,7 @@ def load(
         seed=seed,
         valid_fraction=valid_fraction,
         test_fraction=test_fraction,
-        scale=entry.scale,
+        scale=entry.scale if scale is None else scale,
         source=entry.source,
         licence=entry.licence,
     )

@@ -264,5 +264,6 @@ def _check_kind(dtype: np.dtype[Any], path: Path) -> None:
     if dtype != np.uint8 and dtype.kind not in "fb":
         raise TypeError(
             f"{str(path)!r} should hold uint8 in [0, 255], booleans or floating numbers to be streamed; got dtype "
-            f"{dtype}: save it with x.astype(np.uint8) for images, x.astype(np.float32) otherwise."
+            f"{dtype}: save floats, (x / white).astype(np.float32), where white is the largest value that a pixel can "
+            "have, 4095 of 12 bits, and the same number in every file."
         )

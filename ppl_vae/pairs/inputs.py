@@ -97,6 +97,29 @@ def checked(pair: Pair, x: Any, what: str = "x") -> Data:
     return array
 
 
+def check_scale(x: Any, scale: float | None) -> None:
+    """Refuse stored integers where the training divided its own by ``scale``: they are not what the model sees.
+
+    Raises:
+        ValueError: an array of integers, or a stream of them with another divisor.
+    """
+    if scale is None or isinstance(x, CheckedData):
+        return
+    if isinstance(x, Stream):
+        if x.stored.dtype.kind in "iu" and x.scale != scale:
+            raise ValueError(
+                f"The stream divides its pixels by {x.scale:g}, and the training divided its own by {scale:g}: open "
+                f"it by data.stream(..., scale={scale:g})."
+            )
+        return
+    dtype = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x).dtype
+    if scale != 1 and dtype.kind in "iu":
+        raise ValueError(
+            f"'x' holds integers ({dtype}), and the training divided its own by {scale:g}: pass x / {scale:g} of "
+            "stored levels, and x.astype(bool) of pixels that are 0 or 1 already."
+        )
+
+
 def digest(*parts: Data | None) -> str:
     """Compute the SHA-256 of arrays' bytes, which is equal for equal data."""
     sha = hashlib.sha256()

@@ -47,6 +47,11 @@ def _shape(found: tuple[int, ...], said: tuple[int, ...] | None) -> tuple[int, .
         raise ValueError(
             f"'image_shape' should hold the {math.prod(found)} pixels of one image, here of shape {found}; got {said}."
         )
+    if said is not None and len(found) > 1 and [n for n in found if n > 1] != [n for n in said if n > 1]:
+        raise ValueError(
+            f"'image_shape' is that of flat rows, and would read the images, of shape {found}, in another order; got "
+            f"{said}: leave it out, or move axes, as np.moveaxis(x, 1, -1) does of channels that come first."
+        )
     return found if said is None else tuple(said)
 
 

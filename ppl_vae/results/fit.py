@@ -13,7 +13,7 @@ import numpy as np
 from ..init import check_index
 from ..mcmc.samplers import HMC
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
-from ..pairs.inputs import CheckedData, Input, X, as_batch, check_data, digest
+from ..pairs.inputs import CheckedData, Input, X, as_batch, check_data, check_scale, digest
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import NOTHING, Arrays, Side, apply_mask, check_given, check_given_dim
 from ..pairs.terms import Terms
@@ -198,6 +198,7 @@ class Fit:
             ValueError: another shape, NaN or infinite values where a pixel was seen, values that the likelihood cannot
                 have, or side information, positions or a mask that do not fit.
         """
+        check_scale(x, self.settings.get("data", {}).get("scale"))
         data = check_data(self.pair, x, likely, side.get("given"), side.get("mask"))
         index = side.get("index")
         if index is None and data.pair is self.pair:

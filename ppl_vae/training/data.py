@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Split
+from ..data import Split, Stream
 from ..data.streams import Data
 from ..pairs.inputs import as_batch, digest
 from ..pairs.side_inputs import Arrays, apply_mask, check_given
@@ -65,6 +65,8 @@ class TrainingData:
                 )
         record: dict[str, Any] = {"sizes": {"train": len(train)}}
         record |= {"fingerprint": digest(train, valid)} if split is None else split.to_dict()
+        if isinstance(train, Stream):
+            record["scale"] = float(train.scale)
         record["train"] = digest(train)
         if side:
             record["side"] = digest(*side.values())

@@ -458,7 +458,7 @@ def test_data_unlike_those_of_the_fit(pyro_run: Path, tmp_path: Path, capsys: py
     images = {
         "size": (binary(shape=(5, 5)), "(4, 3), 12 pixels", "(5, 5), 25 pixels"),
         "turned": (binary(shape=(3, 4)), "(4, 3)", "(3, 4)"),
-        "grey": (np.full((20, 4, 3), 100, np.uint8), "'fixed'", "{0, 255}"),
+        "grey": (np.full((20, 4, 3), 100, np.uint8), "beyond 0 and 1", "x / 255"),
     }
     for name, (x, *said) in images.items():
         np.save(tmp_path / f"{name}.npy", x)
@@ -470,7 +470,8 @@ def test_data_unlike_those_of_the_fit(pyro_run: Path, tmp_path: Path, capsys: py
         assert command("evaluate", pyro_run, "--data", tmp_path / f"{name}.npy") == 2
         one_line(capsys)
     assert not (tmp_path / "z.npy").exists()
-    grey = ("--data", tmp_path / "grey.npy", "--out", tmp_path / "z.npy", "--binarisation", "threshold")
+    np.save(tmp_path / "divided.npy", images["grey"][0] / 255)
+    grey = ("--data", tmp_path / "divided.npy", "--out", tmp_path / "z.npy", "--binarisation", "threshold")
     assert command("encode", pyro_run, *grey) == 0
 
 

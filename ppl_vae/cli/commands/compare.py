@@ -109,6 +109,7 @@ def run(arguments: argparse.Namespace) -> None:
         chosen[name] = list(dict.fromkeys(chosen[name] or options.usual(strategies.USUAL, chosen["latents"])))
     objectives.check_used(chosen["strategies"], chosen)
     split = options.load_data(chosen)
+    console.say(*options.told_scale(chosen, split))
     chosen = options.settled(chosen, split)
     from ...evaluation import Study, study_gradients, write_report
 

@@ -27,7 +27,8 @@ Encode images: the mean of q(z | x) for each.
 
 reads   RUN, and its data or --data: the name of a data set, a .npy or .npz file of images like those of the fit, or a
         folder of .npy files.
-        uint8 grey levels are divided by what those of the fit were divided by; the run's rule of binarisation holds.
+        uint8 is divided by what that of the fit was divided by, whatever its values, booleans and floats by nothing;
+        the run's rule of binarisation holds.
 writes  --out, a .npy file: float32 (N, D), row i the code of image i; over a file that is there
           --part all    every image in the order of the file; of an .npz with parts train, then valid, then test.
                         Under 'dynamic' grey images are encoded as they are, nothing is drawn

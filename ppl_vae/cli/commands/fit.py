@@ -48,8 +48,9 @@ reads   a data set by its name ('ppl-vae data' lists them), or a file:
           .npy  images (N, P), (N, H, W) or (N, H, W, C); parts for validation and test are drawn from them,
                 see --valid-fraction, --test-fraction and --data-seed
           .npz  the same under the key 'images', or the parts under 'train', 'valid' and 'test'
-        as uint8 in 0..255, booleans, or floating numbers. Pickles are refused. Data larger than memory: a .npy file
-        with --stream, or a folder of .npy files, all alike, in the order of their names; both stay on the disk
+        as uint8 in 0..255 (see --scale), booleans, or floating numbers; channels come last. Pickles are refused. Data
+        larger than memory: a .npy file with --stream, or a folder of .npy files, all alike, in the order of their
+        names; both stay on the disk
 writes  RUN/{README:<24}what the folder holds, and how to use it
         RUN/{FIT:<24}weights, history and recipe: what the other commands read
         RUN/{RECORD:<24}what the training came to, the object that --json prints
@@ -79,7 +80,7 @@ the training starts. Ctrl-C loses no more than the epoch under way.
   hidden = [300, 300]
   gated = true
 
-rules of binarisation, x = stored pixel / 255 for uint8:
+rules of binarisation, x = stored pixel / --scale for uint8:
   none       x itself               fixed    the data are {{0, 1}} already
   threshold  1 where x > 0.5        dynamic  training images drawn as Bernoulli(x) afresh in each epoch, others once
 
@@ -143,6 +144,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.extensions:
         chosen["with"] = arguments.extensions
     split, settings = _prepare(out, chosen, given)
+    console.say(*options.told_scale(chosen, split))
     fit, pair = _train(out, settings, split, console)
     runs.write_history(out / HISTORY, dict(fit.history))
     fit.save(out / FIT, recipe=pair)
