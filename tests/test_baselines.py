@@ -150,7 +150,7 @@ def test_the_state_belongs_to_the_training_and_its_checkpoint(
 
 
 def test_the_variances_stand_in_the_expected_order(backend: backends.Backend) -> None:
-    """Of four draws: none > running average > leave-one-out; exact enumeration has none at all."""
+    """Of K = 4 draws: none is the worst, leaving one out has K / (K - 1) of the best, enumeration has no noise."""
     inference = backend.inference
     own = prepared_net("bernoulli", backend)
     report = evaluation.gradient_report(
@@ -165,8 +165,8 @@ def test_the_variances_stand_in_the_expected_order(backend: backends.Backend) ->
         repeats=100,
     )
     noise = report["log_variance"].xs("guide", level="owner")
-    assert noise["none"] > noise["average"] + 0.5
-    assert noise["average"] > noise["leave one out"]
+    assert noise["none"] > max(noise["average"], noise["leave one out"]) + 0.5
+    assert noise["leave one out"] < noise["average"] + np.log(4 / 3) + 0.1
     assert noise["leave one out"] > noise["enumeration"]
     model = report["log_variance"].xs("model", level="owner")
     assert abs(model["none"] - model["leave one out"]) < 0.3, "a baseline is for the guide's score only"

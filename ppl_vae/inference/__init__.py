@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ..errors import WorkerLost as WorkerLost
 from ..mcmc.samplers import HMC as HMC
 from ..mcmc.samplers import NUTS as NUTS
+from .examination import examine as examine
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
 from .pair import Pair as Pair
@@ -12,7 +13,6 @@ from .refinement import localised as localised
 from .svi.processes import launch as launch
 from .svi.svi import SVI as SVI
 from .svi.svi import Adversarial as Adversarial
-from .terms import examine as examine
 from .terms import log_terms as log_terms
 
 if TYPE_CHECKING:  # the same names and fields, for editors and type checkers

@@ -20,7 +20,7 @@ from ..players import Sizes
 from ..seeds import derive, generator
 from .pair import Pair, forked
 from .svi.players import RunningPlayer, detached, view_of
-from .terms import run
+from .traces import run
 
 
 def owners(pair: Pair) -> dict[str, str]:

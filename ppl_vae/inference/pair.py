@@ -17,11 +17,13 @@ from ..nets.tables import Rows
 from ..pairs.keywords import generated_site, tolerant
 from ..pairs.pair import check_shapes
 from ..pairs.side_inputs import NOTHING, Arrays
-from ..pairs.sites import Sites
+from ..pairs.sites import Sites, value_of_data
 from ..pairs.terms import Terms
 from ..runtime.threads import process_lock
+from .examination import examine
 from .sites import base_of, describe
-from .terms import PyroSite, examine, quiet, run, sites_of, terms_of
+from .terms import terms_of
+from .traces import PyroSite, quiet, run, sites_of, split_sites
 
 PYRO = process_lock()
 """Held while a pair is at work: Pyro's handlers and parameter store, and torch's generator, are the process's own."""
@@ -221,9 +223,13 @@ class Pair:
     @contextmanager
     def _traces(
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays
-    ) -> Iterator[tuple[poutine.Trace, poutine.Trace]]:
+    ) -> Iterator[tuple[Sites, poutine.Trace, poutine.Trace]]:
+        """Yield the sites and the traces of model and guide."""
+        assert self.sites is not None
+        self.sites.check_data()
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, guide):
-            yield run(quiet(model), quiet(guide), (self.tensor(x),), self.tensors(side), num_particles)
+            args, nesting = (self.tensor(x),), self.sites.nesting
+            yield self.sites, *run(quiet(model), quiet(guide), args, self.tensors(side), num_particles, nesting)
 
     def sample(
         self,
@@ -234,49 +240,57 @@ class Pair:
         side: Arrays = NOTHING,
     ) -> tuple[dict[str, np.ndarray], Terms]:
         """Draw from the guide, (K, B, ...) for each latent site; return the draws and log-densities, (K, B)."""
-        with self._traces(x, num_particles, seed, side) as (p, q):
-            latent, observed = sites_of(p, observed=False), sites_of(p, observed=True)
-            guided = sites_of(q, observed=False)
+        with self._traces(x, num_particles, seed, side) as (sites, p, q):
+            (latent, observed), guided = split_sites(p), sites_of(q, observed=False)
             terms = terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl)
-        values = {name: site["value"].cpu().numpy() for name, site in guided.items()}
-        if num_particles == 1:
-            values = {name: value[None] for name, value in values.items()}
+        values = {
+            site.name: value_of_data(site, guided[site.name]["value"].cpu().numpy(), num_particles)
+            for site in sites.latent
+        }
         return values, Terms(*(t.cpu().numpy() for t in terms[:3]))
 
     def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Compute mean (for categories the mode) and standard deviation of q(z | x) by latent site, (B, D) each."""
-        with self._traces(x, 1, seed, side) as (_, q):
+        with self._traces(x, 1, seed, side) as (sites, _, q):
             moments = {name: _moments(site) for name, site in sites_of(q, observed=False).items()}
-        return {n: (mean.cpu().numpy(), deviation.cpu().numpy()) for n, (mean, deviation) in moments.items()}
+        return {
+            site.name: tuple(value_of_data(site, part.cpu().numpy())[0] for part in moments[site.name])
+            for site in sites.latent
+        }
 
     def predict(
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw z ~ q(z | x); return E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
-        with self._traces(x, num_particles, seed, side) as (p, q):
-            latent, observed = sites_of(p, observed=False), sites_of(p, observed=True)
+        with self._traces(x, num_particles, seed, side) as (sites, p, q):
+            latent, observed = split_sites(p)
             log_w = terms_of(latent, observed, sites_of(q, observed=False), num_particles).log_weights
-            mean = next(iter(observed.values()))["fn"].mean.reshape(num_particles, *x.shape)
-        return mean.cpu().numpy(), log_w.cpu().numpy()
+            mean = next(iter(observed.values()))["fn"].mean
+        return value_of_data(sites.observed[0], mean.cpu().numpy(), num_particles), log_w.cpu().numpy()
 
     def decode(self, z: Arrays, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """Compute E[x | z] and draw x ~ p(x | z), (B, P) each, from values of all latent sites, (B, ...) each."""
         name = generated_site(self.programs[0], self.sites)
-        codes = {
-            n: torch.tensor(v, device=self.device) if v.dtype.kind == "i" else self.tensor(v) for n, v in z.items()
-        }
-        size = len(next(iter(codes.values())))
+        assert self.sites is not None
+        placed = self.sites.in_plates(z)
+        codes = {n: self.tensor(v) if v.dtype.kind != "i" else torch.tensor(v, device=self.device) for n, v in placed}
+        size = len(next(iter(z.values())))
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, _):
             given: Any = poutine.condition(model, codes)
             fn = poutine.trace(given).get_trace(size=size, **self.tensors(side)).nodes[name]["fn"]
-            return fn.mean.cpu().numpy(), fn.sample().cpu().numpy()
+            return self._data_of(fn.mean), self._data_of(fn.sample())
 
     def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """Draw z ~ p(z); return E[x | z] and x ~ p(x | z), (size, P) each."""
         name = generated_site(self.programs[0], self.sites)
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, _):
             site = poutine.trace(model).get_trace(size=size, **self.tensors(side)).nodes[name]
-            return site["fn"].mean.cpu().numpy(), site["value"].cpu().numpy()
+            return self._data_of(site["fn"].mean), self._data_of(site["value"])
+
+    def _data_of(self, values: Tensor) -> np.ndarray:
+        """Copy values of the observed site, (B, P)."""
+        own = values.cpu().numpy()
+        return own if self.sites is None else value_of_data(self.sites.observed[0], own)[0]
 
 
 def _moments(site: PyroSite) -> tuple[Tensor, Tensor]:

@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyro.distributions as dist
+import torch
+from torch import Tensor
 from torch.distributions import Categorical, Cauchy, HalfCauchy, Independent, MultivariateNormal, Normal, constraints
 
+from ..distributions.normal import Normal as OurNormal
 from ..pairs.sites import Site
 
 REARRANGING = (Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
 """Wrappers that leave each entry's distribution as it is."""
+PARAMETRIC = (OurNormal, dist.Normal, dist.MultivariateNormal)
+"""Distributions that hold all that their density depends on as tensors of their own; others may hold functions."""
 WITHOUT_MEAN = (Categorical, Cauchy, HalfCauchy)
 
 
@@ -39,9 +44,18 @@ def _has_mean(fn: Any) -> bool:
     return True
 
 
+def masks_of(site: Any) -> list[Tensor]:
+    """The masks of a site's entries, by handlers and wrappers, each with the dimensions of the site's value."""
+    fn, masks = site["fn"], [(site["mask"], site["fn"].event_dim)]
+    while fn is not None:
+        masks.append((getattr(fn, "_mask", None), fn.event_dim))
+        fn = getattr(fn, "base_dist", None)
+    return [torch.as_tensor(m)[(..., *[None] * dims)] for m, dims in masks if m is not None and m is not True]
+
+
 def describe(site: Any) -> Site:
     """Describe a traced site for objectives and evaluation."""
-    fn = site["fn"]
+    fn, inner = site["fn"], sorted([f.dim for f in site["cond_indep_stack"] if f.vectorized and f.dim < -1])
     base = base_of(fn)
     support = getattr(base, "support", None)
     binary = getattr(support, "base_constraint", support) is constraints.boolean
@@ -49,7 +63,7 @@ def describe(site: Any) -> Site:
     return Site(
         site["name"],
         type(base).__name__.removesuffix("_").removesuffix("Logits"),
-        tuple(fn.event_shape),
+        (*(fn.batch_shape[dim] for dim in inner), *fn.event_shape),
         reparameterised=bool(fn.has_rsample),
         binary=binary,
         num_values=2 if binary else base._num_events if categorical else None,
@@ -60,4 +74,6 @@ def describe(site: Any) -> Site:
         is_normal=isinstance(base, Normal),
         has_normal_marginals=isinstance(base, Normal | MultivariateNormal),
         probabilities_per_entry=getattr(base, "probabilities_per_entry", 1),
+        plates=len(inner),
+        masked=bool(masks_of(site)),
     )

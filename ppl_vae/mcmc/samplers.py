@@ -197,7 +197,7 @@ class _Sampler:
         """
         name, settings = type(self).__name__, vars(self)
         assert fit.pair.sites is not None
-        fit.pair.sites.check_latent(name)
+        fit.pair.sites.check_chains(name)
         data = fit.checked(x, located=self.start == "guide", **side)
         limit = self.limit.get(fit.backend)
         if limit is not None and len(data) > limit:

@@ -58,6 +58,7 @@ def check_enumerable(name: str, sites: Sites) -> None:
     Raises:
         UnsuitableObjective: names the site and what fits.
     """
+    sites.check_plain(name, "TraceGraphELBO, VIMCO or WakeWake")
     for site in sites.latent:
         if site.num_values is None:
             raise UnsuitableObjective(
@@ -73,6 +74,7 @@ def check_codes(name: str, sites: Sites, *, normal: bool) -> None:
         UnsuitableObjective: names the sites.
     """
     check_pathwise(name, sites)
+    sites.check_plain(name, "TraceELBO")
     if len(sites.latent) != 1 or len(sites.latent[0].event_shape) != 1:
         shapes = ", ".join(f"{site.name!r} {site.event_shape}" for site in sites.latent)
         raise UnsuitableObjective(

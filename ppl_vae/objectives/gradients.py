@@ -67,10 +67,13 @@ class Gradient:
     """An estimator of a bound's gradient; the base class is the pathwise one.
 
     ``keeps_score``: whether log q(z | x) depends on the guide's parameters directly, and not only through z.
+    ``weighs_score``: whether log w keeps the gradient of log q at the sites that are scored. Its mean is zero in the
+    ELBO's gradient, E d log q = 0, where it is noise alone; in other bounds it is not.
     ``enumerates``: whether every joint value of the latents takes the place of the particles.
     """
 
     keeps_score: ClassVar[bool] = True
+    weighs_score: ClassVar[bool] = True
     enumerates: ClassVar[bool] = False
 
     def check(self, name: str, sites: Sites) -> None:
@@ -138,7 +141,9 @@ class DoublyReparameterised(Gradient):
 
 @dataclass(frozen=True)
 class Mixed(Gradient):
-    """The pathwise gradient where a site is reparameterised, the score function elsewhere."""
+    """The gradient of the ELBO: pathwise where a site is reparameterised, the score function elsewhere."""
+
+    weighs_score: ClassVar[bool] = False
 
     def check(self, name: str, sites: Sites) -> None:
         """Refuse a guide without a density."""
@@ -148,6 +153,8 @@ class Mixed(Gradient):
 @dataclass(frozen=True)
 class ScoreFunction(Mixed):
     """The score function for every site: no draw carries a gradient. Simple Statistical ..., Williams, 1992."""
+
+    weighs_score: ClassVar[bool] = True
 
     def rules(self) -> Sequence[Rule | None]:
         """A detached draw."""

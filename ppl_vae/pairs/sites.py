@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ class Site:
     distribution: str
     """The name of its distribution, for error texts alone: what it can do is said below."""
     event_shape: tuple[int, ...]
+    """The shape of a datum's value: the sizes of the plates inside the data's, then the distribution's event shape."""
     reparameterised: bool
     binary: bool
     num_values: int | None = None
@@ -40,6 +42,10 @@ class Site:
     """Whether each entry by itself is normal: true of independent and of multivariate normals."""
     probabilities_per_entry: int = 1
     """The number of probabilities that describe an entry, where each of its values has one of its own."""
+    plates: int = 0
+    """The number of plates inside the data's that it stands in."""
+    masked: bool = False
+    """Whether a mask may hide densities of it."""
 
     @property
     def num_configurations(self) -> int:
@@ -63,6 +69,66 @@ class Sites:
     """The latent sites' names in the model's order."""
     scaled: bool = False
     """Whether a subsampled plate or a handler scales the densities."""
+    nesting: int = 1
+    """The number of plates that the programs nest."""
+    misplaced: str = ""
+    """Why a site's densities do not belong to data: a sentence, or nothing where the data's plate is at dim -1."""
+    besides: tuple[str, ...] = ()
+    """The guide's observed sites and factors."""
+    masked: tuple[str, ...] = ()
+    """The latent sites of which a mask may hide densities in one of the programs."""
+
+    def check_data(self) -> None:
+        """Refuse programs whose densities do not belong to single data.
+
+        Raises:
+            ValueError: names the site.
+        """
+        if self.misplaced:
+            raise ValueError(self.misplaced)
+
+    def check_terms(self, what: str) -> None:
+        """Refuse programs whose densities are no log p(x, z) and log q(z | x) of each datum.
+
+        Raises:
+            ValueError: a site that is not in the plate of the data.
+            UnsuitableObjective: a term of the guide that is no part of log q.
+        """
+        self.check_data()
+        if self.besides:
+            raise UnsuitableObjective(
+                f"{what}: the guide's site {self.besides[0]!r} is observed, or a factor, which is no part of log "
+                "q(z | x): put it into the model, a factor with the other sign, or train with a stock objective, "
+                "such as Trace_ELBO, which adds it to the loss."
+            )
+
+    def check_chains(self, what: str) -> None:
+        """Refuse a model without latents that chains could follow.
+
+        Raises:
+            UnsuitableObjective: names what was to be done.
+        """
+        self.check_data()
+        self.check_latent(what)
+        self.check_plain(what, "evaluation.log_likelihood(fit, x)")
+
+    def check_plain(self, what: str, instead: str) -> None:
+        """Refuse latents in plates inside the data's, or of which a mask hides densities.
+
+        Raises:
+            UnsuitableObjective: names the site.
+        """
+        for site in self.latent:
+            if site.plates:
+                raise UnsuitableObjective(
+                    f"{what} takes a site as one value for each datum, and {site.name!r} stands in a plate inside the "
+                    "data's: draw its M entries as one site, of batch shape (N, M) with .to_event(1), or "
+                    f"use {instead}."
+                )
+        if self.masked:
+            raise UnsuitableObjective(
+                f"{what} needs every density of the site {self.masked[0]!r}, and a mask may hide some: use {instead}."
+            )
 
     def check_latent(self, what: str) -> None:
         """Refuse a model without latents.
@@ -96,6 +162,12 @@ class Sites:
             codes[site.name] = values.astype(np.int64) if site.is_categorical else values
         return codes
 
+    def in_plates(self, z: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield values of the latent sites, (B, ...) each, in the order of their plates, (plates, B, ...)."""
+        plates = {site.name: site.plates for site in self.latent}
+        for name, values in z.items():
+            yield name, np.moveaxis(values, 0, plates.get(name, 0))
+
     @property
     def num_configurations(self) -> int:
         """The number of joint values of the latent sites."""
@@ -127,7 +199,7 @@ def does_not_run(args: tuple[Any, ...], error: Exception) -> ValueError | OutOfM
     )
 
 
-def check_batch_shape(name: str, shape: tuple[int, ...], plates: dict[int, tuple[str, int]]) -> None:
+def check_batch_shape(name: str, shape: tuple[int, ...], plates: Mapping[int, tuple[str, int]]) -> None:
     """Compare a site's batch shape with its plates, given as dim -> (name, size).
 
     Raises:
@@ -141,6 +213,59 @@ def check_batch_shape(name: str, shape: tuple[int, ...], plates: dict[int, tuple
         )
 
 
+Plates = Mapping[str, Mapping[int, tuple[str, int]]]
+"""Site -> dim -> (name, size) of its plates."""
+
+
+def misplaced(plates: Plates, size: int, with_another: Callable[[], Plates]) -> str:
+    """Say which site is not in the plate of the data at dim -1; nothing where all are.
+
+    Args:
+        plates: of every site, on a batch.
+        size: of the batch.
+        with_another: returns the plates on a batch of one datum more; asked where an inner plate has the batch's size.
+
+    >>> misplaced({"x": {-1: ("pixels", 3)}}, 5, dict)[:65]
+    "Site 'x' has the plate 'pixels' at dim -1, of size 3: the data's "
+    """
+    if any(dim < -1 and own == size for frames in plates.values() for dim, (_, own) in frames.items()):
+        plates, size = with_another(), size + 1
+    for name, frames in plates.items():
+        if -1 not in frames:
+            return (
+                f"Site {name!r} is outside the plate of the data at dim -1, so its density does not belong to any "
+                "datum: put it inside, or use a stock objective, which sums over everything."
+            )
+        plate, own = frames[-1]
+        if own != size:
+            return (
+                f"Site {name!r} has the plate {plate!r} at dim -1, of size {own}: the data's plate, of the batch's "
+                f"size {size}, belongs there. Put {plate!r} at dim -2, or make it part of the site by .to_event(1)."
+            )
+    return ""
+
+
+def value_of_data(site: Site, values: np.ndarray, draws: int = 1) -> np.ndarray:
+    """Bring draws of a site, (K, plates, B, ...) or of one particle (plates, B, ...), into the order (K, B, ...).
+
+    >>> bits = Site("z", "Bernoulli", (2,), False, True, plates=1)
+    >>> value_of_data(bits, np.zeros((2, 5))).shape
+    (1, 5, 2)
+    """
+    values = values[None] if draws == 1 else values
+    batch = values.ndim - (len(site.event_shape) - site.plates) - 1
+    return np.moveaxis(values, batch, 1).reshape(draws, values.shape[batch], *site.event_shape)
+
+
+def not_of_its_plates(name: str, shape: tuple[int, ...], dim: int, draws: int) -> ValueError:
+    """Make the error for a site whose batch shape, with several draws, has a dimension of none of its plates."""
+    return ValueError(
+        f"Site {name!r} has batch shape {shape} for {draws} draws, and no plate of its own at dim {dim}: where the "
+        "program sums or indexes a plate away, keep its dimension, as z.sum(-2)[..., None, :] does, so that the draws "
+        "stay left of it."
+    )
+
+
 def match(
     guide: dict[str, Site],
     latent: dict[str, Site],
@@ -148,6 +273,9 @@ def match(
     *,
     scaled: bool = False,
     empty: bool = False,
+    besides: tuple[str, ...] = (),
+    misplaced: str = "",
+    nesting: int = 1,
 ) -> Sites:
     """The pair's sites, after checking that the guide and the model speak of the same latent ones.
 
@@ -172,4 +300,7 @@ def match(
                 f"Site {name!r} has event shape {latent[name].event_shape} in the model and {site.event_shape} in the "
                 "guide: a net's output size, or a missing .to_event(1)?"
             )
-    return Sites(tuple(guide.values()), tuple(observed.values()), tuple(latent), scaled)
+    masked = tuple(name for name in guide if guide[name].masked or latent[name].masked)
+    return Sites(
+        tuple(guide.values()), tuple(observed.values()), tuple(latent), scaled, nesting, misplaced, besides, masked
+    )

@@ -101,11 +101,27 @@ def check_objective(settings: TrainingSettings, pair: Pair, sites: Sites, num_da
         )
     check_critic(settings)
     if isinstance(loss, Objective):
+        sites.check_terms(type(loss).__name__)
+        check_nesting(loss, sites)
         loss.check(sites)
         check_players(settings, sites)
         loss.check_batches(settings.epoch_size or num_data, settings.batch_size)
     elif settings.check_stock:
         check_stock(loss, sites, pair.backend)
+
+
+def check_nesting(loss: Any, sites: Sites) -> None:
+    """Refuse an objective of several draws that would put them where the programs have a plate of their own.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    several = loss.num_draws > 1 or loss.request.gradient.enumerates
+    if several and getattr(loss, "max_plate_nesting", 1) < sites.nesting:
+        raise ValueError(
+            f"{type(loss).__name__}: the programs nest {sites.nesting} plates, and the draws need a dimension left of "
+            f"them: set max_plate_nesting={sites.nesting}; it is {loss.max_plate_nesting}."
+        )
 
 
 def check_critic(settings: TrainingSettings) -> None:

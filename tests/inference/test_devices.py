@@ -19,7 +19,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from ppl_vae import baselines, inference, strategies
 from ppl_vae.inference.svi.players import RunningPlayer, view_of
 from ppl_vae.inference.svi.recorded_step import place_constants
-from ppl_vae.inference.terms import quiet
+from ppl_vae.inference.traces import quiet
 from ppl_vae.objectives.base import Objective
 from ppl_vae.players import Sizes
 from ppl_vae.seeds import generator

@@ -21,7 +21,7 @@ from pyro.nn import PyroParam, PyroSample
 
 from ppl_vae import backends, data, schedules
 from ppl_vae.errors import NotFiniteLoss
-from ppl_vae.inference.terms import quiet, run
+from ppl_vae.inference.traces import quiet, run
 from ppl_vae.pairs.keywords import inner, tolerant
 from ppl_vae.results import Fit
 from ppl_vae.runtime import storage

@@ -204,7 +204,7 @@ def _check(fit: Fit, what: str, settings: Annealing | None) -> Annealing:
     if settings is not None and not isinstance(settings, Annealing):
         raise ValueError(f"{what}: 'settings' should be evaluation.Annealing(...); got {settings!r}.")
     assert fit.pair.sites is not None
-    fit.pair.sites.check_latent(what)
+    fit.pair.sites.check_chains(what)
     return settings or Annealing()
 
 
@@ -306,7 +306,7 @@ def exact_log_likelihood(
         UnsuitableObjective: no latent site.
     """
     assert fit.pair.sites is not None
-    fit.pair.sites.check_latent("exact_log_likelihood")
+    fit.pair.sites.check_chains("exact_log_likelihood")
     data = fit.checked(x, located=False, **side)
     count = _configurations(fit)
     if not 0 < count <= max_configurations:

@@ -167,7 +167,7 @@ def gaps(
         OutOfMemory: the message says what to lower.
     """
     assert fit.pair.sites is not None
-    fit.pair.sites.check_latent("gaps")
+    fit.pair.sites.check_chains("gaps")
     data = fit.checked(x, located=False, **side)
     if elbo_particles < 2:
         raise ValueError(f"'elbo_particles' should be at least 2, for an error; got {elbo_particles}.")

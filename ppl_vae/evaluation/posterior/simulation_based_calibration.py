@@ -90,7 +90,7 @@ def calibration(
         OutOfMemory: the message says what to lower.
     """
     assert fit.pair.sites is not None
-    fit.pair.sites.check_latent("calibration")
+    fit.pair.sites.check_chains("calibration")
     size = num_data if given is None else len(given)
     if num_draws < 1 or bins < 2 or (num_draws + 1) % bins:
         raise ValueError(

@@ -15,7 +15,8 @@ from torch.distributions import biject_to
 from ...mcmc.kernels import Evaluated
 from ...mcmc.layout import Latent, Layout, Position
 from ..sites import describe
-from ..terms import PyroSite, density_of, quiet, sites_of
+from ..terms import density_of
+from ..traces import PyroSite, quiet, sites_of
 
 MAX_PLATE_NESTING = 1
 

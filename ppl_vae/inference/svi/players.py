@@ -13,7 +13,7 @@ from ...critics import Critic
 from ...pairs.terms import Latents, Terms
 from ...players import Loss, Player, Sizes, State, Values, View
 from ...runtime.storage import below
-from ..terms import run_guide, sites_of
+from ..traces import run_guide, sites_of
 from .trainable import Learned
 
 

@@ -27,7 +27,7 @@ from ...training.settings import describe
 from ...training.svi import BaseSVI
 from ..objectives import TermsObjective
 from ..pair import Pair, forked
-from ..terms import quiet
+from ..traces import quiet
 from .cuda_graph import Replayed, replays
 from .local import LocalParameters
 from .optimiser_state import load_slots, slots

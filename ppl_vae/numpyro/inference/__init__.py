@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from ...mcmc.samplers import HMC as HMC
 from ...mcmc.samplers import NUTS as NUTS
+from .examination import examine as examine
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
 from .pair import Pair as Pair
@@ -11,7 +12,6 @@ from .pair import as_functions as as_functions
 from .refinement import localised as localised
 from .svi.svi import SVI as SVI
 from .svi.svi import Adversarial as Adversarial
-from .terms import examine as examine
 from .terms import log_terms as log_terms
 
 if TYPE_CHECKING:  # the same names and fields, for editors and type checkers

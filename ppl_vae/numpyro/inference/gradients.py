@@ -21,7 +21,7 @@ from ...seeds import derive, generator
 from .pair import Pair, Structure, Tree, named
 from .sites import NUMPYRO
 from .svi.players import RunningPlayer, advance, init, view_of
-from .terms import run
+from .traces import run
 
 CHUNK = 2**23
 """Entries of gradients to hold in memory at a time."""

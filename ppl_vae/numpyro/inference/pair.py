@@ -20,11 +20,13 @@ from numpyro.distributions import biject_to, constraints
 from ...pairs.keywords import generated_site, tolerant
 from ...pairs.pair import check_shapes
 from ...pairs.side_inputs import NOTHING, Arrays
-from ...pairs.sites import Sites, does_not_run
+from ...pairs.sites import Sites, does_not_run, value_of_data
 from ...pairs.terms import Terms
 from ..nets.tables import PerDatum, Rows
+from .examination import examine
 from .sites import base_of, describe, traced
-from .terms import examine, run, sites_of, terms_of
+from .terms import terms_of
+from .traces import run, sites_of
 
 Tree = Any
 
@@ -248,43 +250,64 @@ class Pair:
         side: Arrays = NOTHING,
     ) -> tuple[dict[str, np.ndarray], Terms]:
         """Draw from the guide, (K, B, ...) for each latent site; return the draws and log-densities, (K, B)."""
-        options = {"num_particles": num_particles, "analytic_kl": analytic_kl}
+        options = {"num_particles": num_particles, "nesting": self._nesting(), "analytic_kl": analytic_kl}
         values, terms = _sample(self.structure, *self._values(x, seed, side), **options)
-        draws = {name: np.asarray(value) for name, value in values.items()}
-        if num_particles == 1:
-            draws = {name: value[None] for name, value in draws.items()}
+        assert self.sites is not None
+        draws = {s.name: value_of_data(s, np.asarray(values[s.name]), num_particles) for s in self.sites.latent}
         log_lik, log_prior, log_guide = (np.asarray(t) for t in terms[:3])
         return draws, Terms(log_lik, log_prior, log_guide)
+
+    def _nesting(self) -> int:
+        """The number of plates that the programs nest, once it is known that one is the data's."""
+        assert self.sites is not None
+        self.sites.check_data()
+        return self.sites.nesting
 
     def _values(self, x: np.ndarray, seed: int, side: Arrays) -> tuple[Any, ...]:
         return self.params, self.constants, self.array(x), self.arrays(side), jax.random.key(seed)
 
     def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Compute mean (for categories the mode) and standard deviation of q(z | x) by latent site, (B, D) each."""
-        moments = _moments(self.structure, *self._values(x, seed, side))
-        return {name: (np.asarray(mean), np.asarray(sd)) for name, (mean, sd) in moments.items()}
+        moments = _moments(self.structure, *self._values(x, seed, side), nesting=self._nesting())
+        assert self.sites is not None
+        return {
+            site.name: tuple(value_of_data(site, np.asarray(part))[0] for part in moments[site.name])
+            for site in self.sites.latent
+        }
 
     def predict(
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw z ~ q(z | x); return E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
-        means, log_w = _predicted(self.structure, *self._values(x, seed, side), num_particles=num_particles)
-        return np.asarray(means), np.asarray(log_w)
+        options = {"num_particles": num_particles, "nesting": self._nesting()}
+        means, log_w = _predicted(self.structure, *self._values(x, seed, side), **options)
+        assert self.sites is not None
+        return value_of_data(self.sites.observed[0], np.asarray(means), num_particles), np.asarray(log_w)
 
     def decode(self, z: Arrays, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """Compute E[x | z] and draw x ~ p(x | z), (B, P) each, from values of all latent sites, (B, ...) each."""
         name = generated_site(self.structure.model or self.model, self.sites)
-        codes = {n: jax.device_put(v, self.device) if v.dtype.kind == "i" else self.array(v) for n, v in z.items()}
-        key = jax.random.key(seed)
-        mean, x = _decode(self.structure, self.params, self.constants, codes, self.arrays(side), key, name=name)
-        return np.asarray(mean), np.asarray(x)
+        assert self.sites is not None
+        placed = self.sites.in_plates(z)
+        codes = {n: self.array(v) if v.dtype.kind != "i" else jax.device_put(v, self.device) for n, v in placed}
+        options = {"name": name, "size": len(next(iter(z.values())))}
+        parameters = self.structure, self.params, self.constants
+        return self._data_of(*_decode(*parameters, codes, self.arrays(side), jax.random.key(seed), **options))
 
     def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """Draw z ~ p(z); return E[x | z] and x ~ p(x | z), (size, P) each."""
         name = generated_site(self.structure.model or self.model, self.sites)
         key = jax.random.key(seed)
-        mean, x = _generate(self.structure, self.params, self.constants, self.arrays(side), key, size=size, name=name)
-        return np.asarray(mean), np.asarray(x)
+        parameters = self.structure, self.params, self.constants
+        return self._data_of(*_generate(*parameters, self.arrays(side), key, size=size, name=name))
+
+    def _data_of(self, mean: Array, x: Array) -> tuple[np.ndarray, np.ndarray]:
+        """Copy the mean and a draw of the observed site, (B, P) each."""
+        own = np.asarray(mean), np.asarray(x)
+        if self.sites is None:
+            return own
+        site = self.sites.observed[0]
+        return value_of_data(site, own[0])[0], value_of_data(site, own[1])[0]
 
 
 def rows_of(modules: list[Any]) -> Iterator[tuple[tuple[Any, ...], Rows]]:
@@ -304,7 +327,7 @@ def _unconstrained(transform: Any, value: Any) -> Any:
     return transform.inv(value) if isinstance(value, jax.Array | np.ndarray | float) else value
 
 
-@partial(jax.jit, static_argnames=("structure", "num_particles", "analytic_kl"))
+@partial(jax.jit, static_argnames=("structure", "num_particles", "nesting", "analytic_kl"))
 def _sample(
     structure: Structure,
     params: Tree,
@@ -314,19 +337,20 @@ def _sample(
     key: Array,
     *,
     num_particles: int,
+    nesting: int,
     analytic_kl: bool,
 ) -> tuple[dict[str, Array], Terms]:
-    p, q = run(*structure.programs(params, constants), (x,), where, num_particles, 1, key)
+    p, q = run(*structure.programs(params, constants), (x,), where, num_particles, nesting, key)
     latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
     terms = terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl)
     return {name: site["value"] for name, site in guided.items()}, terms
 
 
-@partial(jax.jit, static_argnames="structure")
+@partial(jax.jit, static_argnames=("structure", "nesting"))
 def _moments(
-    structure: Structure, params: Tree, constants: Tree, x: Array, where: dict[str, Array], key: Array
+    structure: Structure, params: Tree, constants: Tree, x: Array, where: dict[str, Array], key: Array, *, nesting: int
 ) -> dict[str, tuple[Array, Array]]:
-    _, q = run(*structure.programs(params, constants), (x,), where, 1, 1, key)
+    _, q = run(*structure.programs(params, constants), (x,), where, 1, nesting, key)
     sites = sites_of(q, observed=False)
     means = {n: _mode(s["fn"]) if describe(s).is_categorical else s["fn"].mean for n, s in sites.items()}
     return {name: (means[name], jnp.sqrt(site["fn"].variance)) for name, site in sites.items()}
@@ -337,7 +361,7 @@ def _mode(fn: Any) -> Array:
     return jnp.broadcast_to(base_of(fn).probs.argmax(-1), fn.shape())
 
 
-@partial(jax.jit, static_argnames=("structure", "num_particles"))
+@partial(jax.jit, static_argnames=("structure", "num_particles", "nesting"))
 def _predicted(
     structure: Structure,
     params: Tree,
@@ -347,14 +371,14 @@ def _predicted(
     key: Array,
     *,
     num_particles: int,
+    nesting: int,
 ) -> tuple[Array, Array]:
-    p, q = run(*structure.programs(params, constants), (x,), where, num_particles, 1, key)
+    p, q = run(*structure.programs(params, constants), (x,), where, num_particles, nesting, key)
     latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
-    means = next(iter(observed.values()))["fn"].mean.reshape(num_particles, *x.shape)
-    return means, terms_of(latent, observed, guided, num_particles).log_weights
+    return next(iter(observed.values()))["fn"].mean, terms_of(latent, observed, guided, num_particles).log_weights
 
 
-@partial(jax.jit, static_argnames=("structure", "name"))
+@partial(jax.jit, static_argnames=("structure", "name", "size"))
 def _decode(
     structure: Structure,
     params: Tree,
@@ -364,10 +388,11 @@ def _decode(
     key: Array,
     *,
     name: str,
+    size: int,
 ) -> tuple[Array, Array]:
     model, _ = structure.programs(params, constants)
     conditioned = handlers.seed(handlers.condition(model, z), key)
-    site = traced(conditioned, size=len(next(iter(z.values()))), **side)[name]
+    site = traced(conditioned, size=size, **side)[name]
     return site["fn"].mean, site["value"]
 
 

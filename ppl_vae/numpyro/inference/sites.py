@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import jax.numpy as jnp
 import numpyro.distributions as dist
+from jax import Array
 from numpyro import handlers
 from numpyro.distributions import (
     CategoricalLogits,
@@ -25,6 +27,8 @@ NUMPYRO = process_lock()
 """Held while a program runs in Python, but not while it runs compiled: all threads share NumPyro's handlers."""
 REARRANGING = (Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
 """Wrappers that leave each entry's distribution as it is."""
+PARAMETRIC = (Normal, MultivariateNormal)
+"""Distributions that hold all that their density depends on as arrays of their own; others may hold functions."""
 WITHOUT_MEAN = (CategoricalLogits, CategoricalProbs, Cauchy, HalfCauchy)
 
 
@@ -58,9 +62,18 @@ def _has_mean(fn: Any) -> bool:
     return True
 
 
+def masks_of(site: Any) -> list[Array]:
+    """The masks of a site's entries, by handlers and wrappers, each with the dimensions of the site's value."""
+    fn, masks = site["fn"], []
+    while fn is not None:
+        masks.append((getattr(fn, "_mask", None), fn.event_dim))
+        fn = getattr(fn, "base_dist", None)
+    return [jnp.asarray(m)[(..., *[None] * dims)] for m, dims in masks if m is not None and m is not True]
+
+
 def describe(site: Any) -> Site:
     """Describe a traced site for objectives and evaluation."""
-    fn = site["fn"]
+    fn, inner = site["fn"], sorted([f.dim for f in site["cond_indep_stack"] if f.dim < -1])
     base = base_of(fn)
     support = getattr(base, "support", None)
     binary = getattr(support, "base_constraint", support) is constraints.boolean
@@ -68,7 +81,7 @@ def describe(site: Any) -> Site:
     return Site(
         site["name"],
         type(base).__name__.removesuffix("Logits").removesuffix("Probs"),
-        tuple(fn.event_shape),
+        (*(fn.batch_shape[dim] for dim in inner), *fn.event_shape),
         reparameterised=bool(fn.has_rsample),
         binary=binary,
         num_values=2 if binary else int(base.probs.shape[-1]) if categorical else None,
@@ -79,4 +92,6 @@ def describe(site: Any) -> Site:
         is_normal=isinstance(base, Normal),
         has_normal_marginals=isinstance(base, Normal | MultivariateNormal),
         probabilities_per_entry=getattr(base, "probabilities_per_entry", 1),
+        plates=len(inner),
+        masked=bool(masks_of(site)),
     )

@@ -1,142 +1,31 @@
-"""Traces of a pair, and the log-densities of their sites."""
+"""The log-densities of a pair's sites, with the gradient that an objective asks for."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Mapping
 from typing import Any
-from zlib import crc32
 
 import jax
 import jax.numpy as jnp
-import numpyro
-from flax import nnx
 from jax import Array
 from numpyro import handlers
-from numpyro.distributions import Independent, Normal, kl_divergence
+from numpyro.distributions import Independent, Kumaraswamy, Normal, kl_divergence
 from numpyro.primitives import Messenger
 
-from ...errors import UnsuitableObjective
-from ...objectives.checks import check_dream, no_parameter, not_normal
-from ...objectives.gradients import Rule, Run
+from ...objectives.checks import check_dream, check_enumerable, not_normal
+from ...objectives.gradients import Gradient, Rule, Run
 from ...objectives.request import LatentsRequest, TermsRequest
 from ...pairs.keywords import generated_site, inner, tolerant
-from ...pairs.sites import Sites, check_batch_shape, does_not_run, match
+from ...pairs.sites import Sites, not_of_its_plates
 from ...pairs.terms import Latents, Terms
-from .sites import NUMPYRO, base_of, describe, traced
+from .examination import examine
+from .sites import PARAMETRIC, base_of, describe, masks_of, traced
+from .traces import NumPyroSite, NumPyroTrace, Ruled, in_plate, replayed, run, sites_of, split_sites
 
-NumPyroSite = dict[str, Any]
-SLEEP, PRIOR, DIRECTIONS, NOISE = 2**30, 2**30 + 1, 2**30 + 2, 2**30 + 4
-"""Numbers folded into a key for dreams, draws from the prior, directions and noise; splitting a key never uses them."""
-NumPyroTrace = dict[str, NumPyroSite]
+SLEEP, PRIOR, DIRECTIONS = 2**30, 2**30 + 1, 2**30 + 2
+"""Numbers folded into a key for dreams, draws from the prior and directions; splitting a key never uses them."""
 DEFAULT = TermsRequest()
-
-
-def sites_of(trace: NumPyroTrace, *, observed: bool) -> NumPyroTrace:
-    """Select the latent or the observed sample sites of a trace."""
-    return {name: s for name, s in trace.items() if s["type"] == "sample" and s["is_observed"] == observed}
-
-
-def run(
-    model: Any,
-    guide: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    num_particles: int,
-    max_plate_nesting: int,
-    key: Array,
-    ruled: Ruled | None = None,
-) -> tuple[NumPyroTrace, NumPyroTrace]:
-    """Trace the guide, and the model on its draws: (model's trace, guide's trace), with particles as a plate."""
-    model_key, guide_key = jax.random.split(key)
-    q = run_guide(guide, args, kwargs, num_particles, max_plate_nesting, guide_key, ruled)
-    return _replayed(model, q, args, kwargs, num_particles, max_plate_nesting, model_key), q
-
-
-def run_guide(
-    guide: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    num_particles: int,
-    max_plate_nesting: int,
-    key: Array,
-    ruled: Ruled | None = None,
-) -> NumPyroTrace:
-    """Trace the guide, with particles as a plate; ``ruled`` gives its latent sites their values, if it is given."""
-    guide = _in_plate(guide, num_particles, max_plate_nesting)
-    # The handler stands outside the trace, which then records what it did.
-    with NUMPYRO, ruled or nullcontext():
-        return traced(handlers.seed(guide, key), *args, **kwargs)
-
-
-def _replayed(
-    model: Any,
-    q: NumPyroTrace,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    num_particles: int,
-    max_plate_nesting: int,
-    key: Array,
-) -> NumPyroTrace:
-    replayed = handlers.replay(_in_plate(model, num_particles, max_plate_nesting), trace=q)
-    return traced(handlers.seed(replayed, key), *args, **kwargs)
-
-
-def _in_plate(program: Any, num_particles: int, max_plate_nesting: int) -> Any:
-    def vectorised(*args: Any, **kwargs: Any) -> Any:
-        with numpyro.plate("num_particles", num_particles, dim=-1 - max_plate_nesting):
-            return program(*args, **kwargs)
-
-    return program if num_particles == 1 else vectorised
-
-
-class TracedSite:
-    """A latent site of the running guide: the ``GuideSite`` of ``objectives.gradients``."""
-
-    def __init__(self, msg: Any, key: Array) -> None:
-        self.name, self.reparameterised, self.value = msg["name"], bool(msg["fn"].has_rsample), None
-        self._msg, self._key = msg, key
-
-    def sample(self) -> Array:
-        """Draw from the guide, with a gradient where the site is reparameterised."""
-        return self._msg["fn"](*self._msg["args"], **self._msg["kwargs"])
-
-    def mean(self) -> Array:
-        """The mean of the site's distribution."""
-        return self._msg["fn"].mean
-
-    def parameter(self, name: str) -> Array:
-        """A parameter of the site's distribution, for each draw."""
-        base, shape = base_of(self._msg["fn"]), self._msg["fn"].shape()
-        if not hasattr(base, name):
-            raise no_parameter(self.name, type(base).__name__, name)
-        values = getattr(base, name)
-        own = values.shape[len(base.batch_shape) :]
-        return jnp.broadcast_to(values, (*shape[: len(shape) - len(base.event_shape)], *own))
-
-    def noise(self, kind: str, like: Array) -> Array:
-        """Standard noise of the shape of ``like``, the same in every run of one evaluation."""
-        key = jax.random.fold_in(self._key, crc32(f"{self.name}/{kind}".encode()))
-        draw = jax.random.uniform if kind == "uniform" else jax.random.normal
-        dtype = like.dtype if jnp.issubdtype(like.dtype, jnp.floating) else jnp.result_type(float)
-        return draw(key, like.shape, dtype)
-
-
-class Ruled(Messenger):
-    """A handler in which the latent sites of the program inside take the values that a rule gives them."""
-
-    def __init__(self, rule: Rule, key: Array) -> None:
-        super().__init__()
-        self.rule, self.key = rule, jax.random.fold_in(key, NOISE)
-        self.sites: dict[str, TracedSite] = {}
-
-    def process_message(self, msg: Any) -> None:
-        if msg["type"] != "sample" or msg["is_observed"] or msg["value"] is not None:
-            return
-        site = TracedSite(msg, self.key)
-        msg["value"], msg["intermediates"] = self.rule(site), []
-        site.value, self.sites[site.name] = msg["value"], site
+NO_SITES: Mapping[str, NumPyroSite] = {}
 
 
 @jax.custom_vjp
@@ -169,8 +58,11 @@ def _per_datum(site: NumPyroSite, values: Array, num_particles: int) -> Array:
             f"Site {site['name']!r} is outside the plate of the data at dim -1, so its density does not belong to any "
             "datum: put it inside, or use a stock objective of numpyro.infer, which sums over everything."
         )
+    dim = -2
     while values.ndim > (1 if num_particles == 1 else 2):
-        values = values.sum(-2)
+        if values.shape[-2] > 1 and not any(frame.dim == dim for frame in site["cond_indep_stack"]):
+            raise not_of_its_plates(site["name"], tuple(site["fn"].batch_shape), dim, num_particles)
+        values, dim = values.sum(-2), dim - 1
     return values[None] if num_particles == 1 else values
 
 
@@ -237,24 +129,28 @@ def log_terms(
     model, guide = tolerant(model, ("mask",)), tolerant(guide)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     if gradient.enumerates:
-        drawn, num_particles = _at_every_configuration(guide, args, kwargs, key)
+        drawn, num_particles = _at_every_configuration(guide, args, kwargs, max_plate_nesting, key)
 
     def run_once(key: Array, draws: int, rule: Rule | None) -> tuple[Run, Array | None]:
         ruled = None if rule is None else Ruled(rule, key)
         p, q = run(model, drawn, args, kwargs, draws, max_plate_nesting, key, ruled)
-        latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
-        if set(latent) != set(guided) or not observed:
-            examine(model, guide, *args, **kwargs)
+        (latent, observed), (guided, besides) = split_sites(p), split_sites(q)
+        if latent.keys() != guided.keys() or not observed or besides:
+            examine(model, guide, *args, **kwargs).check_terms("A bound of log-densities")
         taps = None
         if gradient.weighs_paths:
             tapped, taps = _tapped(guided, draws, len(args[0]))
             q = {**q, **tapped}
-            p = _replayed(model, q, args, kwargs, draws, max_plate_nesting, key)
-            latent, observed = sites_of(p, observed=False), sites_of(p, observed=True)
+            p = replayed(model, q, args, kwargs, draws, max_plate_nesting, key)
+            latent, observed = split_sites(p)
             guided = sites_of(q, observed=False)
+        stopped: NumPyroTrace = {}
         if not gradient.keeps_score:
-            guided = _without_score(guided, guide, q, args, kwargs, draws, max_plate_nesting)
-        terms = terms_of(latent, observed, guided, draws, analytic_kl=request.analytic_kl, scored=gradient.scores)
+            guided, stopped = _apart(guided, guide, args, kwargs, draws, max_plate_nesting)
+        analytic_kl = request.analytic_kl
+        terms = terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, gradient=gradient, stopped=stopped)
+        if terms.log_lik.shape[-1] != len(args[0]):
+            examine(model, guide, *args, **kwargs).check_terms("A bound of log-densities")
         if request.latents is not None:
             terms = terms._replace(latents=_latents(request.latents, latent, observed, guided, draws, key))
         return Run(terms, {} if ruled is None else ruled.sites), taps
@@ -321,20 +217,10 @@ def _reconstruction(data: NumPyroSite, num_particles: int) -> dict[str, Array]:
     """The data of a site and their mean, zero where a mask hides them."""
     shape = data["fn"].batch_shape + data["fn"].event_shape
     x, mean = data["value"], _with_particles(jnp.broadcast_to(data["fn"].mean, shape), num_particles)
-    for mask in _masks(data):
+    for mask in masks_of(data):
         seen = _with_particles(jnp.broadcast_to(mask, shape), num_particles)
         x, mean = jnp.where(seen[0], x, 0), jnp.where(seen, mean, 0)
     return {"x": x, "mean": mean}
-
-
-def _masks(site: NumPyroSite) -> list[Array]:
-    """The masks of a site's entries, each with the number of dimensions of the site's value."""
-    fn, masks = site["fn"], []
-    while hasattr(fn, "base_dist"):
-        if not isinstance(getattr(fn, "_mask", True), bool):
-            masks.append(fn._mask[(..., *[None] * fn.event_dim)])
-        fn = fn.base_dist
-    return masks
 
 
 def _sleep(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> Array:
@@ -362,40 +248,50 @@ def terms_of(
     num_particles: int,
     *,
     analytic_kl: bool = False,
-    scored: Callable[[bool], bool] = operator.not_,
+    gradient: Gradient = DEFAULT.gradient,
+    stopped: Mapping[str, NumPyroSite] = NO_SITES,
 ) -> Terms:
     """Compute the terms of traced sites: the model's latent and observed ones, and the guide's.
 
-    ``scored(reparameterised)`` says whether the log q of such a site belongs to ``log_score``.
+    ``gradient`` says which log q belong to ``log_score``. Of the sites that stand in ``stopped``, too, log q loses the
+    gradient that it has there, which is the score.
     """
     scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
     log_lik = jnp.stack([density_of(site, num_particles) for site in observed.values()]).sum(0)
     log_prior = log_guide = log_score = jnp.zeros(())
     for name, site in guided.items():
-        kl = _kl(site["fn"], latent[name]["fn"]) if analytic_kl else None
-        is_scored = scored(bool(site["fn"].has_rsample))
+        kl = _kl(site, latent[name]) if analytic_kl else None
+        is_scored = gradient.scores(bool(site["fn"].has_rsample))
         if kl is None or is_scored:
             density = density_of(site, num_particles)
-        if kl is None:
-            log_prior = log_prior + density_of(latent[name], num_particles)
-            log_guide = log_guide + density
-        else:
-            log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
         if is_scored:
             log_score = log_score + density
+        if kl is not None:
+            log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
+            continue
+        if name in stopped:
+            score = density_of(stopped[name], num_particles)
+            density = density - score + jax.lax.stop_gradient(score)
+        elif is_scored and not gradient.weighs_score:
+            density = jax.lax.stop_gradient(density)
+        log_prior = log_prior + density_of(latent[name], num_particles)
+        log_guide = log_guide + density
     log_lik, log_prior, log_guide, log_score = jnp.broadcast_arrays(log_lik, log_prior, log_guide, log_score)
     return Terms(log_lik, log_prior, log_guide, scale, log_score)
 
 
-def _at_every_configuration(guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> tuple[Any, int]:
+def _at_every_configuration(
+    guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], max_plate_nesting: int, key: Array
+) -> tuple[Any, int]:
     """Replace the guide's draws by every joint value of its sites; return that guide and the number of values."""
     sites = sites_of(traced(handlers.seed(guide, key), *args, **kwargs), observed=False)
-    latent = tuple(describe(site) for site in sites.values())
-    values = Sites(latent, (), ()).configurations()
-    given = {}
+    described = Sites(tuple(describe(site) for site in sites.values()), (), ())
+    check_enumerable("Enumeration", described)
+    values, given = described.configurations(), {}
     for name, site in sites.items():
         value = jnp.asarray(values[name], site["value"].dtype)
-        given[name] = jnp.broadcast_to(value[:, None], (len(value), *site["value"].shape))
+        value = value.reshape(len(value), *[1] * max_plate_nesting, *value.shape[1:])
+        given[name] = jnp.broadcast_to(value, (*value.shape[:max_plate_nesting], *site["value"].shape))
     return handlers.substitute(guide, data=given), len(next(iter(values.values())))
 
 
@@ -409,35 +305,35 @@ def _tapped(guided: NumPyroTrace, draws: int, size: int) -> tuple[NumPyroTrace, 
     return tapped, zeros
 
 
-def _without_score(
+def _apart(
     guided: NumPyroTrace,
     guide: Any,
-    trace: NumPyroTrace,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     num_particles: int,
     max_plate_nesting: int,
-) -> NumPyroTrace:
-    """Return the guide's sites with distributions that depend on draws but not on parameters.
+) -> tuple[NumPyroTrace, NumPyroTrace]:
+    """Part the gradient of log q into that through the draws and the score: (sites, the same at stopped draws).
 
-    One site is stopped as it is. Several are run once more on stopped parameters.
+    At stopped draws the gradient of log q is the score alone. A single site that holds its parameters itself is
+    stopped instead. The parameters of several sites may depend on draws, so that the guide runs once more.
     """
-    if len(guided) == 1:
-        stopped = {name: {**site, "fn": jax.lax.stop_gradient(site["fn"])} for name, site in guided.items()}
-        return {name: {**site, "intermediates": []} for name, site in stopped.items()}
-    if not isinstance(inner(guide), nnx.Module):
-        raise UnsuitableObjective(
-            f"A guide with the sites {list(guided)} as a plain function cannot be run without its parameters' score: "
-            "make it an nnx.Module, or use an objective that keeps the score, such as TraceELBO() or IWAE."
-        )
-    graph, state = nnx.split(inner(guide))
-    frozen = tolerant(nnx.merge(graph, jax.lax.stop_gradient(state)))
-    frozen = _in_plate(frozen, num_particles, max_plate_nesting)
-    replayed = handlers.seed(handlers.replay(frozen, trace=trace), jax.random.key(0))
-    return sites_of(traced(replayed, *args, **kwargs), observed=False)
+    ((name, site), *others) = guided.items()
+    if not others and type(base_of(site["fn"])) in PARAMETRIC:
+        return {name: {**site, "fn": jax.lax.stop_gradient(site["fn"]), "intermediates": []}}, {}
+    values = {name: jax.lax.stop_gradient(site["value"]) for name, site in guided.items()}
+    if not others:
+        return guided, {name: {**site, "value": values[name], "intermediates": []}}
+    again = handlers.substitute(in_plate(guide, num_particles, max_plate_nesting), data=values)
+    rerun = traced(handlers.seed(again, jax.random.key(0)), *args, **kwargs)
+    return guided, sites_of(rerun, observed=False)
 
 
-def _kl(q: Any, p: Any) -> Array | None:
+def _kl(guided: NumPyroSite, latent: NumPyroSite) -> Array | None:
+    """KL(q || p) of a site in closed form; None where there is none, or a mask may hide the one and not the other."""
+    q, p = guided["fn"], latent["fn"]
+    if masks_of(guided) or masks_of(latent) or isinstance(base_of(q), Kumaraswamy):
+        return None  # NumPyro's closed form for a Kumaraswamy distribution is wrong
     try:
         return kl_divergence(q, p)
     except NotImplementedError:
@@ -453,30 +349,3 @@ def _finite_kl(q: Any, p: Any) -> Array | None:
     log_q, log_p = (base.log_prob(values) for base in bases)
     kl = (jnp.exp(log_q) * (log_q - log_p)).sum(0)
     return kl.sum(tuple(range(-len(q.event_shape), 0)))
-
-
-def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
-    """Run the pair once, and describe its sites.
-
-    Raises:
-        ValueError: the pair does not run on this batch, the model and the guide have different latent sites, or a
-            site's log-density has a shape that is not the batch's.
-    """
-    try:
-        p, q = run(model, guide, args, kwargs, 1, 1, jax.random.key(0))
-    except (ValueError, TypeError, RuntimeError, AssertionError) as error:
-        raise does_not_run(args, error) from error
-    for site in [
-        *sites_of(p, observed=False).values(),
-        *sites_of(p, observed=True).values(),
-        *sites_of(q, observed=False).values(),
-    ]:
-        frames = site["cond_indep_stack"]
-        check_batch_shape(site["name"], tuple(site["fn"].batch_shape), {f.dim: (f.name, f.size) for f in frames})
-    guided, latent, observed = (
-        {name: describe(site) for name, site in sites.items()}
-        for sites in (sites_of(q, observed=False), sites_of(p, observed=False), sites_of(p, observed=True))
-    )
-    scales = [p[name]["scale"] for name in {**latent, **observed}]
-    scaled = any(scale is not None and not (isinstance(scale, int | float) and scale == 1) for scale in scales)
-    return match(guided, latent, observed, scaled=scaled, empty=getattr(inner(guide), "is_empty", False))

@@ -19,7 +19,8 @@ from ....mcmc.layout import Latent, Layout, Position
 from ....pairs.keywords import inner
 from ...models import VampPrior
 from ..sites import describe, traced
-from ..terms import NumPyroSite, NumPyroTrace, density_of, sites_of
+from ..terms import density_of
+from ..traces import NumPyroSite, NumPyroTrace, sites_of
 
 MAX_PLATE_NESTING = 1
 

@@ -15,7 +15,7 @@ from jax import Array
 from ....critics import Critic
 from ....pairs.terms import Latents, Terms
 from ....players import Loss, Player, Sizes, State, Values, View
-from ..terms import run_guide, sites_of
+from ..traces import run_guide, sites_of
 
 
 class RunningPlayer(NamedTuple):

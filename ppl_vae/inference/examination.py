@@ -1,0 +1,57 @@
+"""Examination of a pair: one run, which tells its sites and their plates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from ..pairs.keywords import inner
+from ..pairs.sites import Plates, Sites, check_batch_shape, does_not_run, match, misplaced
+from .sites import describe
+from .traces import run, split_sites
+
+
+def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
+    """Run the pair once, and describe its sites.
+
+    Raises:
+        ValueError: the pair does not run on this batch, the model and the guide have different latent sites, or a
+            site's log-density has a shape that is not the batch's.
+    """
+    try:
+        with torch.no_grad():
+            p, q = run(model, guide, args, kwargs, 1, 1)
+    except (ValueError, TypeError, RuntimeError, AssertionError) as error:
+        raise does_not_run(args, error) from error
+    (latent, observed), (guided, besides) = split_sites(p), split_sites(q)
+    plates = {**_plates_of(p), **_plates_of(q)}
+    for site in [*latent.values(), *observed.values(), *guided.values()]:
+        check_batch_shape(site["name"], tuple(site["fn"].batch_shape), plates[site["name"]])
+    scaled = any(bool((torch.as_tensor(s["scale"]) != 1).any()) for s in [*latent.values(), *observed.values()])
+
+    def with_another() -> Plates:
+        more = {n: torch.cat([a, a[:1]]) if isinstance(a, Tensor) and a.dim() else a for n, a in kwargs.items()}
+        with torch.no_grad():
+            p, q = run(model, guide, (torch.cat([args[0], args[0][:1]]), *args[1:]), more, 1, 1)
+        return {**_plates_of(p), **_plates_of(q)}
+
+    described = ({name: describe(site) for name, site in sites.items()} for sites in (guided, latent, observed))
+    return match(
+        *described,
+        scaled=scaled,
+        empty=getattr(inner(guide), "is_empty", False),
+        besides=tuple(besides),
+        misplaced=misplaced(plates, len(args[0]), with_another),
+        nesting=max([1, *(-dim for frames in plates.values() for dim in frames)]),
+    )
+
+
+def _plates_of(trace: poutine.Trace) -> Plates:
+    latent, observed = split_sites(trace)
+    return {
+        name: {f.dim: (f.name, f.size) for f in site["cond_indep_stack"] if f.vectorized}
+        for name, site in {**latent, **observed}.items()
+    }

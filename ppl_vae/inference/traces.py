@@ -1,0 +1,171 @@
+"""Traces of a pair: the guide's draws, by plain sampling or by a rule, and the model on them."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.nn import PyroModule
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from ..objectives.checks import no_parameter
+from ..objectives.gradients import Rule
+from ..pairs.keywords import Tolerant, inner
+from .sites import base_of
+
+PyroSite = Any
+
+
+def split_sites(trace: poutine.Trace) -> tuple[dict[str, PyroSite], dict[str, PyroSite]]:
+    """Select the latent and the observed sample sites of a trace."""
+    latent: dict[str, PyroSite] = {}
+    observed: dict[str, PyroSite] = {}
+    for name, site in trace.nodes.items():
+        if site["type"] != "sample" or site_is_subsample(site) or (site["infer"] or {}).get("_deterministic"):
+            continue
+        (observed if site["is_observed"] else latent)[name] = site
+    return latent, observed
+
+
+def sites_of(trace: poutine.Trace, *, observed: bool) -> dict[str, PyroSite]:
+    """Select the latent or the observed sample sites of a trace."""
+    return split_sites(trace)[observed]
+
+
+def in_plate(program: Any, num_particles: int, max_plate_nesting: int) -> Any:
+    if num_particles == 1:
+        return program
+    return pyro.plate("num_particles", num_particles, dim=-1 - max_plate_nesting)(program)
+
+
+_STATEMENTS = ("_pyro_params", "_pyro_samples", "_parameters")
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+class _Quiet(Tolerant):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.program.forward(*args, **self.taken(kwargs))
+
+
+def quiet(program: Any) -> Any:
+    """Drop the program's ``pyro.module`` statements at each access of a net, which take a tenth of a step in Python.
+
+    For trainings of torch's own parameters; Pyro's SVI finds parameters by these statements. A ``PyroModule`` whose
+    attributes are more than plain modules, with hooks or a ``__call__`` of its own, stays as it is.
+    """
+    module = inner(program)
+    if not isinstance(module, PyroModule) or type(module).__call__ is not PyroModule.__call__:
+        return program
+    if any(isinstance(child, PyroModule) for child in module.children()):
+        return program
+    if any(getattr(module, name) for name in (*_STATEMENTS, *_HOOKS)):
+        return program
+    return _Quiet(module, program.needs if isinstance(program, Tolerant) else ())
+
+
+def run(
+    model: Any,
+    guide: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    num_particles: int,
+    max_plate_nesting: int = 1,
+    tap: Tap | None = None,
+    ruled: Ruled | None = None,
+) -> tuple[poutine.Trace, poutine.Trace]:
+    """Trace the guide, and the model on its draws: (model's trace, guide's trace), with particles as a plate."""
+    q = run_guide(guide, args, kwargs, num_particles, max_plate_nesting, ruled)
+    if tap is not None:
+        for site in sites_of(q, observed=False).values():
+            site["value"] = tap(site["value"])
+    replayed = poutine.replay(in_plate(model, num_particles, max_plate_nesting), trace=q)
+    return poutine.trace(replayed).get_trace(*args, **kwargs), q
+
+
+def run_guide(
+    guide: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    num_particles: int,
+    max_plate_nesting: int = 1,
+    ruled: Ruled | None = None,
+) -> poutine.Trace:
+    """Trace the guide, with particles as a plate; ``ruled`` gives its latent sites their values, if it is given."""
+    # The handler stands outside the trace, which then records what it did.
+    with ruled or nullcontext():
+        return poutine.trace(in_plate(guide, num_particles, max_plate_nesting)).get_trace(*args, **kwargs)
+
+
+class TracedSite:
+    """A latent site of the running guide: the ``GuideSite`` of ``objectives.gradients``."""
+
+    def __init__(self, msg: Any, noise: dict[tuple[Any, ...], Tensor]) -> None:
+        self.name, self.reparameterised, self.value = msg["name"], bool(msg["fn"].has_rsample), None
+        self._msg, self._noise = msg, noise
+
+    def sample(self) -> Tensor:
+        """Draw from the guide, with a gradient where the site is reparameterised."""
+        return self._msg["fn"](*self._msg["args"], **self._msg["kwargs"])
+
+    def mean(self) -> Tensor:
+        """The mean of the site's distribution."""
+        return self._msg["fn"].mean
+
+    def parameter(self, name: str) -> Tensor:
+        """A parameter of the site's distribution, for each draw."""
+        base, shape = base_of(self._msg["fn"]), self._msg["fn"].shape()
+        if not hasattr(base, name):
+            raise no_parameter(self.name, type(base).__name__, name)
+        values = getattr(base, name)
+        own = values.shape[len(base.batch_shape) :]
+        return values.expand(*shape[: len(shape) - len(base.event_shape)], *own)
+
+    def noise(self, kind: str, like: Tensor) -> Tensor:
+        """Standard noise of the shape of ``like``, the same in every run of one evaluation."""
+        key = self.name, kind, like.shape
+        if key not in self._noise:
+            like = like if like.is_floating_point() else like.to(torch.get_default_dtype())
+            self._noise[key] = torch.rand_like(like) if kind == "uniform" else torch.randn_like(like)
+        return self._noise[key]
+
+
+class Ruled(Messenger):
+    """A handler in which the latent sites of the program inside take the values that a rule gives them."""
+
+    def __init__(self, rule: Rule, noise: dict[tuple[Any, ...], Tensor] | None = None) -> None:
+        super().__init__()
+        self.rule, self.noise = rule, {} if noise is None else noise
+        self.sites: dict[str, TracedSite] = {}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["is_observed"] or msg["done"] or site_is_subsample(msg):
+            return
+        site = TracedSite(msg, self.noise)
+        msg["value"] = site.value = self.rule(site)
+        msg["done"], self.sites[site.name] = True, site
+
+
+class Tap:
+    """An identity whose backward pass multiplies by weights (K, B) that are set after the forward pass."""
+
+    def __init__(self, num_particles: int) -> None:
+        self.num_particles = num_particles
+        self.weights: Tensor | None = None
+
+    def __call__(self, value: Tensor) -> Tensor:
+        """The same value, (K, B, ...) or, for one particle, (B, ...)."""
+        if not value.requires_grad:
+            return value
+        value = value.view_as(value)
+        value.register_hook(self._weighted)
+        return value
+
+    def _weighted(self, grad: Tensor) -> Tensor:
+        assert self.weights is not None
+        weights = self.weights if self.num_particles > 1 else self.weights[0]
+        return grad * weights.reshape(*weights.shape, *[1] * (grad.dim() - weights.dim()))

@@ -1,0 +1,54 @@
+"""Examination of a pair: one run, which tells its sites and their plates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ...pairs.keywords import inner
+from ...pairs.sites import Plates, Sites, check_batch_shape, does_not_run, match, misplaced
+from .sites import describe
+from .traces import NumPyroTrace, run, split_sites
+
+
+def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
+    """Run the pair once, and describe its sites.
+
+    Raises:
+        ValueError: the pair does not run on this batch, the model and the guide have different latent sites, or a
+            site's log-density has a shape that is not the batch's.
+    """
+    try:
+        p, q = run(model, guide, args, kwargs, 1, 1, jax.random.key(0))
+    except (ValueError, TypeError, RuntimeError, AssertionError) as error:
+        raise does_not_run(args, error) from error
+    (latent, observed), (guided, besides) = split_sites(p), split_sites(q)
+    plates = {**_plates_of(p), **_plates_of(q)}
+    for site in [*latent.values(), *observed.values(), *guided.values()]:
+        check_batch_shape(site["name"], tuple(site["fn"].batch_shape), plates[site["name"]])
+    scales = [site["scale"] for site in [*latent.values(), *observed.values()]]
+    scaled = any(scale is not None and not (isinstance(scale, int | float) and scale == 1) for scale in scales)
+
+    def with_another() -> Plates:
+        more = {n: jnp.concatenate([a, a[:1]]) if isinstance(a, Array) and a.ndim else a for n, a in kwargs.items()}
+        x = jnp.concatenate([args[0], args[0][:1]])
+        p, q = run(model, guide, (x, *args[1:]), more, 1, 1, jax.random.key(0))
+        return {**_plates_of(p), **_plates_of(q)}
+
+    described = ({name: describe(site) for name, site in sites.items()} for sites in (guided, latent, observed))
+    return match(
+        *described,
+        scaled=scaled,
+        empty=getattr(inner(guide), "is_empty", False),
+        besides=tuple(besides),
+        misplaced=misplaced(plates, len(args[0]), with_another),
+        nesting=max([1, *(-dim for frames in plates.values() for dim in frames)]),
+    )
+
+
+def _plates_of(trace: NumPyroTrace) -> Plates:
+    sites = {name: site for name, site in trace.items() if site["type"] == "sample"}
+    return {name: {f.dim: (f.name, f.size) for f in site["cond_indep_stack"]} for name, site in sites.items()}

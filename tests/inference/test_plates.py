@@ -1,0 +1,139 @@
+"""Plates beside the data's: values, bounds and refusals of programs that nest two plates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as npdist
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+from ppl_vae import backends, evaluation
+from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.results import Fit
+
+M, P = 3, 2
+"""Latents in the inner plate, and pixels."""
+
+
+def mean_of(backend: backends.Backend) -> tuple[Any, Any, Any]:
+    """The library's sample and plate, its distributions, and ones."""
+    if backend.name == "pyro":
+        return pyro, dist, torch.ones
+    return numpyro, npdist, jnp.ones
+
+
+def within(backend: backends.Backend, *, kept: bool = True) -> tuple[Any, Any]:
+    """M normal latents in a plate inside the data's, whose sum, with its dimension kept, is the mean of each pixel."""
+    library, d, ones = mean_of(backend)
+
+    def model(x: Any = None, *, size: int = 1) -> None:
+        with library.plate("data", size if x is None else len(x), dim=-1):
+            with library.plate("latents", M, dim=-2):
+                z = library.sample("z", d.Normal(0.0, 1.0))
+            mean = z.sum(-2)[..., None, :] if kept else z.sum(-2)
+            library.sample("x", d.Normal(mean[..., None] * ones(P), 0.5).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        a = library.param("a", ones(M) * 0.3)
+        with library.plate("data", len(x), dim=-1), library.plate("latents", M, dim=-2):
+            library.sample("z", d.Normal(a[:, None] * x.sum(-1) / P, 0.4))
+
+    return model, guide
+
+
+def beside(backend: backends.Backend, size: int, data: int = -2) -> tuple[Any, Any]:
+    """One normal latent; the data's plate at dim ``data``, and a plate of so many pixels at the other."""
+    library, d, ones = mean_of(backend)
+    pixels = -3 - data
+
+    def model(x: Any) -> None:
+        with library.plate("data", len(x), dim=data):
+            with library.plate("latents", 1, dim=pixels):
+                z = library.sample("z", d.Normal(0.0, 1.0))
+            with library.plate("pixels", size, dim=pixels):
+                library.sample("x", d.Normal(z * ones((1, 1)), 1.0), obs=x if data == -2 else x.T)
+
+    def guide(x: Any) -> None:
+        a = library.param("a", 0.3 * ones(()))
+        with library.plate("data", len(x), dim=data), library.plate("latents", 1, dim=pixels):
+            library.sample("z", d.Normal(a * (x[:, :1] if data == -2 else x.T[:1]), 0.5))
+
+    return model, guide
+
+
+X = np.random.default_rng(0).normal(size=(5, P))
+
+
+def log_p(x: np.ndarray) -> np.ndarray:
+    """log p(x) of ``within``: x ~ N(0, M + 0.25 on the diagonal)."""
+    covariance = M * np.ones((P, P)) + 0.25 * np.eye(P)
+    inverse, (_, log_det) = np.linalg.inv(covariance), np.linalg.slogdet(covariance)
+    return -0.5 * (np.einsum("np,pq,nq->n", x, inverse, x) + log_det + P * np.log(2 * np.pi))
+
+
+def test_latents_in_an_inner_plate_are_values_of_data(backend: backends.Backend) -> None:
+    """Bounds, codes, draws and what they decode to, with the plate's entries as entries of the site."""
+    inference = backend.inference
+    svi = inference.SVI(inference.IWAE(5, max_plate_nesting=2), epochs=2, batch_size=5, learning_rate=1e-9)
+    fit = svi.fit(*within(backend), X)
+    codes = fit.encode(X)
+    assert codes.shape == (5, M)
+    np.testing.assert_allclose(codes, np.tile(0.3 * X.mean(1, keepdims=True), (1, M)), rtol=1e-5)
+    draws = fit.draws(X, 4000)["z"]
+    assert draws.shape == (4000, 5, M)
+    np.testing.assert_allclose(draws.mean(0), codes, atol=0.05)
+    np.testing.assert_allclose(fit.decode(codes), np.tile(codes.sum(1, keepdims=True), (1, P)), rtol=1e-5)
+    assert fit.generate(7).shape == (7, P)
+    likelihood = evaluation.log_likelihood(fit, X, 20_000)
+    assert (np.abs(likelihood.values - log_p(X)) < 5 * likelihood.mc_error + 0.01).all()
+
+
+def test_draws_that_meet_a_plates_place_are_refused(backend: backends.Backend) -> None:
+    """With one draw the program is right; with five, the draws would stand where the plate was, and be summed."""
+    inference = backend.inference
+    svi = inference.SVI(inference.IWAE(5, max_plate_nesting=2), epochs=1, batch_size=5)
+    with pytest.raises(ValueError, match=r"'x' has batch shape .* for 5 draws, and no plate of its own at dim -2"):
+        svi.fit(*within(backend, kept=False), X)
+
+
+def test_what_takes_one_value_for_each_datum_refuses_an_inner_plate(backend: backends.Backend) -> None:
+    inference = backend.inference
+    for loss in (inference.InfoVAE(4, max_plate_nesting=2), inference.TraceEnumELBO(max_plate_nesting=2)):
+        with pytest.raises(UnsuitableObjective, match="'z' stands in a plate inside the data's: draw its M entries"):
+            inference.SVI(loss, epochs=1, batch_size=5).fit(*within(backend), X)
+    with pytest.raises(ValueError, match=r"nest 2 plates.*set max_plate_nesting=2; it is 1"):
+        inference.SVI(inference.TraceELBO(3), epochs=1, batch_size=5).fit(*within(backend), X)
+    fit = inference.SVI(epochs=1, batch_size=5).fit(*within(backend), X)
+    with pytest.raises(UnsuitableObjective, match="ais takes a site as one value for each datum"):
+        evaluation.ais(fit, X)
+
+
+@pytest.mark.parametrize("size", [P, 5])
+def test_the_plate_at_dim_minus_one_is_the_datas(backend: backends.Backend, size: int) -> None:
+    """Another plate there is named, even where it has the batch's size; put as the message says, it trains."""
+    inference, x = backend.inference, np.random.default_rng(0).normal(size=(5, size))
+    with pytest.raises(
+        ValueError, match=r"the plate '\w+' at dim -1, of size \d: the data's plate.*Put '\w+' at dim -2"
+    ):
+        inference.SVI(epochs=1, batch_size=5).fit(*beside(backend, size), x)
+    mean, scale = 0.3 * x[:, 0], 0.5
+    kl = 0.5 * (mean**2 + scale**2 - 1) - np.log(scale)
+    log_lik = -0.5 * ((x - mean[:, None]) ** 2 + scale**2 + np.log(2 * np.pi)).sum(1)
+    loss = inference.TraceELBO(4000, max_plate_nesting=2)
+    svi = inference.SVI(loss, epochs=1, batch_size=5, learning_rate=1e-9)
+    fit = svi.fit(*beside(backend, size, data=-1), x)
+    assert -fit.history["loss"][0] == pytest.approx((log_lik - kl).mean(), abs=0.05)
+
+
+def test_evaluation_refuses_data_that_are_not_at_dim_minus_one(backend: backends.Backend) -> None:
+    """A stock objective trains on such a program; what needs a density of each datum says what is wrong."""
+    own = backend.inference.Pair(*beside(backend, P))
+    own.prepare(X, 0)
+    with pytest.raises(ValueError, match="'latents' at dim -1, of size 1"):
+        evaluation.elbo(Fit(own, {}, {}), X)
