@@ -34,7 +34,7 @@ def with_channels(image_shape: Sequence[int]) -> Size:
     """(H, W, C) of an image of shape (H, W) or (H, W, C).
 
     Raises:
-        ValueError: another shape, such as that of flat rows, or channels that come first.
+        ValueError: another shape, such as that of flat rows.
 
     >>> with_channels((28, 20)), with_channels((32, 32, 3))
     ((28, 20, 1), (32, 32, 3))
@@ -45,8 +45,6 @@ def with_channels(image_shape: Sequence[int]) -> Size:
             f"A convolutional net needs to know an image's height and width: 'image_shape' should be (H, W) or "
             f"(H, W, C), of positive integers; got {shape}."
         )
-    if said := channels_first(shape):
-        raise ValueError(f"Convolutions are of images (H, W) or (H, W, C); of the shape {shape} {said}.")
     height, width, channels = (int(n) for n in (*shape, 1)[:3])
     return height, width, channels
 
@@ -69,7 +67,9 @@ def halvings(image_shape: Sequence[int], channels: Sequence[int]) -> tuple[Size,
         height, width, _ = sizes[-1]
         sizes.append((height // STRIDE, width // STRIDE, int(number)))
     if 0 in sizes[-1]:
-        often = int(math.log2(min(sizes[0][:2])))
+        often, said = int(math.log2(min(sizes[0][:2]))), channels_first(image_shape)
+        if said:
+            raise ValueError(f"Convolutions are of images (H, W) or (H, W, C); of {tuple(image_shape)} {said}.")
         raise ValueError(
             f"Images of {sizes[0][0]} x {sizes[0][1]} pixels can be halved {often} times, and {len(channels)} "
             f"convolutions of stride {STRIDE} were asked for ('channels' = {tuple(channels)}): give at most {often}."

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays.convolution_shapes import channels_first
 from ..data import Split, Stream
 from ..data.streams import Data
 from .recipe import Recipe
@@ -26,19 +27,24 @@ def vae(data: Split | Data | tuple[int, ...], *, image_shape: tuple[int, ...] | 
     >>> model(size=2).shape
     torch.Size([2, 784])
     """
+    images: Any = None
     if isinstance(data, Split):
-        return Recipe(_shape(data.image_shape, image_shape), images=data.train, **settings)
-    if isinstance(data, Stream):
-        return Recipe(_shape(data.stored.shape[1:], image_shape), images=data, **settings)
-    if isinstance(data, np.ndarray):
+        shape, images = data.image_shape, data.train
+    elif isinstance(data, Stream):
+        shape, images = data.stored.shape[1:], data
+    elif isinstance(data, np.ndarray):
         if data.ndim < 2:
             raise ValueError(f"'data' should be images of shape (N, P) or (N, H, W); got {data.shape}.")
-        images = data.reshape(len(data), -1)
+        shape, images = data.shape[1:], data.reshape(len(data), -1)
         images = np.where(np.isnan(images), 0, images)
-        return Recipe(_shape(data.shape[1:], image_shape), images=images, **settings)
-    recipe = Recipe(_shape(tuple(data), image_shape), **settings)
-    if recipe.component("prior").images_needed(recipe):
+    else:
+        shape = tuple(data)
+    recipe = Recipe(_shape(shape, image_shape), images=images, **settings)
+    if images is None and recipe.component("prior").images_needed(recipe):
         raise ValueError(f"The prior {recipe.prior!r} starts at training images: pass the data, not only a shape.")
+    convolves = any(setting.name == "channels" for setting in recipe.component("net").settings)
+    if convolves and (said := channels_first(recipe.shape)):
+        raise ValueError(f"Convolutions are of images (H, W) or (H, W, C); of {recipe.shape} {said}.")
     return recipe
 
 

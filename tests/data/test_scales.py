@@ -195,6 +195,12 @@ def test_channels_first_are_told_to_come_last(
     assert np.array_equal(moved.images(moved.train[0])[..., 0], moved.pixels["train"][0, ..., 0] / np.float32(255))
 
 
+def test_what_was_trained_on_channels_first_is_still_read() -> None:
+    """Earlier versions trained nets whose rows were channels: such a fit keeps its numbers."""
+    made = recipes.Recipe((3, 16, 16), net="conv", channels=(8,), hidden=(4,), latent_dim=2)
+    assert recipes.Recipe.from_dict(made.to_dict()) == made
+
+
 def test_no_shape_reads_images_in_another_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fit(npy(tmp_path, RED_ABOVE_BLUE), tmp_path / "run")
     out = ("--out", tmp_path / "grid.png")
