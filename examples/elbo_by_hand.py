@@ -39,7 +39,7 @@ from scipy.special import expit, logit
 from ppl_vae import backends, baselines, bounds, plots, seeds
 from ppl_vae.arrays import ops
 from ppl_vae.objectives import TermsRequest
-from ppl_vae.objectives.gradients import Enumeration, ScoreFunction
+from ppl_vae.objectives.gradients import Enumeration, Reinforce
 from ppl_vae.pairs.terms import Terms
 from ppl_vae.results import Fit
 
@@ -268,17 +268,17 @@ def estimators(inference: ModuleType) -> dict[str, Callable[[int], Any]]:
     """Name -> the objective with so many draws. REINFORCE is ``TraceGraphELBO`` without the path of the draws."""
 
     @dataclass(frozen=True)
-    class Reinforce(inference.TraceGraphELBO):  # type: ignore[name-defined,misc]
+    class ScoredELBO(inference.TraceGraphELBO):  # type: ignore[name-defined,misc]
         @property
         def request(self) -> TermsRequest:
-            return replace(super().request, gradient=ScoreFunction())
+            return replace(super().request, gradient=Reinforce())
 
         def check(self, sites: Any) -> None:
             pass
 
     return {
-        "REINFORCE": Reinforce,
-        "REINFORCE, leave-one-out": lambda draws: Reinforce(draws, baseline=baselines.LeaveOneOut()),
+        "REINFORCE": ScoredELBO,
+        "REINFORCE, leave-one-out": lambda draws: ScoredELBO(draws, baseline=baselines.LeaveOneOut()),
         "reparameterised": inference.TraceELBO,
     }
 

@@ -226,7 +226,8 @@ def terms_of(
         if kl is None or is_scored:
             density = density_of(site, num_particles)
         if is_scored:
-            _check_scored(site)
+            if site["value"].requires_grad:
+                raise _carrying(site)
             log_score = log_score + density
         if kl is not None:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
@@ -290,13 +291,13 @@ def _apart(
     return guided, sites_of(poutine.trace(again).get_trace(*args, **kwargs), observed=False)
 
 
-def _check_scored(site: PyroSite) -> None:
-    if site["value"].requires_grad:
-        raise UnsuitableObjective(
-            f"The guide's site {site['name']!r} is scored, because its distribution, {type(site['fn']).__name__}, has "
-            "no rsample; but its draw carries a gradient, which would count twice: decorate the distribution's sample "
-            "with torch.no_grad(), or set its has_rsample to True and name the method rsample."
-        )
+def _carrying(site: PyroSite) -> UnsuitableObjective:
+    """Make the error for a draw that is scored and carries a gradient."""
+    return UnsuitableObjective(
+        f"The guide's site {site['name']!r} is scored, because its distribution, {type(site['fn']).__name__}, has no "
+        "rsample; but its draw carries a gradient, which would count twice: decorate the distribution's sample with "
+        "torch.no_grad(), or set its has_rsample to True and name the method rsample."
+    )
 
 
 def _kl(guided: PyroSite, latent: PyroSite) -> Tensor | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ..errors import UnsuitableObjective
-from ..pairs.sites import Sites
+from ..pairs.sites import Site, Sites
 
 
 def check_dream(args: tuple[Any, ...], observed: tuple[str, ...]) -> None:
@@ -49,6 +49,23 @@ def check_pathwise(name: str, sites: Sites) -> None:
             raise UnsuitableObjective(
                 f"{name} has no pathwise gradient for the site {site.name!r} ({site.distribution}): use "
                 f"TraceGraphELBO, VIMCO or WakeWake{exact}."
+            )
+
+
+def check_scores(name: str, sites: Sites, scored: Callable[[Site], bool]) -> None:
+    """Refuse a pair whose guide has a site that is scored, or whose score is left out, under a mask.
+
+    A mask takes the score of draws that it does not take.
+
+    Raises:
+        UnsuitableObjective: names the site and what fits.
+    """
+    for site in sites.latent:
+        if site.masked and scored(site):
+            fits = "TraceELBO or IWAE" if site.reparameterised else "a guide without that mask"
+            raise UnsuitableObjective(
+                f"{name} needs the whole log q of the site {site.name!r} for its gradient, and a mask in the guide may "
+                f"hide some: use {fits}."
             )
 
 

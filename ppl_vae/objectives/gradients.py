@@ -15,7 +15,7 @@ from ..arrays import ops
 from ..arrays.ops import Array
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
-from .checks import check_density, check_enumerable, check_pathwise
+from .checks import check_density, check_enumerable, check_pathwise, check_scores
 
 
 class GuideSite(Protocol):
@@ -134,6 +134,11 @@ class DoublyReparameterised(Gradient):
 
     keeps_score: ClassVar[bool] = False
 
+    def check(self, name: str, sites: Sites) -> None:
+        """Refuse a site without a pathwise gradient, or with a mask, whose squared weights need the whole log q."""
+        super().check(name, sites)
+        check_scores(name, sites, lambda site: True)
+
     def path_weights(self, log_weights: Array) -> Array | None:
         """w_k / sum_k w_k, (K, B); the bound's own gradient has them once already."""
         return ops.softmax(log_weights, 0)
@@ -146,15 +151,14 @@ class Mixed(Gradient):
     weighs_score: ClassVar[bool] = False
 
     def check(self, name: str, sites: Sites) -> None:
-        """Refuse a guide without a density."""
+        """Refuse a guide without a density, or with a mask over a site that is scored."""
         check_density(name, sites)
+        check_scores(name, sites, lambda site: self.scores(site.reparameterised))
 
 
 @dataclass(frozen=True)
-class ScoreFunction(Mixed):
-    """The score function for every site: no draw carries a gradient. Simple Statistical ..., Williams, 1992."""
-
-    weighs_score: ClassVar[bool] = True
+class Reinforce(Mixed):
+    """The gradient of the ELBO by the score function for every site. Simple Statistical ..., Williams, 1992."""
 
     def rules(self) -> Sequence[Rule | None]:
         """A detached draw."""
@@ -163,6 +167,13 @@ class ScoreFunction(Mixed):
     def scores(self, reparameterised: bool) -> bool:
         """True for every site."""
         return True
+
+
+@dataclass(frozen=True)
+class ScoreFunction(Reinforce):
+    """The score function for every site, in the gradient of any bound: log w keeps its own."""
+
+    weighs_score: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)

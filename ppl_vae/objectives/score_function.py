@@ -13,7 +13,7 @@ from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from ..players import Player
 from .base import Objective
-from .checks import check_density, check_mean_field
+from .checks import check_mean_field
 from .gradients import Enumeration, Mixed, ScoreFunction
 from .options import from_python, option
 from .request import TermsRequest
@@ -55,7 +55,7 @@ class TraceGraphELBO(Objective):
 
     def check(self, sites: Sites) -> None:
         """Refuse a pair that the objective is wrong for."""
-        check_density(type(self).__name__, sites)
+        super().check(sites)
         if self.analytic_kl:
             check_mean_field(type(self).__name__, sites)
         if self.baseline is not None and all(site.reparameterised for site in sites.latent):
@@ -76,7 +76,7 @@ class TraceGraphELBO(Objective):
 
     def bound(self, terms: Terms, baseline: Array | None = None) -> Array:
         """Terms (K, B) and the baseline's predictions (B,), where it has a state, -> (B,)."""
-        if self.players and baseline is None:
+        if baseline is None and self.players:
             raise ValueError(
                 f"TraceGraphELBO: {self.baseline} follows the training, and this call does not know its state: train "
                 "with ppl_vae's SVI, or use baselines.LeaveOneOut()."
@@ -93,10 +93,6 @@ class ScoredObjective(Objective):
     def request(self) -> TermsRequest:
         """The objective's request to a pair."""
         return replace(super().request, gradient=ScoreFunction())
-
-    def check(self, sites: Sites) -> None:
-        """Refuse a pair that the objective is wrong for."""
-        check_density(type(self).__name__, sites)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from oracles import (
 )
 from pairs import D, P, toy
 
-from ppl_vae import backends, baselines, evaluation
+from ppl_vae import backends, baselines, evaluation, inference
 from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.objectives import TermsRequest, TraceGraphELBO
 from ppl_vae.objectives.gradients import Enumeration, Mixed
@@ -398,3 +398,42 @@ def test_what_does_not_fit_is_refused(backend: backends.Backend) -> None:
     ):
         with pytest.raises(UnsuitableObjective, match=message):
             inference.SVI(objective, epochs=1, batch_size=20).fit(*kind, toy(60))
+
+
+class Leaky(dist.Normal):  # type: ignore[misc, name-defined]
+    """A user's distribution that says it has no rsample, and whose sample carries a gradient."""
+
+    has_rsample = False
+
+    def sample(self, sample_shape: Any = ()) -> torch.Tensor:
+        return self.rsample(sample_shape)
+
+
+class Mended(Leaky):
+    """The same as the refusal says."""
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Any = ()) -> torch.Tensor:
+        return self.rsample(sample_shape)
+
+
+@pytest.mark.parametrize("cls", [Leaky, Mended])
+def test_a_scored_draw_that_carries_a_gradient_is_refused(cls: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(6, 2))
+    loc = torch.nn.Parameter(torch.zeros(6))
+
+    def model(x: torch.Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z[..., None] + 0.0 * x, 1.0).to_event(1), obs=x)
+
+    def guide(x: torch.Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", cls(pyro.param("loc", loc), 1.0))
+
+    svi = inference.SVI(inference.TraceGraphELBO(), epochs=1, batch_size=6)
+    if cls is Leaky:
+        with pytest.raises(UnsuitableObjective, match=r"'z' is scored, .* its draw carries a gradient"):
+            svi.fit(model, guide, x)
+    else:
+        assert np.isfinite(svi.fit(model, guide, x).history["loss"]).all()

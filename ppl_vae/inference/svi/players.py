@@ -42,7 +42,7 @@ class RunningPlayer:
 
     def output(self, view: View) -> Tensor:
         """Compute the player's output for a batch, which the bound takes."""
-        return self.player.output(self.fixed, view)
+        return self.player.output(State(self.tracked, self.learned.fixed), view)
 
     def step(self, view: View) -> None:
         """Take a step on a detached batch, and record the metrics."""
