@@ -16,6 +16,7 @@ import numpy as np
 from . import init
 from .arrays import ops
 from .arrays.ops import Array
+from .arrays.plain import keep_python
 from .players import Player, Sizes, State, Values, View
 
 SETTLING = 300
@@ -52,6 +53,7 @@ class RunningAverage(Player):
     decay: float = 0.9
 
     def __post_init__(self) -> None:
+        keep_python(self)
         if not 0 <= self.decay < 1:
             raise ValueError(f"{type(self).__name__}: 'decay' should be in [0, 1); got {self.decay}.")
 
@@ -107,6 +109,7 @@ class Neural(RunningAverage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        keep_python(self, "hidden")
         if any(int(h) != h or h < 1 for h in self.hidden) or not self.learning_rate > 0:
             raise ValueError(f"Neural: 'hidden' and 'learning_rate' should be positive; got {self}.")
 

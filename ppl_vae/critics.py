@@ -19,6 +19,7 @@ import numpy as np
 from . import backends, init, seeds
 from .arrays import ops
 from .arrays.ops import Array
+from .arrays.plain import keep_python
 from .players import Player, Sizes, State, Values, View
 
 SLOPE = 0.2
@@ -55,6 +56,7 @@ class Critic(Player):
     betas: tuple[float, float] = (0.5, 0.9)
 
     def __post_init__(self) -> None:
+        keep_python(self, "hidden", "betas")
         if not all(isinstance(units, Integral) and units > 0 for units in self.hidden):
             raise ValueError(f"Critic: 'hidden' should hold positive numbers of units; got {self.hidden!r}.")
         if not 0 < self.learning_rate < math.inf:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from .arrays import ops
+from .arrays.plain import keep_python
 
 
 @runtime_checkable
@@ -42,6 +43,7 @@ class Linear:
     over: float
 
     def __post_init__(self) -> None:
+        keep_python(self)
         if not self.over > 0:
             raise ValueError(f"Linear: 'over' should be a positive number of epochs; got {self.over}.")
 
@@ -70,6 +72,7 @@ class Exponential:
     over: float
 
     def __post_init__(self) -> None:
+        keep_python(self)
         if not (self.over > 0 and self.start > 0 and self.stop > 0):
             raise ValueError(f"Exponential: 'start', 'stop' and 'over' should be positive; got {self}.")
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..arrays.plain import as_python
 from ..data.checks import closest
 from ..runtime.storage import write_atomically
 from .parsing import Number, Parser
@@ -69,7 +70,7 @@ def write(path: Path, options: Mapping[str, Any], heading: str) -> None:
     import tomli_w
 
     comment = "".join(f"# {line}\n" for line in heading.splitlines())
-    text = comment + "\n" + tomli_w.dumps({name: v for name, v in options.items() if v is not None})
+    text = comment + "\n" + tomli_w.dumps({name: v for name, v in as_python(options).items() if v is not None})
     write_atomically(path, text.encode())
 
 

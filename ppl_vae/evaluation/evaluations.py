@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from ..arrays.pixel_levels import bits_per_dim
+from ..arrays.plain import as_python
 from ..pairs.inputs import CheckedData, Input, digest
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
@@ -114,6 +115,7 @@ class Evaluation:
 
 def plain(value: Any) -> Any:
     """JSON-able: lists for arrays and None for what is not finite."""
+    value = as_python(value)
     if isinstance(value, dict):
         return {name: plain(v) for name, v in value.items()}
     if isinstance(value, np.ndarray):

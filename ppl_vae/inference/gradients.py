@@ -56,9 +56,10 @@ def _touched(pair: Pair) -> tuple[set[int], set[int]]:
     """The tensors behind the ``pyro.param`` statements of the model and of the guide, by identity."""
     if not pair.lent and all(isinstance(program, nn.Module) for program in pair.programs):
         return set(), set()
-    x = pair.tensor(np.zeros((4, pair.dim)))
+    side = {**placeholder(1, 1, pair.given_dim), **pair.example}
+    x = pair.tensor(side.pop("x"))
     with torch.no_grad(), forked(0, pair.device), pair.active() as (model, guide):
-        traces = run(model, guide, (x,), pair.tensors(placeholder(len(x), 1, pair.given_dim)), 1)
+        traces = run(model, guide, (x,), pair.tensors(side), 1)
         store = dict(pyro.get_param_store().named_parameters())
     p, q = ({id(store[n]) for n, site in t.nodes.items() if site["type"] == "param" and n in store} for t in traces)
     return p, q

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from ..nets.tables import Rows
 from ..pairs.keywords import generated_site, tolerant
-from ..pairs.pair import check_shapes
+from ..pairs.pair import check_shapes, example_of
 from ..pairs.side_inputs import NOTHING, Arrays
-from ..pairs.sites import Sites, value_of_data
+from ..pairs.sites import Sites, observed_data, side_by_side, value_of_data
 from ..pairs.terms import Terms
 from ..runtime.threads import process_lock
 from .examination import examine
@@ -90,6 +90,7 @@ class Pair:
         self._of_the_model: set[str] = set()
         self.sites: Sites | None = None
         self.dim = self.given_dim = 0
+        self.example: Arrays = NOTHING
 
     @property
     def device_name(self) -> str:
@@ -159,7 +160,7 @@ class Pair:
             if id(tensor) not in after.values():
                 self.lent[name] = (tensor, value.to(self.device))
         self._of_the_model = {f"store.{name}" for name in touched.param_nodes}
-        self.sites, self.dim = sites, x.shape[1]
+        self.sites, self.dim, self.example = sites, x.shape[1], example_of(x, side)
         self.given_dim = where["given"].shape[1] if "given" in where else 0
         return sites
 
@@ -265,8 +266,14 @@ class Pair:
         with self._traces(x, num_particles, seed, side) as (sites, p, q):
             latent, observed = split_sites(p)
             log_w = terms_of(latent, observed, sites_of(q, observed=False), num_particles).log_weights
-            mean = next(iter(observed.values()))["fn"].mean
-        return value_of_data(sites.observed[0], mean.cpu().numpy(), num_particles), log_w.cpu().numpy()
+            means = {
+                site.name: value_of_data(site, observed[site.name]["fn"].mean.cpu().numpy(), num_particles)
+                for site in sites.observed
+            }
+            values = {
+                site.name: observed_data(site, observed[site.name]["value"].cpu().numpy()) for site in sites.observed
+            }
+        return side_by_side(x, values, means, side.get("mask")), log_w.cpu().numpy()
 
     def decode(self, z: Arrays, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """Compute E[x | z] and draw x ~ p(x | z), (B, P) each, from values of all latent sites, (B, ...) each."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 from .. import schedules
 from ..arrays.ops import Array
+from ..arrays.plain import keep_python
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from ..players import Player
@@ -52,6 +53,7 @@ class Objective:
     serves_models_without_latents: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        keep_python(self)
         if not _is_count(self.num_particles):
             raise ValueError(
                 f"{type(self).__name__}: 'num_particles' should be an integer of at least 1; got {self.num_particles}."

@@ -8,6 +8,7 @@ from numbers import Real
 
 from .. import bounds
 from ..arrays.ops import Array
+from ..arrays.plain import keep_python
 from ..pairs.terms import Terms
 from .base import Objective
 from .gradients import DoublyReparameterised, Pathwise, StickingTheLanding
@@ -113,6 +114,7 @@ class MIWAE(Objective):
     num_groups: int = option(2, "number of IWAE bounds to take the mean of", kind="count", metavar="M")
 
     def __post_init__(self) -> None:
+        keep_python(self)
         if not isinstance(self.num_groups, int) or self.num_groups < 1:
             raise ValueError(f"MIWAE: 'num_groups' should be an integer of at least 1; got {self.num_groups}.")
         super().__post_init__()

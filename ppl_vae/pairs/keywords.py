@@ -62,13 +62,21 @@ def accepted(program: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def generated_site(model: Any, sites: Any) -> str:
-    """The name of the site that a model generates: its first observed one.
+    """The name of the site that a model generates, its observed one.
 
     A conditional model draws an image for each row of ``given``, and takes no ``size``.
 
     Raises:
-        ValueError: the model does not take ``size``, so it cannot be asked for so many images.
+        ValueError: the model does not take ``size``, so it cannot be asked for so many images, or observes several
+            sites, of which nobody knows the columns.
     """
+    observed = [site.name for site in sites.observed] if sites else []
+    if len(observed) > 1:
+        raise ValueError(
+            f"The model observes the sites {', '.join(map(repr, observed))}, and which columns of x each of them is, "
+            "is not known where there is no x: trace fit.model, on data or with a size= that it takes, and read "
+            "the value and the mean of each site."
+        )
     if not accepted(model, {"size": 1}) and not getattr(model, "takes_given", False):
         raise ValueError(
             "To generate, the model should take x=None and size=, and draw what it otherwise observes: "

@@ -64,6 +64,10 @@ class Pair(Protocol):
         """P, the width of the data, once the pair has run on a batch."""
 
     @property
+    def example(self) -> Arrays:
+        """The first datum that the pair has run on, ``x`` (1, P), with its side inputs but for the position."""
+
+    @property
     def device_name(self) -> str:
         """The device of the pair, as ``device=`` takes it."""
 
@@ -103,7 +107,13 @@ class Pair(Protocol):
         """E[x | z] and x ~ p(x | z) for z ~ p(z), (size, P) each."""
 
 
-def probe(pair: Pair, x: np.ndarray, seed: int) -> float:
+def example_of(x: np.ndarray, side: Arrays) -> dict[str, np.ndarray]:
+    """Copy the first datum of a batch, with its side inputs but for the position."""
+    rows = {"x": x, **{name: array for name, array in side.items() if name != "index"}}
+    return {name: np.array(array[:1]) for name, array in rows.items()}
+
+
+def probe(pair: Pair, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> float:
     """Compute the ELBO of a few data points with fixed noise, to tell pairs apart whose weights have equal shapes."""
-    side = placeholder(len(x), pair.num_rows, pair.given_dim)
+    side = {**placeholder(len(x), pair.num_rows, pair.given_dim), **side}
     return float(pair.sample(x, 1, seed, side=side)[1].log_weights.mean())

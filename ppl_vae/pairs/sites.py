@@ -180,6 +180,38 @@ class Sites:
         return {site.name: site.configurations()[i] for site, i in zip(self.latent, which, strict=True)}
 
 
+def observed_data(site: Site, values: np.ndarray) -> np.ndarray:
+    """Bring what a site observed, (plates, B, ...), into the order (B, ...); without inner plates it has it."""
+    return value_of_data(site, values)[0] if site.plates else values
+
+
+def side_by_side(
+    x: np.ndarray, values: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], mask: np.ndarray | None = None
+) -> np.ndarray:
+    """Put the means of the observed sites, (K, B, ...) each, side by side: E[x | z] of data x (B, P), (K, B, P).
+
+    Args:
+        x: the data.
+        values: what each site observed of them, (B, ...).
+        means: of the same sites, in the order of the model.
+        mask: true where x was seen; elsewhere a site may have observed anything.
+
+    Raises:
+        ValueError: what the sites observed is not x, so that nobody knows which column of x a mean is of.
+    """
+    if all(mean.shape[1:2] == (len(x),) for mean in means.values()):
+        seen = [np.broadcast_to(values[name], mean.shape)[0].reshape(len(x), -1) for name, mean in means.items()]
+        rows, where = np.concatenate(seen, -1), True if mask is None else mask
+        if rows.shape == x.shape and np.all(np.isclose(rows, x, rtol=1e-4, atol=1e-6) | ~np.asarray(where)):
+            return np.concatenate([mean.reshape(*mean.shape[:2], -1) for mean in means.values()], -1)
+    raise ValueError(
+        "E[x | z] is known where the observed sites, side by side, are x as it is given; "
+        f"{', '.join(map(repr, means))} observed something else, so that the columns of x that a mean is of are not "
+        "known: let the program observe x itself, or its columns in their order; or trace fit.model, and read the mean "
+        "of each site."
+    )
+
+
 def does_not_run(args: tuple[Any, ...], error: Exception) -> ValueError | OutOfMemory:
     """The error for a pair that fails on its first batch, in words that help."""
     shape = tuple(getattr(args[0], "shape", ())) if args else ()

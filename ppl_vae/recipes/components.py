@@ -9,6 +9,7 @@ its module, so that a help text loads none.
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ..arrays.plain import as_python
 from ..backends import Backend
 from ..data.checks import closest
 from ..data.streams import Data
@@ -123,31 +125,42 @@ class Setting:
         Raises:
             ValueError: another kind of value, an unknown text, or a number outside the limits.
         """
-        if self.is_tuple:
-            if isinstance(value, str) or not isinstance(value, Iterable):
-                raise ValueError(f"{self.name!r} should be a tuple; got {value!r}.")
-            return tuple(self._one(entry, strict=False) for entry in value)
-        return self._one(value, strict=True)
+        value = as_python(value)
+        if not self.is_tuple:
+            return self._one(value, within_limits=True)
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise ValueError(f"{self.name!r} should be a tuple; got {value!r}.")
+        return tuple(self._one(as_python(entry), within_limits=False) for entry in value)
 
-    def _one(self, value: Any, *, strict: bool) -> Any:
+    def _one(self, value: Any, *, within_limits: bool) -> Any:
         if self.choices is not None and value not in self.choices:
             raise ValueError(f"Unknown {self.name} {value!r}; there are {', '.join(self.choices)}.")
-        if self.kind is bool and isinstance(value, bool | np.bool_ | Integral):
+        if self.kind is bool and isinstance(value, Integral):
             return bool(value)
-        if self.kind is int and isinstance(value, Integral):
-            value = int(value)
+        if self.kind is int and isinstance(value, Real) and _is_whole(value):
+            value = round(value)
         elif self.kind is float and isinstance(value, Real):
             value = float(value)
-        elif self.kind is not str and strict:
+        elif self.kind is not str or not isinstance(value, str):
             raise ValueError(f"{self.name!r} should be {KINDS[self.kind]}; got {value!r}.")
-        if self.least is not None and strict and value < self.least:
+        if self.least is not None and within_limits and value < self.least:
             raise ValueError(f"{self.name!r} should be at least {self.least}; got {value}.")
-        if self.above is not None and strict and not value > self.above:
+        if self.above is not None and within_limits and not value > self.above:
             raise ValueError(f"{self.name!r} should be above {self.above}; got {value}.")
         return value
 
 
-KINDS: dict[type, str] = {bool: "True or False", int: "a whole number", float: "a number"}
+def _is_whole(value: Any) -> bool:
+    """Whether a number is whole but for rounding, as those of ``np.geomspace(16, 4, 3)`` are."""
+    return math.isfinite(value) and math.isclose(value, round(value))
+
+
+KINDS: dict[type, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text, which a file can hold",
+}
 """Kind of a setting -> how a refusal calls it."""
 
 

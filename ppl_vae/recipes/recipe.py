@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from .. import backends
+from ..arrays.plain import as_python
 from ..data.streams import Data
 from . import builders
-from .components import COMMON, SLOTS, TABLES, check_saved, find, resolve
+from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
 
 PRIORS = tuple(TABLES["prior"])
 """Names of the package's priors."""
@@ -26,8 +27,8 @@ NETS = tuple(TABLES["net"])
 GUIDES = tuple(TABLES["guide"])
 """Names of the package's guides."""
 
-LEAST = {"given_dim": 0, "latent_dim": 1}
-"""Setting of every recipe -> the smallest value."""
+WIDTHS = (Setting("given_dim", 0, "G", least=0), Setting("latent_dim", 40, "D", least=1))
+"""Whole numbers of every recipe."""
 
 LATER = ("posterior", "program")
 """Parts that earlier versions did not know: they are saved where they are not the default."""
@@ -123,7 +124,7 @@ class Recipe:
         if not chosen["guide"].has_encoder and num_images is None and images is not None:
             num_images = len(images)
         common = {
-            "shape": shape,
+            "shape": tuple(shape),
             "latent_dim": latent_dim,
             "given_dim": given_dim,
             "conditional_prior": conditional_prior,
@@ -132,8 +133,9 @@ class Recipe:
             "images": images,
             "settings": values,
         }
+        common |= {width.name: width.check(common[width.name]) for width in WIDTHS}
         for name, value in {**common, **dict(zip(SLOTS, names, strict=True))}.items():
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, as_python(value))
         self._check()
 
     def _check(self) -> None:
@@ -157,9 +159,6 @@ class Recipe:
             )
         if self.component("prior").conditional and not self.given_dim:
             raise ValueError(f"The prior {self.prior!r} is one of z given c: give 'given_dim', or use another prior.")
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name!r} should be at least {least}; got {getattr(self, name)}.")
 
     def __getattr__(self, name: str) -> Any:
         """A setting of a component."""

@@ -11,10 +11,13 @@ import numpy as np
 from .. import backends
 from ..errors import UnreadableFile
 from ..pairs.pair import Pair, check_shapes, probe
-from ..pairs.side_inputs import placeholder
+from ..pairs.side_inputs import Arrays, placeholder
 from ..recipes.recipe import Recipe
 from ..runtime import storage
 from ..runtime.versions import __version__
+
+PROBED = 4
+"""The rows of the batch by which a loaded pair is compared with the one that was saved."""
 
 FIT_KEYS = frozenset({"backend", "settings", "history", "recipe", "dim", "probe"})
 """The keys of a fit's header."""
@@ -28,6 +31,7 @@ def write_fit(path: Path, pair: Pair, record: Mapping[str, Any], recipe: Any) ->
     """
     if hasattr(recipe, "skeleton"):
         check_recipe(recipe, pair)
+    example, value = _examined(pair)
     header = {
         "kind": "fit",
         "version": __version__,
@@ -37,10 +41,34 @@ def write_fit(path: Path, pair: Pair, record: Mapping[str, Any], recipe: Any) ->
         "recipe": None if recipe is None else recipe.to_dict(),
         "dim": pair.dim,
         "given_dim": pair.given_dim,
-        "probe": probe(pair, np.zeros((4, pair.dim)), 0),
+        "example": example and {name: array.tolist() for name, array in example.items()},
+        "probe": value,
     }
     storage.write(path, pair.state(), header)
     return path
+
+
+def _examined(pair: Pair) -> tuple[Arrays | None, float]:
+    """Probe the pair at zeros, or, where it does not take them, at a datum that it has seen, which is returned."""
+    try:
+        value = _probe(pair, None)
+    except Exception:  # whatever a program raises at values that are none of its data
+        value = np.nan
+    if np.isfinite(value) or not pair.example:
+        return None, value
+    return pair.example, _probe(pair, pair.example)
+
+
+def _probe(pair: Pair, example: Arrays | None) -> float:
+    x, side = _batch(example, pair.dim, pair.given_dim)
+    return probe(pair, x, 0, side)
+
+
+def _batch(example: Arrays | None, dim: int, given_dim: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Make a batch of one datum, or of zeros: x and its side inputs but for the positions."""
+    rows = example or {"x": np.zeros((1, dim)), **placeholder(1, None, given_dim)}
+    side = {name: np.repeat(array, PROBED, 0) for name, array in rows.items()}
+    return side.pop("x"), side
 
 
 def check_recipe(recipe: Any, pair: Pair) -> None:
@@ -80,10 +108,11 @@ def read_fit(
     if pair is None:
         pair = Recipe.from_dict(header["recipe"]).skeleton()
     own = inference.Pair(*pair, device=device)
-    zeros = np.zeros((4, header["dim"]))
-    own.prepare(zeros, 0, placeholder(len(zeros), 1, header.get("given_dim", 0)))
+    example = header.get("example") and {name: np.array(rows) for name, rows in header["example"].items()}
+    x, side = _batch(example, header["dim"], header.get("given_dim", 0))
+    own.prepare(x, 0, {**placeholder(len(x), 1, 0), **side})
     own.load_state(arrays)
-    if not np.isclose(probe(own, zeros, 0), header["probe"], rtol=1e-3, atol=1e-3, equal_nan=True):
+    if not np.isclose(_probe(own, example), header["probe"], rtol=1e-3, atol=1e-3, equal_nan=True):
         raise ValueError(
             f"The weights in {path} fit the pair, but give another ELBO than when they were saved: it is another "
             "model (activations, likelihood, ...). Pass the recipe or the pair that was trained."

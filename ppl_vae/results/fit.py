@@ -250,7 +250,11 @@ class Fit:
         return draws(self, x, num_draws, method, seed=seed, **side)
 
     def reconstruct(self, x: Input, *, seed: int = 0, **side: Unpack[Side]) -> np.ndarray:
-        """E[x | z] for one draw z ~ q(z | x), (B, P)."""
+        """E[x | z] for one draw z ~ q(z | x), (B, P); the means of several observed sites stand side by side.
+
+        Raises:
+            ValueError: what the sites observe is not x, so that nobody knows which column a mean belongs to.
+        """
         data = self.checked(x, likely=False, **side)
         options: dict[str, Any] = {"seed": seed, "purpose": "chunk", "doing": f"on {len(data)} data points"}
         with in_chunks(self.pair, data.x, data.arrays, **options) as chunks:
@@ -333,6 +337,9 @@ class Fit:
 
     def save(self, path: str | Path, *, recipe: Any = None) -> Path:
         """Write weights, history and settings to one file; with the recipe, ``Fit.load`` needs nothing else.
+
+        The file also holds the ELBO of zeros, by which a loaded pair is told from another; where the likelihood has no
+        zeros, that of one datum, which is then in the file.
 
         Args:
             path: the file, ``.safetensors`` by custom; written atomically.

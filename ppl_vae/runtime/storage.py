@@ -19,6 +19,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ..arrays.plain import as_python
 from ..errors import UnreadableFile
 
 HEADER, DIGEST = "ppl_vae", "sha256"
@@ -75,7 +76,7 @@ def _umask() -> int:
 def write(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
     """Write named arrays and a JSON-able header to ``path``, atomically."""
     arrays = {name: np.ascontiguousarray(a).reshape(np.shape(a)) for name, a in arrays.items()}
-    text = json.dumps(header)
+    text = json.dumps(as_python(header))
     write_atomically(path, save(arrays, {HEADER: text, DIGEST: _digest(arrays, text)}))
 
 

@@ -17,6 +17,7 @@ from ..errors import NotFiniteLoss
 from ..objectives.base import Objective
 from ..pairs.chunks import memory_settings, sample_in_chunks
 from ..pairs.pair import probe
+from ..pairs.side_inputs import take_rows
 from ..results.fit import Fit
 from ..runtime import storage
 from ..runtime.locks import only_writer
@@ -125,7 +126,9 @@ class Loop:
 
     def _probe(self) -> float:
         """The ELBO of a few data points with fixed noise: weights alone do not tell one pair from another."""
-        return probe(self.run.pair, self.data.train[:8], derive(self.seed, "probe"))
+        first = slice(8)
+        side = take_rows(self.data.side, first)
+        return probe(self.run.pair, self.data.train[first], derive(self.seed, "probe"), side)
 
     def _validated(self, valid: Data) -> dict[str, float]:
         """Compute the plain sampled ELBO per datum and its reconstruction, with the same noise after every epoch."""

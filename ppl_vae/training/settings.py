@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..arrays.plain import as_python, keep_python
 from ..objectives.base import Objective
 from ..players import Player
 from ..schedules import Schedule
@@ -17,19 +18,21 @@ from ..schedules import Schedule
 def describe(value: Any) -> str:
     """Describe a setting in text that is the same in every process: no memory addresses.
 
-    >>> describe(Schedule), describe(np.sin)
-    ('Schedule', 'sin')
+    >>> describe(Schedule), describe(np.sin), describe(np.float64(0.5))
+    ('Schedule', 'sin', '0.5')
     """
+    value = as_python(value)
     if isinstance(value, functools.partial):
         options = ", ".join(f"{name}={describe(v)}" for name, v in sorted(value.keywords.items()))
         return f"{describe(value.func)}({options})"
     if is_dataclass(value) and not isinstance(value, type):
-        own = {f.name: getattr(value, f.name) for f in fields(value) if f.repr}
+        own = {f.name: as_python(getattr(value, f.name)) for f in fields(value) if f.repr}
         told = ", ".join(f"{name}={describe(v) if callable(v) else repr(v)}" for name, v in own.items())
         return f"{type(value).__qualname__}({told})"
     if hasattr(value, "__name__"):
         return str(value.__name__)
-    plain = {n: v for n, v in sorted(getattr(value, "__dict__", {}).items()) if isinstance(v, int | float | str | None)}
+    own = {n: as_python(v) for n, v in sorted(getattr(value, "__dict__", {}).items())}
+    plain = {n: v for n, v in own.items() if isinstance(v, int | float | str | None)}
     text = repr(value) if isinstance(value, int | float | str | None) else type(value).__name__
     return f"{text}({', '.join(f'{n}={v}' for n, v in plain.items())})" if plain else text
 
@@ -89,6 +92,7 @@ class TrainingSettings:
     epoch_size: int | None = None
 
     def __post_init__(self) -> None:
+        keep_python(self)
         if isinstance(self.loss, Objective) and self.loss.backend is None:
             object.__setattr__(self, "loss", self.adopt(self.loss))
         for name in ("epochs", "batch_size", "validation_particles", "checkpoint_every"):

@@ -136,6 +136,7 @@ class BaseSVI(TrainingSettings):
     ) -> Loop:
         """Make the loop of a training, before its first step."""
         check_arguments(self, data, seed)
+        seed = int(seed)
         size = {"'batch_size'": self.batch_size, "the number of data points": len(data.train)}
         with explain_out_of_memory("before the first step", size):
             run = self.start(model, guide, data, seed=seed, device=device, parallel=parallel)

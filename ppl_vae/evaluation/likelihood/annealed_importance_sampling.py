@@ -271,8 +271,8 @@ class _Annealer:
 
 
 def _layout(fit: Fit, kernel: ModuleType) -> Layout:
-    side = placeholder(1, fit.pair.num_rows, fit.pair.given_dim)
-    return kernel.layout(fit.pair, np.zeros((1, fit.pair.dim)), side)
+    side = {**placeholder(1, fit.pair.num_rows, fit.pair.given_dim), **fit.pair.example}
+    return kernel.layout(fit.pair, side.pop("x"), side)
 
 
 def _estimate(runs: Runs, *, upper: bool) -> AIS:

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ... import plots
+from ...arrays.plain import as_python
 from ...runtime.storage import write_atomically
 from .page import page, ranked
 from .study import Result, Study, row_names, tabulate
@@ -53,7 +54,7 @@ def write_report(
     table = tabulate(results)
     _write(folder / TABLE, table.to_csv(index_label="name"))
     _write(folder / CELLS, pd.DataFrame(_cells(results)).to_csv(index=False))
-    _write(folder / RESULTS, json.dumps(_json_able(_records(results)), indent=1, allow_nan=False) + "\n")
+    _write(folder / RESULTS, json.dumps(_json_able(as_python(_records(results))), indent=1, allow_nan=False) + "\n")
     figures = [*_figures(study, results, table)]
     for backend, report in (gradients or {}).items():
         _write(folder / f"gradients-{backend}.csv", report.to_csv())

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ... import seeds
+from ...arrays.plain import as_python, keep_python
 from ...backends import load
 from ...data import Split
 from ...errors import NotFiniteLoss, UnsuitableObjective
@@ -62,7 +63,8 @@ class Cell:
     def to_dict(self) -> dict[str, Any]:
         """Every setting, JSON-able."""
         recipe = self.recipe.to_dict() if hasattr(self.recipe, "to_dict") else describe(self.recipe)
-        return {"strategy": self.strategy, "backend": self.backend, "recipe": recipe, "svi": self.svi.to_dict()}
+        settings = {"strategy": self.strategy, "backend": self.backend, "recipe": recipe, "svi": self.svi.to_dict()}
+        return as_python(settings)
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ class Study:
     gaps: bool = False
 
     def __post_init__(self) -> None:
+        keep_python(self, "seeds")
         for what, values in (("cell", [(c.strategy, c.backend) for c in self.cells]), ("seed", list(self.seeds))):
             if not values:
                 raise ValueError(f"Study: there should be at least one {what}; got none.")
@@ -289,7 +292,7 @@ class _Training:
         return {
             "cell": self.cell.to_dict(),
             "weights": self._digest_of_weights(),
-            "seed": int(self.seed),
+            "seed": self.seed,
             "data": study.data.to_dict(),
             "num_particles": study.num_particles,
             "elbo_particles": study.elbo_particles,

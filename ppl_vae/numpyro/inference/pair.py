@@ -18,9 +18,9 @@ from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 
 from ...pairs.keywords import generated_site, tolerant
-from ...pairs.pair import check_shapes
+from ...pairs.pair import check_shapes, example_of
 from ...pairs.side_inputs import NOTHING, Arrays
-from ...pairs.sites import Sites, does_not_run, value_of_data
+from ...pairs.sites import Sites, does_not_run, observed_data, side_by_side, value_of_data
 from ...pairs.terms import Terms
 from ..nets.tables import PerDatum, Rows
 from .examination import examine
@@ -122,6 +122,7 @@ class Pair:
         self._of_the_model: set[str] = set()
         self.sites: Sites | None = None
         self.dim = self.given_dim = 0
+        self.example: Arrays = NOTHING
         held = jax.tree.leaves(constants, is_leaf=lambda v: isinstance(v, nnx.Variable))
         if any(isinstance(variable, nnx.BatchStat | nnx.RngState) for variable in held):
             raise ValueError(
@@ -178,7 +179,7 @@ class Pair:
             self._of_the_model = {name for name, site in p.items() if site["type"] == "param"}
             self.structure = Structure(self.structure.graph, self.structure.model, self.structure.guide, transforms)
             self.params = jax.device_put({**self.params, "sites": sites}, self.device)
-        self.sites, self.dim = self._examine(batch, where), x.shape[1]
+        self.sites, self.dim, self.example = self._examine(batch, where), x.shape[1], example_of(x, side)
         self.given_dim = where["given"].shape[1] if "given" in where else 0
         return self.sites
 
@@ -280,9 +281,12 @@ class Pair:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw z ~ q(z | x); return E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
         options = {"num_particles": num_particles, "nesting": self._nesting()}
-        means, log_w = _predicted(self.structure, *self._values(x, seed, side), **options)
-        assert self.sites is not None
-        return value_of_data(self.sites.observed[0], np.asarray(means), num_particles), np.asarray(log_w)
+        found = _predicted(self.structure, *self._values(x, seed, side), **options)
+        values, means, log_w = jax.tree.map(np.asarray, found)
+        assert self.sites is not None  # they know the order: XLA sorts what has names
+        means = {site.name: value_of_data(site, means[site.name], num_particles) for site in self.sites.observed}
+        values = {site.name: observed_data(site, values[site.name]) for site in self.sites.observed}
+        return side_by_side(x, values, means, side.get("mask")), log_w
 
     def decode(self, z: Arrays, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """Compute E[x | z] and draw x ~ p(x | z), (B, P) each, from values of all latent sites, (B, ...) each."""
@@ -372,10 +376,14 @@ def _predicted(
     *,
     num_particles: int,
     nesting: int,
-) -> tuple[Array, Array]:
+) -> tuple[dict[str, Array], dict[str, Array], Array]:
     p, q = run(*structure.programs(params, constants), (x,), where, num_particles, nesting, key)
     latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
-    return next(iter(observed.values()))["fn"].mean, terms_of(latent, observed, guided, num_particles).log_weights
+    return (
+        {name: site["value"] for name, site in observed.items()},
+        {name: site["fn"].mean for name, site in observed.items()},
+        terms_of(latent, observed, guided, num_particles).log_weights,
+    )
 
 
 @partial(jax.jit, static_argnames=("structure", "name", "size"))
