@@ -22,6 +22,7 @@ import pandas as pd
 
 from ppl_vae import backends, data, evaluation, init, plots, seeds
 from ppl_vae.results import Fit
+from ppl_vae.runtime import folders
 
 ENCODERS: dict[str, tuple[int, ...] | None] = {
     "encoder of 10": (10,),
@@ -117,6 +118,7 @@ def main() -> int:
         if args.smoke:
             split, args.epochs, args.images = split.subset(100, 20, 20), 1, 10
         args.out = args.out or Path("runs") / f"amortisation-{split.name}-{args.backend}"
+        folders.claim(args.out, "the work of examples/amortisation_gap.py")
         table = run(split, args)
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from ppl_vae import backends, baselines, data, evaluation, recipes
+from ppl_vae.runtime import folders
 
 COLUMNS = ["elbo", "kl", "objective", "log_p", "log_p_difference", "difference_error", "active_units", "seconds"]
 
@@ -109,6 +110,7 @@ def main() -> int:
         split = data.load(args.dataset)
         split = split.subset(200, 40, 40) if args.smoke else split
         args.out = args.out or Path("runs") / f"compare-{split.name}-{args.backend}"
+        folders.claim(args.out, "the work of examples/compare_inference.py", earlier="*/cells")
         losses = chosen(backends.load(args.backend).inference, args.strategies)
         tables = {kind: compare(study(kind, losses[kind], split, args), args) for kind in losses}
     except (ValueError, TypeError, OSError, FloatingPointError) as error:

@@ -32,7 +32,7 @@ from ppl_vae.data.factors import Factors
 from ppl_vae.data.rendering import renderer
 from ppl_vae.data.sets import dsprites, sprites
 from ppl_vae.evaluation import disentanglement
-from ppl_vae.runtime import storage
+from ppl_vae.runtime import folders, storage
 
 METRICS = {"beta_vae": "beta-VAE metric", "factor_vae": "FactorVAE metric", "mig_binned": "MIG"}
 """Column -> the three that were published."""
@@ -302,8 +302,9 @@ def settle(args: argparse.Namespace) -> None:
     """Note what this study is in its folder; refuse a folder of another one.
 
     Raises:
-        ValueError: the folder holds a study with other settings.
+        ValueError: the folder holds a study with other settings, or something else.
     """
+    folders.claim(args.out, "the work of examples/disentanglement.py", earlier="study.json")
     settings = {n: str(getattr(args, n)) for n in ("backend", "data", "steps", "learning_rate", "scale")}
     file = args.out / "study.json"
     for folder in ("rows", "fits", "checkpoints"):

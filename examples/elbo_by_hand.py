@@ -42,6 +42,7 @@ from ppl_vae.objectives import TermsRequest
 from ppl_vae.objectives.gradients import Enumeration, Reinforce
 from ppl_vae.pairs.terms import Terms
 from ppl_vae.results import Fit
+from ppl_vae.runtime import folders
 
 SEEN, RIGHT = 1.5, 0.7
 """x of the first model, and the chance that z = 1."""
@@ -347,8 +348,6 @@ def arguments() -> argparse.Namespace:
 
 def pictures(args: argparse.Namespace) -> dict[str, tuple[pd.DataFrame, Figure]]:
     """Name -> the numbers and the figure."""
-    if args.repeats < 2:
-        raise ValueError(f"a variance needs --repeats of at least 2; got {args.repeats}")
     inference = backends.load(args.backend).inference
     sides, place = {"pyro": pyro_programs, "numpyro": numpyro_programs}[args.backend]()
     steps, numbers = (30, [1, 8]) if args.smoke else (300, [1, 4, 16, 64])
@@ -376,6 +375,9 @@ def main() -> int:
     args = arguments()
     out = args.out or Path("runs") / f"elbo-by-hand-{args.backend}"
     try:
+        if args.repeats < 2:
+            raise ValueError(f"a variance needs --repeats of at least 2; got {args.repeats}")
+        folders.claim(out, "the work of examples/elbo_by_hand.py")
         drawn = pictures(args)
         for name, (table, figure) in drawn.items():
             plots.save(figure, out / f"{name}.png")

@@ -31,6 +31,7 @@ from ppl_vae.data.regions import put_together, region
 from ppl_vae.errors import Divergence
 from ppl_vae.mcmc import HMC
 from ppl_vae.results import Fit
+from ppl_vae.runtime import folders
 
 NEAR = 0.99
 """What "near 1" is."""
@@ -329,6 +330,7 @@ def main() -> int:
         split = split if split.binarisation == "fixed" else split.with_binarisation("threshold")
         split = split.subset(200, 40, 40) if args.smoke else split
         args.out = args.out or Path("runs") / f"completion-{split.name}-{args.backend}"
+        folders.claim(args.out, "the work of examples/image_completion.py")
         setting = SMOKE if args.smoke else FULL if args.full else Setting() if split.name == "digits" else MNIST
         experiment = Experiment(split, setting, args)
         mixture = part_a(experiment)["mixture"] if "a" in args.parts else None

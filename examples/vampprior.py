@@ -25,6 +25,7 @@ import pandas as pd
 
 from ppl_vae import backends, data, evaluation, plots, recipes, schedules, seeds
 from ppl_vae.results import Fit
+from ppl_vae.runtime import folders
 
 PACKAGES = ("torch", "pyro-ppl", "jax", "numpyro", "flax", "numpy")
 HEADINGS = {"elbo": "ELBO", "log_p": "log p(x)", "test_error": "± test images", "mc_error": "± Monte Carlo"}
@@ -213,6 +214,7 @@ def choose(args: argparse.Namespace) -> Experiment:
     if max(args.sweep_pseudo_inputs or [1]) > most:
         raise ValueError(f"--sweep-pseudo-inputs: pseudo-inputs start at training images, of which there are {most}.")
     args.out = args.out or Path("runs") / f"vampprior-{split.name}-{args.backend}"
+    folders.claim(args.out, "the work of examples/vampprior.py", earlier="*/checkpoint.safetensors")
     return Experiment(split, setting, args)
 
 

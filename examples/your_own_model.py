@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ppl_vae import backends, data, evaluation, plots, seeds
+from ppl_vae.runtime import folders
 
 SHAPE = 7
 
@@ -102,6 +103,7 @@ def main() -> int:
     out = args.out or Path("runs") / f"your-own-model-{args.backend}"
     epochs, draws = (2, 20) if args.smoke else (args.epochs, 500)
     try:
+        folders.claim(out, "the work of examples/your_own_model.py")
         digits = data.load("digits")
         digits = digits.subset(200, 40, 40) if args.smoke else digits
         pair, inference = (

@@ -40,6 +40,10 @@ COMPARISON = {
 }
 
 
+OF_A_RUN = (README, *FILES, *(f"{FIGURES}/{name}" for name in PICTURES))
+"""The files of a run."""
+
+
 def write(folder: Path) -> None:
     """Write the README of a finished run, atomically, from the files in the folder."""
     record = runs.read_json(folder / RECORD)

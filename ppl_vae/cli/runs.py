@@ -18,8 +18,9 @@ import numpy as np
 
 from ..data import Split
 from ..recipes.components import check_saved
+from ..runtime import folders
 from ..runtime.locks import only_writer
-from ..runtime.storage import PART, write_atomically
+from ..runtime.storage import write_atomically
 from .config import CONFIG
 from .parsing import folder as folder_of
 
@@ -35,7 +36,7 @@ METRICS = "metrics.json"
 DISENTANGLEMENT = "disentanglement.json"
 README = "README.md"
 FIGURES = "figures"
-KIND = "ppl_vae run"
+KIND = folders.RUN_KIND
 REFINE = 300
 """Largest number of steps for each batch of images for which a per-datapoint guide has no parameters yet."""
 SECTIONS = ("version", "options", "recipe", "svi", "data")
@@ -113,13 +114,11 @@ def ready(
 
 
 def alone(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
-    """Decorate a command: refuse it while another process writes to --out; remove partial files of a killed one."""
+    """Decorate a command: refuse it while another process writes to --out."""
 
     @functools.wraps(run)
     def locked(arguments: argparse.Namespace) -> None:
-        with only_writer(folder := folder_of(arguments), folder=True):
-            for part in folder.rglob(f".*{PART}"):
-                part.unlink(missing_ok=True)
+        with only_writer(folder_of(arguments), folder=True):
             run(arguments)
 
     return locked

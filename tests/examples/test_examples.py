@@ -61,6 +61,7 @@ def test_it_writes_figures_fits_and_tables(smoke):
         figures |= {"pseudo_inputs-vampprior-data", "pseudo_input_sweep"}
     assert {path.stem for path in out.glob("*.png")} == figures
     assert {path.name for path in out.iterdir() if path.is_file() and path.suffix != ".png"} == {
+        ".made_by",
         "metrics.json",
         "table.csv",
         "table.txt",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import backends, strategies
 from ...data import Split
-from .. import config, objectives, options, readme
+from .. import config, objectives, options, outputs, readme
 from ..config import CONFIG
 from ..console import Console, keys
 from ..options import DATA, OUTPUT, TRAINING
@@ -101,6 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Train the pairs that are not trained yet; write the report; print the table."""
     out, console = folder(arguments), Console.of(arguments)
     given = {name: value for name, value in arguments.given.items() if name in defaults()}
+    outputs.claim_comparison(out)
     needed("compare", "data", arguments.data, "the name of a data set or a file")
     chosen = {**defaults(), **given}
     if arguments.extensions:

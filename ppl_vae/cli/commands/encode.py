@@ -10,8 +10,8 @@ import numpy as np
 from .. import inputs, runs
 from ..console import Console, keys
 from ..options import IMAGES, OUTPUT, add_device, add_images, add_output
-from ..parsing import Group, Parser, add_run, output
-from ..runs import Run
+from ..outputs import open_with_output
+from ..parsing import Group, Parser, add_run
 
 KEYS = {
     "out": "the file",
@@ -60,7 +60,7 @@ def add(commands: Any) -> Parser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Encode the images; write the codes."""
-    out, opened, console = output(arguments, ".npy"), Run.open(arguments.folder), Console.of(arguments)
+    (opened, out), console = open_with_output(arguments, ".npy"), Console.of(arguments)
     x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
     fit, x, index = runs.ready(opened.fit(arguments.device), x, None, arguments.refine, console.progress)
     z = fit.encode(x, index=index).astype(np.float32)

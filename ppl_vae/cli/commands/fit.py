@@ -13,7 +13,7 @@ from ...recipes.components import find
 from ...recipes.recipe import Recipe
 from ...runtime import storage
 from ...runtime.versions import __version__, versions
-from .. import config, objectives, options, pictures, readme, runs
+from .. import config, objectives, options, outputs, pictures, readme, runs
 from ..config import CONFIG
 from ..console import Console, keys
 from ..options import DATA, OUTPUT, TRAINING, flag
@@ -139,6 +139,7 @@ def add(commands: Any) -> Parser:
 def run(arguments: argparse.Namespace) -> None:
     """Train; write the run; print its results."""
     out, console = folder(arguments), Console.of(arguments)
+    outputs.claim_run(out)
     given = {name: value for name, value in arguments.given.items() if name in defaults()}
     chosen = _resume(out, given) if arguments.resume else _begin(out, given)
     if arguments.extensions:

@@ -14,8 +14,9 @@ from ...runtime.versions import __version__
 from .. import inputs, readme, runs
 from ..console import Console, keys
 from ..options import IMAGES, OUTPUT, add_config, add_console, add_device, add_images, add_seed
-from ..parsing import Group, Parser, add_run, output
-from ..runs import DISENTANGLEMENT, README, Run, write_json
+from ..outputs import open_with_output
+from ..parsing import Group, Parser, add_run
+from ..runs import DISENTANGLEMENT, README, write_json
 
 if TYPE_CHECKING:
     from ...results.fit import Fit
@@ -87,8 +88,9 @@ def add(commands: Any) -> Parser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compute the metrics; write the record; print it."""
-    opened, console = Run.open(arguments.folder), Console.of(arguments)
-    out = opened.folder / DISENTANGLEMENT if arguments.out is None else output(arguments, ".json")
+    if arguments.out is None:
+        arguments.out = arguments.folder / DISENTANGLEMENT
+    (opened, out), console = open_with_output(arguments, ".json", own=DISENTANGLEMENT), Console.of(arguments)
     part, what = arguments.part, arguments.data or opened.data
     x, labels = inputs.labelled(opened, arguments.data, arguments.binarisation, part, arguments.stream)
     factors, left_out = _factors(labels if arguments.factors is None else arguments.factors, len(x), part, what)

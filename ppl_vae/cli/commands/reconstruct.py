@@ -10,8 +10,8 @@ import numpy as np
 from .. import inputs, pictures, runs
 from ..console import Console, keys
 from ..options import IMAGES, OUTPUT, add_device, add_image_shape, add_images, add_output, add_seed
-from ..parsing import Group, Parser, add_run, output, positive_int
-from ..runs import Run
+from ..outputs import open_with_output
+from ..parsing import Group, Parser, add_run, positive_int
 
 KEYS = {
     "out": "the file",
@@ -66,7 +66,7 @@ def add(commands: Any) -> Parser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Reconstruct the images; write the array or the picture."""
-    out, opened, console = output(arguments, ".png", ".npy"), Run.open(arguments.folder), Console.of(arguments)
+    (opened, out), console = open_with_output(arguments, ".png", ".npy"), Console.of(arguments)
     picture = out.suffix.lower() == ".png"
     shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
     x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)

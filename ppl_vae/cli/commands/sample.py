@@ -10,8 +10,9 @@ import numpy as np
 from .. import pictures
 from ..console import Console, keys
 from ..options import OUTPUT, add_device, add_image_shape, add_output, add_seed
-from ..parsing import Group, Parser, add_run, output, positive_int
-from ..runs import Run, write_array
+from ..outputs import open_with_output
+from ..parsing import Group, Parser, add_run, positive_int
+from ..runs import write_array
 
 KEYS = {
     "out": "the file",
@@ -58,7 +59,7 @@ def add(commands: Any) -> Parser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw images; write the array or the picture."""
-    out, opened, console = output(arguments, ".png", ".npy"), Run.open(arguments.folder), Console.of(arguments)
+    (opened, out), console = open_with_output(arguments, ".png", ".npy"), Console.of(arguments)
     picture = out.suffix.lower() == ".png"
     shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
     images = opened.fit(arguments.device).generate(arguments.num, seed=arguments.seed, mean=not arguments.draw)

@@ -10,8 +10,8 @@ import numpy as np
 from .. import inputs, pictures, runs
 from ..console import Console, keys
 from ..options import IMAGES, OUTPUT, add_device, add_image_shape, add_images, add_output, add_seed
-from ..parsing import Group, Number, Parser, add_run, non_negative_int, output, positive_float, positive_int
-from ..runs import Run
+from ..outputs import open_with_output
+from ..parsing import Group, Number, Parser, add_run, non_negative_int, positive_float, positive_int
 
 if TYPE_CHECKING:
     from ...results.fit import Fit
@@ -87,10 +87,10 @@ def add(commands: Any) -> Parser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compute the traversal; write the array or the picture."""
-    out, console = output(arguments, ".png", ".npy"), Console.of(arguments)
+    (opened, out), console = open_with_output(arguments, ".png", ".npy"), Console.of(arguments)
     if arguments.image is not None and arguments.prior:
         raise ValueError("--image and --prior are two starts: give one of them")
-    opened, picture = Run.open(arguments.folder), out.suffix.lower() == ".png"
+    picture = out.suffix.lower() == ".png"
     shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
     x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
     if arguments.image is not None and arguments.image >= len(x):

@@ -12,13 +12,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ... import plots
+from ... import backends, plots
 from ...arrays.plain import as_python
+from ...runtime import folders
 from ...runtime.storage import write_atomically
 from .page import page, ranked
-from .study import Result, Study, row_names, tabulate
+from .study import ANOTHER, Result, Study, row_names, tabulate
 
 TABLE, CELLS, RESULTS, PAGE, FIGURES = "table.csv", "cells.csv", "results.json", "index.html", "figures"
+NOISE = tuple(f"gradients-{name}" for name in backends.NAMES)
+DRAWN = ("log_likelihood", "bound_gap", "gaps", "training", "images", *NOISE)
+WRITTEN = (TABLE, CELLS, RESULTS, PAGE, *(f"{n}.csv" for n in NOISE), *(f"{FIGURES}/{n}.png" for n in DRAWN))
+"""The files of a report."""
 
 
 def write_report(
@@ -45,16 +50,19 @@ def write_report(
         The path of the page.
 
     Raises:
-        ValueError: nothing is done.
+        ValueError: nothing is done, a folder that something else made, or one with other files of these names.
     """
+    folder = Path(study.folder if folder is None else folder)
+    folders.refuse_others(folder, folders.STUDY, folders.COMPARISON, folders.REPORT, remedy=ANOTHER)
+    if not folders.has_report(folder):
+        folders.refuse_loss(folder, WRITTEN, ANOTHER)
     results = study.results()
     if not results:
         raise ValueError("write_report: nothing of the study is done yet; call its run().")
-    folder = Path(study.folder if folder is None else folder)
     table = tabulate(results)
+    _write(folder / RESULTS, json.dumps(_json_able(as_python(_records(results))), indent=1, allow_nan=False) + "\n")
     _write(folder / TABLE, table.to_csv(index_label="name"))
     _write(folder / CELLS, pd.DataFrame(_cells(results)).to_csv(index=False))
-    _write(folder / RESULTS, json.dumps(_json_able(as_python(_records(results))), indent=1, allow_nan=False) + "\n")
     figures = [*_figures(study, results, table)]
     for backend, report in (gradients or {}).items():
         _write(folder / f"gradients-{backend}.csv", report.to_csv())

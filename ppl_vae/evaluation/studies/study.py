@@ -22,7 +22,7 @@ from ...data import Split
 from ...errors import NotFiniteLoss, UnsuitableObjective
 from ...pairs.inputs import digest
 from ...results.fit import Fit
-from ...runtime import storage
+from ...runtime import folders, storage
 from ...runtime.locks import only_writer
 from ...runtime.versions import __version__, versions
 from ...training.settings import describe
@@ -31,6 +31,7 @@ from ..comparison import compare, difference
 from ..evaluations import Evaluation, evaluate, plain
 
 CELLS = "cells"
+ANOTHER = "use another folder"
 SETTINGS, RESULT = "settings.json", "result.json"
 CHECKPOINT, FIT, IMAGES = "checkpoint.safetensors", "fit.safetensors", "images.safetensors"
 RECONSTRUCTIONS, GENERATIONS = 12, 16
@@ -151,10 +152,12 @@ class Study:
             progress: a progress bar per training; None shows it on a terminal only.
 
         Raises:
-            ValueError: the folder holds one of these trainings from other data, settings or versions.
+            ValueError: the folder holds one of these trainings from other data, settings or versions, or something else
+                made it.
             OutOfMemory: the message names the settings to lower; what is done is kept.
             InUse: another process runs a study in the folder.
         """
+        folders.refuse_others(Path(self.folder), folders.STUDY, folders.COMPARISON, folders.REPORT, remedy=ANOTHER)
         with only_writer(Path(self.folder), folder=True):
             return self._run(device, progress)
 
