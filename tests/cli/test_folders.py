@@ -174,6 +174,19 @@ def test_a_report_replaces_no_table_that_is_not_its_own(images: Path, tmp_path: 
     assert (tmp_path / "table.csv").read_text() == "mine"
 
 
+def test_a_training_that_was_killed_at_once_is_explained(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing but the files of a lock, and of a file that was being written."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".lock").touch()
+    (run / ".settings.json.abc.part").write_text("half")
+    assert command("fit", "--resume", "--out", run) == 2
+    assert "give its options again, --data first of all" in one_line(capsys)
+    assert command("fit", "--resume", "--data", images, "--out", run, *TINY, "--epochs", 1, "--quiet") == 0
+
+
 def test_examples_claim_their_folders() -> None:
     for path in (ROOT / "examples").glob("*.py"):
         text = path.read_text(encoding="utf-8")

@@ -165,10 +165,15 @@ def interrupted(arguments: argparse.Namespace) -> str:
     return "nothing was written"
 
 
-def _begin(out: Path, given: dict[str, Any]) -> dict[str, Any]:
+def _begin(out: Path, given: dict[str, Any], *, resume: bool = False) -> dict[str, Any]:
     for name in (FIT, CHECKPOINT):
         if (out / name).exists():
             raise ValueError(f"{out} holds {name} already: --resume to go on, or another --out")
+    if resume and given.get("data") is None:
+        raise ValueError(
+            f"{out} holds neither {CHECKPOINT} nor {SETTINGS} to go on from: if a training was killed so early, give "
+            "its options again, --data first of all, and it starts"
+        )
     needed("fit", "data", given.get("data"), "the name of a data set or a file")
     return {**defaults(), **given}
 
@@ -179,7 +184,7 @@ def _resume(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
         if (folder / FIT).exists():
             raise ValueError(f"{folder} holds {FIT} but no {CHECKPOINT} to go on from: give another --out")
         known = runs.read_settings(folder)["options"] if (folder / SETTINGS).exists() else {}
-        return _begin(folder, {**known, **given})
+        return _begin(folder, {**known, **given}, resume=True)
     if not (folder / SETTINGS).exists():
         raise ValueError(f"{folder} holds {CHECKPOINT} but no {SETTINGS} to go on with: give another --out")
     known = {**defaults(), **runs.read_settings(folder)["options"]}
