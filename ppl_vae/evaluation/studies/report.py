@@ -54,7 +54,7 @@ def write_report(
     """
     folder = Path(study.folder if folder is None else folder)
     folders.refuse_others(folder, folders.STUDY, folders.COMPARISON, folders.REPORT, remedy=ANOTHER)
-    if not folders.has_report(folder):
+    if not folders.has_report(folder) and folders.owner(folder) != folders.COMPARISON:
         folders.refuse_loss(folder, WRITTEN, ANOTHER)
     results = study.results()
     if not results:
