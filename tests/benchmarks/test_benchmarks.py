@@ -50,6 +50,7 @@ def jax_params(model: Any, guide: Any, vampprior: bool) -> tuple:
     return (*params, model.prior.pseudo_inputs()) if vampprior else params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "by_name", "prior"),
     [

@@ -37,12 +37,14 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.slow
 def test_without_a_gpu_one_line_says_so(tmp_path: Path) -> None:
     done = run("--backends", "pyro", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "There is no GPU 'cuda' here" in done.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_rehearsal_writes_every_measurement_and_a_page(tmp_path: Path) -> None:
     """The same code on the CPU: both devices are one, so that nothing differs at all."""
     done = run("--device", "cpu", "--smoke", "--parts", "agreement", "step", "--out", str(tmp_path))

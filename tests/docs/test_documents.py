@@ -38,6 +38,7 @@ def test_your_own_runs(
     assert "should be above 0; got -1.0" in out
 
 
+@pytest.mark.slow
 def test_the_page_of_strategies_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     """And it names every objective that there is."""
     from ppl_vae import objectives, strategies

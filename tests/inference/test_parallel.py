@@ -24,6 +24,8 @@ from ppl_vae.inference.svi.data_parallel import SpreadRun
 from ppl_vae.pairs.inputs import digest
 from ppl_vae.results import Fit
 
+pytestmark = pytest.mark.slow  # its tests start processes
+
 torch.set_num_threads(1)  # the processes that this module starts read it, too
 N = 45
 """Not a multiple of two, nor are the batches; the last one has a single row."""
@@ -220,7 +222,6 @@ def two(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAININGS)
 def test_two_processes_give_the_numbers_of_one(two: dict[str, Any], name: str) -> None:
     """Losses, validation ELBO and weights, with the noise, the order and the binarisation of one process."""
@@ -326,7 +327,6 @@ def python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, timeout=600)
 
 
-@pytest.mark.slow
 def test_the_example_runs_under_torchrun() -> None:
     """And prints, once, what it prints in one process."""
     options = ["examples/parallel.py", "--smoke"]
@@ -356,7 +356,6 @@ def test_nothing_holds_the_group_when_its_program_ends(last: str) -> None:
     assert done.returncode == bool(last) and done.stdout == "gone\n", done.stderr
 
 
-@pytest.mark.slow
 def test_the_page_runs(tmp_path: Path) -> None:
     """As the script that it shows."""
     page = (Path(__file__).parents[2] / "docs" / "parallel.md").read_text(encoding="utf-8")
@@ -425,7 +424,6 @@ def on_two_devices(folder: str) -> None:
     print(json.dumps(found))
 
 
-@pytest.mark.slow
 def test_two_devices_give_the_numbers_of_one(tmp_path: Path) -> None:
     """Losses and weights; the rows of a per-datapoint guide, their moments and their data are divided, and stay so."""
     flags = f"--xla_force_host_platform_device_count=2 {os.environ.get('XLA_FLAGS', '')}"

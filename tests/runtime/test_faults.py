@@ -131,6 +131,7 @@ assert main(["fit", "--resume", "--out", out, "--epochs", "3", "--quiet"]) == 2
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_saving(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line names the file; what was there is whole; with room again, the end is that of a whole training."""
     run = tmp_path / "run"
