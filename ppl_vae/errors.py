@@ -47,3 +47,7 @@ class DoubtfulScale(UserWarning):
 
 class Divergence(RuntimeWarning):
     """Warning of trajectories of chains that diverged; the message counts them and names the data."""
+
+
+class MixedRows(UserWarning):
+    """Warning of a pair in which a datum's log-densities depend on the other rows of its batch; it names the sites."""

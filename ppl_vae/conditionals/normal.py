@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from .. import distributions
+from ..arrays.net_outputs import check_halves
 
 SCALE_FLOOR = 1e-3
 
@@ -34,6 +35,7 @@ class DiagNormal(nn.Module):
 
     def distribution(self, out: Tensor) -> dist.Distribution:
         """Make the distribution over (D,) of the net's outputs (..., W)."""
+        check_halves("DiagNormal", out, "means")
         loc, raw = out.chunk(2, -1)
         return distributions.Normal(loc, softplus(raw) + self.floor).to_event(1)
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from .. import distributions
+from ..arrays.net_outputs import check_halves
 from .normal import SCALE_FLOOR
 
 
@@ -37,6 +38,7 @@ class DiscretisedLogistic(nn.Module):
 
     def distribution(self, out: Tensor) -> dist.Distribution:
         """Make the distribution over (P,) of the net's outputs (..., W)."""
+        check_halves("DiscretisedLogistic", out, "locations")
         loc, raw = out.chunk(2, -1)
         return distributions.DiscretisedLogistic(0.5 + loc, softplus(raw - 2.25) + self.floor, self.levels).to_event(1)
 

@@ -8,6 +8,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ..arrays.net_outputs import check_outputs
 from ..pairs.keywords import inner
 from ..pairs.sites import Plates, Sites, check_batch_shape, does_not_run, match, misplaced
 from .sites import describe
@@ -30,6 +31,8 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
     plates = {**_plates_of(p), **_plates_of(q)}
     for site in [*latent.values(), *observed.values(), *guided.values()]:
         check_batch_shape(site["name"], tuple(site["fn"].batch_shape), plates[site["name"]])
+    for name, site in observed.items():
+        check_outputs(name, tuple(site["fn"].event_shape), tuple(site["value"].shape))
     scaled = any(bool((torch.as_tensor(s["scale"]) != 1).any()) for s in [*latent.values(), *observed.values()])
 
     def with_another() -> Plates:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,17 @@ from ..pairs.pair import check_shapes, example_of
 from ..pairs.side_inputs import NOTHING, Arrays
 from ..pairs.sites import Sites, observed_data, side_by_side, value_of_data
 from ..pairs.terms import Terms
+from ..pairs.trials import Trial, require_draws
 from ..runtime.threads import process_lock
 from .examination import examine
+from .scales import Unscaled, one_scale
 from .sites import base_of, describe
 from .terms import terms_of
 from .traces import PyroSite, quiet, run, sites_of, split_sites
+from .trials import kept_buffers, trial
+
+REHEARSALS = 5
+"""Runs that move running statistics before a trial: those of a fresh net do nothing to any axis."""
 
 PYRO = process_lock()
 """Held while a pair is at work: Pyro's handlers and parameter store, and torch's generator, are the process's own."""
@@ -89,6 +95,7 @@ class Pair:
         self.lent: dict[str, tuple[Tensor, Tensor]] = {}
         self._of_the_model: set[str] = set()
         self.sites: Sites | None = None
+        self.draws_refusal: str | None = None
         self.dim = self.given_dim = 0
         self.example: Arrays = NOTHING
 
@@ -147,6 +154,8 @@ class Pair:
         where = self.tensors({"index": np.arange(len(x)), **side})
         with forked(seed, self.device), self.active() as (model, guide):
             sites = examine(model, guide, self.tensor(x), **where)
+            if sites.scaled and one_scale(model, guide, self.tensor(x), **where):
+                self.tolerant = Unscaled(self.programs[0], ("mask",)), Unscaled(self.programs[1])
             store = {name: (p, p.detach().clone()) for name, p in pyro.get_param_store().named_parameters()}
             touched = poutine.trace(model, param_only=True).get_trace(self.tensor(x), **where)
         after = {name: id(p) for name, p in self.modules.named_parameters()}
@@ -163,6 +172,23 @@ class Pair:
         self.sites, self.dim, self.example = sites, x.shape[1], example_of(x, side)
         self.given_dim = where["given"].shape[1] if "given" in where else 0
         return sites
+
+    def trial(self, x: np.ndarray, num_draws: int, seed: int, side: Arrays = NOTHING) -> dict[str, Trial]:
+        """Run several times on the same values; return each site's log-densities, by a name for messages."""
+        where = self.tensors({"index": np.arange(len(x)), **side})
+        assert self.sites is not None
+        with torch.no_grad(), forked(seed, self.device), kept_buffers(self.modules):
+            with suppress(Exception):  # of batches that training cannot take, which is another check
+                for _ in range(REHEARSALS if any(True for _ in self.modules.buffers()) else 0):
+                    self.rehearse(x, seed, side)
+            with self.active() as programs:
+                return trial(*programs, self.tensor(x), where, num_draws, self.sites.nesting)
+
+    def rehearse(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> None:
+        """Run once as in training, without a step; buffers such as BatchNorm's running statistics move."""
+        where = self.tensors({"index": np.arange(len(x)), **side})
+        with torch.no_grad(), forked(seed, self.device), self.active(training=True) as (model, guide):
+            run(model, guide, (self.tensor(x),), where, 1)
 
     def tensor(self, x: np.ndarray) -> Tensor:
         """Make an array a tensor of the default type on the pair's device."""
@@ -228,6 +254,7 @@ class Pair:
         """Yield the sites and the traces of model and guide."""
         assert self.sites is not None
         self.sites.check_data()
+        require_draws(self, x, num_particles, seed, side)
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, guide):
             args, nesting = (self.tensor(x),), self.sites.nesting
             yield self.sites, *run(quiet(model), quiet(guide), args, self.tensors(side), num_particles, nesting)

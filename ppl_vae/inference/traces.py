@@ -59,6 +59,8 @@ def quiet(program: Any) -> Any:
     attributes are more than plain modules, with hooks or a ``__call__`` of its own, stays as it is.
     """
     module = inner(program)
+    if isinstance(program, Tolerant) and type(program).__call__ is not Tolerant.__call__:
+        return program
     if not isinstance(module, PyroModule) or type(module).__call__ is not PyroModule.__call__:
         return program
     if any(isinstance(child, PyroModule) for child in module.children()):

@@ -5,6 +5,7 @@ from .convolutional import ConvEncoder as ConvEncoder
 from .convolutions import convolution as convolution
 from .convolutions import transposed_convolution as transposed_convolution
 from .layers import ACTIVATIONS as ACTIVATIONS
+from .layers import Flattened as Flattened
 from .layers import OneHot as OneHot
 from .layers import find_activation as find_activation
 from .layers import linear as linear

@@ -59,3 +59,23 @@ class OneHot(nn.Module):
         """Apply the net to the one-hot rows of z (..., D)."""
         rows = (z.unsqueeze(-1) == torch.arange(self.num_categories, device=z.device)).to(torch.get_default_dtype())
         return self.net(rows.flatten(-2))
+
+
+class Flattened(nn.Module):
+    """Net that knows rows (N, H) alone, made one of (..., H): leading dimensions become rows, and come back after it.
+
+    Draws of a latent, (K, B, D), reach a net as such; torch's BatchNorm, convolutions and recurrent nets take other
+    axes for features then.
+
+    >>> Flattened(nn.Sequential(nn.Linear(2, 6), nn.BatchNorm1d(6)))(torch.zeros(5, 3, 2)).shape
+    torch.Size([5, 3, 6])
+    """
+
+    def __init__(self, net: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(..., H) -> (..., O), with a net (N, H) -> (N, O)."""
+        out = self.net(h.reshape(-1, h.shape[-1]))
+        return out.reshape(*h.shape[:-1], *out.shape[1:])

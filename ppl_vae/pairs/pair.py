@@ -10,6 +10,7 @@ import numpy as np
 from .side_inputs import NOTHING, Arrays, placeholder
 from .sites import Sites
 from .terms import Terms
+from .trials import Trial
 
 
 def check_shapes(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, np.ndarray]) -> None:
@@ -81,6 +82,12 @@ class Pair(Protocol):
 
     def prepare(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> Sites:
         """Run on a batch, so that every parameter exists; return the sites."""
+
+    draws_refusal: str | None
+    """why several draws at once are refused; empty where they are not, None before a trial"""
+
+    def trial(self, x: np.ndarray, num_draws: int, seed: int, side: Arrays = NOTHING) -> dict[str, Trial]:
+        """Run several times on the same values; return each site's log-densities, by a name for messages."""
 
     def sample(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..pairs.inputs import checked
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import take_rows
 from ..pairs.sites import Sites
+from ..pairs.trials import examine_draws, warn_of_mixed_rows
 from ..seeds import derive
 from .data import TrainingData
 from .settings import TrainingSettings
@@ -55,6 +57,7 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
     first = slice(settings.batch_size)
     sites = pair.prepare(data.train[first], derive(seed, "prepare"), take_rows(data.side, first))
     check_objective(settings, pair, sites, len(data.train))
+    check_draws(settings, pair, data, derive(seed, "trial"))
     for name, x in (("data", data.train), ("valid", data.valid)):
         if x is not None:
             checked(pair, x, name)
@@ -122,6 +125,27 @@ def check_nesting(loss: Any, sites: Sites) -> None:
             f"{type(loss).__name__}: the programs nest {sites.nesting} plates, and the draws need a dimension left of "
             f"them: set max_plate_nesting={sites.nesting}; it is {loss.max_plate_nesting}."
         )
+
+
+def check_draws(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: int) -> None:
+    """Refuse several draws of each datum where the pair does not take them at once, and warn where it mixes rows.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    first = slice(settings.batch_size)
+    x, side = data.train[first], take_rows(data.side, first)
+    pair.draws_refusal, mixed = examine_draws(pair, x, seed, side)
+    if draws_at_once(settings.loss) > 1 and pair.draws_refusal:
+        raise ValueError(pair.draws_refusal)
+    warn_of_mixed_rows(mixed)
+
+
+def draws_at_once(loss: Any) -> float:
+    """The number of draws of each datum that an objective runs at once; infinite where it takes every configuration."""
+    if isinstance(loss, Objective):
+        return math.inf if loss.request.gradient.enumerates else loss.num_draws
+    return loss.num_particles if getattr(loss, "vectorize_particles", False) is True else 1
 
 
 def check_critic(settings: TrainingSettings) -> None:

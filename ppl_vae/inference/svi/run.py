@@ -28,6 +28,7 @@ from ...training.svi import BaseSVI
 from ..objectives import TermsObjective
 from ..pair import Pair, forked
 from ..traces import quiet
+from ..trials import rehearse
 from .cuda_graph import Replayed, replays
 from .local import LocalParameters
 from .optimiser_state import load_slots, slots
@@ -47,6 +48,7 @@ class PyroRun:
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
         self.compile = compile
         prepare(settings, pair, data, seed)
+        rehearse(settings, pair, data, seeds.derive(seed, "rehearsal"))
         self.objective = copy.deepcopy(settings.loss)
         if isinstance(self.objective, Objective):
             self.objective = self.objective.of_data(len(data.train))

@@ -9,6 +9,8 @@ from flax import nnx
 from jax import Array
 from jax.nn import softplus
 
+from ...arrays.net_outputs import check_halves
+
 SCALE_FLOOR = 1e-3
 
 
@@ -32,6 +34,7 @@ class DiagNormal(nnx.Module):
 
     def distribution(self, out: Array) -> dist.Distribution:
         """Make the distribution over (D,) of the net's outputs (..., W)."""
+        check_halves("DiagNormal", out, "means")
         loc, raw = jnp.split(out, 2, -1)
         return dist.Normal(loc, softplus(raw) + self.floor).to_event(1)
 

@@ -8,6 +8,7 @@ from flax import nnx
 from jax import Array
 from jax.nn import softplus
 
+from ...arrays.net_outputs import check_halves
 from .. import distributions
 from .normal import SCALE_FLOOR
 
@@ -37,6 +38,7 @@ class DiscretisedLogistic(nnx.Module):
 
     def distribution(self, out: Array) -> dist.Distribution:
         """Make the distribution over (P,) of the net's outputs (..., W)."""
+        check_halves("DiscretisedLogistic", out, "locations")
         loc, raw = jnp.split(out, 2, -1)
         return distributions.DiscretisedLogistic(0.5 + loc, softplus(raw - 2.25) + self.floor, self.levels).to_event(1)
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ...arrays.net_outputs import check_outputs
 from ...pairs.keywords import inner
 from ...pairs.sites import Plates, Sites, check_batch_shape, does_not_run, match, misplaced
 from .sites import describe
@@ -29,6 +30,8 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
     plates = {**_plates_of(p), **_plates_of(q)}
     for site in [*latent.values(), *observed.values(), *guided.values()]:
         check_batch_shape(site["name"], tuple(site["fn"].batch_shape), plates[site["name"]])
+    for name, site in observed.items():
+        check_outputs(name, tuple(site["fn"].event_shape), tuple(site["value"].shape))
     scales = [site["scale"] for site in [*latent.values(), *observed.values()]]
     scaled = any(scale is not None and not (isinstance(scale, int | float) and scale == 1) for scale in scales)
 

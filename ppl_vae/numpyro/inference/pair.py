@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,13 +22,18 @@ from ...pairs.pair import check_shapes, example_of
 from ...pairs.side_inputs import NOTHING, Arrays
 from ...pairs.sites import Sites, does_not_run, observed_data, side_by_side, value_of_data
 from ...pairs.terms import Terms
+from ...pairs.trials import Trial, require_draws
 from ..nets.tables import PerDatum, Rows
 from .examination import examine
+from .scales import Unscaled, one_scale
 from .sites import base_of, describe, traced
 from .terms import terms_of
 from .traces import run, sites_of
+from .trials import trial
 
 Tree = Any
+COMPILED_FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Options of XLA for a program that runs once."""
 
 
 def find_device(name: str | None) -> jax.Device:
@@ -65,13 +70,16 @@ class Structure:
     model: Any
     guide: Any
     transforms: Mapping[str, Any]
+    unscaled: bool = False
+    """whether a scale that all sites share is taken away"""
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
         if not isinstance(other, Structure) or self.transforms or other.transforms:
             return False
-        return (self.graph, self.model, self.guide) == (other.graph, other.model, other.guide)
+        static, others = ((s.graph, s.model, s.guide, s.unscaled) for s in (self, other))
+        return static == others
 
     def __hash__(self) -> int:
         return id(self) if self.transforms else hash((self.graph, self.model, self.guide))
@@ -95,7 +103,8 @@ class Structure:
     def programs(self, params: Tree, constants: Tree) -> tuple[Any, Any]:
         """Put (model, guide) on these parameters together, callable with every keyword: see ``pairs.keywords``."""
         model, guide = self.merged(params, constants)
-        return tolerant(model, ("mask",)), tolerant(guide)
+        kind = Unscaled if self.unscaled else tolerant
+        return kind(model, ("mask",)), kind(guide)
 
 
 class Pair:
@@ -121,6 +130,7 @@ class Pair:
         self._made: tuple[Tree, tuple[Any, Any]] | None = None
         self._of_the_model: set[str] = set()
         self.sites: Sites | None = None
+        self.draws_refusal: str | None = None
         self.dim = self.given_dim = 0
         self.example: Arrays = NOTHING
         held = jax.tree.leaves(constants, is_leaf=lambda v: isinstance(v, nnx.Variable))
@@ -188,10 +198,19 @@ class Pair:
         found: list[Sites] = []
 
         def look(params: Tree, constants: Tree, batch: Array) -> None:
-            found.append(examine(*self.structure.programs(params, constants), batch, **where))
+            programs = self.structure.programs(params, constants)
+            found.append(examine(*programs, batch, **where))
+            if found[0].scaled and one_scale(*programs, batch, **where):
+                self.structure = replace(self.structure, unscaled=True)
 
         jax.eval_shape(look, self.params, self.constants, batch)
         return found[0]
+
+    def trial(self, x: np.ndarray, num_draws: int, seed: int, side: Arrays = NOTHING) -> dict[str, Trial]:
+        """Run several times on the same values; return each site's log-densities, by a name for messages."""
+        values = self._values(x, seed, {"index": np.arange(len(x)), **side})
+        trials = _trial(self.structure, *values, num_draws=num_draws, nesting=self._nesting())
+        return {name: Trial(*(np.asarray(a) for a in site)) for name, site in trials.items()}
 
     def array(self, x: np.ndarray) -> Array:
         """Make an array one of JAX's default type on the pair's device."""
@@ -251,6 +270,7 @@ class Pair:
         side: Arrays = NOTHING,
     ) -> tuple[dict[str, np.ndarray], Terms]:
         """Draw from the guide, (K, B, ...) for each latent site; return the draws and log-densities, (K, B)."""
+        require_draws(self, x, num_particles, seed, side)
         options = {"num_particles": num_particles, "nesting": self._nesting(), "analytic_kl": analytic_kl}
         values, terms = _sample(self.structure, *self._values(x, seed, side), **options)
         assert self.sites is not None
@@ -280,6 +300,7 @@ class Pair:
         self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw z ~ q(z | x); return E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
+        require_draws(self, x, num_particles, seed, side)
         options = {"num_particles": num_particles, "nesting": self._nesting()}
         found = _predicted(self.structure, *self._values(x, seed, side), **options)
         values, means, log_w = jax.tree.map(np.asarray, found)
@@ -348,6 +369,21 @@ def _sample(
     latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
     terms = terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl)
     return {name: site["value"] for name, site in guided.items()}, terms
+
+
+@partial(jax.jit, static_argnames=("structure", "num_draws", "nesting"), compiler_options=COMPILED_FAST)
+def _trial(
+    structure: Structure,
+    params: Tree,
+    constants: Tree,
+    x: Array,
+    where: dict[str, Array],
+    key: Array,
+    *,
+    num_draws: int,
+    nesting: int,
+) -> dict[str, Trial]:
+    return trial(partial(structure.programs, params, constants), x, where, key, num_draws, nesting)
 
 
 @partial(jax.jit, static_argnames=("structure", "nesting"))

@@ -10,6 +10,7 @@ from .convolutions import convolve_transposed as convolve_transposed
 from .convolutions import find_method as find_method
 from .convolutions import transposed_convolution as transposed_convolution
 from .layers import ACTIVATIONS as ACTIVATIONS
+from .layers import Flattened as Flattened
 from .layers import Linear as Linear
 from .layers import OneHot as OneHot
 from .layers import find_activation as find_activation

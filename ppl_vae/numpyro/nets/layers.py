@@ -68,3 +68,23 @@ class OneHot(nnx.Module):
         """Apply the net to the one-hot rows of z (..., D)."""
         rows = jax.nn.one_hot(z, self.num_categories)
         return self.net(rows.reshape(*z.shape[:-1], -1))
+
+
+class Flattened(nnx.Module):
+    """Net that knows rows (N, H) alone, made one of (..., H): leading dimensions become rows, and come back after it.
+
+    Draws of a latent, (K, B, D), reach a net as such; recurrent nets and others of fixed axes take other axes for
+    features then.
+
+    >>> from ppl_vae.numpyro.nets import MLP
+    >>> Flattened(MLP((2, 6), np.random.default_rng(0)))(jnp.zeros((5, 3, 2))).shape
+    (5, 3, 6)
+    """
+
+    def __init__(self, net: Callable[[Array], Array]) -> None:
+        self.net = net
+
+    def __call__(self, h: Array) -> Array:
+        """(..., H) -> (..., O), with a net (N, H) -> (N, O)."""
+        out = self.net(h.reshape(-1, h.shape[-1]))
+        return out.reshape(*h.shape[:-1], *out.shape[1:])

@@ -79,7 +79,8 @@ class NumPyroRun:
         sites, loss = self.pair.sites, self.settings.loss
         shorter = (self.settings.epoch_size or len(data.train)) % self.settings.batch_size > 0
         separate = isinstance(loss, TermsObjective) and loss.per_datum and not loss.players
-        return shorter and separate and not self.settings.local_steps and sites is not None and not sites.scaled
+        unscaled = sites is not None and (not sites.scaled or self.pair.structure.unscaled)
+        return shorter and separate and not self.settings.local_steps and unscaled
 
     @property
     def optimiser(self) -> str:

@@ -1,0 +1,140 @@
+"""Trial runs of a pair before its first step: does it take several draws at once, and each datum by itself?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..errors import MixedRows
+from .side_inputs import NOTHING, Arrays
+
+DRAWS = 2
+"""Draws of a trial: more of them take no other path through a program."""
+ROWS = 8
+"""Rows of a trial before an evaluation."""
+TOLERANCE = 1e-3
+"""Difference of log-densities, relative to their largest, that is more than rounding."""
+
+
+class Trial(NamedTuple):
+    """The log-densities of one site at the same values, (K, B) or (B,)."""
+
+    together: Any
+    """of K draws at once, (K, B)"""
+    alone: Any
+    """of each draw by itself, (K, B)"""
+    again: Any
+    """of the first draw once more, where whatever else the programs draw is drawn afresh, (B,)"""
+    among_others: Any
+    """of the first draw, where every second row, from the first one on, is replaced: see ``others``, (B,)"""
+
+
+class OnTrial(Protocol):
+    """A pair that can be put on trial."""
+
+    draws_refusal: str | None
+    """why several draws at once are refused; empty where they are not, None before a trial"""
+
+    def trial(self, x: np.ndarray, num_draws: int, seed: int, side: Arrays = NOTHING) -> dict[str, Trial]:
+        """Run several times on the same values; return each site's log-densities, by a name for messages."""
+
+
+def others(size: int) -> np.ndarray:
+    """Positions of rows that keep every second one, and have its neighbour in the place of each of the rest.
+
+    >>> others(5)
+    array([1, 1, 3, 3, 3])
+    """
+    rows = np.arange(size)
+    return np.minimum(rows + (rows % 2 == 0), size - 1 - size % 2 if size > 1 else 0)
+
+
+def differ(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether log-densities differ by more than rounding; those that are not finite are left to the training."""
+    a, b = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
+    finite = np.isfinite(a) & np.isfinite(b)
+    size = np.abs(a[finite]).max(initial=0.0)
+    return bool((np.abs(a - b)[finite] > TOLERANCE * size).any())
+
+
+def mixed_rows(trials: Mapping[str, Trial]) -> list[str]:
+    """Name the sites where a datum's log-density depends on the other rows of its batch."""
+    return [
+        name
+        for name, site in trials.items()
+        if not differ(site.again, site.alone[0]) and differ(site.among_others[1::2], site.alone[0][1::2])
+    ]
+
+
+def unequal_draws(trials: Mapping[str, Trial]) -> list[str]:
+    """Name the sites where the log-densities of several draws at once are not those of each by itself."""
+    return [
+        name
+        for name, site in trials.items()
+        if not differ(site.again, site.alone[0]) and differ(site.together, site.alone)
+    ]
+
+
+def refusal(reason: str) -> str:
+    """The refusal of several draws at once, with a remedy."""
+    return (
+        f"Several draws of each datum run at once, as arrays (draws, rows, features), and {reason}. A net that knows "
+        "(rows, features) alone goes into nets.Flattened(net); a program of one's own leaves leading dimensions as "
+        "they are, as in z[..., :3]. Or take one draw: num_particles=1."
+    )
+
+
+def examine_draws(pair: OnTrial, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> tuple[str, list[str]]:
+    """Try a pair on a batch: a refusal of several draws at once, or ``""``, and the sites that mix rows."""
+    try:
+        trials = pair.trial(x, DRAWS, seed, side)
+    except Exception as error:  # whatever a user's own code raises
+        reason = next(iter(str(error).splitlines()), "").rstrip(".")
+        try:
+            trials = pair.trial(x, 1, seed, side)
+        except ValueError:  # sites outside the plate of the data, which stock objectives serve
+            return "", []
+        return refusal(f"the pair does not run on them ({type(error).__name__}: {reason})"), mixed_rows(trials)
+    unequal = unequal_draws(trials)
+    told = f"at {' and '.join(unequal)} their log-densities are not those of each draw by itself"
+    return refusal(told) if unequal else "", mixed_rows(trials)
+
+
+def require_draws(pair: OnTrial, x: np.ndarray, num_draws: int, seed: int, side: Arrays = NOTHING) -> None:
+    """Refuse several draws at once of a pair that does not take them, by a trial on the first rows if there was none.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    if num_draws > 1 and pair.draws_refusal is None:
+        first = {name: a[:ROWS] for name, a in side.items()}
+        pair.draws_refusal, _ = examine_draws(pair, x[:ROWS], seed, first)
+    if num_draws > 1 and pair.draws_refusal:
+        raise ValueError(pair.draws_refusal)
+
+
+def warn_of_mixed_rows(names: list[str]) -> None:
+    """Warn of sites where a datum's log-density depends on the other rows of its batch."""
+    if names:
+        warnings.warn(
+            f"The log-densities at {' and '.join(names)} depend on which other data are in the batch: a net there "
+            "mixes rows. Then the bound is of no datum by itself, and codes and log p(x) change with the batch: let "
+            "the net reduce, normalise or scan the last axis, not that of the rows.",
+            MixedRows,
+            stacklevel=2,
+        )
+
+
+def does_not_take(rows: int, batch_size: int, total: int, error: Exception) -> ValueError:
+    """The error for a pair that a batch of so many rows does not suit in training, with a batch size that does."""
+    reason = next(iter(str(error).splitlines()), "").rstrip(".")
+    told = f"The pair does not train on a batch of {rows} row{'s' * (rows > 1)} ({type(error).__name__}: {reason})"
+    if rows == batch_size > 1:
+        return ValueError(f"{told}: nets take batches of any size from two rows on.")
+    better = next((b for b in range(max(batch_size, 2), total + 1) if total % b != 1 and total % b != rows), total)
+    return ValueError(
+        f"{told}, the size of an epoch's {'last batch' if rows < batch_size else 'batches'}: set batch_size={better}."
+    )
