@@ -215,3 +215,18 @@ def test_two_versions_are_measured_in_turns() -> None:
     *_, ratio, _, _, old, new = line.split()
     assert heading.split()[0] == "case" and line.startswith("pyro ELBO")
     assert float(old) == pytest.approx(float(new), rel=0.02) and 0.2 < float(ratio) < 5.0
+
+
+@pytest.mark.slow
+def test_right_or_refused_is_run_and_written(tmp_path: Path) -> None:
+    """A cell of each kind: one that is right, one that is refused; a second run has nothing left to do."""
+    command = [sys.executable, "-W", "error", str(BENCHMARKS / "right_or_refused.py"), "--smoke", "--backends", "pyro"]
+    command += ["--out", str(tmp_path), "--page", str(tmp_path / "page.md")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "pyro.json").read_text(encoding="utf-8"))
+    assert found["normal | IWAE | 3"]["kind"] == "right" and found["normal | TraceEnumELBO | 1"]["kind"] == "refused"
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "TraceEnumELBO cannot enumerate the site 'z' (Normal)" in page and "## Wrong" not in page
+    again = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert again.returncode == 0 and not again.stdout

@@ -1,0 +1,265 @@
+"""The exact expected bound of a program and its gradient, from the densities at every value of its latents.
+
+``programs.Tables`` hold a datum's densities at M values of its latents, with the guide's probability of each. A bound
+of K draws is a sum over K of them at a time, which a Laplace transform of the weights reduces to one: log S is the
+integral of (exp(-t) - exp(-t S)) dt / t, and E exp(-t S) a power of E exp(-t w). A gradient is a difference of values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from programs import SIGMA, START, Program, Tables, X
+from scipy import signal, stats
+
+STEP = 1e-3
+"""Of the differences that are exact gradients."""
+SMALL = 60
+"""Rows of the batches of a penalty, which are all data."""
+TARGET = 20.0
+"""The capacity that ``capacity`` is held at: far from the KL, so that the distance from it is linear."""
+NAMES = tuple(START)
+Values = dict[str, float]
+
+
+class Exact:
+    """The expected bound of a program, and its gradient, per datum: means over the data."""
+
+    def __init__(self, program: Program, critic: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
+        self.program, self.critic = program, critic
+
+    def mean(self, of: Callable[[Tables], float], at: Values = START) -> float:
+        """The mean over the data of a function of a datum's tables."""
+        return float(np.mean([of(self.program.tables(x, **at)) for x in self.program.x]))
+
+    def ascent(self, of: Callable[[Tables], float]) -> Values:
+        """The value, and the gradient that is its derivative."""
+        return {"value": self.mean(of), **difference(lambda at: self.mean(of, at))}
+
+    def along(self, of: Callable[[Tables], float], by: Callable[[Tables, Tables], float]) -> Values:
+        """The value, and as gradient the mean of ``by(tables, their derivative)`` at fixed latents."""
+        found = {"value": self.mean(of)}
+        for name in NAMES:
+            terms = []
+            for x in self.program.x:
+                slope = derivative(lambda at, x=x: np.stack(self.program.tables(x, **at)), name)
+                terms.append(by(self.program.tables(x, **START), Tables(*slope)))
+            found[name] = float(np.mean(terms))
+        return found
+
+
+def derivative(of: Callable[[Values], Any], name: str) -> Any:
+    """The derivative at ``START`` in one parameter, by differences of order four."""
+
+    def at(steps: int) -> Any:
+        return of({**START, name: START[name] + steps * STEP})
+
+    return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * STEP)
+
+
+def difference(of: Callable[[Values], float]) -> Values:
+    """The gradient at ``START``."""
+    return {name: float(derivative(of, name)) for name in NAMES}
+
+
+def log_weights(t: Tables) -> np.ndarray:
+    return t.log_lik + t.log_prior - t.log_guide
+
+
+def linear(t: Tables, values: np.ndarray) -> float:
+    """E_q of values, where q is not zero."""
+    return float(t.prob[t.prob > 0] @ values[t.prob > 0])
+
+
+def elbo(t: Tables, beta: float = 1.0) -> float:
+    return linear(t, t.log_lik + beta * (t.log_prior - t.log_guide))
+
+
+WIDTH = 0.4
+TIMES = np.exp(np.arange(-36.0, 50.0, WIDTH))
+"""Of the integrals over the Laplace transform of the weights."""
+
+
+def _transform(t: Tables, power: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """The probabilities, the weights w^power over their largest, exp(-t w) at each time, and the log of the largest."""
+    seen = t.prob > 1e-14
+    log_w = power * log_weights(t)[seen]
+    top = log_w.max()
+    w = np.exp(log_w - top)
+    return t.prob[seen], w, np.exp(-TIMES[:, None] * w), top
+
+
+def mean_log_mean(t: Tables, draws: int, power: float = 1.0) -> float:
+    """E log (1/K) sum_k w_k^power, by log S = integral of (exp(-t) - exp(-t S)) dt / t."""
+    prob, _, decay, top = _transform(t, power)
+    together = (decay @ prob) ** draws
+    return float(WIDTH * (np.exp(-TIMES) - together).sum() + top - np.log(draws))
+
+
+def weighed(t: Tables, values: np.ndarray, draws: int) -> float:
+    """E sum_k w_k v_k / sum_k w_k, by 1 / S = integral of exp(-t S) dt."""
+    prob, w, decay, _ = _transform(t, 1.0)
+    single = decay @ (prob * w * values[t.prob > 1e-14])
+    return float(draws * WIDTH * (TIMES * single * (decay @ prob) ** (draws - 1)).sum())
+
+
+def renyi(t: Tables, draws: int, alpha: float) -> float:
+    return mean_log_mean(t, draws, 1 - alpha) / (1 - alpha)
+
+
+RATES = np.arange(-60.0, 180.0, 0.02)
+
+
+def floored(t: Tables, draws: int, floor: float) -> float:
+    """E[log p(x | z)] - E max(mean KL, floor): the law of a draw's KL on a fine grid, folded with itself."""
+    rate, keep = t.log_guide - t.log_prior, t.prob > 1e-14
+    place = np.clip((rate[keep] - RATES[0]) / 0.02, 0, len(RATES) - 2)
+    left = place.astype(int)
+    part, prob, size = place - left, t.prob[keep], len(RATES)
+    single = np.bincount(left, prob * (1 - part), size) + np.bincount(left + 1, prob * part, size)
+    law = single
+    for _ in range(draws - 1):
+        law = signal.fftconvolve(law, single)
+    means = RATES[0] + 0.02 * np.arange(len(law)) / draws
+    return linear(t, t.log_lik) - float(law @ np.maximum(means, floor))
+
+
+def stuck(exact: Exact, draws: int) -> Values:
+    """The IWAE's gradient without the score: plus E sum_k w_k d log q(z_k) / sum w."""
+    bound = exact.ascent(lambda t: mean_log_mean(t, draws))
+    score = exact.along(lambda t: 0.0, lambda t, slope: weighed(t, slope.log_guide, draws))
+    return {name: bound[name] + score[name] for name in bound}
+
+
+def woken(exact: Exact, draws: int) -> Values:
+    """The model's IWAE gradient, and the guide's E sum_k w_k d log q(z_k) / sum w."""
+    return exact.along(
+        lambda t: mean_log_mean(t, draws),
+        lambda t, slope: weighed(t, slope.log_lik + slope.log_prior + slope.log_guide, draws),
+    )
+
+
+DREAMS = np.arange(-9.0, 9.0, 0.1)
+
+
+def slept(exact: Exact, draws: int) -> Values:
+    """The model's IWAE gradient, and the guide's E d log q(z | x) under the model."""
+    found = exact.along(
+        lambda t: mean_log_mean(t, draws), lambda t, slope: weighed(t, slope.log_lik + slope.log_prior, draws)
+    )
+    tables = exact.program.tables
+
+    def joint(x: float) -> np.ndarray:
+        """p(x, z) of each z on the grid, times its cell."""
+        t = tables(np.array([x]), **START)
+        return np.where(t.prob > 0, np.exp(t.log_lik + t.log_prior - t.log_guide) * t.prob, 0)
+
+    for name in NAMES:
+        for x in DREAMS:
+            slope = derivative(lambda at, x=x: tables(np.array([x]), **at).log_guide, name)
+            found[name] += 0.1 * float(joint(x) @ slope)
+    return found
+
+
+def capacity(exact: Exact, draws: int) -> Values:
+    """Above the target by far, so that the distance from it is linear."""
+    kl = exact.mean(lambda t: linear(t, t.log_guide - t.log_prior))
+    sign = 1.0 if kl > TARGET else -1.0
+    return exact.ascent(lambda t: linear(t, t.log_lik) - 2.0 * sign * (linear(t, t.log_guide - t.log_prior) - TARGET))
+
+
+# Penalties on a whole batch: the data over and over, each as often.
+
+
+def codes_of(exact: Exact) -> np.ndarray:
+    """The values of the latents, (M, D)."""
+    if exact.program.codes is None:
+        raise LookupError(f"The program {exact.program.name!r} has no codes to compute the penalty of.")
+    return exact.program.codes
+
+
+def moments(exact: Exact, tables: list[Tables]) -> tuple[np.ndarray, np.ndarray]:
+    """Means and standard deviations of a normal guide, (B, D)."""
+    z = codes_of(exact)
+    loc = np.stack([t.prob @ z for t in tables])
+    return loc, np.sqrt(np.stack([t.prob @ z**2 for t in tables]) - loc**2)
+
+
+def covariance(exact: Exact, tables: list[Tables], of_draws: bool) -> float:
+    loc, scale = moments(exact, tables)
+    gap = (
+        np.cov(loc.T, bias=True).reshape(loc.shape[1], -1)
+        + of_draws * np.diag((scale**2).mean(0))
+        - np.eye(loc.shape[1])
+    )
+    return float((gap**2).sum())
+
+
+def correlation(exact: Exact, tables: list[Tables], weights: Callable[[int, int], np.ndarray]) -> float:
+    """E[log sum_j w_j q(z | x_j) - sum_d log sum_j w_j q(z_d | x_j)], the weights those of (own, special) datum."""
+    (loc, scale), z, rows = moments(exact, tables), codes_of(exact), SMALL // len(tables)
+    heights = stats.norm.pdf(z[:, None], loc, scale)
+    total = 0.0
+    for own, t in enumerate(tables):
+        for special in range(len(tables)):
+            chance = (rows - (own == special)) / (SMALL - 1)
+            w = weights(own, special)
+            gap = np.log(heights.prod(-1) @ w) - np.log(np.einsum("mjd,j->md", heights, w)).sum(-1)
+            total += chance * linear(t, gap)
+    return total / len(tables)
+
+
+def weighted(own: int, special: int) -> np.ndarray:
+    """1 / (N B) for every row; N = B here."""
+    return np.full(len(X), SMALL / len(X) / SMALL**2)
+
+
+def stratified(own: int, special: int) -> np.ndarray:
+    """1 / N for the row itself, 1 / M for the M = B - 1 others but one, which has (N - M) / (N M)."""
+    others = SMALL - 1
+    w = np.full(len(X), SMALL / len(X) / others)
+    w[own] += 1 / SMALL - 1 / others
+    w[special] += 1 / (SMALL * others) - 1 / others
+    return w
+
+
+def discrepancy(exact: Exact, tables: list[Tables]) -> float:
+    """The expected squared maximum mean discrepancy, with the kernel 'imq', of codes and as many draws of the prior."""
+    z, rows = codes_of(exact), SMALL // len(tables)
+    kernel = KERNELS.setdefault(exact.program.name, imq(z))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cells = [np.where(t.prob > 0, t.prob / np.exp(t.log_guide), 0) for t in tables]
+    prior = np.exp(tables[0].log_prior) * np.max(cells, 0)
+    mean = np.mean([t.prob for t in tables], 0)
+    within = (SMALL**2 * mean @ kernel @ mean - rows * sum(t.prob @ kernel @ t.prob for t in tables)) / SMALL
+    return float(within / (SMALL - 1) + prior @ kernel @ prior - 2 * mean @ kernel @ prior)
+
+
+def imq(z: np.ndarray) -> np.ndarray:
+    away, width = ((z[:, None] - z) ** 2).sum(-1), 2 * z.shape[1]
+    return sum(s * width / (s * width + away) for s in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0))
+
+
+KERNELS: dict[str, np.ndarray] = {}
+
+
+def criticised(exact: Exact, tables: list[Tables], of: Callable[[np.ndarray], np.ndarray]) -> float:
+    """E of a function of the critic's logits."""
+    assert exact.critic is not None
+    logits = exact.critic(codes_of(exact))
+    return float(np.mean([linear(t, of(logits)) for t in tables]))
+
+
+def softplus(logits: np.ndarray) -> np.ndarray:
+    return np.logaddexp(0, logits)
+
+
+def squared(t: Tables) -> float:
+    """E of minus the squared distance of one pixel from its mean, which the normal density holds."""
+    return 2 * SIGMA**2 * (linear(t, t.log_lik) + np.log(SIGMA * np.sqrt(2 * np.pi)))
+
+
+def likelihood(t: Tables) -> float:
+    return linear(t, t.log_lik)
