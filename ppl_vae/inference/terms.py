@@ -112,7 +112,7 @@ def log_terms(
             examine(model, guide, *args, **kwargs).check_terms("A bound of log-densities")
         stopped: dict[str, PyroSite] = {}
         if not gradient.keeps_score:
-            guided, stopped = _apart(guided, guide, args, kwargs, draws, max_plate_nesting)
+            guided, stopped = _apart(guided, guide, args, kwargs, draws, max_plate_nesting, tapped=tap is not None)
         analytic_kl = request.analytic_kl
         terms = terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, gradient=gradient, stopped=stopped)
         if terms.log_lik.shape[-1] != len(args[0]):
@@ -275,11 +275,13 @@ def _apart(
     kwargs: dict[str, Any],
     num_particles: int,
     max_plate_nesting: int,
+    tapped: bool,
 ) -> tuple[dict[str, PyroSite], dict[str, PyroSite]]:
     """Part the gradient of log q into that through the draws and the score: (sites, the same at stopped draws).
 
     At stopped draws the gradient of log q is the score alone. A single site that holds its parameters itself is
-    detached instead. The parameters of several sites may depend on draws, so that the guide runs once more.
+    detached instead. The parameters of several sites may depend on draws, so that the guide runs once more; and, where
+    the draws are tapped after the guide has run, once more on these.
     """
     ((name, site), *others) = guided.items()
     if not others and type(base_of(site["fn"])) in PARAMETRIC:
@@ -287,8 +289,13 @@ def _apart(
     values = {name: site["value"].detach() for name, site in guided.items()}
     if not others:
         return guided, {name: {**site, "value": values[name]}}
-    again = _at_values(in_plate(guide, num_particles, max_plate_nesting), guided, values)
-    return guided, sites_of(poutine.trace(again).get_trace(*args, **kwargs), observed=False)
+    drawn = {name: site["value"] for name, site in guided.items()}
+
+    def at(values: Mapping[str, Tensor]) -> dict[str, PyroSite]:
+        again = _at_values(in_plate(guide, num_particles, max_plate_nesting), guided, values)
+        return sites_of(poutine.trace(again).get_trace(*args, **kwargs), observed=False)
+
+    return at(drawn) if tapped else guided, at(values)
 
 
 def _carrying(site: PyroSite) -> UnsuitableObjective:

@@ -146,7 +146,7 @@ def log_terms(
             guided = sites_of(q, observed=False)
         stopped: NumPyroTrace = {}
         if not gradient.keeps_score:
-            guided, stopped = _apart(guided, guide, args, kwargs, draws, max_plate_nesting)
+            guided, stopped = _apart(guided, guide, args, kwargs, draws, max_plate_nesting, tapped=taps is not None)
         analytic_kl = request.analytic_kl
         terms = terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, gradient=gradient, stopped=stopped)
         if terms.log_lik.shape[-1] != len(args[0]):
@@ -312,11 +312,13 @@ def _apart(
     kwargs: dict[str, Any],
     num_particles: int,
     max_plate_nesting: int,
+    tapped: bool,
 ) -> tuple[NumPyroTrace, NumPyroTrace]:
     """Part the gradient of log q into that through the draws and the score: (sites, the same at stopped draws).
 
     At stopped draws the gradient of log q is the score alone. A single site that holds its parameters itself is
-    stopped instead. The parameters of several sites may depend on draws, so that the guide runs once more.
+    stopped instead. The parameters of several sites may depend on draws, so that the guide runs once more; and, where
+    the draws are tapped after the guide has run, once more on these.
     """
     ((name, site), *others) = guided.items()
     if not others and type(base_of(site["fn"])) in PARAMETRIC:
@@ -324,9 +326,13 @@ def _apart(
     values = {name: jax.lax.stop_gradient(site["value"]) for name, site in guided.items()}
     if not others:
         return guided, {name: {**site, "value": values[name], "intermediates": []}}
-    again = handlers.substitute(in_plate(guide, num_particles, max_plate_nesting), data=values)
-    rerun = traced(handlers.seed(again, jax.random.key(0)), *args, **kwargs)
-    return guided, sites_of(rerun, observed=False)
+    drawn = {name: site["value"] for name, site in guided.items()}
+
+    def at(values: Mapping[str, Array]) -> NumPyroTrace:
+        again = handlers.substitute(in_plate(guide, num_particles, max_plate_nesting), data=values)
+        return sites_of(traced(handlers.seed(again, jax.random.key(0)), *args, **kwargs), observed=False)
+
+    return at(drawn) if tapped else guided, at(values)
 
 
 def _kl(guided: NumPyroSite, latent: NumPyroSite) -> Array | None:
