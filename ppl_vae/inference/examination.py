@@ -9,8 +9,9 @@ from pyro import poutine
 from torch import Tensor
 
 from ..arrays.net_outputs import check_outputs
+from ..pairs.failures import explained
 from ..pairs.keywords import inner
-from ..pairs.sites import Plates, Sites, check_batch_shape, does_not_run, match, misplaced
+from ..pairs.sites import Plates, Sites, check_batch_shape, match, misplaced
 from .sites import describe
 from .traces import run, split_sites
 
@@ -22,11 +23,8 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         ValueError: the pair does not run on this batch, the model and the guide have different latent sites, or a
             site's log-density has a shape that is not the batch's.
     """
-    try:
-        with torch.no_grad():
-            p, q = run(model, guide, args, kwargs, 1, 1)
-    except (ValueError, TypeError, RuntimeError, AssertionError) as error:
-        raise does_not_run(args, error) from error
+    with explained(*args), torch.no_grad():
+        p, q = run(model, guide, args, kwargs, 1, 1)
     (latent, observed), (guided, besides) = split_sites(p), split_sites(q)
     plates = {**_plates_of(p), **_plates_of(q)}
     for site in [*latent.values(), *observed.values(), *guided.values()]:
@@ -37,8 +35,9 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
 
     def with_another() -> Plates:
         more = {n: torch.cat([a, a[:1]]) if isinstance(a, Tensor) and a.dim() else a for n, a in kwargs.items()}
-        with torch.no_grad():
-            p, q = run(model, guide, (torch.cat([args[0], args[0][:1]]), *args[1:]), more, 1, 1)
+        x = torch.cat([args[0], args[0][:1]])
+        with explained(x), torch.no_grad():
+            p, q = run(model, guide, (x, *args[1:]), more, 1, 1)
         return {**_plates_of(p), **_plates_of(q)}
 
     described = ({name: describe(site) for name, site in sites.items()} for sites in (guided, latent, observed))

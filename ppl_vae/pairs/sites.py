@@ -6,13 +6,10 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from ..errors import OutOfMemory, UnsuitableObjective
-from ..runtime.out_of_memory import ran_out
-from .keywords import KEYWORDS
+from ..errors import UnsuitableObjective
 
 
 @dataclass(frozen=True)
@@ -209,25 +206,6 @@ def side_by_side(
         f"{', '.join(map(repr, means))} observed something else, so that the columns of x that a mean is of are not "
         "known: let the program observe x itself, or its columns in their order; or trace fit.model, and read the mean "
         "of each site."
-    )
-
-
-def does_not_run(args: tuple[Any, ...], error: Exception) -> ValueError | OutOfMemory:
-    """The error for a pair that fails on its first batch, in words that help."""
-    shape = tuple(getattr(args[0], "shape", ())) if args else ()
-    if ran_out(error):
-        return OutOfMemory(f"on a batch of shape {shape}", {"the rows of the batch": len(args[0])})
-    reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
-    if isinstance(error, TypeError) and any(f"unexpected keyword argument {name!r}" in str(error) for name in KEYWORDS):
-        return ValueError(
-            f"The model and the guide do not run on a batch of shape {shape}: {reason}. A program that hands its "
-            "keywords on to another calls it as tolerant(program)(...), of ppl_vae.pairs.keywords, which drops those "
-            "that it has no use for."
-        )
-    return ValueError(
-        f"The model and the guide do not run on a batch of shape {shape}: {reason}. Do the nets take "
-        f"{shape[-1:]} numbers and return what their distributions need, and does every vector-valued site end in "
-        ".to_event(1)?"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..errors import MixedRows
+from .failures import does_not_run, told
 from .side_inputs import NOTHING, Arrays
 
 DRAWS = 2
@@ -92,15 +93,16 @@ def examine_draws(pair: OnTrial, x: np.ndarray, seed: int, side: Arrays = NOTHIN
     try:
         trials = pair.trial(x, DRAWS, seed, side)
     except Exception as error:  # whatever a user's own code raises
-        reason = next(iter(str(error).splitlines()), "").rstrip(".")
         try:
             trials = pair.trial(x, 1, seed, side)
         except ValueError:  # sites outside the plate of the data, which stock objectives serve
             return "", []
-        return refusal(f"the pair does not run on them ({type(error).__name__}: {reason})"), mixed_rows(trials)
+        except Exception as of_one:
+            raise does_not_run((x,), of_one) from of_one
+        return refusal(f"the pair does not run on them ({told(error)})"), mixed_rows(trials)
     unequal = unequal_draws(trials)
-    told = f"at {' and '.join(unequal)} their log-densities are not those of each draw by itself"
-    return refusal(told) if unequal else "", mixed_rows(trials)
+    reason = f"at {' and '.join(unequal)} their log-densities are not those of each draw by itself"
+    return refusal(reason) if unequal else "", mixed_rows(trials)
 
 
 def require_draws(pair: OnTrial, x: np.ndarray, num_draws: int, seed: int, side: Arrays = NOTHING) -> None:
@@ -130,11 +132,10 @@ def warn_of_mixed_rows(names: list[str]) -> None:
 
 def does_not_take(rows: int, batch_size: int, total: int, error: Exception) -> ValueError:
     """The error for a pair that a batch of so many rows does not suit in training, with a batch size that does."""
-    reason = next(iter(str(error).splitlines()), "").rstrip(".")
-    told = f"The pair does not train on a batch of {rows} row{'s' * (rows > 1)} ({type(error).__name__}: {reason})"
+    said = f"The pair does not train on a batch of {rows} row{'s' * (rows > 1)} ({told(error)})"
     if rows == batch_size > 1:
-        return ValueError(f"{told}: nets take batches of any size from two rows on.")
+        return ValueError(f"{said}: nets take batches of any size from two rows on.")
     better = next((b for b in range(max(batch_size, 2), total + 1) if total % b != 1 and total % b != rows), total)
     return ValueError(
-        f"{told}, the size of an epoch's {'last batch' if rows < batch_size else 'batches'}: set batch_size={better}."
+        f"{said}, the size of an epoch's {'last batch' if rows < batch_size else 'batches'}: set batch_size={better}."
     )

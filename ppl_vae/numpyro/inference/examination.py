@@ -9,10 +9,18 @@ import jax.numpy as jnp
 from jax import Array
 
 from ...arrays.net_outputs import check_outputs
+from ...pairs.failures import explained
 from ...pairs.keywords import inner
-from ...pairs.sites import Plates, Sites, check_batch_shape, does_not_run, match, misplaced
+from ...pairs.sites import Plates, Sites, check_batch_shape, match, misplaced
 from .sites import describe
 from .traces import NumPyroTrace, run, split_sites
+
+COMPILED = (
+    "A NumPyro program is compiled, for arrays whose values are not known yet: decide by jnp.where(...) where it says "
+    "if, and compute with jnp where it says np, float() or .item()."
+)
+REMEDIES = {jax.errors.JAXTypeError: COMPILED, jax.errors.JAXIndexError: COMPILED}
+"""What to do about errors of JAX's own."""
 
 
 def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
@@ -22,10 +30,8 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         ValueError: the pair does not run on this batch, the model and the guide have different latent sites, or a
             site's log-density has a shape that is not the batch's.
     """
-    try:
+    with explained(*args, remedies=REMEDIES):
         p, q = run(model, guide, args, kwargs, 1, 1, jax.random.key(0))
-    except (ValueError, TypeError, RuntimeError, AssertionError) as error:
-        raise does_not_run(args, error) from error
     (latent, observed), (guided, besides) = split_sites(p), split_sites(q)
     plates = {**_plates_of(p), **_plates_of(q)}
     for site in [*latent.values(), *observed.values(), *guided.values()]:
@@ -38,7 +44,8 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
     def with_another() -> Plates:
         more = {n: jnp.concatenate([a, a[:1]]) if isinstance(a, Array) and a.ndim else a for n, a in kwargs.items()}
         x = jnp.concatenate([args[0], args[0][:1]])
-        p, q = run(model, guide, (x, *args[1:]), more, 1, 1, jax.random.key(0))
+        with explained(x, remedies=REMEDIES):
+            p, q = run(model, guide, (x, *args[1:]), more, 1, 1, jax.random.key(0))
         return {**_plates_of(p), **_plates_of(q)}
 
     described = ({name: describe(site) for name, site in sites.items()} for sites in (guided, latent, observed))

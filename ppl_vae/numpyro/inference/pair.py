@@ -17,14 +17,15 @@ from jax import Array
 from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 
+from ...pairs.failures import explained
 from ...pairs.keywords import generated_site, tolerant
 from ...pairs.pair import check_shapes, example_of
 from ...pairs.side_inputs import NOTHING, Arrays
-from ...pairs.sites import Sites, does_not_run, observed_data, side_by_side, value_of_data
+from ...pairs.sites import Sites, observed_data, side_by_side, value_of_data
 from ...pairs.terms import Terms
 from ...pairs.trials import Trial, require_draws
 from ..nets.tables import PerDatum, Rows
-from .examination import examine
+from .examination import REMEDIES, examine
 from .scales import Unscaled, one_scale
 from .sites import base_of, describe, traced
 from .terms import terms_of
@@ -175,13 +176,11 @@ class Pair:
         sites, transforms = {}, {}
         if self.structure.model is not None or self.structure.guide is not None:
             model, guide = (tolerant(program) for program in self._merged)
-            try:
+            with explained(batch, remedies=REMEDIES):
                 guide_key, model_key = jax.random.split(jax.random.key(seed))
                 q = traced(handlers.seed(guide, guide_key), batch, **where)
                 replayed = handlers.replay(handlers.seed(model, model_key), trace=q)
                 p = traced(replayed, batch, **where)
-            except (ValueError, TypeError, RuntimeError, AssertionError) as error:
-                raise does_not_run((batch,), error) from error
             for name, site in {**p, **q}.items():
                 if site["type"] == "param":
                     transforms[name] = biject_to(site["kwargs"].get("constraint", constraints.real))
