@@ -184,7 +184,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
 
     def _recipe(self, train: np.ndarray) -> recipe.Recipe:
         settings = {name: getattr(self, name) for name in _RECIPE}
-        settings["hidden"] = tuple(self.hidden)
         settings["num_pseudo_inputs"] = min(self.num_pseudo_inputs, len(train))
         more = dict(self.settings or {})
         both = sorted(more.keys() & {f.name for f in dataclasses.fields(VAE)})

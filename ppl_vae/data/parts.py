@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ppl_vae.data.binarisation import PURPOSES, Binarisation, check_rule
 from ppl_vae.data.checks import PARTS, as_labels, as_pixels, check_seed, is_binary
+from ppl_vae.data.containers import as_array
 from ppl_vae.data.split import Split
 from ppl_vae.data.stored import Pixels, Stored, pixel_blocks, select
 from ppl_vae.errors import DoubtfulScale
@@ -76,7 +77,8 @@ def from_arrays(
 
     """
     given = {part: x for part, x in zip(PARTS, (train, valid, test), strict=True) if x is not None}
-    pixels = {part: as_pixels(x, f"{name}: {part!r}") for part, x in given.items()}
+    held = {part: x if isinstance(x, Stored) else as_array(x, part) for part, x in given.items()}
+    pixels = {part: as_pixels(x, f"{name}: {part!r}") for part, x in held.items()}
     _check_one_kind(pixels, name)
     stored_binary = all(is_binary(x) for x in pixels.values())
     if scale is None:

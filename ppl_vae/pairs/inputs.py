@@ -10,6 +10,7 @@ import numpy as np
 
 from ..arrays import pixel_levels
 from ..data import Stream, check_unit_interval
+from ..data.containers import as_array, check_numbers
 from ..data.streams import Data, blocks
 from .pair import Pair
 from .side_inputs import Arrays, apply_mask, check_given, check_given_dim, take_rows, told_by
@@ -55,15 +56,16 @@ def as_batch(x: Any, what: str = "x", dim: int | None = None, *, maskable: bool 
     """
     if isinstance(x, np.ma.MaskedArray):
         raise ValueError(f"{what!r} is a masked array, and all of its values are needed: pass {what}.data.")
-    array: Any = x if isinstance(x, Stream) else np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+    array: Any = x if isinstance(x, Stream) else as_array(x, what)
     if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
-        raise ValueError(f"{what!r} should have shape (N, {'P' if dim is None else dim}); got {array.shape}.")
+        rows = f"{what}.reshape(len({what}), -1)" if hasattr(x, "reshape") else f"np.reshape({what}, (len({what}), -1))"
+        flat = f": pass {rows}" if array.ndim > 2 and len(array) else ""
+        raise ValueError(f"{what!r} should have shape (N, {'P' if dim is None else dim}); got {array.shape}{flat}.")
     if not len(array):
         raise ValueError(f"{what!r} is empty: it has shape {array.shape}.")
     if isinstance(array, Stream):
         return array
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"{what!r} should hold numbers; got dtype {array.dtype}.")
+    check_numbers(array, what)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         row, column = np.argwhere(~np.isfinite(array))[0]
         raise ValueError(

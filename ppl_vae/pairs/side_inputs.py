@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from ..data import Stream
+from ..data.containers import as_array
 
 Arrays = Mapping[str, np.ndarray]
 """Side inputs by name, those that there are: arrays with a row for each datum."""
@@ -57,7 +58,7 @@ def apply_mask(x: Any, mask: Any, what: str = "x") -> tuple[Any, dict[str, np.nd
         raise ValueError(
             f"A mask goes with an array in memory, and {what!r} is a stream: pass np.asarray of it, or some rows."
         )
-    x, mask = (np.asarray(a.detach().cpu() if hasattr(a, "detach") else a) for a in (x, mask))
+    x, mask = as_array(x, what), as_array(mask, "mask")
     if mask.dtype != bool or mask.shape != x.shape:
         raise ValueError(
             f"The mask of {what!r} should be boolean, true where a pixel was seen, of shape {x.shape}; got dtype "
@@ -77,7 +78,7 @@ def check_given(given: Any, count: int, what: str = "given") -> dict[str, np.nda
     """
     if given is None:
         return {}
-    array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
+    array = as_array(given, what)
     if array.ndim != 2 or len(array) != count or array.dtype.kind not in "fiub":
         raise ValueError(
             f"{what!r} should hold a row of numbers for each of the {count} data points, shape ({count}, G); got dtype "

@@ -129,7 +129,8 @@ class Setting:
         if not self.is_tuple:
             return self._one(value, within_limits=True)
         if isinstance(value, str) or not isinstance(value, Iterable):
-            raise ValueError(f"{self.name!r} should be a tuple; got {value!r}.")
+            one = f": write ({value!r},)" if not isinstance(value, str) else ""
+            raise ValueError(f"{self.name!r} should be a tuple; got {value!r}{one}.")
         return tuple(self._one(as_python(entry), within_limits=False) for entry in value)
 
     def _one(self, value: Any, *, within_limits: bool) -> Any:

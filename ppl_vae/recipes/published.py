@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from ..arrays.convolution_shapes import channels_first
 from ..data import Split, Stream
+from ..data.containers import as_array, check_numbers
 from ..data.streams import Data
 from .recipe import Recipe
 
 
 def vae(data: Split | Data | tuple[int, ...], *, image_shape: tuple[int, ...] | None = None, **settings: Any) -> Recipe:
-    """A VAE for this data: a ``Split``, training images (N, P), also a ``Stream``, or the shape of one image.
+    """A VAE for this data: a ``Split``, training images (N, P), or the shape of one image.
+
+    Images are what ``SVI.fit`` takes, an array, a tensor, a table, a list of rows or a ``Stream``; (N, H, W) too.
 
     The settings are those of ``Recipe``, and of the components that are chosen. ``image_shape``, (H, W) or (H, W, C),
     is that of flat rows.
@@ -32,13 +36,15 @@ def vae(data: Split | Data | tuple[int, ...], *, image_shape: tuple[int, ...] | 
         shape, images = data.image_shape, data.train
     elif isinstance(data, Stream):
         shape, images = data.stored.shape[1:], data
-    elif isinstance(data, np.ndarray):
-        if data.ndim < 2:
-            raise ValueError(f"'data' should be images of shape (N, P) or (N, H, W); got {data.shape}.")
-        shape, images = data.shape[1:], data.reshape(len(data), -1)
-        images = np.where(np.isnan(images), 0, images)
-    else:
+    elif isinstance(data, tuple | list) and all(isinstance(n, Integral) for n in data):
         shape = tuple(data)
+    else:
+        array = as_array(data, "data")
+        if array.ndim < 2 or not len(array):
+            raise ValueError(f"'data' should be images of shape (N, P) or (N, H, W); got {array.shape}.")
+        check_numbers(array, "data")
+        shape, images = array.shape[1:], array.reshape(len(array), -1)
+        images = np.where(np.isnan(images), 0, images)
     recipe = Recipe(_shape(shape, image_shape), images=images, **settings)
     if images is None and recipe.component("prior").images_needed(recipe):
         raise ValueError(f"The prior {recipe.prior!r} starts at training images: pass the data, not only a shape.")

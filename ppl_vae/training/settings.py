@@ -110,6 +110,12 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
                 raise ValueError(f"SVI: {name!r} should be a positive number; got {value!r}.")
+        factor = self.learning_rate_factor
+        if not isinstance(factor, Schedule) and not (isinstance(factor, int | float) and 0 < factor < np.inf):
+            raise ValueError(
+                "SVI: 'learning_rate_factor' should be a positive number or a schedule, which says at which epoch it "
+                f"ends, such as schedules.Exponential(1.0, 0.01, over=50); got {factor!r}."
+            )
         if not isinstance(self.loss, self.objective_class):
             raise TypeError(
                 f"SVI: 'loss' should be an objective such as TraceELBO(), of {self.objective_class.__module__} "
