@@ -57,8 +57,8 @@ def differ(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether log-densities differ by more than rounding; those that are not finite are left to the training."""
     a, b = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
     finite = np.isfinite(a) & np.isfinite(b)
-    size = np.abs(a[finite]).max(initial=0.0)
-    return bool((np.abs(a - b)[finite] > TOLERANCE * size).any())
+    a, b = a[finite], b[finite]
+    return bool((np.abs(a - b) > TOLERANCE * np.abs(a).max(initial=0.0)).any())
 
 
 def mixed_rows(trials: Mapping[str, Trial]) -> list[str]:

