@@ -133,11 +133,11 @@ def check_mean(name: str, sites: Sites) -> None:
 
 
 PATHWISE_STOCK = {
-    "pyro": {"RenyiELBO"},
+    "pyro": {"RenyiELBO", "TraceMeanField_ELBO"},
     "numpyro": {"Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO"},
 }
-"""Stock objectives that are silently wrong where a draw is not reparameterised: a guide gradient of zero, of the wrong
-sign, or of noise without a mean."""
+"""Stock objectives that are wrong where a draw is not reparameterised: an error of their own, or in silence a guide
+gradient of zero, of the wrong sign, or of noise without a mean."""
 
 
 MEAN_FIELD_STOCK = {"pyro": {"TraceMeanField_ELBO"}, "numpyro": {"TraceMeanField_ELBO"}}

@@ -141,7 +141,7 @@ def test_a_conditional_model_draws_an_image_for_each_row_of_given(backend: backe
 
 
 def test_handlers_around_our_programs_take_what_these_take(backend: backends.Backend) -> None:
-    """Terms tell a scale over both, which is none of the loss per datum; the programs get keywords of their own alone."""
+    """Terms tell a scale over both, the loss per datum leaves it out; programs get no keyword that they do not take."""
     from numpyro import handlers
     from pyro import poutine
 
