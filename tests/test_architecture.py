@@ -46,6 +46,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "ppl_vae.objectives.checks: cls.__name__ in names": "the libraries' objectives say nothing of themselves; the "
         "tables of these by name see subclasses, too",
         "ppl_vae.objectives.checks: SCALED_STOCK[backend][stock.__name__]": "the reason in such a table",
+        "ppl_vae.objectives.checks: REFUSED_STOCK[backend][stock.__name__]": "the reason in such a table",
     },
 }
 """Law -> what breaks it -> why it may."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,7 @@ class Pair:
             sites = examine(model, guide, self.tensor(x), **where)
             if sites.scaled and one_scale(model, guide, self.tensor(x), **where):
                 self.tolerant = Unscaled(self.programs[0], ("mask",)), Unscaled(self.programs[1])
+                sites = replace(sites, scaled=False)
             store = {name: (p, p.detach().clone()) for name, p in pyro.get_param_store().named_parameters()}
             touched = poutine.trace(model, param_only=True).get_trace(self.tensor(x), **where)
         after = {name: id(p) for name, p in self.modules.named_parameters()}

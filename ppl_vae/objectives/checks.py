@@ -132,8 +132,32 @@ def check_mean(name: str, sites: Sites) -> None:
         )
 
 
+REFUSED_STOCK = {
+    "pyro": {
+        "ReweightedWakeSleep": "weighs whole batches, not data, and has two losses. Use ppl_vae's WakeWake.",
+        "TraceTailAdaptive_ELBO": "ranks whole batches, not data, and its loss is infinite. Use ppl_vae's IWAE or "
+        "TraceELBO.",
+        "Trace_MMD": "takes the codes of a batch for one long vector, whose kernel is near 0. Use ppl_vae's "
+        "InfoVAE(alpha=1.0) or WAE.",
+        "JitTrace_ELBO": "compiles anew at each batch and keeps them all. Use ppl_vae's TraceELBO, with "
+        "SVI(compile='trace').",
+        "JitTraceMeanField_ELBO": "compiles anew at each batch and keeps them all. Use ppl_vae's TraceMeanFieldELBO, "
+        "with SVI(compile='trace').",
+        "JitTraceGraph_ELBO": "compiles anew at each batch and keeps them all. Use ppl_vae's TraceGraphELBO, with "
+        "SVI(compile='trace').",
+        "JitTraceEnum_ELBO": "compiles anew at each batch and keeps them all. Use ppl_vae's TraceEnumELBO, with "
+        "SVI(compile='trace').",
+    },
+    "numpyro": {
+        "TraceEnum_ELBO": "enumerates by the package funsor, with which no training is checked. Use ppl_vae's "
+        "TraceEnumELBO.",
+    },
+}
+"""Stock objectives that do not suit a training in mini-batches on any pair, and why."""
+
+
 PATHWISE_STOCK = {
-    "pyro": {"RenyiELBO", "TraceMeanField_ELBO"},
+    "pyro": {"RenyiELBO", "TraceMeanField_ELBO", "TraceTMC_ELBO"},
     "numpyro": {"Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO"},
 }
 """Stock objectives that are wrong where a draw is not reparameterised: an error of their own, or in silence a guide
@@ -145,13 +169,10 @@ MEAN_FIELD_STOCK = {"pyro": {"TraceMeanField_ELBO"}, "numpyro": {"TraceMeanField
 
 
 SCALED_STOCK = {
-    "pyro": {"RenyiELBO": "the scale tempers the weights. Use ppl_vae's RenyiELBO or IWAE."},
-    "numpyro": {
-        "RenyiELBO": "under a handler it tempers the weights. Use ppl_vae's RenyiELBO or IWAE.",
-        "TraceGraph_ELBO": "it scales the score twice. Use ppl_vae's TraceGraphELBO.",
-    },
+    "pyro": dict.fromkeys(("RenyiELBO", "TraceTMC_ELBO"), "the scale tempers the weights"),
+    "numpyro": {"RenyiELBO": "the scale tempers the weights", "TraceGraph_ELBO": "it scales the score twice"},
 }
-"""Stock objectives that are silently wrong under a scale, and why."""
+"""Stock objectives that are silently wrong under a scale that is not one number for all sites, and why."""
 
 
 def stock_class(objective: Any, backend: str, names: Collection[str]) -> type | None:
@@ -170,19 +191,22 @@ def check_stock(objective: Any, sites: Sites, backend: str) -> None:
         UnsuitableObjective: names the site and what fits.
     """
     own = type(objective)
-    check_density(own.__name__, sites)
 
     def told(stock: type) -> str:
         return f"{backend}'s {stock.__name__}" if own is stock else f"{own.__name__} ({backend}'s {stock.__name__})"
 
+    if stock := stock_class(objective, backend, REFUSED_STOCK[backend]):
+        raise UnsuitableObjective(f"{told(stock)} {REFUSED_STOCK[backend][stock.__name__]}")
+    check_density(own.__name__, sites)
     if stock := stock_class(objective, backend, PATHWISE_STOCK[backend]):
         check_pathwise(told(stock), sites)
     if stock := stock_class(objective, backend, MEAN_FIELD_STOCK[backend]):
         check_mean_field(told(stock), sites)
     if sites.scaled and (stock := stock_class(objective, backend, SCALED_STOCK[backend])):
         raise UnsuitableObjective(
-            f"{told(stock)} is wrong where a plate or a handler scales the densities, as around the site "
-            f"{sites.latent[0].name!r}: {SCALED_STOCK[backend][stock.__name__]}"
+            f"{told(stock)} is wrong where densities have scales of their own, as around the site "
+            f"{sites.latent[0].name!r}: {SCALED_STOCK[backend][stock.__name__]}. Scale both programs by one number, "
+            "which changes no step."
         )
 
 

@@ -65,7 +65,7 @@ class Sites:
     model_order: tuple[str, ...]
     """The latent sites' names in the model's order."""
     scaled: bool = False
-    """Whether a subsampled plate or a handler scales the densities."""
+    """Whether densities have scales, of a handler or a plate, beyond the one number of all that a pair leaves out."""
     nesting: int = 1
     """The number of plates that the programs nest."""
     misplaced: str = ""

@@ -86,7 +86,8 @@ def functions() -> tuple[Any, Any]:
 
 def train_functions(parallel: bool) -> Fit:
     svi = inference.SVI(inference.TraceELBO(3), epochs=3, batch_size=11)
-    return svi.fit(*functions(), toy(N), parallel=parallel)
+    scaled = (pyro.poutine.scale(program, 7.0) for program in functions())
+    return svi.fit(*scaled, toy(N), parallel=parallel)
 
 
 def train_stream(backend: str, folder: Path, parallel: bool) -> Fit:
@@ -122,9 +123,10 @@ def refusal(**options: Any) -> str:
     return ""
 
 
-def scaled() -> tuple[Any, Any]:
-    model, guide = made("standard")
-    return pyro.poutine.scale(model, 0.1), pyro.poutine.scale(guide, 0.1)
+def scaled() -> tuple[Any, ...]:
+    """Programs whose data have scales of their own."""
+    kept = made("standard")
+    return tuple(lambda x, p=p: pyro.poutine.scale(p, torch.linspace(0.1, 0.2, len(x)))(x) for p in kept)
 
 
 def gamma() -> tuple[Any, Any]:

@@ -203,7 +203,7 @@ class Pair:
                 self.structure = replace(self.structure, unscaled=True)
 
         jax.eval_shape(look, self.params, self.constants, batch)
-        return found[0]
+        return replace(found[0], scaled=found[0].scaled and not self.structure.unscaled)
 
     def trial(self, x: np.ndarray, num_draws: int, seed: int, side: Arrays = NOTHING) -> dict[str, Trial]:
         """Run several times on the same values; return each site's log-densities, by a name for messages."""

@@ -79,7 +79,7 @@ class NumPyroRun:
         sites, loss = self.pair.sites, self.settings.loss
         shorter = (self.settings.epoch_size or len(data.train)) % self.settings.batch_size > 0
         separate = isinstance(loss, TermsObjective) and loss.per_datum and not loss.players
-        unscaled = sites is not None and (not sites.scaled or self.pair.structure.unscaled)
+        unscaled = sites is not None and not sites.scaled
         return shorter and separate and not self.settings.local_steps and unscaled
 
     @property
