@@ -23,6 +23,7 @@ from ..pairs.terms import Terms
 from ..pairs.trials import Trial, require_draws
 from ..runtime.threads import process_lock
 from .examination import examine
+from .programs import check_programs
 from .scales import Unscaled, one_scale
 from .sites import base_of, describe
 from .terms import terms_of
@@ -80,12 +81,13 @@ class Pair:
     while the pair is at work: the caller's store and modules stay as they were.
 
     Raises:
-        ValueError: a device that is not there.
+        ValueError: a device that is not there, or programs that cannot be a pair.
     """
 
     backend = "pyro"
 
     def __init__(self, model: Any, guide: Any, device: str | None = None) -> None:
+        check_programs(model, guide)
         self.device = find_device(device)
         with PYRO:  # no other pair has lent what these reach
             self.programs = copy.deepcopy((model, guide))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
@@ -119,6 +120,11 @@ class PyroRun:
                 raise TypeError(
                     "SVI: 'optim' should take the parameters and return a torch optimiser, as "
                     f"partial(torch.optim.Adam, lr=1e-3) does; got {optim!r}."
+                )
+            if any(p.default is p.empty for p in inspect.signature(optim.step).parameters.values()):
+                raise TypeError(
+                    f"SVI: the steps of {type(optim).__name__} need the loss several times (a closure), and a training "
+                    "takes one gradient of each batch: use another one, such as partial(torch.optim.Adam, lr=1e-3)."
                 )
             return optim
         return torch.optim.Adam(self.parameters, lr=self.settings.learning_rate, fused=True)

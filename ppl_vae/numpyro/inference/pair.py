@@ -26,6 +26,7 @@ from ...pairs.terms import Terms
 from ...pairs.trials import Trial, require_draws
 from ..nets.tables import PerDatum, Rows
 from .examination import REMEDIES, examine
+from .programs import check_programs
 from .scales import Unscaled, one_scale
 from .sites import base_of, describe, traced
 from .terms import terms_of
@@ -115,12 +116,13 @@ class Pair:
     (``numpyro.param``, ``nnx_module``) are found by running it once; the caller's modules stay as they were.
 
     Raises:
-        ValueError: a device that is not there.
+        ValueError: a device that is not there, or programs that cannot be a pair.
     """
 
     backend = "numpyro"
 
     def __init__(self, model: Any, guide: Any, device: str | None = None) -> None:
+        check_programs(model, guide)
         self.device = find_device(device)
         modules = [program for program in (model, guide) if isinstance(program, nnx.Module)]
         graph, tables, params, constants = nnx.split(nnx.List(modules), PerDatum, nnx.Param, ...)  # type: ignore[misc]

@@ -18,6 +18,7 @@ from .... import seeds
 from ....critics import Critic
 from ....data import Stream
 from ....objectives.base import Objective, WeightedObjective
+from ....pairs.failures import told
 from ....players import Sizes
 from ....runtime.storage import below
 from ....training.checks import prepare
@@ -40,14 +41,8 @@ class NumPyroRun:
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
         self.count = len(data.train)
         prepare(settings, pair, data, seed)
-        if settings.optim is None:
-            optim = _adam(settings.learning_rate, settings.clip_norm)
-        elif hasattr(settings.optim, "init") and hasattr(settings.optim, "update"):
-            optim = _clipped(settings.optim, settings.clip_norm)
-        else:
-            raise TypeError(
-                f"SVI: 'optim' should be an optax transformation, such as optax.adam(1e-3); got {settings.optim!r}."
-            )
+        trained, self.frozen = pair.split(model=not settings.freeze_model)
+        optim = _optimiser(settings, trained)
         local = Local(settings.local_steps, settings.local_learning_rate, settings.local_tolerance)
         objective, self.weight = _apart(settings.loss, len(data.train))
         factor, padded = settings.learning_rate_factor, self._padded(data)
@@ -55,7 +50,6 @@ class NumPyroRun:
         self.metrics: dict[str, float] = {}
         self.train = data.train if isinstance(data.train, Stream) else pair.array(data.train)
         self.side = pair.arrays(data.side)
-        trained, self.frozen = pair.split(model=not settings.freeze_model)
         tables, sizes = pair.params["tables"], Sizes(pair.dim, pair.sites.code_dim if pair.sites else 0)
         moments = None if settings.local_steps else fresh(tables)
         players = tuple(init(player, sizes, seeds.generator(seed, player.name)) for player in self.step.players)
@@ -201,6 +195,32 @@ def _finite(params: Tree) -> Array:
 @jax.jit
 def binarised(key: Array, x: Array) -> Array:
     return jax.random.bernoulli(key, x).astype(x.dtype)
+
+
+def _optimiser(settings: BaseSVI, trained: Tree) -> optax.GradientTransformation:
+    """The optimiser of a training, after a step of it on shapes alone.
+
+    Raises:
+        TypeError: it is no optax transformation of gradients and parameters alone.
+    """
+    optim = settings.optim
+    if optim is None:
+        return _adam(settings.learning_rate, settings.clip_norm)
+    try:
+        updates = jax.eval_shape(lambda p: optim.update(p, optim.init(p), p)[0], trained)
+        structures: list[Any] = [jax.tree.structure(tree) for tree in (updates, trained)]
+        fits = bool(structures[0] == structures[1])
+        reason = "its updates are not of their shapes"
+    except Exception as error:  # whatever an optimiser of one's own raises
+        fits, reason = False, told(error)
+    if not fits:
+        kind = f"{type(optim).__module__}.{type(optim).__qualname__}"
+        raise TypeError(
+            "SVI: 'optim' should be an optax transformation, such as optax.adam(1e-3), that makes updates from "
+            f"gradients and parameters alone; got a {kind} ({reason}). Use optax in place of numpyro.optim, and "
+            "learning_rate_factor=schedules.Exponential(1.0, 0.01, over=50) in place of reduce_on_plateau."
+        )
+    return _clipped(optim, settings.clip_norm)
 
 
 @lru_cache
