@@ -84,7 +84,7 @@ def run(
     q = run_guide(guide, args, kwargs, num_particles, max_plate_nesting, ruled)
     if tap is not None:
         for site in sites_of(q, observed=False).values():
-            site["value"] = tap(site["value"])
+            site["value"] = tap(site["value"], site["fn"].event_dim)
     replayed = poutine.replay(in_plate(model, num_particles, max_plate_nesting), trace=q)
     return poutine.trace(replayed).get_trace(*args, **kwargs), q
 
@@ -159,15 +159,17 @@ class Tap:
         self.num_particles = num_particles
         self.weights: Tensor | None = None
 
-    def __call__(self, value: Tensor) -> Tensor:
-        """The same value, (K, B, ...) or, for one particle, (B, ...)."""
+    def __call__(self, value: Tensor, event_dim: int) -> Tensor:
+        """The same value, (K, plates, B, ...) or, for one particle, (plates, B, ...)."""
         if not value.requires_grad:
             return value
         value = value.view_as(value)
-        value.register_hook(self._weighted)
+        value.register_hook(lambda grad: grad * self._shaped(grad.dim(), event_dim))
         return value
 
-    def _weighted(self, grad: Tensor) -> Tensor:
+    def _shaped(self, dims: int, event_dim: int) -> Tensor:
+        """The weights, with ones for the plates inside the data's and for the event."""
         assert self.weights is not None
         weights = self.weights if self.num_particles > 1 else self.weights[0]
-        return grad * weights.reshape(*weights.shape, *[1] * (grad.dim() - weights.dim()))
+        plates = [1] * (dims - weights.dim() - event_dim)
+        return weights.reshape(*weights.shape[:-1], *plates, weights.shape[-1], *[1] * event_dim)

@@ -202,6 +202,11 @@ def check_stock(objective: Any, sites: Sites, backend: str) -> None:
         check_pathwise(told(stock), sites)
     if stock := stock_class(objective, backend, MEAN_FIELD_STOCK[backend]):
         check_mean_field(told(stock), sites)
+    if sites.unplated and (stock := stock_class(objective, backend, {"RenyiELBO"})):
+        raise UnsuitableObjective(
+            f"{told(stock)} takes the logarithm of the weights of a whole batch where a site is in no plate, as "
+            f"{sites.unplated[0]!r}: use Trace_ELBO."
+        )
     if sites.scaled and (stock := stock_class(objective, backend, SCALED_STOCK[backend])):
         raise UnsuitableObjective(
             f"{told(stock)} is wrong where densities have scales of their own, as around the site "

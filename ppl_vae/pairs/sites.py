@@ -72,6 +72,8 @@ class Sites:
     """Why a site's densities do not belong to data: a sentence, or nothing where the data's plate is at dim -1."""
     besides: tuple[str, ...] = ()
     """The guide's observed sites and factors."""
+    unplated: tuple[str, ...] = ()
+    """The sites that stand in no plate."""
     masked: tuple[str, ...] = ()
     """The latent sites of which a mask may hide densities in one of the programs."""
 
@@ -225,6 +227,7 @@ def check_batch_shape(name: str, shape: tuple[int, ...], plates: Mapping[int, tu
 
 Plates = Mapping[str, Mapping[int, tuple[str, int]]]
 """Site -> dim -> (name, size) of its plates."""
+NO_PLATES: Plates = {}
 
 
 def misplaced(plates: Plates, size: int, with_another: Callable[[], Plates]) -> str:
@@ -285,7 +288,7 @@ def match(
     empty: bool = False,
     besides: tuple[str, ...] = (),
     misplaced: str = "",
-    nesting: int = 1,
+    plates: Plates = NO_PLATES,
 ) -> Sites:
     """The pair's sites, after checking that the guide and the model speak of the same latent ones.
 
@@ -310,7 +313,14 @@ def match(
                 f"Site {name!r} has event shape {latent[name].event_shape} in the model and {site.event_shape} in the "
                 "guide: a net's output size, or a missing .to_event(1)?"
             )
-    masked = tuple(name for name in guide if guide[name].masked or latent[name].masked)
     return Sites(
-        tuple(guide.values()), tuple(observed.values()), tuple(latent), scaled, nesting, misplaced, besides, masked
+        tuple(guide.values()),
+        tuple(observed.values()),
+        tuple(latent),
+        scaled=scaled,
+        nesting=max([1, *(-dim for frames in plates.values() for dim in frames)]),
+        misplaced=misplaced,
+        besides=besides,
+        unplated=tuple(name for name, frames in plates.items() if not frames),
+        masked=tuple(name for name in guide if guide[name].masked or latent[name].masked),
     )

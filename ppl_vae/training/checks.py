@@ -110,20 +110,24 @@ def check_objective(settings: TrainingSettings, pair: Pair, sites: Sites, num_da
         check_players(settings, sites)
         loss.check_batches(settings.epoch_size or num_data, settings.batch_size)
     elif settings.check_stock:
+        check_nesting(loss, sites)
         check_stock(loss, sites, pair.backend)
 
 
 def check_nesting(loss: Any, sites: Sites) -> None:
-    """Refuse an objective of several draws that would put them where the programs have a plate of their own.
+    """Refuse an objective that puts draws where the programs have a plate of their own; a stock one always may.
 
     Raises:
         ValueError: names the setting.
     """
-    several = loss.num_draws > 1 or loss.request.gradient.enumerates
-    if several and getattr(loss, "max_plate_nesting", 1) < sites.nesting:
+    told, stock = getattr(loss, "max_plate_nesting", None), not isinstance(loss, Objective)
+    several = draws_at_once(loss) > 1
+    if told is not None and stock and several:
+        told -= 1  # Pyro counts the plate of the draws in
+    if told is not None and told < sites.nesting and (stock or several):
         raise ValueError(
             f"{type(loss).__name__}: the programs nest {sites.nesting} plates, and the draws need a dimension left of "
-            f"them: set max_plate_nesting={sites.nesting}; it is {loss.max_plate_nesting}."
+            f"them: set max_plate_nesting={sites.nesting}; it is {told}."
         )
 
 
@@ -133,6 +137,9 @@ def check_draws(settings: TrainingSettings, pair: Pair, data: TrainingData, seed
     Raises:
         ValueError: says what to do.
     """
+    assert pair.sites is not None
+    if pair.sites.misplaced:  # stock objectives alone serve it, in ways of their own
+        return
     first = slice(settings.batch_size)
     x, side = data.train[first], take_rows(data.side, first)
     pair.draws_refusal, mixed = examine_draws(pair, x, seed, side)

@@ -55,7 +55,7 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         empty=getattr(inner(guide), "is_empty", False),
         besides=tuple(besides),
         misplaced=misplaced(plates, len(args[0]), with_another),
-        nesting=max([1, *(-dim for frames in plates.values() for dim in frames)]),
+        plates=plates,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -28,18 +29,20 @@ DEFAULT = TermsRequest()
 NO_SITES: Mapping[str, NumPyroSite] = {}
 
 
-@jax.custom_vjp
-def _tap(value: Array, like: Array) -> tuple[Array, Array]:
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _tap(value: Array, like: Array, event_dim: int) -> tuple[Array, Array]:
     """Return the value, and zeros (K, B) whose incoming gradient multiplies that of the value: see ``_weighing``."""
     return value, jnp.zeros_like(like)
 
 
-def _tapped_gradient(_: None, grads: tuple[Array, Array]) -> tuple[Array, Array]:
+def _tapped_gradient(event_dim: int, _: None, grads: tuple[Array, Array]) -> tuple[Array, Array]:
     grad, weights = grads
-    return grad * weights.reshape(*weights.shape, *[1] * (grad.ndim - weights.ndim)), jnp.zeros_like(weights)
+    plates = [1] * (grad.ndim - weights.ndim - event_dim)
+    shaped = weights.reshape(*weights.shape[:-1], *plates, weights.shape[-1], *[1] * event_dim)
+    return grad * shaped, jnp.zeros_like(weights)
 
 
-_tap.defvjp(lambda value, like: (_tap(value, like), None), _tapped_gradient)
+_tap.defvjp(lambda value, like, event_dim: (_tap(value, like, event_dim), None), _tapped_gradient)
 
 
 @jax.custom_vjp
@@ -299,7 +302,7 @@ def _tapped(guided: NumPyroTrace, draws: int, size: int) -> tuple[NumPyroTrace, 
     """Put a tap on each draw of the guide; return the sites, and the taps' zeros (K, B), for ``_weighing``."""
     zeros, tapped = jnp.zeros((draws, size)), {}
     for name, site in guided.items():
-        value, tap = _tap(site["value"], zeros if draws > 1 else zeros[0])
+        value, tap = _tap(site["value"], zeros if draws > 1 else zeros[0], site["fn"].event_dim)
         tapped[name] = {**site, "value": value, "intermediates": []}
         zeros = zeros + (tap if draws > 1 else tap[None])
     return tapped, zeros
