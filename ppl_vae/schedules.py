@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
 from .arrays import ops
@@ -44,8 +45,11 @@ class Linear:
 
     def __post_init__(self) -> None:
         keep_python(self)
-        if not self.over > 0:
-            raise ValueError(f"Linear: 'over' should be a positive number of epochs; got {self.over}.")
+        if not (_are_finite(self.start, self.stop, self.over) and self.over > 0):
+            raise ValueError(
+                "Linear: 'start' and 'stop' should be finite numbers, 'over' should be a positive number of epochs; "
+                f"got {self}."
+            )
 
     @property
     def end(self) -> float:
@@ -73,8 +77,8 @@ class Exponential:
 
     def __post_init__(self) -> None:
         keep_python(self)
-        if not (self.over > 0 and self.start > 0 and self.stop > 0):
-            raise ValueError(f"Exponential: 'start', 'stop' and 'over' should be positive; got {self}.")
+        if not (_are_finite(self.start, self.stop, self.over) and min(self.start, self.stop, self.over) > 0):
+            raise ValueError(f"Exponential: 'start', 'stop' and 'over' should be positive numbers; got {self}.")
 
     @property
     def end(self) -> float:
@@ -84,6 +88,10 @@ class Exponential:
     def __call__(self, epoch: Any) -> Any:
         """Return the value after ``epoch`` epochs."""
         return self.start * math.e ** (math.log(self.stop / self.start) * ops.clip(epoch / self.over, 0.0, 1.0))
+
+
+def _are_finite(*values: Any) -> bool:
+    return all(isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v) for v in values)
 
 
 def value(schedule: float | Schedule, epoch: Any) -> Any:

@@ -74,12 +74,8 @@ class WAEGAN(Autoencoding, AdversarialObjective):
     """
 
     strength: float | Schedule = option(10.0, ASKED, kind="non-negative", metavar="WEIGHT")
-    cost: Cost | CostFunction = option("likelihood", "cost of a reconstruction", kind=costs.COSTS)
+    cost: Cost | CostFunction = option("likelihood", "cost of a reconstruction", kind=costs.COSTS, function="(x, mean)")
     deterministic: bool = option(False, "the guide's mean instead of its draws", kind="switch")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_cost()
 
     @property
     def request(self) -> TermsRequest:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 from .. import schedules
@@ -15,7 +14,7 @@ from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from ..players import Player
 from ..schedules import Schedule
-from .options import option
+from .options import Option, check_fields, check_value, option
 from .request import TermsRequest
 
 
@@ -54,11 +53,8 @@ class Objective:
 
     def __post_init__(self) -> None:
         keep_python(self)
-        if not _is_count(self.num_particles):
-            raise ValueError(
-                f"{type(self).__name__}: 'num_particles' should be an integer of at least 1; got {self.num_particles}."
-            )
-        if self.chunk is not None and (not _is_count(self.chunk) or self.num_draws % self.chunk):
+        check_fields(self)
+        if self.chunk is not None and self.num_draws % self.chunk:
             raise ValueError(
                 f"{type(self).__name__}: 'chunk', the draws to hold in memory at a time, should divide their number, "
                 f"{self.num_draws}; got {self.chunk}."
@@ -122,10 +118,6 @@ class Objective:
         raise NotImplementedError(f"{type(self).__name__} does not define a bound.")
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
-
-
 @dataclass(frozen=True)
 class WeightedObjective(Objective):
     """An objective with a weighted term; the field ``weight_field`` holds the weight, a number or a schedule.
@@ -139,14 +131,8 @@ class WeightedObjective(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        weight, name = getattr(self, self.weight_field), f"{type(self).__name__}: {self.weight_field!r}"
-        if isinstance(weight, str | bool) or (isinstance(weight, Real) and not 0 <= float(weight) < math.inf):
-            raise ValueError(f"{name} should be a finite number of at least 0; got {weight}.")
-        if callable(weight) and not isinstance(weight, Schedule):
-            raise TypeError(
-                f"{name} should be a number or a schedule with an 'end', such as schedules.Linear(0.0, 1.0, over=20); "
-                f"got {weight!r}."
-            )
+        name, weight = f"{type(self).__name__}: {self.weight_field!r}", getattr(self, self.weight_field)
+        check_value(name, weight, Option("", kind="non-negative"), scheduled=True)
 
     @property
     def is_bound(self) -> bool:

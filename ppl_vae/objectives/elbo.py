@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -88,13 +87,10 @@ class CapacityELBO(Objective):
 
     per_datum: ClassVar[bool] = False
     scheduled: ClassVar[str | None] = "target"
-    target: float | schedules.Schedule = option(25.0, "the KL to hold", name="capacity", metavar="NATS")
+    target: float | schedules.Schedule = option(
+        25.0, "the KL to hold", name="capacity", kind="non-negative", metavar="NATS"
+    )
     strength: float = option(100.0, "weight of the distance from it", kind="non-negative", metavar="WEIGHT")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.strength < math.inf:
-            raise ValueError(f"CapacityELBO: 'strength' should be a finite number of at least 0; got {self.strength}.")
 
     @property
     def is_bound(self) -> bool:
@@ -130,11 +126,6 @@ class FreeBitsELBO(Objective):
     over_batch: bool = option(
         False, "the batch's mean KL instead of each image's", name="free_bits_of_batch", kind="switch"
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not math.isfinite(self.floor):
-            raise ValueError(f"FreeBitsELBO: 'floor' should be a finite number of nats; got {self.floor}.")
 
     @property
     def is_bound(self) -> bool:

@@ -7,9 +7,14 @@ option ``--strength`` of every objective that has it. A field that only Python c
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal
+
+from ..arrays import ops
+from ..schedules import Schedule
 
 Kind = Literal["count", "number", "non-negative", "share", "switch"]
 
@@ -23,12 +28,14 @@ class Option:
         name: of the option, with underscores; None for the field's own.
         kind: the numbers that it takes, a switch, or a tuple of names to choose from.
         metavar: the name of its value in the help.
+        function: the arguments of a function that Python may give in place of a name.
     """
 
     about: str
     name: str | None = None
     kind: Kind | tuple[str, ...] = "number"
     metavar: str | None = None
+    function: str | None = None
 
 
 def option(
@@ -38,16 +45,71 @@ def option(
     name: str | None = None,
     kind: Kind | tuple[str, ...] = "number",
     metavar: str | None = None,
+    function: str | None = None,
     kw_only: bool = True,
 ) -> Any:
     """Declare a field of an objective that is an option of the command line, too."""
-    metadata = {"option": Option(about, name, kind, metavar)}
+    metadata = {"option": Option(about, name, kind, metavar, function)}
     return field(default=default, kw_only=kw_only, metadata=metadata)
 
 
-def from_python(default: Any, reason: str) -> Any:
-    """Declare a field of an objective that the command line cannot set, with the reason."""
-    return field(default=default, kw_only=True, metadata={"from_python": reason})
+def from_python(default: Any, reason: str, *, kind: Kind | None = None) -> Any:
+    """Declare a field of an objective that the command line cannot set, with the reason; any value without a kind."""
+    return field(default=default, kw_only=True, metadata={"from_python": reason, "kind": kind})
+
+
+def check_fields(objective: Any) -> None:
+    """Refuse values that are not of their fields' declared kinds; None fits where it is the default.
+
+    Raises:
+        ValueError: names the class and the field, and says what fits.
+        TypeError: a function in place of a schedule.
+    """
+    scheduled = {objective.scheduled, getattr(objective, "weight_field", None)}
+    for f in dataclasses.fields(objective):
+        declared, value = _declared(objective, f.name), getattr(objective, f.name)
+        of_python = Option("", kind=declared["kind"]) if declared.get("kind") else None
+        known = declared.get("option", of_python)
+        if known is not None and not (value is None and f.default is None):
+            check_value(f"{type(objective).__name__}: {f.name!r}", value, known, scheduled=f.name in scheduled)
+
+
+def check_value(name: str, value: Any, known: Option, *, scheduled: bool = False) -> None:
+    """Refuse a value that is not of an option's kind; with ``scheduled`` a schedule and its value, an array (), fit."""
+    if scheduled and (isinstance(value, Schedule) or (ops.foreign(value) is not None and value.ndim == 0)):
+        return
+    if scheduled and callable(value):
+        raise TypeError(
+            f"{name} should be a number or a schedule with an 'end', such as schedules.Linear(0.0, 1.0, over=20); "
+            f"got {value!r}."
+        )
+    if known.function and callable(value):
+        return
+    if isinstance(known.kind, tuple):
+        fits = isinstance(value, str) and value in known.kind
+        expected = f"one of {', '.join(known.kind)}" + (f" or a function of {known.function}" if known.function else "")
+    else:
+        fits, expected = _fits(known.kind, value), EXPECTED[known.kind]
+    if not fits:
+        raise ValueError(f"{name} should be {expected}; got {value!r}.")
+
+
+EXPECTED: dict[Kind, str] = {
+    "count": "an integer of at least 1",
+    "number": "a finite number",
+    "non-negative": "a finite number of at least 0",
+    "share": "in [0, 1]",
+    "switch": "True or False",
+}
+
+
+def _fits(kind: Kind, value: Any) -> bool:
+    if kind == "switch" or isinstance(value, bool):
+        return kind == "switch" and isinstance(value, bool)
+    if kind == "count":
+        return isinstance(value, Integral) and int(value) >= 1
+    least, most = {"number": (-math.inf, math.inf), "non-negative": (0, math.inf), "share": (0, 1)}[kind]
+    return isinstance(value, Real) and math.isfinite(value) and least <= float(value) <= most
 
 
 def options_of(objective: Any) -> dict[str, Option]:

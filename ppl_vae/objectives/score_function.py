@@ -140,7 +140,7 @@ class TraceEnumELBO(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_particles != 1 or self.chunk is not None or self.max_configurations < 1:
+        if self.num_particles != 1 or self.chunk is not None:
             raise ValueError(
                 "TraceEnumELBO draws nothing, it takes every configuration once: leave 'num_particles' at 1, 'chunk' "
                 f"at None and 'max_configurations' at 1 or more; got {self.num_particles}, {self.chunk} and "

@@ -320,7 +320,7 @@ BAD: list[tuple[Callable[[Any], Any], str]] = [
     (lambda i: i.InfoVAE(divergence="kl"), "'divergence' should be one of imq, rbf, sliced-wasserstein; got 'kl'"),
     (lambda i: i.InfoVAE(bandwidth=0.0), "'bandwidth' should be a positive number"),
     (lambda i: i.InfoVAE(alpha=2.0), "'alpha' should be a number of at most 1"),
-    (lambda i: i.WAE(num_directions=0), "'num_directions' should be at least 1"),
+    (lambda i: i.WAE(num_directions=0), "'num_directions' should be an integer of at least 1"),
     (lambda i: i.WAE(cost="cubed"), "'cost' should be one of likelihood, squared, absolute or a function"),
     (lambda i: i.WAEGAN(cost="cubed"), "'cost' should be one of likelihood, squared, absolute or a function"),
 ]

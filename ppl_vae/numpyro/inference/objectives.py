@@ -36,7 +36,7 @@ class TermsObjective(Objective, numpyro.infer.elbo.ELBO):
     asked: ClassVar[TermsRequest]
     """the request, once it has been made"""
 
-    max_plate_nesting: int = from_python(1, "the command line's own pairs nest one plate")
+    max_plate_nesting: int = from_python(1, "the command line's own pairs nest one plate", kind="count")
 
     def __reduce__(self) -> Any:
         neutral = type(self).__dict__.get("made_of")

@@ -1,0 +1,67 @@
+"""Fields of objectives and schedules: whatever their declared kind does not take is refused when they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ppl_vae import backends, objectives, schedules
+from ppl_vae.objectives.options import options_of
+
+NEVER: list[Any] = [math.nan, math.inf, -math.inf, 1j, [1.0], np.ones(2), torch.ones(2), "none such", object(), max]
+BAD: dict[str, list[Any]] = {
+    "count": [*NEVER, True, 0, -1, 1.5],
+    "number": [*NEVER, True],
+    "non-negative": [*NEVER, True, -1.0],
+    "share": [*NEVER, True, -0.1, 1.1],
+    "switch": [*NEVER, 1, 0.0],
+    "names": [v for v in NEVER if v is not max] + [1, True],
+}
+CLASSES = objectives.concrete()
+FIELDS = [(name, field) for name, cls in CLASSES.items() for field in options_of(cls)]
+
+
+def refuses(make: Any, field: str, value: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=f"{field!r}.* should be .*; got ") as refusal:
+        make(**{field: value})
+    assert str(refusal.value).startswith(f"{make.__name__}: ")
+
+
+@pytest.mark.parametrize(("name", "field"), FIELDS)
+def test_a_field_takes_its_kind_alone(name: str, field: str) -> None:
+    cls, kind = CLASSES[name], options_of(CLASSES[name])[field].kind
+    default = next(f.default for f in dataclasses.fields(cls) if f.name == field)
+    for value in BAD["names" if isinstance(kind, tuple) else kind]:
+        refuses(cls, field, value)
+    if default is not None:
+        refuses(cls, field, None)
+    if isinstance(default, int | float):
+        kept = getattr(cls(**{field: np.asarray(default)[()]}), field)
+        assert kept == default and type(kept) is type(default)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_scheduled_field_takes_a_schedule_and_its_values(name: str) -> None:
+    field, schedule = CLASSES[name].scheduled, schedules.Linear(0.0, 1.0, over=4)
+    if field is not None:
+        made = CLASSES[name](**{field: schedule})
+        assert getattr(made.at(2.0), field) == 0.5 == getattr(made.at(torch.tensor(2.0)), field)
+
+
+def test_what_only_python_sets_is_counted(backend: backends.Backend) -> None:
+    for value in BAD["count"]:
+        refuses(objectives.BetaTCVAE, "num_data", value)
+        refuses(backend.inference.TraceELBO, "max_plate_nesting", value)
+
+
+@pytest.mark.parametrize("kind", [schedules.Linear, schedules.Exponential])
+@pytest.mark.parametrize("field", ["start", "stop", "over"])
+def test_schedules_take_finite_numbers(kind: Any, field: str) -> None:
+    for value in [*BAD["number"], None]:
+        with pytest.raises(ValueError, match=f"{kind.__name__}: .*{field!r}.* should be"):
+            kind(**{"start": 1.0, "stop": 0.5, "over": 2, field: value})
