@@ -169,8 +169,15 @@ MEAN_FIELD_STOCK = {"pyro": {"TraceMeanField_ELBO"}, "numpyro": {"TraceMeanField
 
 
 SCALED_STOCK = {
-    "pyro": dict.fromkeys(("RenyiELBO", "TraceTMC_ELBO"), "the scale tempers the weights"),
-    "numpyro": {"RenyiELBO": "the scale tempers the weights", "TraceGraph_ELBO": "it scales the score twice"},
+    "pyro": {
+        **dict.fromkeys(("RenyiELBO", "TraceTMC_ELBO"), "the scale tempers the weights"),
+        "TraceMeanField_ELBO": "its KL has one scale for guide and model",
+    },
+    "numpyro": {
+        "RenyiELBO": "the scale tempers the weights",
+        "TraceGraph_ELBO": "it scales the score twice",
+        "TraceMeanField_ELBO": "its KL has one scale for guide and model",
+    },
 }
 """Stock objectives that are silently wrong under a scale that is not one number for all sites, and why."""
 
@@ -202,6 +209,11 @@ def check_stock(objective: Any, sites: Sites, backend: str) -> None:
         check_pathwise(told(stock), sites)
     if stock := stock_class(objective, backend, MEAN_FIELD_STOCK[backend]):
         check_mean_field(told(stock), sites)
+        if backend == "pyro" and (sites.masked or sites.besides):
+            raise UnsuitableObjective(
+                f"{told(stock)} knows no mask over a latent site, and no observed site of a guide, as "
+                f"{(*sites.masked, *sites.besides)[0]!r}: use Trace_ELBO."
+            )
     if sites.unplated and (stock := stock_class(objective, backend, {"RenyiELBO"})):
         raise UnsuitableObjective(
             f"{told(stock)} takes the logarithm of the weights of a whole batch where a site is in no plate, as "

@@ -186,10 +186,15 @@ def test_a_bit_has_no_pathwise_gradient(stock: Callable[[], Any]) -> None:
 
 
 SCALED = {
-    "pyro": {"RenyiELBO": lambda: pyro.infer.RenyiELBO(0.0, 2), "TraceTMC_ELBO": pyro.infer.TraceTMC_ELBO},
+    "pyro": {
+        "RenyiELBO": lambda: pyro.infer.RenyiELBO(0.0, 2),
+        "TraceTMC_ELBO": pyro.infer.TraceTMC_ELBO,
+        "TraceMeanField_ELBO": pyro.infer.TraceMeanField_ELBO,
+    },
     "numpyro": {
         "RenyiELBO": lambda: numpyro.infer.RenyiELBO(0.0, 2),
         "TraceGraph_ELBO": numpyro.infer.TraceGraph_ELBO,
+        "TraceMeanField_ELBO": numpyro.infer.TraceMeanField_ELBO,
     },
 }
 
