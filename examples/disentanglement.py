@@ -2,14 +2,20 @@
 
     python examples/disentanglement.py                             # sprites drawn at 32 x 32: some minutes on two cores
     python examples/disentanglement.py --data dsprites_grid        # 46,080 of the original images, 64 x 64
-    python examples/disentanglement.py --full --device cuda        # the thesis's grid: 170 trainings of 22,260 steps
+    python examples/disentanglement.py --thesis --device cuda      # a thesis as its text has it: 170 trainings
+    python examples/disentanglement.py --thesis-code --device cuda # the same as its public code has it
 
 beta-VAE, FactorVAE, beta-TCVAE and DIP-VAE on one unchanged VAE with convolutional nets. Every strength and seed of an
 objective is trained in one program on NumPyro, one after the other on Pyro. What is trained is kept under ``--out`` and
 not trained again: a run that was interrupted goes on from its last checkpoints. Strengths are those of the objective:
 beta of the beta-VAE; lambda of FactorVAE and beta-TCVAE, where Chen's beta is 1 + lambda; of DIP-VAE both weights.
-Published cells are those of a thesis of 2020 on dSprites, whose text counts 742 steps of 64 images an epoch, 22,260 in
-all.
+Published cells are those of a thesis of 2020 on dSprites. Without --thesis nets, steps, seeds and conventions are ours.
+
+--thesis has its nets of 502,005 parameters, its critic, its grid of strengths and its metrics. Where its text and its
+code differ the text decides, --thesis-code the other way: weights from Kaiming's normal distribution (torch's default),
+a slope of the critic of 0.02 (0.2), 22,260 steps (345,600), five factors in the metrics (six, one of them constant).
+Its cells are most likely those of 345,600 steps. Ours are, under both, how the scale of q(z | x) is kept positive
+(softplus), where the critic's weights start (Xavier), and a DIP-VAE that takes its covariance over the right axis.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,10 +45,49 @@ METRICS = {"beta_vae": "beta-VAE metric", "factor_vae": "FactorVAE metric", "mig
 
 
 @dataclass(frozen=True)
-class Objective:
-    """One of the four: ``make(inference, strength)``, the grids, and what was published."""
+class Conventions:
+    """What is settled one way or another from study to study; the defaults are ours."""
 
-    make: Callable[[Any, float], Any]
+    initial_weights: str = "xavier"
+    """of encoder and decoder"""
+    slope: float = 0.2
+    """of the critic's leaky ReLU"""
+    outputs: int = 1
+    """of the critic: a logit, or one for each class"""
+    dip: str = "i"
+    """the kind of the DIP-VAE: of the means' covariance, or 'ii', of the aggregate posterior's"""
+    estimator: str = "stratified"
+    """of the aggregate posterior, for the beta-TCVAE; or 'weighted'"""
+    standardise: bool = True
+    """the points of the beta-VAE metric"""
+    threshold: float = 0.05
+    """standard deviation below which a dimension takes no part in the FactorVAE metric"""
+    constant_factors: int = 0
+    """that count in these two metrics"""
+    all_images: bool = False
+    """judged on them, not on the grid of 46,080"""
+    traversal: int = 9
+    """values from -3 to 3"""
+
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Keywords of the metrics."""
+        constant = {"num_constant": self.constant_factors}
+        beta_vae = {"standardise": self.standardise, **constant}
+        return {"beta_vae": beta_vae, "factor_vae": {"threshold": self.threshold, **constant}}
+
+
+OURS = Conventions()
+TEXT = Conventions("kaiming-normal", 0.02, 2, "ii", "weighted", False, 0.0, 0, True, 10)
+"""Those of the thesis, as its text has them."""
+CODE = replace(TEXT, initial_weights="torch", slope=0.2, constant_factors=1)
+"""The same where its public code has others."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One of the four: ``make(inference, strength, conventions)``, the grids, and what was published."""
+
+    make: Callable[[Any, float, Conventions], Any]
     strengths: tuple[float, ...]
     few: tuple[float, ...]
     published: dict[str, str]
@@ -51,25 +96,25 @@ class Objective:
 
 OBJECTIVES = {
     "beta-VAE": Objective(
-        lambda i, s: i.TraceMeanFieldELBO(beta=s),
+        lambda i, s, c: i.TraceMeanFieldELBO(beta=s),
         (1, 3, 10, 30),
         (1, 4),
         {"beta_vae": "0.867 ± 0.079 (1)", "factor_vae": "0.737 ± 0.031 (3)", "mig_binned": "0.270 ± 0.013 (10)"},
     ),
     "FactorVAE": Objective(
-        lambda i, s: i.FactorVAE(strength=s),
+        lambda i, s, c: i.FactorVAE(strength=s),
         (5, 10, 25, 50, 100),
         (10,),
         {"beta_vae": "0.894 ± 0.033 (10)", "factor_vae": "0.758 ± 0.054 (10)", "mig_binned": "0.297 ± 0.061 (25)"},
     ),
     "beta-TCVAE": Objective(
-        lambda i, s: i.BetaTCVAE(strength=s),
+        lambda i, s, c: i.BetaTCVAE(strength=s, estimator=c.estimator),
         (1, 3, 6, 10),
         (3,),
         {"beta_vae": "0.884 ± 0.049 (1)", "factor_vae": "0.736 ± 0.028 (1)", "mig_binned": "0.285 ± 0.060 (1)"},
     ),
     "DIP-VAE": Objective(
-        lambda i, s: i.DIPVAE(strength=s),
+        lambda i, s, c: i.DIPVAE(strength=s, kind=c.dip),
         (1, 3, 10, 30),
         (3,),
         {"beta_vae": "0.612 ± 0.041 (1)", "factor_vae": "0.479 ± 0.038 (1)", "mig_binned": "0.039 ± 0.011 (1)"},
@@ -95,7 +140,11 @@ class Scale:
 
 
 COARSE = Scale(1800, 60, 64, 1e-3, 6, (16, 16, 32), (128,), Critic((128,) * 4, 1e-3), 2, (10, 100, 1000), 4032)
-FULL = Scale(22_260, 742, 64, 1e-4, 10, (32, 32, 32, 32), (256,), Critic(), 10, (10, 100, 1_000, 10_000), 10_000)
+LARGE = Scale(22_260, 742, 64, 1e-4, 10, (32, 32, 32, 32), (256,), Critic(), 2, (10, 100, 1_000, 10_000), 10_000)
+THESIS = replace(LARGE, hidden=(256, 256), critic=Critic((1000,) * 5), seeds=10)
+"""Nets of 502,005 parameters; 30 epochs of 742 steps, as its text counts them."""
+THESIS_CODE = replace(THESIS, steps=345_600, steps_per_epoch=11_520)
+"""30 epochs of all 737,280 images."""
 SMOKE = Scale(12, 6, 20, 1e-3, 3, (4,), (8,), Critic((8,)), 2, (10, 50, 200), 60)
 
 
@@ -124,10 +173,10 @@ def some(images: Images, count: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).permutation(len(images.x))[:count])
 
 
-def judged(images: Images) -> Images:
-    """Of all of dSprites the grid of 46,080 images: every fourth orientation, every other position."""
+def judged(images: Images, args: argparse.Namespace) -> Images:
+    """Of all of dSprites the grid of 46,080 images: every fourth orientation, every other position; or all of them."""
     classes, steps = images.factors.classes, np.array([1, 1, 4, 2, 2])
-    if images.factors.sizes != sprites.FULL:
+    if images.factors.sizes != sprites.FULL or args.conventions.all_images:
         return images
     rows = (classes % steps == 0).all(1)
     sizes = tuple(-(-size // step) for size, step in zip(sprites.FULL, steps, strict=True))
@@ -138,9 +187,10 @@ def train(name: str, strengths: tuple[float, ...], images: Images, args: argpars
     """Every strength and seed of an objective; what a checkpoint holds is not trained again."""
     scale, backend = args.scale, backends.load(args.backend)
     inference = backend.inference
-    loss = OBJECTIVES[name].make(inference, strengths[0])
+    loss = OBJECTIVES[name].make(inference, strengths[0], args.conventions)
     training = inference.Adversarial if name == "FactorVAE" else inference.SVI
-    extra = {"critic": scale.critic} if name == "FactorVAE" else {}
+    critic = replace(scale.critic, slope=args.conventions.slope, outputs=args.conventions.outputs)
+    extra = {"critic": critic} if name == "FactorVAE" else {}
     epoch_size = min(scale.steps_per_epoch * scale.batch_size, len(images.x))
     steps_per_epoch = -(-epoch_size // scale.batch_size)
     svi = training(
@@ -168,13 +218,15 @@ def train(name: str, strengths: tuple[float, ...], images: Images, args: argpars
 def recipe(images: Images, args: argparse.Namespace) -> recipes.Recipe:
     """The VAE that all of them train."""
     settings = {"channels": args.scale.channels, "hidden": args.scale.hidden, "latent_dim": args.scale.latents}
+    settings["initial_weights"] = args.conventions.initial_weights
     return recipes.conv_vae(images.shape, backend=args.backend, **settings)
 
 
 def judge(fit: results.Fit, images: Images, args: argparse.Namespace) -> dict[str, Any]:
     """A row of the table: metrics and usefulness of codes that are encoded once, and the ELBO in parts."""
     codes = disentanglement.encode(fit, images.x)
-    row: dict[str, Any] = disentanglement.metrics(codes.means, images.factors, sds=codes.sds)
+    settings = args.conventions.metrics()
+    row: dict[str, Any] = disentanglement.metrics(codes.means, images.factors, sds=codes.sds, settings=settings)
     useful = disentanglement.usefulness(codes.means, images.factors, labels=args.scale.labels)
     row |= {f"accuracy_{n}": float(a) for n, a in zip(useful.labels, useful.mean, strict=True)}
     row["efficiency"] = useful.ratio(useful.labels[1], useful.labels[-1])
@@ -242,7 +294,7 @@ def figures(frame: pd.DataFrame, images: Images, args: argparse.Namespace) -> It
     curves = over_training(frame, args)
     yield "reconstruction_by_seed", plots.training_by_seed(curves, "reconstruction")
     yield "reconstruction_by_objective", plots.training_across_objectives(curves, "reconstruction")
-    yield "metric_against_reconstruction", plots.metric_against(frame, "factor_vae", "reconstruction")
+    yield "metric_against_reconstruction", plots.metric_against(frame, "beta_vae", "reconstruction")
     for metric, label in METRICS.items():
         yield metric, plots.metric_distributions(frame, metric, title=f"{label} over seeds")
     yield "decomposition", plots.objective_decomposition(frame)
@@ -257,18 +309,19 @@ def figures(frame: pd.DataFrame, images: Images, args: argparse.Namespace) -> It
     for name, rows in list(frame.groupby("model", sort=False))[: 1 if args.smoke else None]:
         row = rows.loc[rows["mig_binned"].idxmax()]
         fit = results.Fit.load(args.out / "fits" / f"{name}-{row['strength']:g}-{row['seed']}.safetensors")
-        for part, figure in of_a_fit(fit, images):
+        for part, figure in of_a_fit(fit, images, args):
             yield f"{name}_{part}", figure
 
 
-def of_a_fit(fit: results.Fit, images: Images) -> Iterator[tuple[str, Any]]:
+def of_a_fit(fit: results.Fit, images: Images, args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """What one fit has learned."""
+    values = np.linspace(-3, 3, args.conventions.traversal)
     x = images.x[some(images, 1000)]
     order = evaluation.kl_by_dimension(fit, x)
     dimensions = np.argsort(-order)
     labels = [f"z{d}, {order[d]:.2f} nats" for d in dimensions]
     for start, z in (("image", fit.encode(x[:1])[0]), ("prior", evaluation.prior_draws(fit, 1)[0])):
-        told = evaluation.traverse(fit, z, dimensions=dimensions)
+        told = evaluation.traverse(fit, z, values=values, dimensions=dimensions)
         yield f"traversal_{start}", plots.traversals(told.images, told.values, images.shape, labels=labels)
     shown = images.x[some(images, 8)]
     yield "reconstructions", plots.reconstruction_differences(shown, fit.reconstruct(shown), images.shape)
@@ -305,7 +358,10 @@ def settle(args: argparse.Namespace) -> None:
         ValueError: the folder holds a study with other settings, or something else.
     """
     folders.claim(args.out, "the work of examples/disentanglement.py", earlier="study.json")
-    settings = {n: str(getattr(args, n)) for n in ("backend", "data", "steps", "learning_rate", "scale")}
+    settings: dict[str, Any] = {
+        n: str(getattr(args, n)) for n in ("backend", "data", "steps", "learning_rate", "scale")
+    }
+    settings["conventions"] = asdict(args.conventions)
     file = args.out / "study.json"
     for folder in ("rows", "fits", "checkpoints"):
         (args.out / folder).mkdir(parents=True, exist_ok=True)
@@ -319,26 +375,32 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=backends.NAMES, default="numpyro")
     names = ("sprites", "dsprites_grid", "dsprites", "rendered")
-    parser.add_argument("--data", choices=names, help="sprites; with --full dsprites, which 'rendered' draws anew")
+    parser.add_argument("--data", choices=names, help="sprites; with --thesis dsprites, which 'rendered' draws anew")
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES), metavar="NAME")
-    parser.add_argument("--seeds", nargs="+", type=int, help="0 1; with --full 0 to 9")
-    parser.add_argument("--steps", type=int, help="of each training: 1,800; with --full 22,260")
-    parser.add_argument("--learning-rate", type=float, help="1e-3; with --full 1e-4")
+    parser.add_argument("--seeds", nargs="+", type=int, help="0 1; with --thesis 0 to 9")
+    text = "of each training: 1,800; of larger images and with --thesis 22,260, with --thesis-code 345,600"
+    parser.add_argument("--steps", type=int, help=text)
+    parser.add_argument("--learning-rate", type=float, help="1e-3; of larger images and with --thesis 1e-4")
     parser.add_argument("--all-strengths", action="store_true", help="the thesis's grid of strengths")
     parser.add_argument("--checkpoint-every", type=int, default=5, metavar="EPOCHS", help="what a killed run may lose")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...")
     parser.add_argument("--out", type=Path, help="a folder; by default runs/disentanglement-<data>-<backend>")
-    parser.add_argument("--full", action="store_true", help="the thesis's setting: 170 trainings")
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--thesis", action="store_true", help="the setting of the thesis's text: 170 trainings")
+    whose.add_argument("--thesis-code", action="store_true", help="that of its public code, where it differs")
     parser.add_argument("--smoke", action="store_true", help="tiny images, a few steps: seconds")
     args = parser.parse_args()
-    args.data = args.data or ("dsprites" if args.full else "sprites")
-    large = args.full or args.data != "sprites"
-    args.scale = SMOKE if args.smoke else FULL if large else COARSE
-    args.all_strengths = args.all_strengths or args.full
-    args.seeds = args.seeds if args.seeds is not None else list(range(args.scale.seeds if args.full else 2))
+    theirs = args.thesis or args.thesis_code
+    args.data = args.data or ("dsprites" if theirs else "sprites")
+    args.conventions = CODE if args.thesis_code else TEXT if args.thesis else OURS
+    args.scale = THESIS_CODE if args.thesis_code else THESIS if args.thesis else LARGE
+    args.scale = SMOKE if args.smoke else COARSE if args.data == "sprites" and not theirs else args.scale
+    args.all_strengths = args.all_strengths or (theirs and not args.smoke)
+    args.seeds = args.seeds if args.seeds is not None else list(range(args.scale.seeds))
     args.steps = args.steps or args.scale.steps
     args.learning_rate = args.learning_rate or args.scale.learning_rate
-    args.out = args.out or Path("runs") / f"disentanglement-{'smoke' if args.smoke else args.data}-{args.backend}"
+    name = "-".join([*["thesis-code" if args.thesis_code else "thesis"] * theirs, "smoke" if args.smoke else args.data])
+    args.out = args.out or Path("runs") / f"disentanglement-{name}-{args.backend}"
     return args
 
 
@@ -348,7 +410,7 @@ def main() -> int:
     try:
         settle(args)
         images = load(args.data, args.smoke)
-        told = judged(images)
+        told = judged(images, args)
         rows = [row for name in args.objectives for row in rows_of(name, images, told, args)]
         frame = pd.DataFrame(rows)
         frame.drop(columns="history").to_csv(args.out / "table.csv", index=False)
@@ -358,8 +420,11 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     steps, seeds = f"{args.steps:,} steps", f"{len(args.seeds)} seeds"
-    print(f"{args.data}, {args.backend}, {steps}, {seeds}; the best strength in brackets, mean ± sd over seeds:\n")
+    data = "tiny sprites" if args.smoke else args.data
+    print(f"{data}, {args.backend}, {steps}, {seeds}; the best strength in brackets, mean ± sd over seeds:\n")
     print(best(frame).to_string())
+    if args.conventions == OURS:
+        print("\nPublished: by the nets, steps and conventions of the thesis (--thesis), among them DIP-VAE II.")
     print(
         "\nAccuracy of boosted trees on the codes, over all strengths and seeds; efficiency is few labels over many:\n"
     )

@@ -22,9 +22,6 @@ from .arrays.ops import Array
 from .arrays.plain import keep_python
 from .players import Player, Sizes, State, Values, View
 
-SLOPE = 0.2
-"""Slope of the leaky ReLU below zero."""
-
 
 @dataclass(frozen=True)
 class Critic(Player):
@@ -34,13 +31,19 @@ class Critic(Player):
     are the net and the Adam of Kim and Mnih, *Disentangling by Factorising*, 2018. Density Ratio Estimation in
     Machine Learning, Sugiyama, Suzuki and Kanamori, 2012.
 
+    With two outputs c(z) is the first less the second: a softmax over two classes has the same probabilities, and the
+    same loss, but its steps differ.
+
     Args:
         hidden: units of the hidden layers.
+        slope: of the leaky ReLU below zero.
+        outputs: 1, or 2, one for each class.
         learning_rate: the learning rate of its Adam.
         betas: the betas of its Adam.
 
     Raises:
-        ValueError: layers without units, a learning rate that is not positive, betas outside [0, 1).
+        ValueError: layers without units, a slope outside [0, 1], outputs other than 1 or 2, a learning rate that is not
+            positive, betas outside [0, 1).
 
     >>> critic = Critic(hidden=(5,))
     >>> critic.logits(critic.init(Sizes(0, 3), np.random.default_rng(0)).learned, np.zeros((2, 4, 3))).shape
@@ -54,11 +57,17 @@ class Critic(Player):
     hidden: tuple[int, ...] = (1000,) * 6
     learning_rate: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.9)
+    slope: float = 0.2
+    outputs: int = 1
 
     def __post_init__(self) -> None:
         keep_python(self, "hidden", "betas")
         if not all(isinstance(units, Integral) and units > 0 for units in self.hidden):
             raise ValueError(f"Critic: 'hidden' should hold positive numbers of units; got {self.hidden!r}.")
+        if not 0 <= self.slope <= 1:
+            raise ValueError(f"Critic: 'slope' should be a number in [0, 1]; got {self.slope!r}.")
+        if self.outputs not in (1, 2):
+            raise ValueError(f"Critic: 'outputs' should be 1, or 2, one for each class; got {self.outputs!r}.")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"Critic: 'learning_rate' should be a positive number; got {self.learning_rate!r}.")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
@@ -67,8 +76,8 @@ class Critic(Player):
     def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
         """Return the state before the first batch of codes (..., D)."""
         net = {}
-        for layer, (inp, out) in enumerate(pairwise((sizes.codes, *self.hidden, 1))):
-            net[f"weight_{layer}"] = init.xavier_uniform(rng, out, inp) * math.sqrt(2 / (1 + SLOPE**2))
+        for layer, (inp, out) in enumerate(pairwise((sizes.codes, *self.hidden, self.outputs))):
+            net[f"weight_{layer}"] = init.xavier_uniform(rng, out, inp) * math.sqrt(2 / (1 + self.slope**2))
             net[f"bias_{layer}"] = np.zeros(out)
         return State({}, net)
 
@@ -76,8 +85,9 @@ class Critic(Player):
         """Return the logits c(z): (..., D) -> (...)."""
         last = len(self.hidden)
         for layer in range(last):
-            z = ops.leaky_relu(ops.affine(z, net[f"weight_{layer}"], net[f"bias_{layer}"]), SLOPE)
-        return ops.affine(z, net[f"weight_{last}"], net[f"bias_{last}"])[..., 0]
+            z = ops.leaky_relu(ops.affine(z, net[f"weight_{layer}"], net[f"bias_{layer}"]), self.slope)
+        out = ops.affine(z, net[f"weight_{last}"], net[f"bias_{last}"])
+        return out[..., 0] if self.outputs == 1 else out[..., 0] - out[..., 1]
 
     def output(self, state: State, view: View) -> Array:
         """Return the logits at the guide's draws, (K, B)."""

@@ -54,6 +54,58 @@ def small_normal(rng: np.random.Generator, out: int, inp: int, kernel: tuple[int
     return 0.01 * rng.standard_normal((out, inp, *kernel))
 
 
+def kaiming_normal(rng: np.random.Generator, out: int, inp: int, kernel: tuple[int, ...] = ()) -> np.ndarray:
+    """Draw weights (out, inp, *kernel) from N(0, 2 / inp) per kernel entry, which suits ReLU layers.
+
+    Delving Deep into Rectifiers, He, Zhang, Ren and Sun, 2015.
+
+    >>> kaiming_normal(np.random.default_rng(0), 3, 2).shape
+    (3, 2)
+    """
+    return rng.standard_normal((out, inp, *kernel)) * math.sqrt(2.0 / (inp * math.prod(kernel)))
+
+
+class TorchDefault:
+    """Initialiser that PyTorch has for its layers: weights and biases uniform on +-1 / sqrt(inp), per kernel entry.
+
+    >>> bool(np.abs(torch_default(np.random.default_rng(0), 3, 4)).max() <= 0.5)
+    True
+    """
+
+    def __call__(self, rng: np.random.Generator, out: int, inp: int, kernel: tuple[int, ...] = ()) -> np.ndarray:
+        """Draw weights (out, inp, *kernel)."""
+        return self._uniform(rng, (out, inp, *kernel), inp * math.prod(kernel))
+
+    def biases(self, rng: np.random.Generator, count: int, inp: int, kernel: tuple[int, ...] = ()) -> np.ndarray:
+        """Draw biases (count,)."""
+        return self._uniform(rng, (count,), inp * math.prod(kernel))
+
+    @staticmethod
+    def _uniform(rng: np.random.Generator, shape: tuple[int, ...], fan: int) -> np.ndarray:
+        return rng.uniform(-1 / math.sqrt(fan), 1 / math.sqrt(fan), shape)
+
+
+torch_default = TorchDefault()
+STARTS: dict[str, KernelInitialiser] = {
+    "xavier": xavier_uniform,
+    "kaiming-normal": kaiming_normal,
+    "torch": torch_default,
+}
+"""Names of where the weights of a recipe's nets start."""
+
+
+def draw_biases(
+    weights: Initialiser, rng: np.random.Generator, count: int, inp: int, kernel: tuple[int, ...] = ()
+) -> np.ndarray:
+    """Draw the biases (count,) that go with an initialiser of weights: zeros, or of its own method ``biases``.
+
+    >>> draw_biases(xavier_uniform, np.random.default_rng(0), 2, 3)
+    array([0., 0.])
+    """
+    own = getattr(weights, "biases", None)
+    return np.zeros(count) if own is None else own(rng, count, inp, kernel)
+
+
 def standard_rows(count: int, dim: int, *, full_covariance: bool = False, floor: float = 1e-3) -> np.ndarray:
     """Return rows (count, W) that mean N(0, I) for ``DiagNormal``, W = 2 D, or ``FullNormal``, W = D + D (D + 1) / 2.
 

@@ -34,11 +34,11 @@ def find_activation(name_or_function: str | Callable[[Tensor], Tensor]) -> Calla
 
 
 def linear(inp: int, out: int, rng: np.random.Generator, weights: Initialiser = init.xavier_uniform) -> nn.Linear:
-    """Make a linear layer with weights from a NumPy generator; biases start at zero."""
+    """Make a linear layer with weights from a NumPy generator; biases as ``init.draw_biases`` says."""
     layer = nn.utils.skip_init(nn.Linear, inp, out)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weights(rng, out, inp)))
-        layer.bias.zero_()
+        layer.bias.copy_(torch.from_numpy(init.draw_biases(weights, rng, out, inp)))
     return layer
 
 

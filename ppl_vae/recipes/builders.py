@@ -24,6 +24,12 @@ HIDDEN = Setting(
     least=1,
     metavar="UNITS",
 )
+INITIAL = Setting(
+    "initial_weights",
+    "xavier",
+    "where the weights of encoder and decoder start; biases start at 0, but those of 'torch'",
+    choices=tuple(init.STARTS),
+)
 ACTIVATION = Setting("activation", "relu", "activation function of the hidden layers", offered=ACTIVATIONS)
 COMPONENTS = Setting("num_pseudo_inputs", 500, "components of every prior but 'standard'", least=1, metavar="C")
 LEVELS = Setting(
@@ -266,7 +272,10 @@ POSTERIORS = (
 
 def build_perceptron(b: Backend, recipe: Values, rng: np.random.Generator, sizes: tuple[int, ...]) -> Any:
     """Build a perceptron with layers of these sizes, gated or with the recipe's activation."""
-    return b.nets.GatedMLP(sizes, rng) if recipe.gated else b.nets.MLP(sizes, rng, activation=recipe.activation)
+    weights = init.STARTS[recipe.initial_weights]
+    if recipe.gated:
+        return b.nets.GatedMLP(sizes, rng, weights=weights)
+    return b.nets.MLP(sizes, rng, activation=recipe.activation, weights=weights)
 
 
 def build_mlp_encoder(b: Backend, recipe: Values, rng: np.random.Generator, outputs: int) -> Any:
@@ -282,6 +291,7 @@ def build_mlp_decoder(b: Backend, recipe: Values, rng: np.random.Generator, inpu
 def build_conv_encoder(b: Backend, recipe: Values, rng: np.random.Generator, outputs: int) -> Any:
     """Build convolutions, then hidden layers."""
     options = {"channels": recipe.channels, "hidden": recipe.hidden, "activation": recipe.activation}
+    options["weights"] = init.STARTS[recipe.initial_weights]
     return b.nets.ConvEncoder(recipe.shape, outputs, rng, given_dim=recipe.given_dim, **options)
 
 
@@ -291,6 +301,7 @@ def build_conv_decoder(b: Backend, recipe: Values, rng: np.random.Generator, inp
     if recipe.component("likelihood").side_by_side:
         shape, parts = (*shape[:2], math.prod(shape[2:]) * outputs), 1
     options = {"channels": recipe.channels[::-1], "hidden": recipe.hidden[::-1], "activation": recipe.activation}
+    options["weights"] = init.STARTS[recipe.initial_weights]
     return b.nets.ConvDecoder(inputs, shape, rng, parts=parts, **options)
 
 
@@ -311,7 +322,7 @@ NETS = (
     Net(
         "mlp",
         "perceptrons",
-        settings=(HIDDEN, Setting("gated", False, "gated hidden layers instead of --activation"), ACTIVATION),
+        settings=(HIDDEN, Setting("gated", False, "gated hidden layers instead of --activation"), ACTIVATION, INITIAL),
         encoder=build_mlp_encoder,
         decoder=build_mlp_decoder,
     ),
@@ -328,6 +339,7 @@ NETS = (
             ),
             HIDDEN,
             ACTIVATION,
+            INITIAL,
         ),
         refuse=refuse_conv,
         encoder=build_conv_encoder,

@@ -30,8 +30,9 @@ GUIDES = tuple(TABLES["guide"])
 WIDTHS = (Setting("given_dim", 0, "G", least=0), Setting("latent_dim", 40, "D", least=1))
 """Whole numbers of every recipe."""
 
-LATER = ("posterior", "program")
-"""Parts that earlier versions did not know: they are saved where they are not the default."""
+LATER = {name: SLOTS[name].default for name in ("posterior", "program")}
+LATER |= {builders.INITIAL.name: builders.INITIAL.default}
+"""What earlier versions did not know, with its default: it is saved where it is another."""
 
 
 @dataclass(frozen=True, init=False)
@@ -44,7 +45,8 @@ class Recipe:
     Settings of the package's components: ``levels`` of the likelihoods of pixels k / (levels - 1); ``num_categories``
     of each categorical latent; ``hidden``, the units of the encoder's hidden layers, and ``channels`` of its
     convolutions, each of which halves the image (the decoder has both in reverse); ``activation`` of the hidden layers,
-    or ``gated`` ones instead; ``full_covariance`` of a Gaussian guide instead of a diagonal one; ``refinement_steps``
+    or ``gated`` ones instead; ``initial_weights``, ``xavier``, ``kaiming-normal`` or as ``torch`` starts its layers
+    (``init.STARTS``); ``full_covariance`` of a Gaussian guide instead of a diagonal one; ``refinement_steps``
     of a semi-amortised guide; ``num_pseudo_inputs``, C, the components of the priors that are mixtures, and
     ``pseudo_inputs_start``: ``random`` training images, the data ``mean`` plus noise, or the report's ``means`` net.
 
@@ -232,9 +234,9 @@ class Recipe:
         saved |= {slot: getattr(self, slot) for slot in SLOTS}
         saved |= {name: getattr(self, name) for name in COMMON if name not in ("shape", "images", "settings")}
         saved |= {name: list(v) if isinstance(v, tuple) else v for name, v in self.settings.items()}
-        for slot in LATER:
-            if saved[slot] == SLOTS[slot].default:
-                del saved[slot]
+        for name, default in LATER.items():
+            if saved[name] == default:
+                del saved[name]
         outside = {slot: c.module for slot in SLOTS if not (c := self.component(slot)).is_own}
         return {**saved, "registered_by": outside} if outside else saved
 

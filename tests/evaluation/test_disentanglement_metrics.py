@@ -216,6 +216,31 @@ def test_dimensions_that_hardly_vary_take_no_part_in_votes() -> None:
     assert score("factor_vae_metric", 0.01 * codes, factors) == 1 / 4
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_factor_that_is_constant_counts_as_one_that_nothing_tells(count: int) -> None:
+    """Of a perfect code the beta-VAE metric knows when no dimension stood still; votes for it are wrong."""
+    by_vote = disentanglement.factor_vae_metric(GRID, GRID, num_constant=count)
+    assert by_vote.matrix.shape == (4, 4 + count) and by_vote.parts == pytest.approx([1] * 4 + [0] * count)
+    assert float(by_vote) == pytest.approx(4 / (4 + count), abs=0.02)
+    assert score("factor_vae_metric", 0 * GRID, GRID, num_constant=count) == 1 / (4 + count)
+    linear = disentanglement.beta_vae_metric(GRID, GRID, num_constant=count)
+    assert linear.parts[:4] == pytest.approx(np.ones(4)) and linear.matrix.shape == (4, 4 + count)
+    assert linear.parts[4:].sum() == pytest.approx(1, abs=0.1), "several of them look alike"
+    assert score("beta_vae_metric", 0 * GRID, GRID, num_constant=count) == 1 / (4 + count)
+
+
+def test_points_as_they_are_depend_on_the_scale_of_the_code() -> None:
+    """So small that the penalty wins: a guess. So large that it does not matter: what standardised points have."""
+    codes, factors = noisy(0.8)
+    standard, large, small = (
+        score("beta_vae_metric", scale * codes, factors, standardise=standardise)
+        for scale, standardise in ((1.0, True), (100.0, False), (1e-6, False))
+    )
+    assert large == pytest.approx(standard, abs=0.01) and standard > 0.6
+    assert small == pytest.approx(1 / 4, abs=0.03)
+    assert score("beta_vae_metric", 1e-6 * codes, factors) == pytest.approx(standard, abs=1e-3)
+
+
 def test_sap_of_a_linear_code_is_a_ratio_of_variances() -> None:
     """z_1 = a + c b, z_2 = b: R^2 is Var a / (Var a + c^2 Var b), the rest, 0 and 1."""
     factors, c = np.indices((6, 9)).reshape(2, -1).T, 0.4
@@ -490,6 +515,7 @@ def test_codes_and_factors_that_do_not_fit_are_refused(name: str, codes: Any, fa
         ),
         (lambda m: m.factor_vae_metric(GRID, GRID, num_rows=1), "'num_rows' should be at least 2"),
         (lambda m: m.beta_vae_metric(GRID, GRID, num_test=0), "'num_test' should be at least 1; got 0"),
+        (lambda m: m.factor_vae_metric(GRID, GRID, num_constant=-1), "'num_constant' should be at least 0; got -1"),
         (lambda m: m.mig_binned(GRID, GRID, num_points=361), "'num_points' should be between 1 and the 360 rows"),
         (lambda m: m.mig_binned(GRID, GRID, num_points=1), "has one value only among 1 of the rows: take more points"),
         (lambda m: m.mig_binned(GRID[::30], GRID[::30]), "needs at least 20 rows; got 12"),

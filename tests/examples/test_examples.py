@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import importlib.util
 import json
 import os
@@ -9,14 +11,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ppl_vae import recipes
+from ppl_vae import backends, recipes
 from ppl_vae.results import Fit
 from ppl_vae.runtime import storage
 
@@ -281,12 +283,54 @@ def test_the_gap_is_told_in_two_parts(backend: str, tmp_path: Path) -> None:
     assert "nats per image" in done.stdout
 
 
-@pytest.mark.slow
+def study(monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[ModuleType, argparse.Namespace]:
+    """The study of disentanglement, and what it makes of its options."""
+    monkeypatch.syspath_prepend(str(EXAMPLE.parent))
+    monkeypatch.setattr(sys, "argv", ["disentanglement.py", *options])
+    script = importlib.import_module("disentanglement")
+    return script, script.arguments()
+
+
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
-def test_a_study_of_objectives_is_trained_once(backend: str, tmp_path: Path) -> None:
+def test_the_thesis_is_what_its_text_and_its_code_say(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line by line; what the code has otherwise is the other setting, and nothing else is."""
+    script, text = study(monkeypatch, "--thesis", "--backend", backend)
+    _, code = study(monkeypatch, "--thesis-code", "--backend", backend)
+    _, ours = study(monkeypatch)
+    assert sum(len(objective.strengths) for objective in script.OBJECTIVES.values()) * len(text.seeds) == 170
+    differ = {"initial_weights": "kaiming-normal", "slope": 0.02, "constant_factors": 0}
+    both = {"outputs": 2, "dip": "ii", "estimator": "weighted", "standardise": False, "threshold": 0.0}
+    both |= {"all_images": True, "traversal": 10}
+    assert dataclasses.asdict(text.conventions) == {**differ, **both}
+    told = {"initial_weights": "torch", "slope": 0.2, "constant_factors": 1}
+    assert dataclasses.asdict(code.conventions) == {**told, **both}
+    metrics = {
+        "beta_vae": {"standardise": False, "num_constant": 1},
+        "factor_vae": {"threshold": 0.0, "num_constant": 1},
+    }
+    assert code.conventions.metrics() == metrics
+    assert (text.steps, text.scale.steps_per_epoch) == (22_260, 742) and 30 * 742 == 22_260
+    assert (code.steps, code.scale.steps_per_epoch) == (345_600, 11_520) and 64 * 11_520 == 737_280
+    for args in (text, code):
+        assert (args.data, args.learning_rate, args.scale.batch_size) == ("dsprites", 1e-4, 64) and args.all_strengths
+        assert (args.scale.critic.hidden, args.scale.critic.betas) == ((1000,) * 5, (0.5, 0.9))
+        assert args.scale.critic.learning_rate == 1e-4 and args.scale.labels == (10, 100, 1_000, 10_000)
+    assert (ours.data, ours.conventions) == ("sprites", script.Conventions())
+    images = SimpleNamespace(shape=(64, 64))
+    recipe = script.recipe(images, text)
+    pair = backends.load(backend).inference.Pair(*recipe(np.random.default_rng(0)))
+    assert pair.num_parameters == 502_005 and recipe.initial_weights == "kaiming-normal"
+    inference = backends.load(backend).inference
+    made = {name: objective.make(inference, 3.0, text.conventions) for name, objective in script.OBJECTIVES.items()}
+    assert made["DIP-VAE"].kind == "ii" and made["DIP-VAE"].diagonal == 1 and made["beta-TCVAE"].estimator == "weighted"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "options"), [("pyro", ["--thesis-code"]), ("numpyro", [])])
+def test_a_study_of_objectives_is_trained_once(backend: str, options: list[str], tmp_path: Path) -> None:
     script, objectives = EXAMPLE.parent / "disentanglement.py", ["FactorVAE", "DIP-VAE"]
     command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
-    command += ["--objectives", *objectives]
+    command += [*options, "--objectives", *objectives]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment)
     assert done.returncode == 0, done.stderr
@@ -297,6 +341,9 @@ def test_a_study_of_objectives_is_trained_once(backend: str, tmp_path: Path) -> 
     np.testing.assert_allclose(table["elbo"], -(table["distortion"] + table["rate"]), rtol=1e-6)
     assert table[["beta_vae", "factor_vae", "mig_binned"]].apply(lambda c: c.between(0, 1)).all(axis=None)
     assert "0.894 ± 0.033 (10)" in done.stdout and "0.039 ± 0.011 (1)" in done.stdout
+    assert ("by the nets, steps and conventions of the thesis" in done.stdout) == (not options)
+    conventions = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))["conventions"]
+    assert conventions["dip"] == ("ii" if options else "i")
     figures = {path.stem for path in tmp_path.glob("*.png")}
     assert {"rate_distortion", "decomposition", "metrics_by_objectives", "FactorVAE_traversal_image"} <= figures
     assert len(figures) == 10 + 7 and "DIP-VAE_shifted" not in figures  # of the first fit only

@@ -230,6 +230,41 @@ def test_kernels_are_drawn_with_the_variance_of_xavier(draw: init.KernelInitiali
     assert weight.std() == pytest.approx(theirs.std().item(), rel=0.02)
 
 
+@pytest.mark.parametrize("name", ["kaiming-normal", "torch"])
+def test_named_starts_are_those_of_torchs_own_layers(name: str, backend: backends.Backend) -> None:
+    """In spread and in limits, layer by layer, biases too: the same draws on both backends."""
+    settings = {"net": "conv", "channels": (32, 40), "hidden": (100,), "latent_dim": 50, "initial_weights": name}
+    model, guide = recipes.vae((16, 16), backend=backend.name, **settings)(np.random.default_rng(0))
+    starts = {"kaiming-normal": lambda layer: torch.nn.init.kaiming_normal_(layer.weight), "torch": lambda layer: None}
+    torch.manual_seed(0)
+    convolutions = (torch.nn.Conv2d(32, 40, 4), torch.nn.ConvTranspose2d(40, 32, 4))
+    linear = [torch.nn.Linear(640, 100), torch.nn.Linear(100, 640)]
+    encoder, decoder = guide.posterior.net, model.likelihood.net
+    ours = (encoder.convolutions[1], decoder.convolutions[0], encoder.layers[0], decoder.layers[1])
+    for layer, theirs in zip(ours, (*convolutions, *linear), strict=True):
+        starts[name](theirs)
+        weight, bias = (
+            np.asarray(p.detach() if backend.name == "pyro" else p[...]) for p in (layer.weight, layer.bias)
+        )
+        assert weight.shape == theirs.weight.shape
+        assert weight.std() == pytest.approx(theirs.weight.std().item(), rel=0.03)
+        if name == "kaiming-normal":
+            assert not bias.any() and np.abs(weight).max() > 3 * weight.std()
+            continue
+        limit = theirs.weight.abs().max().item()
+        assert np.abs(weight).max() == pytest.approx(limit, rel=0.01)
+        assert 0.8 * limit < np.abs(bias).max() <= limit * 1.01 and theirs.bias.abs().max() <= limit * 1.01
+
+
+def test_a_start_is_kept_with_the_recipe() -> None:
+    recipe = recipes.vae((4, 4), initial_weights="torch", hidden=(5,))
+    assert (
+        recipes.Recipe.from_dict(recipe.to_dict()) == recipe and "initial_weights" not in recipes.vae((4, 4)).to_dict()
+    )
+    with pytest.raises(ValueError, match="there are xavier, kaiming-normal, torch"):
+        recipes.vae((4, 4), initial_weights="zeros")
+
+
 def test_own_weights_are_asked_for_kernels_and_for_matrices(backend: backends.Backend) -> None:
     asked = []
 

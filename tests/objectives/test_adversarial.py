@@ -121,6 +121,30 @@ def test_loss_and_accuracy_are_the_same_in_three_libraries() -> None:
         assert [float(a) for a in found] == pytest.approx([loss, accuracy], rel=1e-5)
 
 
+def test_two_outputs_are_a_softmax_of_two_classes_and_a_slope_is_a_slope() -> None:
+    """Torch's own layers and cross-entropy, in loss and in gradients."""
+    critic, rng = Critic(hidden=(8, 7), outputs=2, slope=0.02), np.random.default_rng(0)
+    start = critic.init(Sizes(0, 3), rng).learned
+    layers = [(3, 8), (8, 7), (7, 2)]
+    assert [start[f"weight_{i}"].shape for i in range(3)] == [(out, inp) for inp, out in layers]
+    net = {name: torch.tensor(a, requires_grad=True) for name, a in start.items()}
+    codes, others = (torch.tensor(rng.normal(size=(count, 3)) - 1) for count in (9, 9))
+    loss, _ = critic.classify(net, codes, others)
+    theirs = torch.nn.Sequential()
+    for i, (inp, out) in enumerate(layers):
+        theirs.extend([torch.nn.Linear(inp, out, dtype=torch.float64), torch.nn.LeakyReLU(0.02)][: 1 if i == 2 else 2])
+        theirs[-1 if i == 2 else -2].load_state_dict({k: net[f"{k}_{i}"].detach() for k in ("weight", "bias")})
+    classes = torch.tensor([0] * 9 + [1] * 9)
+    expected = torch.nn.functional.cross_entropy(theirs(torch.cat([codes, others])), classes)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
+    loss.backward()
+    expected.backward()
+    for i in range(3):
+        torch.testing.assert_close(net[f"weight_{i}"].grad, theirs[2 * i].weight.grad)
+    jax_loss, _ = critic.classify({n: jnp.asarray(a) for n, a in start.items()}, *map(jnp.asarray, (codes, others)))
+    assert float(jax_loss) == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_permuted_codes_keep_each_dimension_and_break_the_rest(backend: backends.Backend) -> None:
     """The sample of every dimension is the guide's own; rows are not."""
     own, x = prepared(backend), toy(40)
@@ -293,6 +317,8 @@ def test_what_is_refused(backend: backends.Backend) -> None:
         (lambda: Critic(hidden=(0,)), "'hidden' should hold positive numbers of units"),
         (lambda: Critic(learning_rate=0.0), "'learning_rate' should be a positive number"),
         (lambda: Critic(betas=(0.5, 1.0)), "'betas' should be two numbers in"),
+        (lambda: Critic(slope=-0.1), "'slope' should be a number in"),
+        (lambda: Critic(outputs=3), "'outputs' should be 1, or 2"),
     ):
         with pytest.raises(ValueError, match=message):
             call()

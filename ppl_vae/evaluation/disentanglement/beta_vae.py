@@ -19,6 +19,8 @@ def beta_vae_metric(
     num_train: int = 10_000,
     num_test: int = 5_000,
     num_pairs: int = 64,
+    standardise: bool = True,
+    num_constant: int = 0,
     seed: int = 0,
 ) -> Score:
     """Accuracy of a linear classifier of the factor y that the pairs behind a point share.
@@ -35,11 +37,15 @@ def beta_vae_metric(
         num_train: points that the classifier learns from.
         num_test: points that it is scored on.
         num_pairs: L, for each point.
+        standardise: whether the classifier learns from standardised points; on points as they are, its penalty depends
+            on the scale of a dimension.
+        num_constant: C, how many further factors with one value only y may be, such as the colour of dSprites. Their
+            pairs are any two rows, and F above counts them.
         seed: of the pairs.
 
     Returns:
-        The accuracy; that for each factor; and the mean point for each factor, (D, F), in units of its mean over all:
-        0 where the dimension depends on this factor only.
+        The accuracy; that for each factor, constant ones last; and the mean point for each factor, (D, F), in units of
+        its mean over all: 0 where the dimension depends on this factor only.
 
     Raises:
         ValueError: codes or factors that do not fit, a value that one row only has, or fewer than one pair or point.
@@ -50,19 +56,21 @@ def beta_vae_metric(
     """
     from sklearn.linear_model import LogisticRegression
 
-    data = labelled(codes, factors, fewest_factors=2)
+    data = labelled(codes, factors, fewest_factors=2).with_constants(num_constant)
     check_sizes(num_train=num_train, num_test=num_test, num_pairs=num_pairs)
     rows, num_factors = groups(data), len(data.sizes)
     if not data.varies.any():
         return Score(1 / num_factors, np.full(num_factors, 1 / num_factors), np.ones((len(data.varies), num_factors)))
     x, y = _points(data, rows, num_train, num_pairs, generator(seed, "beta-VAE metric", "train"))
     x_test, y_test = _points(data, rows, num_test, num_pairs, generator(seed, "beta-VAE metric", "test"))
-    scale = x.std(0)
-    x_test, x = (x_test - x.mean(0)) / scale, (x - (centre := x.mean(0))) / scale
+    mean = x.mean(0)
+    matrix = np.ones((len(data.varies), num_factors))
+    matrix[data.varies] = np.stack([x[y == k].mean(0) / mean for k in range(num_factors)], 1)
+    if standardise:
+        scale = x.std(0)
+        x, x_test = (x - mean) / scale, (x_test - mean) / scale
     classifier = LogisticRegression(max_iter=1000, random_state=derive(seed, "beta-VAE metric"))
     right = classifier.fit(x, y).predict(x_test) == y_test
-    matrix = np.ones((len(data.varies), num_factors))
-    matrix[data.varies] = np.stack([1 + (x[y == k].mean(0) * scale) / centre for k in range(num_factors)], 1)
     return Score(float(right.mean()), by_factor(right, y_test, num_factors), matrix)
 
 

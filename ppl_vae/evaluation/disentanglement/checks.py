@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,18 @@ class Labelled:
     def rows(self, picked: np.ndarray) -> Labelled:
         """Some of the rows; a factor may lose values by it, and keeps its numbers."""
         return Labelled(self.codes[picked], self.classes[picked], self.sizes, self.names)
+
+    def with_constants(self, count: int) -> Labelled:
+        """The same with further factors after the others that have one value only, such as the colour of dSprites.
+
+        Raises:
+            ValueError: a negative number of them.
+        """
+        if count < 0:
+            raise ValueError(f"'num_constant' should be at least 0; got {count}.")
+        classes = np.concatenate([self.classes, np.zeros((len(self), count), self.classes.dtype)], 1)
+        names = (f"constant {i}" for i in range(count))
+        return replace(self, classes=classes, sizes=(*self.sizes, *[1] * count), names=(*self.names, *names))
 
 
 def labelled(codes: Any, factors: Any, *, least: int = 2, fewest_factors: int = 1) -> Labelled:

@@ -21,6 +21,7 @@ def factor_vae_metric(
     num_test: int = 5_000,
     num_rows: int = 64,
     threshold: float = 0.05,
+    num_constant: int = 0,
     seed: int = 0,
 ) -> Score:
     """Accuracy of a majority vote on d = argmin_j Var_l(z_lj) / Var(z_j), for rows l that share a value of factor y.
@@ -39,10 +40,12 @@ def factor_vae_metric(
         num_test: votes that it is scored on.
         num_rows: L, that share a value, for each vote.
         threshold: in units of the codes; 0 leaves out constant dimensions only, then their scale does not matter.
+        num_constant: C, how many further factors with one value only y may be, such as the colour of dSprites. Their
+            rows are any, and F above counts them.
         seed: of the votes.
 
     Returns:
-        The accuracy; that for each factor; and the votes of training, (D, F).
+        The accuracy; that for each factor, constant ones last; and the votes of training, (D, F).
 
     Raises:
         ValueError: codes or factors that do not fit, a value that one row only has, or fewer than two rows for a vote.
@@ -51,7 +54,7 @@ def factor_vae_metric(
     >>> float(factor_vae_metric(grid, grid, num_train=200, num_test=100))
     1.0
     """
-    data = labelled(codes, factors, fewest_factors=2)
+    data = labelled(codes, factors, fewest_factors=2).with_constants(num_constant)
     check_sizes(num_train=num_train, num_test=num_test)
     if num_rows < 2:
         raise ValueError(f"'num_rows' should be at least 2, as a variance is of several; got {num_rows}.")

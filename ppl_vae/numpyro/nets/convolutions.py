@@ -66,9 +66,9 @@ def convolve_transposed(y: Array, weight: Array, *, odd: tuple[int, int] = (0, 0
 class Convolution(nnx.Module):
     """Layer of ``convolve`` and a bias, with the weights stored as torch stores them, (out, inp, 4, 4)."""
 
-    def __init__(self, weight: np.ndarray, *, method: str | None = None) -> None:
+    def __init__(self, weight: np.ndarray, bias: np.ndarray, *, method: str | None = None) -> None:
         self.weight = nnx.Param(jnp.asarray(weight))
-        self.bias = nnx.Param(jnp.zeros(len(weight)))
+        self.bias = nnx.Param(jnp.asarray(bias))
         self.method = method
 
     def __call__(self, x: Array) -> Array:
@@ -79,9 +79,11 @@ class Convolution(nnx.Module):
 class TransposedConvolution(nnx.Module):
     """Layer of ``convolve_transposed`` and a bias, with the weights stored as torch stores them, (inp, out, 4, 4)."""
 
-    def __init__(self, weight: np.ndarray, *, odd: tuple[int, int] = (0, 0), method: str | None = None) -> None:
+    def __init__(
+        self, weight: np.ndarray, bias: np.ndarray, *, odd: tuple[int, int] = (0, 0), method: str | None = None
+    ) -> None:
         self.weight = nnx.Param(jnp.asarray(weight))
-        self.bias = nnx.Param(jnp.zeros(weight.shape[1]))
+        self.bias = nnx.Param(jnp.asarray(bias))
         self.odd = odd
         self.method = method
 
@@ -100,12 +102,12 @@ def convolution(
 ) -> Convolution:
     """Make a 4 x 4 convolution of stride 2, (..., H, W, inp) -> (..., H // 2, W // 2, out); biases start at zero.
 
-    ``weights`` draws (out, inp, 4, 4).
+    ``weights`` draws (out, inp, 4, 4); if it has ``biases``, these too.
 
     >>> convolution(3, 8, np.random.default_rng(0))(jnp.zeros((2, 10, 7, 3))).shape
     (2, 5, 3, 8)
     """
-    return Convolution(weights(rng, out, inp, (KERNEL, KERNEL)), method=method)
+    return Convolution(*_start(weights, rng, out, inp, count=out), method=method)
 
 
 def transposed_convolution(
@@ -119,12 +121,21 @@ def transposed_convolution(
 ) -> TransposedConvolution:
     """Make the transpose of such a convolution, (..., H, W, inp) -> (..., 2 H + odd[0], 2 W + odd[1], out).
 
-    Biases start at zero. ``weights`` draws (inp, out, 4, 4), as for the convolution from ``out`` to ``inp``.
+    Biases start at zero. ``weights`` draws (inp, out, 4, 4), as for the convolution from ``out`` to ``inp``; if it has
+    ``biases``, these too.
 
     >>> transposed_convolution(8, 3, np.random.default_rng(0), odd=(0, 1))(jnp.zeros((2, 5, 3, 8))).shape
     (2, 10, 7, 3)
     """
-    return TransposedConvolution(weights(rng, inp, out, (KERNEL, KERNEL)), odd=odd, method=method)
+    return TransposedConvolution(*_start(weights, rng, inp, out, count=out), odd=odd, method=method)
+
+
+def _start(
+    weights: KernelInitialiser, rng: np.random.Generator, rows: int, columns: int, *, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the weights (rows, columns, 4, 4) and the biases (count,) of a layer."""
+    kernel = (KERNEL, KERNEL)
+    return weights(rng, rows, columns, kernel), init.draw_biases(weights, rng, count, columns, kernel)
 
 
 def _flat(x: Array, weight: Array) -> tuple[Array, Array, tuple[int, ...]]:

@@ -38,9 +38,9 @@ def find_activation(name_or_function: str | Callable[[Array], Array]) -> Callabl
 class Linear(nnx.Module):
     """Linear layer ``W h + b`` with the weights stored as torch stores them, (out, inp)."""
 
-    def __init__(self, weight: np.ndarray) -> None:
+    def __init__(self, weight: np.ndarray, bias: np.ndarray) -> None:
         self.weight = nnx.Param(jnp.asarray(weight))
-        self.bias = nnx.Param(jnp.zeros(len(weight)))
+        self.bias = nnx.Param(jnp.asarray(bias))
 
     def __call__(self, h: Array) -> Array:
         """(..., inp) -> (..., out)."""
@@ -48,8 +48,8 @@ class Linear(nnx.Module):
 
 
 def linear(inp: int, out: int, rng: np.random.Generator, weights: Initialiser = init.xavier_uniform) -> Linear:
-    """Make a linear layer with weights from a NumPy generator; biases start at zero."""
-    return Linear(weights(rng, out, inp))
+    """Make a linear layer with weights from a NumPy generator; biases as ``init.draw_biases`` says."""
+    return Linear(weights(rng, out, inp), init.draw_biases(weights, rng, out, inp))
 
 
 class OneHot(nnx.Module):
