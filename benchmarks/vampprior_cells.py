@@ -93,9 +93,10 @@ validation images are trained on (here they are).
 EARLY_STOPPING = Setting("early-stopping", patience=50)
 """The plain one, stopped by the validation images, which it does not train on: the small sets overfit otherwise."""
 PAPER = Setting("paper", gated=True, start="mean", epochs=2000, warm_up=100, patience=50, num_particles=5000)
-"""Tomczak and Welling, 2018: gated layers, pseudo-inputs from the data mean, warm-up over 100 epochs, look-ahead of 50.
+"""After Tomczak and Welling, 2018: gated layers, a warm-up over 100 epochs, a look-ahead of 50, Adam at 5e-4.
 
-Their code normalises the gradient within Adam and clips pseudo-inputs to [0, 1]; ours does neither.
+Not theirs: pseudo-inputs start at the data mean (theirs, on the small sets, at 0.5 with deviation 0.02), a scale is a
+softplus (theirs a log-variance clipped to [-6, 2]), gradients are not normalised, pseudo-inputs not clipped to [0, 1].
 """
 SMOKE = Setting("smoke", (16,), 4, num_pseudo_inputs=10, epochs=3, warm_up=1, batch_size=50, num_particles=10)
 SMOKE = replace(SMOKE, images=(150, 50, 40))
@@ -131,6 +132,7 @@ class Cell:
             "components": self.components,
             "start": self.start,
             "setting": self.setting.name,
+            "warm_up": self.setting.warm_up,
             "backend": self.backend,
             "epochs": self.setting.epochs,
         }
@@ -140,7 +142,9 @@ class Cell:
         """The name of its files, without epochs."""
         numbers = "" if self.components is None else str(self.components)
         prior = "-".join(filter(None, (self.prior, numbers, self.start)))
-        return f"{self.data}-{prior}-{self.setting.name}-{self.backend}-seed{self.seed}"
+        other = self.setting.warm_up != SETTINGS[self.setting.name].warm_up
+        setting = self.setting.name + other * f"-warmup{self.setting.warm_up}"
+        return f"{self.data}-{prior}-{setting}-{self.backend}-seed{self.seed}"
 
     def training(self, split: Split, folder: Path) -> Training:
         """The training that fills it."""
@@ -155,7 +159,7 @@ class Cell:
             backend=self.backend,
             **sizes,
         )
-        told = {"likelihood": likelihood, "warm_up": s.warm_up, "learning_rate": s.learning_rate}
+        told = {"likelihood": likelihood, "learning_rate": s.learning_rate}
         about = {**self.key, **told, "trained_on": "train and validation images"}
         if s.patience is not None:
             about["trained_on"] = f"train images; stopped {s.patience} epochs after the best validation ELBO"
@@ -182,6 +186,7 @@ def command(
     components: int | None,
     start: str | None,
     setting: str,
+    warm_up: int,
     backend: str,
     epochs: int,
     num_particles: int,
@@ -193,6 +198,7 @@ def command(
     if components not in (None, named.num_pseudo_inputs):
         words = ["--sweep", str(components), *words[4:]]
     words += ["--pseudo-inputs-start", start] if start not in (None, named.start) else []
+    words += ["--warm-up", str(warm_up)] if warm_up != named.warm_up else []
     words += ["--num-particles", str(num_particles)] if num_particles != named.num_particles else []
     words += ["--backend", backend] if backend != "numpyro" else []
     words += [f"--{setting}"] if setting != PLAIN.name else []

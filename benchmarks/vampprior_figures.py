@@ -35,11 +35,11 @@ def draw(rows: Sequence[Row], folder: Path, into: Path) -> list[str]:
     """Draw what the rows in ``folder`` allow, ``<data>-<setting>-<backend>-<kind>.png``; return what could not be.
 
     Of each data set the epochs at which the most priors are done, the longest of these, and of each prior the first
-    seed; all at the setting's number of pseudo-inputs.
+    seed; all at the setting's number of pseudo-inputs and its warm-up.
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        if usual(row):
+        if usual(row) and row["warm_up"] == SETTINGS[row["setting"]].warm_up:
             groups.setdefault(f"{row['data']}-{row['setting']}-{row['backend']}", []).append(row)
     failures = []
     for name, group in groups.items():

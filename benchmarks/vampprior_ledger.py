@@ -20,13 +20,13 @@ from vampprior_published import PUBLISHED
 from ppl_vae import recipes
 from ppl_vae.runtime import storage
 
-KEY = ("data", "prior", "components", "start", "setting", "backend", "epochs")
+KEY = ("data", "prior", "components", "start", "setting", "warm_up", "backend", "epochs")
 NUMBERS = ("log_p", "bits_per_dim", "elbo", "active_units", "seconds", "seconds_per_epoch")
 """Told as mean and standard deviation over the seeds."""
 OF_A_RUN = (
     *("seed", "log_p", "bits_per_dim", "test_error", "mc_error", "elbo", "kl", "train_elbo", "objective"),
     *("active_units", "seconds", "seconds_per_epoch", "parameters", "epochs_done", "num_particles", "images"),
-    *("binarisation", "likelihood", "warm_up", "learning_rate", "trained_on", "commit", "hardware", "versions", "date"),
+    *("binarisation", "likelihood", "learning_rate", "trained_on", "commit", "hardware", "versions", "date"),
 )
 LEDGER = "ledger.json"
 
@@ -60,7 +60,8 @@ def key_of(entry: Entry) -> tuple[Any, ...]:
 def _place(entry: Entry) -> tuple[Any, ...]:
     """The priors of a data set at the same number of epochs stand beside each other."""
     names = (list(SETTINGS).index(entry["setting"]), list(DATA).index(entry["data"]), entry["backend"], entry["epochs"])
-    return (*names, recipes.PRIORS.index(entry["prior"]), entry["components"] or 0, entry["start"] or "")
+    beside = (entry["components"] or 0, entry["start"] or "", entry["warm_up"])
+    return (*names, recipes.PRIORS.index(entry["prior"]), *beside)
 
 
 def _entry(key: Entry, runs: list[Entry]) -> Entry:
@@ -108,7 +109,7 @@ def swept(entries: Iterable[Entry]) -> list[Entry]:
     groups: dict[tuple[Any, ...], list[Entry]] = {}
     for entry in entries:
         if entry["data"] == "static_mnist" and entry["prior"] in ("standard", "vampprior"):
-            group = tuple(entry[name] for name in ("setting", "backend", "epochs"))
+            group = tuple(entry[name] for name in ("setting", "warm_up", "backend", "epochs"))
             groups.setdefault(group, []).append(entry)
     several = {key: group for key, group in groups.items() if len({e["components"] for e in group} - {None}) > 1}
     return several[max(several, key=lambda key: key[-1])] if several else []

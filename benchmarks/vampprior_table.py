@@ -4,7 +4,7 @@
     python benchmarks/vampprior_table.py --data static_mnist --priors standard vampprior --epochs 100 --seeds 0 1 2
     python benchmarks/vampprior_table.py --report                              # the VampPrior report's own setting
     python benchmarks/vampprior_table.py --early-stopping                      # stopped by the validation images
-    python benchmarks/vampprior_table.py --paper                               # the setting of Tomczak and Welling
+    python benchmarks/vampprior_table.py --paper                               # after Tomczak and Welling
     python benchmarks/vampprior_table.py --sweep 100 250 500 1000 --epochs 100 # static MNIST, ever more pseudo-inputs
     python benchmarks/vampprior_table.py --ledger                              # what is done, into the ledger, drawn
 
@@ -142,6 +142,11 @@ def line(row: Row) -> str:
     )
 
 
+def natural(text: str) -> int:
+    """An integer of at least 0, from a command line."""
+    return 0 if text == "0" else runs.positive(text)
+
+
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -154,11 +159,13 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     text = "the setting of the VampPrior report: Adam at 1e-3, no warm-up, a net of means"
     named("--report", action="store_true", help=text)
     named("--early-stopping", action="store_true", help="the plain setting, stopped by the validation images")
-    named("--paper", action="store_true", help="the setting of Tomczak and Welling, 2018")
+    named("--paper", action="store_true", help="after Tomczak and Welling, 2018: gated, stopped early")
     named("--smoke", action="store_true", help="a few images and tiny nets: seconds, and numbers that mean nothing")
     add("--sweep", nargs="+", type=runs.positive, metavar="N", help="instead: N pseudo-inputs on static MNIST")
     text = "instead: put what is done below --out into the ledger in this folder, and render it with its figures"
     add("--ledger", nargs="?", type=Path, const=HERE, metavar="FOLDER", help=f"{text}; by default that of this file")
+    text = "epochs until the KL has its full weight, 0 for none; by default that of the setting"
+    add("--warm-up", type=natural, metavar="EPOCHS", help=text)
     add("--pseudo-inputs-start", choices=recipes.STARTS, help="of VampPrior; by default that of the setting")
     runs.add_options(parser, out="runs/vampprior_table")
     args = parser.parse_args(words)
@@ -174,6 +181,7 @@ def setting(args: argparse.Namespace) -> Setting:
     asked = {SMOKE: args.smoke, PAPER: args.paper, EARLY_STOPPING: args.early_stopping, REPORT: args.report}
     named = next((one for one, chosen in asked.items() if chosen), PLAIN)
     given = {"epochs": args.epochs, "num_particles": args.num_particles, "start": args.pseudo_inputs_start}
+    given["warm_up"] = args.warm_up
     return replace(named, **{name: value for name, value in given.items() if value is not None})
 
 

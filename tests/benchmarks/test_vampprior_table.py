@@ -205,7 +205,8 @@ def ledger(table: ModuleType) -> ModuleType:
 
 
 def row(seed: int, log_p: float, epochs: int = 10, **key: object) -> dict:
-    about = {"data": "static_mnist", "prior": "standard", "components": None, "start": None, "setting": "plain"}
+    about = {"data": "static_mnist", "prior": "standard", "components": None, "start": None}
+    about |= {"setting": "plain", "warm_up": 20}
     numbers = {
         "num_particles": 500,
         "log_p": log_p,
@@ -237,10 +238,12 @@ def test_an_entrys_command_makes_its_cells(table: ModuleType, ledger: ModuleType
         [row(1, -1.0, backend="pyro", **learned)],
         [row(0, -1.0, data="freyfaces", **{**learned, "start": "means"})],
         [row(0, -1.0, **{**learned, "components": 250})],
-        [row(0, -1.0, data="fashion_mnist-grey", setting="paper", **{**learned, "start": "mean"})],
+        [row(0, -1.0, data="fashion_mnist-grey", setting="paper", warm_up=100, **{**learned, "start": "mean"})],
         [row(0, -1.0, num_particles=5000)],
         [row(0, -1.0, setting="early-stopping")],
-        [row(0, -1.0, setting="report", epochs=1000, **{**learned, "start": "means"})],
+        [row(0, -1.0, setting="report", epochs=1000, warm_up=0, **{**learned, "start": "means"})],
+        [row(0, -1.0, setting="paper", warm_up=40, num_particles=500, **learned)],
+        [row(0, -1.0, setting="paper", warm_up=0)],
     ]
     for made in several:
         (entry,) = ledger.merged([], made)
@@ -309,10 +312,25 @@ def test_a_row_of_another_setting_is_not_done(table: ModuleType, tmp_path: Path)
     (name,) = rows(tmp_path)
     path, found = tmp_path / f"{name}.json", importlib.import_module("vampprior_ledger").found
     before = json.loads(path.read_text(encoding="utf-8"))
-    for changed in ({**before, "warm_up": 7}, {n: v for n, v in before.items() if n != "learning_rate"}):
+    for changed in ({**before, "learning_rate": 7.0}, {n: v for n, v in before.items() if n != "learning_rate"}):
         path.write_text(json.dumps(changed), encoding="utf-8")
         assert len(found(tmp_path, smoke=True)) == ("learning_rate" in changed)
         assert table.main(command) == 0
         again = json.loads(path.read_text(encoding="utf-8"))
         assert {n: v for n, v in again.items() if n not in MEASURED} == rows(tmp_path)[name]
-        assert again["warm_up"] == before["warm_up"] and again["log_p"] == before["log_p"]
+        assert again["learning_rate"] == before["learning_rate"] and again["log_p"] == before["log_p"]
+
+
+def test_another_warm_up_is_another_cell(table: ModuleType, ledger: ModuleType, tmp_path: Path) -> None:
+    """Trained anew, in a row of its own, named in the ledger, and not set beside the standard prior of another one."""
+    command = [*QUICK, "--data", "static_mnist", "--epochs", "2", "--out", str(tmp_path)]
+    assert table.main([*command, "--priors", "standard", "vampprior"]) == 0
+    assert table.main([*command, "--priors", "vampprior", "--warm-up", "2"]) == 0
+    found = {(row["prior"], row["warm_up"]): row for row in rows(tmp_path).values()}
+    assert len(found) == 3 and found["vampprior", 1]["objective"] != found["vampprior", 2]["objective"]
+    page = importlib.import_module("vampprior_page")
+    (part, *_) = page.sections(ledger.merged([], ledger.found(tmp_path, smoke=True)), tmp_path)
+    cells = [dict(zip(part.head, row, strict=True)) for row in part.rows]
+    learned = "vampprior 10, start: random"
+    assert [cell["prior"] for cell in cells] == ["standard", learned, f"{learned}, warm-up: 2"]
+    assert [bool(cell["beside standard"]) for cell in cells] == [False, True, False]
