@@ -134,7 +134,10 @@ def test_settings_of_the_wrong_kind_are_told_what_to_write() -> None:
     assert VAE(latent_dim=2.0, hidden=(5,), epochs=1).fit(X).transform(X).shape == (20, 2)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrong", [lambda epoch: 0.5**epoch, "0.5", 0.0, -1.0, np.inf, None], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [pytest.param(lambda epoch: 0.5**epoch, id="function"), "0.5", 0.0, -1.0, np.inf, None],
+)
 def test_a_learning_rate_factor_is_a_number_or_a_schedule(wrong: Any) -> None:
     pair = recipes.vae(X, **SETTINGS)(np.random.default_rng(0))
     follow(
