@@ -100,7 +100,10 @@ def read_fit(
     """
     arrays, header = storage.read(path)
     if header.get("kind") != "fit" or not set(header) >= FIT_KEYS:
-        raise UnreadableFile(f"{path} is a {header.get('kind')}, not a fit: resume the training with it.")
+        raise UnreadableFile(
+            f"{path} is a {header.get('kind')}, not a fit: load a file that Fit.save wrote; a checkpoint is for "
+            "SVI.fit(..., checkpoint=)."
+        )
     if pair is None and header["recipe"] is None:
         raise ValueError(f"{path} was saved without a recipe: pass pair=(model, guide) of the same structure.")
     inference = backends.load(header["backend"]).inference

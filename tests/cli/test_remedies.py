@@ -42,6 +42,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "factors.npy", np.arange(80).reshape(40, 2) // (20, 4) % 3)
     np.save(folder / "single.npy", np.minimum(np.arange(80).reshape(40, 2), (50, 3)))
     np.savez(folder / "labelled.npz", images=binary(), labels=np.linspace(0, 1, 40))
+    np.save(folder / "floats.npy", 255.0 * binary())
+    np.save(folder / "grey.npy", 255 * binary())
+    np.save(folder / "first.npy", np.tile(binary(shape=(1, 5, 5)), (1, 3, 1, 1)))
+    fit(folder / "grey.npy", folder / "grey_run", "--epochs", 1)
+    fit(folder / "first.npy", folder / "first_run", "--epochs", 1)
     fit(folder / "images.npy", folder / "run")
     fit(folder / "flat.npy", folder / "flat")
     return folder
@@ -100,6 +105,16 @@ def remove(*names: str) -> Way:
 
 def measure(*words: object) -> Way:
     return runs("metrics", "{at}/run", *words, "--data", "{at}/images.npy")
+
+
+def evaluates(change: Callable[[np.ndarray], np.ndarray], run: str = "run") -> Way:
+    """The evaluation of a run on other images."""
+
+    def evaluate(at: Place) -> Any:
+        np.save(at.path / "others.npy", change(binary()))
+        return runs("evaluate", f"{{at}}/{run}", "--data", "{at}/others.npy", "--num-particles", 2)(at)
+
+    return evaluate
 
 
 def shifted(at: Place) -> None:
@@ -196,6 +211,32 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
             runs("evaluate", "{at}/run", "--data", "{at}/grey.npy", "--num-particles", 2)(at),
         ),
     ),
+    "--scale divides uint8, and {} holds other pixels: leave it out, and save x / scale": (
+        trains("--scale", 255, data="floats.npy"),
+        trains("--likelihood", "normal", data="floats.npy"),
+        lambda at: (
+            np.save(at.path / "scaled.npy", np.load(at.path / "floats.npy") / 255),
+            trains(data="scaled.npy")(at),
+        )[1],
+    ),
+    "and the data of the run {} were divided by nothing: save what the model is to see, such as x / 255": (
+        evaluates(lambda x: (255 * x).astype(np.uint8)),
+        evaluates(lambda x: (255 * x).astype(np.uint8) / 255),
+    ),
+    "save grey levels as x.astype(np.uint8), and pixels that are 0 or 1 already as x.astype(bool)": (
+        evaluates(lambda x: x.astype(np.int64), run="grey_run"),
+        evaluates(lambda x: 255 * x.astype(np.int64).astype(np.uint8), run="grey_run"),
+        evaluates(lambda x: x.astype(np.int64).astype(bool), run="grey_run"),
+    ),
+    "; {}, and fit again": (
+        runs("sample", "{at}/first_run", out="s.png"),
+        runs("sample", "{at}/first_run", out="s.npy"),
+        lambda at: (
+            np.save(at.path / "last.npy", np.moveaxis(np.load(at.path / "first.npy"), 1, -1)),
+            trains(data="last.npy", out="last_run")(at),
+            runs("sample", "{at}/last_run", out="s.png")(at),
+        )[1],
+    ),
     "leave it out of the command line and of --config, or give another objective": (
         configured('guide = "amortised"\nobjective = "semi-amortised-1"'),
         configured('objective = "semi-amortised-1"'),
@@ -237,6 +278,15 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         runs("sample", "{at}/flat", "--image-shape", 4, 3, out="s.png"),
         runs("sample", "{at}/flat", "--image-shape", 2, 2, 3, out="s.png"),
         runs("sample", "{at}/flat", out="s.npy"),
+    ),
+    "would read the run's images, of shape {}, in another order; got {}: leave it out, or {}": (
+        runs("sample", "{at}/run", "--image-shape", 3, 4, out="s.png"),
+        runs("sample", "{at}/run", out="s.png"),
+        runs("sample", "{at}/run", "--image-shape", 4, 3, out="s.npy"),
+    ),
+    "give an --out that ends in .npy": (
+        runs("sample", "{at}/first_run", out="s.png"),
+        runs("sample", "{at}/first_run", out="s.npy"),
     ),
     "holds no settings of a run: give a folder that 'ppl-vae fit --out' made": (
         lambda at: ((at.run / SETTINGS).write_text("{}"), runs("sample", "{at}/run", out="s.npy")(at)),

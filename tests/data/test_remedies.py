@@ -33,6 +33,7 @@ from ppl_vae.results import Fit
 from ppl_vae.runtime import compile_cache
 
 GREY = np.arange(10 * 6, dtype=np.uint8).reshape(10, 2, 3)
+WIDE = 4 * GREY
 BITS = (GREY % 2).astype(np.uint8)
 UNIT = GREY.astype(np.float32) / 59
 
@@ -123,6 +124,13 @@ def of_what_was_seen(x: np.ndarray) -> Fit:
     return inference.SVI(epochs=1, batch_size=5).fit(*model_guide, x, mask=np.isfinite(x))
 
 
+def held(images: list[np.ndarray]) -> np.ndarray:
+    """Images as objects of one array."""
+    objects = np.empty((len(images), 1), object)
+    objects[:, 0] = images
+    return objects
+
+
 HOLED = UNIT.copy()
 HOLED[3, 0, 0] = np.nan
 LARGE = np.where(np.arange(10)[:, None, None] == 3, 1e300, UNIT.astype(float))
@@ -154,6 +162,32 @@ REMEDIES: dict[str, tuple[Callable[[Path], Any], ...]] = {
         lambda _: of_what_was_seen(HOLED.reshape(10, 6)),
         lambda _: of_what_was_seen(np.where(np.isnan(HOLED), np.inf, HOLED).reshape(10, 6)),
         lambda _: VAE(latent_dim=2, hidden=(4,), epochs=1, random_state=0).fit_transform(HOLED.reshape(10, 6)),
+    ),
+    "{}use x.astype(np.uint8), or divide them by the value of white, x / 255": (
+        loads(npy(WIDE.astype(int))),
+        loads(npy(WIDE.astype(int).astype(np.uint8)), WIDE / 255),
+        loads(npy(WIDE.astype(int) / 255), WIDE / 255),
+    ),
+    "{}divide them by the value of white, x / {}{}": (
+        loads(npy(16 * WIDE.astype(np.uint16))),
+        loads(npy(16 * WIDE.astype(np.uint16) / 4095), 16.0 * WIDE / 4095),
+    ),
+    "{}make them floats in [0, 1], (x.astype(float) + {}) / {}{}": (
+        loads(npy(WIDE.astype(np.int16) - 100)),
+        loads(npy(((WIDE.astype(np.int16) - 100).astype(float) + 100) / 236), WIDE / 236),
+    ),
+    "if {} is white, say scale={}, and if they are that dark, scale=255": (
+        loads(npy(GREY[:2] % 17)),
+        lambda _: data.from_arrays(GREY % 17, scale=16).train,
+        lambda _: data.from_arrays(GREY % 17, scale=255).train,
+    ),
+    "save floats, (x / white).astype(np.float32), where white is the largest value that a pixel can have": (
+        streamed(npy(16 * WIDE.astype(np.uint16))),
+        streamed(npy((16 * WIDE.astype(np.uint16) / 4095).astype(np.float32)), 16.0 * WIDE / 4095),
+    ),
+    "stack the images into one array, np.stack(images), all of one shape and a numeric dtype": (
+        lambda _: data.from_arrays(held(list(WIDE))),
+        lambda _: data.from_arrays(np.stack(list(held(list(WIDE))[:, 0]))).train,
     ),
     ": a single image needs x[None].": (
         lambda _: data.from_arrays(UNIT[0].ravel(), UNIT.reshape(10, 6), UNIT.reshape(10, 6)),

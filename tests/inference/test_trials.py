@@ -113,6 +113,12 @@ MIXING: dict[str, Callable[[Any], Any]] = {
 }
 
 
+ALONG_THE_LAST_AXIS: dict[str, Callable[[Any], Any]] = {
+    "centred on the batch": lambda h: h - h.mean(-1)[..., None],
+    "scanned along it": lambda h: h.cumsum(-1),
+}
+
+
 @pytest.mark.parametrize("name", MIXING)
 @pytest.mark.parametrize(("where", "site"), [("encoder", "'z' of the guide"), ("decoder", "'x'")])
 def test_a_net_that_mixes_rows_is_told_of_by_its_site(
@@ -123,6 +129,9 @@ def test_a_net_that_mixes_rows_is_told_of_by_its_site(
     nets = net(backend, P, 2 * D, change["encoder"]), net(backend, D, P, change["decoder"])
     with pytest.warns(MixedRows, match=f"at {re.escape(site)} depend on which other data are in the batch"):
         trained(backend, TraceELBO(num_particles=1), *nets)
+    change = {**identity, where: ALONG_THE_LAST_AXIS[name]}
+    nets = net(backend, P, 2 * D, change["encoder"]), net(backend, D, P, change["decoder"])
+    trained(backend, TraceELBO(num_particles=1), *nets)  # as the warning, an error here, advises
 
 
 def test_guides_that_draw_noise_of_their_own_are_not_taken_for_mixed(backend: backends.Backend) -> None:
