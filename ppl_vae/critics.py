@@ -57,8 +57,8 @@ class Critic(Player):
     hidden: tuple[int, ...] = (1000,) * 6
     learning_rate: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.9)
-    slope: float = 0.2
-    outputs: int = 1
+    slope: float = field(default=0.2, metadata={"later": True})
+    outputs: int = field(default=1, metadata={"later": True})
 
     def __post_init__(self) -> None:
         keep_python(self, "hidden", "betas")

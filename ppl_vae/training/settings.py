@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import Field, dataclass, fields, is_dataclass
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -18,6 +18,8 @@ from ..schedules import Schedule
 def describe(value: Any) -> str:
     """Describe a setting in text that is the same in every process: no memory addresses.
 
+    A field of the metadata ``later`` is told only where it is not at its default, so that files from before have it.
+
     >>> describe(Schedule), describe(np.sin), describe(np.float64(0.5))
     ('Schedule', 'sin', '0.5')
     """
@@ -26,7 +28,8 @@ def describe(value: Any) -> str:
         options = ", ".join(f"{name}={describe(v)}" for name, v in sorted(value.keywords.items()))
         return f"{describe(value.func)}({options})"
     if is_dataclass(value) and not isinstance(value, type):
-        own = {f.name: as_python(getattr(value, f.name)) for f in fields(value) if f.repr}
+        told_of = (f for f in fields(value) if f.repr and not (f.metadata.get("later") and _at_default(value, f)))
+        own = {f.name: as_python(getattr(value, f.name)) for f in told_of}
         told = ", ".join(f"{name}={describe(v) if callable(v) else repr(v)}" for name, v in own.items())
         return f"{type(value).__qualname__}({told})"
     if hasattr(value, "__name__"):
@@ -35,6 +38,10 @@ def describe(value: Any) -> str:
     plain = {n: v for n, v in own.items() if isinstance(v, int | float | str | None)}
     text = repr(value) if isinstance(value, int | float | str | None) else type(value).__name__
     return f"{text}({', '.join(f'{n}={v}' for n, v in plain.items())})" if plain else text
+
+
+def _at_default(value: Any, field: Field[Any]) -> bool:
+    return bool(getattr(value, field.name) == field.default)
 
 
 @dataclass(frozen=True)

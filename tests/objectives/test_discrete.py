@@ -363,7 +363,7 @@ def test_score_functions_of_reparameterised_latents(backend: backends.Backend) -
     [
         (lambda i: i.TraceEnumELBO(chunk=1), "TraceEnumELBO draws nothing"),
         (lambda i: i.TraceEnumELBO(4), "TraceEnumELBO draws nothing"),
-        (lambda i: i.TraceEnumELBO(max_configurations=0), "TraceEnumELBO draws nothing"),
+        (lambda i: i.TraceEnumELBO(max_configurations=0), "'max_configurations' should be an integer of at least 1"),
         (lambda i: i.VIMCO(1), "VIMCO compares each draw with the others"),
         (lambda i: i.TraceGraphELBO(1, baseline=baselines.LeaveOneOut()), "leaving one out needs"),
         (lambda i: i.TraceGraphELBO(2, baseline="magic"), "'baseline' should be None or one of .*; got 'magic'"),
