@@ -348,11 +348,12 @@ def page(done: dict[tuple[str, str, str, int], dict[str, Any]]) -> str:
     """The table of verdicts as Markdown."""
     rows = [(*key, cell) for key, cell in done.items()]
     kinds = ("right", "refused", "wrong", "raw error")
-    counts = ["| backend | right | refused | wrong |", "| --- | ---: | ---: | ---: |"]
+    counts = ["| backend | right | refused | wrong | not run |", "| --- | ---: | ---: | ---: | ---: |"]
     for side in backends.NAMES:
         of = [cell["kind"] for *_, where, _, cell in rows if where == side]
         right, refused, wrong, raw = (of.count(kind) for kind in kinds)
-        counts.append(f"| {side} | {right} | {refused} | {wrong + raw} |")
+        left = len(list(cells(PROGRAMS, OBJECTIVES, [side]))) - len(of)
+        counts.append(f"| {side} | {right} | {refused} | {wrong + raw} | {left} |")
     refusals: dict[str, int] = {}
     for *_, cell in rows:
         if cell["kind"] == "refused":
