@@ -137,6 +137,30 @@ def fill(layer: Any, weight: np.ndarray, bias: np.ndarray) -> None:
         layer.weight[...], layer.bias[...] = jnp.asarray(weight), jnp.asarray(bias)
 
 
+def plain_modules(model: Any, guide: Any) -> tuple[nn.Module, nn.Module]:
+    """A VAE and its guide as torch modules that are no ``PyroModule``, whose weights Pyro's store does not have."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.prior, self.likelihood = model.prior, model.likelihood
+
+        def forward(self, x: torch.Tensor) -> None:
+            with pyro.plate("data", len(x), dim=-1):
+                pyro.sample("x", self.likelihood(pyro.sample("z", self.prior())), obs=x)
+
+    class Guide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.posterior = guide.posterior
+
+        def forward(self, x: torch.Tensor) -> None:
+            with pyro.plate("data", len(x), dim=-1):
+                pyro.sample("z", self.posterior(x))
+
+    return Model(), Guide()
+
+
 def plain_functions(backend: backends.Backend, change: str = "") -> tuple[Any, Any, list[Any]]:
     """A user's own model and guide as plain functions, with ``param`` and ``module``; and the modules they reach."""
     rng = np.random.default_rng(0)

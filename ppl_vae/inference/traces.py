@@ -38,6 +38,7 @@ def sites_of(trace: poutine.Trace, *, observed: bool) -> dict[str, PyroSite]:
 
 
 def in_plate(program: Any, num_particles: int, max_plate_nesting: int) -> Any:
+    """Put a program into a plate of K particles, left of the plates that it nests; for one particle it stays."""
     if num_particles == 1:
         return program
     return pyro.plate("num_particles", num_particles, dim=-1 - max_plate_nesting)(program)

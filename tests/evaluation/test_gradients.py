@@ -15,7 +15,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from oracles import PCA, bernoulli, fit_of, value_of
-from pairs import D, pair, plain_functions, toy, untrained, weights_of
+from pairs import D, pair, plain_functions, plain_modules, toy, untrained, weights_of
 from pyro.nn import PyroModule
 
 from ppl_vae import backends, evaluation, plots, seeds
@@ -348,27 +348,7 @@ def test_stock_objectives_agree_with_their_relatives(backend: backends.Backend) 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_stock_objective_that_does_not_reach_plain_modules_is_refused() -> None:
-    model, guide = pair("standard", "pyro")
-
-    class Model(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.prior, self.likelihood = model.prior, model.likelihood
-
-        def forward(self, x: torch.Tensor) -> None:
-            with pyro.plate("data", len(x), dim=-1):
-                pyro.sample("x", self.likelihood(pyro.sample("z", self.prior())), obs=x)
-
-    class Guide(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.posterior = guide.posterior
-
-        def forward(self, x: torch.Tensor) -> None:
-            with pyro.plate("data", len(x), dim=-1):
-                pyro.sample("z", self.posterior(x))
-
-    fit, backend = untrained(Model(), Guide(), backends.load("pyro")), backends.load("pyro")
+    fit, backend = untrained(*plain_modules(*pair("standard", "pyro")), backends.load("pyro")), backends.load("pyro")
     with pytest.raises(UnsuitableObjective, match="left every gradient empty"):
         evaluation.gradient_report(fit, {"stock": pyro.infer.RenyiELBO(0.0, num_particles=2)}, X, repeats=2)
     report = evaluation.gradient_report(fit, {"ours": backend.inference.IWAE(2)}, X, repeats=2)

@@ -12,7 +12,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
-from pairs import TRAIN, VALID, P, follow, refused, untrained
+from pairs import TRAIN, VALID, P, follow, plain_modules, refused, untrained
 
 from ppl_vae import backends, baselines, data, evaluation, guides, inference, init, nets, recipes
 from ppl_vae.results import Fit
@@ -138,27 +138,7 @@ def with_strengths(loss: Any, strengths: Any, kind: Any = inference.SVI) -> np.n
 
 def hidden_modules() -> Any:
     """A pair of plain modules, which Pyro's store does not have."""
-    model, guide = made()
-
-    class Model(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.prior, self.likelihood = model.prior, model.likelihood
-
-        def forward(self, x: torch.Tensor) -> None:
-            with pyro.plate("data", len(x), dim=-1):
-                pyro.sample("x", self.likelihood(pyro.sample("z", self.prior())), obs=x)
-
-    class Guide(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.posterior = guide.posterior
-
-        def forward(self, x: torch.Tensor) -> None:
-            with pyro.plate("data", len(x), dim=-1):
-                pyro.sample("z", self.posterior(x))
-
-    return Model(), Guide()
+    return plain_modules(*made())
 
 
 def narrow(floor: float) -> Any:

@@ -30,7 +30,7 @@ from .programs import check_programs
 from .scales import Unscaled, one_scale
 from .sites import base_of, describe, traced
 from .terms import terms_of
-from .traces import run, sites_of
+from .traces import run, sites_of, split_sites
 from .trials import trial
 
 Tree = Any
@@ -367,7 +367,7 @@ def _sample(
     analytic_kl: bool,
 ) -> tuple[dict[str, Array], Terms]:
     p, q = run(*structure.programs(params, constants), (x,), where, num_particles, nesting, key)
-    latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
+    (latent, observed), guided = split_sites(p), sites_of(q, observed=False)
     terms = terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl)
     return {name: site["value"] for name, site in guided.items()}, terms
 
@@ -415,7 +415,7 @@ def _predicted(
     nesting: int,
 ) -> tuple[dict[str, Array], dict[str, Array], Array]:
     p, q = run(*structure.programs(params, constants), (x,), where, num_particles, nesting, key)
-    latent, observed, guided = sites_of(p, observed=False), sites_of(p, observed=True), sites_of(q, observed=False)
+    (latent, observed), guided = split_sites(p), sites_of(q, observed=False)
     return (
         {name: site["value"] for name, site in observed.items()},
         {name: site["fn"].mean for name, site in observed.items()},

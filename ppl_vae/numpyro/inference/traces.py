@@ -73,11 +73,14 @@ def replayed(
     max_plate_nesting: int,
     key: Array,
 ) -> NumPyroTrace:
+    """Trace the model on the draws of a guide's trace, with particles as a plate."""
     replayed = handlers.replay(in_plate(model, num_particles, max_plate_nesting), trace=q)
     return traced(handlers.seed(replayed, key), *args, **kwargs)
 
 
 def in_plate(program: Any, num_particles: int, max_plate_nesting: int) -> Any:
+    """Put a program into a plate of K particles, left of the plates that it nests; for one particle it stays."""
+
     def vectorised(*args: Any, **kwargs: Any) -> Any:
         with numpyro.plate("num_particles", num_particles, dim=-1 - max_plate_nesting):
             return program(*args, **kwargs)
