@@ -47,22 +47,22 @@ def within(backend: backends.Backend, *, kept: bool = True) -> tuple[Any, Any]:
     return model, guide
 
 
-def beside(backend: backends.Backend, size: int, data: int = -2) -> tuple[Any, Any]:
-    """One normal latent; the data's plate at dim ``data``, and a plate of so many pixels at the other."""
+def beside(backend: backends.Backend, size: int, data: int = -2, latents: int = 1) -> tuple[Any, Any]:
+    """A normal latent, or several; the data's plate at dim ``data``, and plates of them and of pixels at the other."""
     library, d, ones = mean_of(backend)
     pixels = -3 - data
 
     def model(x: Any) -> None:
         with library.plate("data", len(x), dim=data):
-            with library.plate("latents", 1, dim=pixels):
+            with library.plate("latents", latents, dim=pixels):
                 z = library.sample("z", d.Normal(0.0, 1.0))
             with library.plate("pixels", size, dim=pixels):
                 library.sample("x", d.Normal(z * ones((1, 1)), 1.0), obs=x if data == -2 else x.T)
 
     def guide(x: Any) -> None:
         a = library.param("a", 0.3 * ones(()))
-        with library.plate("data", len(x), dim=data), library.plate("latents", 1, dim=pixels):
-            library.sample("z", d.Normal(a * (x[:, :1] if data == -2 else x.T[:1]), 0.5))
+        with library.plate("data", len(x), dim=data), library.plate("latents", latents, dim=pixels):
+            library.sample("z", d.Normal(a * (x[:, :latents] if data == -2 else x.T[:latents]), 0.5))
 
     return model, guide
 
@@ -129,6 +129,14 @@ def test_the_plate_at_dim_minus_one_is_the_datas(backend: backends.Backend, size
     svi = inference.SVI(loss, epochs=1, batch_size=5, learning_rate=1e-9)
     fit = svi.fit(*beside(backend, size, data=-1), x)
     assert -fit.history["loss"][0] == pytest.approx((log_lik - kl).mean(), abs=0.05)
+
+
+def test_a_plate_of_the_batchs_size_is_no_datas(backend: backends.Backend) -> None:
+    """Every plate at dim -1 has as many entries as the batch has data; one datum more tells them apart."""
+    x = np.random.default_rng(0).normal(size=(5, 5))
+    with pytest.raises(ValueError, match="the plate 'latents' at dim -1, of size 5: the data's plate"):
+        backend.inference.SVI(epochs=1, batch_size=5).fit(*beside(backend, 5, latents=5), x)
+    backend.inference.SVI(epochs=1, batch_size=5).fit(*beside(backend, 5, data=-1, latents=5), x)
 
 
 def test_evaluation_refuses_data_that_are_not_at_dim_minus_one(backend: backends.Backend) -> None:
