@@ -51,3 +51,7 @@ class Divergence(RuntimeWarning):
 
 class MixedRows(UserWarning):
     """Warning of a pair in which a datum's log-densities depend on the other rows of its batch; it names the sites."""
+
+
+class UntrainedNet(UserWarning):
+    """Warning of a net that the pair runs and that is no part of it, so that it is not trained; it says which."""

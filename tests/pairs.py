@@ -171,7 +171,8 @@ def plain_functions(backend: backends.Backend, change: str = "") -> tuple[Any, A
             net = pyro.module("decoder", decoder)
             scale = pyro.param("scale", torch.ones(2), constraint=dist.constraints.positive)
             with pyro.plate("data", len(x), dim=-1):
-                z = pyro.sample("z", dist.Normal(torch.zeros(2), scale).to_event(1))
+                prior = dist.Poisson(scale) if change == "discrete" else dist.Normal(torch.zeros(2), scale)
+                z = pyro.sample("z", prior.to_event(1))
                 p = dist.Bernoulli(logits=net(z))
                 pyro.sample("x", p if change == "no to_event" else p.to_event(1), obs=x)
             if change == "global":
@@ -199,7 +200,8 @@ def plain_functions(backend: backends.Backend, change: str = "") -> tuple[Any, A
             net = nnx_module("decoder", decoder)
             scale = numpyro.param("scale", jnp.ones(2), constraint=npdist.constraints.positive)
             with numpyro.plate("data", len(x), dim=-1):
-                z = numpyro.sample("z", npdist.Normal(jnp.zeros(2), scale).to_event(1))
+                prior = npdist.Poisson(scale) if change == "discrete" else npdist.Normal(jnp.zeros(2), scale)
+                z = numpyro.sample("z", prior.to_event(1))
                 p = npdist.Bernoulli(logits=net(z))
                 numpyro.sample("x", p if change == "no to_event" else p.to_event(1), obs=x)
             if change == "global":

@@ -70,6 +70,15 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "needs the whole log q of the site",
         "needs every density of the site",
     ),
+    "inference/test_batches.py": ("gives the guide what the model draws at",),
+    "inference/test_reached.py": ("stays as it is. To train it", "they stay as they are. To train them"),
+    "inference/test_supports.py": (
+        "the one has a density and the other probabilities",
+        "let the guide draw from a {} of the same values",
+        "which may be any number",
+        "of which no mean is known: average draws",
+        "of which no mean is known. Use {}",
+    ),
     "inference/test_trials.py": ("the size of an epoch's {}: set batch_size={}", "a net there mixes rows"),
 }
 """Test file -> parts of texts whose advice it follows, in tests without a table of remedies."""

@@ -20,15 +20,16 @@ from ..pairs.pair import check_shapes, example_of
 from ..pairs.side_inputs import NOTHING, Arrays
 from ..pairs.sites import Sites, observed_data, side_by_side, value_of_data
 from ..pairs.terms import Terms
-from ..pairs.trials import Trial, require_draws
+from ..pairs.trials import Trial, of_one_size, require_draws
 from ..runtime.threads import process_lock
 from .examination import examine
 from .programs import check_programs
+from .reached import buffers, found, in_mode, warn_of_untrained
 from .scales import Unscaled, one_scale
-from .sites import base_of, describe
+from .sites import base_of, describe, moments_of
 from .terms import terms_of
 from .traces import PyroSite, quiet, run, sites_of, split_sites
-from .trials import kept_buffers, trial
+from .trials import kept, trial
 
 REHEARSALS = 5
 """Runs that move running statistics before a trial: those of a fresh net do nothing to any axis."""
@@ -73,12 +74,26 @@ def forked(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def lending(lent: dict[str, tuple[Tensor, Tensor]]) -> Iterator[None]:
+    """Put values of one's own into others' tensors within a block: name -> (tensor, own value)."""
+    theirs = {name: tensor.data for name, (tensor, _) in lent.items()}
+    for tensor, own in lent.values():
+        tensor.data = own
+    try:
+        yield
+    finally:
+        for name, (tensor, _) in lent.items():
+            lent[name] = (tensor, tensor.data)
+            tensor.data = theirs[name]
+
+
 class Pair:
     """A private copy of a model and a guide.
 
     Modules are copied together, so that what they share stays shared. A plain function's parameters (``pyro.param``,
     ``pyro.module``) live in a parameter store of the pair's own, and modules that it reaches are lent the pair's values
-    while the pair is at work: the caller's store and modules stay as they were.
+    and mode while the pair is at work: the caller's store and modules stay as they were.
 
     Raises:
         ValueError: a device that is not there, or programs that cannot be a pair.
@@ -96,9 +111,12 @@ class Pair:
         self.tolerant = tolerant(self.programs[0], ("mask",)), tolerant(self.programs[1])
         self._store: Any = {"params": {}, "constraints": {}}
         self.lent: dict[str, tuple[Tensor, Tensor]] = {}
+        self.nets: list[nn.Module] = []
+        self.lent_buffers: dict[str, tuple[Tensor, Tensor]] = {}
         self._of_the_model: set[str] = set()
         self.sites: Sites | None = None
         self.draws_refusal: str | None = None
+        self.size_refusal = ""
         self.dim = self.given_dim = 0
         self.example: Arrays = NOTHING
 
@@ -136,16 +154,9 @@ class Pair:
         """
         with PYRO:
             self.modules.train(training)
-            theirs = {name: tensor.data for name, (tensor, _) in self.lent.items()}
-            for tensor, own in self.lent.values():
-                tensor.data = own
-            try:
-                with pyro.get_param_store().scope(self._store):
-                    yield self.tolerant
-            finally:
-                for name, (tensor, _) in self.lent.items():
-                    self.lent[name] = (tensor, tensor.data)
-                    tensor.data = theirs[name]
+            mode, store = in_mode(self.nets, training), pyro.get_param_store().scope(self._store)
+            with mode, lending(self.lent), lending(self.lent_buffers), store:
+                yield self.tolerant
 
     def prepare(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> Sites:
         """Run the pair once on a batch, so that every parameter exists, and describe its sites.
@@ -155,8 +166,10 @@ class Pair:
         """
         before = {name: id(p) for name, p in self.modules.named_parameters()}
         where = self.tensors({"index": np.arange(len(x)), **side})
-        with forked(seed, self.device), self.active() as (model, guide):
+        with forked(seed, self.device), self.active() as (model, guide), found(self.modules) as nets:
             sites = examine(model, guide, self.tensor(x), **where)
+            first = {name: a[:-1] for name, a in where.items()}
+            self.size_refusal = of_one_size(sites, lambda: examine(model, guide, self.tensor(x[:-1]), **first), len(x))
             if sites.scaled and one_scale(model, guide, self.tensor(x), **where):
                 self.tolerant = Unscaled(self.programs[0], ("mask",)), Unscaled(self.programs[1])
                 sites = replace(sites, scaled=False)
@@ -172,6 +185,11 @@ class Pair:
         for name, (tensor, value) in store.items():
             if id(tensor) not in after.values():
                 self.lent[name] = (tensor, value.to(self.device))
+        warn_of_untrained(nets, [tensor for tensor, _ in store.values()])
+        owners = (getattr(program, "__self__", None) for program in self.programs)  # of bound methods
+        inside = [net for owner in owners if isinstance(owner, nn.Module) for net in owner.modules()]
+        self.nets = list(dict.fromkeys([*nets, *inside]))
+        self.lent_buffers = {name: (b, b.detach().clone().to(self.device)) for name, b in buffers(self.nets).items()}
         self._of_the_model = {f"store.{name}" for name in touched.param_nodes}
         self.sites, self.dim, self.example = sites, x.shape[1], example_of(x, side)
         self.given_dim = where["given"].shape[1] if "given" in where else 0
@@ -181,9 +199,9 @@ class Pair:
         """Run several times on the same values; return each site's log-densities, by a name for messages."""
         where = self.tensors({"index": np.arange(len(x)), **side})
         assert self.sites is not None
-        with torch.no_grad(), forked(seed, self.device), kept_buffers(self.modules):
+        with torch.no_grad(), forked(seed, self.device), kept(self.buffers()):
             with suppress(Exception):  # of batches that training cannot take, which is another check
-                for _ in range(REHEARSALS if any(True for _ in self.modules.buffers()) else 0):
+                for _ in range(REHEARSALS if self.buffers() else 0):
                     self.rehearse(x, seed, side)
             with self.active() as programs:
                 return trial(*programs, self.tensor(x), where, num_draws, self.sites.nesting)
@@ -201,6 +219,10 @@ class Pair:
     def tensors(self, side: Arrays) -> dict[str, Tensor]:
         """Copy side inputs to the pair's device."""
         return {n: self.tensor(a) if n == "given" else torch.as_tensor(a, device=self.device) for n, a in side.items()}
+
+    def buffers(self) -> list[Tensor]:
+        """Everything that nets hold besides parameters, such as BatchNorm's running statistics."""
+        return [*self.modules.buffers(), *(own for _, own in self.lent_buffers.values())]
 
     def named_parameters(self) -> dict[str, Tensor]:
         """The trained parameters by name; a shared one stands there once."""
@@ -233,6 +255,7 @@ class Pair:
 
     def _values(self) -> dict[str, Tensor]:
         lent = {f"store.{name}": own for name, (_, own) in self.lent.items()}
+        lent |= {name: own for name, (_, own) in self.lent_buffers.items()}
         return {**dict(self.modules.named_parameters()), **dict(self.modules.named_buffers()), **lent}
 
     def state(self) -> dict[str, np.ndarray]:
@@ -298,7 +321,7 @@ class Pair:
             latent, observed = split_sites(p)
             log_w = terms_of(latent, observed, sites_of(q, observed=False), num_particles).log_weights
             means = {
-                site.name: value_of_data(site, observed[site.name]["fn"].mean.cpu().numpy(), num_particles)
+                site.name: value_of_data(site, moments_of(observed[site.name])[0].cpu().numpy(), num_particles)
                 for site in sites.observed
             }
             values = {
@@ -315,15 +338,15 @@ class Pair:
         size = len(next(iter(z.values())))
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, _):
             given: Any = poutine.condition(model, codes)
-            fn = poutine.trace(given).get_trace(size=size, **self.tensors(side)).nodes[name]["fn"]
-            return self._data_of(fn.mean), self._data_of(fn.sample())
+            site = poutine.trace(given).get_trace(size=size, **self.tensors(side)).nodes[name]
+            return self._data_of(moments_of(site)[0]), self._data_of(site["fn"].sample())
 
     def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """Draw z ~ p(z); return E[x | z] and x ~ p(x | z), (size, P) each."""
         name = generated_site(self.programs[0], self.sites)
         with torch.no_grad(), forked(seed, self.device), self.active() as (model, _):
             site = poutine.trace(model).get_trace(size=size, **self.tensors(side)).nodes[name]
-            return self._data_of(site["fn"].mean), self._data_of(site["value"])
+            return self._data_of(moments_of(site)[0]), self._data_of(site["value"])
 
     def _data_of(self, values: Tensor) -> np.ndarray:
         """Copy values of the observed site, (B, P)."""
@@ -333,6 +356,7 @@ class Pair:
 
 def _moments(site: PyroSite) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of a traced site; for categories the mode takes the place of the mean."""
-    fn = site["fn"]
-    mean = base_of(fn).probs.argmax(-1).expand(fn.shape()) if describe(site).is_categorical else fn.mean
-    return mean.detach(), fn.variance.sqrt().detach()
+    fn, (mean, variance) = site["fn"], moments_of(site)
+    if describe(site).is_categorical:
+        mean = base_of(fn).probs.argmax(-1).expand(fn.shape())
+    return mean.detach(), variance.sqrt().detach()

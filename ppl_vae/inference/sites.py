@@ -8,7 +8,16 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Cauchy, HalfCauchy, Independent, MultivariateNormal, Normal, constraints
+from torch.distributions import (
+    Categorical,
+    Cauchy,
+    HalfCauchy,
+    Independent,
+    MultivariateNormal,
+    Normal,
+    TransformedDistribution,
+    constraints,
+)
 
 from ..distributions.normal import Normal as OurNormal
 from ..pairs.sites import Site
@@ -18,6 +27,15 @@ REARRANGING = (Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
 PARAMETRIC = (OurNormal, dist.Normal, dist.MultivariateNormal)
 """Distributions that hold all that their density depends on as tensors of their own; others may hold functions."""
 WITHOUT_MEAN = (Categorical, Cauchy, HalfCauchy)
+LIMITED = (
+    constraints.greater_than,
+    constraints.greater_than_eq,
+    constraints.less_than,
+    constraints.interval,
+    constraints.half_open_interval,
+    type(constraints.simplex),
+)
+"""Constraints that leave out some real numbers."""
 
 
 def base_of(fn: Any) -> Any:
@@ -41,23 +59,53 @@ def _has_mean(fn: Any) -> bool:
             return bool(part.has_mean)
         if isinstance(part, WITHOUT_MEAN):
             return False
-    return True
+    try:
+        return fn.mean is not None
+    except NotImplementedError:
+        return False
+
+
+def moments_of(site: Any) -> tuple[Tensor, Tensor]:
+    """Mean and variance of a traced site's distribution, NaN where it does not know them."""
+    return _known(site["fn"], "mean"), _known(site["fn"], "variance")
+
+
+def _known(fn: Any, moment: str) -> Tensor:
+    try:
+        return getattr(fn, moment)
+    except NotImplementedError:
+        return torch.full(fn.shape(), torch.nan)
 
 
 def masks_of(site: Any) -> list[Tensor]:
     """The masks of a site's entries, by handlers and wrappers, each with the dimensions of the site's value."""
-    fn, masks = site["fn"], [(site["mask"], site["fn"].event_dim)]
-    while fn is not None:
-        masks.append((getattr(fn, "_mask", None), fn.event_dim))
-        fn = getattr(fn, "base_dist", None)
+    masks = [(site["mask"], site["fn"].event_dim)]
+    masks += [(getattr(fn, "_mask", None), len(fn.event_shape)) for fn in _inside(site["fn"])]  # torch has no event_dim
     return [torch.as_tensor(m)[(..., *[None] * dims)] for m, dims in masks if m is not None and m is not True]
+
+
+def _support_of(base: Any) -> Any:
+    try:
+        return base.support
+    except (AttributeError, NotImplementedError):  # a user's own may say nothing
+        return None
+
+
+def _kind_of(support: Any) -> str:
+    """The ``Site.support`` of a constraint; a transform's codomain may be wider than what it maps to."""
+    if support is None:
+        return ""
+    if support.is_discrete:
+        return "discrete"
+    inner = getattr(support, "base_constraint", support)
+    return "bounded" if isinstance(inner, LIMITED) else "real" if inner is constraints.real else ""
 
 
 def describe(site: Any) -> Site:
     """Describe a traced site for objectives and evaluation."""
     fn, inner = site["fn"], sorted([f.dim for f in site["cond_indep_stack"] if f.vectorized and f.dim < -1])
     base = base_of(fn)
-    support = getattr(base, "support", None)
+    support = _support_of(base)
     binary = getattr(support, "base_constraint", support) is constraints.boolean
     categorical = isinstance(base, Categorical)
     return Site(
@@ -76,4 +124,5 @@ def describe(site: Any) -> Site:
         probabilities_per_entry=getattr(base, "probabilities_per_entry", 1),
         plates=len(inner),
         masked=bool(masks_of(site)),
+        support="" if isinstance(base, TransformedDistribution) and _kind_of(support) == "real" else _kind_of(support),
     )

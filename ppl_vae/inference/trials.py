@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from pyro import poutine
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..pairs.side_inputs import take_rows
+from ..pairs.side_inputs import Arrays, take_rows
 from ..pairs.trials import Trial, does_not_take, others
 from ..training.data import TrainingData
 from ..training.settings import TrainingSettings
@@ -22,13 +23,13 @@ Values = dict[str, tuple[Tensor, int]]
 
 
 @contextmanager
-def kept_buffers(modules: nn.Module) -> Iterator[None]:
-    """Restore the buffers of modules after a block, such as BatchNorm's running statistics."""
-    kept = [(buffer, buffer.clone()) for buffer in modules.buffers()]
+def kept(buffers: Iterable[Tensor]) -> Iterator[None]:
+    """Restore buffers after a block, such as BatchNorm's running statistics."""
+    before = [(buffer, buffer.clone()) for buffer in buffers]
     try:
         yield
     finally:
-        for buffer, value in kept:
+        for buffer, value in before:
             buffer.copy_(value)
 
 
@@ -88,6 +89,14 @@ def _densities(p: poutine.Trace, q: poutine.Trace, num_draws: int) -> dict[str, 
     return densities
 
 
+def observed(pair: Any, x: np.ndarray, side: Arrays) -> dict[str, np.ndarray]:
+    """Run a pair once; return what each site observes, of whatever draws."""
+    devices = [pair.device] if pair.device.type == "cuda" else []
+    with torch.no_grad(), pair.active() as (model, guide), torch.random.fork_rng(devices):
+        p, _ = run(model, guide, (pair.tensor(x),), pair.tensors({"index": np.arange(len(x)), **side}), 1)
+    return {name: site["value"].cpu().numpy() for name, site in sites_of(p, observed=True).items()}
+
+
 def rehearse(settings: TrainingSettings, pair: Any, data: TrainingData, seed: int) -> None:
     """Run a pair in training mode on batches of the sizes that an epoch has, without a step.
 
@@ -98,7 +107,7 @@ def rehearse(settings: TrainingSettings, pair: Any, data: TrainingData, seed: in
     for rows in dict.fromkeys((size, total % size or size)):
         first = slice(rows)
         try:
-            with torch.no_grad(), kept_buffers(pair.modules):
+            with torch.no_grad(), kept(pair.buffers()):
                 pair.rehearse(data.train[first], seed, take_rows(data.side, first))
         except Exception as error:  # whatever a net raises
             raise does_not_take(rows, size, total, error) from error

@@ -21,7 +21,7 @@ from ..pairs.chunks import concatenate, in_chunks
 from ..pairs.inputs import Input
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays, Side
-from ..pairs.trained import Trained
+from ..pairs.trained import Trained, checked_for_chains
 from ..runtime.versions import __version__
 from ..seeds import derive
 from .kernels import Sampled
@@ -198,7 +198,7 @@ class _Sampler:
         name, settings = type(self).__name__, vars(self)
         assert fit.pair.sites is not None
         fit.pair.sites.check_chains(name)
-        data = fit.checked(x, located=self.start == "guide", **side)
+        data = checked_for_chains(fit, x, located=self.start == "guide", **side)
         limit = self.limit.get(fit.backend)
         if limit is not None and len(data) > limit:
             raise ValueError(

@@ -83,6 +83,7 @@ class Pair(Protocol):
     def prepare(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> Sites:
         """Run on a batch, so that every parameter exists; return the sites."""
 
+    size_refusal: str
     draws_refusal: str | None
     """why several draws at once are refused; empty where they are not, None before a trial"""
 

@@ -43,6 +43,8 @@ class Site:
     """The number of plates inside the data's that it stands in."""
     masked: bool = False
     """Whether a mask may hide densities of it."""
+    support: str = ""
+    """What its entries may be: "discrete" values, any "real" number, or "bounded" ones; empty where it is not known."""
 
     @property
     def num_configurations(self) -> int:
@@ -140,6 +142,32 @@ class Sites:
                 f"{what} is made for latents, and the model has none: evaluation.log_likelihood(fit, x, 1) is its log "
                 "p(x), exact."
             )
+
+    def check_codes(self) -> None:
+        """Refuse a guide's site without a mean or a mode, which would be its code.
+
+        Raises:
+            UnsuitableObjective: names the site, and what to average.
+        """
+        for site in self.latent:
+            if not (site.has_mean or site.is_categorical):
+                raise UnsuitableObjective(
+                    f"The guide's site {site.name!r} is {site.distribution}, of which no mean is known: average draws, "
+                    f"fit.draws(x, 100)[{site.name!r}].mean(0)."
+                )
+
+    def check_data_means(self, instead: str) -> None:
+        """Refuse a model whose E[x | z] is not known.
+
+        Raises:
+            UnsuitableObjective: names the observed site, and what to use.
+        """
+        for site in self.observed:
+            if not site.has_mean:
+                raise UnsuitableObjective(
+                    f"E[x | z] is not known: the site {site.name!r} is {site.distribution}, of which no mean is known. "
+                    f"Use {instead}."
+                )
 
     @property
     def code_dim(self) -> int:
@@ -279,6 +307,33 @@ def not_of_its_plates(name: str, shape: tuple[int, ...], dim: int, draws: int) -
     )
 
 
+def check_support(guide: Site, model: Site) -> None:
+    """Refuse a guide whose draws are not values of the model's site: no log p(z) - log q(z) is a log-ratio then.
+
+    Raises:
+        ValueError: masses against densities, other numbers of values, or draws beyond the model's bounds.
+    """
+    of_guide, of_model = f"{guide.distribution} in the guide", f"{model.distribution} in the model"
+    kinds = {guide.support, model.support}
+    if "discrete" in kinds and len(kinds - {""}) > 1:
+        raise ValueError(
+            f"Site {guide.name!r} is {of_guide} and {of_model}: the one has a density and the other probabilities, of "
+            "which no bound can be made. Give both a relaxed distribution; or both a discrete one, and train it by "
+            "TraceGraphELBO, VIMCO or WakeWake."
+        )
+    if guide.num_values != model.num_values and kinds == {"discrete"}:
+        values = [str(site.num_values or "countless") for site in (guide, model)]
+        raise ValueError(
+            f"Site {guide.name!r} is {of_guide}, with {values[0]} values, and {of_model}, with {values[1]}: let the "
+            f"guide draw from a {model.distribution} of the same values."
+        )
+    if (guide.support, model.support) == ("real", "bounded"):
+        raise ValueError(
+            f"Site {guide.name!r} is {of_guide}, which may be any number, and {of_model}, which may not: give the "
+            "guide a distribution with the model's bounds, such as LogNormal above 0, or Beta between 0 and 1."
+        )
+
+
 def match(
     guide: dict[str, Site],
     latent: dict[str, Site],
@@ -313,6 +368,7 @@ def match(
                 f"Site {name!r} has event shape {latent[name].event_shape} in the model and {site.event_shape} in the "
                 "guide: a net's output size, or a missing .to_event(1)?"
             )
+        check_support(site, latent[name])
     return Sites(
         tuple(guide.values()),
         tuple(observed.values()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import MixedRows
 from .failures import does_not_run, told
 from .side_inputs import NOTHING, Arrays
+from .sites import Sites
 
 DRAWS = 2
 """Draws of a trial: more of them take no other path through a program."""
@@ -38,6 +39,10 @@ class OnTrial(Protocol):
 
     draws_refusal: str | None
     """why several draws at once are refused; empty where they are not, None before a trial"""
+
+    @property
+    def sites(self) -> Sites | None:
+        """The sites, once the pair has run on a batch."""
 
     def trial(self, x: np.ndarray, num_draws: int, seed: int, side: Arrays = NOTHING) -> dict[str, Trial]:
         """Run several times on the same values; return each site's log-densities, by a name for messages."""
@@ -79,6 +84,12 @@ def unequal_draws(trials: Mapping[str, Trial]) -> list[str]:
     ]
 
 
+def noisy(trials: Mapping[str, Trial], sites: Sites) -> list[str]:
+    """Name the model's sites whose log-densities, of the same values, differ from run to run."""
+    names = [repr(site.name) for site in (*sites.latent, *sites.observed)]
+    return [name for name in names if name in trials and differ(trials[name].again, trials[name].alone[0])]
+
+
 def refusal(reason: str) -> str:
     """The refusal of several draws at once, with a remedy."""
     return (
@@ -100,6 +111,13 @@ def examine_draws(pair: OnTrial, x: np.ndarray, seed: int, side: Arrays = NOTHIN
         except Exception as of_one:
             raise does_not_run((x,), of_one) from of_one
         return refusal(f"the pair does not run on them ({told(error)})"), mixed_rows(trials)
+    if pair.sites is not None and (hidden := noisy(trials, pair.sites)):
+        return (
+            f"The model draws numbers that are no sites: at {' and '.join(hidden)} the same values have other "
+            "log-densities in each run. Several draws of each datum at once may share such a number, and log p(x) of "
+            "them is then given it. Make each a site that the guide samples too, without poutine.block or handlers."
+            "block and a library's own draws. Or take one draw: num_particles=1."
+        ), mixed_rows(trials)
     unequal = unequal_draws(trials)
     reason = f"at {' and '.join(unequal)} their log-densities are not those of each draw by itself"
     return refusal(reason) if unequal else "", mixed_rows(trials)
@@ -116,6 +134,30 @@ def require_draws(pair: OnTrial, x: np.ndarray, num_draws: int, seed: int, side:
         pair.draws_refusal, _ = examine_draws(pair, x[:ROWS], seed, first)
     if num_draws > 1 and pair.draws_refusal:
         raise ValueError(pair.draws_refusal)
+
+
+def of_one_size(sites: Sites, fewer: Callable[[], Sites], rows: int) -> str:
+    """Make the refusal of a pair that runs on batches of one size alone, with what to use; empty for any other.
+
+    Args:
+        sites: of a batch.
+        fewer: examines the same batch without its last row.
+        rows: of the batch.
+    """
+    if sites.misplaced or rows == 1:  # stock objectives alone serve it, in ways of their own
+        return ""
+    try:
+        said = fewer().misplaced
+        if not said:
+            return ""
+    except Exception as error:  # whatever a user's own code raises
+        said = told(error)
+    return (
+        f"The pair runs on a batch of {rows} rows, and not without the last of them ({said.rstrip('.')}): a parameter "
+        "or a constant has an entry for each row of one batch, which other data would be given in the next. Compute "
+        "what belongs to a datum from x, as guides.Amortised does by a net; or give each datum its own parameters, by "
+        "guides.PerDatapoint over nets.Rows."
+    )
 
 
 def warn_of_mixed_rows(names: list[str]) -> None:

@@ -16,12 +16,16 @@ from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
 from ..pairs.inputs import CheckedData, Input, X, as_batch, check_data, check_scale, digest
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import NOTHING, Arrays, Side, apply_mask, check_given, check_given_dim
+from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from .arviz import to_inference_data
 from .draws import Draws, draws
 from .files import read_fit, write_fit
 from .imputation import fill_hidden
 from .refinement import fit_locally
+
+DRAWN = "draws, fit.generate(mean=False)"
+"""The way to data of a model whose E[x | z] is not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +78,12 @@ class Fit:
     def backend(self) -> str:
         """``pyro`` or ``numpyro``."""
         return self.pair.backend
+
+    @property
+    def sites(self) -> Sites:
+        """The pair's sites, latent and observed."""
+        assert self.pair.sites is not None
+        return self.pair.sites
 
     @property
     def num_parameters(self) -> int:
@@ -207,7 +217,12 @@ class Fit:
         return dataclasses.replace(data, pair=self.pair, index=index, located=located)
 
     def posterior(self, x: Input, *, seed: int = 0, **side: Unpack[Side]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""
+        """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each.
+
+        Raises:
+            UnsuitableObjective: a site without a mean, such as one of a flow.
+        """
+        self.sites.check_codes()
         data = self.checked(x, likely=False, **side)
         options: dict[str, Any] = {"seed": seed, "purpose": "chunk", "doing": f"on {len(data)} data points"}
         with in_chunks(self.pair, data.x, data.arrays, **options) as chunks:
@@ -255,6 +270,7 @@ class Fit:
         Raises:
             ValueError: what the sites observe is not x, so that nobody knows which column a mean belongs to.
         """
+        self.sites.check_data_means(DRAWN)
         data = self.checked(x, likely=False, **side)
         options: dict[str, Any] = {"seed": seed, "purpose": "chunk", "doing": f"on {len(data)} data points"}
         with in_chunks(self.pair, data.x, data.arrays, **options) as chunks:
@@ -269,8 +285,8 @@ class Fit:
         Raises:
             ValueError: codes of another shape, NaN or infinite values, or a model that does not take ``size``.
         """
-        sites = self.pair.sites
-        assert sites is not None
+        sites = self.sites
+        sites.check_data_means(DRAWN)
         z = as_batch(z, "z", sites.width, maskable=False)
         arrays = self._given(given, len(z))
         with in_chunks(self.pair, z, arrays, doing=f"on {len(z)} codes") as chunks:
@@ -312,6 +328,8 @@ class Fit:
             side["mask"] = ~np.isnan(np.asarray(x, float))
         data = self.checked(x, **side)
         options: dict[str, Any] = {"num_particles": num_particles, "num_draws": num_draws, "seed": seed}
+        if num_draws is None:
+            self.sites.check_data_means("draws of the hidden pixels, num_draws=10")
         values = fill_hidden(self.pair, data.x, data.arrays, **options)
         return values[0] if num_draws is None else values
 
@@ -329,6 +347,8 @@ class Fit:
         size = size if size is not None else 1 if given is None else len(given)
         if size < 1:
             raise ValueError(f"'size' should be at least 1; got {size}.")
+        if mean:
+            self.sites.check_data_means(DRAWN)
         arrays, which = self._given(given, size), 0 if mean else 1
         options: dict[str, Any] = {"doing": "while generating", "settings": {"size": size}}
         with in_chunks(self.pair, np.empty((size, 0)), arrays, seed=seed, purpose="generate", **options) as chunks:

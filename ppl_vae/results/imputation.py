@@ -23,6 +23,7 @@ def fill_hidden(
     with in_chunks(pair, x, {**arrays, "mask": mask}, seed=seed, purpose="impute", doing=doing, **options) as chunks:
         for chunk in chunks:
             if num_draws is not None:
+                pair.predict(chunk.x, 1, chunk.seed, chunk.side)  # refuses a model that observes something else than x
                 filled = draw_hidden(pair, chunk.x, num_particles, num_draws, chunk.seed, chunk.side)
             else:
                 means, log_w = pair.predict(chunk.x, num_particles, chunk.seed, chunk.side)

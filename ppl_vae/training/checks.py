@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from ..objectives.base import Objective
 from ..objectives.checks import check_stock
 from ..pairs.inputs import checked
 from ..pairs.pair import Pair
-from ..pairs.side_inputs import take_rows
+from ..pairs.side_inputs import Arrays, take_rows
 from ..pairs.sites import Sites
-from ..pairs.trials import examine_draws, warn_of_mixed_rows
+from ..pairs.trials import ROWS, examine_draws, warn_of_mixed_rows
 from ..seeds import derive
 from .data import TrainingData
 from .settings import TrainingSettings
@@ -57,6 +58,8 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
     first = slice(settings.batch_size)
     sites = pair.prepare(data.train[first], derive(seed, "prepare"), take_rows(data.side, first))
     check_objective(settings, pair, sites, len(data.train))
+    if pair.size_refusal:
+        raise ValueError(pair.size_refusal)
     check_draws(settings, pair, data, derive(seed, "trial"))
     for name, x in (("data", data.train), ("valid", data.valid)):
         if x is not None:
@@ -225,6 +228,34 @@ def check_guide(settings: TrainingSettings, pair: Pair) -> None:
             "Early stopping needs a guide that serves validation data, and a per-datapoint guide does not: set "
             "patience=None, and judge it by fit.refine(valid)."
         )
+
+
+def check_dreams(
+    settings: TrainingSettings, data: TrainingData, observe: Callable[[np.ndarray, Arrays], dict[str, np.ndarray]]
+) -> None:
+    """Refuse dreams of another kind than the data: the model observes something else than the guide is given.
+
+    Args:
+        settings: of the training.
+        data: of the training.
+        observe: (x, side inputs) -> what each site observes.
+
+    Raises:
+        UnsuitableObjective: names the site.
+    """
+    if not getattr(settings.loss, "dreams", False):
+        return
+    first = slice(min(ROWS, settings.batch_size))
+    x, side = np.asarray(data.train[first], float), take_rows(data.side, first)
+    seen = side.get("mask", np.ones(x.shape, bool))
+    for name, values in observe(x, side).items():
+        if values.shape != x.shape or not np.allclose(values[seen], x[seen], rtol=1e-4, atol=1e-6):
+            raise UnsuitableObjective(
+                f"{type(settings.loss).__name__} gives the guide what the model draws at {name!r} in the place of x, "
+                f"and that site observes something else than x, of shape {values.shape} where x has {x.shape}: let the "
+                "program observe x as it is given, .to_event(1), and scale or select the data before fit(...); or use "
+                "WakeWake."
+            )
 
 
 def check_inner_loop(settings: TrainingSettings, pair: Pair) -> None:

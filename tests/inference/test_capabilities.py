@@ -124,7 +124,7 @@ WRAPPERS: dict[str, Callable[[Kit, Any], Any]] = {
     "independent": lambda kit, fn: fn.to_event(1),
     "masked": lambda kit, fn: fn.mask(True).to_event(1),
     "masked by an array": lambda kit, fn: fn.mask(kit.array([True, True])).to_event(1),
-    "expanded": lambda kit, fn: fn.to_event(1).expand((20,)),
+    "expanded": lambda kit, fn: fn.to_event(1).expand((1,)),
     "masked outside": lambda kit, fn: fn.to_event(1).mask(True),
     "of the user": lambda kit, fn: wrapped(kit, fn.to_event(1)),
 }

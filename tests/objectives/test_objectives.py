@@ -256,6 +256,7 @@ def test_at_the_exact_posterior_the_guides_gradient_is_zero(backend: backends.Ba
     assert np.linalg.norm(zero) < 1e-3 * np.linalg.norm(noisy)
 
 
+@pytest.mark.filterwarnings("ignore::ppl_vae.errors.UntrainedNet")
 def test_several_latents_stick_the_landing_too(backend: backends.Backend) -> None:
     inference = backend.inference
     for function in (False, True):

@@ -16,7 +16,9 @@ from ...mcmc.layout import Layout
 from ...mcmc.samplers import check_count, check_probability, check_start, kernel_of
 from ...pairs.chunks import Chunk, chunk_size, concatenate, in_chunks, windows
 from ...pairs.inputs import Input
-from ...pairs.side_inputs import Arrays, Side, check_given, placeholder
+from ...pairs.side_inputs import Arrays, Side, check_given, placeholder, take_rows
+from ...pairs.trained import checked_for_chains
+from ...pairs.trials import DRAWS, ROWS, require_draws
 from ...results.fit import Fit
 from ...seeds import derive
 from ..simulation import simulate
@@ -139,7 +141,7 @@ def ais(
         OutOfMemory: the message says what to lower.
     """
     settings = _check(fit, "ais", settings)
-    data = fit.checked(x, located=settings.start == "guide", **side)
+    data = checked_for_chains(fit, x, located=settings.start == "guide", **side)
     if 0 < _configurations(fit) <= max_configurations:
         return _exactly(exact_log_likelihood(fit, data, max_configurations=max_configurations))
     annealer, doing = _Annealer(fit, settings), f"in AIS of {len(data)} data points"
@@ -188,6 +190,7 @@ def bdmc(
         )
     annealer = _Annealer(fit, settings)
     z, x = simulate(fit, size, derive(seed, "simulate"), arrays)
+    require_draws(fit.pair, x[:ROWS], DRAWS, 0, take_rows(arrays, slice(ROWS)))
     doing, parts = f"in BDMC of {size} data points", []
     options = {"seed": seed, "purpose": "bdmc", "bar": "BDMC", "progress": progress, **annealer.options}
     with in_chunks(fit.pair, x, arrays, doing=doing, **options) as chunks:
@@ -307,7 +310,7 @@ def exact_log_likelihood(
     """
     assert fit.pair.sites is not None
     fit.pair.sites.check_chains("exact_log_likelihood")
-    data = fit.checked(x, located=False, **side)
+    data = checked_for_chains(fit, x, located=False, **side)
     count = _configurations(fit)
     if not 0 < count <= max_configurations:
         kind = f"have {count} joint values" if count else "do not have finitely many joint values"

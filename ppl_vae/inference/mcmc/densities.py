@@ -93,7 +93,7 @@ class Densities:
             if not flat.dtype.is_floating_point:
                 return self._discrete(site["name"], flat.reshape(*flat.shape[:2], *site["fn"].event_shape))
             transform = biject_to(site["fn"].support)
-            u = flat.reshape(*flat.shape[:2], *transform.inverse_shape(site["fn"].event_shape))
+            u = flat.reshape(transform.inverse_shape((*flat.shape[:2], *site["fn"].event_shape)))
             value = transform(u)
             log_dets.append(transform.log_abs_det_jacobian(u, value).reshape(*flat.shape[:2], -1).sum(-1))
             return value

@@ -274,7 +274,7 @@ def _check_pair(pair: Pair, count: int, processes: int) -> None:
             "A plate or a handler scales the densities, and the scale of a part of a batch is another one: leave it "
             "out, or train in one process, parallel=False."
         )
-    if any(isinstance(module, _BatchNorm) for module in pair.modules.modules()):
+    if any(isinstance(module, _BatchNorm) for module in (*pair.modules.modules(), *pair.nets)):
         raise ValueError("BatchNorm sees the rows of one process only: use LayerNorm, or train with parallel=False.")
     if count < processes:
         raise ValueError(f"There are {count} data points for {processes} processes: start at most {count}.")

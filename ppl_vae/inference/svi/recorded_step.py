@@ -19,6 +19,7 @@ from torch.nn.utils.stateless import _reparametrize_module
 from ...runtime.compile_cache import cache_folder
 from ..objectives import TermsObjective
 from ..pair import Pair, forked
+from ..trials import kept
 
 MODES = ("trace", "inductor")
 TOLERANCE = 1e-3
@@ -151,13 +152,8 @@ class Traced:
     @contextmanager
     def trial(self) -> Iterator[None]:
         """Run a block that is no step of the training: its draws are its own; buffers, as BatchNorm's, are restored."""
-        before = [(buffer, buffer.clone()) for buffer in self.pair.modules.buffers()]
-        try:
-            with forked(SEED, self.pair.device):
-                yield
-        finally:
-            for buffer, value in before:
-                buffer.copy_(value)
+        with kept(self.pair.buffers()), forked(SEED, self.pair.device):
+            yield
 
     def _recorded(self, names: tuple[str, ...], inputs: tuple[Tensor, ...]) -> Step | None:
         step = partial(self._step, names)

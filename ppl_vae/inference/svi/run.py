@@ -7,6 +7,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from ...errors import UnsuitableObjective
 from ...objectives.base import Objective
 from ...players import Sizes, View
 from ...runtime.storage import below
-from ...training.checks import prepare
+from ...training.checks import check_dreams, prepare
 from ...training.data import TrainingData
 from ...training.prefetch import read_ahead, steps_at_once
 from ...training.settings import describe
@@ -29,7 +30,7 @@ from ...training.svi import BaseSVI
 from ..objectives import TermsObjective
 from ..pair import Pair, forked
 from ..traces import quiet
-from ..trials import rehearse
+from ..trials import observed, rehearse
 from .cuda_graph import Replayed, replays
 from .local import LocalParameters
 from .optimiser_state import load_slots, slots
@@ -49,6 +50,7 @@ class PyroRun:
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
         self.compile = compile
         prepare(settings, pair, data, seed)
+        check_dreams(settings, data, partial(observed, pair))
         rehearse(settings, pair, data, seeds.derive(seed, "rehearsal"))
         self.objective = copy.deepcopy(settings.loss)
         if isinstance(self.objective, Objective):
@@ -95,7 +97,8 @@ class PyroRun:
         reasons = {
             "a per-datapoint guide has an optimiser for its rows": bool(self.pair.tables()),
             **{f"a {running.player.name} learns beside the pair": True for running in self.players},
-            "the pair has parameters outside its modules": any(name.startswith("store.") for name in self.trained),
+            "the pair has nets or parameters outside its modules": bool(self.pair.nets)
+            or any(name.startswith("store.") for name in self.trained),
             f"{type(self.objective).__name__} has no differentiable_loss": not hasattr(
                 self.objective, "differentiable_loss"
             ),

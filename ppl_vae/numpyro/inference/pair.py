@@ -23,12 +23,13 @@ from ...pairs.pair import check_shapes, example_of
 from ...pairs.side_inputs import NOTHING, Arrays
 from ...pairs.sites import Sites, observed_data, side_by_side, value_of_data
 from ...pairs.terms import Terms
-from ...pairs.trials import Trial, require_draws
+from ...pairs.trials import Trial, of_one_size, require_draws
 from ..nets.tables import PerDatum, Rows
 from .examination import REMEDIES, examine
 from .programs import check_programs
+from .reached import MOVES, StateStays, warn_of_untrained
 from .scales import Unscaled, one_scale
-from .sites import base_of, describe, traced
+from .sites import base_of, describe, moments_of, traced
 from .terms import terms_of
 from .traces import run, sites_of, split_sites
 from .trials import trial
@@ -134,14 +135,12 @@ class Pair:
         self._of_the_model: set[str] = set()
         self.sites: Sites | None = None
         self.draws_refusal: str | None = None
+        self.size_refusal = ""
         self.dim = self.given_dim = 0
         self.example: Arrays = NOTHING
         held = jax.tree.leaves(constants, is_leaf=lambda v: isinstance(v, nnx.Variable))
         if any(isinstance(variable, nnx.BatchStat | nnx.RngState) for variable in held):
-            raise ValueError(
-                "A net of the pair holds state that changes as it runs (BatchNorm, Dropout), which a compiled NumPyro "
-                "training does not carry: use LayerNorm or weight decay instead."
-            )
+            raise ValueError(MOVES)
 
     @property
     def _merged(self) -> tuple[Any, Any]:
@@ -178,11 +177,13 @@ class Pair:
         sites, transforms = {}, {}
         if self.structure.model is not None or self.structure.guide is not None:
             model, guide = (tolerant(program) for program in self._merged)
-            with explained(batch, remedies=REMEDIES):
+            with StateStays(), explained(batch, remedies=REMEDIES):
                 guide_key, model_key = jax.random.split(jax.random.key(seed))
                 q = traced(handlers.seed(guide, guide_key), batch, **where)
                 replayed = handlers.replay(handlers.seed(model, model_key), trace=q)
                 p = traced(replayed, batch, **where)
+            given = {name: site["value"] for name, site in {**p, **q}.items() if site["type"] == "param"}
+            warn_of_untrained((self.structure.model, self.structure.guide), given)
             for name, site in {**p, **q}.items():
                 if site["type"] == "param":
                     transforms[name] = biject_to(site["kwargs"].get("constraint", constraints.real))
@@ -191,6 +192,8 @@ class Pair:
             self.structure = Structure(self.structure.graph, self.structure.model, self.structure.guide, transforms)
             self.params = jax.device_put({**self.params, "sites": sites}, self.device)
         self.sites, self.dim, self.example = self._examine(batch, where), x.shape[1], example_of(x, side)
+        first = {name: a[:-1] for name, a in where.items()}
+        self.size_refusal = of_one_size(self.sites, lambda: self._examine(batch[:-1], first), len(x))
         self.given_dim = where["given"].shape[1] if "given" in where else 0
         return self.sites
 
@@ -393,8 +396,9 @@ def _moments(
 ) -> dict[str, tuple[Array, Array]]:
     _, q = run(*structure.programs(params, constants), (x,), where, 1, nesting, key)
     sites = sites_of(q, observed=False)
-    means = {n: _mode(s["fn"]) if describe(s).is_categorical else s["fn"].mean for n, s in sites.items()}
-    return {name: (means[name], jnp.sqrt(site["fn"].variance)) for name, site in sites.items()}
+    found = {name: moments_of(site) for name, site in sites.items()}
+    modes = {name: _mode(site["fn"]) for name, site in sites.items() if describe(site).is_categorical}
+    return {name: (modes.get(name, mean), jnp.sqrt(variance)) for name, (mean, variance) in found.items()}
 
 
 def _mode(fn: Any) -> Array:
@@ -418,7 +422,7 @@ def _predicted(
     (latent, observed), guided = split_sites(p), sites_of(q, observed=False)
     return (
         {name: site["value"] for name, site in observed.items()},
-        {name: site["fn"].mean for name, site in observed.items()},
+        {name: moments_of(site)[0] for name, site in observed.items()},
         terms_of(latent, observed, guided, num_particles).log_weights,
     )
 
@@ -438,7 +442,7 @@ def _decode(
     model, _ = structure.programs(params, constants)
     conditioned = handlers.seed(handlers.condition(model, z), key)
     site = traced(conditioned, size=size, **side)[name]
-    return site["fn"].mean, site["value"]
+    return moments_of(site)[0], site["value"]
 
 
 @partial(jax.jit, static_argnames=("structure", "size", "name"))
@@ -447,7 +451,7 @@ def _generate(
 ) -> tuple[Array, Array]:
     model, _ = structure.programs(params, constants)
     site = traced(handlers.seed(model, key), size=size, **side)[name]
-    return site["fn"].mean, site["value"]
+    return moments_of(site)[0], site["value"]
 
 
 def named(prefix: str, tree: Tree) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from numpyro.distributions import (
     Independent,
     MultivariateNormal,
     Normal,
+    TransformedDistribution,
     constraints,
 )
 
@@ -30,6 +31,14 @@ REARRANGING = (Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
 PARAMETRIC = (Normal, MultivariateNormal)
 """Distributions that hold all that their density depends on as arrays of their own; others may hold functions."""
 WITHOUT_MEAN = (CategoricalLogits, CategoricalProbs, Cauchy, HalfCauchy)
+LIMITED = (
+    constraints.greater_than,
+    constraints.less_than,
+    constraints.interval,
+    constraints.open_interval,
+    type(constraints.simplex),
+)
+"""Constraints that leave out some real numbers."""
 
 
 def traced(program: Any, *args: Any, **kwargs: Any) -> Any:
@@ -59,7 +68,22 @@ def _has_mean(fn: Any) -> bool:
             return bool(part.has_mean)
         if isinstance(part, WITHOUT_MEAN):
             return False
-    return True
+    try:
+        return fn.mean is not None
+    except NotImplementedError:
+        return False
+
+
+def moments_of(site: Any) -> tuple[Array, Array]:
+    """Mean and variance of a traced site's distribution, NaN where it does not know them."""
+    return _known(site["fn"], "mean"), _known(site["fn"], "variance")
+
+
+def _known(fn: Any, moment: str) -> Array:
+    try:
+        return getattr(fn, moment)
+    except NotImplementedError:
+        return jnp.full(fn.shape(), jnp.nan)
 
 
 def masks_of(site: Any) -> list[Array]:
@@ -71,11 +95,28 @@ def masks_of(site: Any) -> list[Array]:
     return [jnp.asarray(m)[(..., *[None] * dims)] for m, dims in masks if m is not None and m is not True]
 
 
+def _support_of(base: Any) -> Any:
+    try:
+        return base.support
+    except (AttributeError, NotImplementedError):  # a user's own may say nothing
+        return None
+
+
+def _kind_of(support: Any) -> str:
+    """The ``Site.support`` of a constraint; a transform's codomain may be wider than what it maps to."""
+    if support is None:
+        return ""
+    if support.is_discrete:
+        return "discrete"
+    inner = getattr(support, "base_constraint", support)
+    return "bounded" if isinstance(inner, LIMITED) else "real" if inner is constraints.real else ""
+
+
 def describe(site: Any) -> Site:
     """Describe a traced site for objectives and evaluation."""
     fn, inner = site["fn"], sorted([f.dim for f in site["cond_indep_stack"] if f.dim < -1])
     base = base_of(fn)
-    support = getattr(base, "support", None)
+    support = _support_of(base)
     binary = getattr(support, "base_constraint", support) is constraints.boolean
     categorical = isinstance(base, CategoricalLogits | CategoricalProbs)
     return Site(
@@ -94,4 +135,5 @@ def describe(site: Any) -> Site:
         probabilities_per_entry=getattr(base, "probabilities_per_entry", 1),
         plates=len(inner),
         masked=bool(masks_of(site)),
+        support="" if isinstance(base, TransformedDistribution) and _kind_of(support) == "real" else _kind_of(support),
     )

@@ -7,9 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from numpyro import handlers
 
+from ...pairs.side_inputs import Arrays
 from ...pairs.trials import Trial, others
 from .terms import density_of
 from .traces import NumPyroTrace, run, sites_of
@@ -51,6 +53,14 @@ def trial(
         for name, run in runs.items()
         if name in together
     }
+
+
+def observed(pair: Any, x: np.ndarray, side: Arrays) -> dict[str, np.ndarray]:
+    """Run a pair once; return what each site observes, of whatever draws."""
+    model, guide = pair.structure.programs(pair.params, pair.constants)
+    where = pair.arrays({"index": np.arange(len(x)), **side})
+    p, _ = run(model, guide, (pair.array(x),), where, 1, 1, jax.random.key(0))
+    return {name: np.asarray(site["value"]) for name, site in sites_of(p, observed=True).items()}
 
 
 def _draws(site: Any, num_draws: int) -> Array:

@@ -21,11 +21,12 @@ from ....objectives.base import Objective, WeightedObjective
 from ....pairs.failures import told
 from ....players import Sizes
 from ....runtime.storage import below
-from ....training.checks import prepare
+from ....training.checks import check_dreams, prepare
 from ....training.data import TrainingData
 from ....training.svi import BaseSVI
 from ..objectives import TermsObjective
 from ..pair import Pair, Tree, filled, merge, named
+from ..trials import observed
 from .compilation import compilation_seconds, keep_compiled
 from .local import Local, fresh
 from .players import init, restored, saved
@@ -41,6 +42,7 @@ class NumPyroRun:
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
         self.count = len(data.train)
         prepare(settings, pair, data, seed)
+        check_dreams(settings, data, partial(observed, pair))
         trained, self.frozen = pair.split(model=not settings.freeze_model)
         optim = _optimiser(settings, trained)
         local = Local(settings.local_steps, settings.local_learning_rate, settings.local_tolerance)
