@@ -76,6 +76,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "the one has a density and the other probabilities",
         "let the guide draw from a {} of the same values",
         "which may be any number",
+        "no density at {}, or the weights start too far off",
+        "Rescale or round the data to values",
         "of which no mean is known: average draws",
         "of which no mean is known. Use {}",
     ),

@@ -81,6 +81,11 @@ def does_not_run(
             "A program that hands its keywords on to another calls it as tolerant(program)(...), of "
             "ppl_vae.pairs.keywords, which drops those that it has no use for."
         )
+    if "to be within the support" in str(raised):
+        remedy = (
+            "Rescale or round the data to values that the distribution can have, or observe another distribution; of a "
+            "latent site, let the guide draw such values."
+        )
     if remedy is None and isinstance(raised, OF_SHAPES):
         remedy = (
             f"Do the nets take {shape[-1:]} numbers and return what their distributions need, and does every "

@@ -106,9 +106,9 @@ def examine_draws(pair: OnTrial, x: np.ndarray, seed: int, side: Arrays = NOTHIN
     except Exception as error:  # whatever a user's own code raises
         try:
             trials = pair.trial(x, 1, seed, side)
-        except ValueError:  # sites outside the plate of the data, which stock objectives serve
-            return "", []
         except Exception as of_one:
+            if pair.sites is not None and pair.sites.misplaced:  # which stock objectives serve
+                return "", []
             raise does_not_run((x,), of_one) from of_one
         return refusal(f"the pair does not run on them ({told(error)})"), mixed_rows(trials)
     if pair.sites is not None and (hidden := noisy(trials, pair.sites)):

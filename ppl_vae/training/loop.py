@@ -177,7 +177,15 @@ class Loop:
         return f"{good[0].upper()}{good[1:]}{going_on}."
 
     def _fail(self, what: str, epoch: int, step: int) -> None:
-        good = self._good()
+        good, sites = self._good(), self.run.pair.sites
+        if what.startswith("the loss") and epoch == step == 0 and sites is not None:
+            told = " and ".join(f"{site.name!r} ({site.distribution})" for site in sites.observed)
+            raise NotFiniteLoss(
+                f"Training stopped: {what} in epoch 0, step 0, before the first step was taken; {good}. Some data have "
+                f"no density at {told}, or the weights start too far off: rescale or round the data to values that the "
+                "distribution can have, such as a Beta inside 0 and 1, observe another distribution, start from "
+                "smaller weights, or raise the floor of the scales."
+            )
         raise NotFiniteLoss(
             f"Training stopped: {what} in epoch {epoch}, step {step}; {good}. Lower the learning rate, clip the "
             "gradient (clip_norm=), or raise the floor of the scales."

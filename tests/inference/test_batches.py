@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpyro.infer.autoguide import AutoNormal
 from pairs import follow, untrained
 from programs import PROGRAMS
@@ -114,6 +115,8 @@ def test_dreams_are_of_the_kind_of_the_data(
         objectives.SVI(kind(2), epochs=1, batch_size=20) for kind in (objectives.WakeSleep, objectives.WakeWake)
     )
     guide = encoded(backend)
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
     follow(
         f"that site observes something else than x, of shape {shape} where x has (8, 3)",
         observed,
@@ -121,6 +124,7 @@ def test_dreams_are_of_the_kind_of_the_data(
         lambda _: asleep.fit(model_of(backend), guide, 2 * X - 1),
         lambda how: awake.fit(model_of(backend, how), guide, X),
     )
+    assert torch.equal(before, torch.get_rng_state())
 
 
 CHAINS: dict[str, Callable[[Any, Any], Any]] = {

@@ -121,6 +121,19 @@ def test_nets_of_functions_have_the_modes_and_the_state_of_nets_of_modules(
     assert evaluation.elbo(again, X).mean == evaluation.elbo(fit, X).mean
 
 
+class Rooted(Methods):
+    """A module whose methods read its own mode; nobody calls it."""
+
+    def guide(self, x: torch.Tensor) -> None:
+        torch_guide(pyro.module("encoder", self.encoder), nn.functional.dropout(x, 0.5, self.training))
+
+
+def test_the_module_of_methods_has_the_mode_too() -> None:
+    both = Rooted(*torch_nets(nn.Tanh))
+    fit = SVI.fit(both.model, both.guide, X)
+    assert (fit.posterior(X, seed=1)["z"][0] == fit.posterior(X, seed=2)["z"][0]).all()
+
+
 def test_a_users_nets_keep_their_mode_and_state() -> None:
     encoder, decoder = torch_nets(LAYERS["BatchNorm"])
     encoder.eval()

@@ -309,7 +309,7 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         fits(epochs=3, optim=partial(torch.optim.SGD, lr=1e30), clip_norm=1e-32),
         lambda at: (
             refused(
-                "Lower the learning rate, clip the gradient (clip_norm=), or raise the floor of the scales",
+                "start from smaller weights, or raise the floor of the scales",
                 lambda: fits(model_guide=lambda: narrow(1e-22))(at),
             ),
             fits(model_guide=lambda: narrow(0.1))(at),

@@ -192,3 +192,35 @@ def test_codes_and_data_without_a_known_mean(backend: backends.Backend) -> None:
     for refuses in (lambda: fit.reconstruct(x), lambda: fit.decode(np.zeros((2, 1)))):
         with pytest.raises(UnsuitableObjective, match="E.x . z. is not known"):
             refuses()
+
+
+OUTSIDE = {"Beta": np.array([0.0, 0.5, 1.0, 0.2]), "Gamma": X[:, 0], "Poisson": np.array([0.5, 1.0, 2.0, 0.0])}
+"""Likelihood -> data that it cannot have."""
+INSIDE = {"Beta": lambda x: 0.1 + 0.8 * x, "Gamma": lambda x: np.abs(x), "Poisson": np.ceil}
+"""Likelihood -> the data rescaled or rounded."""
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_data_that_a_likelihood_cannot_have(name: str, backend: backends.Backend) -> None:
+    ppl, own, array = library(backend)
+    x = OUTSIDE[name][:, None].astype(np.float32)
+    exp = torch.exp if backend.name == "pyro" else jnp.exp
+
+    def model(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            rate = exp(ppl.sample("z", own.Normal(array(0.0), array(1.0))))[..., None]
+            law = {"Beta": lambda: own.Beta(rate, rate), "Gamma": lambda: own.Gamma(rate, rate)}
+            ppl.sample("x", law.get(name, lambda: own.Poisson(rate))().to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        a = ppl.param("a", array(0.1))
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("z", own.Normal(a + 0 * x[..., 0], array(1.0)))
+
+    svi = backend.inference.SVI(epochs=1, batch_size=4)
+    follow(
+        "escale or round the data to values that the distribution can have",
+        x,
+        lambda x: svi.fit(model, guide, x),
+        lambda x: svi.fit(model, guide, INSIDE[name](x).astype(np.float32)),
+    )
