@@ -145,6 +145,8 @@ def check_draws(settings: TrainingSettings, pair: Pair, data: TrainingData, seed
         return
     first = slice(settings.batch_size)
     x, side = data.train[first], take_rows(data.side, first)
+    if data.dynamic:  # the model sees draws of these intensities, as zeros and ones
+        x = np.round(x)
     pair.draws_refusal, mixed = examine_draws(pair, x, seed, side)
     if draws_at_once(settings.loss) > 1 and pair.draws_refusal:
         raise ValueError(pair.draws_refusal)

@@ -13,7 +13,7 @@ from pairs import follow, untrained
 from programs import PROGRAMS
 from scipy import stats
 
-from ppl_vae import backends, evaluation
+from ppl_vae import backends, data, evaluation
 
 P, D = 3, 2
 X = np.random.default_rng(0).normal(size=(40, P)).astype(np.float32)
@@ -204,3 +204,25 @@ def test_hidden_pixels_are_drawn_on_the_scale_of_the_data(backend: backends.Back
     for options in ({}, {"num_draws": 3}):
         with pytest.raises(ValueError, match="'x' observed something else"):
             fit.impute(x, **options)
+
+
+def test_programs_are_tried_on_images_as_the_model_sees_them() -> None:
+    """Under 'dynamic' the training holds intensities, at which a Bernoulli has no density, and Pyro tried nothing."""
+    backend = backends.load("pyro")
+    ppl, own, arrays = library(backend)
+
+    def model(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            z = ppl.sample("z", own.Normal(arrays.zeros(D), 1.0).to_event(1))
+            logits = z.mean(0, keepdim=True)[..., :1] + arrays.zeros((*z.shape[:-1], P))
+            ppl.sample("x", own.Bernoulli(logits=logits).to_event(1), obs=x)
+
+    grey = data.from_arrays(np.random.default_rng(0).random((60, P)), binarisation="dynamic")
+    follow(
+        "at 'x' their log-densities are not those of each draw by itself",
+        grey,
+        lambda split: backend.inference.SVI(backend.inference.IWAE(2), epochs=1, batch_size=20).fit(
+            model, encoded(backend), split
+        ),
+        lambda split: backend.inference.SVI(epochs=1, batch_size=20).fit(model_of(backend), encoded(backend), split),
+    )
