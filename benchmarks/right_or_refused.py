@@ -160,6 +160,7 @@ OBJECTIVES: dict[str, Case] = {
     "WakeWake": Case(ours("WakeWake"), woken),
     "WakeSleep": Case(ours("WakeSleep"), slept),
     "TraceEnumELBO": Case(ours("TraceEnumELBO"), of_elbo(), (1,)),
+    "VQELBO": Case(ours("VQELBO"), of_elbo(), (1,)),
     "BetaTCVAE, weighted": penalised("BetaTCVAE", partial(correlation, weights=weighted), estimator="weighted"),
     "BetaTCVAE, stratified": penalised("BetaTCVAE", partial(correlation, weights=stratified)),
     "DIPVAE, kind i": penalised("DIPVAE", partial(covariance, of_draws=False), kind="i"),

@@ -213,3 +213,16 @@ def enumerated(terms: Terms) -> Array:
     array([2.])
     """
     return (exp(terms.log_guide) * terms.log_weights).sum(0)
+
+
+def vq(terms: Terms, *, codebook: Any, commitment: Any) -> Array:
+    """log p(x | z) + log p(z) at the nearest codes, (B,): the exact ELBO of a q(z | x) that is one value.
+
+    In the gradient ``codebook`` |sg(e) - c|^2 + ``commitment`` |e - sg(c)|^2 is taken off, with the encoder's vectors e
+    and their codes c (``Latents.encoded``, ``codes``). Neural Discrete Representation Learning, van den Oord, Vinyals
+    and Kavukcuoglu, 2017.
+    """
+    assert terms.latents is not None
+    encoded, codes = terms.latents.encoded, terms.latents.codes
+    losses = codebook * (stop_gradient(encoded) - codes) ** 2 + commitment * (encoded - stop_gradient(codes)) ** 2
+    return _scored(elbo(terms), -losses.sum((-2, -1)).mean(0))

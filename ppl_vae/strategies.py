@@ -95,6 +95,8 @@ STRATEGIES: dict[str, Strategy] = {
         1,
         training="Adversarial",
     ),
+    # codes of a codebook
+    "vq": Strategy("the ELBO of the nearest codes, straight through", lambda _: objectives.VQELBO()),
     # any latents
     "reinforce": Strategy("the ELBO by score functions", lambda k: objectives.TraceGraphELBO(k), 4),
     "running-average": Strategy(
@@ -121,6 +123,7 @@ USUAL: dict[str, tuple[str, ...]] = {
     "gaussian": ("elbo", "mean-field", "stl", "iwae-10", "dreg-10"),
     "bernoulli": ("reinforce-4", "rloo-4", "vimco-10", "wake-wake-10"),
     "categorical": ("reinforce-4", "rloo-4", "vimco-10", "wake-wake-10"),
+    "vq": ("vq",),
 }
 """Kind of latents -> the strategies that a comparison trains by default."""
 

@@ -143,6 +143,6 @@ def _results(record: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> li
         images = f"{metrics['num_images']:,} test images of {metrics['data']['name']}"
         after = f", after {metrics['epochs']} epochs" if metrics["epochs"] != record["epochs"] else ""
         error = f" ± {metrics['test_error']:.2f} (over images)" if metrics["test_error"] is not None else ""
-        log_p = f"log p(x) {metrics['log_p']:.2f}{error}"
-        lines.append(f"- {images}{after}: {log_p}, ELBO {metrics['elbo']:.2f} nats per image")
+        log_p = "" if metrics["log_p"] is None else f"log p(x) {metrics['log_p']:.2f}{error}, "
+        lines.append(f"- {images}{after}: {log_p}ELBO {metrics['elbo']:.2f} nats per image")
     return lines

@@ -11,3 +11,4 @@ from .normal import FullNormal as FullNormal
 from .normal import Normal as Normal
 from .pixel_levels import CategoricalLevels as CategoricalLevels
 from .pixel_levels import DiscretisedLogistic as DiscretisedLogistic
+from .quantised import Nearest as Nearest

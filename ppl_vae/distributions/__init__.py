@@ -5,6 +5,7 @@ from ppl_vae.distributions.images import AutoregressiveBernoulli, BernoulliMixtu
 from ppl_vae.distributions.levels import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.distributions.mixture import DiagNormalMixture, mixture
 from ppl_vae.distributions.normal import Normal
+from ppl_vae.distributions.quantised import Nearest, RandomCodes
 
 __all__ = [
     "AutoregressiveBernoulli",
@@ -14,5 +15,7 @@ __all__ = [
     "DiagNormalMixture",
     "DiscretisedLogistic",
     "Normal",
+    "Nearest",
+    "RandomCodes",
     "mixture",
 ]

@@ -15,6 +15,7 @@ from ..pairs.inputs import CheckedData, Input, digest
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from ..seeds import generator
+from .likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, exact_log_likelihood
 from .likelihood.importance_sampling import ELBO, LogLikelihood, elbo, log_likelihood
 from .posterior.inference_gaps import Gaps, Method, is_own
 from .posterior.inference_gaps import gaps as decompose
@@ -144,8 +145,9 @@ def evaluate(
 ) -> Evaluation:
     """log p(x) by importance sampling, the plain sampled ELBO and the active units on ``test`` (N, P).
 
-    A guide that has parameters for its training images only is fitted to the test images first, with the model as it
-    is (``fit.refine``).
+    Of codes of a codebook log p(x) is the exact sum where they have at most 4,096 joint values, and else NaN: there the
+    ELBO is what is known. A guide that has parameters for its training images only is fitted to the test images first,
+    with the model as it is (``fit.refine``).
 
     Args:
         fit: what an inference returned.
@@ -174,7 +176,7 @@ def evaluate(
     history, options = fit.history, dict[str, Any](seed=seed, method="importance" if gaps is True else gaps)
     some = None if train is None else _training(fit, train, seed, train_side or {})
     return Evaluation(
-        log_p=log_likelihood(on_test, data, num_particles, seed=seed, progress=progress),
+        log_p=_log_p(on_test, data, num_particles, seed=seed, progress=progress),
         elbo=elbo(on_test, data, elbo_particles, seed=seed),
         objective=-float(history["loss"][-1]) if len(history.get("loss", ())) else math.nan,
         active_units=active_units(on_test, data) if len(data) > 1 else None,
@@ -192,6 +194,16 @@ def evaluate(
         gaps=decompose(fit, data, num_particles, refined=refined, **options) if gaps else None,
         train_gaps=_train_gaps(fit, some, len(data), num_particles, options) if gaps and some else None,
     )
+
+
+def _log_p(fit: Fit, data: CheckedData[np.ndarray], num_particles: int, **options: Any) -> LogLikelihood:
+    """log p(x); of codes the exact sum where it is short, and else NaN: importance sampling would see one of them."""
+    if not any(site.codes for site in fit.sites.latent):
+        return log_likelihood(fit, data, num_particles, **options)
+    zero = np.zeros(len(data))
+    if fit.sites.num_configurations <= MAX_CONFIGURATIONS:
+        return LogLikelihood(exact_log_likelihood(fit, data), zero, zero + 1, num_particles)
+    return LogLikelihood(zero + np.nan, zero + np.nan, zero + np.nan, num_particles)
 
 
 def fingerprint(fit: Fit) -> str | None:

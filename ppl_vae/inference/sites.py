@@ -116,6 +116,7 @@ def describe(site: Any) -> Site:
         binary=binary,
         num_values=2 if binary else base._num_events if categorical else None,
         levels=getattr(base, "levels", None),
+        codes=getattr(base, "codes", ()),
         has_density=not any(isinstance(part, dist.Delta) for part in _inside(fn)),
         has_mean=_has_mean(fn),
         is_categorical=categorical,

@@ -172,6 +172,10 @@ def _latents(
         told["directions"] = towards / towards.norm(dim=-1, keepdim=True)
     if request.reconstruction:
         told |= _reconstruction(data, num_particles)
+    if request.quantised:
+        base, batch = base_of(site["fn"]), site["fn"].batch_shape
+        for field, vectors in (("encoded", base.encoded), ("codes", base.nearest)):
+            told[field] = vectors.expand(*batch, *vectors.shape[-2:]).reshape(num_particles, -1, *vectors.shape[-2:])
     return Latents(**told)
 
 

@@ -1,5 +1,6 @@
 """Generative programs p(x, z) and their priors, in Pyro."""
 
+from ..priors.codebook import CodePrior as CodePrior
 from ..priors.factorised import FactorisedBernoulli as FactorisedBernoulli
 from ..priors.factorised import StandardNormal as StandardNormal
 from ..priors.factorised import UniformCategorical as UniformCategorical

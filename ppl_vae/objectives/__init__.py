@@ -22,6 +22,7 @@ from .importance_weighted import IWAE as IWAE
 from .importance_weighted import MIWAE as MIWAE
 from .importance_weighted import DReG as DReG
 from .importance_weighted import RenyiELBO as RenyiELBO
+from .quantised import VQELBO as VQELBO
 from .request import LatentsRequest as LatentsRequest
 from .request import TermsRequest as TermsRequest
 from .score_function import VIMCO as VIMCO

@@ -34,6 +34,11 @@ def check_density(name: str, sites: Sites) -> None:
                 f"{name}: the guide's site {site.name!r} is a Delta, which has no density: this would be a MAP "
                 "estimate under the name of a bound. Give the guide a distribution with spread."
             )
+        if site.codes:
+            raise UnsuitableObjective(
+                f"{name}: the guide's site {site.name!r} is the nearest code of a codebook, one value without a score, "
+                "of which several draws are the same; and no other objective moves the codes: use VQELBO."
+            )
 
 
 def check_pathwise(name: str, sites: Sites) -> None:
@@ -75,6 +80,7 @@ def check_enumerable(name: str, sites: Sites) -> None:
     Raises:
         UnsuitableObjective: names the site and what fits.
     """
+    check_density(name, sites)
     sites.check_plain(name, "TraceGraphELBO, VIMCO or WakeWake")
     for site in sites.latent:
         if site.num_values is None:

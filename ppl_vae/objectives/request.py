@@ -18,12 +18,14 @@ class LatentsRequest:
         prior: draws from the prior, the same number as from the guide.
         directions: number of random unit vectors in the latents' space.
         reconstruction: the data, and their mean given the draws.
+        quantised: the encoder's vectors before they are quantised, and the codes that are nearest to them.
     """
 
     moments: bool = False
     prior: bool = False
     directions: int = 0
     reconstruction: bool = False
+    quantised: bool = False
 
 
 @dataclass(frozen=True)

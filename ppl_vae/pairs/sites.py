@@ -11,6 +11,9 @@ import numpy as np
 
 from ..errors import UnsuitableObjective
 
+MOST_CODES = 10**6
+"""The largest number of joint values of codes whose sum is proposed."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -27,6 +30,8 @@ class Site:
     """The number of values that each entry can take, where they are finitely many."""
     levels: int | None = None
     """L, where the distribution is over the levels 0, 1/(L - 1), ..., 1 of a pixel."""
+    codes: tuple[int, ...] = ()
+    """The number of codes of each slot, where a value is codes of a codebook, side by side."""
     has_density: bool = True
     """Whether it is spread out: a Delta, or what is made from one, is not."""
     has_mean: bool = True
@@ -48,11 +53,13 @@ class Site:
 
     @property
     def num_configurations(self) -> int:
-        """The number of values that the site as a whole can take."""
-        return (self.num_values or 0) ** math.prod(self.event_shape)
+        """The number of values that the site as a whole can take; 0 where they are not finitely many."""
+        return math.prod(self.codes) if self.codes else (self.num_values or 0) ** math.prod(self.event_shape)
 
     def configurations(self) -> np.ndarray:
-        """Every value of the site, (configurations, *event_shape)."""
+        """Every value of the site, (configurations, *event_shape); of codes their numbers, (configurations, D)."""
+        if self.codes:
+            return np.indices(self.codes).reshape(len(self.codes), -1).T
         entries = math.prod(self.event_shape)
         grid = np.indices((self.num_values or 0,) * entries).reshape(entries, -1).T
         return grid.reshape(-1, *self.event_shape)
@@ -109,9 +116,34 @@ class Sites:
         Raises:
             UnsuitableObjective: names what was to be done.
         """
+        self.check_summed(what)
+        self.check_covered(what)
+
+    def check_summed(self, what: str) -> None:
+        """Refuse a model without latents that densities of data could be summed or integrated over.
+
+        Raises:
+            UnsuitableObjective: names what was to be done.
+        """
         self.check_data()
         self.check_latent(what)
         self.check_plain(what, "evaluation.log_likelihood(fit, x)")
+
+    def check_covered(self, what: str, instead: str = "the bound, evaluation.elbo(fit, x)") -> None:
+        """Refuse codes of a codebook, of which q(z | x) has one alone, for what needs all that p(z | x) has.
+
+        Raises:
+            UnsuitableObjective: names the site, and what to use.
+        """
+        for site in self.latent:
+            if site.codes:
+                count = self.num_configurations
+                exact = f"evaluation.exact_log_likelihood(fit, x, max_configurations={count})"
+                more = f"; log p(x) is the sum over all {count} codes, {exact}" if count <= MOST_CODES else ""
+                raise UnsuitableObjective(
+                    f"{what} needs draws of all that p(z | x) has, and q of the site {site.name!r} is the nearest code "
+                    f"of a codebook, with probability 1: use {instead}{more}."
+                )
 
     def check_plain(self, what: str, instead: str) -> None:
         """Refuse latents in plates inside the data's, or of which a mask hides densities.
@@ -320,6 +352,12 @@ def check_support(guide: Site, model: Site) -> None:
             f"Site {guide.name!r} is {of_guide} and {of_model}: the one has a density and the other probabilities, of "
             "which no bound can be made. Give both a relaxed distribution; or both a discrete one, and train it by "
             "TraceGraphELBO, VIMCO or WakeWake."
+        )
+    if guide.codes != model.codes:
+        raise ValueError(
+            f"Site {guide.name!r} is {of_guide} and {of_model}: codes of a codebook have probabilities, and only other "
+            "codes have them too. Give the guide conditionals.Nearest(net, codebook) and the model priors.CodePrior of "
+            "the same codebook and number of codes."
         )
     if guide.num_values != model.num_values and kinds == {"discrete"}:
         values = [str(site.num_values or "countless") for site in (guide, model)]

@@ -24,6 +24,10 @@ class Latents(NamedTuple):
     """the data, (B, P); 0 where a mask hides them"""
     mean: Array = None
     """E[x | z], (K, B, P); 0 where a mask hides x"""
+    encoded: Array = None
+    """the encoder's vectors before they are quantised, (K, B, D, E)"""
+    codes: Array = None
+    """the codes nearest to them, (K, B, D, E), with a gradient to the codebook"""
 
 
 class Terms(NamedTuple):

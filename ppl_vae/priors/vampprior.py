@@ -61,6 +61,11 @@ class VampPrior(nn.Module):
 
     def __init__(self, posterior: nn.Module, pseudo_inputs: np.ndarray | nn.Module, *, learned: bool = True) -> None:
         super().__init__()
+        if hasattr(posterior, "codebook"):
+            raise ValueError(
+                "A VampPrior is a mixture of densities, and this posterior is the nearest code of a codebook, with "
+                "probability 1: use CodePrior(codebook, num_codes)."
+            )
         self.posterior = posterior
         self.inputs: Any
         if isinstance(pseudo_inputs, nn.Module):

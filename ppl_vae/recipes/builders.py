@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import init
+from ..arrays import quantisation
 from ..arrays.convolution_shapes import halvings
 from ..backends import Backend
 from .components import Guide, Latents, Likelihood, Net, Posterior, Prior, Program, Setting, Values, register
@@ -16,6 +17,8 @@ ACTIVATIONS = ("elu", "relu", "sigmoid", "softplus", "tanh")
 """Those of both backends' ``nets``, which would import them."""
 STARTS = ("random", "mean", "means")
 """Names of where learned pseudo-inputs start."""
+ENCODED = 1000
+"""The largest number of images whose encodings a codebook starts from."""
 
 HIDDEN = Setting(
     "hidden",
@@ -42,7 +45,10 @@ LEVELS = Setting(
 
 def build_standard_prior(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
     """Build the prior that is standard for the latents."""
-    return recipe.component("latents").prior(b, recipe)
+    latents = recipe.component("latents")
+    if latents.shared_prior is not None:
+        return latents.shared_prior(b, recipe, rng, posterior)
+    return latents.prior(b, recipe)
 
 
 def build_mixture(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
@@ -78,8 +84,8 @@ def find_images(recipe: Values) -> Any:
     """
     if recipe.images is None:
         raise ValueError(
-            f"The prior {recipe.prior!r} starts at training images: make the recipe from the data, "
-            "recipes.vae(data, ...), not only from its settings."
+            f"The prior {recipe.prior!r} of {recipe.latents} latents starts at training images: make the recipe from "
+            "the data, recipes.vae(data, ...), not only from its settings."
         )
     return recipe.images
 
@@ -105,7 +111,13 @@ def refuse_given(recipe: Values) -> str | None:
 
 
 PRIORS = (
-    Prior("standard", "N(0, I), or uniform for discrete latents", build=build_standard_prior, latents=None),
+    Prior(
+        "standard",
+        "N(0, I), or uniform for discrete latents",
+        build=build_standard_prior,
+        latents=None,
+        images_needed=lambda recipe: recipe.component("latents").images_needed(recipe),
+    ),
     Prior("mixture", "a mixture of Gaussians", settings=(COMPONENTS,), build=build_mixture),
     Prior(
         "vampprior",
@@ -217,7 +229,46 @@ def refuse_discrete(recipe: Values) -> str | None:
     )
 
 
+def build_nearest(b: Backend, recipe: Values, net: Any) -> Any:
+    """Build the nearest codes; ``build_codes`` says where the codes start."""
+    codes = np.zeros((recipe.num_codes, recipe.code_dim))
+    return b.conditionals.Nearest(net, b.nets.Codebook(codes))
+
+
+def build_codes(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
+    """Build the uniform prior over the posterior's codes, and start these."""
+    size = recipe.num_codes, recipe.code_dim
+    if recipe.codebook_start == "encodings":
+        images = find_images(recipe)
+        some = init.random_images(rng, images, min(len(images), ENCODED))
+        codes = quantisation.codes_from(posterior.encodings(some), recipe.num_codes, rng)
+    elif recipe.codebook_start == "normal":
+        codes = rng.standard_normal(size)
+    else:
+        codes = rng.uniform(-1 / recipe.num_codes, 1 / recipe.num_codes, size)
+    posterior.codebook.set(codes)
+    return b.priors.CodePrior(posterior.codebook, recipe.latent_dim)
+
+
+def refuse_codes(recipe: Values) -> str | None:
+    """Codes are those of an encoder, without side information."""
+    if not recipe.component("guide").has_encoder:
+        return f"The codes of {recipe.latents!r} latents are those of an encoder, and a {recipe.guide} guide has none."
+    return refuse_discrete(recipe) or refuse_given(recipe)
+
+
 FULL = Setting("full_covariance", False, "a Gaussian guide with full covariance instead of a diagonal one")
+
+CODES = (
+    Setting("num_codes", 16, "codes of the codebook of 'vq'", least=2, metavar="K"),
+    Setting("code_dim", 4, "numbers of each of its codes", least=1, metavar="E"),
+    Setting(
+        "codebook_start",
+        "encodings",
+        "where its codes start: encodings of training images, N(0, 1), or U(-1/K, 1/K)",
+        choices=("encodings", "normal", "uniform"),
+    ),
+)
 
 LATENTS = (
     Latents(
@@ -251,6 +302,20 @@ LATENTS = (
         outputs=lambda recipe: recipe.latent_dim * recipe.num_categories,
         width=lambda recipe: recipe.latent_dim * recipe.num_categories,
         decode=lambda b, recipe, net: b.nets.OneHot(net, recipe.num_categories),
+    ),
+    Latents(
+        "vq",
+        "each the nearest of the codes that all share, with a uniform prior",
+        settings=CODES,
+        refuse=refuse_codes,
+        prior=None,
+        shared_prior=build_codes,
+        posterior=build_nearest,
+        outputs=lambda recipe: recipe.latent_dim * recipe.code_dim,
+        width=lambda recipe: recipe.latent_dim * recipe.code_dim,
+        images_needed=lambda recipe: (
+            math.ceil(recipe.num_codes / recipe.latent_dim) if recipe.codebook_start == "encodings" else 0
+        ),
     ),
 )
 

@@ -235,24 +235,29 @@ class Latents(Component):
     """A kind of z, with the prior and the posterior that are standard for it.
 
     Args:
-        prior: ``prior(b, recipe)``, the standard prior.
+        prior: ``prior(b, recipe)``, the standard prior; None where there is a ``shared_prior``.
         posterior: ``posterior(b, recipe, net)``, the standard posterior; the net maps x to ``outputs`` numbers.
         outputs: ``outputs(recipe)``, numbers for each image.
         start: ``start(recipe)``, where the rows (num_images, outputs) of a guide without an encoder start; None for 0.
         pathwise: whether a draw can be differentiated.
         width: ``width(recipe)``, the numbers that the decoder reads for each image.
         decode: ``decode(b, recipe, net)``, the decoder's net with what turns z into those numbers before it.
+        shared_prior: ``shared_prior(b, recipe, rng, posterior)``, where the standard prior shares parts of the
+            posterior, such as a codebook; it may set where they start.
+        images_needed: ``images_needed(recipe)``, how many training images the standard prior starts at.
     """
 
     slot: ClassVar[str] = "latents"
 
-    prior: Callable[[Backend, Values], Any]
+    prior: Callable[[Backend, Values], Any] | None
     posterior: Callable[[Backend, Values, Any], Any]
     outputs: Callable[[Values], int]
     start: Callable[[Values], np.ndarray | None] = _nowhere
     pathwise: bool = False
     width: Callable[[Values], int] = lambda recipe: recipe.latent_dim
     decode: Callable[[Backend, Values, Any], Any] = lambda b, recipe, net: net
+    shared_prior: Callable[[Backend, Values, np.random.Generator, Any], Any] | None = None
+    images_needed: Callable[[Values], int] = _none
 
 
 @dataclass(frozen=True)

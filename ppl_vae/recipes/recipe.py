@@ -31,7 +31,7 @@ WIDTHS = (Setting("given_dim", 0, "G", least=0), Setting("latent_dim", 40, "D", 
 """Whole numbers of every recipe."""
 
 LATER = {name: SLOTS[name].default for name in ("posterior", "program")}
-LATER |= {builders.INITIAL.name: builders.INITIAL.default}
+LATER |= {setting.name: setting.default for setting in (builders.INITIAL, *builders.CODES)}
 """What earlier versions did not know, with its default: it is saved where it is another."""
 
 
@@ -43,12 +43,13 @@ class Recipe:
     of components are given, and read, beside the others: ``Recipe(shape, prior="mixture", num_pseudo_inputs=10)``.
 
     Settings of the package's components: ``levels`` of the likelihoods of pixels k / (levels - 1); ``num_categories``
-    of each categorical latent; ``hidden``, the units of the encoder's hidden layers, and ``channels`` of its
-    convolutions, each of which halves the image (the decoder has both in reverse); ``activation`` of the hidden layers,
-    or ``gated`` ones instead; ``initial_weights``, ``xavier``, ``kaiming-normal`` or as ``torch`` starts its layers
-    (``init.STARTS``); ``full_covariance`` of a Gaussian guide instead of a diagonal one; ``refinement_steps``
-    of a semi-amortised guide; ``num_pseudo_inputs``, C, the components of the priors that are mixtures, and
-    ``pseudo_inputs_start``: ``random`` training images, the data ``mean`` plus noise, or the report's ``means`` net.
+    of each categorical latent; ``num_codes``, ``code_dim`` and ``codebook_start`` of ``vq``; ``hidden``, the units of
+    the encoder's hidden layers, and ``channels`` of its convolutions, each of which halves the image (the decoder has
+    both in reverse); ``activation`` of the hidden layers, or ``gated`` ones instead; ``initial_weights``, ``xavier``,
+    ``kaiming-normal`` or as ``torch`` starts its layers (``init.STARTS``); ``full_covariance`` of a Gaussian guide
+    instead of a diagonal one; ``refinement_steps`` of a semi-amortised guide; ``num_pseudo_inputs``, C, the components
+    of the priors that are mixtures, and ``pseudo_inputs_start``: ``random`` training images, the data ``mean`` plus
+    noise, or the report's ``means`` net.
 
     Args:
         shape: of one image.
@@ -57,8 +58,9 @@ class Recipe:
         likelihood: ``bernoulli``; ``normal`` with one learned scale; ``normal-diagonal``, whose decoder gives each
             pixel a scale; of pixels k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; or one that is
             registered.
-        latents: ``gaussian``; ``bernoulli`` (a sigmoid belief net of one layer); or ``categorical``. The discrete ones
-            have a uniform prior.
+        latents: ``gaussian``; ``bernoulli`` (a sigmoid belief net of one layer); ``categorical``; ``vq``, each the
+            nearest of the codes that all share (a VQ-VAE); or one that is registered. The discrete ones have a uniform
+            prior.
         posterior: ``standard``, that of the latents; or one that is registered.
         latent_dim: D.
         net: ``mlp``, perceptrons; ``conv``, convolutions before the encoder's hidden layers and transposed ones after

@@ -82,6 +82,9 @@ def draws(fit: Trained, x: Input, num_draws: int, method: str | HMC, *, seed: in
     name = "hmc" if isinstance(method, HMC) else method
     if name not in METHODS:
         raise ValueError(f"'method' should be one of {', '.join(map(repr, METHODS))}, or HMC(...); got {method!r}.")
+    if name != "guide":
+        assert fit.pair.sites is not None
+        fit.pair.sites.check_covered(f"method={name!r}", "method='guide'")
     data = fit.checked(x, likely=name != "guide", **side)
     if name == "importance":
         return _resample(fit, data, num_draws, seed)

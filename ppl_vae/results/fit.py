@@ -324,6 +324,7 @@ class Fit:
         Returns:
             (N, P), or (num_draws, N, P); what was seen stays as it is.
         """
+        self.sites.check_covered("impute", "the reconstruction of what is seen, fit.reconstruct(x, mask=mask)")
         if side.get("mask") is None and not isinstance(x, CheckedData):
             side["mask"] = ~np.isnan(np.asarray(x, float))
         data = self.checked(x, **side)

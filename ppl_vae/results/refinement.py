@@ -34,6 +34,8 @@ def fit_locally(
         ValueError: a guide without a net to replace, whose family is not known.
     """
     inference = backends.load(pair.backend).inference
+    if pair.sites:
+        pair.sites.check_covered("refine", "the encoder's own codes, fit.encode(x)")
     if loss is None and pair.sites and all(site.reparameterised for site in pair.sites.latent):
         loss = inference.TraceELBO(4, stick_the_landing=True)
     elif loss is None:

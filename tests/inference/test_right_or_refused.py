@@ -44,6 +44,7 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("low-rank normal", "FreeBitsELBO", 3, "right"),
     ("low-rank normal", "AAE, critic", 1, "right"),
     ("Bernoulli", "TraceEnumELBO", 1, "right"),
+    ("Bernoulli", "VQELBO", 1, "VQELBO is for one latent site of the nearest codes"),
     ("Bernoulli", "TraceELBO, sticking", 1, "no pathwise gradient for the site 'z'"),
     ("categorical", "TraceGraphELBO, running average", 3, "right"),
     ("Poisson", "VIMCO", 3, "right"),

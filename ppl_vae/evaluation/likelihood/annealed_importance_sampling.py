@@ -15,6 +15,7 @@ from ...mcmc.kernels import first_step
 from ...mcmc.layout import Layout
 from ...mcmc.samplers import check_count, check_probability, check_start, kernel_of
 from ...pairs.chunks import Chunk, chunk_size, concatenate, in_chunks, windows
+from ...pairs.codebooks import codebook_of
 from ...pairs.inputs import Input
 from ...pairs.side_inputs import Arrays, Side, check_given, placeholder, take_rows
 from ...pairs.trained import checked_for_chains
@@ -294,6 +295,15 @@ def _configurations(fit: Fit) -> int:
     return fit.pair.sites.num_configurations
 
 
+def _configurations_of(fit: Fit) -> dict[str, np.ndarray]:
+    """Every joint value of the latents, codes as vectors."""
+    every = fit.sites.configurations()
+    for site in fit.sites.latent:
+        if site.codes:
+            every[site.name] = codebook_of(fit.pair)[every[site.name]].reshape(len(every[site.name]), -1)
+    return every
+
+
 def _exactly(values: np.ndarray) -> AIS:
     zero = np.zeros(len(values))
     return AIS(values, zero, zero + 1, 1, values[None], zero, zero.astype(int))
@@ -304,21 +314,23 @@ def exact_log_likelihood(
 ) -> np.ndarray:
     """log p(x) = log sum_z p(x, z) over every joint value of discrete latents, for each row of x (N, P): (N,).
 
+    Codes of a codebook are discrete: there are K^D of them.
+
     Raises:
         ValueError: a latent site without finitely many values, or more joint values than ``max_configurations``.
         UnsuitableObjective: no latent site.
     """
-    assert fit.pair.sites is not None
-    fit.pair.sites.check_chains("exact_log_likelihood")
+    fit.sites.check_summed("exact_log_likelihood")
     data = checked_for_chains(fit, x, located=False, **side)
     count = _configurations(fit)
     if not 0 < count <= max_configurations:
         kind = f"have {count} joint values" if count else "do not have finitely many joint values"
-        names = ", ".join(repr(site.name) for site in fit.pair.sites.latent)
+        names = ", ".join(repr(site.name) for site in fit.sites.latent)
+        instead = "the bound, elbo(fit, x)" if any(site.codes for site in fit.sites.latent) else "ais(fit, x)"
         raise ValueError(
-            f"The latent sites {names} {kind}, and the sum goes over at most {max_configurations}: use ais(fit, x)."
+            f"The latent sites {names} {kind}, and the sum goes over at most {max_configurations}: use {instead}."
         )
-    every, kernel = fit.pair.sites.configurations(), kernel_of(fit.pair)
+    every, kernel = _configurations_of(fit), kernel_of(fit.pair)
     doing, columns = f"in the sum over {count} values for {len(data)} data points", []
     with in_chunks(fit.pair, data.x, data.arrays, doing=doing, rows_each=count) as chunks:
         for chunk in chunks:

@@ -106,8 +106,10 @@ def log_likelihood(
 
     Raises:
         ValueError: data that are not (N, P), or fewer than one particle.
+        UnsuitableObjective: a guide of codes, each with probability 1.
         OutOfMemory: the message says what to lower.
     """
+    fit.sites.check_covered("log_likelihood")
     data = fit.checked(x, **side)
     if num_particles < 1:
         raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")

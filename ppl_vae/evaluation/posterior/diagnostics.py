@@ -80,6 +80,7 @@ def diagnose(
         ValueError: data that are not (N, P), or fewer than 25 particles, whose tail is too short.
         OutOfMemory: the message says what to lower.
     """
+    fit.sites.check_covered("diagnose")
     data = fit.checked(x, **side)
     if num_particles < FEWEST:
         raise ValueError(

@@ -4,6 +4,7 @@ from ppl_vae.numpyro.distributions.bernoulli import BernoulliLogits
 from ppl_vae.numpyro.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
+from ppl_vae.numpyro.distributions.quantised import Nearest, RandomCodes
 
 __all__ = [
     "AutoregressiveBernoulli",
@@ -12,5 +13,7 @@ __all__ = [
     "CategoricalLevels",
     "DiagNormalMixture",
     "DiscretisedLogistic",
+    "Nearest",
+    "RandomCodes",
     "mixture",
 ]

@@ -209,6 +209,11 @@ def _latents(
         told["directions"] = towards / jnp.linalg.norm(towards, axis=-1, keepdims=True)
     if request.reconstruction:
         told |= _reconstruction(data, num_particles)
+    if request.quantised:
+        base, batch = base_of(site["fn"]), site["fn"].batch_shape
+        for field, vectors in (("encoded", base.encoded), ("codes", base.nearest)):
+            shape = vectors.shape[-2:]
+            told[field] = jnp.broadcast_to(vectors, (*batch, *shape)).reshape(num_particles, -1, *shape)
     return Latents(**told)
 
 

@@ -1,5 +1,6 @@
 """Priors: modules whose call, with no argument, returns p(z), in NumPyro."""
 
+from .codebook import CodePrior as CodePrior
 from .factorised import FactorisedBernoulli as FactorisedBernoulli
 from .factorised import StandardNormal as StandardNormal
 from .factorised import UniformCategorical as UniformCategorical

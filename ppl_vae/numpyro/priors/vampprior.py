@@ -62,6 +62,11 @@ class VampPrior(nnx.Module):
     _encoded: Callable[[], dist.Distribution] | None = None
 
     def __init__(self, posterior: nnx.Module, pseudo_inputs: np.ndarray | nnx.Module, *, learned: bool = True) -> None:
+        if hasattr(posterior, "codebook"):
+            raise ValueError(
+                "A VampPrior is a mixture of densities, and this posterior is the nearest code of a codebook, with "
+                "probability 1: use CodePrior(codebook, num_codes)."
+            )
         self.posterior = posterior
         self.inputs: Any
         if isinstance(pseudo_inputs, nnx.Module):

@@ -1,0 +1,111 @@
+"""Distributions over the codes of a codebook, in Pyro: one code given x, and codes at random."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+
+from ..arrays import quantisation
+
+
+class Nearest(TorchDistribution):
+    """The nearest codes of D vectors, side by side, with probability 1. Event shape (D E,).
+
+    A draw's gradient goes straight through to the vectors, and none to the codebook.
+
+    Args:
+        encoded: vectors (..., D, E).
+        codebook: (K, E).
+
+    >>> Nearest(torch.tensor([[[0.1], [0.8]]]), torch.tensor([[0.0], [1.0]])).mean
+    tensor([[0., 1.]])
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, encoded: Tensor, codebook: Tensor, *, validate_args: bool | None = None) -> None:
+        self.encoded, self.codebook = encoded, codebook
+        self.index = quantisation.nearest(encoded, codebook)
+        super().__init__(encoded.shape[:-2], torch.Size([encoded.shape[-2] * encoded.shape[-1]]), validate_args=False)
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """The number of codes of each of the D slots."""
+        return (len(self.codebook),) * self.encoded.shape[-2]
+
+    @property
+    def nearest(self) -> Tensor:
+        """The nearest codes (..., D, E), with a gradient to the codebook."""
+        return self.codebook[self.index]
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Nearest:
+        """Return the same distribution with another batch shape."""
+        return Nearest(self.encoded.expand(*batch_shape, *self.encoded.shape[-2:]), self.codebook)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Return the codes side by side, (..., D E)."""
+        value = quantisation.straight_through(self.encoded, self.nearest).flatten(-2)
+        return value.expand(self._extended_shape(torch.Size(sample_shape)))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return 0 for these codes, and -inf for any others."""
+        own = (value.detach() == self.mean.detach()).all(-1)
+        return torch.where(own, value.new_zeros(()), -torch.inf)
+
+    @property
+    def mean(self) -> Tensor:
+        """The codes side by side, (..., D E)."""
+        return self.rsample()
+
+    @property
+    def variance(self) -> Tensor:
+        """0."""
+        return torch.zeros_like(self.mean)
+
+
+class RandomCodes(TorchDistribution):
+    """D codes of a codebook, side by side, uniform and independent: log p(z) = -D log K. Event shape (D E,).
+
+    Args:
+        codebook: (K, E).
+        num_codes: D.
+
+    >>> RandomCodes(torch.zeros(8, 2), 3).event_shape
+    torch.Size([6])
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.real_vector
+    has_rsample = False
+    has_mean = False
+
+    def __init__(
+        self, codebook: Tensor, num_codes: int, batch_shape: Any = (), *, validate_args: bool | None = None
+    ) -> None:
+        self.codebook, self.num_codes = codebook, num_codes
+        super().__init__(torch.Size(batch_shape), torch.Size([num_codes * codebook.shape[-1]]), validate_args=False)
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """The number of codes of each of the D slots."""
+        return (len(self.codebook),) * self.num_codes
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> RandomCodes:
+        """Return the same distribution with another batch shape."""
+        return RandomCodes(self.codebook, self.num_codes, batch_shape)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw codes, (..., D E)."""
+        shape = (*torch.Size(sample_shape), *self.batch_shape, self.num_codes)
+        index = torch.randint(len(self.codebook), shape, device=self.codebook.device)
+        return self.codebook.detach()[index].flatten(-2)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return -D log K for codes, and -inf for what are none."""
+        return quantisation.log_uniform(value, self.codebook)
