@@ -74,10 +74,7 @@ def check_codebook(start: np.ndarray) -> np.ndarray:
     if start.ndim != 2 or not start.shape[1]:
         raise ValueError(f"A codebook should have shape (K, E), K codes of E numbers; got {start.shape}.")
     if len(start) < 2:
-        raise ValueError(
-            f"A codebook of {len(start)} code tells nothing about x: give it two or more; without any the model is an "
-            "autoencoder, or VAE(StandardNormal(D), ...)."
-        )
+        raise ValueError(f"A codebook of {len(start)} code tells nothing about x: give it two codes or more.")
     if not np.isfinite(start).all():
         raise ValueError("A codebook should hold finite numbers; these have NaN or infinite ones: check the encoder.")
     return start
@@ -99,8 +96,8 @@ def codes_from(encodings: np.ndarray, count: int, rng: np.random.Generator) -> n
         )
     if not np.isfinite(encodings).all():
         raise ValueError(
-            "The encoder returns NaN or infinite numbers for these data, which no code is near: rescale the data, or "
-            "start from smaller weights."
+            "The encoder returns NaN or infinite numbers for these data, which no code is near: start from finite "
+            "weights."
         )
     chosen = encodings[rng.choice(len(encodings), count, replace=False)]
     return chosen + 0.01 * encodings.std(0) * rng.standard_normal(chosen.shape)

@@ -58,7 +58,7 @@ class VQELBO(Objective):
             told = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites.latent)
             raise UnsuitableObjective(
                 f"VQELBO is for one latent site of the nearest codes of a codebook (conditionals.Nearest); the pair "
-                f"has {told or 'none'}: use TraceELBO, or TraceGraphELBO for discrete latents."
+                f"has {told or 'none'}: use TraceELBO, or for discrete latents TraceGraphELBO."
             )
 
     def bound(self, terms: Terms) -> Array:

@@ -135,11 +135,11 @@ class Sites:
         Raises:
             UnsuitableObjective: names the site, and what to use.
         """
+        count = self.num_configurations
+        exact = f"evaluation.exact_log_likelihood(fit, x, max_configurations={count})"
+        more = f"; log p(x) is the sum over all {count} codes, {exact}" if count <= MOST_CODES else ""
         for site in self.latent:
             if site.codes:
-                count = self.num_configurations
-                exact = f"evaluation.exact_log_likelihood(fit, x, max_configurations={count})"
-                more = f"; log p(x) is the sum over all {count} codes, {exact}" if count <= MOST_CODES else ""
                 raise UnsuitableObjective(
                     f"{what} needs draws of all that p(z | x) has, and q of the site {site.name!r} is the nearest code "
                     f"of a codebook, with probability 1: use {instead}{more}."

@@ -17,6 +17,10 @@ ACTIVATIONS = ("elu", "relu", "sigmoid", "softplus", "tanh")
 """Those of both backends' ``nets``, which would import them."""
 STARTS = ("random", "mean", "means")
 """Names of where learned pseudo-inputs start."""
+NO_ENCODINGS = (
+    "The codes start at encodings of training images: make the recipe from the data, or start them elsewhere "
+    "(codebook_start='normal')."
+)
 ENCODED = 1000
 """The largest number of images whose encodings a codebook starts from."""
 
@@ -84,8 +88,8 @@ def find_images(recipe: Values) -> Any:
     """
     if recipe.images is None:
         raise ValueError(
-            f"The prior {recipe.prior!r} of {recipe.latents} latents starts at training images: make the recipe from "
-            "the data, recipes.vae(data, ...), not only from its settings."
+            f"The prior {recipe.prior!r} starts at training images: make the recipe from the data, "
+            "recipes.vae(data, ...), not only from its settings."
         )
     return recipe.images
 
@@ -239,7 +243,9 @@ def build_codes(b: Backend, recipe: Values, rng: np.random.Generator, posterior:
     """Build the uniform prior over the posterior's codes, and start these."""
     size = recipe.num_codes, recipe.code_dim
     if recipe.codebook_start == "encodings":
-        images = find_images(recipe)
+        images = recipe.images
+        if images is None:
+            raise ValueError(NO_ENCODINGS)
         some = init.random_images(rng, images, min(len(images), ENCODED))
         codes = quantisation.codes_from(posterior.encodings(some), recipe.num_codes, rng)
     elif recipe.codebook_start == "normal":
@@ -253,7 +259,10 @@ def build_codes(b: Backend, recipe: Values, rng: np.random.Generator, posterior:
 def refuse_codes(recipe: Values) -> str | None:
     """Codes are those of an encoder, without side information."""
     if not recipe.component("guide").has_encoder:
-        return f"The codes of {recipe.latents!r} latents are those of an encoder, and a {recipe.guide} guide has none."
+        return (
+            f"The codes of {recipe.latents!r} latents are those of an encoder, and a {recipe.guide} guide has none: "
+            "use guide='amortised'."
+        )
     return refuse_discrete(recipe) or refuse_given(recipe)
 
 

@@ -12,6 +12,7 @@ from ..arrays.convolution_shapes import channels_first
 from ..data import Split, Stream
 from ..data.containers import as_array, check_numbers
 from ..data.streams import Data
+from .builders import NO_ENCODINGS
 from .recipe import Recipe
 
 
@@ -47,10 +48,9 @@ def vae(data: Split | Data | tuple[int, ...], *, image_shape: tuple[int, ...] | 
         images = np.where(np.isnan(images), 0, images)
     recipe = Recipe(_shape(shape, image_shape), images=images, **settings)
     if images is None and recipe.component("prior").images_needed(recipe):
-        raise ValueError(
-            f"The prior {recipe.prior!r} of {recipe.latents} latents starts at training images: pass the data, not "
-            "only a shape."
-        )
+        if recipe.component("latents").images_needed(recipe):
+            raise ValueError(NO_ENCODINGS)
+        raise ValueError(f"The prior {recipe.prior!r} starts at training images: pass the data, not only a shape.")
     convolves = any(setting.name == "channels" for setting in recipe.component("net").settings)
     if convolves and (said := channels_first(recipe.shape)):
         raise ValueError(f"Convolutions are of images (H, W) or (H, W, C); of {recipe.shape} {said}.")

@@ -170,14 +170,17 @@ def test_both_backends_start_from_the_same_codes() -> None:
     [
         (lambda: recipes.vae(toy(9), **{**VQ, "num_codes": 1}), "'num_codes' should be at least 2"),
         (lambda: recipes.vae(toy(2), **{**VQ, "num_codes": 9})(np.random.default_rng(0)), "there are 4 encodings"),
-        (lambda: recipes.vae((P,), **VQ), "starts at training images: pass the data"),
+        (lambda: recipes.vae((P,), **VQ), "make the recipe from the data, or start them"),
         (lambda: recipes.vae(toy(9), **VQ, prior="mixture"), "latents have a uniform prior"),
         (lambda: recipes.vae(toy(9), **VQ, guide="per-datapoint"), "are those of an encoder"),
         (lambda: recipes.vae(toy(9), **VQ, guide="semi-amortised"), "vq latents do not allow"),
         (lambda: quantisation.check_codebook(np.zeros((1, 2))), "tells nothing about x"),
         (lambda: quantisation.check_codebook(np.full((2, 2), np.nan)), "finite numbers"),
         (lambda: quantisation.check_codebook(np.zeros(3)), "shape \\(K, E\\)"),
-        (lambda: quantisation.codes_from(np.full((9, 1), np.nan), 2, np.random.default_rng(0)), "rescale the data"),
+        (
+            lambda: quantisation.codes_from(np.full((9, 1), np.nan), 2, np.random.default_rng(0)),
+            "start from finite weights",
+        ),
         (lambda: quantisation.split_slots(np.zeros((2, 5)), 2), "does not divide them"),
     ],
 )

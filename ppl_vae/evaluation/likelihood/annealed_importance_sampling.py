@@ -326,9 +326,13 @@ def exact_log_likelihood(
     if not 0 < count <= max_configurations:
         kind = f"have {count} joint values" if count else "do not have finitely many joint values"
         names = ", ".join(repr(site.name) for site in fit.sites.latent)
-        instead = "the bound, elbo(fit, x)" if any(site.codes for site in fit.sites.latent) else "ais(fit, x)"
+        if any(site.codes for site in fit.sites.latent):
+            raise ValueError(
+                f"The codes of {names} {kind}, and the sum goes over at most {max_configurations}: take the bound, "
+                "elbo(fit, x), or a larger 'max_configurations'."
+            )
         raise ValueError(
-            f"The latent sites {names} {kind}, and the sum goes over at most {max_configurations}: use {instead}."
+            f"The latent sites {names} {kind}, and the sum goes over at most {max_configurations}: use ais(fit, x)."
         )
     every, kernel = _configurations_of(fit), kernel_of(fit.pair)
     doing, columns = f"in the sum over {count} values for {len(data)} data points", []
