@@ -101,3 +101,16 @@ def codes_from(encodings: np.ndarray, count: int, rng: np.random.Generator) -> n
         )
     chosen = encodings[rng.choice(len(encodings), count, replace=False)]
     return chosen + 0.01 * encodings.std(0) * rng.standard_normal(chosen.shape)
+
+
+def usage(z: np.ndarray, num_codes: int) -> tuple[int, float]:
+    """Count the different codes in values of D of them side by side, (N, D E), and compute their perplexity.
+
+    The perplexity is exp of the entropy of all slots together: K where K codes are used alike, 1 where it is one code.
+
+    >>> usage(np.array([[0.0, 1.0], [0.0, 0.0]]), 2)[0]
+    2
+    """
+    _, counts = np.unique(z.reshape(-1, z.shape[-1] // num_codes), axis=0, return_counts=True)
+    shares = counts / counts.sum()
+    return len(counts), float(np.exp(-(shares * np.log(shares)).sum()))

@@ -39,6 +39,8 @@ class Nearest(nn.Module):
 
     def encodings(self, x: np.ndarray) -> np.ndarray:
         """Compute the vectors before they are quantised, (N, P) -> (N D, E)."""
+        codes, trains = self.codebook(), self.net.training
         with torch.no_grad():
-            out = self.net(torch.as_tensor(x, dtype=torch.get_default_dtype()))
-            return quantisation.split_slots(out, self.codebook().shape[-1]).flatten(0, -2).cpu().numpy()
+            out = self.net.eval()(torch.as_tensor(x, dtype=codes.dtype, device=codes.device))
+            self.net.train(trains)
+            return quantisation.split_slots(out, codes.shape[-1]).flatten(0, -2).cpu().numpy()

@@ -30,6 +30,8 @@ DEVIATIONS = [
     "train_approximation_gap",
     "train_amortisation_gap",
     "active_units",
+    "codes_used",
+    "perplexity",
     "seconds",
     "seconds_per_step",
     "seconds_to_target",
@@ -63,10 +65,11 @@ def compare(
     with ``gaps`` also ``best_elbo``, the best bound of the guide's family for each datum, ``approximation_gap`` above
     it and ``amortisation_gap`` below it, with their errors over the data (see ``evaluation.gaps``), and with ``train``
     the same of training images, ``train_approximation_gap`` and so on;
-    ``active_units``; ``seconds`` of training, ``seconds_per_step``, and ``seconds_to_target``, until the validation
-    ELBO first reached ``table.attrs["target"]``; ``peak_memory`` of the training in MiB; ``parameters``. What is not
-    known of a fit is NaN. Where there are lists, every number is the mean over seeds, and ``elbo_sd``, ``log_p_sd`` and
-    so on are the standard deviations; ``seconds_to_target`` is NaN where a seed did not get there.
+    ``active_units``; of codes of a codebook ``codes_used`` and their ``perplexity``; ``seconds`` of training,
+    ``seconds_per_step``, and ``seconds_to_target``, until the validation ELBO first reached ``table.attrs["target"]``;
+    ``peak_memory`` of the training in MiB; ``parameters``. What is not known of a fit is NaN. Where there are lists,
+    every number is the mean over seeds, and ``elbo_sd``, ``log_p_sd`` and so on are the standard deviations;
+    ``seconds_to_target`` is NaN where a seed did not get there.
 
     Args:
         fits: name -> a fit, an ``Evaluation`` of one, or a list of them.

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..arrays.pixel_levels import bits_per_dim
 from ..arrays.plain import as_python
+from ..arrays.quantisation import usage
 from ..pairs.inputs import CheckedData, Input, digest
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
@@ -60,6 +61,10 @@ class Evaluation:
     """The digest of the test data, where it is known."""
     pixels: float | None = None
     """The mean number of seen levels of a datum, where the likelihood is over levels: for bits per level."""
+    codes_used: int | None = None
+    """The number of different codes that test images have, where latents are codes of a codebook."""
+    perplexity: float | None = None
+    """exp of the entropy of these codes: K where all of K are used alike"""
     gaps: Gaps | None = None
     """log p(x) - ELBO in two parts, where it was asked for."""
     train_gaps: Gaps | None = None
@@ -90,6 +95,7 @@ class Evaluation:
             **({} if self.gaps is None else self.gaps.row()),
             **({} if self.train_gaps is None else self.train_gaps.row("train_")),
             "active_units": self.active_units,
+            **({} if self.codes_used is None else {"codes_used": self.codes_used, "perplexity": self.perplexity}),
             "seconds": self.seconds,
             "seconds_per_step": self.seconds_per_step,
             **({} if target is None else {"seconds_to_target": self.seconds_to(target)}),
@@ -191,6 +197,7 @@ def evaluate(
         likelihood=likelihood(fit),
         test=digest(data.x, *data.side.values()) if data.side else data.digest,
         pixels=_pixels(fit, data.side.get("mask")),
+        **_usage(on_test, data),
         gaps=decompose(fit, data, num_particles, refined=refined, **options) if gaps else None,
         train_gaps=_train_gaps(fit, some, len(data), num_particles, options) if gaps and some else None,
     )
@@ -204,6 +211,15 @@ def _log_p(fit: Fit, data: CheckedData[np.ndarray], num_particles: int, **option
     if fit.sites.num_configurations <= MAX_CONFIGURATIONS:
         return LogLikelihood(exact_log_likelihood(fit, data), zero, zero + 1, num_particles)
     return LogLikelihood(zero + np.nan, zero + np.nan, zero + np.nan, num_particles)
+
+
+def _usage(fit: Fit, data: CheckedData[np.ndarray]) -> dict[str, Any]:
+    """The codes in use and their perplexity, where the latents are codes."""
+    sites = fit.sites.latent
+    if len(sites) != 1 or not sites[0].codes:
+        return {}
+    used, perplexity = usage(fit.encode(data), len(sites[0].codes))
+    return {"codes_used": used, "perplexity": perplexity}
 
 
 def fingerprint(fit: Fit) -> str | None:

@@ -20,8 +20,9 @@ class VQELBO(Objective):
     """log p(x | z) - D log K at the nearest codes z: the exact ELBO, as q(z | x) is one value; straight through.
 
     The gradient has two further terms, of value 0: ``codebook`` |sg(e) - c|^2, which moves the codes c to the encoder's
-    vectors e, and ``commitment`` |e - sg(c)|^2, which keeps the vectors near. Refuses latents that are no codes of a
-    codebook. Neural Discrete Representation Learning, van den Oord, Vinyals and Kavukcuoglu, 2017.
+    vectors e, and ``commitment`` |e - sg(c)|^2, which keeps the vectors near. With ``restart_codes`` codes that no
+    vector of a thousand training images is nearest to start again at such vectors, between epochs. Refuses latents that
+    are no codes of a codebook. Neural Discrete Representation Learning, van den Oord, Vinyals and Kavukcuoglu, 2017.
 
     >>> VQELBO(commitment=0.5).is_bound
     True
@@ -37,6 +38,9 @@ class VQELBO(Objective):
         name="codebook_weight",
         kind="non-negative",
         metavar="WEIGHT",
+    )
+    restart_codes: bool = option(
+        False, "put codes that no training image has after an epoch at encodings of some", kind="switch"
     )
 
     def __post_init__(self) -> None:

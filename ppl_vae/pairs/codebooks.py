@@ -7,16 +7,25 @@ from typing import Any
 import numpy as np
 
 
-def codebook_of(pair: Any) -> np.ndarray:
-    """Find the codes of a pair, those of the guide's module that has a codebook: (K, E).
+def quantiser_of(pair: Any) -> Any:
+    """Find the module of a pair's guide that has a codebook.
 
     Raises:
-        ValueError: no module of the guide has a codebook.
+        ValueError: there is none.
     """
     for part in pair.guide_parts():
-        if (codebook := getattr(part, "codebook", None)) is not None and hasattr(codebook, "array"):
-            return codebook.array()
+        if hasattr(getattr(part, "codebook", None), "array"):
+            return part
     raise ValueError(
         "The codes of this pair are not known: no module of the guide has a codebook. Make the guide a module that "
         "holds conditionals.Nearest(net, codebook)."
     )
+
+
+def codebook_of(pair: Any) -> np.ndarray:
+    """Copy the codes of a pair, (K, E).
+
+    Raises:
+        ValueError: no module of the guide has a codebook.
+    """
+    return quantiser_of(pair).codebook.array()

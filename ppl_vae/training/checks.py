@@ -22,7 +22,9 @@ from .settings import TrainingSettings
 
 STATE = frozenset({"weights", "local", "optim"})
 """First parts of the names in a training's state, which no player can have."""
-HISTORY = frozenset({"epoch", "loss", "valid_elbo", "valid_log_lik", "seconds", "compilation", "memory"})
+HISTORY = frozenset(
+    {"epoch", "loss", "valid_elbo", "valid_log_lik", "codes_used", "perplexity", "seconds", "compilation", "memory"}
+)
 """Names in every history, which no player's metric can have."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..arrays.quantisation import usage
 from ..data.streams import Data
 from ..errors import NotFiniteLoss
 from ..objectives.base import Objective
@@ -25,6 +26,7 @@ from ..runtime.memory import PeakMemory
 from ..runtime.out_of_memory import explain_out_of_memory
 from ..seeds import derive, generator
 from . import checkpoints
+from .codes import restart_codes
 from .data import TrainingData
 from .protocols import Callback, Run
 from .settings import TrainingSettings
@@ -71,6 +73,8 @@ class Loop:
                 epoch, began = self.next_epoch, time.perf_counter()
                 self.restart()
                 with explain_out_of_memory(f"in epoch {epoch}", self.to_lower(), self.kept()):
+                    if epoch > 0 and getattr(self.settings.loss, "restart_codes", False):
+                        restart_codes(self.run, self.data.train, generator(self.seed, "codes", epoch))
                     losses = self.run.epoch(epoch, self.order(epoch))
                 metrics = self.after(epoch, losses, began)
                 bar.set_postfix({k: f"{metrics[k]:.2f}" for k in ("loss", "valid_elbo") if k in metrics}, refresh=False)
@@ -131,11 +135,20 @@ class Loop:
         return probe(self.run.pair, self.data.train[first], derive(self.seed, "probe"), side)
 
     def _validated(self, valid: Data) -> dict[str, float]:
-        """Compute the plain sampled ELBO per datum and its reconstruction, with the same noise after every epoch."""
+        """Compute the plain sampled ELBO per datum and its reconstruction, with the same noise after every epoch.
+
+        Of codes of a codebook also how many are used, and their perplexity.
+        """
         noise = derive(self.seed, "valid")
         particles, side = self.settings.validation_particles, self.data.valid_side
-        _, terms = sample_in_chunks(self.run.pair, valid, particles, noise, side=side)
-        return {"valid_elbo": float(terms.log_weights.mean()), "valid_log_lik": float(terms.log_lik.mean())}
+        values, terms = sample_in_chunks(self.run.pair, valid, particles, noise, side=side)
+        metrics = {"valid_elbo": float(terms.log_weights.mean()), "valid_log_lik": float(terms.log_lik.mean())}
+        assert self.run.pair.sites is not None
+        for site in self.run.pair.sites.latent:
+            if site.codes:
+                used, perplexity = usage(values[site.name][0], len(site.codes))
+                metrics |= {"codes_used": float(used), "perplexity": perplexity}
+        return metrics
 
     @property
     def epoch_size(self) -> int:

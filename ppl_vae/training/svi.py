@@ -136,6 +136,11 @@ class BaseSVI(TrainingSettings):
     ) -> Loop:
         """Make the loop of a training, before its first step."""
         check_arguments(self, data, seed)
+        if parallel and getattr(self.loss, "restart_codes", False):
+            raise ValueError(
+                "VQELBO: codes start again in one process alone: train with parallel=False, or with "
+                "restart_codes=False."
+            )
         seed = int(seed)
         size = {"'batch_size'": self.batch_size, "the number of data points": len(data.train)}
         with explain_out_of_memory("before the first step", size):

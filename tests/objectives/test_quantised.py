@@ -151,7 +151,7 @@ def test_a_recipe_trains_saves_and_draws_codes(backend: backends.Backend, tmp_pa
     half = backend.inference.SVI(svi.loss, epochs=4, batch_size=20, learning_rate=0.01)
     at = tmp_path / "checkpoint"
     half.fit(*recipe(seeds.generator(0, "weights")), x, checkpoint=at)
-    whole = svi.fit(*recipe(seeds.generator(0, "weights")), x, checkpoint=at)
+    whole = svi.fit(*recipe(seeds.generator(0, "weights")), x, checkpoint=at, resume=True)
     for name, value in whole.pair.state().items():
         np.testing.assert_array_equal(value, fit.pair.state()[name])
 
@@ -201,3 +201,38 @@ def test_what_is_no_code_has_no_probability() -> None:
     codebook = np.array([[0.0, 0.0], [1.0, 1.0]])
     z = np.array([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.9]])
     np.testing.assert_allclose(quantisation.log_uniform(z, codebook), [-2 * np.log(2), -np.inf])
+
+
+def test_usage_counts_codes_and_its_perplexity_is_that_of_their_shares() -> None:
+    codebook = np.random.default_rng(0).normal(size=(4, 2))
+    index = np.array([[0, 1], [0, 2], [0, 1], [0, 2]])
+    used, perplexity = quantisation.usage(codebook[index].reshape(4, -1), 2)
+    assert used == 3 and perplexity == pytest.approx(np.exp(0.5 * np.log(2) + 0.5 * np.log(4)))
+
+
+def test_codes_that_no_datum_has_start_again(backend: backends.Backend, tmp_path: Any) -> None:
+    """All codes but one start far off: they stay, or, after an epoch, are where vectors are; resumed to the bit."""
+    x, at = toy(40), tmp_path / "checkpoint"
+
+    def start() -> tuple[Any, Any]:
+        model, guide = recipes.vae(x, backend=backend.name, **{**VQ, "num_codes": 8})(seeds.generator(0, "weights"))
+        codes = guide.posterior.codebook.array()
+        codes[1:] += 100.0
+        guide.posterior.codebook.set(codes)
+        return model, guide
+
+    def fit(restart: bool, epochs: int, checkpoint: Any = None) -> Fit:
+        loss = backend.inference.VQELBO(restart_codes=restart)
+        svi = backend.inference.SVI(loss, epochs=epochs, batch_size=20, learning_rate=0.01)
+        return svi.fit(*start(), x, valid=x, checkpoint=checkpoint, resume=True)
+
+    left, restarted = fit(False, 4), fit(True, 4)
+    assert left.history["codes_used"].tolist() == [1.0] * 4 == left.history["perplexity"].tolist()
+    assert restarted.history["codes_used"][0] == 1 and restarted.history["codes_used"][-1] > 3
+    assert (np.abs(codebook_of(restarted.pair)) < 10).all()
+    row = evaluation.evaluate(restarted, x, 2).row()
+    assert row["codes_used"] == restarted.history["codes_used"][-1]
+    assert row["perplexity"] == pytest.approx(restarted.history["perplexity"][-1])
+    fit(True, 2, at)
+    for name, value in fit(True, 4, at).pair.state().items():
+        np.testing.assert_array_equal(value, restarted.pair.state()[name])

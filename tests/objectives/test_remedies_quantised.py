@@ -122,6 +122,13 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
         lambda b: start(b, np.nan),
         lambda b: start(b, 1.0),
     ),
+    "train with parallel=False, or with restart_codes=False": (
+        lambda b: b.inference.SVI(objectives.VQELBO(restart_codes=True), batch_size=10).fit(
+            *vq(), toy(20), parallel=True
+        ),
+        by(objectives.VQELBO(restart_codes=True)),
+        by(objectives.VQELBO(restart_codes=False)),
+    ),
     "evaluation.exact_log_likelihood(fit, x, max_configurations={})": (
         lambda b: evaluation.ais(fitted(b), toy(4)),
         lambda b: summed(b, 9),

@@ -29,6 +29,8 @@ KEYS = {
     "kl": "E_q[log q(z | x) - log p(z)]",
     "active_units": "latents in use",
     "latent_dim": "of how many",
+    "codes_used": "different codes in the test images; null where latents are none",
+    "perplexity": "exp of the entropy of these codes",
     "ess_median": "effective draws per image",
     "ess_smallest": "the same, of the image with the fewest",
     "objective": "what the training maximised, last epoch",
@@ -147,6 +149,9 @@ def _table(metrics: dict[str, Any], split: Split) -> list[str]:
         lines.append(f"{'-log p(x), bits per dimension':<42}{_format(metrics['bits_per_dim'], '.3f'):>12}")
     units = f"{_format(metrics['active_units'], 'd')} of {metrics['latent_dim']}"
     lines.append(f"{'active units':<42}{units:>12}")
+    if metrics["codes_used"] is not None:
+        codes = f"{metrics['codes_used']}, perplexity {metrics['perplexity']:.1f}"
+        lines.append(f"{'codes in use':<42}{codes:>12}")
     ess = f"{_format(metrics['ess_median'], '.1f')}, smallest {_format(metrics['ess_smallest'], '.1f')}"
     lines.append(f"effective draws per image: median {ess}; where they are a handful, the MC error is unreliable")
     return lines

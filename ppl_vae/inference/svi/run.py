@@ -276,6 +276,9 @@ class PyroRun:
                 "Pyro knows. Make the model and the guide PyroModules, or use an objective of ppl_vae."
             )
 
+    def take_weights(self) -> None:
+        """Go on from the pair's weights as they are: the steps' own tensors."""
+
     def state(self) -> dict[str, np.ndarray]:
         """Return weights, optimiser state and all else that the next step depends on, by name."""
         state = {f"weights/{name}": value for name, value in self.pair.state().items()}

@@ -159,6 +159,11 @@ class NumPyroRun:
         """Write the present parameters to the pair."""
         self.pair.params = {**merge(self.carry.trained, self.frozen), "tables": self.carry.tables}
 
+    def take_weights(self) -> None:
+        """Go on from the pair's weights as they are; the optimiser's state stays."""
+        trained, self.frozen = self.pair.split(model=not self.settings.freeze_model)
+        self.carry = self.carry._replace(trained=trained, tables=self.pair.params["tables"])
+
     def state(self) -> dict[str, np.ndarray]:
         """Return weights, optimiser state and all else that the next step depends on, by name."""
         weights = {f"weights/{name}": value for name, value in self.pair.state().items()}

@@ -58,8 +58,8 @@ class SVI(BaseSVI):
         return NumPyroRun(self, Pair(model, guide, device), data, seed)
 
     def replicas(self, runs: Sequence[NumPyroRun]) -> Replicas | None:
-        """Make one program of several trainings, if their pairs have one structure."""
-        alike = all(run.step == runs[0].step for run in runs)
+        """Make one program of several trainings, if they have one structure and nothing between epochs."""
+        alike = all(run.step == runs[0].step for run in runs) and not getattr(self.loss, "restart_codes", False)
         return Replicas(runs) if alike and not isinstance(runs[0].train, Stream) else None
 
 
