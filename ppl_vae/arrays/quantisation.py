@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,23 @@ def log_uniform(z: Array, codebook: Array) -> Array:
     _, known = indices_of(z, codebook)
     log_p = where(known, 0.0 * codebook[0, 0] - math.log(len(codebook)), -math.inf)
     return stop_gradient(log_p.sum(-1))
+
+
+def check_inner(inner: Any, num_codes: int, size: int) -> None:
+    """Refuse a distribution that is not over the numbers of D codes of K, an event (D,) with values 0..K-1.
+
+    Raises:
+        ValueError: another event shape, or other values.
+    """
+    support: Any = inner.support
+    last = getattr(getattr(support, "base_constraint", support), "upper_bound", None)
+    if tuple(inner.event_shape) != (num_codes,) or last is None or int(last) != size - 1:
+        values = "values that are not known" if last is None else f"values up to {last}"
+        raise ValueError(
+            f"The inner prior of {num_codes} codes of {size} should be over integers ({num_codes},) from 0 to "
+            f"{size - 1}; it has event shape {tuple(inner.event_shape)} and {values}: use UniformCategorical("
+            f"{num_codes}, {size}), or a Categorical with .to_event(1)."
+        )
 
 
 def split_slots(out: Array, width: int) -> Array:

@@ -75,6 +75,7 @@ class RandomCodes(TorchDistribution):
     Args:
         codebook: (K, E).
         num_codes: D.
+        inner: a distribution over the numbers of the codes, event shape (D,), in place of the uniform one.
 
     >>> RandomCodes(torch.zeros(8, 2), 3).event_shape
     torch.Size([6])
@@ -86,9 +87,17 @@ class RandomCodes(TorchDistribution):
     has_mean = False
 
     def __init__(
-        self, codebook: Tensor, num_codes: int, batch_shape: Any = (), *, validate_args: bool | None = None
+        self,
+        codebook: Tensor,
+        num_codes: int,
+        inner: Any = None,
+        batch_shape: Any = (),
+        *,
+        validate_args: bool | None = None,
     ) -> None:
-        self.codebook, self.num_codes = codebook, num_codes
+        self.codebook, self.num_codes, self.inner = codebook, num_codes, inner
+        if inner is not None:
+            quantisation.check_inner(inner, num_codes, len(codebook))
         super().__init__(torch.Size(batch_shape), torch.Size([num_codes * codebook.shape[-1]]), validate_args=False)
 
     @property
@@ -98,14 +107,20 @@ class RandomCodes(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> RandomCodes:
         """Return the same distribution with another batch shape."""
-        return RandomCodes(self.codebook, self.num_codes, batch_shape)
+        return RandomCodes(self.codebook, self.num_codes, self.inner, batch_shape)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw codes, (..., D E)."""
-        shape = (*torch.Size(sample_shape), *self.batch_shape, self.num_codes)
-        index = torch.randint(len(self.codebook), shape, device=self.codebook.device)
+        shape = torch.Size((*sample_shape, *self.batch_shape))
+        if self.inner is not None:
+            index = self.inner.expand(shape).sample().detach()
+        else:
+            index = torch.randint(len(self.codebook), (*shape, self.num_codes), device=self.codebook.device)
         return self.codebook.detach()[index].flatten(-2)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return -D log K for codes, and -inf for what are none."""
-        return quantisation.log_uniform(value, self.codebook)
+        """Return -D log K for codes, or what their inner prior says, and -inf for what are none."""
+        if self.inner is None:
+            return quantisation.log_uniform(value, self.codebook)
+        index, known = quantisation.indices_of(value, self.codebook)
+        return torch.where(known.all(-1), self.inner.log_prob(index), -torch.inf)

@@ -11,19 +11,22 @@ from ..nets import Codebook
 class CodePrior(nn.Module):
     """p(z) = K^-D: each of D codes, side by side, uniform over the K of a codebook. Event shape (D E,).
 
+    With ``inner`` it is that prior over the numbers of the codes, p(z) = inner(indices).
+
     Args:
         codebook: the posterior's own, shared and not copied.
         num_codes: D.
+        inner: a prior whose call returns a distribution over integers (D,), 0..K-1, such as ``UniformCategorical``.
 
     >>> import numpy as np
     >>> CodePrior(Codebook(np.zeros((8, 2))), 3)().event_shape
     torch.Size([6])
     """
 
-    def __init__(self, codebook: Codebook, num_codes: int) -> None:
+    def __init__(self, codebook: Codebook, num_codes: int, inner: nn.Module | None = None) -> None:
         super().__init__()
-        self.codebook, self.num_codes = codebook, num_codes
+        self.codebook, self.num_codes, self.inner = codebook, num_codes, inner
 
     def forward(self) -> RandomCodes:
         """Return the distribution over (D E,)."""
-        return RandomCodes(self.codebook(), self.num_codes)
+        return RandomCodes(self.codebook(), self.num_codes, None if self.inner is None else self.inner())

@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
+from flax import nnx
 from oracles import gradient, value_of
 from pairs import P, common_names, fill, pair, toy, untrained
 
@@ -236,3 +239,30 @@ def test_codes_that_no_datum_has_start_again(backend: backends.Backend, tmp_path
     fit(True, 2, at)
     for name, value in fit(True, 4, at).pair.state().items():
         np.testing.assert_array_equal(value, restarted.pair.state()[name])
+
+
+def test_a_prior_over_the_numbers_of_codes_takes_the_place_of_the_uniform_one(backend: backends.Backend) -> None:
+    """Its log p stands in the ELBO and in the exact sum, its parameters train, and its codes are drawn."""
+    oracle, x = Linear(), toy(6)
+    model, guide = oracle.pair(backend)
+    inner = backend.priors.UniformCategorical(D, K)
+    logits = np.random.default_rng(1).normal(size=(D, K))
+    logits[0, 2] = -1e3
+    if backend.name == "pyro":
+        inner.logits = torch.nn.Parameter(torch.tensor(logits, dtype=torch.float32))
+    else:
+        inner.logits = nnx.Param(jnp.asarray(logits, jnp.float32))
+    prior = backend.priors.CodePrior(guide.posterior.codebook, D, inner)
+    fit = untrained(backend.models.VAE(prior, model.likelihood), guide, backend, x)
+    log_p = logits - np.logaddexp.reduce(logits, -1, keepdims=True)
+    index = oracle.encode(x)[1]
+    np.testing.assert_allclose(-evaluation.elbo(fit, x, 1).kl, log_p[np.arange(D), index].sum(-1), rtol=1e-5)
+    every = np.array(list(itertools.product(range(K), repeat=D)))
+    joint = [oracle.log_lik(x, [i]) + log_p[np.arange(D), i].sum() for i in every]
+    np.testing.assert_allclose(evaluation.exact_log_likelihood(fit, x), np.logaddexp.reduce(joint, 0), rtol=1e-5)
+    found = named_gradient(backend, backend.inference.VQELBO(), fit.pair, x)
+    shares = np.stack([np.bincount(index[:, d], minlength=K) for d in range(D)])
+    np.testing.assert_allclose(found["model.prior.inner.logits"], len(x) * np.exp(log_p) - shares, atol=1e-4)
+    drawn = every[every[:, 0] != 2]
+    means = 1 / (1 + np.exp(-(oracle.codebook[drawn].reshape(-1, D * E) @ oracle.v.T + oracle.a)))
+    assert np.abs(fit.generate(50)[:, None] - means).max(-1).min(-1).max() < 1e-4

@@ -122,6 +122,10 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
         lambda b: start(b, np.nan),
         lambda b: start(b, 1.0),
     ),
+    "should be over integers ({},) from 0 to {}; it has event shape {} and {}: use UniformCategorical": (
+        lambda b: b.priors.CodePrior(parts(b)[0].codebook, 2, b.priors.UniformCategorical(2, 4))(),
+        lambda b: b.priors.CodePrior(parts(b)[0].codebook, 2, b.priors.UniformCategorical(2, 3))(),
+    ),
     "train with parallel=False, or with restart_codes=False": (
         lambda b: b.inference.SVI(objectives.VQELBO(restart_codes=True), batch_size=10).fit(
             *vq(), toy(20), parallel=True

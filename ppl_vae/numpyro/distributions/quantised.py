@@ -72,6 +72,7 @@ class RandomCodes(dist.Distribution):
     Args:
         codebook: (K, E).
         num_codes: D.
+        inner: a distribution over the numbers of the codes, event shape (D,), in place of the uniform one.
 
     >>> RandomCodes(jnp.zeros((8, 2)), 3).event_shape
     (6,)
@@ -81,11 +82,15 @@ class RandomCodes(dist.Distribution):
     support = constraints.real_vector
     has_rsample = False
     has_mean = False
-    pytree_data_fields = ("codebook",)
+    pytree_data_fields = ("codebook", "inner")
     pytree_aux_fields = ("num_codes",)
 
-    def __init__(self, codebook: Array, num_codes: int, *, validate_args: bool | None = None) -> None:
-        self.codebook, self.num_codes = codebook, num_codes
+    def __init__(
+        self, codebook: Array, num_codes: int, inner: Any = None, *, validate_args: bool | None = None
+    ) -> None:
+        self.codebook, self.num_codes, self.inner = codebook, num_codes, inner
+        if inner is not None:
+            quantisation.check_inner(inner, num_codes, len(codebook))
         super().__init__((), (num_codes * codebook.shape[-1],), validate_args=False)
 
     @property
@@ -95,9 +100,15 @@ class RandomCodes(dist.Distribution):
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draw codes, (..., D E)."""
-        index = jax.random.randint(key, (*sample_shape, self.num_codes), 0, len(self.codebook))
+        if self.inner is not None:
+            index = self.inner.sample(key, sample_shape)
+        else:
+            index = jax.random.randint(key, (*sample_shape, self.num_codes), 0, len(self.codebook))
         return jax.lax.stop_gradient(self.codebook)[index].reshape(*sample_shape, -1)
 
     def log_prob(self, value: Array) -> Array:
-        """Return -D log K for codes, and -inf for what are none."""
-        return quantisation.log_uniform(value, self.codebook)
+        """Return -D log K for codes, or what their inner prior says, and -inf for what are none."""
+        if self.inner is None:
+            return quantisation.log_uniform(value, self.codebook)
+        index, known = quantisation.indices_of(value, self.codebook)
+        return jnp.where(known.all(-1), self.inner.log_prob(index), -jnp.inf)
