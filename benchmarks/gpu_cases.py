@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pairs import DISCRETE, PAIRS, SMALL, toy
+from pairs import EXACT, PAIRS, SMALL, toy
 
 from ppl_vae import backends, recipes, seeds, strategies
 from ppl_vae.runtime import versions
@@ -65,6 +65,7 @@ LARGE_PAIRS: dict[str, dict[str, Any]] = {
 USUAL_PAIR = "vampprior"
 PAIR_OF = {
     **dict.fromkeys(("reinforce", "running-average", "nvil", "rloo", "vimco", "wake-wake", "wake-sleep"), "bernoulli"),
+    "vq": "vq",
     **dict.fromkeys(("per-datapoint", "semi-amortised"), "standard"),
     "enumeration": "categorical",
 }
@@ -315,8 +316,8 @@ def pair_agrees(options: Options, backend: str, name: str) -> Iterator[Row]:
     b = backends.load(backend)
     discrete = recipe.latents != "gaussian"
     objective = b.inference.TraceGraphELBO(3) if discrete else b.inference.TraceELBO(2)
-    if name in DISCRETE:
-        objective = b.inference.TraceEnumELBO()
+    if name in EXACT:
+        objective = getattr(b.inference, EXACT[name])()
     rows = np.arange(min(len(x), 50))
 
     def compute(device: str) -> Any:

@@ -54,11 +54,15 @@ PAIRS: dict[str, dict[str, Any]] = {
     "levels": {"likelihood": "categorical", "levels": 3},
     "bernoulli": {"latents": "bernoulli"},
     "categorical": {"latents": "categorical", "num_categories": 4},
+    "vq": {"latents": "vq", "num_codes": 5, "code_dim": 2, "codebook_start": "normal"},
 }
 """Name -> settings of a recipe. All are mirrored."""
 
 DISCRETE = ("bernoulli", "categorical")
 """Those whose latents have no pathwise gradient."""
+
+EXACT = {**dict.fromkeys(DISCRETE, "TraceEnumELBO"), "vq": "VQELBO"}
+"""Those whose bound is computed without noise -> the objective that does so."""
 
 NOT_MIRRORED: dict[str, str] = {
     "nets.Linear": "torch has it; nnx's own stores its weights the other way round",

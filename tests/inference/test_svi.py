@@ -16,7 +16,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from flax import nnx
-from pairs import DISCRETE, PAIRS, STOCK, TRAIN, VALID, P, fill, pair, recipe, same, skip_if_broken, toy, trained
+from pairs import EXACT, PAIRS, STOCK, TRAIN, VALID, P, fill, pair, recipe, same, skip_if_broken, toy, trained
 from pyro.nn import PyroParam, PyroSample
 
 from ppl_vae import backends, data, schedules
@@ -38,7 +38,7 @@ def weights(program: Any) -> list[np.ndarray]:
 def test_every_parameter_moves_and_constants_do_not(backend: backends.Backend, name: str) -> None:
     model, guide = pair(name, backend)
     before = backend.inference.Pair(model, guide)
-    loss = backend.inference.TraceEnumELBO() if name in DISCRETE else backend.inference.TraceELBO()
+    loss = getattr(backend.inference, EXACT.get(name, "TraceELBO"))()
     fit = trained(backend, name, loss=loss)
     trainable = (
         set(before.named_parameters()) if backend.name == "pyro" else {n for n in before.state() if n[:6] == "params"}
