@@ -49,10 +49,12 @@ from exact_bounds import (  # noqa: E402
     floored,
     likelihood,
     mean_log_mean,
+    relaxed,
     renyi,
     slept,
     softplus,
     squared,
+    straight_through,
     stratified,
     stuck,
     weighted,
@@ -69,6 +71,8 @@ EPOCHS = 20
 """Each an estimate."""
 LIMIT = 4.0
 """The largest z-score of a right number."""
+TOGETHER = 40
+"""Cells whose compiled programs are held in memory at a time: a process can map only so many."""
 ROUNDING = 2e-6
 """The part of a number that rounding may take."""
 Penalty = Callable[[Exact, list[Tables]], float]
@@ -161,6 +165,18 @@ OBJECTIVES: dict[str, Case] = {
     "WakeSleep": Case(ours("WakeSleep"), slept),
     "TraceEnumELBO": Case(ours("TraceEnumELBO"), of_elbo(), (1,)),
     "VQELBO": Case(ours("VQELBO"), of_elbo(), (1,)),
+    "GumbelSoftmax": Case(ours("GumbelSoftmax", temperature=0.7), lambda e, k: relaxed(e, 0.7)),
+    "GumbelSoftmax, straight through": Case(
+        ours("GumbelSoftmax", temperature=0.7, straight_through=True), lambda e, k: straight_through(e, 0.7)
+    ),
+    "GumbelSoftmax, averaged": Case(
+        ours("GumbelSoftmax", temperature=0.7, straight_through=True, averaged=4), lambda e, k: straight_through(e, 0.7)
+    ),
+    "REBAR": Case(ours("REBAR"), of_elbo()),
+    "MuProp": Case(ours("MuProp"), of_elbo()),
+    "ARM": Case(ours("ARM"), of_elbo()),
+    "DisARM": Case(ours("DisARM"), of_elbo()),
+    "DisARM, analytic KL": Case(ours("DisARM", analytic_kl=True), of_elbo()),
     "BetaTCVAE, weighted": penalised("BetaTCVAE", partial(correlation, weights=weighted), estimator="weighted"),
     "BetaTCVAE, stratified": penalised("BetaTCVAE", partial(correlation, weights=stratified)),
     "DIPVAE, kind i": penalised("DIPVAE", partial(covariance, of_draws=False), kind="i"),
@@ -414,6 +430,8 @@ def main(arguments: list[str] | None = None) -> int:
         if key in done or draws not in options.draws:
             continue
         done[key] = asdict(judge(PROGRAMS[program], name, side, draws))
+        if len(done) % TOGETHER == 0:
+            jax.clear_caches()
         path.write_text(json.dumps(done, indent=0), encoding="utf-8")
         cell = done[key]
         print(

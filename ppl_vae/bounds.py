@@ -115,7 +115,7 @@ def free_bits(terms: Terms, *, floor: float, over_batch: bool) -> Array:
     return terms.log_lik.mean(0) - clip_below(kl, floor)
 
 
-def _scored(value: Array, surrogate: Array) -> Array:
+def scored(value: Array, surrogate: Array) -> Array:
     """Return the value, with the surrogate's gradient added to its own."""
     return value + surrogate - stop_gradient(surrogate)
 
@@ -138,7 +138,7 @@ def reinforce(terms: Terms, *, baseline: Array = 0.0, leave_one_out: bool = Fals
     if leave_one_out:
         draws = f.shape[0]
         baseline = (signal.sum(0) - signal) / (draws - 1)
-    return _scored(f.mean(0), ((signal - stop_gradient(baseline)) * terms.log_score).mean(0))
+    return scored(f.mean(0), ((signal - stop_gradient(baseline)) * terms.log_score).mean(0))
 
 
 def vimco(terms: Terms) -> Array:
@@ -157,7 +157,7 @@ def vimco(terms: Terms) -> Array:
     others = (fixed.sum(0) - fixed) / (draws - 1)
     replaced = logsumexp_without(fixed, others)
     signal = logsumexp(fixed, 0) - replaced
-    return _scored(iwae(terms), (signal * terms.log_score).sum(0))
+    return scored(iwae(terms), (signal * terms.log_score).sum(0))
 
 
 def logsumexp_without(log_w: Array, instead: Array) -> Array:
@@ -185,7 +185,7 @@ def wake_wake(terms: Terms) -> Array:
     """
     fixed = terms._replace(log_guide=stop_gradient(terms.log_guide))
     weights = stop_gradient(softmax(fixed.log_weights, 0))
-    return _scored(iwae(fixed), (weights * terms.log_guide).sum(0))
+    return scored(iwae(fixed), (weights * terms.log_guide).sum(0))
 
 
 def wake_sleep(terms: Terms) -> Array:
@@ -201,7 +201,7 @@ def wake_sleep(terms: Terms) -> Array:
     True
     """
     fixed = terms._replace(log_guide=stop_gradient(terms.log_guide))
-    return _scored(iwae(fixed), terms.log_sleep)
+    return scored(iwae(fixed), terms.log_sleep)
 
 
 def enumerated(terms: Terms) -> Array:
@@ -225,4 +225,4 @@ def vq(terms: Terms, *, codebook: Any, commitment: Any) -> Array:
     assert terms.latents is not None
     encoded, codes = terms.latents.encoded, terms.latents.codes
     losses = codebook * (stop_gradient(encoded) - codes) ** 2 + commitment * (encoded - stop_gradient(codes)) ** 2
-    return _scored(elbo(terms), -losses.sum((-2, -1)).mean(0))
+    return scored(elbo(terms), -losses.sum((-2, -1)).mean(0))

@@ -207,6 +207,19 @@ def check_index(index: np.ndarray, count: int) -> None:
         )
 
 
+def check_rows(shape: tuple[int, ...], num_categories: int) -> None:
+    """Check the shape of rows of categories, (..., D, C).
+
+    Raises:
+        ValueError: another number of categories.
+    """
+    if len(shape) < 2 or shape[-1] != num_categories:
+        raise ValueError(
+            f"OneHot takes categories as integers (..., D), or as rows of real numbers (..., D, {num_categories}); got "
+            f"real numbers of shape {shape}: make integers of them, z.long() in torch, z.astype(int) in JAX."
+        )
+
+
 def layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     """Check the sizes of layers and return them as a tuple: an input and an output at least, all positive."""
     if len(sizes) < 2 or any(int(s) != s or s < 1 for s in sizes):

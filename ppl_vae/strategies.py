@@ -115,6 +115,22 @@ STRATEGIES: dict[str, Strategy] = {
     "vimco": Strategy("the importance-weighted bound by score functions", lambda k: objectives.VIMCO(k), 5),
     "wake-wake": Strategy("reweighted wake-sleep without the sleep", lambda k: objectives.WakeWake(k), 5),
     "wake-sleep": Strategy("wake-sleep, the guide on the model's dreams", lambda k: objectives.WakeSleep(k), 5),
+    # discrete ones
+    "gumbel-softmax": Strategy("the ELBO by relaxed draws", lambda k: objectives.GumbelSoftmax(k), 1),
+    "straight-through": Strategy(
+        "the ELBO by hard draws with the gradient of relaxed ones",
+        lambda k: objectives.GumbelSoftmax(k, straight_through=True),
+        1,
+    ),
+    "gumbel-rao": Strategy(
+        "straight-through, averaged over N relaxed draws",
+        lambda n: objectives.GumbelSoftmax(straight_through=True, averaged=n, temperature=0.1),
+        10,
+    ),
+    "rebar": Strategy("score functions with relaxed draws as control variate", lambda k: objectives.REBAR(k), 1),
+    "muprop": Strategy("score functions, linearised at the mean", lambda k: objectives.MuProp(k), 1),
+    "arm": Strategy("the ELBO of bits by antithetic pairs", lambda k: objectives.ARM(k), 1),
+    "disarm": Strategy("the same, its noise integrated out", lambda k: objectives.DisARM(k), 1),
     "enumeration": Strategy("the exact ELBO of discrete latents", lambda _: objectives.TraceEnumELBO()),
 }
 """Name -> strategy; the only table of names."""

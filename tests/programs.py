@@ -64,6 +64,8 @@ class Program:
     """``max_plate_nesting`` of the objective"""
     codes: np.ndarray | None = None
     """the values of the tables, (M, D), where the latents are one vector"""
+    between: Callable[[np.ndarray, np.ndarray, float], np.ndarray] | None = None
+    """(x of a datum, values of one bit, c) -> log p(x | z) at numbers from 0 to 1"""
 
 
 def gaussian(x: np.ndarray, mean: Any, scale: Any = SIGMA) -> np.ndarray:
@@ -446,6 +448,8 @@ def _poisson(x: np.ndarray, a: float, b: float, c: float) -> Tables:
     return of_grid(log_q, 1, gaussian(x[0], 0.5 * z + c), stats.poisson.logpmf(z, 1.5))
 
 
+BETWEEN = {"Bernoulli": lambda x, z, c: gaussian(x[0], z + c)}
+
 TABLES: dict[str, Callable[..., Tables]] = {
     "normal": _normal,
     "two normals": _two_normals,
@@ -481,7 +485,7 @@ def families() -> list[Program]:
             "pyro": lambda family=family: pyro_pair(family),
             "numpyro": lambda family=family: numpyro_pair(family),
         }
-        found.append(Program(name, pairs, TABLES[name], codes=CODES.get(name)))
+        found.append(Program(name, pairs, TABLES[name], codes=CODES.get(name), between=BETWEEN.get(name)))
     return found
 
 

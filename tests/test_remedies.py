@@ -67,6 +67,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "inference/test_right_or_refused.py": (
         "takes the logarithm of the weights of a whole batch",
         "knows no mask over a latent site",
+        "use ppl_vae's RenyiELBO, or give the plate the batch's size, len(x)",
+        "use Trace_ELBO, or put it into the model, a factor with the other sign",
         "needs the whole log q of the site",
         "needs every density of the site",
     ),

@@ -170,6 +170,23 @@ def expm1(a: Array) -> Array:
     return _each("expm1", a)
 
 
+def sigmoid(a: Array) -> Array:
+    """``1 / (1 + exp(-a))``, entry by entry.
+
+    >>> sigmoid(np.zeros(2))
+    array([0.5, 0.5])
+    """
+    if _is_torch(a):
+        return a.sigmoid()
+    if _is_numpy(a):
+        from scipy.special import expit
+
+        return expit(a)
+    import jax
+
+    return jax.nn.sigmoid(a)
+
+
 def softplus(a: Array) -> Array:
     """``log(1 + exp(a))`` without overflow, entry by entry.
 
@@ -220,6 +237,41 @@ def maximum(a: Array, b: Array) -> Array:
     import jax.numpy as jnp
 
     return jnp.maximum(a, b)
+
+
+def cast(values: Array, a: Array) -> Array:
+    """``values`` as numbers of the type of ``a``.
+
+    >>> cast(np.array([True, False]), np.zeros(1))
+    array([1., 0.])
+    """
+    return values.to(a.dtype) if _is_torch(values) else values.astype(a.dtype)
+
+
+def one_hot_of_largest(a: Array) -> Array:
+    """A row with 1 at the largest entry along the last axis, the first of equal ones, and 0 elsewhere.
+
+    >>> one_hot_of_largest(np.array([[1.0, 3.0, 3.0]]))
+    array([[0., 1., 0.]])
+    """
+    return one_hot(a.argmax(-1), a.shape[-1], a)
+
+
+def one_hot(categories: Array, number: int, a: Array) -> Array:
+    """Integers (...,) in 0..C-1 as rows (..., C) of 0 and 1, numbers of the type of ``a``.
+
+    >>> one_hot(np.array([1]), 3, np.zeros(1))
+    array([[0., 1., 0.]])
+    """
+    if _is_torch(categories):
+        every = sys.modules["torch"].arange(number, device=categories.device)
+    elif _is_numpy(categories):
+        every = np.arange(number)
+    else:
+        import jax.numpy as jnp
+
+        every = jnp.arange(number)
+    return cast(categories[..., None] == every, a)
 
 
 def single(values: Array, a: Array) -> Array:

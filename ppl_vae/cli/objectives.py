@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .. import schedules, strategies
 from ..objectives.options import Option, options_of
 from .options import flag
-from .parsing import Group, finite_float, non_negative_float, positive_int, weight
+from .parsing import Group, finite_float, non_negative_float, non_negative_int, positive_float, positive_int, weight
 
-WARM_UP = Option(
-    "number of epochs over which --beta, --capacity or --strength rises from 0", "warm_up", "non-negative", "EPOCHS"
-)
-KINDS = {"count": positive_int, "number": finite_float, "non-negative": non_negative_float, "share": weight}
+SCHEDULES: dict[str, tuple[Option, Callable[[float, float], schedules.Schedule]]] = {
+    "warm_up": (
+        Option(
+            "number of epochs over which --beta, --capacity or --strength rises from 0",
+            "warm_up",
+            "non-negative",
+            "EPOCHS",
+        ),
+        lambda value, epochs: schedules.Linear(0.0, value, over=epochs),
+    ),
+    "cooling": (
+        Option("number of epochs over which --temperature falls from 1", "cooling", "non-negative", "EPOCHS"),
+        lambda value, epochs: schedules.Exponential(1.0, value, over=epochs),
+    ),
+}
+"""Option -> its declaration, and the schedule of the field that it sets, of the field's value and the epochs."""
+KINDS = {
+    "count": positive_int,
+    "whole": non_negative_int,
+    "number": finite_float,
+    "positive": positive_float,
+    "non-negative": non_negative_float,
+    "share": weight,
+}
 SVI = (
     *(
         "epochs",
@@ -34,11 +54,12 @@ USUAL = {"gaussian": "elbo", "bernoulli": "rloo-4", "categorical": "rloo-4", "vq
 
 
 def fields_of(name: str) -> dict[str, str]:
-    """Return option -> field for the objective of a strategy; the warm-up sets the field that it schedules."""
+    """Return option -> field for the objective of a strategy; warm-up and cooling set the fields that they schedule."""
     strategy = strategies.STRATEGIES[name]
     objective = strategy.loss(strategy.number or 0)
     found = {declared.name or field: field for field, declared in options_of(objective).items()}
-    return found if objective.scheduled is None else {**found, "warm_up": objective.scheduled}
+    scheduled = {"warm_up": objective.scheduled, "cooling": objective.cooled}
+    return {**found, **{option: field for option, field in scheduled.items() if field is not None}}
 
 
 def having() -> dict[str, list[str]]:
@@ -64,7 +85,7 @@ def add_objective(group: Group) -> None:
         everywhere = len(names) > len(strategies.STRATEGIES) / 2
         texts = [one.about if everywhere else f"{', '.join(having)}: {one.about}" for one, having in declared.items()]
         text, one = "; ".join(texts), next(iter(declared))
-        default = "0, none" if option == "warm_up" else "the objective's own"
+        default = "0, none" if option in SCHEDULES else "the objective's own"
         if one.kind == "switch":
             group.switch(flag(option), text, default)
         elif isinstance(one.kind, tuple):
@@ -75,8 +96,8 @@ def add_objective(group: Group) -> None:
 
 def _declaration(name: str, option: str) -> Option:
     """Return the declaration of an option by the objective of that strategy."""
-    if option == "warm_up":
-        return WARM_UP
+    if option in SCHEDULES:
+        return SCHEDULES[option][0]
     strategy = strategies.STRATEGIES[name]
     return options_of(strategy.loss(strategy.number or 0))[fields_of(name)[option]]
 
@@ -158,13 +179,14 @@ def _changes(name: str, loss: Any, options: Mapping[str, Any]) -> dict[str, Any]
     """Return the fields of the objective that the options set, with their values."""
     fields = fields_of(stem(name))
     mine = {option: fields[option] for option in fields if options.get(option) is not None}
-    changes = {field: options[option] for option, field in mine.items() if option != "warm_up"}
+    changes = {field: options[option] for option, field in mine.items() if option not in SCHEDULES}
     for option, field in mine.items():
-        if option != "warm_up" and field in _fields_of_number(name) and options[option] != getattr(loss, field):
+        if option not in SCHEDULES and field in _fields_of_number(name) and options[option] != getattr(loss, field):
             raise ValueError(f"{name!r} sets {flag(option)} by its number: give one of them")
-    if "warm_up" in mine and options["warm_up"]:
-        field = mine["warm_up"]
-        changes[field] = schedules.Linear(0.0, changes.get(field, getattr(loss, field)), over=options["warm_up"])
+    for option, (_, schedule) in SCHEDULES.items():
+        if option in mine and options[option]:
+            field = mine[option]
+            changes[field] = schedule(changes.get(field, getattr(loss, field)), options[option])
     return changes
 
 

@@ -15,6 +15,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from ..nets.tables import Rows
+from ..objectives.request import TermsRequest
 from ..pairs.keywords import generated_site, tolerant
 from ..pairs.pair import check_shapes, example_of
 from ..pairs.side_inputs import NOTHING, Arrays
@@ -27,7 +28,7 @@ from .programs import check_programs
 from .reached import buffers, found, in_mode, warn_of_untrained
 from .scales import Unscaled, one_scale
 from .sites import base_of, describe, moments_of
-from .terms import terms_of
+from .terms import log_terms, terms_of
 from .traces import PyroSite, quiet, run, sites_of, split_sites
 from .trials import kept, trial
 
@@ -205,6 +206,14 @@ class Pair:
                     self.rehearse(x, seed, side)
             with self.active() as programs:
                 return trial(*programs, self.tensor(x), where, num_draws, self.sites.nesting)
+
+    def terms(self, x: np.ndarray, request: TermsRequest, seed: int, side: Arrays = NOTHING) -> Any:
+        """Evaluate a request on a batch, with the derivatives that it asks for: arrays, as its gradient says."""
+        assert self.sites is not None
+        where, nesting = self.tensors({"index": np.arange(len(x)), **side}), self.sites.nesting
+        with torch.enable_grad(), forked(seed, self.device), self.active() as programs:
+            found: Any = log_terms(*programs, self.tensor(x), request=request, max_plate_nesting=nesting, **where)
+        return type(found)(*(a.detach().cpu().numpy() if isinstance(a, Tensor) else a for a in found))
 
     def rehearse(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> None:
         """Run once as in training, without a step; buffers such as BatchNorm's running statistics move."""

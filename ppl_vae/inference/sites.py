@@ -9,6 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import (
+    Bernoulli,
     Categorical,
     Cauchy,
     HalfCauchy,
@@ -120,6 +121,7 @@ def describe(site: Any) -> Site:
         has_density=not any(isinstance(part, dist.Delta) for part in _inside(fn)),
         has_mean=_has_mean(fn),
         is_categorical=categorical,
+        has_logits=isinstance(base, Bernoulli | Categorical),
         is_normal=isinstance(base, Normal),
         has_normal_marginals=isinstance(base, Normal | MultivariateNormal),
         probabilities_per_entry=getattr(base, "probabilities_per_entry", 1),

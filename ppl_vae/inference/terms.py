@@ -15,7 +15,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import UnsuitableObjective
-from ..objectives.checks import check_dream, check_enumerable, not_normal
+from ..objectives.checks import check_dream, check_enumerable, no_closed_kl, not_normal
 from ..objectives.gradients import Gradient, Rule, Run
 from ..objectives.request import LatentsRequest, TermsRequest
 from ..pairs.keywords import Tolerant, generated_site, inner, tolerant
@@ -119,7 +119,7 @@ def log_terms(
             examine(model, guide, *args, **kwargs).check_terms("A bound of log-densities")
         if request.latents is not None:
             terms = terms._replace(latents=_latents(request.latents, latent, observed, guided, draws))
-        return Run(terms, {} if ruled is None else ruled.sites)
+        return Run(terms, {} if ruled is None else ruled.sites, _slopes(terms, guided) if gradient.slopes else {})
 
     def evaluate(draws: int, tap: Tap | None) -> Terms:
         noise: dict[tuple[Any, ...], Tensor] = {}
@@ -146,6 +146,18 @@ def log_terms(
             if tap is not None:
                 tap.weights = part
     return terms._replace(log_sleep=_sleep(model, guide, args, kwargs)) if request.sleep else terms
+
+
+def _slopes(terms: Terms, guided: dict[str, PyroSite]) -> dict[str, Tensor]:
+    """The derivative of log p(x | z) by the value of each site that carries a gradient; 0 where it does not enter."""
+    values = {name: site["value"] for name, site in guided.items() if site["value"].requires_grad}
+    if not values:
+        return {}
+    total = terms.log_lik.sum() if terms.log_lik.requires_grad else sum(value.sum() for value in values.values()) * 0.0
+    slopes = torch.autograd.grad(
+        total, list(values.values()), retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return dict(zip(values, slopes, strict=True))
 
 
 def _latents(
@@ -227,7 +239,7 @@ def terms_of(
     for name, site in guided.items():
         kl = _kl(site, latent[name]) if analytic_kl else None
         is_scored = gradient.scores(bool(site["fn"].has_rsample))
-        if kl is None or is_scored:
+        if is_scored or (kl is None and not gradient.relaxes):
             density = density_of(site, num_particles)
         if is_scored:
             if site["value"].requires_grad:
@@ -236,6 +248,8 @@ def terms_of(
         if kl is not None:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
             continue
+        if gradient.relaxes:
+            raise no_closed_kl(name, describe(site).distribution, describe(latent[name]).distribution)
         if name in stopped:
             score = density_of(stopped[name], num_particles)
             density = density - score + score.detach()

@@ -111,6 +111,11 @@ class TracedSite:
         self.name, self.reparameterised, self.value = msg["name"], bool(msg["fn"].has_rsample), None
         self._msg, self._noise = msg, noise
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a plain draw."""
+        return tuple(self._msg["fn"].shape())
+
     def sample(self) -> Tensor:
         """Draw from the guide, with a gradient where the site is reparameterised."""
         return self._msg["fn"](*self._msg["args"], **self._msg["kwargs"])
@@ -128,9 +133,9 @@ class TracedSite:
         own = values.shape[len(base.batch_shape) :]
         return values.expand(*shape[: len(shape) - len(base.event_shape)], *own)
 
-    def noise(self, kind: str, like: Tensor) -> Tensor:
+    def noise(self, kind: str, like: Tensor, purpose: str = "") -> Tensor:
         """Standard noise of the shape of ``like``, the same in every run of one evaluation."""
-        key = self.name, kind, like.shape
+        key = self.name, kind, like.shape, purpose
         if key not in self._noise:
             like = like if like.is_floating_point() else like.to(torch.get_default_dtype())
             self._noise[key] = torch.rand_like(like) if kind == "uniform" else torch.randn_like(like)

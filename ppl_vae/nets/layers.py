@@ -45,6 +45,8 @@ def linear(inp: int, out: int, rng: np.random.Generator, weights: Initialiser = 
 class OneHot(nn.Module):
     """Net for categorical latents: integers (..., D) in 0..C-1 become one-hot rows (..., D C), then inputs of a net.
 
+    Real numbers (..., D, C) are such rows already, or relaxed ones, as ``GumbelSoftmax`` gives them.
+
     >>> from ppl_vae.nets import MLP
     >>> OneHot(MLP((3 * 4, 6), np.random.default_rng(0)), 4)(torch.zeros(2, 3, dtype=torch.long)).shape
     torch.Size([2, 6])
@@ -56,7 +58,10 @@ class OneHot(nn.Module):
         self.num_categories = num_categories
 
     def forward(self, z: Tensor) -> Tensor:
-        """Apply the net to the one-hot rows of z (..., D)."""
+        """Apply the net to the one-hot rows of z, integers (..., D), or to rows (..., D, C)."""
+        if z.is_floating_point():
+            init.check_rows(tuple(z.shape), self.num_categories)
+            return self.net(z.flatten(-2))
         rows = (z.unsqueeze(-1) == torch.arange(self.num_categories, device=z.device)).to(torch.get_default_dtype())
         return self.net(rows.flatten(-2))
 

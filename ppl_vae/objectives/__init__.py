@@ -10,9 +10,15 @@ from .aggregate_posterior import BetaTCVAE as BetaTCVAE
 from .aggregate_posterior import InfoVAE as InfoVAE
 from .aggregate_posterior import MatchedObjective as MatchedObjective
 from .aggregate_posterior import RegularisedObjective as RegularisedObjective
+from .antithetic import ARM as ARM
+from .antithetic import AntitheticObjective as AntitheticObjective
+from .antithetic import DisARM as DisARM
 from .base import BetaObjective as BetaObjective
 from .base import Objective as Objective
 from .base import WeightedObjective as WeightedObjective
+from .control_variates import REBAR as REBAR
+from .control_variates import ControlledObjective as ControlledObjective
+from .control_variates import MuProp as MuProp
 from .elbo import CapacityELBO as CapacityELBO
 from .elbo import FreeBitsELBO as FreeBitsELBO
 from .elbo import TraceELBO as TraceELBO
@@ -23,6 +29,7 @@ from .importance_weighted import MIWAE as MIWAE
 from .importance_weighted import DReG as DReG
 from .importance_weighted import RenyiELBO as RenyiELBO
 from .quantised import VQELBO as VQELBO
+from .relaxed import GumbelSoftmax as GumbelSoftmax
 from .request import LatentsRequest as LatentsRequest
 from .request import TermsRequest as TermsRequest
 from .score_function import VIMCO as VIMCO

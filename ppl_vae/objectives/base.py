@@ -45,6 +45,8 @@ class Objective:
     needs_critic: ClassVar[bool] = False
     scheduled: ClassVar[str | None] = None
     """the field that may rise from 0 over the first epochs"""
+    cooled: ClassVar[str | None] = None
+    """the temperature, a field that may fall from 1 over the first epochs"""
     unused: ClassVar[tuple[str, ...]] = ()
     """inherited fields that it has no use for"""
     backend: ClassVar[str | None] = None

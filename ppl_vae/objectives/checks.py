@@ -90,6 +90,45 @@ def check_enumerable(name: str, sites: Sites) -> None:
             )
 
 
+def check_relaxable(name: str, sites: Sites, *, single: bool = False, bits: bool = False) -> None:
+    """Refuse a pair with a latent site that is not made of bits or categories, or with ``single`` several sites.
+
+    Raises:
+        UnsuitableObjective: names the site and what fits.
+    """
+    check_density(name, sites)
+    sites.check_plain(name, "TraceGraphELBO")
+    for site in sites.latent:
+        if site.reparameterised:
+            raise UnsuitableObjective(
+                f"{name} is for discrete latents, and the draws of {site.name!r} ({site.distribution}) carry a "
+                "gradient: use TraceELBO, or TraceGraphELBO for latents of both kinds."
+            )
+        if not site.has_logits:
+            raise UnsuitableObjective(
+                f"{name} is for Bernoulli and categorical latents; the site {site.name!r} is {site.distribution}: use "
+                "TraceGraphELBO, VIMCO or WakeWake."
+            )
+        if bits and not site.binary:
+            raise UnsuitableObjective(
+                f"{name} is for Bernoulli latents; the site {site.name!r} is {site.distribution}: use REBAR, "
+                "GumbelSoftmax or TraceGraphELBO."
+            )
+    if single and len(sites.latent) > 1:
+        raise UnsuitableObjective(
+            f"{name} is for one layer of latents; the pair has the sites "
+            f"{', '.join(repr(site.name) for site in sites.latent)}: use TraceGraphELBO, VIMCO or WakeWake."
+        )
+
+
+def no_closed_kl(site: str, guide: str, prior: str) -> UnsuitableObjective:
+    """Make the error for a relaxed site whose KL is not known in closed form."""
+    return UnsuitableObjective(
+        f"A relaxed draw has no probability, so that KL(q || p) of the site {site!r} has to be known in closed form, "
+        f"and that from {guide} to {prior} is not: use DisARM, TraceGraphELBO, VIMCO or WakeWake."
+    )
+
+
 def check_codes(name: str, sites: Sites, *, normal: bool) -> None:
     """Refuse a pair that has no single vector of reparameterised latents, or with ``normal`` no diagonal normal one.
 
@@ -220,6 +259,17 @@ def check_stock(objective: Any, sites: Sites, backend: str) -> None:
                 f"{told(stock)} knows no mask over a latent site, and no observed site of a guide, as "
                 f"{(*sites.masked, *sites.besides)[0]!r}: use Trace_ELBO."
             )
+    if sites.subsampled and (stock := stock_class(objective, backend, {"RenyiELBO"})):
+        raise UnsuitableObjective(
+            f"{told(stock)} divides the weights by the scale of the plate {sites.subsampled!r}, which counts more data "
+            "than it holds; a training takes that scale out before: use ppl_vae's RenyiELBO, or give the plate the "
+            "batch's size, len(x)."
+        )
+    if backend == "numpyro" and sites.besides and (stock := stock_class(objective, backend, {"TraceGraph_ELBO"})):
+        raise UnsuitableObjective(
+            f"{told(stock)} leaves out the gradient of what a guide observes, or of its factors, as "
+            f"{sites.besides[0]!r}: use Trace_ELBO, or put it into the model, a factor with the other sign."
+        )
     if sites.unplated and (stock := stock_class(objective, backend, {"RenyiELBO"})):
         raise UnsuitableObjective(
             f"{told(stock)} takes the logarithm of the weights of a whole batch where a site is in no plate, as "
@@ -243,5 +293,5 @@ def check_mean_field(name: str, sites: Sites) -> None:
     if order != sites.model_order:
         raise UnsuitableObjective(
             f"{name} needs the guide to sample in the model's order {sites.model_order}; it samples {order}, and a KL "
-            "in closed form per site would be wrong: use TraceELBO."
+            "in closed form per site would be wrong: use TraceELBO, or TraceGraphELBO for latents that are discrete."
         )

@@ -30,6 +30,10 @@ class GuideSite(Protocol):
         """Whether a plain draw carries a gradient to the guide."""
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a plain draw."""
+
+    @property
     def value(self) -> Array:
         """The value that the rule returned; None before."""
 
@@ -46,8 +50,11 @@ class GuideSite(Protocol):
             UnsuitableObjective: the distribution has no such parameter.
         """
 
-    def noise(self, kind: Literal["uniform", "normal"], like: Array) -> Array:
-        """Standard noise of the shape of ``like``, which may hold integers; the same in every run of one evaluation."""
+    def noise(self, kind: Literal["uniform", "normal"], like: Array, purpose: str = "") -> Array:
+        """Standard noise of the shape of ``like``, which may hold integers; the same in every run of one evaluation.
+
+        Another ``purpose`` has noise of its own.
+        """
 
 
 Rule = Callable[[GuideSite], Array]
@@ -60,6 +67,8 @@ class Run(NamedTuple):
     terms: Terms
     sites: Mapping[str, GuideSite]
     """the guide's latent sites by name; empty for a run without a rule"""
+    slopes: Mapping[str, Array] = {}
+    """the derivative of log p(x | z) by each site's value, of its shape, where the gradient asks for ``slopes``"""
 
 
 @dataclass(frozen=True)
@@ -70,11 +79,16 @@ class Gradient:
     ``weighs_score``: whether log w keeps the gradient of log q at the sites that are scored. Its mean is zero in the
     ELBO's gradient, E d log q = 0, where it is noise alone; in other bounds it is not.
     ``enumerates``: whether every joint value of the latents takes the place of the particles.
+    ``relaxes``: whether the model gets values between those of discrete latents, at which no probability is asked:
+    KL(q || p) has to be known in closed form.
+    ``slopes``: whether ``terms`` reads ``Run.slopes``.
     """
 
     keeps_score: ClassVar[bool] = True
     weighs_score: ClassVar[bool] = True
     enumerates: ClassVar[bool] = False
+    relaxes: ClassVar[bool] = False
+    slopes: ClassVar[bool] = False
 
     def check(self, name: str, sites: Sites) -> None:
         """Refuse a pair that the objective of that name would estimate wrongly.

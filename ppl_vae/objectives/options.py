@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ..arrays import ops
 from ..schedules import Schedule
 
-Kind = Literal["count", "number", "non-negative", "share", "switch"]
+Kind = Literal["count", "whole", "number", "positive", "non-negative", "share", "switch"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def check_fields(objective: Any) -> None:
         ValueError: names the class and the field, and says what fits.
         TypeError: a function in place of a schedule.
     """
-    scheduled = {objective.scheduled, getattr(objective, "weight_field", None)}
+    scheduled = {objective.scheduled, objective.cooled, getattr(objective, "weight_field", None)}
     for f in dataclasses.fields(objective):
         declared, value = _declared(objective, f.name), getattr(objective, f.name)
         of_python = Option("", kind=declared["kind"]) if declared.get("kind") else None
@@ -96,7 +96,9 @@ def check_value(name: str, value: Any, known: Option, *, scheduled: bool = False
 
 EXPECTED: dict[Kind, str] = {
     "count": "an integer of at least 1",
+    "whole": "an integer of at least 0",
     "number": "a finite number",
+    "positive": "a finite number above 0",
     "non-negative": "a finite number of at least 0",
     "share": "in [0, 1]",
     "switch": "True or False",
@@ -106,8 +108,10 @@ EXPECTED: dict[Kind, str] = {
 def _fits(kind: Kind, value: Any) -> bool:
     if kind == "switch" or isinstance(value, bool):
         return kind == "switch" and isinstance(value, bool)
-    if kind == "count":
-        return isinstance(value, Integral) and int(value) >= 1
+    if kind in ("count", "whole"):
+        return isinstance(value, Integral) and int(value) >= (kind == "count")
+    if kind == "positive":
+        return isinstance(value, Real) and math.isfinite(value) and float(value) > 0
     least, most = {"number": (-math.inf, math.inf), "non-negative": (0, math.inf), "share": (0, 1)}[kind]
     return isinstance(value, Real) and math.isfinite(value) and least <= float(value) <= most
 

@@ -61,6 +61,11 @@ class TermsRequest:
             raise ValueError(
                 "'chunk' is for draws; every configuration of the latents is taken at once: leave it at None."
             )
+        if self.chunk is not None and self.gradient.slopes:
+            raise ValueError(
+                f"'chunk': {type(self.gradient).__name__} takes derivatives of each draw along the way, which must be "
+                "held: leave it at None, and take fewer draws."
+            )
         if self.chunk is not None and self.latents is not None:
             raise ValueError(
                 "'chunk' takes draws apart, and 'latents' asks for all of them: leave one of them at None."

@@ -90,6 +90,9 @@ class Pair(Protocol):
     def trial(self, x: np.ndarray, num_draws: int, seed: int, side: Arrays = NOTHING) -> dict[str, Trial]:
         """Run several times on the same values; return each site's log-densities, by a name for messages."""
 
+    def terms(self, x: np.ndarray, request: Any, seed: int, side: Arrays = NOTHING) -> Any:
+        """Evaluate a ``TermsRequest`` on a batch, with the derivatives that it needs: arrays, as its gradient says."""
+
     def sample(
         self,
         x: np.ndarray,

@@ -38,6 +38,8 @@ class Site:
     """Whether it has a mean that is known."""
     is_categorical: bool = False
     """Whether its values are names, the integers from 0 to num_values - 1: they have a mode, and no mean."""
+    has_logits: bool = False
+    """Whether its entries are independent bits or categories, whose parameter ``logits`` says all of them."""
     is_normal: bool = False
     """Whether its entries are independent normals, with means ``loc`` and standard deviations ``scale``."""
     has_normal_marginals: bool = False
@@ -75,6 +77,8 @@ class Sites:
     """The latent sites' names in the model's order."""
     scaled: bool = False
     """Whether densities have scales, of a handler or a plate, beyond the one number of all that a pair leaves out."""
+    subsampled: str = ""
+    """The name of a plate that says that there are more data than it holds; on NumPyro alone, where a loss reads it."""
     nesting: int = 1
     """The number of plates that the programs nest."""
     misplaced: str = ""
@@ -359,7 +363,7 @@ def check_support(guide: Site, model: Site) -> None:
             "codes have them too. Give the guide conditionals.Nearest(net, codebook) and the model priors.CodePrior of "
             "the same codebook and number of codes."
         )
-    if guide.num_values != model.num_values and kinds == {"discrete"}:
+    if guide.num_values != model.num_values is not None and kinds == {"discrete"}:
         values = [str(site.num_values or "countless") for site in (guide, model)]
         raise ValueError(
             f"Site {guide.name!r} is {of_guide}, with {values[0]} values, and {of_model}, with {values[1]}: let the "
@@ -378,6 +382,7 @@ def match(
     observed: dict[str, Site],
     *,
     scaled: bool = False,
+    subsampled: str = "",
     empty: bool = False,
     besides: tuple[str, ...] = (),
     misplaced: str = "",
@@ -412,6 +417,7 @@ def match(
         tuple(observed.values()),
         tuple(latent),
         scaled=scaled,
+        subsampled=subsampled,
         nesting=max([1, *(-dim for frames in plates.values() for dim in frames)]),
         misplaced=misplaced,
         besides=besides,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..errors import MixedRows
+from ..errors import MixedRows, UnsuitableObjective
 from .failures import does_not_run, told
 from .side_inputs import NOTHING, Arrays
 from .sites import Sites
@@ -32,6 +32,51 @@ class Trial(NamedTuple):
     """of the first draw once more, where whatever else the programs draw is drawn afresh, (B,)"""
     among_others: Any
     """of the first draw, where every second row, from the first one on, is replaced: see ``others``, (B,)"""
+
+
+class Reading(NamedTuple):
+    """log p(x | z) of one draw of bits or categories in several forms, and of another draw, (B,) each."""
+
+    as_drawn: Any
+    """of bits, or integers, as the guide draws them"""
+    as_rows: Any
+    """of the same as real numbers, categories as one-hot rows"""
+    of_another: Any
+    """of a draw that differs from it in every entry, as real numbers"""
+    slope: Any
+    """the size of the derivative by a value between the two; None where it carries no gradient"""
+
+
+def check_reading(name: str, reading: Reading) -> None:
+    """Refuse a model that does not read relaxed draws as it reads discrete ones.
+
+    Raises:
+        UnsuitableObjective: says how it reads them.
+    """
+    if differ(reading.as_drawn, reading.as_rows):
+        raise UnsuitableObjective(
+            f"{name} gives the model categories as rows of real numbers (..., D, C), and log p(x | z) at one-hot rows "
+            f"is not that at the integers which they stand for: {READ_ROWS}"
+        )
+    if differ(reading.as_rows, reading.of_another) and reading.slope is not None and not np.any(reading.slope):
+        raise UnsuitableObjective(
+            f"{name} follows the slope of log p(x | z) in relaxed draws, and the model rounds them, so that it is 0: "
+            "let the model take them as real numbers, or use TraceGraphELBO."
+        )
+
+
+READ_ROWS = (
+    "put the net that takes them into nets.OneHot(net, C), or let the model make one-hot rows of integers alone, and "
+    "leave real numbers as they are; or use TraceGraphELBO."
+)
+
+
+def does_not_read(name: str, error: Exception) -> UnsuitableObjective:
+    """The error for a model that fails on rows of categories."""
+    return UnsuitableObjective(
+        f"{name} gives the model categories as rows of real numbers (..., D, C), and it does not run on them "
+        f"({told(error)}): {READ_ROWS}"
+    )
 
 
 class OnTrial(Protocol):

@@ -11,11 +11,13 @@ import numpy as np
 from ..errors import UnsuitableObjective
 from ..objectives.base import Objective
 from ..objectives.checks import check_stock
+from ..objectives.relaxed import ReadingOnTrial
+from ..objectives.request import TermsRequest
 from ..pairs.inputs import checked
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays, take_rows
 from ..pairs.sites import Sites
-from ..pairs.trials import ROWS, examine_draws, warn_of_mixed_rows
+from ..pairs.trials import ROWS, check_reading, does_not_read, examine_draws, warn_of_mixed_rows
 from ..seeds import derive
 from .data import TrainingData
 from .settings import TrainingSettings
@@ -63,6 +65,7 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
     if pair.size_refusal:
         raise ValueError(pair.size_refusal)
     check_draws(settings, pair, data, derive(seed, "trial"))
+    check_relaxed(settings, pair, data, derive(seed, "trial"))
     for name, x in (("data", data.train), ("valid", data.valid)):
         if x is not None:
             checked(pair, x, name)
@@ -153,6 +156,26 @@ def check_draws(settings: TrainingSettings, pair: Pair, data: TrainingData, seed
     if draws_at_once(settings.loss) > 1 and pair.draws_refusal:
         raise ValueError(pair.draws_refusal)
     warn_of_mixed_rows(mixed)
+
+
+def check_relaxed(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: int) -> None:
+    """Refuse a model that does not read relaxed draws as it reads discrete ones, where the objective gives it some.
+
+    Raises:
+        UnsuitableObjective: says how it reads them.
+    """
+    loss = settings.loss
+    if not isinstance(loss, Objective) or not loss.request.gradient.relaxes:
+        return
+    first, name = slice(settings.batch_size), type(loss).__name__
+    request = TermsRequest(gradient=ReadingOnTrial(), analytic_kl=True)
+    try:
+        reading = pair.terms(data.train[first], request, seed, take_rows(data.side, first))
+    except UnsuitableObjective:
+        raise
+    except Exception as error:  # whatever a user's own code raises
+        raise does_not_read(name, error) from error
+    check_reading(name, reading)
 
 
 def draws_at_once(loss: Any) -> float:

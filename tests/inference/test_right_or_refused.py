@@ -45,6 +45,16 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("low-rank normal", "AAE, critic", 1, "right"),
     ("Bernoulli", "TraceEnumELBO", 1, "right"),
     ("Bernoulli", "VQELBO", 1, "VQELBO is for one latent site of the nearest codes"),
+    ("Bernoulli", "GumbelSoftmax", 3, "right"),
+    ("Bernoulli", "GumbelSoftmax, straight through", 1, "right"),
+    ("Bernoulli", "REBAR", 3, "right"),
+    ("Bernoulli", "MuProp", 1, "right"),
+    ("Bernoulli", "ARM", 3, "right"),
+    ("Bernoulli", "DisARM", 1, "right"),
+    ("categorical", "GumbelSoftmax", 1, "rows of real numbers (..., D, C), and it does not run on them"),
+    ("normal", "REBAR", 1, "the draws of 'z' (Normal) carry a gradient"),
+    ("Poisson", "DisARM", 1, "is for Bernoulli and categorical latents; the site 'z' is Poisson"),
+    ("inner bits", "MuProp", 1, "'z' stands in a plate inside the data's"),
     ("Bernoulli", "TraceELBO, sticking", 1, "no pathwise gradient for the site 'z'"),
     ("categorical", "TraceGraphELBO, running average", 3, "right"),
     ("Poisson", "VIMCO", 3, "right"),
@@ -95,6 +105,16 @@ OF_PYRO: list[tuple[str, str, int, str]] = [
 ]
 """Cells of stock objectives of Pyro, where NumPyro's are others."""
 
+OF_NUMPYRO: list[tuple[str, str, int, str]] = [
+    ("subsampled plate", "stock RenyiELBO", 3, "divides the weights by the scale of the plate 'data'"),
+    ("plate without dim", "stock RenyiELBO", 3, "right"),
+    ("subsampled plate", "RenyiELBO", 3, "right"),
+    ("factor in the guide", "stock TraceGraph_ELBO", 1, "leaves out the gradient of what a guide observes"),
+    ("factor in the guide", "stock Trace_ELBO", 1, "right"),
+    ("factor in the model", "stock TraceGraph_ELBO", 1, "right"),
+]
+"""Cells of stock objectives of NumPyro, which Pyro's are right in, and of what is to be used in their place."""
+
 REMEDY = re.compile(r"\b([Uu]se|[Pp]ut|[Gg]ive|[Mm]ake|[Ss]et|should|belongs to|goes into)\b")
 """Words of advice, one of which is in every refusal."""
 
@@ -129,11 +149,18 @@ def test_every_program_and_objective_comes_up(table: ModuleType) -> None:
     assert {name.split(",")[0] for name in table.OBJECTIVES} <= {name.split(",")[0] for name in names}
 
 
-@pytest.mark.parametrize(("program", "objective", "draws", "verdict"), OF_PYRO)
-def test_pyros_own_is_right_or_refused(
-    program: str, objective: str, draws: int, verdict: str, table: ModuleType
+@pytest.mark.parametrize(
+    ("side", "program", "objective", "draws", "verdict"),
+    [
+        *(("pyro", *cell) for cell in OF_PYRO),
+        *(("numpyro", *cell) for cell in OF_NUMPYRO),
+        *(("pyro", *cell[:3], "right") for cell in OF_NUMPYRO if cell[3] != "right"),
+    ],
+)
+def test_a_librarys_own_is_right_or_refused(
+    side: str, program: str, objective: str, draws: int, verdict: str, table: ModuleType
 ) -> None:
-    found = table.judge(PROGRAMS[program], objective, "pyro", draws)
+    found = table.judge(PROGRAMS[program], objective, side, draws)
     assert found.kind == ("right" if verdict == "right" else "refused"), found
     assert verdict == "right" or verdict in found.words
 

@@ -16,7 +16,9 @@ from ppl_vae.objectives.options import options_of
 NEVER: list[Any] = [math.nan, math.inf, -math.inf, 1j, [1.0], np.ones(2), torch.ones(2), "none such", object(), max]
 BAD: dict[str, list[Any]] = {
     "count": [*NEVER, True, 0, -1, 1.5],
+    "whole": [*NEVER, True, -1, 1.5],
     "number": [*NEVER, True],
+    "positive": [*NEVER, True, -1.0, 0.0],
     "non-negative": [*NEVER, True, -1.0],
     "share": [*NEVER, True, -0.1, 1.1],
     "switch": [*NEVER, 1, 0.0],

@@ -11,7 +11,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from oracles import value_of
+from oracles import two_layers, value_of
 from pairs import (
     TRAIN,
     follow,
@@ -222,9 +222,10 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         trains(o.InfoVAE(), "full"),
         trains(o.WAE(), "full"),
     ),
-    "a KL in closed form per site would be wrong: use TraceELBO": (
+    "a KL in closed form per site would be wrong: use TraceELBO, or TraceGraphELBO for latents that are discrete": (
         trains(o.TraceMeanFieldELBO(), lambda b: two_latents(b)),
         trains(o.TraceELBO(), lambda b: two_latents(b)),
+        trains(o.TraceGraphELBO(), two_layers),
     ),
     "one observed site that has a mean; the model observes {}: use cost='likelihood'": (
         trains(o.WAE(cost="squared"), without_mean),

@@ -8,7 +8,7 @@ from .examination import examine as examine
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
 from .pair import Pair as Pair
-from .pair import as_functions as as_functions
+from .programs import as_functions as as_functions
 from .refinement import localised as localised
 from .svi.svi import SVI as SVI
 from .svi.svi import Adversarial as Adversarial

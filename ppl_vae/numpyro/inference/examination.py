@@ -52,11 +52,18 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
     return match(
         *described,
         scaled=scaled,
+        subsampled=_subsampled(p) or _subsampled(q),
         empty=getattr(inner(guide), "is_empty", False),
         besides=tuple(besides),
         misplaced=misplaced(plates, len(args[0]), with_another),
         plates=plates,
     )
+
+
+def _subsampled(trace: NumPyroTrace) -> str:
+    """The name of a plate of fewer rows than it counts; nothing where there is none."""
+    plates = {name: site["args"] for name, site in trace.items() if site["type"] == "plate"}
+    return next((name for name, (size, rows) in plates.items() if rows is not None and size != rows), "")
 
 
 def _plates_of(trace: NumPyroTrace) -> Plates:

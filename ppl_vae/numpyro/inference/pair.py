@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
 from flax import nnx
 from jax import Array
 from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 
+from ...objectives.request import TermsRequest
 from ...pairs.failures import explained
 from ...pairs.keywords import generated_site, tolerant
 from ...pairs.pair import check_shapes, example_of
@@ -30,7 +30,7 @@ from .programs import check_programs
 from .reached import MOVES, StateStays, warn_of_untrained
 from .scales import Unscaled, one_scale
 from .sites import base_of, describe, moments_of, traced
-from .terms import terms_of
+from .terms import log_terms, terms_of
 from .traces import run, sites_of, split_sites
 from .trials import trial
 
@@ -216,6 +216,12 @@ class Pair:
         trials = _trial(self.structure, *values, num_draws=num_draws, nesting=self._nesting())
         return {name: Trial(*(np.asarray(a) for a in site)) for name, site in trials.items()}
 
+    def terms(self, x: np.ndarray, request: TermsRequest, seed: int, side: Arrays = NOTHING) -> Any:
+        """Evaluate a request on a batch, with the derivatives that it asks for: arrays, as its gradient says."""
+        values = self._values(x, seed, {"index": np.arange(len(x)), **side})
+        found = _terms(self.structure, *values, request=request, nesting=self._nesting())
+        return type(found)(*(np.asarray(a) if isinstance(a, jax.Array) else a for a in found))
+
     def array(self, x: np.ndarray) -> Array:
         """Make an array one of JAX's default type on the pair's device."""
         return jax.device_put(np.asarray(x, jnp.result_type(float)), self.device)
@@ -390,6 +396,23 @@ def _trial(
     return trial(partial(structure.programs, params, constants), x, where, key, num_draws, nesting)
 
 
+@partial(jax.jit, static_argnames=("structure", "request", "nesting"), compiler_options=COMPILED_FAST)
+def _terms(
+    structure: Structure,
+    params: Tree,
+    constants: Tree,
+    x: Array,
+    where: dict[str, Array],
+    key: Array,
+    *,
+    request: TermsRequest,
+    nesting: int,
+) -> Any:
+    model, guide = structure.programs(params, constants)
+    options: dict[str, Any] = {"request": request, "max_plate_nesting": nesting, **where}
+    return log_terms(model, guide, x, key=key, **options)
+
+
 @partial(jax.jit, static_argnames=("structure", "nesting"))
 def _moments(
     structure: Structure, params: Tree, constants: Tree, x: Array, where: dict[str, Array], key: Array, *, nesting: int
@@ -470,31 +493,3 @@ def filled(prefix: str, tree: Tree, state: Mapping[str, np.ndarray], device: jax
 
 def _key(entry: Any) -> str:
     return str(next(getattr(entry, a) for a in ("key", "name", "idx") if hasattr(entry, a)))
-
-
-def as_functions(model: nnx.Module, guide: nnx.Module, name: str = "pair") -> tuple[Any, Any]:
-    """Turn a pair into plain functions whose parameters are one ``numpyro.param``, for stock ``numpyro.infer`` objects.
-
-    Two ``nnx_module`` calls would untie an encoder that the model and the guide share; one name for both keeps it tied.
-    (In Pyro a ``PyroModule`` is such a function already.)
-
-    >>> import jax, jax.numpy as jnp, numpy as np, numpyro, optax
-    >>> from ppl_vae import recipes
-    >>> recipe = recipes.vae(np.eye(6), prior="vampprior", latent_dim=2, num_pseudo_inputs=2, backend="numpyro")
-    >>> functions = as_functions(*recipe(np.random.default_rng(0)))
-    >>> svi = numpyro.infer.SVI(*functions, optax.adam(0.01), numpyro.infer.Trace_ELBO())
-    >>> svi.run(jax.random.key(0), 2, jnp.eye(6), progress_bar=False).losses.shape
-    (2,)
-    """
-    graph, params, constants = nnx.split(nnx.List([model, guide]), nnx.Param, ...)  # type: ignore[misc]
-    start, needs = nnx.to_pure_dict(params), (("mask",), ())
-
-    def function(number: int) -> Any:
-        def program(*args: Any, **kwargs: Any) -> Any:
-            state = jax.tree.map(lambda leaf: leaf, params)
-            nnx.replace_by_pure_dict(state, numpyro.param(f"{name}$params", start))
-            return tolerant(nnx.merge(graph, state, constants)[number], needs[number])(*args, **kwargs)
-
-        return program
-
-    return function(0), function(1)

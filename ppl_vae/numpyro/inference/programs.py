@@ -1,11 +1,14 @@
-"""Programs that cannot be a pair, in NumPyro."""
+"""Programs that cannot be a pair, and pairs as plain functions, in NumPyro."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import jax
+import numpyro
 from flax import nnx
 
+from ...pairs.keywords import tolerant
 from ...pairs.programs import check_backend, is_a
 
 
@@ -25,3 +28,31 @@ def check_programs(model: Any, guide: Any) -> None:
                     "no parameters: use one of flax.nnx, such as nnx.Linear(2, 6, rngs=nnx.Rngs(0)), or of "
                     "ppl_vae.numpyro.nets."
                 )
+
+
+def as_functions(model: nnx.Module, guide: nnx.Module, name: str = "pair") -> tuple[Any, Any]:
+    """Turn a pair into plain functions whose parameters are one ``numpyro.param``, for stock ``numpyro.infer`` objects.
+
+    Two ``nnx_module`` calls would untie an encoder that the model and the guide share; one name for both keeps it tied.
+    (In Pyro a ``PyroModule`` is such a function already.)
+
+    >>> import jax, jax.numpy as jnp, numpy as np, numpyro, optax
+    >>> from ppl_vae import recipes
+    >>> recipe = recipes.vae(np.eye(6), prior="vampprior", latent_dim=2, num_pseudo_inputs=2, backend="numpyro")
+    >>> functions = as_functions(*recipe(np.random.default_rng(0)))
+    >>> svi = numpyro.infer.SVI(*functions, optax.adam(0.01), numpyro.infer.Trace_ELBO())
+    >>> svi.run(jax.random.key(0), 2, jnp.eye(6), progress_bar=False).losses.shape
+    (2,)
+    """
+    graph, params, constants = nnx.split(nnx.List([model, guide]), nnx.Param, ...)  # type: ignore[misc]
+    start, needs = nnx.to_pure_dict(params), (("mask",), ())
+
+    def function(number: int) -> Any:
+        def program(*args: Any, **kwargs: Any) -> Any:
+            state = jax.tree.map(lambda leaf: leaf, params)
+            nnx.replace_by_pure_dict(state, numpyro.param(f"{name}$params", start))
+            return tolerant(nnx.merge(graph, state, constants)[number], needs[number])(*args, **kwargs)
+
+        return program
+
+    return function(0), function(1)

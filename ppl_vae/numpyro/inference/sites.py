@@ -10,6 +10,8 @@ import numpyro.distributions as dist
 from jax import Array
 from numpyro import handlers
 from numpyro.distributions import (
+    BernoulliLogits,
+    BernoulliProbs,
     CategoricalLogits,
     CategoricalProbs,
     Cauchy,
@@ -131,6 +133,7 @@ def describe(site: Any) -> Site:
         has_density=not any(isinstance(part, dist.Delta) for part in _inside(fn)),
         has_mean=_has_mean(fn),
         is_categorical=categorical,
+        has_logits=isinstance(base, BernoulliLogits | BernoulliProbs) or categorical,
         is_normal=isinstance(base, Normal),
         has_normal_marginals=isinstance(base, Normal | MultivariateNormal),
         probabilities_per_entry=getattr(base, "probabilities_per_entry", 1),

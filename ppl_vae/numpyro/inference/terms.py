@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpyro import handlers
 from numpyro.distributions import Independent, Kumaraswamy, Normal, kl_divergence
 from numpyro.primitives import Messenger
 
-from ...objectives.checks import check_dream, check_enumerable, not_normal
+from ...objectives.checks import check_dream, check_enumerable, no_closed_kl, not_normal
 from ...objectives.gradients import Gradient, Rule, Run
 from ...objectives.request import LatentsRequest, TermsRequest
 from ...pairs.keywords import generated_site, inner, tolerant
@@ -156,7 +156,12 @@ def log_terms(
             examine(model, guide, *args, **kwargs).check_terms("A bound of log-densities")
         if request.latents is not None:
             terms = terms._replace(latents=_latents(request.latents, latent, observed, guided, draws, key))
-        return Run(terms, {} if ruled is None else ruled.sites), taps
+        slopes: Mapping[str, Array] = {}
+        if gradient.slopes:
+            slopes = _slopes(
+                lambda given: replayed(model, given, args, kwargs, draws, max_plate_nesting, key), q, draws
+            )
+        return Run(terms, {} if ruled is None else ruled.sites, slopes), taps
 
     def evaluate(key: Array, draws: int) -> tuple[Terms, Array | None]:
         runs, taps = zip(*(run_once(key, draws, rule) for rule in gradient.rules()), strict=True)
@@ -181,6 +186,19 @@ def log_terms(
         weights = gradient.path_weights(jax.lax.stop_gradient(terms.log_weights))
         terms = terms._replace(log_lik=_weighing(terms.log_lik, taps, weights))
     return terms._replace(log_sleep=_sleep(model, guide, args, kwargs, key)) if request.sleep else terms
+
+
+def _slopes(model: Callable[[NumPyroTrace], NumPyroTrace], q: NumPyroTrace, draws: int) -> Mapping[str, Array]:
+    """The derivative of log p(x | z) by the value of each site of a guide's trace, where it is a real number."""
+    guided = sites_of(q, observed=False)
+    reals = {name: s["value"] for name, s in guided.items() if jnp.issubdtype(s["value"].dtype, jnp.floating)}
+
+    def log_lik(values: dict[str, Array]) -> Array:
+        at = {**q, **{name: {**guided[name], "value": value} for name, value in values.items()}}
+        observed = sites_of(model(at), observed=True)
+        return jnp.stack([density_of(site, draws) for site in observed.values()]).sum()
+
+    return jax.grad(log_lik)(jax.lax.stop_gradient(reals))
 
 
 def _latents(
@@ -270,13 +288,15 @@ def terms_of(
     for name, site in guided.items():
         kl = _kl(site, latent[name]) if analytic_kl else None
         is_scored = gradient.scores(bool(site["fn"].has_rsample))
-        if kl is None or is_scored:
+        if is_scored or (kl is None and not gradient.relaxes):
             density = density_of(site, num_particles)
         if is_scored:
             log_score = log_score + density
         if kl is not None:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
             continue
+        if gradient.relaxes:
+            raise no_closed_kl(name, describe(site).distribution, describe(latent[name]).distribution)
         if name in stopped:
             score = density_of(stopped[name], num_particles)
             density = density - score + jax.lax.stop_gradient(score)

@@ -95,6 +95,11 @@ class TracedSite:
         self.name, self.reparameterised, self.value = msg["name"], bool(msg["fn"].has_rsample), None
         self._msg, self._key = msg, key
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a plain draw."""
+        return tuple(self._msg["fn"].shape())
+
     def sample(self) -> Array:
         """Draw from the guide, with a gradient where the site is reparameterised."""
         fn, args, kwargs = self._msg["fn"], self._msg["args"], self._msg["kwargs"]
@@ -115,9 +120,9 @@ class TracedSite:
         own = values.shape[len(base.batch_shape) :]
         return jnp.broadcast_to(values, (*shape[: len(shape) - len(base.event_shape)], *own))
 
-    def noise(self, kind: str, like: Array) -> Array:
+    def noise(self, kind: str, like: Array, purpose: str = "") -> Array:
         """Standard noise of the shape of ``like``, the same in every run of one evaluation."""
-        key = jax.random.fold_in(self._key, crc32(f"{self.name}/{kind}".encode()))
+        key = jax.random.fold_in(self._key, crc32("/".join([self.name, kind, *[purpose] * bool(purpose)]).encode()))
         draw = jax.random.uniform if kind == "uniform" else jax.random.normal
         dtype = like.dtype if jnp.issubdtype(like.dtype, jnp.floating) else jnp.result_type(float)
         return draw(key, like.shape, dtype)

@@ -55,6 +55,8 @@ def linear(inp: int, out: int, rng: np.random.Generator, weights: Initialiser = 
 class OneHot(nnx.Module):
     """Net for categorical latents: integers (..., D) in 0..C-1 become one-hot rows (..., D C), then inputs of a net.
 
+    Real numbers (..., D, C) are such rows already, or relaxed ones, as ``GumbelSoftmax`` gives them.
+
     >>> from ppl_vae.numpyro.nets import MLP
     >>> OneHot(MLP((3 * 4, 6), np.random.default_rng(0)), 4)(jnp.zeros((2, 3), int)).shape
     (2, 6)
@@ -65,7 +67,10 @@ class OneHot(nnx.Module):
         self.num_categories = num_categories
 
     def __call__(self, z: Array) -> Array:
-        """Apply the net to the one-hot rows of z (..., D)."""
+        """Apply the net to the one-hot rows of z, integers (..., D), or to rows (..., D, C)."""
+        if jnp.issubdtype(z.dtype, jnp.floating):
+            init.check_rows(z.shape, self.num_categories)
+            return self.net(z.reshape(*z.shape[:-2], -1))
         rows = jax.nn.one_hot(z, self.num_categories)
         return self.net(rows.reshape(*z.shape[:-1], -1))
 
