@@ -17,6 +17,7 @@ from . import init
 from .arrays import ops
 from .arrays.ops import Array
 from .arrays.plain import keep_python
+from .kinds import check
 from .players import Player, Sizes, State, Values, View
 
 SETTLING = 300
@@ -54,8 +55,7 @@ class RunningAverage(Player):
 
     def __post_init__(self) -> None:
         keep_python(self)
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"{type(self).__name__}: 'decay' should be in [0, 1); got {self.decay}.")
+        check(self, {"decay": "decay"})
 
     def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
         """Return the state before the first batch."""
@@ -110,8 +110,9 @@ class Neural(RunningAverage):
     def __post_init__(self) -> None:
         super().__post_init__()
         keep_python(self, "hidden")
-        if any(int(h) != h or h < 1 for h in self.hidden) or not self.learning_rate > 0:
-            raise ValueError(f"Neural: 'hidden' and 'learning_rate' should be positive; got {self}.")
+        if not isinstance(self.hidden, tuple):
+            raise ValueError(f"Neural: 'hidden' should be the units of each layer, as (100,); got {self.hidden!r}.")
+        check(self, {"hidden": "count", "learning_rate": "positive"})
 
     def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
         """Return the state before the first batch."""

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from numbers import Integral
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -20,7 +19,17 @@ from . import backends, init, seeds
 from .arrays import ops
 from .arrays.ops import Array
 from .arrays.plain import keep_python
+from .kinds import Kind, check
 from .players import Player, Sizes, State, Values, View
+
+KINDS: dict[str, Kind] = {
+    "hidden": "count",
+    "learning_rate": "positive",
+    "betas": "decay",
+    "slope": "share",
+    "outputs": "count",
+}
+"""Field of a critic -> the numbers that it takes."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +71,16 @@ class Critic(Player):
 
     def __post_init__(self) -> None:
         keep_python(self, "hidden", "betas")
-        if not all(isinstance(units, Integral) and units > 0 for units in self.hidden):
-            raise ValueError(f"Critic: 'hidden' should hold positive numbers of units; got {self.hidden!r}.")
-        if not 0 <= self.slope <= 1:
-            raise ValueError(f"Critic: 'slope' should be a number in [0, 1]; got {self.slope!r}.")
-        if self.outputs not in (1, 2):
+        if not isinstance(self.hidden, tuple):
+            raise ValueError(f"Critic: 'hidden' should be the units of each layer, as (9, 9); got {self.hidden!r}.")
+        if not isinstance(self.betas, tuple) or len(self.betas) != 2:
+            raise ValueError(f"Critic: 'betas' should be two numbers, each in [0, 1); got {self.betas!r}.")
+        check(
+            self,
+            {"hidden": "count", "learning_rate": "positive", "betas": "decay", "slope": "share", "outputs": "count"},
+        )
+        if self.outputs > 2:
             raise ValueError(f"Critic: 'outputs' should be 1, or 2, one for each class; got {self.outputs!r}.")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"Critic: 'learning_rate' should be a positive number; got {self.learning_rate!r}.")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"Critic: 'betas' should be two numbers in [0, 1); got {self.betas!r}.")
 
     def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
         """Return the state before the first batch of codes (..., D)."""

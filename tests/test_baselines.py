@@ -220,7 +220,7 @@ def test_bad_input(backend: backends.Backend) -> None:
     inference = backend.inference
     with pytest.raises(ValueError, match=r"'decay' should be in \[0, 1\); got 1.0"):
         RunningAverage(decay=1.0)
-    with pytest.raises(ValueError, match="'hidden' and 'learning_rate' should be positive"):
+    with pytest.raises(ValueError, match="'hidden' should be numbers, each an integer of at least 1; got"):
         Neural(hidden=(0,))
     for settings in SETTINGS.values():
         loss = inference.TraceGraphELBO(baseline=settings)

@@ -122,7 +122,9 @@ class FreeBitsELBO(Objective):
     (True, False)
     """
 
-    floor: float = option(1.0, "a KL up to this one costs nothing", name="free_bits", metavar="NATS")
+    floor: float = option(
+        1.0, "a KL up to this one costs nothing", name="free_bits", kind="non-negative", metavar="NATS"
+    )
     over_batch: bool = option(
         False, "the batch's mean KL instead of each image's", name="free_bits_of_batch", kind="switch"
     )

@@ -7,16 +7,14 @@ option ``--strength`` of every objective that has it. A field that only Python c
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any
 
+from .. import kinds
 from ..arrays import ops
+from ..kinds import Kind
 from ..schedules import Schedule
-
-Kind = Literal["count", "whole", "number", "positive", "non-negative", "share", "switch"]
 
 
 @dataclass(frozen=True)
@@ -89,31 +87,9 @@ def check_value(name: str, value: Any, known: Option, *, scheduled: bool = False
         fits = isinstance(value, str) and value in known.kind
         expected = f"one of {', '.join(known.kind)}" + (f" or a function of {known.function}" if known.function else "")
     else:
-        fits, expected = _fits(known.kind, value), EXPECTED[known.kind]
+        fits, expected = kinds.fits(known.kind, value), kinds.EXPECTED[known.kind]
     if not fits:
         raise ValueError(f"{name} should be {expected}; got {value!r}.")
-
-
-EXPECTED: dict[Kind, str] = {
-    "count": "an integer of at least 1",
-    "whole": "an integer of at least 0",
-    "number": "a finite number",
-    "positive": "a finite number above 0",
-    "non-negative": "a finite number of at least 0",
-    "share": "in [0, 1]",
-    "switch": "True or False",
-}
-
-
-def _fits(kind: Kind, value: Any) -> bool:
-    if kind == "switch" or isinstance(value, bool):
-        return kind == "switch" and isinstance(value, bool)
-    if kind in ("count", "whole"):
-        return isinstance(value, Integral) and int(value) >= (kind == "count")
-    if kind == "positive":
-        return isinstance(value, Real) and math.isfinite(value) and float(value) > 0
-    least, most = {"number": (-math.inf, math.inf), "non-negative": (0, math.inf), "share": (0, 1)}[kind]
-    return isinstance(value, Real) and math.isfinite(value) and least <= float(value) <= most
 
 
 def options_of(objective: Any) -> dict[str, Option]:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import functools
 from dataclasses import Field, dataclass, fields, is_dataclass
-from numbers import Integral
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ..arrays.plain import as_python, keep_python
+from ..kinds import Kind, check, fits
 from ..objectives.base import Objective
 from ..players import Player
 from ..schedules import Schedule
+
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("epochs", "batch_size", "validation_particles", "checkpoint_every", "epoch_size"), "count"),
+    **dict.fromkeys(("learning_rate", "clip_norm", "local_learning_rate", "local_tolerance"), "positive"),
+    **dict.fromkeys(("check_stock", "freeze_model"), "switch"),
+    "patience": "count",
+    "local_steps": "whole",
+}
+"""Field of a training's settings -> the numbers that it takes."""
 
 
 def describe(value: Any) -> str:
@@ -20,8 +27,8 @@ def describe(value: Any) -> str:
 
     A field of the metadata ``later`` is told only where it is not at its default, so that files from before have it.
 
-    >>> describe(Schedule), describe(np.sin), describe(np.float64(0.5))
-    ('Schedule', 'sin', '0.5')
+    >>> describe(Schedule), describe(len), describe(0.5)
+    ('Schedule', 'len', '0.5')
     """
     value = as_python(value)
     if isinstance(value, functools.partial):
@@ -102,23 +109,14 @@ class TrainingSettings:
         keep_python(self)
         if isinstance(self.loss, Objective) and self.loss.backend is None:
             object.__setattr__(self, "loss", self.adopt(self.loss))
-        for name in ("epochs", "batch_size", "validation_particles", "checkpoint_every"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-                raise ValueError(f"SVI: {name!r} should be an integer of at least 1; got {value!r}.")
-        size = self.epoch_size
-        if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < self.batch_size):
+        check(self, KINDS, "SVI", optional=("clip_norm", "patience", "epoch_size"))
+        if self.epoch_size is not None and self.epoch_size < self.batch_size:
             raise ValueError(
-                f"SVI: 'epoch_size' should be an integer of at least 'batch_size', {self.batch_size}; got {size!r}."
+                f"SVI: 'epoch_size' should be an integer of at least 'batch_size', {self.batch_size}; got "
+                f"{self.epoch_size!r}."
             )
-        if isinstance(self.local_steps, bool) or not isinstance(self.local_steps, Integral) or self.local_steps < 0:
-            raise ValueError(f"SVI: 'local_steps' should be an integer of at least 0; got {self.local_steps!r}.")
-        for name in ("learning_rate", "clip_norm", "patience", "local_learning_rate", "local_tolerance"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
-                raise ValueError(f"SVI: {name!r} should be a positive number; got {value!r}.")
         factor = self.learning_rate_factor
-        if not isinstance(factor, Schedule) and not (isinstance(factor, int | float) and 0 < factor < np.inf):
+        if not isinstance(factor, Schedule) and not fits("positive", factor):
             raise ValueError(
                 "SVI: 'learning_rate_factor' should be a positive number or a schedule, which says at which epoch it "
                 f"ends, such as schedules.Exponential(1.0, 0.01, over=50); got {factor!r}."

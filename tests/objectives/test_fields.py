@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from ppl_vae import backends, objectives, schedules
+from ppl_vae import backends, baselines, critics, objectives, schedules
 from ppl_vae.objectives.options import options_of
+from ppl_vae.training.settings import KINDS
 
 NEVER: list[Any] = [math.nan, math.inf, -math.inf, 1j, [1.0], np.ones(2), torch.ones(2), "none such", object(), max]
 BAD: dict[str, list[Any]] = {
@@ -20,6 +21,7 @@ BAD: dict[str, list[Any]] = {
     "number": [*NEVER, True],
     "positive": [*NEVER, True, -1.0, 0.0],
     "non-negative": [*NEVER, True, -1.0],
+    "decay": [*NEVER, True, -0.1, 1.0],
     "share": [*NEVER, True, -0.1, 1.1],
     "switch": [*NEVER, 1, 0.0],
     "names": [v for v in NEVER if v is not max] + [1, True],
@@ -67,3 +69,46 @@ def test_schedules_take_finite_numbers(kind: Any, field: str) -> None:
     for value in [*BAD["number"], None]:
         with pytest.raises(ValueError, match=f"{kind.__name__}: .*{field!r}.* should be"):
             kind(**{"start": 1.0, "stop": 0.5, "over": 2, field: value})
+
+
+def holders(backend: backends.Backend) -> dict[str, tuple[Any, dict[str, str]]]:
+    """What is made of settings besides objectives: the class, and the kinds of its fields."""
+    return {
+        "SVI": (backend.inference.SVI, dict(KINDS)),
+        "Critic": (critics.Critic, {"learning_rate": "positive", "slope": "share", "outputs": "count"}),
+        "RunningAverage": (baselines.RunningAverage, {"decay": "decay"}),
+        "Neural": (baselines.Neural, {"decay": "decay", "learning_rate": "positive"}),
+    }
+
+
+@pytest.mark.parametrize("name", ["SVI", "Critic", "RunningAverage", "Neural"])
+def test_settings_take_their_kind_alone(backend: backends.Backend, name: str) -> None:
+    make, kinds = holders(backend)[name]
+    for field, kind in kinds.items():
+        for value in BAD[kind]:
+            refuses(make, field, value)
+        if next(f.default for f in dataclasses.fields(make) if f.name == field) is not None:
+            refuses(make, field, None)
+
+
+@pytest.mark.parametrize(
+    ("make", "field", "value"),
+    [
+        (critics.Critic, "hidden", 5),
+        (critics.Critic, "hidden", (True,)),
+        (critics.Critic, "betas", 0.5),
+        (critics.Critic, "betas", (False, 0.9)),
+        (critics.Critic, "outputs", 3),
+        (baselines.Neural, "hidden", 5),
+        (baselines.Neural, "hidden", (1.0,)),
+    ],
+)
+def test_tuples_of_settings_are_checked(make: Any, field: str, value: Any) -> None:
+    refuses(make, field, value)
+
+
+@pytest.mark.parametrize("factor", [True, 0.0, "fast", None])
+def test_what_is_no_factor_or_optimiser_is_told(backend: backends.Backend, factor: Any) -> None:
+    refuses(backend.inference.SVI, "learning_rate_factor", factor)
+    if backend.name == "pyro":  # NumPyro's is tried on the pair
+        refuses(backend.inference.SVI, "optim", 3)
