@@ -228,6 +228,21 @@ def test_inferences_are_compared_on_unchanged_pairs(backend: str, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("latents", ["bernoulli", "categorical"])
+def test_estimators_of_discrete_latents_are_held_against_enumeration(latents: str, tmp_path: Path) -> None:
+    script = EXAMPLE.parent / "discrete_latents.py"
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--latents", latents, "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    atlas, trained = (pd.read_csv(tmp_path / f"{name}.csv", index_col="estimator") for name in ("atlas", "trained"))
+    assert set(atlas.index) == {*trained.index, "enumeration"} and ("ARM" in atlas.index) == (latents == "bernoulli")
+    unbiased = atlas.loc[["RLOO 4", "REBAR", "MuProp"]]
+    assert (unbiased["bias"] < 3 * unbiased["error"]).all() and (atlas["noise"] >= 0).all()
+    assert np.isfinite(trained).all(axis=None) and (trained["elbo"] < trained["log_p"] + 0.5).all()
+    assert (tmp_path / "atlas.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_functions_of_ones_own_are_trained_by_any_strategy(backend: str, tmp_path: Path) -> None:
     script = EXAMPLE.parent / "your_own_model.py"

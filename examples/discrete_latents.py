@@ -1,0 +1,177 @@
+"""Every estimator of the gradient through discrete latents, on one pair: bias, noise, seconds, and what training makes.
+
+    python examples/discrete_latents.py                      # digits, about a minute and a half on two cores
+    python examples/discrete_latents.py --backend numpyro
+    python examples/discrete_latents.py --latents categorical
+
+First the atlas: a VAE with a few bits, trained a little by enumeration, and at its parameters the gradient of the guide
+by each estimator, against the exact one, which enumeration knows. ``bias`` is the distance of the mean gradient from
+the exact one, over the norm of that; ``error`` is the part of it that chance explains. ``noise`` is the variance of
+one gradient, over the squared norm of the exact one, times the evaluations of the model that it takes: of two
+estimators of equal noise, the one costs as much as the other for the same precision.
+
+Then the same pair trained by each, and the ELBO and log p(x) of the test images, always of the discrete pair. Writes
+``atlas.csv``, ``trained.csv`` and ``atlas.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ppl_vae import backends, baselines, data, evaluation, plots, recipes, seeds
+from ppl_vae.runtime import folders
+
+
+def estimators(inference: Any, *, bits: bool) -> dict[str, tuple[Any, int]]:
+    """Name -> (objective, evaluations of the model for each datum)."""
+    relaxed, graph = inference.GumbelSoftmax, inference.TraceGraphELBO
+    found = {
+        "REINFORCE": (graph(), 1),
+        "NVIL": (graph(baseline=baselines.Neural()), 1),
+        "RLOO 2": (graph(2, baseline=baselines.LeaveOneOut()), 2),
+        "RLOO 4": (graph(4, baseline=baselines.LeaveOneOut()), 4),
+        "MuProp": (inference.MuProp(), 2),
+        "REBAR": (inference.REBAR(), 3),
+        "Gumbel, t 1": (relaxed(temperature=1.0), 1),
+        "Gumbel, t 0.1": (relaxed(temperature=0.1), 1),
+        "straight-through, t 1": (relaxed(temperature=1.0, straight_through=True), 1),
+        "straight-through, t 0.1": (relaxed(temperature=0.1, straight_through=True), 1),
+        "Gumbel-Rao 20, t 0.1": (relaxed(temperature=0.1, straight_through=True, averaged=20), 1),
+    }
+    if bits:
+        found |= {"ARM": (inference.ARM(), 2), "DisARM": (inference.DisARM(), 2)}
+    return found
+
+
+def atlas(args: argparse.Namespace, split: data.Split) -> pd.DataFrame:
+    """Bias, noise and seconds of each estimator's gradient of the guide, beside enumeration."""
+    inference = backends.load(args.backend).inference
+    recipe = recipes.vae(split, **pair_of(args, few=True))
+    svi = inference.SVI(inference.TraceEnumELBO(), epochs=2, batch_size=100)
+    fit = svi.fit(*recipe(seeds.generator(0, "weights")), split)
+    x = split.train[:20]
+    guide = {name for name, owner in inference.owners(fit.pair).items() if owner == "guide"}
+
+    def gradients(objective: Any, repeats: int) -> tuple[np.ndarray, float]:
+        index = np.tile(np.arange(len(x)), (repeats, 1))
+        rows, times = [], []
+        for drawn, spent in inference.draw_gradients(fit.pair, objective, x, index, range(repeats)):
+            whole = [np.reshape(value, (len(value), -1)) for name, value in drawn.items() if name in guide]
+            rows.append(np.concatenate(whole, 1))
+            times += [] if spent is None else [spent]
+        return np.concatenate(rows), float(np.median(times)) if times else float("nan")
+
+    exact, seconds = gradients(inference.TraceEnumELBO(), 3)
+    right, size = exact.mean(0), float(np.linalg.norm(exact.mean(0)))
+    table = [("enumeration", 0.0, 0.0, 0.0, 1e3 * seconds)]
+    for name, (objective, evaluations) in estimators(inference, bits=args.latents == "bernoulli").items():
+        drawn, seconds = gradients(objective, 20 if args.smoke else 2000)
+        variance = drawn.var(0, ddof=1).sum()
+        bias, error = np.linalg.norm(drawn.mean(0) - right) / size, np.sqrt(variance / len(drawn)) / size
+        table.append((name, bias, error, evaluations * variance / size**2, 1e3 * seconds))
+        print(f"{name:24} bias {bias:6.3f} (chance {error:5.3f})  noise {table[-1][3]:9.2f}", flush=True)
+    return pd.DataFrame(table, columns=["estimator", "bias", "error", "noise", "milliseconds"]).set_index("estimator")
+
+
+def trained(args: argparse.Namespace, split: data.Split) -> pd.DataFrame:
+    """The test ELBO and log p(x) of a pair that each of them trained, in nats per image."""
+    inference, rows = backends.load(args.backend).inference, {}
+    for name, (objective, _) in estimators(inference, bits=args.latents == "bernoulli").items():
+        recipe, began = recipes.vae(split, **pair_of(args)), time.perf_counter()
+        svi = inference.SVI(objective, epochs=1 if args.smoke else args.epochs, batch_size=100, learning_rate=2e-3)
+        fit = svi.fit(*recipe(seeds.generator(0, "weights")), split)
+        seconds = time.perf_counter() - began
+        draws = 20 if args.smoke else 200
+        row = {
+            "elbo": evaluation.elbo(fit, split.test, draws).mean,
+            "log_p": evaluation.log_likelihood(fit, split.test, draws).mean,
+        }
+        rows[name] = {**row, "seconds": seconds}
+        print(f"{name:24} ELBO {row['elbo']:8.2f}  log p(x) {row['log_p']:8.2f}  {seconds:5.1f} s", flush=True)
+    return pd.DataFrame(rows).T.rename_axis("estimator")
+
+
+def pair_of(args: argparse.Namespace, *, few: bool = False) -> dict[str, Any]:
+    """Settings of the pair; with ``few`` one whose configurations can be enumerated."""
+    sizes = (
+        {"latent_dim": 6 if few else 16}
+        if args.latents == "bernoulli"
+        else {
+            "latent_dim": 3 if few else 8,
+            "num_categories": 4 if few else 8,
+        }
+    )
+    return {"latents": args.latents, "hidden": (50,) if few else (100,), "backend": args.backend, **sizes}
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Bias and noise of each estimator, a row each, the quietest below."""
+    shown = table[table["noise"] > 0].sort_values("noise")
+    biased = shown["bias"] > 3 * shown["error"]
+    colours, rows = ["C1" if one else "C0" for one in biased], np.arange(len(shown))
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    left.barh(rows, shown["bias"], color=colours)
+    left.plot(3 * shown["error"], rows, "k|", markersize=12, label="three times what chance explains")
+    left.set_yticks(rows, shown.index)
+    left.set_xlabel("bias / norm of the exact gradient")
+    left.set_xlim(0, 1.1 * max(shown.loc[biased, "bias"].max() if biased.any() else 0.0, 0.2))
+    left.legend(loc="center right")
+    right.plot(shown["noise"], rows, "k-", linewidth=0.5)
+    right.scatter(shown["noise"], rows, color=colours)
+    right.set_xscale("log")
+    right.set_xlabel("variance x evaluations / squared norm")
+    figure.suptitle("The guide's gradient through discrete latents (orange: biased)")
+    return figure
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", choices=backends.NAMES, default="pyro")
+    parser.add_argument("--latents", choices=("bernoulli", "categorical"), default="bernoulli")
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--out", type=Path, help="a folder; by default runs/discrete-<latents>-<backend>")
+    parser.add_argument("--smoke", action="store_true", help="a few images, epochs and draws: seconds")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Draw the atlas, train, print and write the tables."""
+    args = arguments()
+    if args.backend == "pyro":
+        import torch
+
+        torch.set_num_threads(1)  # nets this small run faster on one thread
+    split = data.load("digits")
+    split = split.subset(200, 40, 40) if args.smoke else split
+    args.out = args.out or Path("runs") / f"discrete-{args.latents}-{args.backend}"
+    try:
+        folders.claim(args.out, "the work of examples/discrete_latents.py")
+        table = atlas(args, split)
+        table.to_csv(args.out / "atlas.csv")
+        plots.save(draw(table), args.out / "atlas.png")
+        print(table.round(3).to_string(), "\n")
+        results = trained(args, split)
+        results.to_csv(args.out / "trained.csv")
+        print(results.round(2).to_string())
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: give the same command again", file=sys.stderr)
+        return 130
+    print(f"{args.out}: atlas.png, atlas.csv, trained.csv")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
