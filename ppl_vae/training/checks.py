@@ -64,11 +64,11 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
     check_objective(settings, pair, sites, len(data.train))
     if pair.size_refusal:
         raise ValueError(pair.size_refusal)
-    check_draws(settings, pair, data, derive(seed, "trial"))
-    check_relaxed(settings, pair, data, derive(seed, "trial"))
     for name, x in (("data", data.train), ("valid", data.valid)):
         if x is not None:
             checked(pair, x, name)
+    check_draws(settings, pair, data, derive(seed, "trial"))
+    check_relaxed(settings, pair, data, derive(seed, "trial"))
     check_guide(settings, pair)
     if settings.local_steps:
         check_inner_loop(settings, pair)
