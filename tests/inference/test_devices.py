@@ -29,6 +29,8 @@ PAIR_OF = {
     **dict.fromkeys(("reinforce", "running-average", "nvil", "rloo", "vimco", "wake-wake", "wake-sleep"), "bernoulli"),
     **dict.fromkeys(("per-datapoint", "semi-amortised"), "standard"),
     "enumeration": "categorical",
+    **dict.fromkeys(("gumbel-softmax", "straight-through", "gumbel-rao", "rebar", "muprop"), "categorical"),
+    **dict.fromkeys(("arm", "disarm"), "bernoulli"),
     "vq": "vq",
 }
 """Strategy -> its pair; the others' is ``vampprior``."""

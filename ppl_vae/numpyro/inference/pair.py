@@ -29,7 +29,7 @@ from .examination import REMEDIES, examine
 from .programs import check_programs
 from .reached import MOVES, StateStays, warn_of_untrained
 from .scales import Unscaled, one_scale
-from .sites import base_of, describe, moments_of, traced
+from .sites import NUMPYRO, base_of, describe, moments_of, traced
 from .terms import log_terms, terms_of
 from .traces import run, sites_of, split_sites
 from .trials import trial
@@ -177,7 +177,7 @@ class Pair:
         sites, transforms = {}, {}
         if self.structure.model is not None or self.structure.guide is not None:
             model, guide = (tolerant(program) for program in self._merged)
-            with StateStays(), explained(batch, remedies=REMEDIES):
+            with NUMPYRO, StateStays(), explained(batch, remedies=REMEDIES):
                 guide_key, model_key = jax.random.split(jax.random.key(seed))
                 q = traced(handlers.seed(guide, guide_key), batch, **where)
                 replayed = handlers.replay(handlers.seed(model, model_key), trace=q)
