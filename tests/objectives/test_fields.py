@@ -108,7 +108,5 @@ def test_tuples_of_settings_are_checked(make: Any, field: str, value: Any) -> No
 
 
 @pytest.mark.parametrize("factor", [True, 0.0, "fast", None])
-def test_what_is_no_factor_or_optimiser_is_told(backend: backends.Backend, factor: Any) -> None:
+def test_what_is_no_factor_is_told(backend: backends.Backend, factor: Any) -> None:
     refuses(backend.inference.SVI, "learning_rate_factor", factor)
-    if backend.name == "pyro":  # NumPyro's is tried on the pair
-        refuses(backend.inference.SVI, "optim", 3)

@@ -43,11 +43,6 @@ class SVI(BaseSVI):
         super().__post_init__()
         if self.compile is not False and self.compile not in MODES:
             raise ValueError(f"SVI: 'compile' should be False, 'trace' or 'inductor'; got {self.compile!r}.")
-        if self.optim is not None and not callable(self.optim):
-            raise TypeError(
-                "SVI: 'optim' should be a factory that takes the parameters, such as partial(torch.optim.Adam, "
-                f"lr=1e-3); got {self.optim!r}."
-            )
 
     def adopt(self, objective: Objective) -> TermsObjective:
         """Make the backend's own ELBO with the settings of a neutral objective."""
