@@ -314,10 +314,10 @@ def test_what_is_refused(backend: backends.Backend) -> None:
     with pytest.raises(UnsuitableObjective, match="no pathwise gradient for the site 'z'"):
         inference.Adversarial(epochs=1, batch_size=20).fit(*pair("bernoulli", backend), toy(40))
     for call, message in (
-        (lambda: Critic(hidden=(0,)), "'hidden' should hold positive numbers of units"),
-        (lambda: Critic(learning_rate=0.0), "'learning_rate' should be a positive number"),
-        (lambda: Critic(betas=(0.5, 1.0)), "'betas' should be two numbers in"),
-        (lambda: Critic(slope=-0.1), "'slope' should be a number in"),
+        (lambda: Critic(hidden=(0,)), "'hidden' should be numbers, each an integer"),
+        (lambda: Critic(learning_rate=0.0), "'learning_rate' should be a finite number above 0"),
+        (lambda: Critic(betas=(0.5, 1.0)), "'betas' should be numbers, each in"),
+        (lambda: Critic(slope=-0.1), "'slope' should be in"),
         (lambda: Critic(outputs=3), "'outputs' should be 1, or 2"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -337,7 +337,11 @@ def test_a_shorter_epoch(backend: backends.Backend) -> None:
     fit = svi.fit(*pair("standard", backend), toy(100))
     assert fit.history["loss"].shape == (6,) and np.isfinite(fit.history["loss"]).all()
     below = "an integer of at least 'batch_size', 20; got "
-    for size, message in ((10, f"{below}10"), (40.5, f"{below}40.5"), (200, "only 100 data points")):
+    for size, message in (
+        (10, f"{below}10"),
+        (40.5, "an integer of at least 1; got 40.5"),
+        (200, "only 100 data points"),
+    ):
         with pytest.raises(ValueError, match=message):
             backend.inference.SVI(batch_size=20, epoch_size=size).fit(*pair("standard", backend), toy(100))
 
