@@ -339,7 +339,7 @@ def test_a_shorter_epoch(backend: backends.Backend) -> None:
     below = "an integer of at least 'batch_size', 20; got "
     for size, message in (
         (10, f"{below}10"),
-        (40.5, "an integer of at least 1; got 40.5"),
+        (40.5, "at least 1; got 40.5"),
         (200, "only 100 data points"),
     ):
         with pytest.raises(ValueError, match=message):
