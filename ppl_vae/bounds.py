@@ -221,6 +221,12 @@ def vq(terms: Terms, *, codebook: Any, commitment: Any) -> Array:
     In the gradient ``codebook`` |sg(e) - c|^2 + ``commitment`` |e - sg(c)|^2 is taken off, with the encoder's vectors e
     and their codes c (``Latents.encoded``, ``codes``). Neural Discrete Representation Learning, van den Oord, Vinyals
     and Kavukcuoglu, 2017.
+
+    >>> import numpy as np
+    >>> from .pairs.terms import Latents
+    >>> one, latents = np.ones((1, 2)), Latents(z=None, encoded=np.zeros((1, 2, 3, 4)), codes=np.ones((1, 2, 3, 4)))
+    >>> vq(Terms(-one, -2 * one, 0 * one, latents=latents), codebook=1.0, commitment=0.25)
+    array([-3., -3.])
     """
     assert terms.latents is not None
     encoded, codes = terms.latents.encoded, terms.latents.codes

@@ -75,10 +75,7 @@ class Critic(Player):
             raise ValueError(f"Critic: 'hidden' should be the units of each layer, as (9, 9); got {self.hidden!r}.")
         if not isinstance(self.betas, tuple) or len(self.betas) != 2:
             raise ValueError(f"Critic: 'betas' should be two numbers, each in [0, 1); got {self.betas!r}.")
-        check(
-            self,
-            {"hidden": "count", "learning_rate": "positive", "betas": "decay", "slope": "share", "outputs": "count"},
-        )
+        check(self, KINDS)
         if self.outputs > 2:
             raise ValueError(f"Critic: 'outputs' should be 1, or 2, one for each class; got {self.outputs!r}.")
 

@@ -109,7 +109,7 @@ class Categories:
         first = (hard * log_time).sum(-1)[..., None]
         later = log_time - self.log_probabilities
         later = first + ops.softplus(later - first)
-        return -ops.where(hard > 0.5, first + 0.0 * later, later)
+        return -ops.where(hard > 0.5, first, later)
 
     def log_prob(self, hard: Array) -> Array:
         """log q of each variable's category, (..., D)."""

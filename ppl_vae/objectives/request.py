@@ -43,7 +43,7 @@ class TermsRequest:
             needs them, and the encoder runs once for each chunk. None holds all of them.
 
     Raises:
-        ValueError: a chunk together with an enumeration or with latents.
+        ValueError: a chunk together with an enumeration, with slopes or with latents.
 
     >>> TermsRequest(5).gradient
     Pathwise()

@@ -84,6 +84,7 @@ class Pair(Protocol):
         """Run on a batch, so that every parameter exists; return the sites."""
 
     size_refusal: str
+    """why batches of another size are refused; empty where they are not"""
     draws_refusal: str | None
     """why several draws at once are refused; empty where they are not, None before a trial"""
 
