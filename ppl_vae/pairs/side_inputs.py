@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from ..data import Stream
+from ..data.checks import closest
 from ..data.containers import as_array
 
 Arrays = Mapping[str, np.ndarray]
@@ -25,6 +26,20 @@ class Side(TypedDict, total=False):
     """Side information c, (N, G), of a pair that is conditional on it."""
     mask: np.ndarray | None
     """True where a pixel was seen, (N, P): the densities are of those, and what x holds elsewhere is not read."""
+
+
+def check_names(side: Mapping[str, Any]) -> None:
+    """Refuse keywords that are no side inputs of data, so that a mask under a wrong name is not left out in silence.
+
+    Raises:
+        TypeError: names the keyword, and those that there are.
+    """
+    for name in side:
+        if name not in Side.__annotations__:
+            raise TypeError(
+                f"Unknown keyword {name!r}{closest(name, Side.__annotations__)}: beside the function's own arguments, "
+                f"data are read with {', '.join(map(repr, Side.__annotations__))}."
+            )
 
 
 TOLD_BY = {"valid": "valid_mask={}", "images": "side={{'mask': {}}}"}

@@ -15,7 +15,7 @@ from ..mcmc.samplers import HMC
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
 from ..pairs.inputs import CheckedData, Input, X, as_batch, check_data, check_scale, digest
 from ..pairs.pair import Pair
-from ..pairs.side_inputs import NOTHING, Arrays, Side, apply_mask, check_given, check_given_dim
+from ..pairs.side_inputs import NOTHING, Arrays, Side, apply_mask, check_given, check_given_dim, check_names
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from .arviz import to_inference_data
@@ -58,6 +58,7 @@ class Fit:
         >>> Fit.untrained(pair, np.eye(6)).encode(np.eye(6)).shape
         (6, 2)
         """
+        check_names(side)
         x, arrays = apply_mask(x, side.get("mask"))
         x = as_batch(x)
         arrays |= check_given(side.get("given"), len(x))
@@ -206,9 +207,11 @@ class Fit:
             side: side inputs of x; of checked data ``index`` alone.
 
         Raises:
+            TypeError: a keyword that is no side input.
             ValueError: another shape, NaN or infinite values where a pixel was seen, values that the likelihood cannot
                 have, or side information, positions or a mask that do not fit.
         """
+        check_names(side)
         check_scale(x, self.settings.get("data", {}).get("scale"))
         data = check_data(self.pair, x, likely, side.get("given"), side.get("mask"))
         index = side.get("index")

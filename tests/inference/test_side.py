@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import scipy.stats
 import torch
 from numpyro import handlers
 from oracles import PCA, SCALE, fit_of
-from pairs import SMALL, D, P, common_names, fill, toy, untrained
+from pairs import SMALL, D, P, common_names, fill, pair, toy, untrained
 
 from ppl_vae import backends, evaluation, recipes, strategies
 from ppl_vae.errors import UnsuitableObjective
@@ -405,3 +406,19 @@ def test_a_guide_does_not_see_what_is_hidden(guide: str, backend: backends.Backe
         else:
             draws.append(np.asarray(handlers.seed(program, 0)(jnp.asarray(x), mask=jnp.asarray(mask))))
     np.testing.assert_array_equal(*draws)
+
+
+def test_an_unknown_keyword_is_no_side_input(backend: backends.Backend) -> None:
+    """Whatever reads data refuses it: a mask under a wrong name would be left out in silence."""
+    fit, x = untrained(*pair("standard", backend), backend), toy(4)
+    given = {"fit": fit, "fits": {"a": fit, "b": fit}, "x": x, "test": x, "batch_sizes": (2,), "pair": fit.pair}
+    given["objectives"] = {"ELBO": backend.inference.TraceELBO()}
+    chains = (kind(num_warmup=2, num_samples=4).run for kind in (backend.inference.HMC, backend.inference.NUTS))
+    asked = [*chains, *(getattr(where, name) for where in (evaluation, fit) for name in dir(where) if name[0] != "_")]
+    reading = [f for f in asked if inspect.isroutine(f) and "side" in inspect.signature(f).parameters]
+    assert len(reading) > 25
+    for function in reading:
+        takes = inspect.signature(function).parameters.values()
+        own = {p.name: given[p.name] for p in takes if p.name in given and p.kind is not p.KEYWORD_ONLY}
+        with pytest.raises(TypeError, match=r"Unknown keyword 'msak' \(did you mean 'mask'\?\)"):
+            function(**own, msak=np.ones_like(x, bool))
