@@ -128,7 +128,7 @@ def test_dreams_are_of_the_kind_of_the_data(
 
 
 CHAINS: dict[str, Callable[[Any, Any], Any]] = {
-    "ais": lambda fit, x: evaluation.ais(fit, x, num_chains=4, num_temperatures=4),
+    "ais": lambda fit, x: evaluation.ais(fit, x, evaluation.Annealing(num_chains=4, num_temperatures=4)),
     "hmc": lambda fit, x: fit.draws(x, 4, method="hmc"),
 }
 

@@ -186,7 +186,7 @@ def test_a_subclass_of_a_categorical_is_one(kit: Kit) -> None:
     logits = next(value for name, value in own.pair.state().items() if name.endswith("at"))
     means, _ = own.posterior(X[:3])["z"]
     assert (means == logits.argmax()).all() and means.shape == (3, 2)
-    annealed = evaluation.ais(own, X[:2], num_chains=4, num_temperatures=5)
+    annealed = evaluation.ais(own, X[:2], evaluation.Annealing(num_chains=4, num_temperatures=5))
     exact = evaluation.exact_log_likelihood(own, X[:2])
     assert np.isfinite(annealed.values).all() and np.isfinite(exact).all()
 

@@ -155,7 +155,7 @@ def test_chains_within_bounds_that_another_latent_sets(backend: backends.Backend
             ppl.sample("z", own.Uniform(0 * top, top))
 
     fit = untrained(model, guide, backend, X)
-    found = evaluation.ais(fit, X[:2], num_chains=50, num_temperatures=20)
+    found = evaluation.ais(fit, X[:2], evaluation.Annealing(num_chains=50, num_temperatures=20))
     shares = (np.arange(500) + 0.5) / 500
     values = stats.gamma(2).ppf(shares)[:, None] * shares  # z by the quantiles of top and of z / top
     for x, log_p in zip(X[:2, 0], found.values, strict=True):
