@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from programs import SIGMA, START, Program, Tables, X
+from programs import SIGMA, START, Program, Relaxation, Tables, X
 from scipy import signal, stats
 
 STEP = 1e-3
@@ -272,28 +272,22 @@ NOISE = np.arange(-40.0, 40.0, 0.005)
 HEIGHTS = 0.005 * np.exp(-np.logaddexp(0, NOISE) - np.logaddexp(0, -NOISE))
 
 
-def _bit(exact: Exact, x: np.ndarray, at: Values) -> tuple[float, float]:
-    """The logit of one bit, and its KL to the prior."""
-    t = exact.program.tables(x, **at)
-    return float(t.log_guide[1] - t.log_guide[0]), linear(t, t.log_guide - t.log_prior)
-
-
-def _between(exact: Exact) -> Callable[..., np.ndarray]:
-    if exact.program.between is None:
+def _bit(exact: Exact) -> Callable[..., Relaxation]:
+    if exact.program.relaxation is None:
         raise LookupError(f"The program {exact.program.name!r} has no log p(x | z) between values of one bit.")
-    return exact.program.between
+    return exact.program.relaxation
 
 
 def relaxed(exact: Exact, temperature: float) -> Values:
     """E log p(x | sigmoid((l + noise) / t)) - KL, and its derivative."""
-    log_lik = _between(exact)
+    bit = _bit(exact)
 
     def value(at: Values) -> float:
         found = []
         for x in exact.program.x:
-            logit, kl = _bit(exact, x, at)
-            soft = 1 / (1 + np.exp(-(logit + NOISE) / temperature))
-            found.append(HEIGHTS @ log_lik(x, soft, at["c"]) - kl)
+            of = bit(x, **at)
+            soft = 1 / (1 + np.exp(-(of.logit[:, None] + NOISE) / temperature))
+            found.append(of.prob @ (of.log_lik(soft) @ HEIGHTS - of.kl))
         return float(np.mean(found))
 
     return {"value": value(START), **difference(value)}
@@ -301,15 +295,17 @@ def relaxed(exact: Exact, temperature: float) -> Values:
 
 def straight_through(exact: Exact, temperature: float) -> Values:
     """The ELBO; as its gradient that of the KL and of c, and E log p'(x | b) d sigmoid((l + noise) / t)."""
-    log_lik, found = _between(exact), {"value": exact.mean(elbo)}
+    bit, found = _bit(exact), {"value": exact.mean(elbo)}
     for name in NAMES:
         terms = []
         for x in exact.program.x:
-            logit, _ = _bit(exact, x, START)
-            slope, kl = (derivative(lambda at, x=x, i=i: _bit(exact, x, at)[i], name) for i in (0, 1))
-            soft, hard = 1 / (1 + np.exp(-(logit + NOISE) / temperature)), (logit + NOISE > 0) * 1.0
-            by_z = (log_lik(x, hard + 1e-4, START["c"]) - log_lik(x, hard - 1e-4, START["c"])) / 2e-4
-            own = derivative(lambda at, x=x, hard=hard: log_lik(x, hard, at["c"]), name)
-            terms.append(HEIGHTS @ (by_z * soft * (1 - soft) / temperature * slope + own) - kl)
+            of = bit(x, **START)
+            noisy = of.logit[:, None] + NOISE
+            soft, hard = 1 / (1 + np.exp(-noisy / temperature)), (noisy > 0) * 1.0
+            by_z = (of.log_lik(hard + 1e-4) - of.log_lik(hard - 1e-4)) / 2e-4
+            slope, kl = (derivative(lambda at, x=x, i=i: bit(x, **at)[i], name) for i in (1, 2))
+            own = derivative(lambda at, x=x, hard=hard: bit(x, **at).log_lik(hard), name)
+            by_soft = by_z * soft * (1 - soft) / temperature * slope[:, None]
+            terms.append(of.prob @ ((by_soft + own) @ HEIGHTS - kl))
         found[name] = float(np.mean(terms))
     return found

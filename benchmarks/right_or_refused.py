@@ -163,7 +163,7 @@ OBJECTIVES: dict[str, Case] = {
     "VIMCO": Case(ours("VIMCO"), of_iwae, (3,)),
     "WakeWake": Case(ours("WakeWake"), woken),
     "WakeSleep": Case(ours("WakeSleep"), slept),
-    "TraceEnumELBO": Case(ours("TraceEnumELBO"), of_elbo(), (1,)),
+    "TraceEnumELBO": Case(ours("TraceEnumELBO"), of_elbo()),
     "VQELBO": Case(ours("VQELBO"), of_elbo(), (1,)),
     "GumbelSoftmax": Case(ours("GumbelSoftmax", temperature=0.7), lambda e, k: relaxed(e, 0.7)),
     "GumbelSoftmax, straight through": Case(

@@ -204,15 +204,18 @@ def wake_sleep(terms: Terms) -> Array:
     return scored(iwae(fixed), terms.log_sleep)
 
 
-def enumerated(terms: Terms) -> Array:
-    """sum_z q(z | x) [log p(x, z) - log q(z | x)] over all K configurations of the latents, (B,): the exact ELBO.
+def enumerated(terms: Terms, *, num_particles: int = 1) -> Array:
+    """sum_y q(y | x) [log p(x, y, z) - log q(y, z | x)] over all values of y, (B,): the ELBO, exact in y.
+
+    The terms hold every value of y ``num_particles`` times, each with draws of z of its own, if there is any;
+    ``log_score`` is log q(y | x).
 
     >>> import numpy as np
     >>> q = np.log(np.array([[0.25], [0.75]]))
-    >>> enumerated(Terms(0 * q + 2.0, q, q))
+    >>> enumerated(Terms(0 * q + 2.0, q, q, log_score=q))
     array([2.])
     """
-    return (exp(terms.log_guide) * terms.log_weights).sum(0)
+    return (exp(terms.log_score) * terms.log_weights).sum(0) / num_particles
 
 
 def vq(terms: Terms, *, codebook: Any, commitment: Any) -> Array:

@@ -51,6 +51,19 @@ class Tables(NamedTuple):
     """as the guide counts it: log q, unless a mask or a factor changes it"""
 
 
+class Relaxation(NamedTuple):
+    """One bit of a datum as a function of its value, at J values of the noise of what else is drawn."""
+
+    prob: np.ndarray
+    """of each, (J,)"""
+    logit: np.ndarray
+    """of the bit, (J,)"""
+    kl: np.ndarray
+    """of the bit, (J,)"""
+    log_lik: Callable[[np.ndarray], np.ndarray]
+    """values of the bit between 0 and 1, (J, N) or (N,) -> log p(x | z), less the KL of other latents, (J, N)"""
+
+
 @dataclass(frozen=True)
 class Program:
     """A pair as users write it, for each backend, with the exact densities of its sites."""
@@ -64,8 +77,8 @@ class Program:
     """``max_plate_nesting`` of the objective"""
     codes: np.ndarray | None = None
     """the values of the tables, (M, D), where the latents are one vector"""
-    between: Callable[[np.ndarray, np.ndarray, float], np.ndarray] | None = None
-    """(x of a datum, values of one bit, c) -> log p(x | z) at numbers from 0 to 1"""
+    relaxation: Callable[..., Relaxation] | None = None
+    """(x of a datum, a, b, c) -> its one bit"""
 
 
 def gaussian(x: np.ndarray, mean: Any, scale: Any = SIGMA) -> np.ndarray:
@@ -448,7 +461,47 @@ def _poisson(x: np.ndarray, a: float, b: float, c: float) -> Tables:
     return of_grid(log_q, 1, gaussian(x[0], 0.5 * z + c), stats.poisson.logpmf(z, 1.5))
 
 
-BETWEEN = {"Bernoulli": lambda x, z, c: gaussian(x[0], z + c)}
+def kl_of_bits(logit: Any, prior: Any) -> Any:
+    """KL(q || p) of bits with these logits."""
+    q = 1 / (1 + np.exp(-logit))
+    return q * (logit - prior) - np.logaddexp(0, logit) + np.logaddexp(0, prior)
+
+
+def kl_to_standard(loc: Any, scale: Any) -> Any:
+    """KL(q || N(0, 1)) of a normal."""
+    return (loc**2 + scale**2 - 1) / 2 - np.log(scale)
+
+
+PRIOR_LOGIT = np.log(0.4 / 0.6)
+UNITS = np.arange(-8, 8.1, 0.25)[:, None]
+"""Standard noise on a grid, with ``stats.norm.pdf`` its weights."""
+OF_UNITS = 0.25 * stats.norm.pdf(UNITS[:, 0])
+
+
+def _relaxed_bernoulli(x: np.ndarray, a: float, b: float, c: float) -> Relaxation:
+    logit = np.array([a + b * x[0]])
+    return Relaxation(np.ones(1), logit, kl_of_bits(logit, PRIOR_LOGIT), lambda z: gaussian(x[0], z + c))
+
+
+def _relaxed_before(x: np.ndarray, a: float, b: float, c: float) -> Relaxation:
+    """Of "continuous after discrete"."""
+
+    def log_lik(k: np.ndarray) -> np.ndarray:
+        loc = a + 0.2 * x[0] - 0.5 * k
+        return gaussian(x[0], loc + np.exp(b) * UNITS + k + c) - kl_to_standard(loc, np.exp(b))
+
+    logit = np.full(len(UNITS), a + b * x[0])
+    return Relaxation(OF_UNITS, logit, kl_of_bits(logit, PRIOR_LOGIT), log_lik)
+
+
+def _relaxed_after(x: np.ndarray, a: float, b: float, c: float) -> Relaxation:
+    """Of "discrete after continuous"."""
+    loc = a + 0.2 * x[0]
+    z = loc + np.exp(b) * UNITS
+    logit = a + b * z[:, 0]
+    kl = kl_of_bits(logit, z[:, 0]) + kl_to_standard(loc, np.exp(b))
+    return Relaxation(OF_UNITS, logit, kl, lambda k: gaussian(x[0], z + k + c))
+
 
 TABLES: dict[str, Callable[..., Tables]] = {
     "normal": _normal,
@@ -468,6 +521,7 @@ TABLES: dict[str, Callable[..., Tables]] = {
     "categorical": _categorical,
     "Poisson": _poisson,
 }
+RELAXATIONS: dict[str, Callable[..., Relaxation]] = {"Bernoulli": _relaxed_bernoulli}
 CODES: dict[str, np.ndarray] = {
     "normal": LINE[:, None],
     "log-normal vector": np.exp(LOGS)[:, None],
@@ -485,7 +539,7 @@ def families() -> list[Program]:
             "pyro": lambda family=family: pyro_pair(family),
             "numpyro": lambda family=family: numpyro_pair(family),
         }
-        found.append(Program(name, pairs, TABLES[name], codes=CODES.get(name), between=BETWEEN.get(name)))
+        found.append(Program(name, pairs, TABLES[name], codes=CODES.get(name), relaxation=RELAXATIONS.get(name)))
     return found
 
 
@@ -1461,11 +1515,13 @@ def layouts() -> list[Program]:
             "continuous after discrete",
             {"pyro": continuous_and_discrete_pyro, "numpyro": continuous_and_discrete_numpyro},
             _continuous_and_discrete,
+            relaxation=_relaxed_before,
         ),
         Program(
             "discrete after continuous",
             {"pyro": discrete_after_continuous_pyro, "numpyro": discrete_after_continuous_numpyro},
             _discrete_after_continuous,
+            relaxation=_relaxed_after,
         ),
         Program("global latent", {"pyro": global_latent_pyro, "numpyro": global_latent_numpyro}, _global_latent),
         Program(

@@ -166,7 +166,7 @@ def gradient_report(
                 moments, seconds = _moments(_finite(drawn, name), owner_of, bar.update)
             enumerates = isinstance(objective, Objective) and objective.request.gradient.enumerates
             if enumerates and fit.pair.sites is not None:
-                draws = fit.pair.sites.num_configurations  # what it costs
+                draws *= objective.request.gradient.num_configurations(fit.pair.sites)  # what it costs
             for owner, moment in moments.items():
                 row: dict[str, Any] = {"num_draws": draws, "batch_size": batches.shape[1], **moment.summary()}
                 row |= {"variance_per_draw": row["variance"] * draws, "seconds": seconds}

@@ -15,7 +15,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import UnsuitableObjective
-from ..objectives.checks import check_dream, check_enumerable, no_closed_kl, not_normal
+from ..objectives.checks import check_dream, no_closed_kl, not_normal
 from ..objectives.gradients import Gradient, Rule, Run
 from ..objectives.request import LatentsRequest, TermsRequest
 from ..pairs.keywords import Tolerant, generated_site, inner, tolerant
@@ -102,7 +102,8 @@ def log_terms(
     guide = guide if isinstance(guide, Tolerant) else tolerant(guide)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     if gradient.enumerates:
-        drawn, num_particles = _at_every_configuration(guide, args, kwargs, max_plate_nesting)
+        drawn, number = _at_every_configuration(gradient, guide, args, kwargs, num_particles, max_plate_nesting)
+        num_particles *= number
 
     def run_once(draws: int, tap: Tap | None, rule: Rule | None, noise: dict[tuple[Any, ...], Tensor]) -> Run:
         ruled = None if rule is None else Ruled(rule, noise)
@@ -239,7 +240,8 @@ def terms_of(
     for name, site in guided.items():
         kl = _kl(site, latent[name]) if analytic_kl else None
         is_scored = gradient.scores(bool(site["fn"].has_rsample))
-        if is_scored or (kl is None and not gradient.relaxes):
+        softened = gradient.softens(name, bool(site["fn"].has_rsample))
+        if is_scored or (kl is None and not softened):
             density = density_of(site, num_particles)
         if is_scored:
             if site["value"].requires_grad:
@@ -248,7 +250,7 @@ def terms_of(
         if kl is not None:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
             continue
-        if gradient.relaxes:
+        if softened:
             raise no_closed_kl(name, describe(site).distribution, describe(latent[name]).distribution)
         if name in stopped:
             score = density_of(stopped[name], num_particles)
@@ -262,19 +264,28 @@ def terms_of(
 
 
 def _at_every_configuration(
-    guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], max_plate_nesting: int
+    gradient: Gradient,
+    guide: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    num_particles: int,
+    max_plate_nesting: int,
 ) -> tuple[Any, int]:
-    """Replace the guide's draws by every joint value of its sites; return that guide and the number of values."""
+    """Replace draws of the guide by every joint value of the sites that take all, each for K particles.
+
+    Returns: that guide, and the number of joint values.
+    """
     with torch.no_grad():
         sites = sites_of(poutine.trace(guide).get_trace(*args, **kwargs), observed=False)
     described = Sites(tuple(describe(site) for site in sites.values()), (), ())
-    check_enumerable("Enumeration", described)
-    configurations, values = described.configurations(), {}
-    for name, site in sites.items():
-        value = torch.as_tensor(configurations[name], device=site["value"].device).to(site["value"].dtype)
+    gradient.check("Enumeration", described)
+    configurations, values = described.configurations(gradient.takes_all), {}
+    for name, every in configurations.items():
+        like = sites[name]["value"]
+        value = torch.as_tensor(every, device=like.device).to(like.dtype).repeat_interleave(num_particles, 0)
         value = value.reshape(len(value), *[1] * max_plate_nesting, *value.shape[1:])
-        values[name] = value.expand(*value.shape[:max_plate_nesting], *site["value"].shape)
-    return _at_values(guide, sites, values), len(next(iter(configurations.values())))
+        values[name] = value.expand(*value.shape[:max_plate_nesting], *like.shape)
+    return _at_values(guide, {name: sites[name] for name in values}, values), len(next(iter(configurations.values())))
 
 
 def _at_values(guide: Any, sites: Mapping[str, PyroSite], values: Mapping[str, Tensor]) -> Any:

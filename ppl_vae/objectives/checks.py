@@ -75,23 +75,26 @@ def check_scores(name: str, sites: Sites, scored: Callable[[Site], bool]) -> Non
 
 
 def check_enumerable(name: str, sites: Sites) -> None:
-    """Refuse a pair with a latent site that does not take finitely many values.
+    """Refuse a pair without a site of finitely many values, or with one that neither has them nor follows a path.
 
     Raises:
         UnsuitableObjective: names the site and what fits.
     """
     check_density(name, sites)
     sites.check_plain(name, "TraceGraphELBO, VIMCO or WakeWake")
+    finite = any(site.num_values for site in sites.latent)
     for site in sites.latent:
-        if site.num_values is None:
+        if site.num_values is None and not (finite and site.reparameterised):
             raise UnsuitableObjective(
                 f"{name} cannot enumerate the site {site.name!r} ({site.distribution}): use TraceELBO, TraceGraphELBO, "
                 "VIMCO or WakeWake."
             )
 
 
-def check_relaxable(name: str, sites: Sites, *, single: bool = False, bits: bool = False) -> None:
+def check_relaxable(name: str, sites: Sites, *, single: bool = False, bits: bool = False, mixed: bool = False) -> None:
     """Refuse a pair with a latent site that is not made of bits or categories, or with ``single`` several sites.
+
+    With ``mixed`` others that are reparameterised may stand beside those.
 
     Raises:
         UnsuitableObjective: names the site and what fits.
@@ -100,6 +103,8 @@ def check_relaxable(name: str, sites: Sites, *, single: bool = False, bits: bool
     sites.check_plain(name, "TraceGraphELBO")
     for site in sites.latent:
         if site.reparameterised:
+            if mixed and any(other.has_logits for other in sites.latent):
+                continue
             raise UnsuitableObjective(
                 f"{name} is for discrete latents, and the draws of {site.name!r} ({site.distribution}) carry a "
                 "gradient: use TraceELBO, or TraceGraphELBO for latents of both kinds."

@@ -7,13 +7,14 @@ its ``request``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from ..arrays import ops
 from ..arrays.ops import Array
-from ..pairs.sites import Sites
+from ..pairs.sites import Site, Sites
 from ..pairs.terms import Terms
 from .checks import check_density, check_enumerable, check_pathwise, check_scores
 
@@ -78,9 +79,9 @@ class Gradient:
     ``keeps_score``: whether log q(z | x) depends on the guide's parameters directly, and not only through z.
     ``weighs_score``: whether log w keeps the gradient of log q at the sites that are scored. Its mean is zero in the
     ELBO's gradient, E d log q = 0, where it is noise alone; in other bounds it is not.
-    ``enumerates``: whether every joint value of the latents takes the place of the particles.
-    ``relaxes``: whether the model gets values between those of discrete latents, at which no probability is asked:
-    KL(q || p) has to be known in closed form.
+    ``enumerates``: whether some sites take every joint value, once for each draw of the others: see ``takes_all``.
+    ``relaxes``: whether the model gets values between those of discrete latents, at which no probability is asked: see
+    ``softens``.
     ``slopes``: whether ``terms`` reads ``Run.slopes``.
     """
 
@@ -98,13 +99,25 @@ class Gradient:
         """
         check_pathwise(name, sites)
 
-    def rules(self) -> Sequence[Rule | None]:
-        """Return a rule for each run of the pair; None stands for plain draws."""
+    def rules(self) -> Iterable[Rule | None]:
+        """Return a rule for each run of the pair; None stands for plain draws. The runs come one after another."""
         return (None,)
 
     def scores(self, reparameterised: bool) -> bool:
         """Whether a site's log q belongs to ``Terms.log_score``, because its draws carry no gradient."""
         return not reparameterised
+
+    def takes_all(self, site: Site) -> bool:
+        """Whether a site takes each of its values: with ``enumerates`` those with finitely many and without a path."""
+        return self.enumerates and bool(site.num_values) and not site.reparameterised
+
+    def num_configurations(self, sites: Sites) -> int:
+        """The number of joint values of the sites that take all; 1 where none does."""
+        return math.prod(site.num_configurations for site in sites.latent if self.takes_all(site))
+
+    def softens(self, name: str, reparameterised: bool) -> bool:
+        """Whether a site's values are between its discrete ones, so that KL(q || p) has to be known in closed form."""
+        return self.relaxes and not reparameterised
 
     def path_weights(self, log_weights: Array) -> Array | None:
         """Compute factors of the gradient through each draw, (K, B), from log-weights (K, B); None for no factors."""
@@ -192,12 +205,12 @@ class ScoreFunction(Reinforce):
 
 @dataclass(frozen=True)
 class Enumeration(Gradient):
-    """The exact gradient: every joint value of discrete latents, weighed by q(z | x)."""
+    """The exact gradient: every joint value of discrete latents, weighed by q(z | x); the path of the others' draws."""
 
     enumerates: ClassVar[bool] = True
 
     def check(self, name: str, sites: Sites) -> None:
-        """Refuse latents that cannot be enumerated."""
+        """Refuse latents that can neither be enumerated nor follow a path."""
         check_enumerable(name, sites)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from .. import bounds, schedules
@@ -36,11 +37,11 @@ class Relaxed(Gradient):
     relaxes: ClassVar[bool] = True
 
     def check(self, name: str, sites: Sites) -> None:
-        """Refuse latents that are not bits or categories."""
-        check_relaxable(name, sites)
+        """Refuse latents that are neither bits nor categories nor follow a path, or none of the first."""
+        check_relaxable(name, sites, mixed=True)
 
     def rules(self) -> tuple[Rule]:
-        """A relaxed draw, or a hard one with its gradient."""
+        """A relaxed draw, or a hard one with its gradient; of a reparameterised site a plain one."""
         return (self._draw,)
 
     def scores(self, reparameterised: bool) -> bool:
@@ -48,6 +49,8 @@ class Relaxed(Gradient):
         return False
 
     def _draw(self, site: GuideSite) -> Array:
+        if site.reparameterised:
+            return site.sample()
         of = variables_of(site)
         perturbed = of.perturbed(site.noise("uniform", of.logits))
         if not self.straight_through:
@@ -65,33 +68,45 @@ class Relaxed(Gradient):
 
 @dataclass(frozen=True)
 class ReadingOnTrial(Gradient):
-    """One draw of discrete latents in several forms, and another draw, for ``pairs.trials.check_reading``."""
+    """One draw of discrete latents in several forms, and another draw, for ``pairs.trials.check_reading``.
+
+    Reparameterised latents have the same value in all of them.
+    """
 
     relaxes: ClassVar[bool] = True
     slopes: ClassVar[bool] = True
 
     def check(self, name: str, sites: Sites) -> None:
-        """Refuse latents that are not bits or categories."""
-        check_relaxable(name, sites)
+        """Refuse latents that are neither bits nor categories nor follow a path."""
+        check_relaxable(name, sites, mixed=True)
 
-    def rules(self) -> tuple[Rule, ...]:
+    def rules(self) -> Iterable[Rule]:
         """The draw as the guide gives it, as real numbers, softened, and another one."""
-        return _as_drawn, draw_hard, _softened, _another
+        held: dict[str, Array] = {}
+        for of_discrete in (_as_drawn, draw_hard, _softened, _another):
+            yield partial(_holding, held, of_discrete)
 
     def scores(self, reparameterised: bool) -> bool:
         """False."""
         return False
 
     def terms(self, runs: Sequence[Run]) -> Reading:  # type: ignore[override]
-        """log p(x | z) of each, (B,)."""
+        """log p(x | z) of each, and what q and p of other latents add to it, (B,)."""
         as_drawn, as_rows, softened, another = runs
-        sizes = [abs(slope).sum() for slope in softened.slopes.values()]
+        discrete_sites = {name for name, site in softened.sites.items() if not site.reparameterised}
+        sizes = [abs(slope).sum() for name, slope in softened.slopes.items() if name in discrete_sites]
         return Reading(
-            as_drawn.terms.log_lik[0],
-            as_rows.terms.log_lik[0],
-            another.terms.log_lik[0],
+            as_drawn.terms.log_weights[0],
+            as_rows.terms.log_weights[0],
+            another.terms.log_weights[0],
             sum(sizes[1:], sizes[0]) if sizes else None,
         )
+
+
+def _holding(held: dict[str, Array], of_discrete: Rule, site: GuideSite) -> Array:
+    if not site.reparameterised:
+        return of_discrete(site)
+    return held.setdefault(site.name, site.sample())
 
 
 def draw_hard(site: GuideSite) -> Array:

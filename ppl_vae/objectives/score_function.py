@@ -122,29 +122,31 @@ class VIMCO(ScoredObjective):
 
 @dataclass(frozen=True)
 class TraceEnumELBO(Objective):
-    """The exact ELBO of discrete latents: every configuration weighed by q(z | x), no sampling, no noise.
+    """The ELBO, exact in discrete latents y: every configuration weighed by q(y | x), no sampling, no noise.
 
-    Bernoulli and categorical sites, scalar or vector-valued, up to ``max_configurations`` a datum in all.
+    Bernoulli and categorical sites, scalar or vector-valued, up to ``max_configurations`` a datum in all. Latents z of
+    other sites, which have to be reparameterised, are drawn ``num_particles`` times for each configuration:
+    sum_y E[q(y | x, z) (log p(x, y, z) - log q(y, z | x))], the half-enumerated ELBO of semi-supervised models (Kingma
+    et al., 2014).
 
     Raises:
-        UnsuitableObjective: a site that cannot be enumerated, or too many configurations.
+        UnsuitableObjective: a site that can be neither enumerated nor reparameterised, none that can be enumerated, too
+            many configurations, or several particles where there is nothing to draw.
 
     >>> TraceEnumELBO().max_configurations
     4096
     """
 
-    unused: ClassVar[tuple[str, ...]] = ("num_particles", "chunk")
+    unused: ClassVar[tuple[str, ...]] = ("chunk",)
     max_configurations: int = option(
         4096, "the most configurations of the latents that a datum may have", kind="count", metavar="N"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_particles != 1 or self.chunk is not None:
+        if self.chunk is not None:
             raise ValueError(
-                "TraceEnumELBO draws nothing, it takes every configuration once: leave 'num_particles' at 1, 'chunk' "
-                f"at None and 'max_configurations' at 1 or more; got {self.num_particles}, {self.chunk} and "
-                f"{self.max_configurations}."
+                f"TraceEnumELBO takes every configuration at once: leave 'chunk' at None; got {self.chunk}."
             )
 
     @property
@@ -155,13 +157,19 @@ class TraceEnumELBO(Objective):
     def check(self, sites: Sites) -> None:
         """Refuse a pair that the objective is wrong for."""
         super().check(sites)
-        number = sites.num_configurations
+        gradient = self.request.gradient
+        number, summed = gradient.num_configurations(sites), filter(gradient.takes_all, sites.latent)
         if number > self.max_configurations:
             raise UnsuitableObjective(
-                f"TraceEnumELBO: the sites {', '.join(s.name for s in sites.latent)} have {number} configurations a "
+                f"TraceEnumELBO: the sites {', '.join(site.name for site in summed)} have {number} configurations a "
                 f"datum, more than {self.max_configurations}: use TraceGraphELBO, VIMCO or WakeWake."
+            )
+        if self.num_particles > 1 and number == sites.num_configurations:
+            raise UnsuitableObjective(
+                "TraceEnumELBO draws nothing here, as every site is enumerated: leave 'num_particles' at 1; got "
+                f"{self.num_particles}."
             )
 
     def bound(self, terms: Terms) -> Array:
-        """Terms of all configurations (K, B) -> (B,)."""
-        return bounds.enumerated(terms)
+        """Terms of all configurations, each K times, -> (B,)."""
+        return bounds.enumerated(terms, num_particles=self.num_particles)

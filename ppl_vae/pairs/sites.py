@@ -233,14 +233,15 @@ class Sites:
 
     @property
     def num_configurations(self) -> int:
-        """The number of joint values of the latent sites."""
+        """The number of joint values of the latent sites; 0 where they are not finitely many."""
         return math.prod(site.num_configurations for site in self.latent)
 
-    def configurations(self) -> dict[str, np.ndarray]:
-        """Every joint value of the latent sites, (configurations, *event_shape) each."""
-        sizes = [site.num_configurations for site in self.latent]
+    def configurations(self, of: Callable[[Site], bool] = lambda site: True) -> dict[str, np.ndarray]:
+        """Every joint value of the latent sites, or some ``of`` them, (configurations, *event_shape) each."""
+        sites = [site for site in self.latent if of(site)]
+        sizes = [site.num_configurations for site in sites]
         which = np.indices(sizes).reshape(len(sizes), -1)
-        return {site.name: site.configurations()[i] for site, i in zip(self.latent, which, strict=True)}
+        return {site.name: site.configurations()[i] for site, i in zip(sites, which, strict=True)}
 
 
 def observed_data(site: Site, values: np.ndarray) -> np.ndarray:

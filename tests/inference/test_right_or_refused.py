@@ -84,6 +84,8 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("two sites", "TraceMeanFieldELBO", 1, "in the model's order"),
     ("two sites, modules", "IWAE, sticking", 3, "right"),
     ("continuous after discrete", "TraceGraphELBO", 3, "right"),
+    ("continuous after discrete", "GumbelSoftmax", 1, "right"),
+    ("discrete after continuous", "TraceEnumELBO", 3, "right"),
     ("discrete after continuous", "WakeWake", 3, "right"),
     ("factor in the guide", "IWAE", 3, "'penalty'"),
     ("observed site in the guide", "stock Trace_ELBO", 1, "right"),

@@ -361,8 +361,7 @@ def test_score_functions_of_reparameterised_latents(backend: backends.Backend) -
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda i: i.TraceEnumELBO(chunk=1), "TraceEnumELBO draws nothing"),
-        (lambda i: i.TraceEnumELBO(4), "TraceEnumELBO draws nothing"),
+        (lambda i: i.TraceEnumELBO(chunk=1), "TraceEnumELBO takes every configuration at once"),
         (lambda i: i.TraceEnumELBO(max_configurations=0), "'max_configurations' should be an integer of at least 1"),
         (lambda i: i.VIMCO(1), "VIMCO compares each draw with the others"),
         (lambda i: i.TraceGraphELBO(1, baseline=baselines.LeaveOneOut()), "leaving one out needs"),
@@ -385,6 +384,7 @@ def test_what_does_not_fit_is_refused(backend: backends.Backend) -> None:
             bernoulli(backend),
             "have 8 configurations a datum, more than 7",
         ),
+        (inference.TraceEnumELBO(4), bernoulli(backend), "TraceEnumELBO draws nothing here"),
         (
             inference.TraceGraphELBO(2, baseline=baselines.LeaveOneOut()),
             pair("standard", backend),

@@ -35,7 +35,7 @@ BOUNDS: dict[str, Callable[[Terms], Any]] = {
     "capacity": lambda t: bounds.capacity(t, target=3.0, strength=5.0),
     "free bits": lambda t: bounds.free_bits(t, floor=1.0, over_batch=False),
     "free bits over batch": lambda t: bounds.free_bits(t, floor=0.1, over_batch=True),
-    "enumerated": bounds.enumerated,
+    "enumerated": lambda t: bounds.enumerated(t._replace(log_score=0.3 * t.log_guide), num_particles=2),
 }
 
 

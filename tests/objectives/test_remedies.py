@@ -184,8 +184,12 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         trains(o.TraceGraphELBO(4, baseline=baselines.RunningAverage()), "bernoulli"),
         lambda b: value(b, b.inference.TraceGraphELBO(4, baseline=baselines.LeaveOneOut()), "bernoulli"),
     ),
-    "leave 'num_particles' at 1, 'chunk' at None and 'max_configurations' at 1 or more": (
-        lambda _: o.TraceEnumELBO(num_particles=2),
+    "TraceEnumELBO takes every configuration at once: leave 'chunk' at None": (
+        lambda _: o.TraceEnumELBO(num_particles=2, chunk=1),
+        trains(o.TraceEnumELBO(), "bernoulli"),
+    ),
+    "every site is enumerated: leave 'num_particles' at 1": (
+        trains(o.TraceEnumELBO(num_particles=2), "bernoulli"),
         trains(o.TraceEnumELBO(), "bernoulli"),
     ),
     "configurations a datum, more than {}: use TraceGraphELBO, VIMCO or WakeWake": (

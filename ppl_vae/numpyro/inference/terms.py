@@ -13,7 +13,7 @@ from numpyro import handlers
 from numpyro.distributions import Independent, Kumaraswamy, Normal, kl_divergence
 from numpyro.primitives import Messenger
 
-from ...objectives.checks import check_dream, check_enumerable, no_closed_kl, not_normal
+from ...objectives.checks import check_dream, no_closed_kl, not_normal
 from ...objectives.gradients import Gradient, Rule, Run
 from ...objectives.request import LatentsRequest, TermsRequest
 from ...pairs.keywords import generated_site, inner, tolerant
@@ -132,7 +132,8 @@ def log_terms(
     model, guide = tolerant(model, ("mask",)), tolerant(guide)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     if gradient.enumerates:
-        drawn, num_particles = _at_every_configuration(guide, args, kwargs, max_plate_nesting, key)
+        drawn, number = _at_every_configuration(gradient, guide, args, kwargs, num_particles, max_plate_nesting, key)
+        num_particles *= number
 
     def run_once(key: Array, draws: int, rule: Rule | None) -> tuple[Run, Array | None]:
         ruled = None if rule is None else Ruled(rule, key)
@@ -288,14 +289,15 @@ def terms_of(
     for name, site in guided.items():
         kl = _kl(site, latent[name]) if analytic_kl else None
         is_scored = gradient.scores(bool(site["fn"].has_rsample))
-        if is_scored or (kl is None and not gradient.relaxes):
+        softened = gradient.softens(name, bool(site["fn"].has_rsample))
+        if is_scored or (kl is None and not softened):
             density = density_of(site, num_particles)
         if is_scored:
             log_score = log_score + density
         if kl is not None:
             log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
             continue
-        if gradient.relaxes:
+        if softened:
             raise no_closed_kl(name, describe(site).distribution, describe(latent[name]).distribution)
         if name in stopped:
             score = density_of(stopped[name], num_particles)
@@ -309,17 +311,27 @@ def terms_of(
 
 
 def _at_every_configuration(
-    guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], max_plate_nesting: int, key: Array
+    gradient: Gradient,
+    guide: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    num_particles: int,
+    max_plate_nesting: int,
+    key: Array,
 ) -> tuple[Any, int]:
-    """Replace the guide's draws by every joint value of its sites; return that guide and the number of values."""
+    """Replace draws of the guide by every joint value of the sites that take all, each for K particles.
+
+    Returns: that guide, and the number of joint values.
+    """
     sites = sites_of(traced(handlers.seed(guide, key), *args, **kwargs), observed=False)
     described = Sites(tuple(describe(site) for site in sites.values()), (), ())
-    check_enumerable("Enumeration", described)
-    values, given = described.configurations(), {}
-    for name, site in sites.items():
-        value = jnp.asarray(values[name], site["value"].dtype)
+    gradient.check("Enumeration", described)
+    values, given = described.configurations(gradient.takes_all), {}
+    for name, every in values.items():
+        like = sites[name]["value"]
+        value = jnp.repeat(jnp.asarray(every, like.dtype), num_particles, 0)
         value = value.reshape(len(value), *[1] * max_plate_nesting, *value.shape[1:])
-        given[name] = jnp.broadcast_to(value, (*value.shape[:max_plate_nesting], *site["value"].shape))
+        given[name] = jnp.broadcast_to(value, (*value.shape[:max_plate_nesting], *like.shape))
     return handlers.substitute(guide, data=given), len(next(iter(values.values())))
 
 
