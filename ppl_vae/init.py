@@ -179,11 +179,41 @@ def pixel_order(order: Sequence[int] | np.ndarray | None, dim: int) -> tuple[int
     return pixels
 
 
-def autoregressive_masks(order: Sequence[int], hidden: Sequence[int]) -> list[np.ndarray]:
+def num_values(num_categories: int | None) -> int:
+    """Count the inputs of a net for each pixel: 1 for a number, C for the one-hot row of a category.
+
+    Raises:
+        ValueError: fewer than two categories.
+
+    >>> num_values(None), num_values(5)
+    (1, 5)
+    """
+    if num_categories is not None and (int(num_categories) != num_categories or num_categories < 2):
+        raise ValueError(
+            f"'num_categories' should be an integer of at least 2, or None for pixels of 0 and 1; got {num_categories}."
+        )
+    return 1 if num_categories is None else int(num_categories)
+
+
+def check_entries(shape: Sequence[int], count: int) -> None:
+    """Compare the shape of an autoregressive net's input, (..., P), with the number of its pixels.
+
+    Raises:
+        ValueError: another number.
+    """
+    if not len(shape) or shape[-1] != count:
+        raise ValueError(
+            f"The net was made for {count} pixels or codes, (..., {count}); got an array of shape {tuple(shape)}: make "
+            "it for as many as there are, with one dimension for all of them."
+        )
+
+
+def autoregressive_masks(order: Sequence[int], hidden: Sequence[int], values: int = 1) -> list[np.ndarray]:
     """Return for each layer of a perceptron the mask (out, inp) that makes output i depend on preceding pixels alone.
 
     Each unit has a degree: pixel i its rank in the order, 1..P, a hidden unit one of 1..P-1, evenly spread. A hidden
-    unit depends on degrees up to its own, output i on those below its rank. MADE, Germain et al., 2015.
+    unit depends on degrees up to its own, output i on those below its rank. MADE, Germain et al., 2015. With several
+    ``values`` a pixel is so many inputs and outputs side by side, as the one-hot rows of categories are.
 
     >>> [mask.astype(int).tolist() for mask in autoregressive_masks((1, 0), (1,))]
     [[[0, 1]], [[1], [0]]]
@@ -191,7 +221,10 @@ def autoregressive_masks(order: Sequence[int], hidden: Sequence[int]) -> list[np
     ranks = 1 + np.argsort(np.asarray(order))
     degrees = [ranks, *(1 + np.arange(units) * (len(ranks) - 1) // units for units in hidden)]
     inner = [out[:, None] >= inp for inp, out in pairwise(degrees)]
-    return [*inner, ranks[:, None] > degrees[-1]]
+    masks = [*inner, ranks[:, None] > degrees[-1]]
+    masks[0] = masks[0].repeat(values, 1)
+    masks[-1] = masks[-1].repeat(values, 0)
+    return masks
 
 
 def check_index(index: np.ndarray, count: int) -> None:

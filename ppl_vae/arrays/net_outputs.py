@@ -46,3 +46,30 @@ def check_outputs(name: str, event_shape: tuple[int, ...], shape: tuple[int, ...
             f"{tuple(event_shape)}: give the last layer of the net as many outputs as the distribution needs for "
             "these data. One number for all of them is written with .expand, before .to_event(1)."
         )
+
+
+def check_logits(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Compare the shape of an autoregressive net's logits with what the distribution needs, (D,) or (D, C).
+
+    Raises:
+        ValueError: they differ, so that one logit would stand for several.
+
+    >>> check_logits("AutoregressiveCategorical", (5, 3, 4), (3, 4))
+    """
+    if tuple(shape[-len(expected) :]) != tuple(expected):
+        logits = ", ".join(map(str, expected))
+        raise ValueError(f"{name}: the net should return logits (..., {logits}); got shape {tuple(shape)}.")
+
+
+def check_order(net: Any, order: tuple[int, ...]) -> None:
+    """Compare the order of a distribution's entries with that which its net was made for, if this says one.
+
+    Raises:
+        ValueError: they differ, so that the logits of an entry would depend on it.
+    """
+    own = tuple(getattr(net, "order", order))
+    if own != tuple(order):
+        raise ValueError(
+            f"The net was made for {len(own)} entries in the order {own[:5]}..., and the distribution has {len(order)} "
+            f"in the order {tuple(order)[:5]}...: give it the net's own, order=net.order."
+        )

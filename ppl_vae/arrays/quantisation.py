@@ -64,7 +64,8 @@ def check_inner(inner: Any, num_codes: int, size: int) -> None:
         raise ValueError(
             f"The inner prior of {num_codes} codes of {size} should be over integers ({num_codes},) from 0 to "
             f"{size - 1}; it has event shape {tuple(inner.event_shape)} and {values}: use UniformCategorical("
-            f"{num_codes}, {size}), or a Categorical with .to_event(1)."
+            f"{num_codes}, {size}), FactorisedCategorical or Autoregressive of such a net, or a Categorical with "
+            ".to_event(1)."
         )
 
 

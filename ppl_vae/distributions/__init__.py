@@ -1,5 +1,6 @@
 """Distributions that Pyro lacks, and two of its own that take fewer passes over their arrays."""
 
+from ppl_vae.distributions.autoregressive import AutoregressiveCategorical
 from ppl_vae.distributions.bernoulli import BernoulliLogits
 from ppl_vae.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.distributions.levels import CategoricalLevels, DiscretisedLogistic
@@ -9,6 +10,7 @@ from ppl_vae.distributions.quantised import Nearest, RandomCodes
 
 __all__ = [
     "AutoregressiveBernoulli",
+    "AutoregressiveCategorical",
     "BernoulliLogits",
     "BernoulliMixture",
     "CategoricalLevels",

@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import softplus
 
+from ppl_vae.arrays.net_outputs import check_logits, check_order
 from ppl_vae.data.regions import check_precedence
+from ppl_vae.distributions.autoregressive import ancestral
 
 Shape = torch.Size | list[int] | tuple[int, ...]
 Mask = np.ndarray | Sequence[bool]
@@ -104,7 +106,8 @@ class AutoregressiveBernoulli(TorchDistribution):
     """p(x) = prod_i Bernoulli(x_i; sigmoid(l_i(x_<i))), the pixels in a given order; some may be fixed at known values.
 
     The product is over the unknown pixels; x_<i includes known ones. It is the conditional given the known pixels if
-    these precede all others in the order. A draw runs the net once for each pixel, a density once.
+    these precede all others in the order. A density runs the net once, a draw once for each pixel, or in the net's own
+    steps if it has some.
 
     Args:
         net: maps (..., P) to the logits l (..., P); l_i depends on the pixels before i in the order alone.
@@ -132,6 +135,7 @@ class AutoregressiveBernoulli(TorchDistribution):
         batch_shape: Shape | None = None,
     ) -> None:
         self.net, self.order = net, tuple(order)
+        check_order(net, self.order)
         self.known = np.zeros(len(self.order), bool) if known is None else np.asarray(known)
         self.values = torch.empty(0) if values is None else values
         if batch_shape is None:
@@ -154,16 +158,14 @@ class AutoregressiveBernoulli(TorchDistribution):
         """Return log p in nats: values (..., U) give (...)."""
         whole = self._whole(value)
         logits = self.net(whole)
+        check_logits(type(self).__name__, logits.shape, (len(self.order),))
         factors = (whole * logits - softplus(logits))[..., np.flatnonzero(~self.known)].sum(-1)
         return factors.expand(torch.broadcast_shapes(factors.shape, self.batch_shape))
 
-    @torch.no_grad()
     def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Draw pixel after pixel: ``sample_shape + batch_shape + (U,)``."""
-        whole = self._whole(self.values.new_zeros(self._extended_shape(torch.Size(sample_shape))))
-        for pixel in self.order:
-            if not self.known[pixel]:
-                whole[..., pixel] = self.net(whole)[..., pixel].sigmoid().bernoulli()
+        start = self._whole(self.values.new_zeros(self._extended_shape(torch.Size(sample_shape))))
+        whole = ancestral(self.net, start, self.order, lambda logits: logits.sigmoid().bernoulli(), self.known)
         return whole[..., np.flatnonzero(~self.known)]
 
     @property

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from .. import init
 from ..data.regions import checked_hidden
 from ..data.streams import Data
-from ..distributions import AutoregressiveBernoulli, BernoulliMixture
-from ..nets.masked import MADE
+from ..distributions import BernoulliMixture
 
 
 class MixtureOfBernoullis(nn.Module):
@@ -41,29 +40,6 @@ class MixtureOfBernoullis(nn.Module):
     def forward(self) -> BernoulliMixture:
         """Return the distribution over (P,)."""
         return BernoulliMixture(self.pixel_logits, self.logits, validate_args=False)
-
-
-class Autoregressive(nn.Module):
-    """p(x) = prod_i Bernoulli(x_i; sigmoid(l_i(x_<i))), with logits from a masked net. Event shape (P,).
-
-    MADE: Masked Autoencoder for Distribution Estimation, Germain, Gregor, Murray and Larochelle, 2015.
-
-    Args:
-        net: ``nets.MADE``, which sets the order of the pixels.
-
-    >>> from ppl_vae import nets
-    >>> Autoregressive(nets.MADE(4, (8,), np.random.default_rng(0)))().event_shape
-    torch.Size([4])
-    """
-
-    def __init__(self, net: MADE) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self) -> AutoregressiveBernoulli:
-        """Return the distribution over (P,)."""
-        nothing = next(self.net.parameters()).new_zeros(0)
-        return AutoregressiveBernoulli(self.net, self.net.order, values=nothing)
 
 
 class FullyVisible(PyroModule):

@@ -1,7 +1,9 @@
 """Priors: modules whose call, with no argument, returns p(z), in Pyro."""
 
+from .autoregressive import Autoregressive as Autoregressive
 from .codebook import CodePrior as CodePrior
 from .factorised import FactorisedBernoulli as FactorisedBernoulli
+from .factorised import FactorisedCategorical as FactorisedCategorical
 from .factorised import StandardNormal as StandardNormal
 from .factorised import UniformCategorical as UniformCategorical
 from .mixtures import MixtureOfGaussians as MixtureOfGaussians

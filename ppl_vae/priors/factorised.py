@@ -55,3 +55,19 @@ class UniformCategorical(nn.Module):
     def forward(self) -> dist.Distribution:
         """Return the distribution over (D,)."""
         return dist.Categorical(logits=self.logits).to_event(1)
+
+
+class FactorisedCategorical(nn.Module):
+    """p(z) = prod_d pi_d(z_d): D independent variables of C categories, learned, uniform at first. Event shape (D,).
+
+    >>> FactorisedCategorical(3, 10)().event_shape
+    torch.Size([3])
+    """
+
+    def __init__(self, dim: int, num_categories: int) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(dim, num_categories))
+
+    def forward(self) -> dist.Distribution:
+        """Return the distribution over (D,)."""
+        return dist.Categorical(logits=self.logits).to_event(1)

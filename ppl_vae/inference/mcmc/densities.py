@@ -31,7 +31,8 @@ def layout_of(model: Any, x: Tensor, side: Mapping[str, Tensor]) -> Layout:
 def _latent(site: PyroSite) -> Latent:
     fn, described = site["fn"], describe(site)
     if fn.support.is_discrete:
-        values, categorical = described.num_values, described.is_categorical
+        values = described.num_values
+        categorical = values is not None and not described.binary
         return Latent(site["name"], described.distribution, tuple(fn.event_shape), None, values, categorical)
     free = biject_to(fn.support).inv(site["value"])
     return Latent(site["name"], described.distribution, tuple(fn.event_shape), free[0].numel(), None)

@@ -1,5 +1,6 @@
 """Distributions that NumPyro lacks."""
 
+from ppl_vae.numpyro.distributions.autoregressive import AutoregressiveCategorical
 from ppl_vae.numpyro.distributions.bernoulli import BernoulliLogits
 from ppl_vae.numpyro.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedLogistic
@@ -8,6 +9,7 @@ from ppl_vae.numpyro.distributions.quantised import Nearest, RandomCodes
 
 __all__ = [
     "AutoregressiveBernoulli",
+    "AutoregressiveCategorical",
     "BernoulliLogits",
     "BernoulliMixture",
     "CategoricalLevels",

@@ -14,7 +14,9 @@ from jax.nn import log_softmax, logsumexp, sigmoid, softmax, softplus
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
+from ppl_vae.arrays.net_outputs import check_logits, check_order
 from ppl_vae.data.regions import check_precedence
+from ppl_vae.numpyro.distributions.autoregressive import ancestral
 
 Shape = tuple[int, ...]
 Mask = np.ndarray | Sequence[bool]
@@ -106,7 +108,8 @@ class AutoregressiveBernoulli(dist.Distribution):
     """p(x) = prod_i Bernoulli(x_i; sigmoid(l_i(x_<i))), the pixels in a given order; some may be fixed at known values.
 
     The product is over the unknown pixels; x_<i includes known ones. It is the conditional given the known pixels if
-    these precede all others in the order. A draw runs the net once for each pixel, a density once.
+    these precede all others in the order. A density runs the net once, a draw once for each pixel, or in the net's own
+    steps if it has some.
 
     Args:
         net: maps (..., P) to the logits l (..., P); l_i depends on the pixels before i in the order alone.
@@ -133,6 +136,7 @@ class AutoregressiveBernoulli(dist.Distribution):
         batch_shape: Shape | None = None,
     ) -> None:
         self.net, self.order = net, tuple(order)
+        check_order(net, self.order)
         self.known = np.zeros(len(self.order), bool) if known is None else np.asarray(known)
         self.values = jnp.zeros(0) if values is None else values
         if batch_shape is None:
@@ -155,21 +159,15 @@ class AutoregressiveBernoulli(dist.Distribution):
         """Return log p in nats: values (..., U) give (...)."""
         whole = self._whole(value)
         logits = self.net(whole)
+        check_logits(type(self).__name__, logits.shape, (len(self.order),))
         factors = (whole * logits - softplus(logits))[..., np.flatnonzero(~self.known)].sum(-1)
         return jnp.broadcast_to(factors, lax.broadcast_shapes(factors.shape, self.batch_shape))
 
     def sample(self, key: Array, sample_shape: Shape = ()) -> Array:
         """Draw pixel after pixel: ``sample_shape + batch_shape + (U,)``."""
-        unknown = np.array([pixel for pixel in self.order if not self.known[pixel]])
         start = self._whole(jnp.zeros(self.shape(tuple(sample_shape))))
-
-        def draw(whole: Array, step: tuple[Array, Array]) -> tuple[Array, None]:
-            pixel, key = step
-            drawn = jax.random.bernoulli(key, sigmoid(self.net(whole)[..., pixel]))
-            return whole.at[..., pixel].set(drawn.astype(whole.dtype)), None
-
-        whole, _ = lax.scan(draw, start, (jnp.asarray(unknown), jax.random.split(key, len(unknown))))
-        return lax.stop_gradient(whole[..., np.flatnonzero(~self.known)])
+        whole = ancestral(key, self.net, start, self.order, _bit, self.known)
+        return whole[..., np.flatnonzero(~self.known)]
 
     @property
     def mean(self) -> Array:
@@ -208,3 +206,7 @@ class AutoregressiveBernoulli(dist.Distribution):
             check_precedence(self.order, pixels)
             others = jnp.zeros(int(rest.sum()))
         return self._given(rest, others), lambda values: self._given(pixels, values)
+
+
+def _bit(key: Array, logits: Array) -> Array:
+    return jax.random.bernoulli(key, sigmoid(logits))

@@ -127,7 +127,7 @@ def describe(site: Any) -> Site:
         (*(fn.batch_shape[dim] for dim in inner), *fn.event_shape),
         reparameterised=bool(fn.has_rsample),
         binary=binary,
-        num_values=2 if binary else int(base.probs.shape[-1]) if categorical else None,
+        num_values=2 if binary else int(base.probs.shape[-1]) if categorical else getattr(base, "num_values", None),
         levels=getattr(base, "levels", None),
         codes=getattr(base, "codes", ()),
         has_density=not any(isinstance(part, dist.Delta) for part in _inside(fn)),

@@ -1,7 +1,9 @@
 """Generative programs p(x, z) and their priors, in NumPyro."""
 
+from ..priors.autoregressive import Autoregressive as Autoregressive
 from ..priors.codebook import CodePrior as CodePrior
 from ..priors.factorised import FactorisedBernoulli as FactorisedBernoulli
+from ..priors.factorised import FactorisedCategorical as FactorisedCategorical
 from ..priors.factorised import StandardNormal as StandardNormal
 from ..priors.factorised import UniformCategorical as UniformCategorical
 from ..priors.mixtures import MixtureOfGaussians as MixtureOfGaussians
@@ -10,7 +12,6 @@ from ..priors.vampprior import Means as Means
 from ..priors.vampprior import VampPrior as VampPrior
 from .conditional import ConditionalVAE as ConditionalVAE
 from .hierarchical import HVAE as HVAE
-from .images import Autoregressive as Autoregressive
 from .images import Completion as Completion
 from .images import FullyVisible as FullyVisible
 from .images import MixtureOfBernoullis as MixtureOfBernoullis

@@ -13,8 +13,7 @@ from jax import Array
 from ... import init
 from ...data.regions import checked_hidden
 from ...data.streams import Data
-from ..distributions import AutoregressiveBernoulli, BernoulliMixture
-from ..nets.masked import MADE
+from ..distributions import BernoulliMixture
 
 
 class MixtureOfBernoullis(nnx.Module):
@@ -40,27 +39,6 @@ class MixtureOfBernoullis(nnx.Module):
     def __call__(self) -> BernoulliMixture:
         """Return the distribution over (P,)."""
         return BernoulliMixture(self.pixel_logits[...], self.logits[...], validate_args=False)
-
-
-class Autoregressive(nnx.Module):
-    """p(x) = prod_i Bernoulli(x_i; sigmoid(l_i(x_<i))), with logits from a masked net. Event shape (P,).
-
-    MADE: Masked Autoencoder for Distribution Estimation, Germain, Gregor, Murray and Larochelle, 2015.
-
-    Args:
-        net: ``nets.MADE``, which sets the order of the pixels.
-
-    >>> from ppl_vae.numpyro import nets
-    >>> Autoregressive(nets.MADE(4, (8,), np.random.default_rng(0)))().event_shape
-    (4,)
-    """
-
-    def __init__(self, net: MADE) -> None:
-        self.net = net
-
-    def __call__(self) -> AutoregressiveBernoulli:
-        """Return the distribution over (P,)."""
-        return AutoregressiveBernoulli(self.net, self.net.order)
 
 
 class FullyVisible(nnx.Module):

@@ -10,14 +10,16 @@ from flax import nnx
 from jax import Array
 
 from ... import init
+from ...arrays import ops
 from .layers import find_activation, linear
 
 
 class MADE(nnx.Module):
     """Masked perceptron whose output i depends on those inputs alone that precede i in an order of the P pixels.
 
-    Weights that would break the order are multiplied by 0; (..., P) -> (..., P). MADE: Masked Autoencoder for
-    Distribution Estimation, Germain, Gregor, Murray and Larochelle, 2015.
+    Weights that would break the order are multiplied by 0; (..., P) -> (..., P). With C categories the inputs are
+    integers 0..C-1, made one-hot rows, and the outputs C logits for each pixel: (..., P) -> (..., P, C). MADE: Masked
+    Autoencoder for Distribution Estimation, Germain, Gregor, Murray and Larochelle, 2015.
 
     Args:
         dim: P.
@@ -25,6 +27,7 @@ class MADE(nnx.Module):
         rng: the generator of the initial weights.
         order: the pixels from the first to the last, each once; by default as they are numbered.
         activation: the activation of the hidden layers.
+        num_categories: C, or None for numbers.
 
     Raises:
         ValueError: an order that is not one of the P pixels.
@@ -42,16 +45,22 @@ class MADE(nnx.Module):
         *,
         order: Sequence[int] | np.ndarray | None = None,
         activation: str | Callable[[Array], Array] = "relu",
+        num_categories: int | None = None,
     ) -> None:
-        sizes = init.layer_sizes((dim, *hidden, dim))
-        self.order = init.pixel_order(order, dim)
+        values = init.num_values(num_categories)
+        sizes = init.layer_sizes((dim * values, *hidden, dim * values))
+        self.order, self.num_categories = init.pixel_order(order, dim), num_categories
         self.activation = find_activation(activation)
         self.layers = nnx.List([linear(i, o, rng) for i, o in pairwise(sizes)])
 
     def __call__(self, h: Array) -> Array:
-        """(..., P) -> (..., P)."""
-        masks = init.autoregressive_masks(self.order, [len(layer.bias[...]) for layer in self.layers[:-1]])
+        """(..., P) -> (..., P), or (..., P, C)."""
+        init.check_entries(h.shape, len(self.order))
+        values = init.num_values(self.num_categories)
+        if self.num_categories is not None:
+            h = ops.one_hot(h, values, self.layers[0].weight[...]).reshape(*h.shape[:-1], -1)
+        masks = init.autoregressive_masks(self.order, [len(layer.bias[...]) for layer in self.layers[:-1]], values)
         for number, (layer, mask) in enumerate(zip(self.layers, masks, strict=True)):
             h = h if number == 0 else self.activation(h)
             h = h @ (layer.weight[...] * mask).T + layer.bias[...]
-        return h
+        return h if self.num_categories is None else h.reshape(*h.shape[:-1], -1, values)

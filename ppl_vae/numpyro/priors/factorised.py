@@ -53,3 +53,18 @@ class UniformCategorical(nnx.Module):
     def __call__(self) -> dist.Distribution:
         """Return the distribution over (D,)."""
         return dist.Categorical(logits=self.logits[...]).to_event(1)
+
+
+class FactorisedCategorical(nnx.Module):
+    """p(z) = prod_d pi_d(z_d): D independent variables of C categories, learned, uniform at first. Event shape (D,).
+
+    >>> FactorisedCategorical(3, 10)().event_shape
+    (3,)
+    """
+
+    def __init__(self, dim: int, num_categories: int) -> None:
+        self.logits = nnx.Param(jnp.zeros((dim, num_categories)))
+
+    def __call__(self) -> dist.Distribution:
+        """Return the distribution over (D,)."""
+        return dist.Categorical(logits=self.logits[...]).to_event(1)

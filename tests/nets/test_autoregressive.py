@@ -1,0 +1,170 @@
+"""Autoregressive nets and the distributions over them: enumeration, the Jacobian, both backends, draws in steps."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from pairs import toy, untrained
+
+from ppl_vae import backends, evaluation
+
+NETS: dict[str, Callable[[Any, tuple[int, int], int | None, np.random.Generator], Any]] = {
+    "made": lambda nets, shape, categories, rng: nets.MADE(
+        shape[0] * shape[1], (20,), rng, num_categories=categories, activation="tanh"
+    ),
+}
+"""Name -> a net over the pixels of an image of that shape."""
+
+
+def as_array(values: np.ndarray, backend: backends.Backend) -> Any:
+    if backend.name == "numpyro":
+        return jnp.asarray(values)
+    return torch.as_tensor(values, dtype=torch.get_default_dtype() if values.dtype.kind == "f" else None)
+
+
+def made(name: str, backend: backends.Backend, shape: tuple[int, int], categories: int | None, seed: int = 0) -> Any:
+    """A net of the table with weights far from 0, so that the entries depend on each other."""
+    net = NETS[name](backend.nets, shape, categories, np.random.default_rng(seed))
+    if backend.name == "pyro":
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.mul_(1.7).add_(0.05)
+        return net
+    from flax import nnx
+
+    graph, state = nnx.split(net)
+    return nnx.merge(graph, jax.tree.map(lambda a: 1.7 * a + 0.05, state))
+
+
+def every(entries: int, values: int) -> np.ndarray:
+    return np.array(list(itertools.product(range(values), repeat=entries)))
+
+
+def log_probs(net: Any, x: np.ndarray, backend: backends.Backend) -> np.ndarray:
+    x = x if net.num_categories else x.astype(float)
+    density = backend.priors.Autoregressive(net)().log_prob
+    return np.asarray((density if backend.name == "pyro" else jax.jit(density))(as_array(x, backend)).tolist())
+
+
+def draws(distribution: Any, backend: backends.Backend, count: int, seed: int = 0) -> np.ndarray:
+    if backend.name == "pyro":
+        torch.manual_seed(seed)
+        return distribution.sample((count,)).numpy()
+    return np.asarray(distribution.sample(jax.random.key(seed), (count,)))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_probabilities_of_all_images_add_up_to_one(name: str, backend: backends.Backend, float64: None) -> None:
+    for shape, categories in (((3, 3), None), ((2, 2), 3)):
+        x = every(shape[0] * shape[1], categories or 2)
+        assert np.exp(log_probs(made(name, backend, shape, categories), x, backend)).sum() == pytest.approx(
+            1, abs=1e-12
+        )
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_logit_depends_on_all_pixels_before_it_and_on_no_other(
+    name: str, backend: backends.Backend, float64: None
+) -> None:
+    net, x = made(name, backend, (4, 5), None), np.random.default_rng(0).random(20)
+    if backend.name == "pyro":
+        jacobian = torch.autograd.functional.jacobian(net, torch.tensor(x)).numpy()
+    else:
+        jacobian = np.asarray(jax.jacobian(net)(jnp.asarray(x)))
+    assert (jacobian[np.triu_indices(20)] == 0).all()
+    assert (jacobian != 0).sum() == 20 * 19 / 2
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("categories", [None, 3])
+def test_both_backends_have_the_same_density(name: str, categories: int | None) -> None:
+    x = np.random.default_rng(0).integers(categories or 2, size=(5, 2, 12))
+    one, other = (log_probs(made(name, b, (4, 3), categories), x, b) for b in map(backends.load, ("pyro", "numpyro")))
+    assert one.shape == (5, 2)
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("categories", [None, 3])
+def test_draws_have_the_probabilities(name: str, categories: int | None, backend: backends.Backend) -> None:
+    net, count, values = made(name, backend, (2, 2), categories), 4000, categories or 2
+    x = every(4, values)
+    drawn = draws(backend.priors.Autoregressive(net)(), backend, count)
+    found = np.bincount(drawn.astype(int) @ values ** np.arange(3, -1, -1), minlength=len(x))
+    expected = count * np.exp(log_probs(net, x, backend))
+    assert np.abs((found - expected) / np.sqrt(expected + 1)).max() < 4.5
+
+
+def test_values_that_are_no_categories_have_probability_zero(backend: backends.Backend) -> None:
+    net = made("made", backend, (2, 2), 3)
+    x = np.array([[0.0, 1, 2, 2], [0, 1, 2, 3], [-1, 0, 0, 0], [0, 0.5, 0, 0], [0, 0, 0, np.nan]])
+    assert np.isfinite(log_probs(net, x, backend)).tolist() == [True, False, False, False, False]
+
+
+def test_wrong_sizes_and_orders_are_refused(backend: backends.Backend) -> None:
+    net = made("made", backend, (2, 2), 3)
+    with pytest.raises(ValueError, match=r"made for 4 pixels or codes.*got an array of shape \(2, 5\)"):
+        net(as_array(np.zeros((2, 5)), backend))
+    with pytest.raises(ValueError, match="'num_categories' should be an integer of at least 2"):
+        backend.nets.MADE(4, (8,), np.random.default_rng(0), num_categories=1)
+    kind = backend.distributions.AutoregressiveCategorical
+    with pytest.raises(ValueError, match=r"order=net\.order"):
+        kind(net, (3, 2, 1, 0), 3)
+    with pytest.raises(ValueError, match=r"should return logits \(\.\.\., 4, 5\); got shape \(4, 3\)"):
+        kind(net, net.order, 5).log_prob(as_array(np.zeros(4, int), backend))
+    bits = backend.distributions.AutoregressiveBernoulli(lambda x: x[..., :1], (0, 1, 2))
+    with pytest.raises(ValueError, match=r"should return logits \(\.\.\., 3\); got shape \(2, 1\)"):
+        bits.log_prob(as_array(np.zeros((2, 3)), backend))
+
+
+# Priors of discrete latents
+
+
+def with_prior(prior: Any, backend: backends.Backend) -> tuple[Any, Any]:
+    """A fit of three variables of four categories, with weights as they are, and its decoder."""
+    rng, nets = np.random.default_rng(3), backend.nets
+    decoder = nets.OneHot(nets.MLP((12, toy().shape[1]), rng), 4)
+    model = backend.models.VAE(prior, backend.conditionals.Bernoulli(decoder))
+    guide = backend.guides.Amortised(backend.conditionals.Categorical(nets.MLP((toy().shape[1], 12), rng), 4))
+    return untrained(model, guide, backend), decoder
+
+
+def test_log_p_under_an_autoregressive_prior_is_a_sum_over_all_codes(backend: backends.Backend) -> None:
+    net, x, z = made("made", backend, (1, 3), 4), toy(5), every(3, 4)
+    fit, decoder = with_prior(backend.priors.Autoregressive(net), backend)
+    logits = np.asarray(decoder(as_array(z, backend)).tolist())
+    joint = (x[:, None] * logits - np.logaddexp(0, logits)).sum(-1) + log_probs(net, z, backend)
+    np.testing.assert_allclose(evaluation.exact_log_likelihood(fit, x), np.logaddexp.reduce(joint, -1), rtol=1e-4)
+    annealed = evaluation.ais(fit, x, evaluation.Annealing(num_temperatures=30, num_chains=20))
+    np.testing.assert_allclose(annealed.values, np.logaddexp.reduce(joint, -1), atol=1.0)
+
+
+def test_a_prior_over_other_categories_is_refused(backend: backends.Backend) -> None:
+    for prior in (
+        backend.priors.Autoregressive(made("made", backend, (1, 3), 5)),
+        backend.priors.FactorisedCategorical(3, 5),
+    ):
+        with pytest.raises(ValueError, match="4 values.*5|5.*4 values"):
+            with_prior(prior, backend)
+
+
+def test_a_learned_table_begins_uniform_and_is_an_inner_prior(backend: backends.Backend) -> None:
+    codebook = backend.nets.Codebook(np.random.default_rng(0).normal(size=(4, 2)))
+    z = np.random.default_rng(1).integers(4, size=(6, 3))
+    vectors = as_array(codebook.array()[z].reshape(6, -1), backend)
+    table = backend.priors.FactorisedCategorical(3, 4)
+    uniform = backend.priors.CodePrior(codebook, 3, table)().log_prob(vectors)
+    np.testing.assert_allclose(np.asarray(uniform.tolist()), -3 * np.log(4), rtol=1e-6)
+    net = made("made", backend, (1, 3), 4)
+    prior = backend.priors.CodePrior(codebook, 3, backend.priors.Autoregressive(net))()
+    np.testing.assert_allclose(np.asarray(prior.log_prob(vectors).tolist()), log_probs(net, z, backend), rtol=1e-5)
+    assert draws(prior, backend, 7).shape == (7, 6)
+    with pytest.raises(ValueError, match="inner prior of 2 codes of 4"):
+        backend.priors.CodePrior(codebook, 2, backend.priors.Autoregressive(net))()

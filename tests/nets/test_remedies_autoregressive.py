@@ -1,0 +1,40 @@
+"""What a refusal about autoregressive nets advises, followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pairs import follow
+
+from ppl_vae import backends
+
+Backend = backends.Backend
+
+
+def made(b: Backend, dim: int = 4, categories: int | None = 3) -> Any:
+    return b.nets.MADE(dim, (8,), np.random.default_rng(0), num_categories=categories, order=range(dim)[::-1])
+
+
+def categories(b: Backend, order: Any) -> torch.Tensor:
+    return b.distributions.AutoregressiveCategorical(made(b), order, 3).log_prob(torch.zeros(4))
+
+
+REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
+    "make it for as many as there are, with one dimension for all of them": (
+        lambda b: made(b)(torch.zeros(2, 3, 2)),
+        lambda b: made(b, 6)(torch.zeros(2, 3, 2).flatten(-2)),
+    ),
+    "give it the net's own, order=net.order": (
+        lambda b: categories(b, range(4)),
+        lambda b: categories(b, made(b).order),
+    ),
+}
+
+
+@pytest.mark.parametrize("says", REMEDIES)
+def test_the_advice_works(says: str) -> None:
+    follow(says, backends.load("pyro"), *REMEDIES[says])
