@@ -290,6 +290,21 @@ def single(values: Array, a: Array) -> Array:
     return jnp.asarray(values, jnp.float32)
 
 
+def like(values: np.ndarray, a: Array) -> Array:
+    """``values`` as numbers of the library and the type of ``a``, and where ``a`` is.
+
+    >>> like(np.arange(2), np.zeros(3))
+    array([0., 1.])
+    """
+    if _is_torch(a):
+        return sys.modules["torch"].as_tensor(values, dtype=a.dtype, device=a.device)
+    if _is_numpy(a):
+        return np.asarray(values, a.dtype)
+    import jax.numpy as jnp
+
+    return jnp.asarray(values, a.dtype)
+
+
 def as_bytes(a: Array) -> Array:
     """``a`` as unsigned numbers of 8 bits.
 

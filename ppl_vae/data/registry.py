@@ -14,6 +14,7 @@ from ppl_vae.data.files.sources import Source
 from ppl_vae.data.parts import Parts, from_arrays
 from ppl_vae.data.sets import (
     caltech101_silhouettes,
+    canvases,
     digits,
     dsprites,
     dsprites_grid,
@@ -160,6 +161,15 @@ REGISTRY: dict[str, Entry] = {
         licence="Apache 2.0 (as ppl_vae)",
         sizes=(2823, 403, 806),
         image_shape=(sprites.COARSE_SIDE, sprites.COARSE_SIDE),
+    ),
+    "canvases": Entry(
+        read=canvases.read,
+        binarisation="none",
+        source="drawn by ppl_vae: none, one or two of the 'digits' on each canvas; after Eslami et al. 2016",
+        licence="CC BY 4.0 (as the digits)",
+        scale=canvases.SCALE,
+        sizes=canvases.SIZES,
+        image_shape=(canvases.SIDE, canvases.SIDE),
     ),
 }
 

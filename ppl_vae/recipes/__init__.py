@@ -12,3 +12,4 @@ from .recipe import LIKELIHOODS as LIKELIHOODS
 from .recipe import NETS as NETS
 from .recipe import PRIORS as PRIORS
 from .recipe import Recipe as Recipe
+from .scenes import attend_infer_repeat as attend_infer_repeat

@@ -11,4 +11,5 @@ from .normal import FullNormal as FullNormal
 from .normal import Normal as Normal
 from .pixel_levels import CategoricalLevels as CategoricalLevels
 from .pixel_levels import DiscretisedLogistic as DiscretisedLogistic
+from .presence import if_present as if_present
 from .quantised import Nearest as Nearest

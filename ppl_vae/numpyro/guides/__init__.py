@@ -1,6 +1,7 @@
 """Guides q(z | x), in NumPyro."""
 
 from .amortised import Amortised as Amortised
+from .attend_infer_repeat import AttendInferRepeat as AttendInferRepeat
 from .exact import Empty as Empty
 from .exact import ExactCompletion as ExactCompletion
 from .hierarchical import BottomUp as BottomUp

@@ -19,5 +19,6 @@ from .layers import linear as linear
 from .masked import MADE as MADE
 from .perceptrons import MLP as MLP
 from .perceptrons import GatedMLP as GatedMLP
+from .scenes import Scene as Scene
 from .tables import PerDatum as PerDatum
 from .tables import Rows as Rows
