@@ -173,6 +173,8 @@ OBJECTIVES: dict[str, Case] = {
         ours("GumbelSoftmax", temperature=0.7, straight_through=True, averaged=4), lambda e, k: straight_through(e, 0.7)
     ),
     "REBAR": Case(ours("REBAR"), of_elbo()),
+    "RELAX": Case(ours("RELAX"), of_elbo()),
+    "RODEO": Case(ours("RODEO"), of_elbo(), (3,)),
     "MuProp": Case(ours("MuProp"), of_elbo()),
     "ARM": Case(ours("ARM"), of_elbo()),
     "DisARM": Case(ours("DisARM"), of_elbo()),

@@ -40,6 +40,7 @@ def estimators(inference: Any, *, bits: bool) -> dict[str, tuple[Any, int]]:
         "RLOO 4": (graph(4, baseline=baselines.LeaveOneOut()), 4),
         "MuProp": (inference.MuProp(), 2),
         "REBAR": (inference.REBAR(), 3),
+        "RELAX": (inference.RELAX(), 3),
         "Gumbel, t 1": (relaxed(temperature=1.0), 1),
         "Gumbel, t 0.1": (relaxed(temperature=0.1), 1),
         "straight-through, t 1": (relaxed(temperature=1.0, straight_through=True), 1),
@@ -47,7 +48,7 @@ def estimators(inference: Any, *, bits: bool) -> dict[str, tuple[Any, int]]:
         "Gumbel-Rao 20, t 0.1": (relaxed(temperature=0.1, straight_through=True, averaged=20), 1),
     }
     if bits:
-        found |= {"ARM": (inference.ARM(), 2), "DisARM": (inference.DisARM(), 2)}
+        found |= {"RODEO 2": (inference.RODEO(2), 2), "ARM": (inference.ARM(), 2), "DisARM": (inference.DisARM(), 2)}
     return found
 
 

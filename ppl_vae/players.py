@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from .arrays.ops import Array
+from .pairs.sites import Sites
 from .pairs.terms import Latents
 
 Values = dict[str, Array]
@@ -26,10 +27,20 @@ class State(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Widths of a player's inputs: P of the data, and D of the codes, 0 if the codes are no single vector."""
+    """Widths of a player's inputs: P of the data, D of the codes, and the logits of the latents.
+
+    D is 0 if the codes are no single vector. A bit has one logit, a categorical variable of C categories has C; latents
+    of other kinds have none.
+    """
 
     data: int
     codes: int
+    logits: int = 0
+
+
+def sizes_of(dim: int, sites: Sites | None) -> Sizes:
+    """Widths of the inputs that data of P = ``dim`` and the latents of these sites give to a player."""
+    return Sizes(dim, *(0, 0) if sites is None else (sites.code_dim, sites.num_logits))
 
 
 class View(NamedTuple):

@@ -128,6 +128,8 @@ STRATEGIES: dict[str, Strategy] = {
         10,
     ),
     "rebar": Strategy("score functions with relaxed draws as control variate", lambda k: objectives.REBAR(k), 1),
+    "relax": Strategy("REBAR with a control variate that learns", lambda k: objectives.RELAX(k), 1),
+    "rodeo": Strategy("RLOO with discrete Stein control variates that learn", lambda k: objectives.RODEO(k), 2),
     "muprop": Strategy("score functions, linearised at the mean", lambda k: objectives.MuProp(k), 1),
     "arm": Strategy("the ELBO of bits by antithetic pairs", lambda k: objectives.ARM(k), 1),
     "disarm": Strategy("the same, its noise integrated out", lambda k: objectives.DisARM(k), 1),

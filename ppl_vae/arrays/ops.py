@@ -346,6 +346,32 @@ def stop_gradient(a: Array) -> Array:
     return jax.lax.stop_gradient(a)
 
 
+def gradient(function: Callable[[Array], Array], at: Array) -> Array:
+    """The derivative of a number that torch or JAX computes from an array, itself differentiable in all the rest.
+
+    >>> import torch
+    >>> gradient(lambda a: (a**2).sum(), torch.ones(2))
+    tensor([2., 2.], grad_fn=<MulBackward0>)
+    """
+    if _is_torch(at):
+        torch = sys.modules["torch"]
+        with torch.enable_grad():
+            at = at.detach().requires_grad_()
+            return torch.autograd.grad(function(at), at, create_graph=True)[0]
+    import jax
+
+    return jax.grad(function)(at)
+
+
+def leaf(a: Array) -> Array:
+    """The same numbers, cut off, by which what is computed from them may be differentiated.
+
+    >>> leaf(np.ones(2))
+    array([1., 1.])
+    """
+    return a.detach().requires_grad_() if _is_torch(a) else stop_gradient(a)
+
+
 def in_parts(function: Callable[..., tuple[Array, ...]], size: int, *arrays: Array) -> tuple[Array, ...]:
     """Apply a function that treats rows one by one to ``size`` rows of its arrays at a time.
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..baselines import SETTLING
 from ..errors import UnsuitableObjective
 from ..pairs.side_inputs import NOTHING, Arrays, placeholder
-from ..players import Sizes
+from ..players import sizes_of
 from ..seeds import derive, generator
 from .pair import Pair, forked
 from .svi.players import RunningPlayer, detached, view_of
@@ -122,19 +122,18 @@ def _settled(
     pair: Pair, objective: Any, data: tuple[Tensor, dict[str, Tensor]], index: Tensor, seeds: Sequence[int]
 ) -> list[RunningPlayer]:
     """Train the objective's players on ``SETTLING`` batches at the present parameters, and return them."""
-    sizes, rngs = Sizes(pair.dim, pair.sites.code_dim if pair.sites else 0), partial(generator, seeds[0])
+    sizes, rngs = sizes_of(pair.dim, pair.sites), partial(generator, seeds[0])
     players = [RunningPlayer(p, sizes, rngs(p.name), pair.device) for p in getattr(objective, "players", ())]
     if not players:
         return []
-    with torch.no_grad(), forked(derive(seeds[0], "settle"), pair.device), pair.active() as (model, guide):
+    with forked(derive(seeds[0], "settle"), pair.device), pair.active() as (model, guide):
         for step in range(SETTLING):
             rows = index[step % len(index)]
             x, side = data[0][rows], {name: a[rows] for name, a in data[1].items()}
             terms = objective.log_terms(model, guide, x, **side)
             view = detached(view_of(x, terms), None if terms.latents is None else terms.latents.prior)
-            with torch.enable_grad():
-                for player in players:
-                    player.step(view)
+            for player in players:
+                player.step(view)
     return players
 
 

@@ -152,7 +152,7 @@ def log_terms(
 def _slopes(terms: Terms, guided: dict[str, PyroSite]) -> dict[str, Tensor]:
     """The derivative of log p(x | z) by the value of each site that carries a gradient; 0 where it does not enter."""
     values = {name: site["value"] for name, site in guided.items() if site["value"].requires_grad}
-    if not values:
+    if not values or not torch.is_grad_enabled():
         return {}
     total = terms.log_lik.sum() if terms.log_lik.requires_grad else sum(value.sum() for value in values.values()) * 0.0
     slopes = torch.autograd.grad(

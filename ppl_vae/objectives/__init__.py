@@ -17,6 +17,8 @@ from .base import BetaObjective as BetaObjective
 from .base import Objective as Objective
 from .base import WeightedObjective as WeightedObjective
 from .control_variates import REBAR as REBAR
+from .control_variates import RELAX as RELAX
+from .control_variates import RODEO as RODEO
 from .control_variates import ControlledObjective as ControlledObjective
 from .control_variates import MuProp as MuProp
 from .elbo import CapacityELBO as CapacityELBO

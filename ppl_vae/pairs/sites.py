@@ -212,6 +212,12 @@ class Sites:
         return self.latent[0].event_shape[0] if vector else 0
 
     @property
+    def num_logits(self) -> int:
+        """The number of logits of all latents that are bits, one each, or categories, C each."""
+        each = ((1 if site.binary else site.num_values or 0) * math.prod(site.event_shape) for site in self.latent)
+        return sum(each)
+
+    @property
     def width(self) -> int:
         """D, the number of entries of all latent sites together."""
         return sum(math.prod(site.event_shape) for site in self.latent)

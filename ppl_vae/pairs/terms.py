@@ -28,6 +28,8 @@ class Latents(NamedTuple):
     """the encoder's vectors before they are quantised, (K, B, D, E)"""
     codes: Array = None
     """the codes nearest to them, (K, B, D, E), with a gradient to the codebook"""
+    control: Any = None
+    """what a learned control variate reads: a named tuple of arrays, as in ``ppl_vae.controls``"""
 
 
 class Terms(NamedTuple):

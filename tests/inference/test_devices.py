@@ -29,8 +29,8 @@ PAIR_OF = {
     **dict.fromkeys(("reinforce", "running-average", "nvil", "rloo", "vimco", "wake-wake", "wake-sleep"), "bernoulli"),
     **dict.fromkeys(("per-datapoint", "semi-amortised"), "standard"),
     "enumeration": "categorical",
-    **dict.fromkeys(("gumbel-softmax", "straight-through", "gumbel-rao", "rebar", "muprop"), "categorical"),
-    **dict.fromkeys(("arm", "disarm"), "bernoulli"),
+    **dict.fromkeys(("gumbel-softmax", "straight-through", "gumbel-rao", "rebar", "relax", "muprop"), "categorical"),
+    **dict.fromkeys(("arm", "disarm", "rodeo"), "bernoulli"),
     "vq": "vq",
 }
 """Strategy -> its pair; the others' is ``vampprior``."""
@@ -50,7 +50,7 @@ def gradients(name: str, loss: Any, **settings: Any) -> None:
     rng = generator(0, "players")
     with pyro.validation_enabled(False):
         if players:
-            running = [RunningPlayer(player, Sizes(x.shape[1], 3), rng, META) for player in players]
+            running = [RunningPlayer(player, Sizes(x.shape[1], 3, 12), rng, META) for player in players]
             terms = loss.log_terms(model, guide, x, **side)
             view = view_of(x, terms)
             value = -loss.bound(terms, *(player.output(view) for player in running)).sum()

@@ -48,6 +48,8 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("Bernoulli", "GumbelSoftmax", 3, "right"),
     ("Bernoulli", "GumbelSoftmax, straight through", 1, "right"),
     ("Bernoulli", "REBAR", 3, "right"),
+    ("Bernoulli", "RELAX", 1, "right"),
+    ("Bernoulli", "RODEO", 3, "right"),
     ("Bernoulli", "MuProp", 1, "right"),
     ("Bernoulli", "ARM", 3, "right"),
     ("Bernoulli", "DisARM", 1, "right"),

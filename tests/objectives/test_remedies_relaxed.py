@@ -10,7 +10,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from oracles import bernoulli, categorical, two_layers
+from oracles import bernoulli, categorical, loss_of, two_layers
 from pairs import P, follow, pair, toy
 
 from ppl_vae import backends, nets
@@ -136,6 +136,11 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         trains(o.TraceGraphELBO(), learned_prior),
         trains(o.VIMCO(), learned_prior),
         trains(o.WakeWake(), learned_prior),
+    ),
+    "follows the training, and this call does not know its state: train with ppl_vae's SVI, or use REBAR, which has": (
+        lambda b: loss_of(b, b.inference.RELAX(), *categorical(b), toy(4)),
+        trains(o.RELAX(), categorical),
+        trains(o.REBAR(), categorical),
     ),
     "'averaged' is for hard draws: set straight_through=True": (
         lambda _: o.GumbelSoftmax(averaged=3),

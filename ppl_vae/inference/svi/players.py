@@ -85,8 +85,14 @@ def view_of(x: Tensor, terms: Terms) -> View:
 
 def detached(view: View, others: Tensor | None) -> View:
     """Make the view of a batch for a step: detached, with the codes from which the guide's are to be distinguished."""
-    latents = view.latents and Latents(*(None if a is None else a.detach() for a in view.latents))
-    return view._replace(latents=latents, others=None if others is None else others.detach())
+    return view._replace(latents=_detached(view.latents), others=_detached(others))
+
+
+def _detached(values: Any) -> Any:
+    """Detach the tensors of a named tuple, and of those inside it."""
+    if isinstance(values, tuple):
+        return type(values)(*map(_detached, values))
+    return values.detach() if isinstance(values, Tensor) else values
 
 
 def permuted_codes(

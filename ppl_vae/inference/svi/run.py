@@ -20,7 +20,7 @@ from ...critics import Critic
 from ...data import Stream
 from ...errors import UnsuitableObjective
 from ...objectives.base import Objective
-from ...players import Sizes, View
+from ...players import View, sizes_of
 from ...runtime.storage import below
 from ...training.checks import check_dreams, prepare
 from ...training.data import TrainingData
@@ -64,7 +64,7 @@ class PyroRun:
         self.optim = self._optimiser()
         self.base_rates = [group["lr"] for group in self.optim.param_groups] if self.optim else []
         self.optimiser = self._described()
-        sizes = Sizes(pair.dim, pair.sites.code_dim if pair.sites else 0)
+        sizes = sizes_of(pair.dim, pair.sites)
         self.players = [
             RunningPlayer(player, sizes, seeds.generator(seed, player.name), pair.device) for player in settings.players
         ]

@@ -16,7 +16,7 @@ from jax import Array
 from ...baselines import SETTLING
 from ...pairs.chunks import windows
 from ...pairs.side_inputs import NOTHING, Arrays, placeholder
-from ...players import Sizes
+from ...players import sizes_of
 from ...seeds import derive, generator
 from .pair import Pair, Structure, Tree, named
 from .sites import NUMPYRO
@@ -106,7 +106,7 @@ def draw_gradients(
     data, repeats = pair.array(x), len(seeds)
     beside = pair.arrays({"index": np.arange(len(x)), **side})
     fixed = (pair.structure, objective, pair.params, pair.constants, (data, beside))
-    sizes = Sizes(pair.dim, pair.sites.code_dim if pair.sites else 0)
+    sizes = sizes_of(pair.dim, pair.sites)
     named_players = getattr(objective, "players", ())
     players = tuple(init(player, sizes, generator(seeds[0], player.name)) for player in named_players)
     if players:

@@ -19,7 +19,7 @@ from ....critics import Critic
 from ....data import Stream
 from ....objectives.base import Objective, WeightedObjective
 from ....pairs.failures import told
-from ....players import Sizes
+from ....players import sizes_of
 from ....runtime.storage import below
 from ....training.checks import check_dreams, prepare
 from ....training.data import TrainingData
@@ -52,7 +52,7 @@ class NumPyroRun:
         self.metrics: dict[str, float] = {}
         self.train = data.train if isinstance(data.train, Stream) else pair.array(data.train)
         self.side = pair.arrays(data.side)
-        tables, sizes = pair.params["tables"], Sizes(pair.dim, pair.sites.code_dim if pair.sites else 0)
+        tables, sizes = pair.params["tables"], sizes_of(pair.dim, pair.sites)
         moments = None if settings.local_steps else fresh(tables)
         players = tuple(init(player, sizes, seeds.generator(seed, player.name)) for player in self.step.players)
         carry = Carry(trained, optim.init(trained), tables, moments, players)
