@@ -11,7 +11,9 @@ from .layers import OneHot as OneHot
 from .layers import find_activation as find_activation
 from .layers import linear as linear
 from .masked import MADE as MADE
+from .masked import Conditioned as Conditioned
 from .perceptrons import MLP as MLP
 from .perceptrons import GatedMLP as GatedMLP
+from .pixelcnn import PixelCNN as PixelCNN
 from .scenes import Scene as Scene
 from .tables import Rows as Rows

@@ -66,3 +66,30 @@ class MADE(nn.Module):
             h = h if number == 0 else self.activation(h)
             h = nn.functional.linear(h, layer.weight * getattr(self, f"mask_{number}"), layer.bias)
         return h if self.num_categories is None else h.unflatten(-1, (-1, self.num_categories))
+
+
+class Conditioned(nn.Module):
+    """An autoregressive net at a context (..., G), as a function of x alone: p(x | context).
+
+    >>> from ppl_vae.nets import PixelCNN
+    >>> net = PixelCNN((2, 2), np.random.default_rng(0), channels=4, layers=2, kernel=3, context_dim=3)
+    >>> Conditioned(net, torch.zeros(5, 3))(torch.zeros(5, 4)).shape
+    torch.Size([5, 4])
+    """
+
+    def __init__(self, net: Any, context: Tensor) -> None:
+        super().__init__()
+        self.net, self.context = net, context
+        self.order, self.num_categories = net.order, net.num_categories
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., P) -> (..., P), or (..., P, C)."""
+        return self.net(x, self.context)
+
+    def start(self, x: Tensor) -> Any:
+        """Return the state before the first pixel."""
+        return self.net.start(x, self.context)
+
+    def step(self, state: Any, x: Tensor, place: Any) -> tuple[Tensor, Any]:
+        """Return the logits of a pixel, given those before it in x (..., P), and the next state."""
+        return self.net.step(state, x, place)

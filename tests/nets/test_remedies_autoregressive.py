@@ -23,6 +23,11 @@ def categories(b: Backend, order: Any) -> torch.Tensor:
     return b.distributions.AutoregressiveCategorical(made(b), order, 3).log_prob(torch.zeros(4))
 
 
+def given(b: Backend, dim: int) -> Any:
+    net = b.nets.PixelCNN((2, 2), np.random.default_rng(0), channels=4, layers=1, kernel=3, context_dim=dim)
+    return net(torch.zeros(5, 4), torch.zeros(5, 3))
+
+
 REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
     "make it for as many as there are, with one dimension for all of them": (
         lambda b: made(b)(torch.zeros(2, 3, 2)),
@@ -32,6 +37,7 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
         lambda b: categories(b, range(4)),
         lambda b: categories(b, made(b).order),
     ),
+    "made for {}; got {}: make it with context_dim={}": (lambda b: given(b, 0), lambda b: given(b, 3)),
 }
 
 

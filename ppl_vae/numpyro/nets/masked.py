@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from flax import nnx
@@ -64,3 +65,30 @@ class MADE(nnx.Module):
             h = h if number == 0 else self.activation(h)
             h = h @ (layer.weight[...] * mask).T + layer.bias[...]
         return h if self.num_categories is None else h.reshape(*h.shape[:-1], -1, values)
+
+
+class Conditioned(nnx.Module):
+    """An autoregressive net at a context (..., G), as a function of x alone: p(x | context).
+
+    >>> import jax.numpy as jnp
+    >>> from ppl_vae.numpyro.nets import PixelCNN
+    >>> net = PixelCNN((2, 2), np.random.default_rng(0), channels=4, layers=2, kernel=3, context_dim=3)
+    >>> Conditioned(net, jnp.zeros((5, 3)))(jnp.zeros((5, 4))).shape
+    (5, 4)
+    """
+
+    def __init__(self, net: Any, context: Array) -> None:
+        self.net, self.context = net, context
+        self.order, self.num_categories = net.order, net.num_categories
+
+    def __call__(self, x: Array) -> Array:
+        """(..., P) -> (..., P), or (..., P, C)."""
+        return self.net(x, self.context)
+
+    def start(self, x: Array) -> Any:
+        """Return the state before the first pixel."""
+        return self.net.start(x, self.context)
+
+    def step(self, state: Any, x: Array, place: Any) -> tuple[Array, Any]:
+        """Return the logits of a pixel, given those before it in x (..., P), and the next state."""
+        return self.net.step(state, x, place)
