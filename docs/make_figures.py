@@ -32,6 +32,7 @@ FIGURES = {
     "half_gaps_on_digits.png": ("examples/image_completion.py", "gaps.png"),
     "vae_halves_on_digits.png": ("examples/image_completion.py", "completions.png"),
     "quadrants_on_digits.png": ("examples/image_completion.py", "quadrants.png"),
+    "code_of_digits.png": ("examples/bits_back.py", "lengths.png"),
     "mig_on_sprites.png": ("examples/disentanglement.py", "mig_binned.png"),
     "decomposition_on_sprites.png": ("examples/disentanglement.py", "decomposition.png"),
     "rate_distortion_on_sprites.png": ("examples/disentanglement.py", "rate_distortion.png"),

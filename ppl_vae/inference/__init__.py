@@ -8,6 +8,7 @@ from ..mcmc.samplers import NUTS as NUTS
 from .examination import examine as examine
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
+from .marginals import marginals as marginals
 from .pair import Pair as Pair
 from .refinement import localised as localised
 from .svi.processes import launch as launch

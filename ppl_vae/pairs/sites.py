@@ -54,6 +54,13 @@ class Site:
     """What its entries may be: "discrete" values, any "real" number, or "bounded" ones; empty where it is not known."""
 
     @property
+    def values(self) -> np.ndarray | None:
+        """The values that each entry can take, in order, (L,); None where they are not finitely many."""
+        if self.levels is not None:
+            return np.arange(self.levels) / (self.levels - 1)
+        return None if self.num_values is None else np.arange(self.num_values)
+
+    @property
     def num_configurations(self) -> int:
         """The number of values that the site as a whole can take; 0 where they are not finitely many."""
         return math.prod(self.codes) if self.codes else (self.num_values or 0) ** math.prod(self.event_shape)

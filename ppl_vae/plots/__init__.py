@@ -1,5 +1,6 @@
 """Figures: arrays in, a matplotlib ``Figure`` out; nothing is shown, and no global state of matplotlib is touched."""
 
+from .codes import code_lengths as code_lengths
 from .comparison import bound_gaps as bound_gaps
 from .comparison import likelihood_histograms as likelihood_histograms
 from .comparison import likelihood_intervals as likelihood_intervals

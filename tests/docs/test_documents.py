@@ -94,6 +94,13 @@ def test_the_page_on_completing_images_runs(capsys: pytest.CaptureFixture) -> No
 
 
 @pytest.mark.slow
+def test_the_page_on_coding_runs(capsys: pytest.CaptureFixture) -> None:
+    exec(compile("\n".join(blocks("docs/bits_back.md", "python")), "docs/bits_back.md", "exec"), {})
+    length, bound = map(float, capsys.readouterr().out.split())
+    assert length == pytest.approx(bound, rel=0.03)
+
+
+@pytest.mark.slow
 def test_the_page_of_diagnostics_runs(capsys: pytest.CaptureFixture) -> None:
     exec(compile("\n".join(blocks("docs/diagnostics.md", "python")), "docs/diagnostics.md", "exec"), {})
     out = capsys.readouterr().out

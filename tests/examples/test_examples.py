@@ -283,6 +283,19 @@ def test_halves_of_images_are_completed(backend: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_bob_reads_the_test_set(tmp_path: Path) -> None:
+    script = EXAMPLE.parent / "bits_back.py"
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "table.csv", index_col="coder")
+    ours = table.iloc[:2]
+    assert (ours["bits per image"] / ours["-ELBO / log 2"]).between(0.9, 1.1).all()
+    assert (table["bits of the message"] > 0).all() and table.loc["a bit a pixel", "bits per pixel"] == 1
+    assert (tmp_path / "lengths.png").stat().st_size > 10_000 and "Bob has the fit" in done.stdout
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_the_gap_is_told_in_two_parts(backend: str, tmp_path: Path) -> None:
     script = EXAMPLE.parent / "amortisation_gap.py"

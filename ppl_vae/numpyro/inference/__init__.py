@@ -7,6 +7,7 @@ from ...mcmc.samplers import NUTS as NUTS
 from .examination import examine as examine
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
+from .marginals import marginals as marginals
 from .pair import Pair as Pair
 from .programs import as_functions as as_functions
 from .refinement import localised as localised
