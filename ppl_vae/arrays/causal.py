@@ -1,4 +1,4 @@
-"""Autoregressive nets over images: windows that hold earlier pixels alone, and inputs of the right kind."""
+"""Autoregressive nets: windows that hold earlier pixels alone, and inputs and sizes of the right kind."""
 
 from __future__ import annotations
 
@@ -69,3 +69,13 @@ def check_context(context: Any, dim: int) -> None:
         raise ValueError(
             f"The net was made for {made}; got {got}: make it with context_dim={shape[-1] if shape else 0}."
         )
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Check that the features of a token fall into so many heads.
+
+    Raises:
+        ValueError: heads that do not divide the width.
+    """
+    if int(heads) != heads or heads < 1 or width % heads:
+        raise ValueError(f"'heads' should divide 'width', {width}; got {heads}.")

@@ -17,3 +17,4 @@ from .perceptrons import GatedMLP as GatedMLP
 from .pixelcnn import PixelCNN as PixelCNN
 from .scenes import Scene as Scene
 from .tables import Rows as Rows
+from .transformer import CausalTransformer as CausalTransformer

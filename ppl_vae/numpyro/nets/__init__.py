@@ -24,3 +24,4 @@ from .pixelcnn import PixelCNN as PixelCNN
 from .scenes import Scene as Scene
 from .tables import PerDatum as PerDatum
 from .tables import Rows as Rows
+from .transformer import CausalTransformer as CausalTransformer
