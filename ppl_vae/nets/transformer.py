@@ -119,7 +119,7 @@ class CausalTransformer(nn.Module):
         return self.entry(causal.encoded(x, self.num_categories, self.places))
 
     def _lifted(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """What the context (..., G) adds at each place, (..., 1, W)."""
+        """The context (..., G) as features that are added at each place, (..., 1, W)."""
         init.check_entries(x.shape, len(self.order))
         causal.check_context(context, self.context_dim)
         return self.places.new_zeros(1) if self.lift is None else self.lift(context)[..., None, :]

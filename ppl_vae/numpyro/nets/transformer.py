@@ -138,7 +138,7 @@ class CausalTransformer(nnx.Module):
         return self.entry(causal.encoded(x, self.num_categories, self.places[...]))
 
     def _lifted(self, x: Array, context: Array | None) -> Array:
-        """What the context (..., G) adds at each place, (N, 1, W)."""
+        """The context (..., G) as features that are added at each place, (N, 1, W)."""
         init.check_entries(x.shape, len(self.order))
         causal.check_context(context, self.context_dim)
         if self.lift is None:
