@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from .critics import ratio_calibration as ratio_calibration
 from .diagnostics import gap_bars as gap_bars
@@ -16,6 +17,7 @@ from .diagnostics import worst_served as worst_served
 from .drawing import GAP as GAP
 from .drawing import (
     WIDTH,
+    colours,
     mosaic_of,
     pixels_of,
     show,
@@ -80,6 +82,7 @@ def labelled_rows(
     image_shape: Sequence[int],
     *,
     seen: np.ndarray | Mapping[str, np.ndarray] | None = None,
+    boxes: Mapping[str, np.ndarray] | None = None,
     title: str = "Images",
 ) -> Figure:
     """Images in labelled rows, one column for each datum; what was seen has a blue ground, NaN is grey.
@@ -88,10 +91,13 @@ def labelled_rows(
         rows: label -> one row of images (N, P), or K rows of them (K, N, P).
         image_shape: (H, W) or (H, W, 1).
         seen: which pixels were seen, (P,), in every row, or by label in some.
+        boxes: label of a single row -> boxes to draw on its images, (N, T, 4): upper and left edge, height and width in
+            pixels, NaN for none; the t-th box of every image has one colour.
         title: of the figure.
 
     Raises:
-        ValueError: no rows, rows of other images than each other's, or a shape that cannot be drawn.
+        ValueError: no rows, rows of other images than each other's, boxes that fit no row, or a shape that cannot be
+            drawn.
 
     >>> figure = labelled_rows({"truth": np.zeros((3, 4)), "drawn": np.zeros((2, 3, 4))}, (2, 2))
     >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
@@ -104,9 +110,16 @@ def labelled_rows(
     sizes = {x.shape[1:] for x in lines.values()}
     if len(sizes) > 1 or {size[1] for size in sizes} != {height * width}:
         raise ValueError(f"'rows' should hold as many images of {height * width} pixels each; got {sorted(sizes)}.")
+    for name, edges in (boxes or {}).items():
+        if name not in lines or lines[name].shape[:2] != (1, len(edges)) or np.shape(edges)[2:] != (4,):
+            raise ValueError(
+                "'boxes' should hold arrays (N, T, 4) for some of the labels of single rows of N images, "
+                f"{', '.join(map(repr, lines))}; got {np.shape(edges)} for {name!r}."
+            )
     apart = max(2, height // 4)
-    mosaics, ticks, top = [], [], 0
+    mosaics, ticks, top, corners = [], [], 0, {}
     for name, images in lines.items():
+        corners[name] = top + GAP
         where = seen.get(name) if isinstance(seen, Mapping) else seen
         mosaic = mosaic_of(_tint(images.reshape(-1, height, width), where), images.shape[1])
         ticks.append(top + mosaic.shape[0] / 2)
@@ -120,6 +133,11 @@ def labelled_rows(
     axes = figure.add_axes((margin / inches[0], 0.1 / inches[1], *(scale * np.array(whole.shape[1::-1]) / inches)))
     show(axes, whole, title)
     axes.set_yticks(ticks, list(lines))
+    for name, edges in (boxes or {}).items():
+        for column, box in enumerate(np.asarray(edges)):
+            for colour, (upper, left, *size) in zip(colours(), box, strict=False):
+                corner = (GAP + column * (width + GAP) + left - 0.5, corners[name] + upper - 0.5)
+                axes.add_patch(Rectangle(corner, *size[::-1], fill=False, edgecolor=colour, linewidth=1.2))
     return figure
 
 

@@ -256,6 +256,15 @@ def test_functions_of_ones_own_are_trained_by_any_strategy(backend: str, tmp_pat
 
 
 @pytest.mark.slow
+def test_digits_on_canvases_are_counted(tmp_path: Path) -> None:
+    script = EXAMPLE.parent / "attend_infer_repeat.py"
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", "pyro", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"all +60 +\d+\.\d%", done.stdout) and (tmp_path / "windows.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_halves_of_images_are_completed(backend: str, tmp_path: Path) -> None:
     script = EXAMPLE.parent / "image_completion.py"

@@ -289,6 +289,29 @@ def test_labelled_rows_show_every_image_with_its_ground() -> None:
     assert [t.get_text() for t in axes.get_yticklabels()] == list(rows) and axes.get_title() == "three"
 
 
+def test_boxes_lie_where_their_edges_say() -> None:
+    """A box around the white pixels of an image, in the second row and the second column of the mosaic."""
+    images = np.zeros((3, 4, 6))
+    images[1, 1:3, 2:5] = 1
+    rows = {"a": np.zeros((3, 24)), "b": images.reshape(3, 24)}
+    boxes = np.full((3, 2, 4), np.nan)
+    boxes[1, 0] = 1, 2, 2, 3
+    axes = plots.labelled_rows(rows, (4, 6), boxes={"b": boxes}).axes[0]
+    mosaic = np.asarray(axes.images[0].get_array())
+    (box,) = [patch for patch in axes.patches if np.isfinite(patch.get_xy()).all()]
+    left, top = (round(edge + 0.5) for edge in box.get_xy())
+    inside = mosaic[top : top + int(box.get_height()), left : left + int(box.get_width())]
+    assert inside.shape[:2] == (2, 3) and (inside == 1).all()
+    around = mosaic[top - 1 : top + 3, left - 1 : left + 4]
+    assert around.sum() == inside.sum(), "the pixels next to it are black"
+
+
+@pytest.mark.parametrize("boxes", [{"c": np.zeros((3, 1, 4))}, {"a": np.zeros((2, 1, 4))}, {"a": np.zeros((3, 1, 3))}])
+def test_boxes_of_no_row_are_refused(boxes: dict[str, np.ndarray]) -> None:
+    with pytest.raises(ValueError, match="'boxes' should hold arrays"):
+        plots.labelled_rows({"a": np.zeros((3, 4))}, (2, 2), boxes=boxes)
+
+
 def test_labelled_rows_refuse_what_they_cannot_draw() -> None:
     with pytest.raises(ValueError, match=r"'image_shape' should be \(H, W\)"):
         plots.labelled_rows({"a": np.zeros((2, 12))}, (2, 2, 3))
