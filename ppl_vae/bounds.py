@@ -235,3 +235,14 @@ def vq(terms: Terms, *, codebook: Any, commitment: Any) -> Array:
     encoded, codes = terms.latents.encoded, terms.latents.codes
     losses = codebook * (stop_gradient(encoded) - codes) ** 2 + commitment * (encoded - stop_gradient(codes)) ** 2
     return scored(elbo(terms), -losses.sum((-2, -1)).mean(0))
+
+
+def prior_alone(terms: Terms) -> Array:
+    """The ELBO (B,), whose gradient is that of log p(z) at draws that are as they are.
+
+    >>> import numpy as np
+    >>> one = np.ones((3, 2))
+    >>> prior_alone(Terms(-one, -2 * one, -4 * one))
+    array([1., 1.])
+    """
+    return (stop_gradient(terms.log_lik - terms.log_guide) + terms.log_prior).mean(0)

@@ -37,6 +37,8 @@ P, D = 12, 3
 
 SMALL: dict[str, Any] = {"latent_dim": D, "hidden": (8,), "num_pseudo_inputs": 5}
 
+GRID: dict[str, Any] = {"net": "grid", "image_shape": (4, 3), "channels": (4,), "latent_dim": 2}
+
 PAIRS: dict[str, dict[str, Any]] = {
     "standard": {},
     "tanh": {"activation": "tanh", "hidden": (8, 7)},
@@ -55,10 +57,11 @@ PAIRS: dict[str, dict[str, Any]] = {
     "bernoulli": {"latents": "bernoulli"},
     "categorical": {"latents": "categorical", "num_categories": 4},
     "vq": {"latents": "vq", "num_codes": 5, "code_dim": 2, "codebook_start": "normal"},
+    "dvae": {**GRID, "latents": "categorical", "num_categories": 3, "prior": "factorised"},
 }
 """Name -> settings of a recipe. All are mirrored."""
 
-DISCRETE = ("bernoulli", "categorical")
+DISCRETE = ("bernoulli", "categorical", "dvae")
 """Those whose latents have no pathwise gradient."""
 
 EXACT = {**dict.fromkeys(DISCRETE, "TraceEnumELBO"), "vq": "VQELBO"}

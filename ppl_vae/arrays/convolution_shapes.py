@@ -77,6 +77,24 @@ def halvings(image_shape: Sequence[int], channels: Sequence[int]) -> tuple[Size,
     return tuple(sizes)
 
 
+def cells_of(size: Size, per_cell: bool, numbers: int, what: str) -> int:
+    """Count the places at which a perceptron stands: H W cells, or with ``per_cell`` false one, for the whole image.
+
+    Raises:
+        ValueError: ``numbers`` of inputs or outputs that the cells do not divide.
+
+    >>> cells_of((7, 7, 32), True, 98, "outputs"), cells_of((7, 7, 32), False, 10, "outputs")
+    (49, 1)
+    """
+    cells = size[0] * size[1] if per_cell else 1
+    if numbers % cells:
+        raise ValueError(
+            f"A net with per_cell=True has {what} of its own for each of {size[0]} x {size[1]} cells, so that their "
+            f"number should be a multiple of {cells}; got {numbers}."
+        )
+    return cells
+
+
 def check_length(what: str, length: int, expected: tuple[int, int], image: Size | None = None) -> None:
     """Compare the length of a net's input with that which it was made for: pixels or latents, and side inputs.
 

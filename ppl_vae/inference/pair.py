@@ -18,12 +18,14 @@ from ..nets.tables import Rows
 from ..objectives.request import TermsRequest
 from ..pairs.keywords import generated_site, tolerant
 from ..pairs.pair import check_shapes, example_of
+from ..pairs.priors import exchange
 from ..pairs.side_inputs import NOTHING, Arrays
 from ..pairs.sites import Sites, observed_data, side_by_side, value_of_data
 from ..pairs.terms import Terms
 from ..pairs.trials import Trial, of_one_size, require_draws
 from ..runtime.threads import process_lock
 from .examination import examine
+from .parts import of_the_prior
 from .programs import check_programs
 from .reached import buffers, found, in_mode, warn_of_untrained
 from .scales import Unscaled, one_scale
@@ -256,6 +258,16 @@ class Pair:
         program = self.programs[0]
         held = {id(p) for p in program.parameters()} if isinstance(program, nn.Module) else set()
         return self._of_the_model | {name for name, p in self.named_parameters().items() if id(p) in held}
+
+    def of_the_prior(self) -> set[str]:
+        """Names of the parameters that the model's prior has for itself."""
+        return of_the_prior(self.named_parameters(), *self.programs)
+
+    def with_prior(self, prior: Any) -> Pair:
+        """Make a copy of the pair that has another prior, on the same device; it has not run yet."""
+        model, guide = copy.deepcopy(self.programs)
+        exchange(model, prior)
+        return Pair(model, guide, self.device_name)
 
     @property
     def num_parameters(self) -> int:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import init
-from ..arrays.convolution_shapes import check_length, halvings
+from ..arrays.convolution_shapes import cells_of, check_length, halvings
 from ..init import KernelInitialiser
 from .convolutions import convolution, transposed_convolution
 from .layers import find_activation, linear
@@ -34,6 +34,8 @@ class ConvEncoder(nn.Module):
         activation: the function after every layer but the last.
         weights: the initialiser of the weights, kernels included.
         given_dim: G, the number of inputs after the pixels, (..., H W C + G), that go to the perceptron directly.
+        per_cell: the same perceptron at every cell of the last convolution by itself, with ``out`` / cells outputs
+            each: the outputs are those of the first cell, then those of the next, row by row.
 
     Raises:
         ValueError: images too small for the number of convolutions; when called, another number of pixels.
@@ -53,11 +55,13 @@ class ConvEncoder(nn.Module):
         activation: str | Callable[[Tensor], Tensor] = "relu",
         weights: KernelInitialiser = init.xavier_uniform,
         given_dim: int = 0,
+        per_cell: bool = False,
     ) -> None:
         super().__init__()
         sizes = halvings(image_shape, channels)
-        units = init.layer_sizes((math.prod(sizes[-1]) + given_dim, *hidden, out))
-        self.image_size, self.given_dim, self.out = sizes[0], given_dim, units[-1]
+        self.cells = cells_of(sizes[-1], per_cell, out, "outputs")
+        units = init.layer_sizes((math.prod(sizes[-1]) // self.cells + given_dim, *hidden, out // self.cells))
+        self.image_size, self.given_dim, self.out = sizes[0], given_dim, self.cells * units[-1]
         self.activation = find_activation(activation)
         self.convolutions = nn.ModuleList(convolution(i, o, rng, weights) for (*_, i), (*_, o) in pairwise(sizes))
         self.layers = nn.ModuleList(linear(i, o, rng, weights) for i, o in pairwise(units))
@@ -70,7 +74,8 @@ class ConvEncoder(nn.Module):
         h = x[:, :pixels].reshape(-1, *self.image_size).permute(0, 3, 1, 2)
         for convolve in self.convolutions:
             h = self.activation(convolve(h))
-        h = torch.cat([h.permute(0, 2, 3, 1).flatten(1), x[:, pixels:]], -1)
+        h = h.permute(0, 2, 3, 1).reshape(len(x), self.cells, -1)
+        h = torch.cat([h, x[:, None, pixels:].expand(-1, self.cells, -1)], -1)
         *hidden, last = self.layers
         for layer in hidden:
             h = self.activation(layer(h))
@@ -94,6 +99,8 @@ class ConvDecoder(nn.Module):
         weights: the initialiser of the weights, kernels included.
         parts: the number of outputs of a pixel. The outputs are (..., parts H W C), one image after the other, such
             as all means and then all raw scales.
+        per_cell: the same perceptron at every cell that the first convolution starts from, which reads ``inp`` / cells
+            inputs, those of the first cell first.
 
     Raises:
         ValueError: images too small for the number of convolutions; when called, another number of inputs.
@@ -113,10 +120,12 @@ class ConvDecoder(nn.Module):
         activation: str | Callable[[Tensor], Tensor] = "relu",
         weights: KernelInitialiser = init.xavier_uniform,
         parts: int = 1,
+        per_cell: bool = False,
     ) -> None:
         super().__init__()
         *sizes, image = reversed(halvings(image_shape, tuple(reversed(channels))))
-        units = init.layer_sizes((inp, *hidden, math.prod(sizes[0])))
+        self.cells = cells_of(sizes[0], per_cell, inp, "inputs")
+        units = init.layer_sizes((inp // self.cells, *hidden, math.prod(sizes[0]) // self.cells))
         self.inp, self.first_size, self.image_size, self.parts = inp, sizes[0], image, parts
         self.activation = find_activation(activation)
         self.layers = nn.ModuleList(linear(i, o, rng, weights) for i, o in pairwise(units))
@@ -130,7 +139,7 @@ class ConvDecoder(nn.Module):
         """(..., inp) -> (..., parts H W C)."""
         lead = h.shape[:-1]
         check_length("ConvDecoder", h.shape[-1], (self.inp, 0))
-        h = h.reshape(math.prod(lead), self.inp)
+        h = h.reshape(math.prod(lead), self.cells, self.inp // self.cells)
         for layer in self.layers:
             h = self.activation(layer(h))
         h = h.reshape(-1, *self.first_size).permute(0, 3, 1, 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,6 +49,12 @@ class Pair(Protocol):
     @property
     def num_parameters(self) -> int:
         """The number of trained numbers; a shared encoder counts once."""
+
+    def of_the_prior(self) -> Collection[Any]:
+        """Names of the parameters that the model's prior has for itself; none where no module ``prior`` is known."""
+
+    def with_prior(self, prior: Any) -> Pair:
+        """Make a copy of the pair that has another prior, on the same device; it has not run yet."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Every parameter and constant, by name."""

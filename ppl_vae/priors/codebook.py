@@ -27,6 +27,10 @@ class CodePrior(nn.Module):
         super().__init__()
         self.codebook, self.num_codes, self.inner = codebook, num_codes, inner
 
+    def with_inner(self, prior: nn.Module) -> CodePrior:
+        """Make that prior over the numbers of the same codes; of another ``CodePrior`` the inner one counts."""
+        return CodePrior(self.codebook, self.num_codes, getattr(prior, "inner", prior))
+
     def forward(self) -> RandomCodes:
         """Return the distribution over (D E,)."""
         return RandomCodes(self.codebook(), self.num_codes, None if self.inner is None else self.inner())

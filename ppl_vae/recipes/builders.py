@@ -9,12 +9,10 @@ import numpy as np
 
 from .. import init
 from ..arrays import quantisation
-from ..arrays.convolution_shapes import halvings
 from ..backends import Backend
-from .components import Guide, Latents, Likelihood, Net, Posterior, Prior, Program, Setting, Values, register
+from .components import Guide, Latents, Likelihood, Posterior, Prior, Program, Setting, Values, register
+from .nets import NETS, build_perceptron
 
-ACTIVATIONS = ("elu", "relu", "sigmoid", "softplus", "tanh")
-"""Those of both backends' ``nets``, which would import them."""
 STARTS = ("random", "mean", "means")
 """Names of where learned pseudo-inputs start."""
 NO_ENCODINGS = (
@@ -24,20 +22,9 @@ NO_ENCODINGS = (
 ENCODED = 1000
 """The largest number of images whose encodings a codebook starts from."""
 
-HIDDEN = Setting(
-    "hidden",
-    (300, 300),
-    "units of the encoder's hidden layers; the decoder has them in reverse",
-    least=1,
-    metavar="UNITS",
+UNITS = Setting(
+    "prior_hidden", (100,), "units of the hidden layers of the prior 'autoregressive'", least=1, metavar="UNITS"
 )
-INITIAL = Setting(
-    "initial_weights",
-    "xavier",
-    "where the weights of encoder and decoder start; biases start at 0, but those of 'torch'",
-    choices=tuple(init.STARTS),
-)
-ACTIVATION = Setting("activation", "relu", "activation function of the hidden layers", offered=ACTIVATIONS)
 COMPONENTS = Setting("num_pseudo_inputs", 500, "components of every prior but 'standard'", least=1, metavar="C")
 LEVELS = Setting(
     "levels", 256, "of a pixel, for the likelihoods 'discretised-logistic' and 'categorical'", least=2, metavar="L"
@@ -53,6 +40,25 @@ def build_standard_prior(b: Backend, recipe: Values, rng: np.random.Generator, p
     if latents.shared_prior is not None:
         return latents.shared_prior(b, recipe, rng, posterior)
     return latents.prior(b, recipe)
+
+
+def build_factorised(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
+    """Build independent learned probabilities of each latent's values."""
+    values = recipe.component("latents").num_values(recipe)
+    return over_numbers(b, recipe, rng, posterior, b.priors.FactorisedCategorical(recipe.latent_dim, values))
+
+
+def build_autoregressive(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
+    """Build probabilities of each latent's values given those before it, by a masked perceptron (MADE)."""
+    values = recipe.component("latents").num_values(recipe)
+    net = b.nets.MADE(recipe.latent_dim, recipe.prior_hidden, rng, num_categories=values)
+    return over_numbers(b, recipe, rng, posterior, b.priors.Autoregressive(net))
+
+
+def over_numbers(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any, prior: Any) -> Any:
+    """Make a prior over integers (D,) that of the latents: of categories itself, of codes by their numbers."""
+    latents = recipe.component("latents")
+    return prior if latents.shared_prior is None else latents.shared_prior(b, recipe, rng, posterior).with_inner(prior)
 
 
 def build_mixture(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
@@ -148,6 +154,21 @@ PRIORS = (
         build=build_vampprior_of_data,
         images_needed=lambda recipe: recipe.num_pseudo_inputs,
     ),
+    Prior(
+        "factorised",
+        "learned, independent probabilities of categories, or of a codebook's codes",
+        latents=("categorical", "vq"),
+        build=build_factorised,
+        images_needed=lambda recipe: recipe.component("latents").images_needed(recipe),
+    ),
+    Prior(
+        "autoregressive",
+        "the same, each given those before it, by a masked perceptron",
+        settings=(UNITS,),
+        latents=("categorical", "vq"),
+        build=build_autoregressive,
+        images_needed=lambda recipe: recipe.component("latents").images_needed(recipe),
+    ),
 )
 
 
@@ -229,7 +250,7 @@ def refuse_discrete(recipe: Values) -> str | None:
         return None
     return (
         f"The {recipe.latents} latents have a uniform prior: leave prior='standard' and full_covariance=False, "
-        "or use latents='gaussian'."
+        "or use latents='gaussian'; of categories and codes 'factorised' and 'autoregressive' are learned."
     )
 
 
@@ -300,6 +321,7 @@ LATENTS = (
         prior=lambda b, recipe: b.priors.FactorisedBernoulli(recipe.latent_dim),
         posterior=lambda b, recipe, net: b.conditionals.Bernoulli(net),
         outputs=lambda recipe: recipe.latent_dim,
+        side_by_side=True,
     ),
     Latents(
         "categorical",
@@ -311,6 +333,8 @@ LATENTS = (
         outputs=lambda recipe: recipe.latent_dim * recipe.num_categories,
         width=lambda recipe: recipe.latent_dim * recipe.num_categories,
         decode=lambda b, recipe, net: b.nets.OneHot(net, recipe.num_categories),
+        side_by_side=True,
+        num_values=lambda recipe: recipe.num_categories,
     ),
     Latents(
         "vq",
@@ -325,6 +349,8 @@ LATENTS = (
         images_needed=lambda recipe: (
             math.ceil(recipe.num_codes / recipe.latent_dim) if recipe.codebook_start == "encodings" else 0
         ),
+        side_by_side=True,
+        num_values=lambda recipe: recipe.num_codes,
     ),
 )
 
@@ -337,87 +363,6 @@ POSTERIORS = (
         outputs=lambda recipe: recipe.component("latents").outputs(recipe),
         latents=None,
         start=lambda recipe: recipe.component("latents").start(recipe),
-    ),
-)
-
-
-# Nets
-
-
-def build_perceptron(b: Backend, recipe: Values, rng: np.random.Generator, sizes: tuple[int, ...]) -> Any:
-    """Build a perceptron with layers of these sizes, gated or with the recipe's activation."""
-    weights = init.STARTS[recipe.initial_weights]
-    if recipe.gated:
-        return b.nets.GatedMLP(sizes, rng, weights=weights)
-    return b.nets.MLP(sizes, rng, activation=recipe.activation, weights=weights)
-
-
-def build_mlp_encoder(b: Backend, recipe: Values, rng: np.random.Generator, outputs: int) -> Any:
-    """Build a perceptron from x, and c beside it."""
-    return build_perceptron(b, recipe, rng, (recipe.dim + recipe.given_dim, *recipe.hidden, outputs))
-
-
-def build_mlp_decoder(b: Backend, recipe: Values, rng: np.random.Generator, inputs: int, outputs: int) -> Any:
-    """Build a perceptron to ``outputs`` numbers for each pixel."""
-    return build_perceptron(b, recipe, rng, (inputs, *reversed(recipe.hidden), recipe.dim * outputs))
-
-
-def build_conv_encoder(b: Backend, recipe: Values, rng: np.random.Generator, outputs: int) -> Any:
-    """Build convolutions, then hidden layers."""
-    options = {"channels": recipe.channels, "hidden": recipe.hidden, "activation": recipe.activation}
-    options["weights"] = init.STARTS[recipe.initial_weights]
-    return b.nets.ConvEncoder(recipe.shape, outputs, rng, given_dim=recipe.given_dim, **options)
-
-
-def build_conv_decoder(b: Backend, recipe: Values, rng: np.random.Generator, inputs: int, outputs: int) -> Any:
-    """Build hidden layers, then transposed convolutions."""
-    shape, parts = recipe.shape, outputs
-    if recipe.component("likelihood").side_by_side:
-        shape, parts = (*shape[:2], math.prod(shape[2:]) * outputs), 1
-    options = {"channels": recipe.channels[::-1], "hidden": recipe.hidden[::-1], "activation": recipe.activation}
-    options["weights"] = init.STARTS[recipe.initial_weights]
-    return b.nets.ConvDecoder(inputs, shape, rng, parts=parts, **options)
-
-
-def refuse_conv(recipe: Values) -> str | None:
-    """Convolutions are of images that can be halved, and have an activation."""
-    if recipe.gated:
-        return "Gated layers are those of perceptrons: leave gated=False, or net='mlp'."
-    if len(recipe.shape) not in (2, 3):
-        return (
-            "Convolutional nets need images with a height and a width: pass them as (N, H, W) or (N, H, W, C), or say "
-            f"image_shape=(H, W) of flat rows; got the shape {recipe.shape} of one image."
-        )
-    halvings(recipe.shape, recipe.channels)
-    return None
-
-
-NETS = (
-    Net(
-        "mlp",
-        "perceptrons",
-        settings=(HIDDEN, Setting("gated", False, "gated hidden layers instead of --activation"), ACTIVATION, INITIAL),
-        encoder=build_mlp_encoder,
-        decoder=build_mlp_decoder,
-    ),
-    Net(
-        "conv",
-        "convolutions, of images (N, H, W) or (N, H, W, C), before the encoder's hidden layers",
-        settings=(
-            Setting(
-                "channels",
-                (32, 32, 32, 32),
-                "of the encoder's convolutions, each of which halves the image; the decoder has them in reverse",
-                least=1,
-                metavar="N",
-            ),
-            HIDDEN,
-            ACTIVATION,
-            INITIAL,
-        ),
-        refuse=refuse_conv,
-        encoder=build_conv_encoder,
-        decoder=build_conv_decoder,
     ),
 )
 

@@ -245,6 +245,10 @@ class Latents(Component):
         shared_prior: ``shared_prior(b, recipe, rng, posterior)``, where the standard prior shares parts of the
             posterior, such as a codebook; it may set where they start.
         images_needed: ``images_needed(recipe)``, how many training images the standard prior starts at.
+        side_by_side: whether the numbers of each latent stand side by side, those of the first one first, both in
+            what the encoder's net returns and in what the decoder's reads; so that a grid of cells can have them.
+        num_values: ``num_values(recipe)``, the number of values of each latent, 0..C-1, or of codes that stand for
+            such; 0 for other latents.
     """
 
     slot: ClassVar[str] = "latents"
@@ -258,6 +262,8 @@ class Latents(Component):
     decode: Callable[[Backend, Values, Any], Any] = lambda b, recipe, net: net
     shared_prior: Callable[[Backend, Values, np.random.Generator, Any], Any] | None = None
     images_needed: Callable[[Values], int] = _none
+    side_by_side: bool = False
+    num_values: Callable[[Values], int] = _none
 
 
 @dataclass(frozen=True)

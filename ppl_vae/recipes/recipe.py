@@ -13,7 +13,7 @@ import numpy as np
 from .. import backends
 from ..arrays.plain import as_python
 from ..data.streams import Data
-from . import builders
+from . import builders, nets
 from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
 
 PRIORS = tuple(TABLES["prior"])
@@ -31,7 +31,7 @@ WIDTHS = (Setting("given_dim", 0, "G", least=0), Setting("latent_dim", 40, "D", 
 """Whole numbers of every recipe."""
 
 LATER = {name: SLOTS[name].default for name in ("posterior", "program")}
-LATER |= {setting.name: setting.default for setting in (builders.INITIAL, *builders.CODES)}
+LATER |= {setting.name: setting.default for setting in (nets.INITIAL, *builders.CODES, builders.UNITS)}
 """What earlier versions did not know, with its default: it is saved where it is another."""
 
 
@@ -49,12 +49,13 @@ class Recipe:
     ``kaiming-normal`` or as ``torch`` starts its layers (``init.STARTS``); ``full_covariance`` of a Gaussian guide
     instead of a diagonal one; ``refinement_steps`` of a semi-amortised guide; ``num_pseudo_inputs``, C, the components
     of the priors that are mixtures, and ``pseudo_inputs_start``: ``random`` training images, the data ``mean`` plus
-    noise, or the report's ``means`` net.
+    noise, or the report's ``means`` net; ``prior_hidden``, the units of an autoregressive prior.
 
     Args:
         shape: of one image.
         prior: ``standard`` N(0, I); ``mixture`` of Gaussians; ``vampprior``; ``vampprior-data``, whose pseudo-inputs
-            are fixed random training images; or one that is registered.
+            are fixed random training images; of categories and codes ``factorised`` or ``autoregressive``, learned
+            probabilities of each, alone or given those before it; or one that is registered.
         likelihood: ``bernoulli``; ``normal`` with one learned scale; ``normal-diagonal``, whose decoder gives each
             pixel a scale; of pixels k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; or one that is
             registered.
@@ -64,8 +65,9 @@ class Recipe:
         posterior: ``standard``, that of the latents; or one that is registered.
         latent_dim: D.
         net: ``mlp``, perceptrons; ``conv``, convolutions before the encoder's hidden layers and transposed ones after
-            the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``); or one that is
-            registered.
+            the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``); ``grid``, the
+            same with the hidden layers at each cell that the convolutions leave, for discrete latents, of which each
+            cell has some; or one that is registered.
         program: ``vae``, ``models.VAE`` or with side information ``ConditionalVAE``; or one that is registered.
         given_dim: G, the width of the side information c that everything is conditional on; 0 for none. Then the prior
             is ``standard`` or ``mixture``, and the latents have values that stand beside c.
@@ -237,7 +239,7 @@ class Recipe:
         saved |= {name: getattr(self, name) for name in COMMON if name not in ("shape", "images", "settings")}
         saved |= {name: list(v) if isinstance(v, tuple) else v for name, v in self.settings.items()}
         for name, default in LATER.items():
-            if saved[name] == default:
+            if saved[name] == (list(default) if isinstance(default, tuple) else default):
                 del saved[name]
         outside = {slot: c.module for slot in SLOTS if not (c := self.component(slot)).is_own}
         return {**saved, "registered_by": outside} if outside else saved

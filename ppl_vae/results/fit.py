@@ -126,6 +126,24 @@ class Fit:
             "for new ones, fit.refine(x), or say which of the training data these are, index=."
         )
 
+    def with_prior(self, prior: Any) -> Fit:
+        """The same pair with another prior, as the prior is: to evaluate, to draw from, and to train, the pair frozen.
+
+        ``SVI(inference.PriorELBO()).fit(whole.model, whole.guide, data)`` trains it then on the draws of q(z | x), by
+        E log p(z), and leaves all else of the pair as it is.
+
+        Args:
+            prior: a module of the backend's own kind whose call returns p(z), which is copied; for latents that are
+                codes of a codebook a prior over the numbers of D codes, integers (D,) from 0 to K - 1.
+
+        Raises:
+            ValueError: a model without the attribute ``prior``, a prior over other values, or one that does not run.
+        """
+        pair, example = self.pair.with_prior(prior), {"x": np.zeros((1, self.pair.dim)), **self.pair.example}
+        x, side = example.pop("x"), example
+        pair.prepare(np.repeat(x, 2, 0), 0, {name: np.repeat(rows, 2, 0) for name, rows in side.items()})
+        return Fit(pair, {}, self.settings)
+
     def refine(
         self,
         x: Input,

@@ -72,6 +72,8 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
     check_guide(settings, pair)
     if settings.local_steps:
         check_inner_loop(settings, pair)
+    if getattr(settings.loss, "prior_alone", False):
+        check_prior(settings, pair)
     if not pair.num_parameters:
         raise ValueError("The pair has no parameter to train.")
     return sites
@@ -309,4 +311,26 @@ def check_inner_loop(settings: TrainingSettings, pair: Pair) -> None:
         raise ValueError(
             "An inner loop ('local_steps') has no use for a baseline that follows the training: use "
             "baselines.LeaveOneOut(), or local_steps=0."
+        )
+
+
+def check_prior(settings: TrainingSettings, pair: Pair) -> None:
+    """Refuse to train a prior alone that has no parameters for itself, or beside what does not stay as it is.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    name = type(settings.loss).__name__
+    if settings.freeze_model:
+        raise ValueError(f"{name} trains the model's prior, which freeze_model=True freezes: leave it False.")
+    if pair.num_rows is not None:
+        raise ValueError(
+            f"{name} leaves the guide as it is, and a per-datapoint guide learns its rows beside any model: use a pair "
+            "whose guide is a net, such as recipes.vae(data, guide='amortised') makes."
+        )
+    if not pair.of_the_prior():
+        raise ValueError(
+            f"{name} trains what 'model.prior' has for itself, and it has no parameters that nothing else shares: put "
+            "a learned prior there, fit.with_prior(priors.FactorisedCategorical(D, C)) for latents that are categories "
+            "or codes."
         )

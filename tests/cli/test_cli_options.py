@@ -29,7 +29,7 @@ from ppl_vae.cli.runs import FIGURES, FIT, METRICS, README, RECORD, SETTINGS
 from ppl_vae.data.checks import closest
 from ppl_vae.objectives import concrete
 from ppl_vae.objectives.options import options_of, reasons_of
-from ppl_vae.recipes import builders, components
+from ppl_vae.recipes import components, nets
 from ppl_vae.results import Fit
 from ppl_vae.training import BaseSVI
 
@@ -74,7 +74,7 @@ def test_the_options_are_those_of_the_library() -> None:
     assert set(objectives.SVI) == set(svi) - without
     assert {n for n in objectives.SVI if svi[n] != options.TRAINING[n]} == {"batch_size"}
     for name in backends.NAMES:
-        assert tuple(backends.load(name).nets.ACTIVATIONS) == builders.ACTIVATIONS
+        assert tuple(backends.load(name).nets.ACTIVATIONS) == nets.ACTIVATIONS
 
 
 def test_every_field_of_an_objective_is_an_option_or_says_why_not() -> None:
@@ -320,7 +320,7 @@ FILES = {
     "gated = 'yes'": "true or false; got 'yes'",
     "gated = 1": "true or false; got 1",
     "prior = 3": "it should be a text, in quotes; got 3",
-    "prior = 'vamp'": "one of standard, mixture, vampprior, vampprior-data; got 'vamp'",
+    "prior = 'vamp'": "one of standard, mixture, vampprior, vampprior-data, factorised, autoregressive; got 'vamp'",
     "objective = 'iwea-5'": "did you mean 'iwae'",
     "objective = {name = 'iwae'}": "got a table",
     "data = 'minst'": "did you mean 'mnist'",

@@ -129,7 +129,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "kind": ({"net": "skip", "skip_units": 2.5}, "'skip_units' should be a whole number; got 2.5"),
     "unknown": ({"latent_dims": 2}, "no setting 'latent_dims' of a recipe (did you mean 'latent_dim'?)"),
     "near": ({"prior": "laplace", "laplace_scales": 2}, "(did you mean 'laplace_scale'?)"),
-    "name": ({"prior": "laplacian"}, "there are standard, mixture, vampprior, vampprior-data, laplace."),
+    "name": (
+        {"prior": "laplacian"},
+        "there are standard, mixture, vampprior, vampprior-data, factorised, autoregressive, laplace.",
+    ),
 }
 
 
@@ -243,7 +246,9 @@ def run_words(files: Path, out: Path, *words: object) -> tuple[object, ...]:
 def test_the_help_names_them_and_their_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("--with", "my_components", "fit", "--help") == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "vampprior-data,laplace}" in text and "laplace = independent Laplace latents" in text
+    assert (
+        "vampprior-data,factorised,autoregressive,laplace}" in text and "laplace = independent Laplace latents" in text
+    )
     assert "--laplace-scale N laplace: their scale (default: 1.0)" in text and "--program {vae,twofold}" in text
     forget()
     assert command("fit", "--help") == 0

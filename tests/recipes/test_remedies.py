@@ -95,6 +95,15 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         made(prior="mixture", latents="gaussian"),
         made(full_covariance=True, latents="gaussian"),
     ),
+    "set latent_dim={}, or a multiple": (
+        made(IMAGES, net="grid", channels=(4,), latents="bernoulli", latent_dim=3),
+        made(IMAGES, net="grid", channels=(4,), latents="bernoulli", latent_dim=2),
+        made(IMAGES, net="grid", channels=(4,), latents="categorical", latent_dim=4),
+    ),
+    "categories, codes or bits, without side information; got {} latents and given_dim={}: use net='conv'": (
+        made(IMAGES, net="grid", channels=(4,), latent_dim=2),
+        made(IMAGES, net="conv", channels=(4,), latent_dim=2),
+    ),
     "leave gated=False, or net='mlp'": (
         made(IMAGES, net="conv", channels=(4,), gated=True),
         made(IMAGES, net="conv", channels=(4,)),

@@ -29,6 +29,7 @@ from ...training.settings import describe
 from ...training.svi import BaseSVI
 from ..objectives import TermsObjective
 from ..pair import Pair, forked
+from ..parts import moved
 from ..traces import quiet
 from ..trials import observed, rehearse
 from .cuda_graph import Replayed, replays
@@ -58,8 +59,7 @@ class PyroRun:
         self.train = data.train if isinstance(data.train, Stream) else pair.tensor(data.train)
         self.side = pair.tensors(data.side)
         self.local = LocalParameters(pair.tables(), settings)
-        skipped = set(pair.tables()) | (pair.of_the_model() if settings.freeze_model else set())
-        self.trained = {n: p for n, p in pair.named_parameters().items() if n not in skipped}
+        self.trained = moved(pair, settings)
         self.parameters = list(self.trained.values())
         self.optim = self._optimiser()
         self.base_rates = [group["lr"] for group in self.optim.param_groups] if self.optim else []

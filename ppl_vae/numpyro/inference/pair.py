@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,12 +20,14 @@ from ...objectives.request import TermsRequest
 from ...pairs.failures import explained
 from ...pairs.keywords import generated_site, tolerant
 from ...pairs.pair import check_shapes, example_of
+from ...pairs.priors import exchange
 from ...pairs.side_inputs import NOTHING, Arrays
 from ...pairs.sites import Sites, observed_data, side_by_side, value_of_data
 from ...pairs.terms import Terms
 from ...pairs.trials import Trial, of_one_size, require_draws
-from ..nets.tables import PerDatum, Rows
+from ..nets.tables import PerDatum
 from .examination import REMEDIES, examine
+from .parts import of_the_prior, rows_of
 from .programs import check_programs
 from .reached import MOVES, StateStays, warn_of_untrained
 from .scales import Unscaled, one_scale
@@ -132,7 +134,7 @@ class Pair:
         self.params: Tree = jax.device_put({"modules": params, "sites": {}, "tables": tables}, self.device)
         self.constants: Tree = jax.device_put(constants, self.device)
         self._made: tuple[Tree, tuple[Any, Any]] | None = None
-        self._of_the_model: set[str] = set()
+        self.of_the_model: set[str] = set()
         self.sites: Sites | None = None
         self.draws_refusal: str | None = None
         self.size_refusal = ""
@@ -188,7 +190,7 @@ class Pair:
                 if site["type"] == "param":
                     transforms[name] = biject_to(site["kwargs"].get("constraint", constraints.real))
                     sites[name] = _unconstrained(transforms[name], site["value"])
-            self._of_the_model = {name for name, site in p.items() if site["type"] == "param"}
+            self.of_the_model = {name for name, site in p.items() if site["type"] == "param"}
             self.structure = Structure(self.structure.graph, self.structure.model, self.structure.guide, transforms)
             self.params = jax.device_put({**self.params, "sites": sites}, self.device)
         self.sites, self.dim, self.example = self._examine(batch, where), x.shape[1], example_of(x, side)
@@ -236,21 +238,15 @@ class Pair:
         """Number of data points that have parameters of their own in the pair; None for a pair that serves any data."""
         return min((len(leaf) for leaf in jax.tree.leaves(self.params["tables"])), default=None)
 
-    def split(self, *, model: bool) -> tuple[Tree, Tree]:
-        """Split the parameters in two: those of the guide alone (with ``model``, all), and the rest.
+    def of_the_prior(self) -> set[tuple[Any, ...]]:
+        """Paths of the parameters that the model's prior has for itself."""
+        return of_the_prior(self.structure.model, self._merged)
 
-        Parameters that model and guide share belong to the model. Tables are in neither part.
-        """
-        flat = dict(nnx.to_flat_state(self.params["modules"]))
-        first = self.structure.model is None  # the model is the graph's first module
-        mine = {path: v for path, v in flat.items() if model or not (first and path[0] == 0)}
-        sites = {n: v for n, v in self.params["sites"].items() if model or n not in self._of_the_model}
-        kept = {n: v for n, v in self.params["sites"].items() if n not in sites}
-        other = {path: v for path, v in flat.items() if path not in mine}
-        return (
-            {"modules": nnx.from_flat_state(mine), "sites": sites},
-            {"modules": nnx.from_flat_state(other), "sites": kept},
-        )
+    def with_prior(self, prior: Any) -> Pair:
+        """Make a copy of the pair that has another prior, on the same device; it has not run yet."""
+        model, guide = self.structure.merged(self.params, self.constants)
+        exchange(model, prior)
+        return Pair(model, guide, self.device_name)
 
     @property
     def num_parameters(self) -> int:
@@ -343,19 +339,6 @@ class Pair:
             return own
         site = self.sites.observed[0]
         return value_of_data(site, own[0])[0], value_of_data(site, own[1])[0]
-
-
-def rows_of(modules: list[Any]) -> Iterator[tuple[tuple[Any, ...], Rows]]:
-    """Find the modules with a row for each data point, with the paths of their tables in the pair's parameters."""
-    for path, node in nnx.iter_graph(nnx.List(modules)):
-        if isinstance(node, Rows):
-            yield (*path, "table"), node
-
-
-def merge(*parts: Tree) -> Tree:
-    """Merge the parameters that ``Pair.split`` took apart."""
-    sites = {name: value for part in parts for name, value in part["sites"].items()}
-    return {"modules": nnx.merge_state(*(part["modules"] for part in parts)), "sites": sites}
 
 
 def _unconstrained(transform: Any, value: Any) -> Any:

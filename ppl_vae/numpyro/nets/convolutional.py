@@ -12,7 +12,7 @@ from flax import nnx
 from jax import Array
 
 from ... import init
-from ...arrays.convolution_shapes import check_length, halvings
+from ...arrays.convolution_shapes import cells_of, check_length, halvings
 from ...init import KernelInitialiser
 from .convolutions import convolution, transposed_convolution
 from .layers import find_activation, linear
@@ -35,6 +35,8 @@ class ConvEncoder(nnx.Module):
         activation: the function after every layer but the last.
         weights: the initialiser of the weights, kernels included.
         given_dim: G, the number of inputs after the pixels, (..., H W C + G), that go to the perceptron directly.
+        per_cell: the same perceptron at every cell of the last convolution by itself, with ``out`` / cells outputs
+            each: the outputs are those of the first cell, then those of the next, row by row.
         method: ``matmul`` or ``lax``, see ``convolutions``; by default the faster one for the device.
 
     Raises:
@@ -55,11 +57,13 @@ class ConvEncoder(nnx.Module):
         activation: str | Callable[[Array], Array] = "relu",
         weights: KernelInitialiser = init.xavier_uniform,
         given_dim: int = 0,
+        per_cell: bool = False,
         method: str | None = None,
     ) -> None:
         sizes = halvings(image_shape, channels)
-        units = init.layer_sizes((math.prod(sizes[-1]) + given_dim, *hidden, out))
-        self.image_size, self.given_dim, self.out = sizes[0], given_dim, units[-1]
+        self.cells = cells_of(sizes[-1], per_cell, out, "outputs")
+        units = init.layer_sizes((math.prod(sizes[-1]) // self.cells + given_dim, *hidden, out // self.cells))
+        self.image_size, self.given_dim, self.out = sizes[0], given_dim, self.cells * units[-1]
         self.activation = find_activation(activation)
         self.convolutions = nnx.List(
             [convolution(i, o, rng, weights, method=method) for (*_, i), (*_, o) in pairwise(sizes)]
@@ -74,7 +78,9 @@ class ConvEncoder(nnx.Module):
         h = x[:, :pixels].reshape(-1, *self.image_size)
         for convolve in self.convolutions:
             h = self.activation(convolve(h))
-        h = jnp.concatenate([h.reshape(len(x), math.prod(h.shape[1:])), x[:, pixels:]], -1)
+        h = h.reshape(len(x), self.cells, math.prod(h.shape[1:]) // self.cells)
+        given = jnp.broadcast_to(x[:, None, pixels:], (len(x), self.cells, self.given_dim))
+        h = jnp.concatenate([h, given], -1)
         *hidden, last = self.layers
         for layer in hidden:
             h = self.activation(layer(h))
@@ -98,6 +104,8 @@ class ConvDecoder(nnx.Module):
         weights: the initialiser of the weights, kernels included.
         parts: the number of outputs of a pixel. The outputs are (..., parts H W C), one image after the other, such
             as all means and then all raw scales.
+        per_cell: the same perceptron at every cell that the first convolution starts from, which reads ``inp`` / cells
+            inputs, those of the first cell first.
         method: ``matmul`` or ``lax``, see ``convolutions``; by default the faster one for the device.
 
     Raises:
@@ -118,10 +126,12 @@ class ConvDecoder(nnx.Module):
         activation: str | Callable[[Array], Array] = "relu",
         weights: KernelInitialiser = init.xavier_uniform,
         parts: int = 1,
+        per_cell: bool = False,
         method: str | None = None,
     ) -> None:
         *sizes, image = reversed(halvings(image_shape, tuple(reversed(channels))))
-        units = init.layer_sizes((inp, *hidden, math.prod(sizes[0])))
+        self.cells = cells_of(sizes[0], per_cell, inp, "inputs")
+        units = init.layer_sizes((inp // self.cells, *hidden, math.prod(sizes[0]) // self.cells))
         self.inp, self.first_size, self.image_size, self.parts = inp, sizes[0], image, parts
         self.activation = find_activation(activation)
         self.layers = nnx.List([linear(i, o, rng, weights) for i, o in pairwise(units)])
@@ -137,7 +147,7 @@ class ConvDecoder(nnx.Module):
         """(..., inp) -> (..., parts H W C)."""
         lead = h.shape[:-1]
         check_length("ConvDecoder", h.shape[-1], (self.inp, 0))
-        h = h.reshape(math.prod(lead), self.inp)
+        h = h.reshape(math.prod(lead), self.cells, self.inp // self.cells)
         for layer in self.layers:
             h = self.activation(layer(h))
         h = h.reshape(-1, *self.first_size)

@@ -26,6 +26,10 @@ class CodePrior(nnx.Module):
     def __init__(self, codebook: Codebook, num_codes: int, inner: nnx.Module | None = None) -> None:
         self.codebook, self.num_codes, self.inner = codebook, num_codes, inner
 
+    def with_inner(self, prior: nnx.Module) -> CodePrior:
+        """Make that prior over the numbers of the same codes; of another ``CodePrior`` the inner one counts."""
+        return CodePrior(self.codebook, self.num_codes, getattr(prior, "inner", prior))
+
     def __call__(self) -> RandomCodes:
         """Return the distribution over (D E,)."""
         return RandomCodes(self.codebook(), self.num_codes, None if self.inner is None else self.inner())

@@ -25,7 +25,8 @@ from ....training.checks import check_dreams, prepare
 from ....training.data import TrainingData
 from ....training.svi import BaseSVI
 from ..objectives import TermsObjective
-from ..pair import Pair, Tree, filled, merge, named
+from ..pair import Pair, Tree, filled, named
+from ..parts import merge, split
 from ..trials import observed
 from .compilation import compilation_seconds, keep_compiled
 from .local import Local, fresh
@@ -43,7 +44,7 @@ class NumPyroRun:
         self.count = len(data.train)
         prepare(settings, pair, data, seed)
         check_dreams(settings, data, partial(observed, pair))
-        trained, self.frozen = pair.split(model=not settings.freeze_model)
+        trained, self.frozen = split(pair, settings)
         optim = _optimiser(settings, trained)
         local = Local(settings.local_steps, settings.local_learning_rate, settings.local_tolerance)
         objective, self.weight = _apart(settings.loss, len(data.train))
@@ -161,7 +162,7 @@ class NumPyroRun:
 
     def take_weights(self) -> None:
         """Go on from the pair's weights as they are; the optimiser's state stays."""
-        trained, self.frozen = self.pair.split(model=not self.settings.freeze_model)
+        trained, self.frozen = split(self.pair, self.settings)
         self.carry = self.carry._replace(trained=trained, tables=self.pair.params["tables"])
 
     def state(self) -> dict[str, np.ndarray]:
@@ -172,7 +173,7 @@ class NumPyroRun:
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Restore what ``state`` returned."""
         self.pair.load_state(below("weights/", state))
-        trained, self.frozen = self.pair.split(model=not self.settings.freeze_model)
+        trained, self.frozen = split(self.pair, self.settings)
         rest = {p: filled(p, tree, state, self.pair.device) for p, tree in self._rest().items()}
         players = tuple(restored(rest[player.name]) for player in self.step.players)
         self.carry = Carry(trained, rest["optim"], self.pair.params["tables"], rest["local"], players)

@@ -17,7 +17,8 @@ from ....players import Player
 from ....schedules import Schedule
 from ....training.rowwise_adam import REPEATS
 from ..objectives import TermsObjective
-from ..pair import Structure, Tree, merge
+from ..pair import Structure, Tree
+from ..parts import merge
 from ..sites import NUMPYRO
 from .local import Local, ascend, stepped, take
 from .players import RunningPlayer, advance, permuted_codes, view_of
