@@ -54,6 +54,13 @@ def test_the_page_of_strategies_runs(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 @pytest.mark.slow
+def test_the_page_of_canvases_runs(capsys: pytest.CaptureFixture) -> None:
+    exec(compile("\n".join(blocks("docs/attend_infer_repeat.md", "python")), "docs/attend_infer_repeat.md", "exec"), {})
+    right, elbo = map(float, capsys.readouterr().out.split())
+    assert 0 <= right <= 1 and elbo > 0
+
+
+@pytest.mark.slow
 def test_the_page_of_critics_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
