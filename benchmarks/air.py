@@ -1,10 +1,10 @@
 """Attend, infer, repeat under four estimators of the gradient through the number of digits, over seeds.
 
-    python benchmarks/air.py                                # what is missing, then the table: a quarter of an hour
+    python benchmarks/air.py                                # what is missing, then the table: half an hour
     python benchmarks/air.py --strategies enumeration --seeds 0
     python benchmarks/air.py --table                        # of what is done
 
-Each training is 10 epochs on 8,000 canvases of none, one or two digits. Its row, in ``--out``, is written when it is
+Each training is 30 epochs on 8,000 canvases of none, one or two digits. Its row, in ``--out``, is written when it is
 done; an interrupted one goes on from its checkpoint. Accuracy is the share of test canvases whose number of digits is
 the most likely one under q(count | x), beside that of the most frequent number and of a perceptron that learned from
 the labels. A digit is found where a window of one draw has its centre within two pixels of the digit's. CPU seconds
@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--backend", default="numpyro", choices=backends.NAMES)
     parser.add_argument("--strategies", nargs="+", default=list(NAMES), choices=NAMES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=runs.positive, default=10)
+    parser.add_argument("--epochs", type=runs.positive, default=30)
     parser.add_argument("--out", type=Path, default=Path("runs/air"))
     parser.add_argument("--table", action="store_true", help="train nothing")
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """How many digits are on a canvas, and where: attend, infer, repeat, trained without labels.
 
-    python examples/attend_infer_repeat.py                 # a minute on two cores, three on Pyro (--backend pyro)
+    python examples/attend_infer_repeat.py                 # a minute on two cores, two on Pyro (--backend pyro)
     python examples/attend_infer_repeat.py --strategy rloo
 
 A canvas of 32 x 32 pixels has none, one or two of the 8 x 8 digits. The model draws a number of objects, for each a
