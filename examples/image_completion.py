@@ -2,12 +2,14 @@
 
     python examples/image_completion.py                                 # digits, about two minutes on two cores
     python examples/image_completion.py --backend numpyro
+    python examples/image_completion.py --data mnist --only 9 --parts a b                 # nines alone, of 28 x 28
     python examples/image_completion.py --data static_mnist --full      # the published setting, some hours
 
 (a) Under a tractable model of whole images the hidden pixels are Bernoulli latents: guesses at the parameters phi of
 their q, and a phi fitted to each image by REINFORCE, beside the exact answer log p(seen). (b) Under a VAE q(z) is
 fitted to what was seen, and the other half drawn from it. (c) A conditional VAE with one, two and three quadrants
-given, beside published numbers. Nats per test image.
+given, beside published numbers. In (a) and (b) also under models that have learned nothing, which know what to draw as
+little as whoever guesses the mean of each pixel. Nats per test image.
 
 Learning Structured Output Representation using Deep Conditional Generative Models, Sohn, Lee and Yan, 2015; MADE,
 Germain et al., 2015; MIWAE, Mattei and Frellsen, 2019.
@@ -33,6 +35,9 @@ from ppl_vae.mcmc import HMC
 from ppl_vae.results import Fit
 from ppl_vae.runtime import folders
 
+RATES = {"mixture": 1e-2, "MADE": 1e-3}
+"""Learning rates of the models of images."""
+UNTRAINED = "not trained"
 NEAR = 0.99
 """What "near 1" is."""
 GIVEN = {1: ("bottom left",), 2: ("left",), 3: ("left", "top right")}
@@ -101,6 +106,12 @@ class Experiment:
         print(f"{name}: {len(fit.history['loss'])} epochs, {fit.seconds:.0f} seconds", flush=True)
         return fit
 
+    def pixel_means(self) -> np.ndarray:
+        """log-probability of each image's hidden pixels (N,), by the mean of each over the training images alone."""
+        train = self.split.train[:, self.hidden]
+        p, truth = (train.sum(0) + 1) / (len(train) + 2), self.x[:, self.hidden]
+        return np.where(truth > 0, np.log(p), np.log1p(-p)).sum(-1)
+
     def save(self, table: pd.DataFrame, name: str, **figures: Any) -> None:
         """A table and its figures."""
         self.args.out.mkdir(parents=True, exist_ok=True)
@@ -113,15 +124,15 @@ class Experiment:
 
 
 def models_of_images(e: Experiment) -> dict[str, Fit]:
-    """A mixture, and an autoregressive model that has the seen pixels first, trained by their likelihood."""
+    """A mixture, and an autoregressive model that has the seen pixels first: trained by their likelihood, and not."""
     b, s = e.backend, e.setting
     order = np.argsort(e.hidden, kind="stable")
     mixture = b.models.MixtureOfBernoullis(s.components, e.split.train, e.rng)
     made = b.models.Autoregressive(b.nets.MADE(len(e.hidden), s.made, e.rng, order=order))
-    return {
-        "mixture": e.trained("mixture", b.models.FullyVisible(mixture), b.guides.Empty(), learning_rate=1e-2),
-        "MADE": e.trained("MADE", b.models.FullyVisible(made), b.guides.Empty()),
-    }
+    pairs = {name: (b.models.FullyVisible(m), b.guides.Empty()) for name, m in (("mixture", mixture), ("MADE", made))}
+    trained = {name: e.trained(name, *pair, learning_rate=RATES[name]) for name, pair in pairs.items()}
+    start = {name: Fit.untrained(b.inference.Pair(*pair, e.args.device), e.x) for name, pair in pairs.items()}
+    return trained | {f"{name}, {UNTRAINED}": fit for name, fit in start.items()}
 
 
 def guesses(truth: np.ndarray) -> dict[str, np.ndarray]:
@@ -129,6 +140,7 @@ def guesses(truth: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "0.5 everywhere": np.full(truth.shape, 0.5),
         f"{NEAR} everywhere": np.full(truth.shape, NEAR),
+        "1 everywhere": np.ones(truth.shape),
         f"{NEAR} at the truth": np.where(truth > 0, NEAR, 1 - NEAR),
         "1 at the truth": truth.astype(float),
     }
@@ -157,7 +169,7 @@ def answers(e: Experiment, images: Any) -> dict[str, Fit]:
 
 def part_a(e: Experiment) -> dict[str, Fit]:
     """ELBOs and gaps of the guesses under both models."""
-    seen, rows, drawn = e.x[:, ~e.hidden], [], {}
+    seen, rows, drawn, likely = e.x[:, ~e.hidden], [], {}, {}
     trained = models_of_images(e)
     for kind, fit in trained.items():
         found = answers(e, fit.model.images)
@@ -168,13 +180,37 @@ def part_a(e: Experiment) -> dict[str, Fit]:
             error = gap.std(ddof=1) / np.sqrt(len(gap))
             rows.append({"model": kind, "phi": name, "ELBO": elbo.mean(), "gap": gap.mean(), "± images": error})
         drawn[kind] = found
+        likely[kind] = what_is_drawn(e, found["exact"], evaluation.log_likelihood(fit, e.x, 1).values - log_p)
     table = pd.DataFrame(rows).set_index(["model", "phi"])
     print("\n(a) The hidden half as Bernoulli latents: ELBO, and its gap to log p(seen)")
     print(table.round(2).to_string())
-    gaps = {f"{kind}, {phi}": [gap] for (kind, phi), gap in table["gap"].items() if phi != "exact"}
+    told = pd.DataFrame(likely).T.rename_axis("model")
+    print("\n(a) Draws from p(hidden | seen), and what the mean of each pixel makes of the same pixels")
+    print(told.round(2).to_string())
+    e.save(told, "draws")
+    gaps = {
+        f"{kind}, {phi}": [gap]
+        for (kind, phi), gap in table["gap"].items()
+        if phi != "exact" and not kind.endswith(UNTRAINED)
+    }
     title = "The gap of q(hidden pixels), a product of Bernoullis phi"
     e.save(table, "guesses", guesses=pictures_of_phi(e, drawn), gaps=plots.bound_gaps(gaps, title=title))
     return trained
+
+
+def what_is_drawn(e: Experiment, exact: Fit, log_p: np.ndarray) -> dict[str, float]:
+    """How likely the hidden pixels are, and what completions are like: 50 draws of p(hidden | seen) an image."""
+    seen, truth = e.x[:, ~e.hidden], e.x[:, e.hidden]
+    z = exact.draws(seen, 50, seed=e.args.seed)["z"]
+    entropy = -exact.terms(seen, 50, seed=e.args.seed).log_guide.mean()
+    return {
+        "log p(hidden | seen)": float(log_p.mean()),
+        "by pixel means": float(e.pixel_means().mean()),
+        "entropy of draws": float(entropy),
+        "pixels as in the truth": float((z == truth).mean()),
+        "share of ink": float(z.mean()),
+        "of ink in the truth": float(truth.mean()),
+    }
 
 
 def pictures_of_phi(e: Experiment, drawn: dict[str, dict[str, Fit]]) -> Any:
@@ -186,8 +222,9 @@ def pictures_of_phi(e: Experiment, drawn: dict[str, dict[str, Fit]]) -> Any:
 
     rows = {"image": e.x[e.shown], "seen": whole(np.full(e.hidden.sum(), np.nan))}
     for kind, found in drawn.items():
-        rows[f"{kind}: fitted phi"] = whole(found["fitted"].posterior(seen)["z"][0])
-        rows[f"{kind}: drawn from it"] = whole(found["fitted"].draws(seen, 2, seed=e.args.seed)["z"])
+        if not kind.endswith(UNTRAINED):
+            rows[f"{kind}: fitted phi"] = whole(found["fitted"].posterior(seen)["z"][0])
+            rows[f"{kind}: drawn from it"] = whole(found["fitted"].draws(seen, 2, seed=e.args.seed)["z"])
         rows[f"{kind}: exact draws"] = whole(found["exact"].draws(seen, 2, seed=e.args.seed)["z"])
     return plots.labelled_rows(rows, e.split.image_shape, seen=~e.hidden, title="Upper halves as latents")
 
@@ -214,15 +251,32 @@ def filled(fit: Fit, z: np.ndarray, x: np.ndarray, mask: np.ndarray, seed: int) 
 
 
 def part_b(e: Experiment) -> Fit:
-    """The VAE's completions of the upper half, and how likely they make the true one."""
-    s, x = e.setting, e.x
-    recipe = recipes.vae(e.split, latent_dim=s.latent_dim, hidden=s.hidden, backend=e.args.backend)
+    """The VAE's completions of the upper half, and how likely they make the true one; then those of one not trained."""
+    recipe = recipes.vae(e.split, latent_dim=e.setting.latent_dim, hidden=e.setting.hidden, backend=e.args.backend)
     fit = e.trained("VAE", *recipe(e.rng))
-    mask = np.tile(~e.hidden, (len(x), 1))
+    weights = seeds.generator(e.args.seed, "weights", UNTRAINED)
+    start = Fit.untrained(e.backend.inference.Pair(*recipe(weights), e.args.device), e.x)
+    parts, figures, count = [], {}, max(20, e.setting.num_particles // 5)
+    for name, own, figure in (("trained", fit, "completions"), (UNTRAINED, start, "untrained")):
+        scores, images = scored(e, own, count)
+        parts.append(pd.DataFrame(scores).assign(VAE=name))
+        rows = {"image": e.x[e.shown], "seen": np.where(e.hidden, np.nan, e.x[e.shown])}
+        rows |= {way: drawn[:3, e.shown] for way, drawn in images.items()}
+        title = "Upper halves drawn from a VAE" + (f", {UNTRAINED}" if own is start else "")
+        figures[figure] = plots.labelled_rows(rows, e.split.image_shape, seen=~e.hidden, title=title)
+    table = pd.concat(parts).set_index(["VAE", "draws by"]).astype(float)
+    print(f"\n(b) A VAE given the lower half: the true upper half under {count} draws of z; means over images")
+    print(table.round(2).to_string(na_rep=""))
+    e.save(table, "completions", **figures)
+    return fit
+
+
+def scored(e: Experiment, fit: Fit, count: int) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """A row of the table for each way to draw z, and the images that each completes, (K, N, P)."""
+    s, x, mask = e.setting, e.x, np.tile(~e.hidden, (len(e.x), 1))
     began = time.perf_counter()
     refined, spent = fit.refine(x, mask=mask, seed=e.args.seed), time.perf_counter() - began
-    rows = {"image": x[e.shown], "seen": np.where(e.hidden, np.nan, x[e.shown])}
-    scores, count = [], max(20, s.num_particles // 5)
+    scores, completed = [], {}
     for name, (start, method) in ways(fit, refined, s).items():
         began = time.perf_counter()
         with warnings.catch_warnings():
@@ -230,21 +284,16 @@ def part_b(e: Experiment) -> Fit:
             draws = start.draws(x, count, method=method, seed=e.args.seed, mask=mask)
         images, log_p = filled(fit, draws["z"], x, mask, e.args.seed)
         seconds = time.perf_counter() - began + (0 if start is fit else spent)
-        rows[name] = images[:3, e.shown]
-        told = draws.diagnostics().mean()
+        completed[name], told = images, draws.diagnostics().mean()
+        same = (images == x)[..., e.hidden].mean()
         worth = {"k-hat of q": told["k_hat"], "ESS of q": told["ess"], "ESS after": told.get("ess_after")}
         rest = {"R-hat": told.get("r_hat"), "divergences": told.get("divergences"), "seconds": seconds}
-        scores.append({"draws by": name, "log p(hidden | draws)": log_p.mean(), **worth, **rest})
+        likely = {"log p(hidden | draws)": log_p.mean(), "as in the truth": same}
+        scores.append({"draws by": name, **likely, **worth, **rest})
     found = evaluation.conditional_log_likelihood(fit, x, mask, s.num_particles, refined=refined)
     scores.append({"draws by": "log p(x) - log p(seen)", "log p(hidden | draws)": found.mean})
-    table = pd.DataFrame(scores).set_index("draws by").astype(float)
-    print(f"\n(b) A VAE given the lower half: the true upper half under {count} draws of z; means over images")
-    print(table.round(2).to_string(na_rep=""))
-    title = "Upper halves drawn from a VAE"
-    e.save(
-        table, "completions", completions=plots.labelled_rows(rows, e.split.image_shape, seen=~e.hidden, title=title)
-    )
-    return fit
+    scores.append({"draws by": "the mean of each pixel", "log p(hidden | draws)": e.pixel_means().mean()})
+    return scores, completed
 
 
 # (c) A conditional VAE
@@ -303,11 +352,28 @@ def of_mixture(e: Experiment, fit: Fit, seen: np.ndarray) -> float:
     return evaluation.log_likelihood(fit, e.x, 1).mean - part.mean
 
 
+def of_class(split: data.Split, label: int) -> data.Split:
+    """The images of one class.
+
+    Raises:
+        ValueError: data without labels, or without that one.
+    """
+    labels = split.labels or {}
+    there = sorted(set.intersection(*(set(labels.get(part, np.empty(0)).tolist()) for part in split.pixels)))
+    if label not in there:
+        known = f"its labels are {there}" if there else "it has none: give --data digits or --data mnist, which have"
+        raise ValueError(f"--only {label} takes the images of {split.name} with that label, and {known}.")
+    rows = {part: np.asarray(labels[part]) == label for part in split.pixels}
+    pixels = {part: values[rows[part]] for part, values in split.pixels.items()}
+    return replace(split, pixels=pixels, labels={part: labels[part][rows[part]] for part in rows})
+
+
 def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=backends.NAMES, default="pyro")
     parser.add_argument("--data", default="digits", help=f"{', '.join(data.names())}, or a .npy or .npz file")
+    parser.add_argument("--only", type=int, metavar="LABEL", help="images of one class alone, as 9 for nines")
     parser.add_argument("--parts", nargs="+", choices="abc", default=list("abc"))
     parser.add_argument("--quadrants", type=int, nargs="+", choices=GIVEN, default=list(GIVEN), help="given, in (c)")
     parser.add_argument("--seed", type=int, default=0)
@@ -329,7 +395,9 @@ def main() -> int:
         split = data.load(args.data)
         split = split if split.binarisation == "fixed" else split.with_binarisation("threshold")
         split = split.subset(200, 40, 40) if args.smoke else split
-        args.out = args.out or Path("runs") / f"completion-{split.name}-{args.backend}"
+        split = split if args.only is None else of_class(split, args.only)
+        of = split.name if args.only is None else f"{split.name}-{args.only}"
+        args.out = args.out or Path("runs") / f"completion-{of}-{args.backend}"
         folders.claim(args.out, "the work of examples/image_completion.py")
         setting = SMOKE if args.smoke else FULL if args.full else Setting() if split.name == "digits" else MNIST
         experiment = Experiment(split, setting, args)

@@ -279,10 +279,16 @@ def test_halves_of_images_are_completed(backend: str, tmp_path: Path) -> None:
         assert (elbo < exact + 0.1).all() and guesses.loc[(model, "exact"), "gap"] == pytest.approx(0, abs=1e-4)
         noise = 0.0 if model == "mixture" else 0.2  # after three epochs half everywhere is nearly right for MADE
         assert elbo["fitted"] > max(elbo["0.5 everywhere"], elbo["0.99 everywhere"]) - noise
-    completions = pd.read_csv(tmp_path / "completions.csv", index_col=0)
+    certain = guesses.xs("1 everywhere", level="phi")["ELBO"]
+    assert (certain < guesses.xs("0.5 everywhere", level="phi")["ELBO"]).all()
+    assert abs(guesses.loc[("MADE, not trained", "0.5 everywhere"), "gap"]) < 4  # it has no better guess to offer
+    draws = pd.read_csv(tmp_path / "draws.csv", index_col="model")
+    assert draws.loc["MADE, not trained", "entropy of draws"] == pytest.approx(32 * np.log(2), rel=0.1)
+    assert draws["pixels as in the truth"].between(0.4, 1).all() and len(draws) == 4
+    completions = pd.read_csv(tmp_path / "completions.csv", index_col=["VAE", "draws by"])
     likely = completions["log p(hidden | draws)"]
-    assert len(likely) == 5 and np.isfinite(likely).all() and (likely < 0).all()
-    assert (completions.loc["HMC", ["R-hat", "ESS after"]] > 0.9).all()
+    assert len(likely) == 2 * 6 and np.isfinite(likely).all() and (likely < 0).all()
+    assert (completions.loc[("trained", "HMC"), ["R-hat", "ESS after"]] > 0.9).all()
     table = pd.read_csv(tmp_path / "quadrants.csv", index_col="quadrants")
     assert list(table.index) == quadrants and (table > 0).to_numpy().all()
     assert (table["conditional VAE"] < table["-ELBO"]).all() and table.loc[2, "published"] == 51.0
