@@ -120,6 +120,19 @@ def _stock(name: str, *args: Any, **settings: Any) -> Callable[..., Any]:
     return make
 
 
+PATH = objectives.Reparameterise()
+
+
+def by_site(of_k: Any, of_z: Any = PATH) -> Callable[..., Any]:
+    """Strategies of the sites k and z, a bit and a normal."""
+
+    def make(inference: Any, draws: int, nesting: int) -> Any:
+        settings = {"num_particles": draws, "max_plate_nesting": nesting}
+        return inference.PerSite({"k": of_k, "z": of_z}, **settings)
+
+    return make
+
+
 def penalised(
     name: str, penalty: Penalty, of: Callable[[Tables], float] = elbo, strength: float = 2.0, **settings: Any
 ) -> Case:
@@ -173,6 +186,12 @@ OBJECTIVES: dict[str, Case] = {
     "GumbelSoftmax, averaged": Case(
         ours("GumbelSoftmax", temperature=0.7, straight_through=True, averaged=4), lambda e, k: straight_through(e, 0.7)
     ),
+    "PerSite, enumerated": Case(by_site(objectives.Enumerate()), of_elbo()),
+    "PerSite, scored": Case(by_site(objectives.Score()), of_elbo()),
+    "PerSite, leave one out": Case(by_site(objectives.Score(leave_one_out=True)), of_elbo(), (3,)),
+    "PerSite, measure-valued": Case(by_site(objectives.MeasureValued()), of_elbo()),
+    "PerSite, relaxed": Case(by_site(objectives.Relax(0.7)), lambda e, k: relaxed(e, 0.7)),
+    "PerSite, all scored": Case(by_site(objectives.Score(), objectives.Score(True)), of_elbo(), (3,)),
     "REBAR": Case(ours("REBAR"), of_elbo()),
     "RELAX": Case(ours("RELAX"), of_elbo()),
     "RODEO": Case(ours("RODEO"), of_elbo(), (3,)),

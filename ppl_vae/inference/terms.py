@@ -20,7 +20,7 @@ from ..objectives.gradients import Gradient, Rule, Run
 from ..objectives.request import LatentsRequest, TermsRequest
 from ..pairs.keywords import Tolerant, generated_site, inner, tolerant
 from ..pairs.sites import Sites, not_of_its_plates
-from ..pairs.terms import Latents, Terms
+from ..pairs.terms import Latents, SiteTerms, Terms
 from .examination import examine
 from .sites import PARAMETRIC, base_of, describe, masks_of
 from .traces import PyroSite, Ruled, Tap, in_plate, run, sites_of, split_sites
@@ -114,13 +114,14 @@ def log_terms(
         stopped: dict[str, PyroSite] = {}
         if not gradient.keeps_score:
             guided, stopped = _apart(guided, guide, args, kwargs, draws, max_plate_nesting, tapped=tap is not None)
-        analytic_kl = request.analytic_kl
-        terms = terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, gradient=gradient, stopped=stopped)
+        densities = site_terms_of(latent, guided, draws, request.analytic_kl, gradient, stopped)
+        terms = _summed(latent, observed, guided, densities, draws)
         if terms.log_lik.shape[-1] != len(args[0]):
             examine(model, guide, *args, **kwargs).check_terms("A bound of log-densities")
         if request.latents is not None:
             terms = terms._replace(latents=_latents(request.latents, latent, observed, guided, draws))
-        return Run(terms, {} if ruled is None else ruled.sites, _slopes(terms, guided) if gradient.slopes else {})
+        slopes = _slopes(terms, guided) if gradient.slopes else {}
+        return Run(terms, {} if ruled is None else ruled.sites, slopes, densities, tuple(latent))
 
     def evaluate(draws: int, tap: Tap | None) -> Terms:
         noise: dict[tuple[Any, ...], Tensor] = {}
@@ -229,26 +230,54 @@ def terms_of(
     gradient: Gradient = DEFAULT.gradient,
     stopped: Mapping[str, PyroSite] = NO_SITES,
 ) -> Terms:
-    """Compute the terms of traced sites: the model's latent and observed ones, and the guide's.
+    """Compute the terms of traced sites: the model's latent and observed ones, and the guide's."""
+    densities = site_terms_of(latent, guided, num_particles, analytic_kl, gradient, stopped)
+    return _summed(latent, observed, guided, densities, num_particles)
+
+
+def _summed(
+    latent: dict[str, PyroSite],
+    observed: dict[str, PyroSite],
+    guided: dict[str, PyroSite],
+    densities: Mapping[str, SiteTerms],
+    num_particles: int,
+) -> Terms:
+    scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
+    log_lik = reduce(operator.add, (density_of(site, num_particles) for site in observed.values()))
+    zero = log_lik.new_zeros(())
+    log_prior, log_guide, log_score = (sum((each[i] for each in densities.values()), zero) for i in range(3))
+    log_lik, log_prior, log_guide, log_score = torch.broadcast_tensors(log_lik, log_prior, log_guide, log_score)
+    return Terms(log_lik, log_prior, log_guide, scale, log_score)
+
+
+def site_terms_of(
+    latent: dict[str, PyroSite],
+    guided: dict[str, PyroSite],
+    num_particles: int,
+    analytic_kl: bool = False,
+    gradient: Gradient = DEFAULT.gradient,
+    stopped: Mapping[str, PyroSite] = NO_SITES,
+) -> dict[str, SiteTerms]:
+    """Compute log p and log q of each latent site, in the guide's order.
 
     ``gradient`` says which log q belong to ``log_score``. Of the sites that stand in ``stopped``, too, log q loses the
     gradient that it has there, which is the score.
     """
-    scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
-    log_lik = reduce(operator.add, (density_of(site, num_particles) for site in observed.values()))
-    log_prior = log_guide = log_score = log_lik.new_zeros(())
+    found = {}
     for name, site in guided.items():
-        kl = _kl(site, latent[name]) if analytic_kl else None
-        is_scored = gradient.scores(bool(site["fn"].has_rsample))
         softened = gradient.softens(name, bool(site["fn"].has_rsample))
+        kl = _kl(site, latent[name]) if analytic_kl or softened else None
+        is_scored = gradient.scores(bool(site["fn"].has_rsample))
+        density: Any = 0.0
+        log_score: Any = 0.0
         if is_scored or (kl is None and not softened):
             density = density_of(site, num_particles)
         if is_scored:
             if site["value"].requires_grad:
                 raise _carrying(site)
-            log_score = log_score + density
+            log_score = density
         if kl is not None:
-            log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
+            found[name] = SiteTerms(-_per_datum(latent[name], kl, num_particles), 0.0, log_score)
             continue
         if softened:
             raise no_closed_kl(name, describe(site).distribution, describe(latent[name]).distribution)
@@ -257,10 +286,8 @@ def terms_of(
             density = density - score + score.detach()
         elif is_scored and not gradient.weighs_score:
             density = density.detach()
-        log_prior = log_prior + density_of(latent[name], num_particles)
-        log_guide = log_guide + density
-    log_lik, log_prior, log_guide, log_score = torch.broadcast_tensors(log_lik, log_prior, log_guide, log_score)
-    return Terms(log_lik, log_prior, log_guide, scale, log_score)
+        found[name] = SiteTerms(density_of(latent[name], num_particles), density, log_score)
+    return found
 
 
 def _at_every_configuration(

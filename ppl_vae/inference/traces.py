@@ -116,6 +116,11 @@ class TracedSite:
         """The shape of a plain draw."""
         return tuple(self._msg["fn"].shape())
 
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one datum's draw."""
+        return tuple(self._msg["fn"].event_shape)
+
     def sample(self) -> Tensor:
         """Draw from the guide, with a gradient where the site is reparameterised."""
         return self._msg["fn"](*self._msg["args"], **self._msg["kwargs"])

@@ -30,6 +30,12 @@ from .importance_weighted import IWAE as IWAE
 from .importance_weighted import MIWAE as MIWAE
 from .importance_weighted import DReG as DReG
 from .importance_weighted import RenyiELBO as RenyiELBO
+from .per_site import Enumerate as Enumerate
+from .per_site import MeasureValued as MeasureValued
+from .per_site import PerSite as PerSite
+from .per_site import Relax as Relax
+from .per_site import Reparameterise as Reparameterise
+from .per_site import Score as Score
 from .prior import PriorELBO as PriorELBO
 from .quantised import VQELBO as VQELBO
 from .relaxed import GumbelSoftmax as GumbelSoftmax

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol
 from ..arrays import ops
 from ..arrays.ops import Array
 from ..pairs.sites import Site, Sites
-from ..pairs.terms import Terms
+from ..pairs.terms import SiteTerms, Terms
 from .checks import check_density, check_enumerable, check_pathwise, check_scores
 
 
@@ -33,6 +33,10 @@ class GuideSite(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of a plain draw."""
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one datum's draw."""
 
     @property
     def value(self) -> Array:
@@ -70,6 +74,10 @@ class Run(NamedTuple):
     """the guide's latent sites by name; empty for a run without a rule"""
     slopes: Mapping[str, Array] = {}
     """the derivative of log p(x | z) by each site's value, of its shape, where the gradient asks for ``slopes``"""
+    densities: Mapping[str, SiteTerms] = {}
+    """log p and log q of each latent site, in the guide's order"""
+    model_order: Sequence[str] = ()
+    """the latent sites' names in the model's order"""
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,9 @@ def option(
     return field(default=default, kw_only=kw_only, metadata=metadata)
 
 
-def from_python(default: Any, reason: str, *, kind: Kind | None = None) -> Any:
+def from_python(default: Any, reason: str, *, kind: Kind | None = None, kw_only: bool = True) -> Any:
     """Declare a field of an objective that the command line cannot set, with the reason; any value without a kind."""
-    return field(default=default, kw_only=True, metadata={"from_python": reason, "kind": kind})
+    return field(default=default, kw_only=kw_only, metadata={"from_python": reason, "kind": kind})
 
 
 def check_fields(objective: Any) -> None:

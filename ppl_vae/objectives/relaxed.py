@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -42,13 +42,14 @@ class Relaxed(Gradient):
 
     def rules(self) -> tuple[Rule]:
         """A relaxed draw, or a hard one with its gradient; of a reparameterised site a plain one."""
-        return (self._draw,)
+        return (self.draw,)
 
     def scores(self, reparameterised: bool) -> bool:
         """False: no draw is scored."""
         return False
 
-    def _draw(self, site: GuideSite) -> Array:
+    def draw(self, site: GuideSite) -> Array:
+        """A relaxed draw, or a hard one with its gradient; of a reparameterised site a plain one."""
         if site.reparameterised:
             return site.sample()
         of = variables_of(site)
@@ -70,8 +71,10 @@ class Relaxed(Gradient):
 class ReadingOnTrial(Gradient):
     """One draw of discrete latents in several forms, and another draw, for ``pairs.trials.check_reading``.
 
-    Reparameterised latents have the same value in all of them.
+    That is of those that the gradient estimator ``of`` softens; other latents have the same value in all forms.
     """
+
+    of: Gradient = field(default_factory=Relaxed)
 
     relaxes: ClassVar[bool] = True
     slopes: ClassVar[bool] = True
@@ -84,29 +87,34 @@ class ReadingOnTrial(Gradient):
         """The draw as the guide gives it, as real numbers, softened, and another one."""
         held: dict[str, Array] = {}
         for of_discrete in (_as_drawn, draw_hard, _softened, _another):
-            yield partial(_holding, held, of_discrete)
+            yield partial(self._holding, held, of_discrete)
 
     def scores(self, reparameterised: bool) -> bool:
         """False."""
         return False
 
+    def softens(self, name: str, reparameterised: bool) -> bool:
+        """Whether the estimator on trial softens the site."""
+        return self.of.softens(name, reparameterised)
+
+    def _holding(self, held: dict[str, Array], of_discrete: Rule, site: GuideSite) -> Array:
+        if self.softens(site.name, site.reparameterised):
+            return of_discrete(site)
+        if site.name not in held:
+            held[site.name] = site.sample()
+        return held[site.name]
+
     def terms(self, runs: Sequence[Run]) -> Reading:  # type: ignore[override]
         """log p(x | z) of each, and what q and p of other latents add to it, (B,)."""
         as_drawn, as_rows, softened, another = runs
-        discrete_sites = {name for name, site in softened.sites.items() if not site.reparameterised}
-        sizes = [abs(slope).sum() for name, slope in softened.slopes.items() if name in discrete_sites]
+        soft = {name for name, site in softened.sites.items() if self.softens(name, site.reparameterised)}
+        sizes = [abs(slope).sum() for name, slope in softened.slopes.items() if name in soft]
         return Reading(
             as_drawn.terms.log_weights[0],
             as_rows.terms.log_weights[0],
             another.terms.log_weights[0],
             sum(sizes[1:], sizes[0]) if sizes else None,
         )
-
-
-def _holding(held: dict[str, Array], of_discrete: Rule, site: GuideSite) -> Array:
-    if not site.reparameterised:
-        return of_discrete(site)
-    return held.setdefault(site.name, site.sample())
 
 
 def draw_hard(site: GuideSite) -> Array:

@@ -32,6 +32,15 @@ class Latents(NamedTuple):
     """what a learned control variate reads: a named tuple of arrays, as in ``ppl_vae.controls``"""
 
 
+class SiteTerms(NamedTuple):
+    """The log-densities of one latent site, in nats, (K, B) or a number; with a KL in closed form -KL and 0."""
+
+    log_prior: Array
+    log_guide: Array
+    log_score: Array = 0.0
+    """log q where the site's draws are scored"""
+
+
 class Terms(NamedTuple):
     """The log-densities of ``K`` draws from the guide for each of ``B`` data points, in nats, summed over sites.
 

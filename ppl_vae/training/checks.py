@@ -170,7 +170,7 @@ def check_relaxed(settings: TrainingSettings, pair: Pair, data: TrainingData, se
     if not isinstance(loss, Objective) or not loss.request.gradient.relaxes:
         return
     first, name = slice(settings.batch_size), type(loss).__name__
-    request = TermsRequest(gradient=ReadingOnTrial(), analytic_kl=True)
+    request = TermsRequest(gradient=ReadingOnTrial(loss.request.gradient), analytic_kl=True)
     try:
         reading = pair.terms(data.train[first], request, seed, take_rows(data.side, first))
     except UnsuitableObjective:

@@ -103,6 +103,14 @@ def net(z: torch.Tensor) -> Any:
 
 
 REMEDIES: dict[str, tuple[Way, ...]] = {
+    "PerSite takes all draws at once: leave 'chunk' at None": (
+        lambda _: o.PerSite({"z": o.Score()}, num_particles=2, chunk=1),
+        trains(o.PerSite({"z": o.Score()}, num_particles=2), categorical),
+    ),
+    "PerSite: the enumerated sites have {} configurations a datum, more than {}: give one of them Score()": (
+        trains(o.PerSite({"z": o.Enumerate()}, max_configurations=2), categorical),
+        trains(o.PerSite({"z": o.Score()}), categorical),
+    ),
     "or as rows of real numbers (..., D, {}); got real numbers of shape {}: make integers of them, z.long() in torch": (
         lambda _: net(torch.ones(5, 2)),
         lambda _: net(torch.ones(5, 2).long()),

@@ -18,7 +18,7 @@ from ...objectives.gradients import Gradient, Rule, Run
 from ...objectives.request import LatentsRequest, TermsRequest
 from ...pairs.keywords import generated_site, inner, tolerant
 from ...pairs.sites import Sites, not_of_its_plates
-from ...pairs.terms import Latents, Terms
+from ...pairs.terms import Latents, SiteTerms, Terms
 from .examination import examine
 from .sites import PARAMETRIC, base_of, describe, masks_of, traced
 from .traces import NumPyroSite, NumPyroTrace, Ruled, in_plate, replayed, run, sites_of, split_sites
@@ -151,8 +151,8 @@ def log_terms(
         stopped: NumPyroTrace = {}
         if not gradient.keeps_score:
             guided, stopped = _apart(guided, guide, args, kwargs, draws, max_plate_nesting, tapped=taps is not None)
-        analytic_kl = request.analytic_kl
-        terms = terms_of(latent, observed, guided, draws, analytic_kl=analytic_kl, gradient=gradient, stopped=stopped)
+        densities = site_terms_of(latent, guided, draws, request.analytic_kl, gradient, stopped)
+        terms = _summed(latent, observed, guided, densities, draws)
         if terms.log_lik.shape[-1] != len(args[0]):
             examine(model, guide, *args, **kwargs).check_terms("A bound of log-densities")
         if request.latents is not None:
@@ -162,7 +162,7 @@ def log_terms(
             slopes = _slopes(
                 lambda given: replayed(model, given, args, kwargs, draws, max_plate_nesting, key), q, draws
             )
-        return Run(terms, {} if ruled is None else ruled.sites, slopes), taps
+        return Run(terms, {} if ruled is None else ruled.sites, slopes, densities, tuple(latent)), taps
 
     def evaluate(key: Array, draws: int) -> tuple[Terms, Array | None]:
         runs, taps = zip(*(run_once(key, draws, rule) for rule in gradient.rules()), strict=True)
@@ -278,24 +278,52 @@ def terms_of(
     gradient: Gradient = DEFAULT.gradient,
     stopped: Mapping[str, NumPyroSite] = NO_SITES,
 ) -> Terms:
-    """Compute the terms of traced sites: the model's latent and observed ones, and the guide's.
+    """Compute the terms of traced sites: the model's latent and observed ones, and the guide's."""
+    densities = site_terms_of(latent, guided, num_particles, analytic_kl, gradient, stopped)
+    return _summed(latent, observed, guided, densities, num_particles)
+
+
+def _summed(
+    latent: NumPyroTrace,
+    observed: NumPyroTrace,
+    guided: NumPyroTrace,
+    densities: Mapping[str, SiteTerms],
+    num_particles: int,
+) -> Terms:
+    scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
+    log_lik = jnp.stack([density_of(site, num_particles) for site in observed.values()]).sum(0)
+    zero = jnp.zeros(())
+    log_prior, log_guide, log_score = (sum((each[i] for each in densities.values()), zero) for i in range(3))
+    log_lik, log_prior, log_guide, log_score = jnp.broadcast_arrays(log_lik, log_prior, log_guide, log_score)
+    return Terms(log_lik, log_prior, log_guide, scale, log_score)
+
+
+def site_terms_of(
+    latent: NumPyroTrace,
+    guided: NumPyroTrace,
+    num_particles: int,
+    analytic_kl: bool = False,
+    gradient: Gradient = DEFAULT.gradient,
+    stopped: Mapping[str, NumPyroSite] = NO_SITES,
+) -> dict[str, SiteTerms]:
+    """Compute log p and log q of each latent site, in the guide's order.
 
     ``gradient`` says which log q belong to ``log_score``. Of the sites that stand in ``stopped``, too, log q loses the
     gradient that it has there, which is the score.
     """
-    scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
-    log_lik = jnp.stack([density_of(site, num_particles) for site in observed.values()]).sum(0)
-    log_prior = log_guide = log_score = jnp.zeros(())
+    found = {}
     for name, site in guided.items():
-        kl = _kl(site, latent[name]) if analytic_kl else None
-        is_scored = gradient.scores(bool(site["fn"].has_rsample))
         softened = gradient.softens(name, bool(site["fn"].has_rsample))
+        kl = _kl(site, latent[name]) if analytic_kl or softened else None
+        is_scored = gradient.scores(bool(site["fn"].has_rsample))
+        density: Any = 0.0
+        log_score: Any = 0.0
         if is_scored or (kl is None and not softened):
             density = density_of(site, num_particles)
         if is_scored:
-            log_score = log_score + density
+            log_score = density
         if kl is not None:
-            log_prior = log_prior - _per_datum(latent[name], kl, num_particles)
+            found[name] = SiteTerms(-_per_datum(latent[name], kl, num_particles), 0.0, log_score)
             continue
         if softened:
             raise no_closed_kl(name, describe(site).distribution, describe(latent[name]).distribution)
@@ -304,10 +332,8 @@ def terms_of(
             density = density - score + jax.lax.stop_gradient(score)
         elif is_scored and not gradient.weighs_score:
             density = jax.lax.stop_gradient(density)
-        log_prior = log_prior + density_of(latent[name], num_particles)
-        log_guide = log_guide + density
-    log_lik, log_prior, log_guide, log_score = jnp.broadcast_arrays(log_lik, log_prior, log_guide, log_score)
-    return Terms(log_lik, log_prior, log_guide, scale, log_score)
+        found[name] = SiteTerms(density_of(latent[name], num_particles), density, log_score)
+    return found
 
 
 def _at_every_configuration(

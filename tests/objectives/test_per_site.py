@@ -1,0 +1,137 @@
+"""A strategy for each site of one program, beside enumeration of all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from oracles import bias, gradient, names_of_the_guide, prepared_net, value_of
+from pairs import pair, toy, untrained
+
+from ppl_vae import backends, baselines, inference, objectives, schedules
+from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.objectives import Enumerate, MeasureValued, PerSite, Relax, Reparameterise, Score
+
+OF_Z1 = {
+    "enumerated": Enumerate(),
+    "scored": Score(),
+    "left out": Score(leave_one_out=True),
+    "flipped": MeasureValued(),
+}
+
+
+PAIRS = [
+    ("enumerated", "enumerated"),
+    ("enumerated", "flipped"),
+    ("scored", "enumerated"),
+    ("scored", "flipped"),
+    ("left out", "scored"),
+    ("flipped", "enumerated"),
+    ("flipped", "left out"),
+]
+
+
+@pytest.mark.parametrize(("z1", "z2"), PAIRS)
+def test_any_two_strategies_have_the_exact_gradient(backend: backends.Backend, z1: str, z2: str) -> None:
+    """Of a net of two layers, three bits above which two stand."""
+    own, exact = prepared_net("two layers", backend), backend.inference.TraceEnumELBO()
+    names = [site.name for site in own.sites.latent]
+    strategies = dict(zip(names, (OF_Z1[z1], OF_Z1[z2]), strict=True))
+    objective = backend.inference.PerSite(strategies, num_particles=2)
+    if z1 == z2 == "enumerated":
+        objective = backend.inference.PerSite(strategies)
+        ours, theirs = (gradient(backend, o, own, toy(4), 0) for o in (objective, exact))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+        return
+    assert bias(backend, objective, exact, own, repeats=30) < 3.0
+    value = np.mean([value_of(backend, objective, own, np.repeat(toy(4), 100, 0), seed) for seed in range(4)]) / 100
+    assert value == pytest.approx(value_of(backend, exact, own, toy(4), 0), rel=0.02)
+
+
+@pytest.mark.parametrize("leave_one_out", [False, True])
+def test_all_scored_is_reinforce_but_for_what_a_draw_cannot_change(
+    backend: backends.Backend, leave_one_out: bool
+) -> None:
+    """The whole f at both layers is TraceGraphELBO's; without log q of the first one, the second alone differs."""
+    own = prepared_net("two layers", backend)
+    first, second = (site.name for site in own.sites.latent)
+    guide, baseline = names_of_the_guide(own), baselines.LeaveOneOut() if leave_one_out else None
+    theirs = gradient(backend, backend.inference.TraceGraphELBO(3, baseline=baseline), own, toy(4), 0)
+    whole = Score(leave_one_out, rao_blackwellised=False)
+    for strategy, equal in ((whole, True), (Score(leave_one_out), False)):
+        objective = backend.inference.PerSite({first: strategy, second: strategy}, num_particles=3)
+        ours = gradient(backend, objective, own, toy(4), 0)
+        np.testing.assert_allclose(ours[~guide], theirs[~guide], rtol=1e-4, atol=1e-4)
+        assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-4) is equal
+    at_first = backend.inference.PerSite({first: Score(leave_one_out), second: whole}, num_particles=3)
+    np.testing.assert_allclose(gradient(backend, at_first, own, toy(4), 0), theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("straight_through", [True, False])
+def test_all_relaxed_is_gumbel_softmax(backend: backends.Backend, straight_through: bool) -> None:
+    own, settings = prepared_net("bernoulli", backend), {"temperature": 0.3, "straight_through": straight_through}
+    of_all = backend.inference.GumbelSoftmax(2, **settings)
+    ours = backend.inference.PerSite({"z": Relax(**settings)}, num_particles=2)
+    for seed in (0, 1):
+        a, b = (gradient(backend, objective, own, toy(4), seed) for objective in (ours, of_all))
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert ours.is_bound is of_all.is_bound is straight_through
+
+
+def test_a_path_alone_is_the_elbo(backend: backends.Backend) -> None:
+    own = untrained(*pair("standard", backend), backend).pair
+    ours = backend.inference.PerSite({"z": Reparameterise()}, num_particles=3)
+    a, b = (gradient(backend, objective, own, toy(4), 0) for objective in (ours, backend.inference.TraceELBO(3)))
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_it_trains_and_its_temperature_follows_its_schedule(backend: backends.Backend) -> None:
+    cooled = Relax(schedules.Linear(1.0, 0.25, over=4))
+    objective = PerSite({"z": cooled})
+    assert objective.warm_up == 4 and objective.at(2).strategies == (("z", Relax(0.625)),)
+    for strategy in (cooled, Score(), Enumerate()):
+        svi = backend.inference.SVI(PerSite({"z": strategy}), epochs=2, batch_size=20, learning_rate=0.02)
+        fit = svi.fit(*pair("bernoulli", backend), toy(40))
+        assert fit.history["loss"][1] < fit.history["loss"][0]
+
+
+@pytest.mark.parametrize(
+    ("strategies", "kind", "message"),
+    [
+        ({}, "standard", "takes a strategy for each latent site of the pair, 'z'; got some for none"),
+        ({"z": Score(), "y": Score()}, "standard", "'z'; got some for 'z', 'y'"),
+        ({"z": Enumerate()}, "standard", r"PerSite, Enumerate\(\) cannot enumerate the site 'z'"),
+        ({"z": Relax()}, "standard", r"PerSite, Relax\(.*\) is for discrete latents"),
+        ({"z": MeasureValued()}, "standard", r"PerSite, MeasureValued\(\) is for discrete latents"),
+        ({"z": MeasureValued()}, "categorical", r"PerSite, MeasureValued\(\) is for Bernoulli latents"),
+        ({"z": Reparameterise()}, "bernoulli", r"PerSite, Reparameterise\(\) has no pathwise gradient"),
+    ],
+)
+def test_a_strategy_that_does_not_fit_is_refused(
+    backend: backends.Backend, strategies: Any, kind: str, message: str
+) -> None:
+    sites = untrained(*pair(kind, backend), backend).pair.sites
+    with pytest.raises(UnsuitableObjective, match=message):
+        PerSite(strategies).check(sites)
+    if kind == "bernoulli":
+        with pytest.raises(UnsuitableObjective, match="configurations a datum, more than 3: give one of them Score"):
+            PerSite({"z": Enumerate()}, max_configurations=3).check(sites)
+
+
+def test_bad_settings() -> None:
+    for strategies, message in (
+        ({"z": "score"}, r"the strategy of 'z' should be Enumerate\(\), Score\(\).*; got 'score'"),
+        (Score(), r"'strategies' should be strategies by site, .*; got Score"),
+        ("z", r"'strategies' should be strategies by site, .*; got 'z'"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            PerSite(strategies)
+    with pytest.raises(ValueError, match="leaving one out, for 'z', needs num_particles of at least 2; got 1"):
+        PerSite({"z": Score(leave_one_out=True)})
+    with pytest.raises(ValueError, match="leave 'chunk' at None"):
+        PerSite({"z": Score()}, num_particles=2, chunk=1)
+    for make in (lambda: Score(leave_one_out=1), lambda: Relax(0.0), lambda: Relax(averaged=-1)):
+        with pytest.raises(ValueError, match="should be"):
+            make()
+    assert inference.PerSite({"z": Score()}) == inference.adopt(objectives.PerSite([("z", Score())]))
