@@ -1,6 +1,6 @@
 """The missing half of an image: a digit of which the lower half is seen, completed by three kinds of model.
 
-    python examples/image_completion.py                                 # digits, about two minutes on two cores
+    python examples/image_completion.py                                 # digits, about three minutes on two cores
     python examples/image_completion.py --backend numpyro
     python examples/image_completion.py --data mnist --only 9 --parts a b                 # nines alone, of 28 x 28
     python examples/image_completion.py --data static_mnist --full      # the published setting, some hours
