@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from . import ops
 from .ops import Array
 
@@ -79,3 +81,26 @@ def check_heads(width: int, heads: int) -> None:
     """
     if int(heads) != heads or heads < 1 or width % heads:
         raise ValueError(f"'heads' should divide 'width', {width}; got {heads}.")
+
+
+def check_values(x: np.ndarray, count: int, what: str = "x", first: int = 0) -> None:
+    """Compare data, whose rows are counted from ``first``, with the values 0..count-1 that a net reads.
+
+    Raises:
+        ValueError: a grey level, or a category that there is not.
+
+    >>> check_values(np.array([[0.0, 2.0]]), 3)
+    """
+    outside = (x < 0) | (x > count - 1) | (x != np.round(x))
+    if outside.any():
+        row, column = np.argwhere(outside)[0]
+        values = "0 and 1" if count == 2 else f"integers from 0 to {count - 1}"
+        instead = (
+            f"binarise grey levels, {what} > 0.5"
+            if count == 2
+            else "make the net for as many categories as there are, num_categories="
+        )
+        raise ValueError(
+            f"{what!r} should hold {values} for a net that reads each pixel before the next; {x[row, column]:g} at row "
+            f"{row + first}, column {column} is none, and would be read as if it had been drawn: {instead}."
+        )

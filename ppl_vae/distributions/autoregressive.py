@@ -100,6 +100,11 @@ class AutoregressiveCategorical(TorchDistribution):
         """Integers 0..C-1."""
         return constraints.independent(constraints.integer_interval(0, self.num_values - 1), 1)
 
+    @property
+    def read_values(self) -> int:
+        """C: the net reads the entries, which must be whole."""
+        return self.num_values
+
     def expand(self, batch_shape: Shape, _instance: Any = None) -> AutoregressiveCategorical:
         """Return the same distribution with another batch shape."""
         return AutoregressiveCategorical(self.net, self.order, self.num_values, batch_shape, device=self.device)

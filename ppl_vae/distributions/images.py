@@ -124,6 +124,7 @@ class AutoregressiveBernoulli(TorchDistribution):
     arg_constraints: ClassVar[dict[str, Any]] = {}
     support = constraints.independent(constraints.boolean, 1)
     has_mean: ClassVar[bool] = False
+    read_values: ClassVar[int] = 2
     has_rsample = False
 
     def __init__(

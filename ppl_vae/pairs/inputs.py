@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 
-from ..arrays import pixel_levels
+from ..arrays import causal, pixel_levels
 from ..data import Stream, check_unit_interval
 from ..data.containers import as_array, check_numbers
 from ..data.streams import Data, blocks
@@ -29,13 +29,16 @@ class Requirements(NamedTuple):
     """whether values are within [0, 1]"""
     levels: tuple[int, ...]
     """the numbers of levels that a pixel can have, of each observed site that has levels"""
+    read: tuple[int, ...]
+    """the numbers of values 0, 1, ... of a pixel, of each observed site that reads its own pixels"""
 
     @classmethod
     def of(cls, pair: Pair) -> Requirements:
         """Read them off a pair's sites."""
         sites = pair.sites.observed if pair.sites is not None else ()
         levels = tuple(site.levels for site in sites if site.levels is not None)
-        return cls(pair.dim, pair.given_dim, any(site.binary for site in sites), levels)
+        read = tuple(site.read_values for site in sites if site.read_values is not None)
+        return cls(pair.dim, pair.given_dim, any(site.binary for site in sites), levels, read)
 
 
 @overload
@@ -77,25 +80,28 @@ def as_batch(x: Any, what: str = "x", dim: int | None = None, *, maskable: bool 
 
 
 @overload
-def checked(pair: Pair, x: Stream, what: str = "x") -> Stream: ...
+def checked(pair: Pair, x: Stream, what: str = "x", *, intensities: bool = False) -> Stream: ...
 
 
 @overload
-def checked(pair: Pair, x: Any, what: str = "x") -> np.ndarray: ...
+def checked(pair: Pair, x: Any, what: str = "x", *, intensities: bool = False) -> np.ndarray: ...
 
 
-def checked(pair: Pair, x: Any, what: str = "x") -> Data:
-    """Check the shape and the values of data (N, P) for a pair.
+def checked(pair: Pair, x: Any, what: str = "x", *, intensities: bool = False) -> Data:
+    """Check the shape and the values of data (N, P) for a pair; ``intensities`` are binarised before it sees them.
 
     Raises:
         ValueError: another shape, NaN or infinite values, or values that the likelihood cannot have.
     """
     array, requirements = as_batch(x, what, pair.dim or None), Requirements.of(pair)
-    for first, block in blocks(array) if requirements.binary or requirements.levels else ():
+    read = () if intensities else requirements.read
+    for first, block in blocks(array) if requirements.binary or requirements.levels or read else ():
         if requirements.binary:
             check_unit_interval(block, f"{what!r}, under a Bernoulli likelihood,", first=first)
         for count in requirements.levels:
             pixel_levels.check(block, count, what, first)
+        for count in read:
+            causal.check_values(block, count, what, first)
     return array
 
 

@@ -30,6 +30,8 @@ class Site:
     """The number of values that each entry can take, where they are finitely many."""
     levels: int | None = None
     """L, where the distribution is over the levels 0, 1/(L - 1), ..., 1 of a pixel."""
+    read_values: int | None = None
+    """C, where the distribution reads its own entries one after the other, which must be whole: 0, 1, ..., C - 1."""
     codes: tuple[int, ...] = ()
     """The number of codes of each slot, where a value is codes of a codebook, side by side."""
     has_density: bool = True

@@ -66,7 +66,7 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
         raise ValueError(pair.size_refusal)
     for name, x in (("data", data.train), ("valid", data.valid)):
         if x is not None:
-            checked(pair, x, name)
+            checked(pair, x, name, intensities=data.dynamic and name == "data")
     check_draws(settings, pair, data, derive(seed, "trial"))
     check_relaxed(settings, pair, data, derive(seed, "trial"))
     check_guide(settings, pair)

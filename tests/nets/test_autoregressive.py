@@ -13,7 +13,7 @@ import pytest
 import torch
 from pairs import toy, untrained
 
-from ppl_vae import backends, evaluation
+from ppl_vae import backends, data, evaluation
 
 NETS: dict[str, Callable[[Any, tuple[int, int], int | None, np.random.Generator], Any]] = {
     "made": lambda nets, shape, categories, rng: nets.MADE(
@@ -180,6 +180,19 @@ def test_heads_that_do_not_divide_the_width_are_refused(backend: backends.Backen
     for heads in (0, 3, 2.5):
         with pytest.raises(ValueError, match="'heads' should divide 'width', 8"):
             backend.nets.CausalTransformer(4, np.random.default_rng(0), width=8, heads=heads)
+
+
+def test_grey_levels_have_no_density_and_intensities_that_are_binarised_do(backend: backends.Backend) -> None:
+    digits = data.load("digits").subset(40, 20, 20)
+    net = backend.nets.MADE(64, (4,), np.random.default_rng(0))
+    model = backend.models.FullyVisible(backend.priors.Autoregressive(net))
+    svi = backend.inference.SVI(epochs=1, batch_size=20)
+    with pytest.raises(ValueError, match="'data' should hold 0 and 1 .* as if it had been drawn"):
+        svi.fit(model, backend.guides.Empty(), digits.with_binarisation("none"))
+    fit = svi.fit(model, backend.guides.Empty(), digits.with_binarisation("dynamic"))
+    assert np.isfinite(evaluation.elbo(fit, digits.with_binarisation("dynamic").test, 1).mean)
+    with pytest.raises(ValueError, match="'x' should hold 0 and 1"):
+        evaluation.elbo(fit, digits.with_binarisation("none").test, 1)
 
 
 # A context

@@ -28,6 +28,12 @@ def given(b: Backend, dim: int) -> Any:
     return net(torch.zeros(5, 4), torch.zeros(5, 3))
 
 
+def visible(b: Backend, x: np.ndarray, categories: int | None) -> Any:
+    model = b.models.FullyVisible(b.priors.Autoregressive(made(b, 4, categories)))
+    return b.inference.SVI(epochs=1, batch_size=5).fit(model, b.guides.Empty(), x)
+
+
+GREY, CODES = np.random.default_rng(0).random((10, 4)), np.random.default_rng(0).integers(4, size=(10, 4))
 REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
     "make it for as many as there are, with one dimension for all of them": (
         lambda b: made(b)(torch.zeros(2, 3, 2)),
@@ -36,6 +42,11 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
     "give it the net's own, order=net.order": (
         lambda b: categories(b, range(4)),
         lambda b: categories(b, made(b).order),
+    ),
+    "binarise grey levels, {} > 0.5": (lambda b: visible(b, GREY, None), lambda b: visible(b, GREY > 0.5, None)),
+    "make the net for as many categories as there are, num_categories=": (
+        lambda b: visible(b, CODES, 3),
+        lambda b: visible(b, CODES, 4),
     ),
     "made for {}; got {}: make it with context_dim={}": (lambda b: given(b, 0), lambda b: given(b, 3)),
 }

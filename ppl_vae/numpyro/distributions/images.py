@@ -126,6 +126,7 @@ class AutoregressiveBernoulli(dist.Distribution):
     arg_constraints: ClassVar[dict[str, Any]] = {}
     support = constraints.independent(constraints.boolean, 1)
     has_mean: ClassVar[bool] = False
+    read_values: ClassVar[int] = 2
 
     def __init__(
         self,

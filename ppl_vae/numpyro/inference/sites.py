@@ -129,6 +129,7 @@ def describe(site: Any) -> Site:
         binary=binary,
         num_values=2 if binary else int(base.probs.shape[-1]) if categorical else getattr(base, "num_values", None),
         levels=getattr(base, "levels", None),
+        read_values=getattr(base, "read_values", None),
         codes=getattr(base, "codes", ()),
         has_density=not any(isinstance(part, dist.Delta) for part in _inside(fn)),
         has_mean=_has_mean(fn),
