@@ -141,6 +141,7 @@ USUAL: dict[str, tuple[str, ...]] = {
     "gaussian": ("elbo", "mean-field", "stl", "iwae-10", "dreg-10"),
     "bernoulli": ("reinforce-4", "rloo-4", "vimco-10", "wake-wake-10"),
     "categorical": ("reinforce-4", "rloo-4", "vimco-10", "wake-wake-10"),
+    "concrete": ("elbo", "stl", "iwae-10", "dreg-10"),
     "vq": ("vq",),
 }
 """Kind of latents -> the strategies that a comparison trains by default."""

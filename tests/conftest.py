@@ -24,7 +24,9 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax
+import numpy as np
 import pytest
+import scipy.special
 import torch
 from pairs import noise
 
@@ -103,6 +105,18 @@ def base_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.distributions.normal._standard_normal", for_torch)
     monkeypatch.setattr("torch.distributions.multivariate_normal._standard_normal", for_torch)
     monkeypatch.setattr("jax.random.normal", for_jax)
+
+    def uniform(shape: tuple[int, ...]) -> np.ndarray:  # of relaxed categories (..., B, D, C)
+        return scipy.special.ndtr(noise((*shape[:-2], shape[-2] * shape[-1]))).reshape(shape)
+
+    monkeypatch.setattr(
+        "ppl_vae.distributions.concrete.standard_uniform",
+        lambda shape, dtype, device: torch.as_tensor(uniform(shape), dtype=dtype, device=device),
+    )
+    monkeypatch.setattr(
+        "ppl_vae.numpyro.distributions.concrete.standard_uniform",
+        lambda key, shape, dtype: jax.numpy.asarray(uniform(shape), dtype),
+    )
 
 
 @pytest.fixture

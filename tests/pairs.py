@@ -56,6 +56,7 @@ PAIRS: dict[str, dict[str, Any]] = {
     "levels": {"likelihood": "categorical", "levels": 3},
     "bernoulli": {"latents": "bernoulli"},
     "categorical": {"latents": "categorical", "num_categories": 4},
+    "concrete": {"latents": "concrete", "num_categories": 4},
     "vq": {"latents": "vq", "num_codes": 5, "code_dim": 2, "codebook_start": "normal"},
     "dvae": {**GRID, "latents": "categorical", "num_categories": 3, "prior": "factorised"},
 }

@@ -10,9 +10,11 @@ and Poole, 2017.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+from .. import kinds
 from . import ops
 from .ops import Array
 
@@ -128,3 +130,54 @@ def variables(logits: Array, dims: int) -> Bits | Categories:
     ('Bits', 'Categories')
     """
     return Bits(logits) if logits.ndim == dims else Categories(logits)
+
+
+def concrete_draw(logits: Array, uniform: Array, temperature: float) -> Array:
+    """Draw from the Concrete distribution, as log-ratios u_c = log x_c - log x_C: (..., D, C) -> (..., D, C - 1).
+
+    x = softmax((logits + Gumbel noise) / t). At any temperature u is finite, where x is 0 or 1 in its last digit.
+
+    >>> import numpy as np
+    >>> concrete_draw(np.zeros((1, 2)), np.array([[0.5, 0.5]]), 0.05)
+    array([[0.]])
+    """
+    perturbed = (logits - ops.log(-ops.log(open_interval(uniform)))) / temperature
+    return perturbed[..., :-1] - perturbed[..., -1:]
+
+
+def concrete_log_density(ratios: Array, logits: Array, temperature: float) -> Array:
+    """The log-density of log-ratios u of the Concrete distribution: (..., D, C - 1), (..., D, C) -> (..., D).
+
+    log (C - 1)! + (C - 1) log t + sum_c s_c - C log sum_c exp s_c with s_c = logits_c - t u_c and u_C = 0. The Concrete
+    Distribution, Maddison, Mnih and Teh, 2017, whose density of log x is the same number.
+
+    >>> import numpy as np
+    >>> concrete_log_density(np.zeros((1, 1)), np.zeros((1, 2)), 1.0).round(4)  # logistic: 1/4
+    array([-1.3863])
+    """
+    categories = logits.shape[-1]
+    scores = logits - temperature * ops.with_zero(ratios)
+    constant = math.lgamma(categories) + (categories - 1) * math.log(temperature)
+    return constant + scores.sum(-1) - categories * ops.logsumexp(scores, -1)
+
+
+def simplex(ratios: Array) -> Array:
+    """The point x of the simplex with log-ratios u_c = log x_c - log x_C: (..., C - 1) -> (..., C).
+
+    >>> import numpy as np
+    >>> simplex(np.zeros((1, 3)))
+    array([[0.25, 0.25, 0.25, 0.25]])
+    """
+    return ops.softmax(ops.with_zero(ratios), -1)
+
+
+def check_relaxed(name: str, num_categories: int, temperature: float) -> None:
+    """Refuse one category, or a temperature that is not above 0.
+
+    Raises:
+        ValueError: names the class and says what fits.
+    """
+    if not kinds.fits("positive", temperature):
+        raise ValueError(f"{name}: 'temperature' should be {kinds.EXPECTED['positive']}; got {temperature!r}.")
+    if not kinds.fits("count", num_categories) or num_categories < 2:
+        raise ValueError(f"{name}: 'num_categories' should be an integer of at least 2; got {num_categories!r}.")

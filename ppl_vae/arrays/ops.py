@@ -411,6 +411,22 @@ def concatenate(arrays: Sequence[Array]) -> Array:
     return jnp.concatenate(arrays)
 
 
+def with_zero(a: Array) -> Array:
+    """A zero after the last entry of each row, (..., C) -> (..., C + 1).
+
+    >>> with_zero(np.ones(2))
+    array([1., 1., 0.])
+    """
+    if _is_torch(a):
+        return sys.modules["torch"].nn.functional.pad(a, (0, 1))
+    pads = [(0, 0)] * (a.ndim - 1) + [(0, 1)]
+    if _is_numpy(a):
+        return np.pad(a, pads)
+    import jax.numpy as jnp
+
+    return jnp.pad(a, pads)
+
+
 def sort(a: Array, axis: int) -> Array:
     """In ascending order along ``axis``.
 

@@ -49,7 +49,7 @@ SVI = (
     ),
     *("local_steps", "local_learning_rate", "local_tolerance"),
 )
-USUAL = {"gaussian": "elbo", "bernoulli": "rloo-4", "categorical": "rloo-4", "vq": "vq"}
+USUAL = {"gaussian": "elbo", "bernoulli": "rloo-4", "categorical": "rloo-4", "concrete": "elbo", "vq": "vq"}
 """Kind of latents -> the default objective of ``fit``."""
 
 

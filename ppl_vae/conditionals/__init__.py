@@ -2,6 +2,7 @@
 
 from .discrete import Bernoulli as Bernoulli
 from .discrete import Categorical as Categorical
+from .discrete import Concrete as Concrete
 from .masking import joined as joined
 from .masking import observed_only as observed_only
 from .masking import visible as visible

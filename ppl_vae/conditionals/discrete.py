@@ -6,6 +6,7 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from .. import distributions
+from ..arrays.discrete import check_relaxed
 
 
 class Bernoulli(nn.Module):
@@ -53,3 +54,39 @@ class Categorical(nn.Module):
         """Map h (..., H) to a distribution over (D,)."""
         logits = self.net(h)
         return dist.Categorical(logits=logits.unflatten(-1, (-1, self.num_categories))).to_event(1)
+
+
+class Concrete(nn.Module):
+    """h -> D independent relaxed categories, as log-ratios of a point of the simplex. Event shape (D (C - 1),).
+
+    ``net`` maps (..., H) to logits (..., D C), as that of ``Categorical``, whose draws are the largest entries of
+    these. With ``priors.UniformConcrete`` and ``nets.Simplex`` every objective for reparameterised latents is right, of
+    a model of its own: ``evaluation.discrete_twin`` is the discrete one. The Concrete Distribution, Maddison et al.,
+    2017.
+
+    Raises:
+        ValueError: a temperature that is not above 0, or one category.
+
+    >>> import torch
+    >>> import numpy as np
+    >>> from ppl_vae import nets
+    >>> Concrete(nets.MLP((5, 3 * 4), np.random.default_rng(0)), 4, temperature=0.5)(torch.zeros(2, 5)).event_shape
+    torch.Size([9])
+    """
+
+    def __init__(self, net: nn.Module, num_categories: int, *, temperature: float) -> None:
+        super().__init__()
+        check_relaxed("Concrete", num_categories, temperature)
+        self.net = net
+        self.num_categories = num_categories
+        self.temperature = temperature
+
+    def forward(self, h: Tensor) -> dist.Distribution:
+        """Map h (..., H) to a distribution over (D (C - 1),)."""
+        logits = self.net(h)
+        rows = logits.reshape(*logits.shape[:-1], -1, self.num_categories)
+        return distributions.Concrete(rows, self.temperature)
+
+    def discrete(self) -> Categorical:
+        """Return the discrete conditional with the same net."""
+        return Categorical(self.net, self.num_categories)

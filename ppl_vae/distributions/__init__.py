@@ -2,6 +2,7 @@
 
 from ppl_vae.distributions.autoregressive import AutoregressiveCategorical
 from ppl_vae.distributions.bernoulli import BernoulliLogits
+from ppl_vae.distributions.concrete import Concrete
 from ppl_vae.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.distributions.levels import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.distributions.mixture import DiagNormalMixture, mixture
@@ -14,6 +15,7 @@ __all__ = [
     "BernoulliLogits",
     "BernoulliMixture",
     "CategoricalLevels",
+    "Concrete",
     "DiagNormalMixture",
     "DiscretisedLogistic",
     "Normal",

@@ -3,6 +3,7 @@
 from . import disentanglement as disentanglement
 from .comparison import compare as compare
 from .comparison import difference as difference
+from .discrete_twins import discrete_twin as discrete_twin
 from .evaluations import Evaluation as Evaluation
 from .evaluations import evaluate as evaluate
 from .gradients import gradient_report as gradient_report

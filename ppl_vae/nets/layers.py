@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import init
+from ..arrays import discrete
 from ..init import Initialiser
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -64,6 +65,29 @@ class OneHot(nn.Module):
             return self.net(z.flatten(-2))
         rows = (z.unsqueeze(-1) == torch.arange(self.num_categories, device=z.device)).to(torch.get_default_dtype())
         return self.net(rows.flatten(-2))
+
+
+class Simplex(nn.Module):
+    """Net for relaxed categories: log-ratios (..., D (C - 1)) become points of the simplex (..., D C), inputs of a net.
+
+    >>> from ppl_vae.nets import MLP
+    >>> Simplex(MLP((3 * 4, 6), np.random.default_rng(0)), 4)(torch.zeros(2, 3 * 3)).shape
+    torch.Size([2, 6])
+    """
+
+    def __init__(self, net: nn.Module, num_categories: int) -> None:
+        super().__init__()
+        self.net = net
+        self.num_categories = num_categories
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Apply the net to the points of log-ratios z, (..., D (C - 1))."""
+        rows = discrete.simplex(z.reshape(*z.shape[:-1], -1, self.num_categories - 1))
+        return self.net(rows.reshape(*z.shape[:-1], -1))
+
+    def discrete(self) -> OneHot:
+        """Return the net of integers with the same weights."""
+        return OneHot(self.net, self.num_categories)
 
 
 class Flattened(nn.Module):

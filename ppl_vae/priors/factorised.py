@@ -6,7 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
-from ..distributions import BernoulliLogits, Normal
+from ..arrays.discrete import check_relaxed
+from ..distributions import BernoulliLogits, Concrete, Normal
 
 
 class StandardNormal(nn.Module):
@@ -71,3 +72,30 @@ class FactorisedCategorical(nn.Module):
     def forward(self) -> dist.Distribution:
         """Return the distribution over (D,)."""
         return dist.Categorical(logits=self.logits).to_event(1)
+
+
+class UniformConcrete(nn.Module):
+    """p(z) of D relaxed categorical variables of C equal categories, as log-ratios. Event shape (D (C - 1),).
+
+    The temperature is the prior's own: p and q at different ones are different families, and neither is discrete.
+
+    Raises:
+        ValueError: a temperature that is not above 0, or one category.
+
+    >>> UniformConcrete(3, 4, temperature=0.5)().event_shape
+    torch.Size([9])
+    """
+
+    def __init__(self, dim: int, num_categories: int, *, temperature: float) -> None:
+        super().__init__()
+        check_relaxed("UniformConcrete", num_categories, temperature)
+        self.logits = nn.Buffer(torch.zeros(dim, num_categories))
+        self.temperature = temperature
+
+    def forward(self) -> dist.Distribution:
+        """Return the distribution over (D (C - 1),)."""
+        return Concrete(self.logits, self.temperature)
+
+    def discrete(self) -> UniformCategorical:
+        """Return the discrete prior."""
+        return UniformCategorical(*self.logits.shape)

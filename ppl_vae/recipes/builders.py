@@ -300,6 +300,8 @@ CODES = (
     ),
 )
 
+CATEGORIES = Setting("num_categories", 10, "categories of each categorical latent", least=1, metavar="C")
+
 LATENTS = (
     Latents(
         "gaussian",
@@ -326,7 +328,7 @@ LATENTS = (
     Latents(
         "categorical",
         "one of so many categories, with a uniform prior",
-        settings=(Setting("num_categories", 10, "categories of each categorical latent", least=1, metavar="C"),),
+        settings=(CATEGORIES,),
         refuse=lambda recipe: refuse_discrete(recipe) or refuse_given(recipe),
         prior=lambda b, recipe: b.priors.UniformCategorical(recipe.latent_dim, recipe.num_categories),
         posterior=lambda b, recipe, net: b.conditionals.Categorical(net, recipe.num_categories),
@@ -335,6 +337,26 @@ LATENTS = (
         decode=lambda b, recipe, net: b.nets.OneHot(net, recipe.num_categories),
         side_by_side=True,
         num_values=lambda recipe: recipe.num_categories,
+    ),
+    Latents(
+        "concrete",
+        "relaxed categories, each a point of a simplex: another model than that of 'categorical'",
+        settings=(
+            CATEGORIES,
+            Setting("posterior_temperature", 2 / 3, "softness of 'concrete' latents in the guide", above=0),
+            Setting("prior_temperature", 0.5, "softness of 'concrete' latents in the prior", above=0),
+        ),
+        refuse=lambda recipe: refuse_discrete(recipe) or refuse_given(recipe),
+        prior=lambda b, recipe: b.priors.UniformConcrete(
+            recipe.latent_dim, recipe.num_categories, temperature=recipe.prior_temperature
+        ),
+        posterior=lambda b, recipe, net: b.conditionals.Concrete(
+            net, recipe.num_categories, temperature=recipe.posterior_temperature
+        ),
+        outputs=lambda recipe: recipe.latent_dim * recipe.num_categories,
+        width=lambda recipe: recipe.latent_dim * recipe.num_categories,
+        decode=lambda b, recipe, net: b.nets.Simplex(net, recipe.num_categories),
+        pathwise=True,
     ),
     Latents(
         "vq",

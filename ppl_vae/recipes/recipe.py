@@ -43,7 +43,8 @@ class Recipe:
     of components are given, and read, beside the others: ``Recipe(shape, prior="mixture", num_pseudo_inputs=10)``.
 
     Settings of the package's components: ``levels`` of the likelihoods of pixels k / (levels - 1); ``num_categories``
-    of each categorical latent; ``num_codes``, ``code_dim`` and ``codebook_start`` of ``vq``; ``hidden``, the units of
+    of each categorical latent; ``posterior_temperature`` and ``prior_temperature`` of ``concrete`` ones;
+    ``num_codes``, ``code_dim`` and ``codebook_start`` of ``vq``; ``hidden``, the units of
     the encoder's hidden layers, and ``channels`` of its convolutions, each of which halves the image (the decoder has
     both in reverse); ``activation`` of the hidden layers, or ``gated`` ones instead; ``initial_weights``, ``xavier``,
     ``kaiming-normal`` or as ``torch`` starts its layers (``init.STARTS``); ``full_covariance`` of a Gaussian guide
@@ -59,7 +60,8 @@ class Recipe:
         likelihood: ``bernoulli``; ``normal`` with one learned scale; ``normal-diagonal``, whose decoder gives each
             pixel a scale; of pixels k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; or one that is
             registered.
-        latents: ``gaussian``; ``bernoulli`` (a sigmoid belief net of one layer); ``categorical``; ``vq``, each the
+        latents: ``gaussian``; ``bernoulli`` (a sigmoid belief net of one layer); ``categorical``; ``concrete``, relaxed
+            categories, a model of its own (``evaluation.discrete_twin`` is the discrete one); ``vq``, each the
             nearest of the codes that all share (a VQ-VAE); or one that is registered. The discrete ones have a uniform
             prior.
         posterior: ``standard``, that of the latents; or one that is registered.

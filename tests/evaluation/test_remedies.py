@@ -26,6 +26,7 @@ from ppl_vae.mcmc.samplers import HMC, NUTS
 from ppl_vae.results import Fit
 
 Way = Callable[[Any], Any]
+RNG = np.random.default_rng(0)
 PYRO, NUMPYRO = backends.load("pyro"), backends.load("numpyro")
 GRID = np.repeat(np.indices((3, 4)).reshape(2, -1).T, 20, 0)
 CODES = GRID + 0.1 * np.random.default_rng(0).normal(size=GRID.shape)
@@ -133,6 +134,16 @@ SHORT = Annealing(num_temperatures=4, num_chains=2)
 TABLE = pd.DataFrame({"mig": [0.1, 0.2, np.nan, 0.3], "sap": [0.2, 0.1, 0.3, 0.4]})
 
 REMEDIES: dict[str, tuple[Way, ...]] = {
+    "No part of the pair has a discrete twin (a method 'discrete'): use a pair of conditionals.Concrete": (
+        lambda _: evaluation.discrete_twin(untrained(*pair("standard", "pyro"), PYRO)),
+        lambda _: (
+            evaluation.elbo(
+                evaluation.discrete_twin(untrained(*recipe("standard", "pyro", latents="concrete")(RNG), PYRO)),
+                toy(4),
+                5,
+            ).mean
+        ),
+    ),
     "compare: 'fits' should be {name: fit or list of fits}": (
         compares(lambda: [a_fit()], VALID),
         compares(lambda: {"one": a_fit()}, VALID),

@@ -6,6 +6,7 @@ import numpyro.distributions as dist
 from flax import nnx
 from jax import Array
 
+from ...arrays.discrete import check_relaxed
 from .. import distributions
 
 
@@ -50,3 +51,38 @@ class Categorical(nnx.Module):
         """Map h (..., H) to a distribution over (D,)."""
         logits = self.net(h)
         return dist.Categorical(logits=logits.reshape(*logits.shape[:-1], -1, self.num_categories)).to_event(1)
+
+
+class Concrete(nnx.Module):
+    """h -> D independent relaxed categories, as log-ratios of a point of the simplex. Event shape (D (C - 1),).
+
+    ``net`` maps (..., H) to logits (..., D C), as that of ``Categorical``, whose draws are the largest entries of
+    these. With ``priors.UniformConcrete`` and ``nets.Simplex`` every objective for reparameterised latents is right, of
+    a model of its own: ``evaluation.discrete_twin`` is the discrete one. The Concrete Distribution, Maddison et al.,
+    2017.
+
+    Raises:
+        ValueError: a temperature that is not above 0, or one category.
+
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> from ppl_vae.numpyro import nets
+    >>> Concrete(nets.MLP((5, 3 * 4), np.random.default_rng(0)), 4, temperature=0.5)(jnp.zeros((2, 5))).event_shape
+    (9,)
+    """
+
+    def __init__(self, net: nnx.Module, num_categories: int, *, temperature: float) -> None:
+        check_relaxed("Concrete", num_categories, temperature)
+        self.net = net
+        self.num_categories = num_categories
+        self.temperature = temperature
+
+    def __call__(self, h: Array) -> dist.Distribution:
+        """Map h (..., H) to a distribution over (D (C - 1),)."""
+        logits = self.net(h)
+        rows = logits.reshape(*logits.shape[:-1], -1, self.num_categories)
+        return distributions.Concrete(rows, self.temperature)
+
+    def discrete(self) -> Categorical:
+        """Return the discrete conditional with the same net."""
+        return Categorical(self.net, self.num_categories)

@@ -2,6 +2,7 @@
 
 from ppl_vae.numpyro.distributions.autoregressive import AutoregressiveCategorical
 from ppl_vae.numpyro.distributions.bernoulli import BernoulliLogits
+from ppl_vae.numpyro.distributions.concrete import Concrete
 from ppl_vae.numpyro.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
@@ -13,6 +14,7 @@ __all__ = [
     "BernoulliLogits",
     "BernoulliMixture",
     "CategoricalLevels",
+    "Concrete",
     "DiagNormalMixture",
     "DiscretisedLogistic",
     "Nearest",

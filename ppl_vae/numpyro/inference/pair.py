@@ -145,7 +145,7 @@ class Pair:
             raise ValueError(MOVES)
 
     @property
-    def _merged(self) -> tuple[Any, Any]:
+    def programs(self) -> tuple[Any, Any]:
         """The (model, guide) on the pair's parameters, made once for as long as these stay the same."""
         if self._made is None or self._made[0] is not self.params:
             self._made = (self.params, self.structure.merged(self.params, self.constants))
@@ -159,12 +159,12 @@ class Pair:
     @property
     def model(self) -> Any:
         """The model on the pair's parameters."""
-        return self._merged[0]
+        return self.programs[0]
 
     @property
     def guide(self) -> Any:
         """The guide on the pair's parameters; what it shares with the model is one object."""
-        return self._merged[1]
+        return self.programs[1]
 
     def guide_parts(self) -> list[Any]:
         """The guide and every module inside it, so that what a part can do is seen through a wrapper."""
@@ -178,7 +178,7 @@ class Pair:
         batch, where = self.array(x), self.arrays({"index": np.arange(len(x)), **side})
         sites, transforms = {}, {}
         if self.structure.model is not None or self.structure.guide is not None:
-            model, guide = (tolerant(program) for program in self._merged)
+            model, guide = (tolerant(program) for program in self.programs)
             with NUMPYRO, StateStays(), explained(batch, remedies=REMEDIES):
                 guide_key, model_key = jax.random.split(jax.random.key(seed))
                 q = traced(handlers.seed(guide, guide_key), batch, **where)
@@ -240,7 +240,7 @@ class Pair:
 
     def of_the_prior(self) -> set[tuple[Any, ...]]:
         """Paths of the parameters that the model's prior has for itself."""
-        return of_the_prior(self.structure.model, self._merged)
+        return of_the_prior(self.structure.model, self.programs)
 
     def with_prior(self, prior: Any) -> Pair:
         """Make a copy of the pair that has another prior, on the same device; it has not run yet."""

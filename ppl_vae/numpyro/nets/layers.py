@@ -11,6 +11,7 @@ from flax import nnx
 from jax import Array
 
 from ... import init
+from ...arrays import discrete
 from ...init import Initialiser
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -73,6 +74,28 @@ class OneHot(nnx.Module):
             return self.net(z.reshape(*z.shape[:-2], -1))
         rows = jax.nn.one_hot(z, self.num_categories)
         return self.net(rows.reshape(*z.shape[:-1], -1))
+
+
+class Simplex(nnx.Module):
+    """Net for relaxed categories: log-ratios (..., D (C - 1)) become points of the simplex (..., D C), inputs of a net.
+
+    >>> from ppl_vae.numpyro.nets import MLP
+    >>> Simplex(MLP((3 * 4, 6), np.random.default_rng(0)), 4)(jnp.zeros((2, 3 * 3))).shape
+    (2, 6)
+    """
+
+    def __init__(self, net: nnx.Module, num_categories: int) -> None:
+        self.net = net
+        self.num_categories = num_categories
+
+    def __call__(self, z: Array) -> Array:
+        """Apply the net to the points of log-ratios z, (..., D (C - 1))."""
+        rows = discrete.simplex(z.reshape(*z.shape[:-1], -1, self.num_categories - 1))
+        return self.net(rows.reshape(*z.shape[:-1], -1))
+
+    def discrete(self) -> OneHot:
+        """Return the net of integers with the same weights."""
+        return OneHot(self.net, self.num_categories)
 
 
 class Flattened(nnx.Module):
