@@ -101,6 +101,13 @@ def test_the_page_on_completing_images_runs(capsys: pytest.CaptureFixture) -> No
 
 
 @pytest.mark.slow
+def test_the_page_of_autoregressive_nets_runs(capsys: pytest.CaptureFixture) -> None:
+    code = "\n".join(blocks("docs/autoregressive.md", "python"))
+    exec(compile(code, "docs/autoregressive.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[1] == "(4, 64)"
+
+
+@pytest.mark.slow
 def test_the_page_on_coding_runs(capsys: pytest.CaptureFixture) -> None:
     exec(compile("\n".join(blocks("docs/bits_back.md", "python")), "docs/bits_back.md", "exec"), {})
     length, bound = map(float, capsys.readouterr().out.split())
