@@ -26,6 +26,7 @@ FIGURES = {
     "strategies_on_digits.png": ("examples/compare_inference.py", "gaussian/figures/log_likelihood.png"),
     "gradients_on_digits.png": ("examples/compare_inference.py", "bernoulli/figures/gradients-pyro.png"),
     "discrete_estimators.png": ("examples/discrete_latents.py", "atlas.png"),
+    "codes_on_digits.png": ("examples/discrete_latents.py", "codes.png"),
     "windows_on_canvases.png": ("examples/attend_infer_repeat.py", "windows.png"),
     "gaps_on_digits.png": ("examples/amortisation_gap.py", "gaps_test.png"),
     "ink_on_digits.png": ("examples/your_own_model.py", "ink.png"),

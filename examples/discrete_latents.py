@@ -1,6 +1,6 @@
 """Every estimator of the gradient through discrete latents, on one pair: bias, noise, seconds, and what training makes.
 
-    python examples/discrete_latents.py                      # digits, about a minute and a half on two cores
+    python examples/discrete_latents.py                      # digits, about two minutes on two cores
     python examples/discrete_latents.py --backend numpyro
     python examples/discrete_latents.py --latents categorical
 
@@ -10,8 +10,11 @@ the exact one, over the norm of that; ``error`` is the part of it that chance ex
 one gradient, over the squared norm of the exact one, times the evaluations of the model that it takes: of two
 estimators of equal noise, the one costs as much as the other for the same precision.
 
-Then the same pair trained by each, and the ELBO and log p(x) of the test images, always of the discrete pair. Writes
-``atlas.csv``, ``trained.csv`` and ``atlas.png``.
+Then the same pair trained by each, and the ELBO and log p(x) of the test images, always of the discrete pair.
+
+Last a VQ-VAE whose codes are a grid, and a prior that is trained on them after it (``PriorELBO``): the codes of test
+images, images drawn with the uniform prior and with the learned one, and how often each code is used. Writes
+``atlas.csv``, ``trained.csv``, ``priors.csv``, ``atlas.png`` and ``codes.png``.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ppl_vae import backends, baselines, data, evaluation, plots, recipes, seeds
+from ppl_vae.arrays import quantisation
+from ppl_vae.pairs.codebooks import codebook_of
+from ppl_vae.results import Fit
 from ppl_vae.runtime import folders
 
 
@@ -100,6 +106,59 @@ def trained(args: argparse.Namespace, split: data.Split) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("estimator")
 
 
+def codes(args: argparse.Namespace, split: data.Split) -> tuple[pd.DataFrame, Figure]:
+    """The ELBO of a VQ-VAE with a uniform prior and a learned one, and a figure of codes and samples."""
+    b = backends.load(args.backend)
+    side, size = split.image_shape[0] // 2, 16
+    grid: dict[str, Any] = {"net": "grid", "channels": (32,), "hidden": (64,), "latent_dim": side * side}
+    recipe = recipes.vae(split, latents="vq", num_codes=size, code_dim=4, backend=args.backend, **grid)
+    settings: dict[str, Any] = {"epochs": 1 if args.smoke else 40, "batch_size": 100, "learning_rate": 2e-3}
+    svi = b.inference.SVI(b.inference.VQELBO(restart_codes=True), **settings)
+    uniform = svi.fit(*recipe(seeds.generator(0, "weights")), split)
+    made = b.nets.MADE(side * side, (200,), seeds.generator(0, "weights", "prior"), num_categories=size)
+    whole = uniform.with_prior(b.priors.Autoregressive(made))
+    svi = b.inference.SVI(b.inference.PriorELBO(), patience=5, **settings)
+    learned = svi.fit(whole.model, whole.guide, split)
+    rows = {}
+    for name, fit in (("uniform", uniform), ("learned", learned)):
+        found = evaluation.elbo(fit, split.test)
+        rows[name] = {"elbo": found.mean, "reconstruction": found.reconstruction.mean(), "kl": found.kl.mean()}
+        told = "  ".join(f"{part} {value:.2f}" for part, value in rows[name].items())
+        print(f"VQ-VAE, {name} prior: {told}", flush=True)
+    index, _ = quantisation.indices_of(uniform.encode(split.test), codebook_of(uniform.pair))
+    return pd.DataFrame(rows).T.rename_axis("prior"), draw_codes(split, uniform, learned, index, size)
+
+
+def draw_codes(split: data.Split, uniform: Fit, learned: Fit, index: np.ndarray, size: int) -> Figure:
+    """Test images, their codes as colours, what these say of them, samples by either prior; and each code's share."""
+    count, side = 12, split.image_shape[0] // 2
+    first = split.test[:count]
+    shown = {
+        "images": first,
+        "codes": index[:count],
+        "decoded": uniform.reconstruct(first),
+        "uniform prior": uniform.generate(count, seed=1),
+        "learned prior": learned.generate(count, seed=1),
+    }
+    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    grid = figure.add_gridspec(len(shown) + 1, count, height_ratios=[1] * len(shown) + [1.6])
+    for row, (name, images) in enumerate(shown.items()):
+        for column, image in enumerate(images):
+            axes = figure.add_subplot(grid[row, column], xticks=[], yticks=[])
+            if name == "codes":
+                axes.imshow(image.reshape(side, side), cmap="tab20", vmin=0, vmax=19)
+            else:
+                axes.imshow(image.reshape(split.image_shape), cmap="gray", vmin=0, vmax=1)
+            if column == 0:
+                axes.set_ylabel(name, rotation=0, ha="right", va="center")
+    axes = figure.add_subplot(grid[len(shown), :])
+    axes.bar(np.arange(size), np.bincount(index.ravel(), minlength=size) / index.size)
+    axes.set_xticks(range(size))
+    axes.set_xlabel("code")
+    axes.set_ylabel("share")
+    return figure
+
+
 def pair_of(args: argparse.Namespace, *, few: bool = False) -> dict[str, Any]:
     """Settings of the pair; with ``few`` one whose configurations can be enumerated."""
     sizes = (
@@ -163,14 +222,17 @@ def main() -> int:
         print(table.round(3).to_string(), "\n")
         results = trained(args, split)
         results.to_csv(args.out / "trained.csv")
-        print(results.round(2).to_string())
+        print(results.round(2).to_string(), "\n")
+        priors, figure = codes(args, split)
+        priors.to_csv(args.out / "priors.csv")
+        plots.save(figure, args.out / "codes.png")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: give the same command again", file=sys.stderr)
         return 130
-    print(f"{args.out}: atlas.png, atlas.csv, trained.csv")
+    print(f"{args.out}: atlas.png, codes.png, atlas.csv, trained.csv, priors.csv")
     return 0
 
 

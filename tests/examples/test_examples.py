@@ -239,7 +239,10 @@ def test_estimators_of_discrete_latents_are_held_against_enumeration(latents: st
     unbiased = atlas.loc[["RLOO 4", "REBAR", "RELAX", "MuProp"]]
     assert (unbiased["bias"] < 3 * unbiased["error"]).all() and (atlas["noise"] >= 0).all()
     assert np.isfinite(trained).all(axis=None) and (trained["elbo"] < trained["log_p"] + 0.5).all()
-    assert (tmp_path / "atlas.png").stat().st_size > 10_000
+    assert (tmp_path / "atlas.png").stat().st_size > 10_000 and (tmp_path / "codes.png").stat().st_size > 10_000
+    priors = pd.read_csv(tmp_path / "priors.csv", index_col="prior")
+    assert priors.loc["uniform", "kl"] == pytest.approx(16 * np.log(16), rel=1e-5)
+    assert priors.loc["uniform", "reconstruction"] == pytest.approx(priors.loc["learned", "reconstruction"], rel=1e-6)
 
 
 @pytest.mark.slow
