@@ -31,12 +31,14 @@ STRATEGIES: dict[str, Callable[[Any], Any]] = {
     "reinforce": lambda inference: inference.TraceGraphELBO(1, baseline=baselines.Neural()),
     "rloo": lambda inference: inference.TraceGraphELBO(4, baseline=baselines.LeaveOneOut()),
     "vimco": lambda inference: inference.VIMCO(4),
+    "vimco-pathwise": lambda inference: inference.VIMCO(4, pathwise=True),
     "enumeration": lambda inference: inference.TraceEnumELBO(),
 }
 NAMES = {
     "reinforce": "REINFORCE, neural baseline, 1 draw",
     "rloo": "RLOO, 4 draws",
-    "vimco": "VIMCO, 4 draws",
+    "vimco": "VIMCO, 4 draws, all scored",
+    "vimco-pathwise": "VIMCO, 4 draws, the count alone scored",
     "enumeration": "enumeration of the count",
     "supervised": "a net trained on the labels",
     "majority": "the most frequent number",

@@ -174,6 +174,7 @@ OBJECTIVES: dict[str, Case] = {
     "TraceGraphELBO, running average": Case(ours("TraceGraphELBO", baseline=baselines.RunningAverage()), of_elbo()),
     "TraceGraphELBO, neural baseline": Case(ours("TraceGraphELBO", baseline=baselines.Neural()), of_elbo()),
     "VIMCO": Case(ours("VIMCO"), of_iwae, (3,)),
+    "VIMCO, pathwise": Case(ours("VIMCO", pathwise=True), of_iwae, (3,)),
     "WakeWake": Case(ours("WakeWake"), woken),
     "WakeSleep": Case(ours("WakeSleep"), slept),
     "TraceEnumELBO": Case(ours("TraceEnumELBO"), of_elbo()),

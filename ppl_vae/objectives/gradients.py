@@ -212,6 +212,13 @@ class ScoreFunction(Reinforce):
 
 
 @dataclass(frozen=True)
+class MixedOfAnyBound(Mixed):
+    """Pathwise where a site is reparameterised, the score function elsewhere: log w keeps the score of any bound."""
+
+    weighs_score: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
 class Enumeration(Gradient):
     """The exact gradient: every joint value of discrete latents, weighed by q(z | x); the path of the others' draws."""
 

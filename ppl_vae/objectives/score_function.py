@@ -14,7 +14,7 @@ from ..pairs.terms import Terms
 from ..players import Player
 from .base import Objective
 from .checks import check_mean_field
-from .gradients import Enumeration, Mixed, ScoreFunction
+from .gradients import Enumeration, Mixed, MixedOfAnyBound, ScoreFunction
 from .options import from_python, option
 from .request import TermsRequest
 
@@ -99,7 +99,9 @@ class ScoredObjective(Objective):
 class VIMCO(ScoredObjective):
     """The IWAE bound for any latents, by score functions with a baseline for each draw from the other draws.
 
-    Reparameterised sites are scored too. Variational Inference for Monte Carlo Objectives, Mnih and Rezende, 2016.
+    Reparameterised sites are scored too, or with ``pathwise`` follow their path, which is less noisy where latents are
+    of both kinds; where all have a path it is the IWAE's own gradient. Variational Inference for Monte Carlo
+    Objectives, Mnih and Rezende, 2016.
 
     Raises:
         ValueError: one particle, which leaves no others.
@@ -109,6 +111,13 @@ class VIMCO(ScoredObjective):
     """
 
     num_particles: int = 5
+    pathwise: bool = option(False, "the path of reparameterised latents in place of their score", kind="switch")
+
+    @property
+    def request(self) -> TermsRequest:
+        """The objective's request to a pair."""
+        asked = super().request
+        return replace(asked, gradient=MixedOfAnyBound()) if self.pathwise else asked
 
     def __post_init__(self) -> None:
         super().__post_init__()

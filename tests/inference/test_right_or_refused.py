@@ -88,6 +88,7 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("two sites, modules", "IWAE, sticking", 3, "right"),
     ("continuous after discrete", "TraceGraphELBO", 3, "right"),
     ("continuous after discrete", "GumbelSoftmax", 1, "right"),
+    ("continuous after discrete", "VIMCO, pathwise", 3, "right"),
     ("discrete after continuous", "TraceEnumELBO", 3, "right"),
     ("discrete after continuous", "WakeWake", 3, "right"),
     ("continuous after discrete", "PerSite, enumerated", 3, "right"),
