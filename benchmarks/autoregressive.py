@@ -1,12 +1,12 @@
-"""Autoregressive nets: seconds of a draw, in steps and by whole passes, and what they learn of binarised digits.
+"""Autoregressive nets: seconds of a draw, in steps and by whole passes; what they learn of digits, and of codes.
 
-    python benchmarks/autoregressive.py            # both tables, half an hour on two cores
+    python benchmarks/autoregressive.py            # all three tables, half an hour on two cores
     python benchmarks/autoregressive.py --parts draws --sides 28
     python benchmarks/autoregressive.py --parts fits --backends pyro
 
 A draw by whole passes runs the net once for each pixel; the seconds are those of one pass, times the pixels. In steps,
 each pixel is computed once. Compiling is not counted. A fit is ``FullyVisible`` on the 8 x 8 digits, cut at one half,
-with early stopping; nats per test image, larger is better.
+with early stopping; nats per test image, larger is better. The codes are a VQ-VAE's, with priors of a second fit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from ppl_vae import backends, data, evaluation, seeds
+from ppl_vae import backends, data, evaluation, recipes, seeds
 
 Shape = tuple[int, int]
 NETS: dict[str, Callable[[Any, Shape, np.random.Generator], Any]] = {
@@ -92,9 +92,45 @@ def fits(backend: str, epochs: int, num_seeds: int) -> Iterator[list[str]]:
         ]
 
 
+PRIORS: dict[str, Callable[[Any, np.random.Generator], Any]] = {
+    "table of logits": lambda b, rng: b.priors.FactorisedCategorical(8, 16),
+    "MADE, 64 units": lambda b, rng: b.priors.Autoregressive(b.nets.MADE(8, (64,), rng, num_categories=16)),
+    "PixelCNN, 3 layers of 32": lambda b, rng: b.priors.Autoregressive(
+        b.nets.PixelCNN((2, 4), rng, layers=3, kernel=3, num_categories=16)
+    ),
+    "transformer, 2 layers of 32": lambda b, rng: b.priors.Autoregressive(
+        b.nets.CausalTransformer(8, rng, width=32, layers=2, num_categories=16)
+    ),
+}
+"""Name -> a prior over 8 codes of 16."""
+
+
+def codes(backend: str, epochs: int, num_seeds: int) -> Iterator[list[str]]:
+    """Yield the backend, the prior over a VQ-VAE's codes, and the test ELBO and KL: uniform, and after a second fit."""
+    b, digits = backends.load(backend), data.load("digits")
+    found: dict[str, list[tuple[float, float]]] = {}
+    for seed in range(num_seeds):
+        recipe = recipes.vae(
+            digits, latents="vq", latent_dim=8, num_codes=16, code_dim=4, hidden=(100,), backend=backend
+        )
+        svi = b.inference.SVI(b.inference.VQELBO(), epochs=30)
+        fit = svi.fit(*recipe(seeds.generator(seed, "weights")), digits, seed=seed)
+        fitted = {"uniform": fit}
+        for name, make in PRIORS.items():
+            before = fit.with_prior(make(b, seeds.generator(seed, "weights")))
+            again = b.inference.SVI(b.inference.PriorELBO(), epochs=epochs, patience=10, learning_rate=3e-3)
+            fitted[name] = again.fit(before.model, before.guide, digits, seed=seed)
+        for name, one in fitted.items():
+            elbo = evaluation.elbo(one, digits.test, 1)
+            found.setdefault(name, []).append((elbo.mean, float(elbo.kl.mean())))
+    for name, numbers in found.items():
+        yield [backend, name, *(f"{mean:.2f}" for mean in np.mean(numbers, 0))]
+
+
 HEADS = {
     "draws": ["side", "backend", "net", "whole passes, s", "in steps, s", "ratio"],
     "fits": ["backend", "net", "training", "test (sd over seeds)", "bits per pixel", "epochs", "seconds"],
+    "codes": ["backend", "prior over the codes", "test ELBO", "KL"],
 }
 
 
@@ -116,7 +152,7 @@ def main() -> None:
             if part == "draws":
                 rows = draws(backend, arguments.sides, arguments.images, arguments.rounds)
             else:
-                rows = fits(backend, arguments.epochs, arguments.seeds)
+                rows = {"fits": fits, "codes": codes}[part](backend, arguments.epochs, arguments.seeds)
             for row in rows:
                 print("|", " | ".join(row), "|", flush=True)
         print()
