@@ -74,6 +74,31 @@ def test_unbiased_at_any_weights(backend: backends.Backend, name: str, net: str)
     assert noise < 0.1 * (exact**2).sum(), "so that a bias would be seen"
 
 
+def test_relax_is_unbiased_by_quadrature() -> None:
+    """Of one bit, on a grid of both noises and at any weights: d/dl E f(b), and an eta and a net that matter."""
+    of_u, of_v = ((np.arange(n) + 0.5) / n for n in (1500, 300))
+    grid = [torch.tensor(a.reshape(-1, 1, 1)) for a in np.meshgrid(of_u, of_v)]
+    logit, weights = 0.4, np.random.default_rng(4)
+    each = torch.full_like(grid[0], logit).requires_grad_()
+    of = discrete.Bits(each.detach())
+    b = of.hard(of.perturbed(grid[0]))
+
+    def f(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return -3 + torch.sin(2 * z + 0.3)[..., 0], 2 * torch.cos(2 * z + 0.3)
+
+    soft, soft_given = of.soft(of.perturbed(grid[0]), 0.7), of.soft(of.given(grid[1], b), 0.7)
+    relaxation = controls.Relaxation(each, *grid, 0.7, f(b)[0], f(soft_given)[0], f(soft)[1], f(soft_given)[1])
+    kind, x = controls.FreeForm(4), torch.tensor([[0.2, 0.7]], dtype=torch.float64)
+    start = kind.init(Sizes(2, 1, 1), weights)
+    learned = {name: torch.tensor(2 * weights.normal(size=a.shape)) for name, a in start.learned.items()}
+    tracked = {"weight": torch.tensor(1.0), "sum": torch.tensor(-2.0), "squares": torch.tensor(8.0)}
+    view = View(x, relaxation.f.mean(0), Latents(b, control=relaxation))
+    kind.output(State(tracked, learned), view).mean(0).sum().backward()
+    chance = 1 / (1 + np.exp(-logit))
+    at = [float(f(torch.tensor([float(bit)]))[0]) for bit in (0, 1)]
+    assert float(each.grad.sum()) == pytest.approx(chance * (1 - chance) * (at[1] - at[0]), abs=2e-3)
+
+
 def test_the_first_step_is_that_of_the_parent() -> None:
     """At their first weights, and the same noise, RELAX is REBAR."""
     backend = backends.load("pyro")
