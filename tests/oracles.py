@@ -203,15 +203,17 @@ def bias(backend: backends.Backend, a: Any, b: Any, own: Any, repeats: int = 40,
     return float((differences.mean(0) ** 2).sum() / noise)
 
 
-def value_of(backend: backends.Backend, objective: Any, own: Any, x: np.ndarray, seed: int | None = None) -> float:
+def value_of(
+    backend: backends.Backend, objective: Any, own: Any, x: np.ndarray, seed: int | None = None, **side: Any
+) -> float:
     """The summed loss; without a seed, torch's noise is that of where its generator stands."""
     if backend.name == "pyro":
         if seed is not None:
             torch.manual_seed(seed)
         with own.active() as (model, guide):
-            return objective.loss(model, guide, own.tensor(x))
+            return objective.loss(model, guide, own.tensor(x), **side)
     model, guide = own.structure.programs(own.params, own.constants)
-    return float(objective.loss(jax.random.key(seed or 0), {}, model, guide, own.array(x)))
+    return float(objective.loss(jax.random.key(seed or 0), {}, model, guide, own.array(x), **side))
 
 
 def loss_of(backend: backends.Backend, loss: Any, model: Any, guide: Any, x: np.ndarray) -> float:

@@ -273,6 +273,18 @@ def two_latents(backend: backends.Backend, *, function: bool = False) -> Any:
     return Program("model"), (lambda x: guide(x)) if function else guide
 
 
+def semi_supervised(backend: backends.Backend) -> tuple[Any, Any]:
+    """A semi-supervised VAE of three labels, with linear nets."""
+    rng, nets, given = np.random.default_rng(0), backend.nets, backend.conditionals
+    model = backend.models.SemiSupervisedVAE(
+        backend.priors.UniformCategorical(1, 3),
+        backend.priors.StandardNormal(D),
+        given.Bernoulli(nets.MLP((D + 3, P), rng)),
+    )
+    classifier, posterior = nets.MLP((P, 3), rng), nets.MLP((P + 3, 2 * D), rng)
+    return model, backend.guides.SemiSupervised(given.Categorical(classifier, 3), given.DiagNormal(posterior))
+
+
 def weights_of(module: Any) -> list[np.ndarray]:
     leaves = module.state_dict().values() if isinstance(module, torch.nn.Module) else jax.tree.leaves(nnx.state(module))
     return [np.array(leaf.tolist()) for leaf in leaves]

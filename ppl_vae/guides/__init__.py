@@ -7,3 +7,4 @@ from .exact import ExactCompletion as ExactCompletion
 from .hierarchical import BottomUp as BottomUp
 from .per_datapoint import PerDatapoint as PerDatapoint
 from .semi_amortised import SemiAmortised as SemiAmortised
+from .semi_supervised import SemiSupervised as SemiSupervised

@@ -233,4 +233,6 @@ def check_data(pair: Pair, x: Any, likely: bool = True, given: Any = None, mask:
     values = checked(pair, values) if likely else as_batch(values, dim=pair.dim)
     side |= check_given(given, len(values))
     check_given_dim(side.get("given"), pair.given_dim)
+    if hasattr(pair.model, "check_given"):
+        pair.model.check_given(side.get("given"))
     return CheckedData(values, side, pair, likely, index, digests=digests)

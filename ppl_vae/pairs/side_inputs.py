@@ -97,12 +97,37 @@ def check_given(given: Any, count: int, what: str = "given") -> dict[str, np.nda
     if array.ndim != 2 or len(array) != count or array.dtype.kind not in "fiub":
         raise ValueError(
             f"{what!r} should hold a row of numbers for each of the {count} data points, shape ({count}, G); got dtype "
-            f"{array.dtype} and shape {array.shape}: labels go in as np.eye(num_classes)[labels]."
+            f"{array.dtype} and shape {array.shape}: labels go in as "
+            "np.eye(num_classes)[labels], and into a semi-supervised pair as labels[:, None]."
         )
     if not np.isfinite(array).all():
         row, column = np.argwhere(~np.isfinite(array))[0]
         raise ValueError(f"{what!r} holds NaN or infinite values, first at row {row}, column {column}.")
     return {"given": np.ascontiguousarray(array, array.dtype if array.dtype.kind == "f" else np.float32)}
+
+
+def check_labels(labels: np.ndarray | None, num_categories: int) -> None:
+    """Refuse labels of a semi-supervised pair that are none of its categories, nor -1 for an unknown one.
+
+    Raises:
+        ValueError: names the first wrong row.
+
+    >>> check_labels(np.array([[2.0], [-1.0]]), 3)
+    """
+    if labels is None:
+        return
+    if labels.shape[1] != 1:
+        raise ValueError(
+            f"The labels of a semi-supervised pair, 'given', should be one column (N, 1); got {labels.shape}: pass "
+            "labels[:, None], of integers, or one_hot.argmax(1)[:, None]."
+        )
+    wrong = (labels != np.round(labels)) | (labels < -1) | (labels >= num_categories)
+    if wrong.any():
+        row = int(np.argmax(wrong[:, 0]))
+        raise ValueError(
+            f"Labels, 'given', should be whole numbers from 0 to {num_categories - 1}, or -1 where unknown; row {row} "
+            f"holds {labels[row, 0]}: number the classes, np.unique(labels, return_inverse=True)[1]."
+        )
 
 
 def check_given_dim(given: np.ndarray | None, expected: int) -> None:

@@ -319,6 +319,8 @@ class Fit:
         """Side information for ``count`` rows that come without x, checked."""
         arrays = check_given(given, count)
         check_given_dim(arrays.get("given"), self.pair.given_dim)
+        if hasattr(self.model, "check_given"):
+            self.model.check_given(arrays.get("given"))
         return arrays
 
     def impute(

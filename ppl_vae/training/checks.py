@@ -90,6 +90,9 @@ def check_rows(pair: Pair, data: TrainingData) -> None:
             f"The per-datapoint guide was made for {pair.num_rows} data points; there are {len(data.train)}: make "
             "its rows for these, nets.Rows(init.standard_rows(len(data), ...))."
         )
+    check_given = getattr(pair.model, "check_given", None)
+    if check_given is not None:
+        check_given(data.side.get("given"))
     conditional, given = getattr(pair.model, "takes_given", None), "given" in data.side
     if conditional is not None and conditional != given:
         raise ValueError(

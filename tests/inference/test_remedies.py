@@ -12,7 +12,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
-from pairs import TRAIN, VALID, P, follow, plain_modules, refused, untrained
+from pairs import TRAIN, VALID, P, follow, plain_modules, refused, semi_supervised, untrained
 
 from ppl_vae import backends, baselines, data, evaluation, guides, inference, init, nets, recipes
 from ppl_vae.results import Fit
@@ -22,6 +22,7 @@ Way = Callable[[Any], Any]
 PYRO, NUMPYRO = backends.load("pyro"), backends.load("numpyro")
 SMALL: dict[str, Any] = {"latent_dim": 2, "hidden": (4,)}
 GIVEN = np.eye(3, dtype=np.float32)[np.arange(len(TRAIN)) % 3]
+LABELS = np.arange(len(TRAIN)) % 3
 HOLED = np.where(np.random.default_rng(0).random(TRAIN.shape) < 0.1, np.nan, TRAIN).astype(np.float32)
 MASKED = np.ma.masked_invalid(HOLED)
 ROWS: dict[str, Any] = {"guide": "per-datapoint", "num_images": len(TRAIN)}
@@ -51,6 +52,9 @@ def rows_of() -> Any:
 
 def conditional() -> Any:
     return made(given_dim=3)
+
+
+SEMI: dict[str, Any] = {"model_guide": lambda: semi_supervised(PYRO), "loss": inference.TraceEnumELBO()}
 
 
 def stream(at: Path) -> Any:
@@ -194,6 +198,15 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
     "labels go in as np.eye(num_classes)[labels]": (
         fits(given=np.arange(len(TRAIN)) % 3, model_guide=conditional),
         fits(given=np.eye(3)[np.arange(len(TRAIN)) % 3], model_guide=conditional),
+    ),
+    "pass labels[:, None], of integers, or one_hot.argmax(1)[:, None]": (
+        fits(given=np.eye(3)[LABELS], **SEMI),
+        fits(given=LABELS[:, None], **SEMI),
+        fits(given=np.eye(3)[LABELS].argmax(1)[:, None], **SEMI),
+    ),
+    "number the classes, np.unique(labels, return_inverse=True)[1]": (
+        fits(given=10 * LABELS[:, None], **SEMI),
+        fits(given=np.unique(10 * LABELS, return_inverse=True)[1][:, None], **SEMI),
     ),
     "'given' has {}: pass given= of shape (N, {})": (conditioned(), conditioned(given=GIVEN)),
     "'given' has {} columns: leave it out": (evaluated(given=GIVEN), evaluated()),

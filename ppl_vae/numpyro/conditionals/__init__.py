@@ -3,6 +3,8 @@
 from .discrete import Bernoulli as Bernoulli
 from .discrete import Categorical as Categorical
 from .discrete import Concrete as Concrete
+from .labels import at_labels as at_labels
+from .labels import beside_labels as beside_labels
 from .masking import joined as joined
 from .masking import observed_only as observed_only
 from .masking import visible as visible

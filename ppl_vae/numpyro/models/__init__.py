@@ -17,4 +17,5 @@ from .hierarchical import HVAE as HVAE
 from .images import Completion as Completion
 from .images import FullyVisible as FullyVisible
 from .images import MixtureOfBernoullis as MixtureOfBernoullis
+from .semi_supervised import SemiSupervisedVAE as SemiSupervisedVAE
 from .vae import VAE as VAE

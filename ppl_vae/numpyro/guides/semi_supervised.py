@@ -1,0 +1,34 @@
+"""Guide of a semi-supervised VAE."""
+
+from __future__ import annotations
+
+import numpyro
+from flax import nnx
+from jax import Array
+
+from ..conditionals.labels import at_labels, beside_labels
+from ..conditionals.masking import visible
+
+
+class SemiSupervised(nnx.Module):
+    """y ~ q(y | x), or the label where it is known;  z ~ q(z | x, y).
+
+    Sites: ``y`` (1,), ``z`` (D,). Plate: ``data`` at dim -1. Labels (B, 1) are the keyword ``given``, -1 for unknown:
+    where one is known, q(y | x) is that label with probability 1. Kingma, Rezende, Mohamed and Welling, 2014.
+
+    Args:
+        classifier: a module that maps x (B, P) to q(y | x), one categorical variable, event shape (1,).
+        posterior: a module that maps x and the one-hot row of y, concatenated (..., P + C), to q(z | x, y).
+    """
+
+    def __init__(self, classifier: nnx.Module, posterior: nnx.Module) -> None:
+        self.classifier = classifier
+        self.posterior = posterior
+
+    def __call__(self, x: Array, *, given: Array | None = None, mask: Array | None = None) -> Array:
+        """Draw y (..., B, 1) and z (..., B, D) for x (B, P); returns z."""
+        x = visible(x, mask=mask)
+        labels = self.classifier(x)
+        with numpyro.plate("data", len(x), dim=-1):
+            y = numpyro.sample("y", at_labels(labels, given))
+            return numpyro.sample("z", self.posterior(beside_labels(x, y, labels.base_dist.logits.shape[-1])))
