@@ -55,3 +55,7 @@ class MixedRows(UserWarning):
 
 class UntrainedNet(UserWarning):
     """Warning of a net that the pair runs and that is no part of it, so that it is not trained; it says which."""
+
+
+class SampledKL(UserWarning):
+    """Warning of sites whose KL is sampled where an objective takes closed forms; it names them."""

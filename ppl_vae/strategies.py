@@ -44,7 +44,9 @@ class Strategy:
 STRATEGIES: dict[str, Strategy] = {
     # latents with a pathwise gradient
     "elbo": Strategy("the ELBO, every term sampled", lambda k: objectives.TraceELBO(k), 1),
-    "mean-field": Strategy("the ELBO, its KL in closed form", lambda k: objectives.TraceMeanFieldELBO(k), 1),
+    "mean-field": Strategy(
+        "the ELBO, its KL in closed form where there is one", lambda k: objectives.TraceMeanFieldELBO(k), 1
+    ),
     "stl": Strategy("the ELBO, sticking the landing", lambda k: objectives.TraceELBO(k, stick_the_landing=True), 1),
     "beta": Strategy("the ELBO with its KL weighted by N", lambda n: objectives.TraceELBO(beta=float(n)), 4),
     "free-bits": Strategy(

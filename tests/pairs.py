@@ -59,6 +59,7 @@ PAIRS: dict[str, dict[str, Any]] = {
     "concrete": {"latents": "concrete", "num_categories": 4},
     "vq": {"latents": "vq", "num_codes": 5, "code_dim": 2, "codebook_start": "normal"},
     "dvae": {**GRID, "latents": "categorical", "num_categories": 3, "prior": "factorised"},
+    "flow": {"posterior": "iaf", "prior": "flow", "flow_steps": 1, "flow_hidden": (8,), "flow_context": 4},
 }
 """Name -> settings of a recipe. All are mirrored."""
 

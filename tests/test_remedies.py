@@ -72,6 +72,12 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "needs the whole log q of the site",
         "needs every density of the site",
     ),
+    "inference/test_known_densities.py": (
+        "whose log_prob is known nowhere: give the guide a distribution with a density",
+        "set closed=False to sample it, or use TraceELBO",
+        "asks for log q at values that are not the guide's own draws",
+        "whose log-density is not known at the guide's draws: give the model",
+    ),
     "inference/test_batches.py": ("gives the guide what the model draws at",),
     "inference/test_reached.py": ("stays as it is. To train it", "they stay as they are. To train them"),
     "inference/test_supports.py": (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ import numpy as np
 Array = Any
 
 
-def _is_torch(a: Array) -> bool:
+def is_torch(a: Array) -> bool:
+    """Whether ``a`` is a torch tensor."""
     return "torch" in sys.modules and isinstance(a, sys.modules["torch"].Tensor)
 
 
@@ -20,7 +20,8 @@ def _is_numpy(a: Array) -> bool:
     return isinstance(a, np.ndarray | np.generic)
 
 
-def _is_jax(a: Array) -> bool:
+def is_jax(a: Array) -> bool:
+    """Whether ``a`` is a JAX array."""
     return "jax" in sys.modules and isinstance(a, sys.modules["jax"].Array)
 
 
@@ -30,7 +31,7 @@ def is_traced(a: Array) -> bool:
     >>> is_traced(np.zeros(2))
     False
     """
-    return _is_jax(a) and isinstance(a, sys.modules["jax"].core.Tracer)
+    return is_jax(a) and isinstance(a, sys.modules["jax"].core.Tracer)
 
 
 def foreign(*values: Array) -> Array | None:
@@ -39,7 +40,7 @@ def foreign(*values: Array) -> Array | None:
     >>> foreign(1.0, np.zeros(2)) is None
     True
     """
-    return next((a for a in values if _is_torch(a) or _is_jax(a)), None)
+    return next((a for a in values if is_torch(a) or is_jax(a)), None)
 
 
 def logsumexp(a: Array, axis: int) -> Array:
@@ -48,7 +49,7 @@ def logsumexp(a: Array, axis: int) -> Array:
     >>> float(logsumexp(np.log(np.array([1.0, 3.0])), 0).round(6)) == float(np.log(4.0).round(6))
     True
     """
-    if _is_torch(a):
+    if is_torch(a):
         return a.logsumexp(axis)
     if _is_numpy(a):
         from scipy.special import logsumexp
@@ -85,7 +86,7 @@ def softmax(a: Array, axis: int) -> Array:
     >>> softmax(np.zeros(4), 0)
     array([0.25, 0.25, 0.25, 0.25])
     """
-    if _is_torch(a):
+    if is_torch(a):
         return a.softmax(axis)
     if _is_numpy(a):
         from scipy.special import softmax
@@ -98,7 +99,7 @@ def softmax(a: Array, axis: int) -> Array:
 
 def _each(name: str, a: Array) -> Array:
     """The function of that name, which all three libraries have, entry by entry."""
-    if _is_torch(a):
+    if is_torch(a):
         return getattr(a, name)()
     if _is_numpy(a):
         return getattr(np, name)(a)
@@ -176,7 +177,7 @@ def sigmoid(a: Array) -> Array:
     >>> sigmoid(np.zeros(2))
     array([0.5, 0.5])
     """
-    if _is_torch(a):
+    if is_torch(a):
         return a.sigmoid()
     if _is_numpy(a):
         from scipy.special import expit
@@ -193,7 +194,7 @@ def softplus(a: Array) -> Array:
     >>> softplus(np.array([1000.0]))
     array([1000.])
     """
-    if _is_torch(a):
+    if is_torch(a):
         return sys.modules["torch"].nn.functional.softplus(a)
     if _is_numpy(a):
         return np.logaddexp(a, 0.0)
@@ -208,7 +209,7 @@ def affine(x: Array, weight: Array, bias: Array) -> Array:
     >>> affine(np.ones((1, 2)), np.array([[1.0, 2.0]]), np.array([0.5]))
     array([[3.5]])
     """
-    if _is_torch(x):
+    if is_torch(x):
         return sys.modules["torch"].nn.functional.linear(x, weight, bias)
     return x @ weight.T + bias
 
@@ -219,7 +220,7 @@ def leaky_relu(a: Array, slope: float) -> Array:
     >>> leaky_relu(np.array([2.0, -1.0]), 0.2)
     array([ 2. , -0.2])
     """
-    if _is_torch(a):
+    if is_torch(a):
         return sys.modules["torch"].nn.functional.leaky_relu(a, slope)
     return where(a > 0, a, slope * a)
 
@@ -230,7 +231,7 @@ def maximum(a: Array, b: Array) -> Array:
     >>> maximum(np.array([1.0, 3.0]), np.array([2.0, 2.0]))
     array([2., 3.])
     """
-    if _is_torch(a):
+    if is_torch(a):
         return a.maximum(b)
     if _is_numpy(a):
         return np.maximum(a, b)
@@ -245,7 +246,7 @@ def cast(values: Array, a: Array) -> Array:
     >>> cast(np.array([True, False]), np.zeros(1))
     array([1., 0.])
     """
-    return values.to(a.dtype) if _is_torch(values) else values.astype(a.dtype)
+    return values.to(a.dtype) if is_torch(values) else values.astype(a.dtype)
 
 
 def one_hot_of_largest(a: Array) -> Array:
@@ -263,7 +264,7 @@ def one_hot(categories: Array, number: int, a: Array) -> Array:
     >>> one_hot(np.array([1]), 3, np.zeros(1))
     array([[0., 1., 0.]])
     """
-    if _is_torch(categories):
+    if is_torch(categories):
         every = sys.modules["torch"].arange(number, device=categories.device)
     elif _is_numpy(categories):
         every = np.arange(number)
@@ -280,7 +281,7 @@ def single(values: Array, a: Array) -> Array:
     >>> single([1, 2], np.zeros(3)).dtype
     dtype('float32')
     """
-    if _is_torch(a):
+    if is_torch(a):
         torch = sys.modules["torch"]
         return torch.as_tensor(values, dtype=torch.float32, device=a.device)
     if _is_numpy(a):
@@ -296,7 +297,7 @@ def like(values: np.ndarray, a: Array) -> Array:
     >>> like(np.arange(2), np.zeros(3))
     array([0., 1.])
     """
-    if _is_torch(a):
+    if is_torch(a):
         return sys.modules["torch"].as_tensor(values, dtype=a.dtype, device=a.device)
     if _is_numpy(a):
         return np.asarray(values, a.dtype)
@@ -311,7 +312,7 @@ def as_bytes(a: Array) -> Array:
     >>> as_bytes(np.array([True, False]))
     array([1, 0], dtype=uint8)
     """
-    if _is_torch(a):
+    if is_torch(a):
         return a.to(sys.modules["torch"].uint8)
     return a.astype("uint8")
 
@@ -322,7 +323,7 @@ def where(condition: Array, a: Array, b: Array) -> Array:
     >>> where(np.array([True, False]), np.zeros(2), np.ones(2))
     array([0., 1.])
     """
-    if _is_torch(condition):
+    if is_torch(condition):
         return sys.modules["torch"].where(condition, a, b)
     if _is_numpy(condition):
         return np.where(condition, a, b)
@@ -337,7 +338,7 @@ def stop_gradient(a: Array) -> Array:
     >>> stop_gradient(np.ones(2))
     array([1., 1.])
     """
-    if _is_torch(a):
+    if is_torch(a):
         return a.detach()
     if _is_numpy(a) or isinstance(a, float):
         return a
@@ -353,7 +354,7 @@ def gradient(function: Callable[[Array], Array], at: Array) -> Array:
     >>> gradient(lambda a: (a**2).sum(), torch.ones(2))
     tensor([2., 2.], grad_fn=<MulBackward0>)
     """
-    if _is_torch(at):
+    if is_torch(at):
         torch = sys.modules["torch"]
         with torch.enable_grad():
             at = at.detach().requires_grad_()
@@ -369,46 +370,52 @@ def leaf(a: Array) -> Array:
     >>> leaf(np.ones(2))
     array([1., 1.])
     """
-    return a.detach().requires_grad_() if _is_torch(a) else stop_gradient(a)
+    return a.detach().requires_grad_() if is_torch(a) else stop_gradient(a)
 
 
-def in_parts(function: Callable[..., tuple[Array, ...]], size: int, *arrays: Array) -> tuple[Array, ...]:
-    """Apply a function that treats rows one by one to ``size`` rows of its arrays at a time.
-
-    A gradient computes the intermediate values of each part again, instead of keeping them.
-
-    >>> in_parts(lambda a: (a.sum(-1), a), 2, np.eye(3))[0]
-    array([1., 1., 1.])
-    """
-    if is_traced(arrays[0]):
-        import jax
-
-        def row(rows: tuple[Array, ...]) -> tuple[Array, ...]:
-            return tuple(a[0] for a in function(*(r[None] for r in rows)))
-
-        # XLA would run parts that do not wait for each other at once; those of a loop wait.
-        return jax.lax.map(jax.checkpoint(row, prevent_cse=False), arrays, batch_size=size)
-    if _is_torch(arrays[0]):
-        from torch.utils.checkpoint import checkpoint
-
-        function = partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)
-    parts = [function(*(a[first : first + size] for a in arrays)) for first in range(0, len(arrays[0]), size)]
-    return tuple(concatenate(pieces) for pieces in zip(*parts, strict=True))
-
-
-def concatenate(arrays: Sequence[Array]) -> Array:
-    """The arrays one after the other, along their first axis.
+def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:
+    """The arrays one after the other, along an axis.
 
     >>> concatenate([np.zeros(1), np.ones(2)])
     array([0., 1., 1.])
     """
-    if _is_torch(arrays[0]):
-        return sys.modules["torch"].cat(tuple(arrays))
+    if is_torch(arrays[0]):
+        return sys.modules["torch"].cat(tuple(arrays), axis)
     if _is_numpy(arrays[0]):
-        return np.concatenate(arrays)
+        return np.concatenate(arrays, axis)
     import jax.numpy as jnp
 
-    return jnp.concatenate(arrays)
+    return jnp.concatenate(arrays, axis)
+
+
+def broadcast_to(a: Array, shape: tuple[int, ...]) -> Array:
+    """``a`` in a larger shape, without a copy.
+
+    >>> broadcast_to(np.ones(2), (3, 2)).shape
+    (3, 2)
+    """
+    if is_torch(a):
+        return a.expand(shape)
+    if _is_numpy(a):
+        return np.broadcast_to(a, shape)
+    import jax.numpy as jnp
+
+    return jnp.broadcast_to(a, shape)
+
+
+def zeros_like(a: Array) -> Array:
+    """0 for each entry, without a gradient.
+
+    >>> zeros_like(np.array([np.inf]))
+    array([0.])
+    """
+    if is_torch(a):
+        return sys.modules["torch"].zeros_like(a)
+    if _is_numpy(a):
+        return np.zeros_like(a)
+    import jax.numpy as jnp
+
+    return jnp.zeros_like(a)
 
 
 def with_zero(a: Array) -> Array:
@@ -417,7 +424,7 @@ def with_zero(a: Array) -> Array:
     >>> with_zero(np.ones(2))
     array([1., 1., 0.])
     """
-    if _is_torch(a):
+    if is_torch(a):
         return sys.modules["torch"].nn.functional.pad(a, (0, 1))
     pads = [(0, 0)] * (a.ndim - 1) + [(0, 1)]
     if _is_numpy(a):
@@ -433,7 +440,7 @@ def sort(a: Array, axis: int) -> Array:
     >>> sort(np.array([3.0, 1.0]), 0)
     array([1., 3.])
     """
-    if _is_torch(a):
+    if is_torch(a):
         return a.sort(axis).values
     if _is_numpy(a):
         return np.sort(a, axis)
@@ -448,7 +455,7 @@ def eye(a: Array, size: int) -> Array:
     >>> eye(np.zeros(1, np.float32), 2).dtype
     dtype('float32')
     """
-    if _is_torch(a):
+    if is_torch(a):
         return sys.modules["torch"].eye(size, dtype=a.dtype, device=a.device)
     if _is_numpy(a):
         return np.eye(size, dtype=a.dtype)
@@ -463,7 +470,7 @@ def roll(a: Array, shift: int, axis: int) -> Array:
     >>> roll(np.array([1, 2, 3]), 1, 0)
     array([3, 1, 2])
     """
-    if _is_torch(a):
+    if is_torch(a):
         return a.roll(shift, axis)
     if _is_numpy(a):
         return np.roll(a, shift, axis)
@@ -480,7 +487,7 @@ def with_diagonal(a: Array, diagonal: Array) -> Array:
            [0., 1.]])
     """
     rows = range(a.shape[0])
-    if _is_torch(a):
+    if is_torch(a):
         copies = a.expand(len(rows), *a.shape).clone()
     elif _is_numpy(a):
         copies = np.broadcast_to(a, (len(rows), *a.shape)).copy()

@@ -3,6 +3,7 @@
 from ppl_vae.distributions.autoregressive import AutoregressiveCategorical
 from ppl_vae.distributions.bernoulli import BernoulliLogits
 from ppl_vae.distributions.concrete import Concrete
+from ppl_vae.distributions.flow import Flow
 from ppl_vae.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.distributions.levels import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.distributions.mixture import DiagNormalMixture, mixture
@@ -18,6 +19,7 @@ __all__ = [
     "Concrete",
     "DiagNormalMixture",
     "DiscretisedLogistic",
+    "Flow",
     "Normal",
     "Nearest",
     "RandomCodes",

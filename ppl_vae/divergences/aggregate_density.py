@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from ..arrays import ops
+from ..arrays.loops import in_parts
 from ..arrays.ops import Array
 
 Estimator = Literal["stratified", "weighted"]
@@ -44,8 +45,8 @@ def log_densities(z: Array, loc: Array, scale: Array, log_weights: Array) -> tup
     if len(z) <= rows:
         return _log_densities(z, loc, scale, log_weights)
     if len(log_weights) == 1:
-        return ops.in_parts(lambda z: _log_densities(z, loc, scale, log_weights), rows, z)
-    return ops.in_parts(lambda z, own: _log_densities(z, loc, scale, own), rows, z, log_weights)
+        return in_parts(lambda z: _log_densities(z, loc, scale, log_weights), rows, z)
+    return in_parts(lambda z, own: _log_densities(z, loc, scale, own), rows, z, log_weights)
 
 
 def _log_densities(z: Array, loc: Array, scale: Array, log_weights: Array) -> tuple[Array, Array]:

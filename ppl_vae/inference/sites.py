@@ -21,12 +21,14 @@ from torch.distributions import (
 )
 
 from ..distributions.normal import Normal as OurNormal
-from ..pairs.sites import Site
+from ..pairs.sites import ANYWHERE, AT_OWN_DRAWS, NOWHERE, Site
 
 REARRANGING = (Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
 """Wrappers that leave each entry's distribution as it is."""
 PARAMETRIC = (OurNormal, dist.Normal, dist.MultivariateNormal)
 """Distributions that hold all that their density depends on as tensors of their own; others may hold functions."""
+FINITE = (Bernoulli, Categorical)
+"""Distributions over bits and names."""
 WITHOUT_MEAN = (Categorical, Cauchy, HalfCauchy)
 LIMITED = (
     constraints.greater_than,
@@ -102,6 +104,32 @@ def _kind_of(support: Any) -> str:
     return "bounded" if isinstance(inner, LIMITED) else "real" if inner is constraints.real else ""
 
 
+def _density_of(site: Any) -> str:
+    """The ``Site.density`` of a latent site; a distribution's attribute ``density_known`` decides, if it has one.
+
+    Transforms do not say whether they have an inverse, so that those are tried.
+    """
+    fn = site["fn"]
+    for part in _inside(fn):
+        if hasattr(part, "density_known"):
+            return str(part.density_known)
+    if site["is_observed"] or isinstance(base_of(fn), (*PARAMETRIC, *FINITE)):
+        return ANYWHERE
+    if _knows(fn, site["value"].detach().clone()):  # another tensor, whose pre-image no transform remembers
+        return ANYWHERE
+    return AT_OWN_DRAWS if _knows(fn, site["value"]) else NOWHERE
+
+
+def _knows(fn: Any, value: Tensor) -> bool:
+    try:
+        fn.log_prob(value)
+    except (NotImplementedError, KeyError):
+        return False
+    except Exception:  # explained where the densities are computed
+        return True
+    return True
+
+
 def describe(site: Any) -> Site:
     """Describe a traced site for objectives and evaluation."""
     fn, inner = site["fn"], sorted([f.dim for f in site["cond_indep_stack"] if f.vectorized and f.dim < -1])
@@ -120,6 +148,7 @@ def describe(site: Any) -> Site:
         read_values=getattr(base, "read_values", None),
         codes=getattr(base, "codes", ()),
         has_density=not any(isinstance(part, dist.Delta) for part in _inside(fn)),
+        density=_density_of(site),
         has_mean=_has_mean(fn),
         is_categorical=categorical,
         has_logits=isinstance(base, Bernoulli | Categorical),

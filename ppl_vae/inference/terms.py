@@ -11,7 +11,7 @@ import torch
 from pyro import poutine
 from pyro.distributions.util import detach, scale_and_mask
 from torch import Tensor
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Normal
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import UnsuitableObjective
@@ -21,6 +21,7 @@ from ..objectives.request import LatentsRequest, TermsRequest
 from ..pairs.keywords import Tolerant, generated_site, inner, tolerant
 from ..pairs.sites import Sites, not_of_its_plates
 from ..pairs.terms import Latents, SiteTerms, Terms
+from .closed_kl import closed_kl
 from .examination import examine
 from .sites import PARAMETRIC, base_of, describe, masks_of
 from .traces import PyroSite, Ruled, Tap, in_plate, run, sites_of, split_sites
@@ -266,7 +267,7 @@ def site_terms_of(
     found = {}
     for name, site in guided.items():
         softened = gradient.softens(name, bool(site["fn"].has_rsample))
-        kl = _kl(site, latent[name]) if analytic_kl or softened else None
+        kl = closed_kl(site, latent[name]) if analytic_kl or softened else None
         is_scored = gradient.scores(bool(site["fn"].has_rsample))
         density: Any = 0.0
         log_score: Any = 0.0
@@ -361,13 +362,3 @@ def _carrying(site: PyroSite) -> UnsuitableObjective:
         "rsample; but its draw carries a gradient, which would count twice: decorate the distribution's sample with "
         "torch.no_grad(), or set its has_rsample to True and name the method rsample."
     )
-
-
-def _kl(guided: PyroSite, latent: PyroSite) -> Tensor | None:
-    """KL(q || p) of a site in closed form; None where there is none, or a mask may hide the one and not the other."""
-    if masks_of(guided) or masks_of(latent):
-        return None
-    try:
-        return kl_divergence(guided["fn"], latent["fn"])
-    except NotImplementedError:
-        return None

@@ -7,6 +7,7 @@ from ..priors.factorised import FactorisedCategorical as FactorisedCategorical
 from ..priors.factorised import StandardNormal as StandardNormal
 from ..priors.factorised import UniformCategorical as UniformCategorical
 from ..priors.factorised import UniformConcrete as UniformConcrete
+from ..priors.flow import FlowPrior as FlowPrior
 from ..priors.mixtures import MixtureOfGaussians as MixtureOfGaussians
 from ..priors.unconditional import Unconditional as Unconditional
 from ..priors.vampprior import Means as Means

@@ -5,6 +5,12 @@ from .convolutional import ConvDecoder as ConvDecoder
 from .convolutional import ConvEncoder as ConvEncoder
 from .convolutions import convolution as convolution
 from .convolutions import transposed_convolution as transposed_convolution
+from .flows import Autoregressive as Autoregressive
+from .flows import Conditioner as Conditioner
+from .flows import Coupling as Coupling
+from .flows import Inverse as Inverse
+from .flows import Planar as Planar
+from .flows import Radial as Radial
 from .layers import ACTIVATIONS as ACTIVATIONS
 from .layers import Flattened as Flattened
 from .layers import OneHot as OneHot

@@ -96,7 +96,7 @@ def _antithetic(site: GuideSite) -> Array:
 class AntitheticObjective(Objective):
     """The ELBO by an antithetic pair for each of K draws, which takes 2 K evaluations of the model."""
 
-    analytic_kl: bool = option(False, "the KL in closed form", kind="switch")
+    analytic_kl: bool = option(False, "the KL in closed form where there is one", kind="switch")
     pairs: ClassVar[Antithetic]
 
     def check(self, sites: Sites) -> None:

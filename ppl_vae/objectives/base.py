@@ -100,7 +100,10 @@ class Objective:
         Raises:
             UnsuitableObjective: names the site and the objectives that fit.
         """
-        self.request.gradient.check(type(self).__name__, sites)
+        request = self.request
+        request.gradient.check(type(self).__name__, sites)
+        if request.gradient.asks_given or request.sleep:
+            sites.check_given(type(self).__name__, "TraceELBO or IWAE, by the pathwise gradient")
 
     def at(self, epoch: Any) -> Self:
         """Return the objective with every schedule at its value after ``epoch`` epochs."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection
 from typing import Any
 
-from ..errors import UnsuitableObjective
-from ..pairs.sites import Site, Sites
+from ..errors import SampledKL, UnsuitableObjective
+from ..pairs.sites import NOWHERE, Site, Sites
 
 
 def check_dream(args: tuple[Any, ...], observed: tuple[str, ...]) -> None:
@@ -33,6 +34,11 @@ def check_density(name: str, sites: Sites) -> None:
             raise UnsuitableObjective(
                 f"{name}: the guide's site {site.name!r} is a Delta, which has no density: this would be a MAP "
                 "estimate under the name of a bound. Give the guide a distribution with spread."
+            )
+        if site.density == NOWHERE:
+            raise UnsuitableObjective(
+                f"{name}: the guide's site {site.name!r} is {site.distribution}, whose log_prob is known nowhere: "
+                "give the guide a distribution with a density."
             )
         if site.codes:
             raise UnsuitableObjective(
@@ -300,3 +306,17 @@ def check_mean_field(name: str, sites: Sites) -> None:
             f"{name} needs the guide to sample in the model's order {sites.model_order}; it samples {order}, and a KL "
             "in closed form per site would be wrong: use TraceELBO, or TraceGraphELBO for latents that are discrete."
         )
+
+
+def check_closed(name: str, sites: Sites, *, required: bool) -> None:
+    """Refuse sites whose KL has no closed form, where it is ``required``; else warn of them.
+
+    Raises:
+        UnsuitableObjective: names the sites and what fits.
+    """
+    if not sites.sampled_kl:
+        return
+    told = f"{name}: KL(q || p) of {', '.join(map(repr, sites.sampled_kl))} has no closed form"
+    if required:
+        raise UnsuitableObjective(f"{told}: set closed=False to sample it, or use TraceELBO.")
+    warnings.warn(f"{told}, and is sampled, as by TraceELBO.", SampledKL, stacklevel=2)

@@ -10,7 +10,7 @@ from ..arrays.ops import Array
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from .base import BetaObjective, Objective
-from .checks import check_mean_field
+from .checks import check_closed, check_mean_field
 from .gradients import Pathwise, StickingTheLanding
 from .options import option
 from .request import TermsRequest
@@ -46,12 +46,14 @@ class TraceELBO(BetaObjective):
 class TraceMeanFieldELBO(TraceELBO):
     """E_q[log p(x | z)] - beta KL(q(z | x) || p(z)), the KL in closed form where there is one, else sampled.
 
-    Refuses a guide that samples in another order than its model: a KL per site would then be wrong.
+    A warning names the sites whose KL is sampled (``errors.SampledKL``); with ``closed`` they are refused. Refuses a
+    guide that samples in another order than its model: a KL per site would then be wrong.
 
     >>> TraceMeanFieldELBO(num_particles=2).num_particles
     2
     """
 
+    closed: bool = option(False, "refuse sites whose KL has no closed form", name="closed_kl", kind="switch")
     unused: ClassVar[tuple[str, ...]] = ("stick_the_landing",)
     serves_models_without_latents: ClassVar[bool] = False
 
@@ -66,6 +68,7 @@ class TraceMeanFieldELBO(TraceELBO):
         """Refuse a pair that the objective is wrong for."""
         super().check(sites)
         check_mean_field(type(self).__name__, sites)
+        check_closed(type(self).__name__, sites, required=self.closed)
 
     @property
     def request(self) -> TermsRequest:

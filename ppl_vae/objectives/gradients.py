@@ -132,6 +132,11 @@ class Gradient:
         return None
 
     @property
+    def asks_given(self) -> bool:
+        """Whether log q is asked at values that the guide's distributions do not know for their own draws."""
+        return not self.keeps_score or any(rule is not None for rule in self.rules())
+
+    @property
     def weighs_paths(self) -> bool:
         """Whether ``path_weights`` returns weights."""
         return type(self).path_weights is not Gradient.path_weights

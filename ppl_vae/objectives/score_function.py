@@ -41,7 +41,7 @@ class TraceGraphELBO(Objective):
     """
 
     baseline: Baseline | None = from_python(None, "the names reinforce, running-average, nvil and rloo choose it")
-    analytic_kl: bool = option(False, "the KL in closed form", kind="switch")
+    analytic_kl: bool = option(False, "the KL in closed form where there is one", kind="switch")
 
     def __post_init__(self) -> None:
         super().__post_init__()

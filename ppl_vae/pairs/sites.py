@@ -11,6 +11,8 @@ import numpy as np
 
 from ..errors import UnsuitableObjective
 
+ANYWHERE, AT_OWN_DRAWS, NOWHERE = "anywhere", "at its own draws", "nowhere"
+"""Values at which a distribution knows its log-density; a flow without an inverse knows it at its own draws."""
 MOST_CODES = 10**6
 """The largest number of joint values of codes whose sum is proposed."""
 
@@ -36,6 +38,8 @@ class Site:
     """The number of codes of each slot, where a value is codes of a codebook, side by side."""
     has_density: bool = True
     """Whether it is spread out: a Delta, or what is made from one, is not."""
+    density: str = ANYWHERE
+    """The values at which its log-density is known: ANYWHERE, AT_OWN_DRAWS or NOWHERE."""
     has_mean: bool = True
     """Whether it has a mean that is known."""
     is_categorical: bool = False
@@ -98,6 +102,8 @@ class Sites:
     """The sites that stand in no plate."""
     masked: tuple[str, ...] = ()
     """The latent sites of which a mask may hide densities in one of the programs."""
+    sampled_kl: tuple[str, ...] = ()
+    """The latent sites whose KL(q || p) has no closed form."""
 
     def check_data(self) -> None:
         """Refuse programs whose densities do not belong to single data.
@@ -122,6 +128,20 @@ class Sites:
                 "q(z | x): put it into the model, a factor with the other sign, or train with a stock objective, "
                 "such as Trace_ELBO, which adds it to the loss."
             )
+
+    def check_given(self, what: str, instead: str) -> None:
+        """Refuse a guide whose log-density is not known at values that it did not draw.
+
+        Raises:
+            UnsuitableObjective: names the site, and what to use.
+        """
+        for site in self.latent:
+            if site.density != ANYWHERE:
+                raise UnsuitableObjective(
+                    f"{what} asks for log q at values that are not the guide's own draws, and that of the site "
+                    f"{site.name!r} ({site.distribution}) is known {site.density} alone: use {instead}, or a guide "
+                    "whose transform has an inverse."
+                )
 
     def check_chains(self, what: str) -> None:
         """Refuse a model without latents that chains could follow.
@@ -403,6 +423,7 @@ def match(
     besides: tuple[str, ...] = (),
     misplaced: str = "",
     plates: Plates = NO_PLATES,
+    sampled_kl: tuple[str, ...] = (),
 ) -> Sites:
     """The pair's sites, after checking that the guide and the model speak of the same latent ones.
 
@@ -428,6 +449,11 @@ def match(
                 "guide: a net's output size, or a missing .to_event(1)?"
             )
         check_support(site, latent[name])
+        if latent[name].density != ANYWHERE:
+            raise ValueError(
+                f"Site {name!r} is {latent[name].distribution} in the model, whose log-density is not known at the "
+                "guide's draws: give the model a distribution whose transform has an inverse."
+            )
     return Sites(
         tuple(guide.values()),
         tuple(observed.values()),
@@ -439,4 +465,5 @@ def match(
         besides=besides,
         unplated=tuple(name for name, frames in plates.items() if not frames),
         masked=tuple(name for name in guide if guide[name].masked or latent[name].masked),
+        sampled_kl=sampled_kl,
     )

@@ -7,6 +7,7 @@ from .factorised import FactorisedCategorical as FactorisedCategorical
 from .factorised import StandardNormal as StandardNormal
 from .factorised import UniformCategorical as UniformCategorical
 from .factorised import UniformConcrete as UniformConcrete
+from .flow import FlowPrior as FlowPrior
 from .mixtures import MixtureOfGaussians as MixtureOfGaussians
 from .unconditional import Unconditional as Unconditional
 from .vampprior import Means as Means

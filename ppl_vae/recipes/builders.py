@@ -302,6 +302,11 @@ CODES = (
 
 CATEGORIES = Setting("num_categories", 10, "categories of each categorical latent", least=1, metavar="C")
 
+TEMPERATURES = (
+    Setting("posterior_temperature", 2 / 3, "softness of 'concrete' latents in the guide", above=0),
+    Setting("prior_temperature", 0.5, "softness of 'concrete' latents in the prior", above=0),
+)
+
 LATENTS = (
     Latents(
         "gaussian",
@@ -341,11 +346,7 @@ LATENTS = (
     Latents(
         "concrete",
         "relaxed categories, each a point of a simplex: another model than that of 'categorical'",
-        settings=(
-            CATEGORIES,
-            Setting("posterior_temperature", 2 / 3, "softness of 'concrete' latents in the guide", above=0),
-            Setting("prior_temperature", 0.5, "softness of 'concrete' latents in the prior", above=0),
-        ),
+        settings=(CATEGORIES, *TEMPERATURES),
         refuse=lambda recipe: refuse_discrete(recipe) or refuse_given(recipe),
         prior=lambda b, recipe: b.priors.UniformConcrete(
             recipe.latent_dim, recipe.num_categories, temperature=recipe.prior_temperature

@@ -13,7 +13,7 @@ import numpy as np
 from .. import backends
 from ..arrays.plain import as_python
 from ..data.streams import Data
-from . import builders, nets
+from . import builders, flows, nets
 from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
 
 PRIORS = tuple(TABLES["prior"])
@@ -30,8 +30,11 @@ GUIDES = tuple(TABLES["guide"])
 WIDTHS = (Setting("given_dim", 0, "G", least=0), Setting("latent_dim", 40, "D", least=1))
 """Whole numbers of every recipe."""
 
-LATER = {name: SLOTS[name].default for name in ("posterior", "program")}
-LATER |= {setting.name: setting.default for setting in (nets.INITIAL, *builders.CODES, builders.UNITS)}
+LATER: dict[str, Any] = {name: SLOTS[name].default for name in ("posterior", "program")}
+LATER |= {
+    setting.name: list(setting.default) if setting.is_tuple else setting.default
+    for setting in (nets.INITIAL, *builders.CODES, builders.UNITS, *builders.TEMPERATURES, *flows.SETTINGS)
+}
 """What earlier versions did not know, with its default: it is saved where it is another."""
 
 
@@ -50,13 +53,17 @@ class Recipe:
     ``kaiming-normal`` or as ``torch`` starts its layers (``init.STARTS``); ``full_covariance`` of a Gaussian guide
     instead of a diagonal one; ``refinement_steps`` of a semi-amortised guide; ``num_pseudo_inputs``, C, the components
     of the priors that are mixtures, and ``pseudo_inputs_start``: ``random`` training images, the data ``mean`` plus
-    noise, or the report's ``means`` net; ``prior_hidden``, the units of an autoregressive prior.
+    noise, or the report's ``means`` net; ``prior_hidden``, the units of an autoregressive prior. Of flows:
+    ``flow_steps``, ``flow_hidden``, the units of a step's net, and ``flow_context``, the numbers of the encoder that
+    steps read; ``spline_bins`` and ``spline_bound`` of splines; ``prior_flow``, the prior's steps: ``coupling``,
+    ``spline`` or ``maf``.
 
     Args:
         shape: of one image.
         prior: ``standard`` N(0, I); ``mixture`` of Gaussians; ``vampprior``; ``vampprior-data``, whose pseudo-inputs
-            are fixed random training images; of categories and codes ``factorised`` or ``autoregressive``, learned
-            probabilities of each, alone or given those before it; or one that is registered.
+            are fixed random training images; ``flow``, N(0, I) through invertible steps; of categories and codes
+            ``factorised`` or ``autoregressive``, learned probabilities of each, alone or given those before it; or one
+            that is registered.
         likelihood: ``bernoulli``; ``normal`` with one learned scale; ``normal-diagonal``, whose decoder gives each
             pixel a scale; of pixels k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; or one that is
             registered.
@@ -64,7 +71,8 @@ class Recipe:
             categories, a model of its own (``evaluation.discrete_twin`` is the discrete one); ``vq``, each the
             nearest of the codes that all share (a VQ-VAE); or one that is registered. The discrete ones have a uniform
             prior.
-        posterior: ``standard``, that of the latents; or one that is registered.
+        posterior: ``standard``, that of the latents; a diagonal normal through steps of a flow, ``iaf``, ``planar``,
+            ``radial``, ``coupling`` or ``spline``; or one that is registered.
         latent_dim: D.
         net: ``mlp``, perceptrons; ``conv``, convolutions before the encoder's hidden layers and transposed ones after
             the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``); ``grid``, the

@@ -3,6 +3,7 @@
 from ppl_vae.numpyro.distributions.autoregressive import AutoregressiveCategorical
 from ppl_vae.numpyro.distributions.bernoulli import BernoulliLogits
 from ppl_vae.numpyro.distributions.concrete import Concrete
+from ppl_vae.numpyro.distributions.flow import Flow
 from ppl_vae.numpyro.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
@@ -17,6 +18,7 @@ __all__ = [
     "Concrete",
     "DiagNormalMixture",
     "DiscretisedLogistic",
+    "Flow",
     "Nearest",
     "RandomCodes",
     "mixture",

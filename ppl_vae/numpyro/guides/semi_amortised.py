@@ -87,9 +87,9 @@ class SemiAmortised(nnx.Module):
 
         def bound(parameters: Array) -> Array:
             q = self.posterior.distribution(parameters)
-            z = q.rsample(key)
+            z, known = q(rng_key=key, sample_intermediates=True)
             with handlers.block():
                 log_p, _ = log_density(model, (x,), options, {"z": z})
-            return log_p - q.log_prob(z).sum()
+            return log_p - q.log_prob(z, *[known] * bool(known)).sum()
 
         return jax.grad(bound)(parameters)

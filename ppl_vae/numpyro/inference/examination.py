@@ -12,6 +12,7 @@ from ...arrays.net_outputs import check_outputs
 from ...pairs.failures import explained
 from ...pairs.keywords import inner
 from ...pairs.sites import Plates, Sites, check_batch_shape, match, misplaced
+from .closed_kl import closed_kl
 from .sites import describe
 from .traces import NumPyroTrace, run, split_sites
 
@@ -49,8 +50,10 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         return {**_plates_of(p), **_plates_of(q)}
 
     described = ({name: describe(site) for name, site in sites.items()} for sites in (guided, latent, observed))
+    both = [n for n in guided if n in latent and guided[n]["fn"].event_shape == latent[n]["fn"].event_shape]
     return match(
         *described,
+        sampled_kl=tuple(name for name in both if closed_kl(guided[name], latent[name]) is None),
         scaled=scaled,
         subsampled=_subsampled(p) or _subsampled(q),
         empty=getattr(inner(guide), "is_empty", False),

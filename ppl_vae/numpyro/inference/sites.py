@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
@@ -23,7 +24,7 @@ from numpyro.distributions import (
     constraints,
 )
 
-from ...pairs.sites import Site
+from ...pairs.sites import ANYWHERE, AT_OWN_DRAWS, NOWHERE, Site
 from ...runtime.threads import process_lock
 
 NUMPYRO = process_lock()
@@ -32,6 +33,8 @@ REARRANGING = (Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
 """Wrappers that leave each entry's distribution as it is."""
 PARAMETRIC = (Normal, MultivariateNormal)
 """Distributions that hold all that their density depends on as arrays of their own; others may hold functions."""
+FINITE = (BernoulliLogits, BernoulliProbs, CategoricalLogits, CategoricalProbs)
+"""Distributions over bits and names."""
 WITHOUT_MEAN = (CategoricalLogits, CategoricalProbs, Cauchy, HalfCauchy)
 LIMITED = (
     constraints.greater_than,
@@ -114,6 +117,32 @@ def _kind_of(support: Any) -> str:
     return "bounded" if isinstance(inner, LIMITED) else "real" if inner is constraints.real else ""
 
 
+def _density_of(site: Any) -> str:
+    """The ``Site.density`` of a latent site; a distribution's attribute ``density_known`` decides, if it has one.
+
+    Transforms do not say whether they have an inverse, so that those are tried.
+    """
+    fn = site["fn"]
+    for part in _inside(fn):
+        if hasattr(part, "density_known"):
+            return str(part.density_known)
+    if site["is_observed"] or isinstance(base_of(fn), (*PARAMETRIC, *FINITE)):
+        return ANYWHERE
+    if _knows(fn, site["value"]):
+        return ANYWHERE
+    return AT_OWN_DRAWS if site["intermediates"] and _knows(fn, site["value"], site["intermediates"]) else NOWHERE
+
+
+def _knows(fn: Any, *values: Any) -> bool:
+    try:
+        jax.eval_shape(fn.log_prob, *values)
+    except NotImplementedError:
+        return False
+    except Exception:  # explained where the densities are computed
+        return True
+    return True
+
+
 def describe(site: Any) -> Site:
     """Describe a traced site for objectives and evaluation."""
     fn, inner = site["fn"], sorted([f.dim for f in site["cond_indep_stack"] if f.dim < -1])
@@ -132,6 +161,7 @@ def describe(site: Any) -> Site:
         read_values=getattr(base, "read_values", None),
         codes=getattr(base, "codes", ()),
         has_density=not any(isinstance(part, dist.Delta) for part in _inside(fn)),
+        density=_density_of(site),
         has_mean=_has_mean(fn),
         is_categorical=categorical,
         has_logits=isinstance(base, BernoulliLogits | BernoulliProbs) or categorical,

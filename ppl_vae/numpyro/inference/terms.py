@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from numpyro import handlers
-from numpyro.distributions import Independent, Kumaraswamy, Normal, kl_divergence
+from numpyro.distributions import Normal
 from numpyro.primitives import Messenger
 
 from ...objectives.checks import check_dream, no_closed_kl, not_normal
@@ -19,9 +19,10 @@ from ...objectives.request import LatentsRequest, TermsRequest
 from ...pairs.keywords import generated_site, inner, tolerant
 from ...pairs.sites import Sites, not_of_its_plates
 from ...pairs.terms import Latents, SiteTerms, Terms
+from .closed_kl import closed_kl
 from .examination import examine
 from .sites import PARAMETRIC, base_of, describe, masks_of, traced
-from .traces import NumPyroSite, NumPyroTrace, Ruled, in_plate, replayed, run, sites_of, split_sites
+from .traces import NumPyroSite, NumPyroTrace, Ruled, as_given, in_plate, replayed, run, sites_of, split_sites
 
 SLEEP, PRIOR, DIRECTIONS = 2**30, 2**30 + 1, 2**30 + 2
 """Numbers folded into a key for dreams, draws from the prior and directions; splitting a key never uses them."""
@@ -314,7 +315,7 @@ def site_terms_of(
     found = {}
     for name, site in guided.items():
         softened = gradient.softens(name, bool(site["fn"].has_rsample))
-        kl = _kl(site, latent[name]) if analytic_kl or softened else None
+        kl = closed_kl(site, latent[name]) if analytic_kl or softened else None
         is_scored = gradient.scores(bool(site["fn"].has_rsample))
         density: Any = 0.0
         log_score: Any = 0.0
@@ -366,7 +367,7 @@ def _tapped(guided: NumPyroTrace, draws: int, size: int) -> tuple[NumPyroTrace, 
     zeros, tapped = jnp.zeros((draws, size)), {}
     for name, site in guided.items():
         value, tap = _tap(site["value"], zeros if draws > 1 else zeros[0], site["fn"].event_dim)
-        tapped[name] = {**site, "value": value, "intermediates": []}
+        tapped[name] = as_given(site, value)
         zeros = zeros + (tap if draws > 1 else tap[None])
     return tapped, zeros
 
@@ -388,10 +389,10 @@ def _apart(
     """
     ((name, site), *others) = guided.items()
     if not others and type(base_of(site["fn"])) in PARAMETRIC:
-        return {name: {**site, "fn": jax.lax.stop_gradient(site["fn"]), "intermediates": []}}, {}
+        return {name: as_given({**site, "fn": jax.lax.stop_gradient(site["fn"])}, site["value"])}, {}
     values = {name: jax.lax.stop_gradient(site["value"]) for name, site in guided.items()}
     if not others:
-        return guided, {name: {**site, "value": values[name], "intermediates": []}}
+        return guided, {name: as_given(site, values[name])}
     drawn = {name: site["value"] for name, site in guided.items()}
 
     def at(values: Mapping[str, Array]) -> NumPyroTrace:
@@ -399,25 +400,3 @@ def _apart(
         return sites_of(traced(handlers.seed(again, jax.random.key(0)), *args, **kwargs), observed=False)
 
     return at(drawn) if tapped else guided, at(values)
-
-
-def _kl(guided: NumPyroSite, latent: NumPyroSite) -> Array | None:
-    """KL(q || p) of a site in closed form; None where there is none, or a mask may hide the one and not the other."""
-    q, p = guided["fn"], latent["fn"]
-    if masks_of(guided) or masks_of(latent) or isinstance(base_of(q), Kumaraswamy):
-        return None  # NumPyro's closed form for a Kumaraswamy distribution is wrong
-    try:
-        return kl_divergence(q, p)
-    except NotImplementedError:
-        return _finite_kl(q, p)
-
-
-def _finite_kl(q: Any, p: Any) -> Array | None:
-    """Sum q(z) (log q(z) - log p(z)) over the finitely many values of each entry: a KL that NumPyro lacks."""
-    bases = [fn.base_dist if isinstance(fn, Independent) else fn for fn in (q, p)]
-    if q.event_shape != p.event_shape or not all(base.has_enumerate_support for base in bases):
-        return None
-    values = bases[0].enumerate_support(expand=True)
-    log_q, log_p = (base.log_prob(values) for base in bases)
-    kl = (jnp.exp(log_q) * (log_q - log_p)).sum(0)
-    return kl.sum(tuple(range(-len(q.event_shape), 0)))

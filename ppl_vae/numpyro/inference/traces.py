@@ -32,6 +32,15 @@ def sites_of(trace: NumPyroTrace, *, observed: bool) -> NumPyroTrace:
     return {name: s for name, s in trace.items() if s["type"] == "sample" and s["is_observed"] == observed}
 
 
+def as_given(site: NumPyroSite, value: Array) -> NumPyroSite:
+    """The site at the numbers of its own draw, as a value that is given: what led to the draw does not count.
+
+    A distribution with ``of_given`` keeps what helps it to invert, without its gradient.
+    """
+    kept: Any = getattr(site["fn"], "of_given", lambda intermediates: [])
+    return {**site, "value": value, "intermediates": kept(site["intermediates"])}
+
+
 def run(
     model: Any,
     guide: Any,

@@ -10,6 +10,12 @@ from .convolutions import convolve as convolve
 from .convolutions import convolve_transposed as convolve_transposed
 from .convolutions import find_method as find_method
 from .convolutions import transposed_convolution as transposed_convolution
+from .flows import Autoregressive as Autoregressive
+from .flows import Conditioner as Conditioner
+from .flows import Coupling as Coupling
+from .flows import Inverse as Inverse
+from .flows import Planar as Planar
+from .flows import Radial as Radial
 from .layers import ACTIVATIONS as ACTIVATIONS
 from .layers import Flattened as Flattened
 from .layers import Linear as Linear

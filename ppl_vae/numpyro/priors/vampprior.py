@@ -67,6 +67,11 @@ class VampPrior(nnx.Module):
                 "A VampPrior is a mixture of densities, and this posterior is the nearest code of a codebook, with "
                 "probability 1: use CodePrior(codebook, num_codes)."
             )
+        if hasattr(posterior, "steps"):
+            raise ValueError(
+                "A VampPrior would invert a flow posterior once for each pseudo-input and draw: use a flow as prior, "
+                "priors.FlowPrior, or the posterior's base, posterior.posterior, with a net of its own."
+            )
         self.posterior = posterior
         self.inputs: Any
         if isinstance(pseudo_inputs, nnx.Module):

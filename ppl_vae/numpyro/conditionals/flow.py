@@ -1,0 +1,48 @@
+"""Flow posteriors in NumPyro."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flax import nnx
+from jax import Array
+
+from .. import distributions
+
+
+class Flow(nnx.Module):
+    """h -> the flow of a normal distribution through invertible steps, given a context. Event shape (D,).
+
+    Args:
+        posterior: of the base, ``DiagNormal`` or ``FullNormal``; its net returns ``context`` numbers more than it
+            needs, which are the context of every step.
+        context: H, 0 for none.
+        steps: those of ``nets``, made for D entries and H numbers.
+
+    >>> import numpy as np, jax.numpy as jnp
+    >>> from ppl_vae.numpyro import conditionals, nets
+    >>> rng = np.random.default_rng(0)
+    >>> base = conditionals.DiagNormal(nets.MLP((5, 2 * 3 + 4), rng))
+    >>> steps = [nets.Autoregressive(3, (8,), rng, context=4), nets.Planar(3, 4, rng)]
+    >>> Flow(base, 4, steps)(jnp.zeros((2, 5))).event_shape
+    (3,)
+    """
+
+    def __init__(self, posterior: Any, context: int, steps: Iterable[nnx.Module]) -> None:
+        self.posterior, self.context = posterior, context
+        self.steps: Any = nnx.List(list(steps))
+
+    @property
+    def net(self) -> Any:
+        """The net from h to the parameters of the base and the context."""
+        return self.posterior.net
+
+    def __call__(self, h: Array) -> distributions.Flow:
+        """Map h (..., P) to a distribution over (D,)."""
+        return self.distribution(self.net(h))
+
+    def distribution(self, out: Array) -> distributions.Flow:
+        """Make the distribution over (D,) of the net's outputs (..., W + H)."""
+        width = out.shape[-1] - self.context
+        return distributions.Flow(self.posterior.distribution(out[..., :width]), self.steps, out[..., width:])

@@ -1,0 +1,179 @@
+"""Steps of normalising flows, in flax: invertible maps of vectors (..., D), given a context (..., H)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from ... import init
+from ...arrays import flows
+from .layers import linear
+
+AFFINE = flows.Affine()
+
+
+class Conditioner(nnx.Module):
+    """Perceptron of a step: ELU between its layers, weights of the last that start near 0, and masks on the weights.
+
+    (..., sizes[0]) -> (..., sizes[-1]).
+
+    >>> import jax.numpy as jnp
+    >>> Conditioner((3, 8, 4), [None, None], np.random.default_rng(0))(jnp.zeros((5, 3))).shape
+    (5, 4)
+    """
+
+    def __init__(self, sizes: Sequence[int], masks: Sequence[flows.Mask | None], rng: np.random.Generator) -> None:
+        sizes = init.layer_sizes(sizes)
+        starts = [*[init.xavier_uniform] * (len(sizes) - 2), init.small_normal]
+        self.layers = nnx.List([linear(i, o, rng, w) for (i, o), w in zip(pairwise(sizes), starts, strict=True)])
+        self.masks = tuple(masks)
+
+    def __call__(self, h: Array) -> Array:
+        """(..., sizes[0]) -> (..., sizes[-1])."""
+        for number, (layer, mask) in enumerate(zip(self.layers, self.masks, strict=True)):
+            h = h if number == 0 else nnx.elu(h)
+            weight = layer.weight[...] if mask is None else layer.weight[...] * mask()
+            h = h @ weight.T + layer.bias[...]
+        return h
+
+
+class Coupling(flows.CouplingStep, nnx.Module):
+    """The first half of x moves the second, each entry by a scalar map; or, ``swapped``, the other way round.
+
+    Both directions cost one pass of a perceptron. Density estimation using Real NVP, Dinh, Sohl-Dickstein and Bengio,
+    2017; with ``Spline``, Neural Spline Flows, Durkan et al., 2019.
+
+    Args:
+        dim: D, at least 2.
+        hidden: the units of the perceptron's hidden layers.
+        rng: the generator of the initial weights; the step starts near the identity.
+        context: H.
+        scalar: ``arrays.flows.Affine()`` or ``Spline(bins, bound)``.
+        swapped: whether the second half moves the first.
+
+    Raises:
+        ValueError: D = 1.
+
+    >>> Coupling(3, (8,), np.random.default_rng(0)).swapped
+    False
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: Sequence[int],
+        rng: np.random.Generator,
+        *,
+        context: int = 0,
+        scalar: flows.ScalarMap = AFFINE,
+        swapped: bool = False,
+    ) -> None:
+        flows.check_dim("Coupling", dim)
+        self.dim, self.context, self.scalar, self.swapped = dim, context, scalar, swapped
+        kept, moved = (dim - dim // 2, dim // 2) if swapped else (dim // 2, dim - dim // 2)
+        sizes = (kept + context, *hidden, moved * scalar.outputs)
+        self.net = Conditioner(sizes, [None] * (len(sizes) - 1), rng)
+
+
+class Autoregressive(flows.AutoregressiveStep, nnx.Module):
+    """Each entry of x is moved by a scalar map of those before it, by a masked perceptron: one pass.
+
+    The inverse takes D passes, and its gradient chains D scales, each within exp(+-2). Improved Variational Inference
+    with Inverse Autoregressive Flow, Kingma et al., 2016.
+
+    Args:
+        dim: D, at least 2.
+        hidden: the units of the perceptron's hidden layers, at least D each.
+        rng: the generator of the initial weights; the step starts near the identity.
+        context: H.
+        scalar: ``arrays.flows.Affine()`` or ``Spline(bins, bound)``.
+        order: the entries from the first to the last; by default as they are numbered.
+
+    Raises:
+        ValueError: D = 1, too few hidden units, or an order that is none.
+
+    >>> Autoregressive(3, (8,), np.random.default_rng(0)).order
+    (0, 1, 2)
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: Sequence[int],
+        rng: np.random.Generator,
+        *,
+        context: int = 0,
+        scalar: flows.ScalarMap = AFFINE,
+        order: Sequence[int] | None = None,
+    ) -> None:
+        flows.check_dim("Autoregressive", dim)
+        flows.check_hidden(dim, hidden)
+        self.dim, self.context, self.scalar = dim, context, scalar
+        self.order = init.pixel_order(order, dim)
+        sizes = (dim + context, *hidden, dim * scalar.outputs)
+        self.net = Conditioner(sizes, flows.masks(self.order, hidden, context, scalar.outputs), rng)
+
+
+class Planar(flows.PlanarStep, nnx.Module):
+    """y = x + u tanh(w.x + b), with u, w and b from the context.
+
+    Variational Inference with Normalizing Flows, Rezende and Mohamed, 2015.
+
+    Args:
+        dim: D.
+        context: H, at least 1.
+        rng: the generator of the initial weights.
+
+    Raises:
+        ValueError: no context.
+
+    >>> Planar(3, 4, np.random.default_rng(0)).net.weight.shape
+    (7, 4)
+    """
+
+    def __init__(self, dim: int, context: int, rng: np.random.Generator) -> None:
+        flows.check_context(context)
+        self.dim, self.context = dim, context
+        self.net = linear(context, 2 * dim + 1, rng)
+
+
+class Radial(flows.RadialStep, nnx.Module):
+    """y = x + beta (x - c) / (alpha + |x - c|), with c, alpha and beta from the context.
+
+    Variational Inference with Normalizing Flows, Rezende and Mohamed, 2015.
+
+    Args:
+        dim: D.
+        context: H, at least 1.
+        rng: the generator of the initial weights.
+
+    Raises:
+        ValueError: no context.
+
+    >>> Radial(3, 4, np.random.default_rng(0)).net.weight.shape
+    (5, 4)
+    """
+
+    def __init__(self, dim: int, context: int, rng: np.random.Generator) -> None:
+        flows.check_context(context)
+        self.dim, self.context = dim, context
+        self.net = linear(context, dim + 2, rng)
+
+
+class Inverse(flows.InverseStep, nnx.Module):
+    """The inverse of a step, for priors, whose densities are asked at given values.
+
+    Of an ``Autoregressive`` step it is a step of the Masked Autoregressive Flow, Papamakarios et al., 2017.
+
+    >>> Inverse(Coupling(3, (8,), np.random.default_rng(0))).step.dim
+    3
+    """
+
+    def __init__(self, step: Any) -> None:
+        self.step = step
+        self.dim, self.context = step.dim, step.context
