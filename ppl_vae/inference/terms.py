@@ -148,7 +148,17 @@ def log_terms(
         for tap, part in zip(taps, weights.split(sizes), strict=True):
             if tap is not None:
                 tap.weights = part
+    if request.labels:
+        terms = terms._replace(log_label=_labels(guide, request.labels, args, kwargs))
     return terms._replace(log_sleep=_sleep(model, guide, args, kwargs)) if request.sleep else terms
+
+
+def _labels(guide: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Compute log q(y | x) of known labels y, ``given`` (B, 1), by a guide that is not told of them: (B,)."""
+    labels, others = kwargs["given"], {key: value for key, value in kwargs.items() if key != "given"}
+    at = _at_values(guide, {name: {"fn": None}}, {name: labels.clamp(min=0).long()})
+    q = sites_of(poutine.trace(at).get_trace(*args, **others), observed=False)
+    return torch.where(labels[:, 0] < 0, 0.0, density_of(q[name], 1)[0])
 
 
 def _slopes(terms: Terms, guided: dict[str, PyroSite]) -> dict[str, Tensor]:

@@ -30,6 +30,7 @@ from .importance_weighted import IWAE as IWAE
 from .importance_weighted import MIWAE as MIWAE
 from .importance_weighted import DReG as DReG
 from .importance_weighted import RenyiELBO as RenyiELBO
+from .labelled import Labelled as Labelled
 from .per_site import Enumerate as Enumerate
 from .per_site import MeasureValued as MeasureValued
 from .per_site import PerSite as PerSite

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -190,8 +191,11 @@ class Sitewise(Gradient):
             masked = tuple(other for other in sites.masked if other == site.name)
             alone = replace(sites, latent=(site,), masked=masked, model_order=(site.name,))
             given[site.name].check(f"{name}, {given[site.name]}", alone)
-        if self.relaxes:
-            check_mean_field(name, sites)
+        order = [site.name for site in sites.latent]
+        for at, site_name in enumerate(order):
+            before = itertools.takewhile(lambda other, own=site_name: other != own, sites.model_order)
+            if given[site_name].relaxes and not set(before) <= set(order[:at]):
+                check_mean_field(name, sites)  # its prior depends on later draws, so that a closed KL would be wrong
 
     def rules(self) -> Iterator[Rule]:
         """The draws; then, for each bit of a measure-valued site, the same up to that site, with the bit flipped."""

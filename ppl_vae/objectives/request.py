@@ -39,6 +39,8 @@ class TermsRequest:
             difference keeps its expectation and loses its noise. Right for guides that sample in the model's order.
         sleep: draw (z, x) from the model, one for each datum; ``Terms.log_sleep`` is log q(z | x) of these draws.
         latents: the contents of ``Terms.latents``, for a pair with a single latent site; not with ``chunk``.
+        labels: a site of categories; ``Terms.log_label`` is log q(y | x) of its labels that are known, the keyword
+            ``given`` (B, 1) of the programs, and 0 of the others.
         chunk: number of draws to hold in memory at a time. The others' activations are computed again when the gradient
             needs them, and the encoder runs once for each chunk. None holds all of them.
 
@@ -53,6 +55,7 @@ class TermsRequest:
     gradient: Gradient = PATHWISE
     analytic_kl: bool = False
     sleep: bool = False
+    labels: str = ""
     latents: LatentsRequest | None = None
     chunk: int | None = None
 

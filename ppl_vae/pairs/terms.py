@@ -61,6 +61,8 @@ class Terms(NamedTuple):
     """log q(z | x) of latents and data that the model dreamt, (B,), where they were asked for"""
     latents: Latents | None = None
     """the latent site, where it was asked for"""
+    log_label: Array = None
+    """log q(y | x) of labels y that are known, (B,), where it was asked for"""
 
     @property
     def log_weights(self) -> Array:

@@ -1,6 +1,7 @@
 """Recipes: the settings of a model and its guide, for either backend."""
 
 from .builders import STARTS as STARTS
+from .labels import semi_supervised as semi_supervised
 from .published import conditional_vae as conditional_vae
 from .published import conv_vae as conv_vae
 from .published import report_vae as report_vae

@@ -68,6 +68,7 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
         if x is not None:
             checked(pair, x, name, intensities=data.dynamic and name == "data")
     check_draws(settings, pair, data, derive(seed, "trial"))
+    check_known_labels(settings, data)
     check_relaxed(settings, pair, data, derive(seed, "trial"))
     check_guide(settings, pair)
     if settings.local_steps:
@@ -181,6 +182,25 @@ def check_relaxed(settings: TrainingSettings, pair: Pair, data: TrainingData, se
     except Exception as error:  # whatever a user's own code raises
         raise does_not_read(name, error) from error
     check_reading(name, reading)
+
+
+def check_known_labels(settings: TrainingSettings, data: TrainingData) -> None:
+    """Refuse data without a known label for an objective that learns from labels.
+
+    Raises:
+        ValueError: no labels, or none that is known.
+    """
+    loss = settings.loss
+    if not isinstance(loss, Objective) or not loss.request.labels:
+        return
+    if "given" not in data.side:
+        raise ValueError(
+            f"{type(loss).__name__} learns from labels: pass them, given= of shape (N, 1), -1 where they are not known."
+        )
+    if not (data.side["given"] >= 0).any():
+        raise ValueError(
+            f"{type(loss).__name__} learns from labels, and all are -1, unknown: train with its objective alone."
+        )
 
 
 def draws_at_once(loss: Any) -> float:

@@ -187,7 +187,17 @@ def log_terms(
     if gradient.weighs_paths:
         weights = gradient.path_weights(jax.lax.stop_gradient(terms.log_weights))
         terms = terms._replace(log_lik=_weighing(terms.log_lik, taps, weights))
+    if request.labels:
+        terms = terms._replace(log_label=_labels(guide, request.labels, args, kwargs, key))
     return terms._replace(log_sleep=_sleep(model, guide, args, kwargs, key)) if request.sleep else terms
+
+
+def _labels(guide: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> Array:
+    """Compute log q(y | x) of known labels y, ``given`` (B, 1), by a guide that is not told of them: (B,)."""
+    labels, others = kwargs["given"], {key: value for key, value in kwargs.items() if key != "given"}
+    at = handlers.substitute(guide, data={name: jnp.maximum(labels, 0).astype(int)})
+    q = sites_of(traced(handlers.seed(at, key), *args, **others), observed=False)
+    return jnp.where(labels[:, 0] < 0, 0.0, density_of(q[name], 1)[0])
 
 
 def _slopes(model: Callable[[NumPyroTrace], NumPyroTrace], q: NumPyroTrace, draws: int) -> Mapping[str, Array]:
