@@ -187,6 +187,7 @@ OBJECTIVES: dict[str, Case] = {
     "GumbelSoftmax, averaged": Case(
         ours("GumbelSoftmax", temperature=0.7, straight_through=True, averaged=4), lambda e, k: straight_through(e, 0.7)
     ),
+    "Labelled": Case(ours("Labelled"), of_elbo()),
     "PerSite, enumerated": Case(by_site(objectives.Enumerate()), of_elbo()),
     "PerSite, scored": Case(by_site(objectives.Score()), of_elbo()),
     "PerSite, leave one out": Case(by_site(objectives.Score(leave_one_out=True)), of_elbo(), (3,)),

@@ -15,7 +15,7 @@ from .elbo import TraceELBO
 from .options import from_python, option
 from .request import TermsRequest
 
-PYTHON = "the command line has no pairs with labels: set it in Python"
+PYTHON = "the command line has no pairs with labels"
 
 
 @dataclass(frozen=True)
