@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from .arrays.ops import Array, clip_below, exp, logsumexp, softmax, stop_gradient, with_diagonal
+from .arrays.quantisation import entropy_penalty
 from .pairs.terms import Terms
 
 
@@ -218,12 +219,12 @@ def enumerated(terms: Terms, *, num_particles: int = 1) -> Array:
     return (exp(terms.log_score) * terms.log_weights).sum(0) / num_particles
 
 
-def vq(terms: Terms, *, codebook: Any, commitment: Any) -> Array:
+def vq(terms: Terms, *, codebook: Any, commitment: Any, entropy: float = 0.0, temperature: float = 1.0) -> Array:
     """log p(x | z) + log p(z) at the nearest codes, (B,): the exact ELBO of a q(z | x) that is one value.
 
     In the gradient ``codebook`` |sg(e) - c|^2 + ``commitment`` |e - sg(c)|^2 is taken off, with the encoder's vectors e
-    and their codes c (``Latents.encoded``, ``codes``). Neural Discrete Representation Learning, van den Oord, Vinyals
-    and Kavukcuoglu, 2017.
+    and their codes c (``Latents.encoded``, ``codes``), and ``entropy`` times ``quantisation.entropy_penalty`` of the
+    batch. Neural Discrete Representation Learning, van den Oord, Vinyals and Kavukcuoglu, 2017.
 
     >>> import numpy as np
     >>> from .pairs.terms import Latents
@@ -234,7 +235,10 @@ def vq(terms: Terms, *, codebook: Any, commitment: Any) -> Array:
     assert terms.latents is not None
     encoded, codes = terms.latents.encoded, terms.latents.codes
     losses = codebook * (stop_gradient(encoded) - codes) ** 2 + commitment * (encoded - stop_gradient(codes)) ** 2
-    return scored(elbo(terms), -losses.sum((-2, -1)).mean(0))
+    losses = losses.sum((-2, -1)).mean(0)
+    if entropy:
+        losses = losses + entropy * entropy_penalty(encoded, terms.latents.codebook, temperature)
+    return scored(elbo(terms), -losses)
 
 
 def prior_alone(terms: Terms) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, Literal
 
-Kind = Literal["count", "whole", "number", "positive", "non-negative", "share", "decay", "switch"]
+Kind = Literal["count", "whole", "number", "positive", "non-negative", "share", "decay", "between", "switch"]
 EXPECTED: dict[Kind, str] = {
     "count": "an integer of at least 1",
     "whole": "an integer of at least 0",
@@ -16,6 +16,7 @@ EXPECTED: dict[Kind, str] = {
     "non-negative": "a finite number of at least 0",
     "share": "in [0, 1]",
     "decay": "in [0, 1)",
+    "between": "above 0 and below 1",
     "switch": "True or False",
 }
 
@@ -39,6 +40,7 @@ def fits(kind: Kind, value: Any) -> bool:
         "non-negative": number >= 0,
         "share": 0 <= number <= 1,
         "decay": 0 <= number < 1,
+        "between": 0 < number < 1,
     }[kind]
 
 

@@ -27,20 +27,21 @@ class State(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Widths of a player's inputs: P of the data, D of the codes, and the logits of the latents.
+    """Widths of a player's inputs: P of the data, D of the codes, the logits of the latents, and the codebook's shape.
 
     D is 0 if the codes are no single vector. A bit has one logit, a categorical variable of C categories has C; latents
-    of other kinds have none.
+    of other kinds have none. Codes that are learned have a codebook (L, K, E).
     """
 
     data: int
     codes: int
     logits: int = 0
+    codebook: tuple[int, ...] = ()
 
 
 def sizes_of(dim: int, sites: Sites | None) -> Sizes:
     """Widths of the inputs that data of P = ``dim`` and the latents of these sites give to a player."""
-    return Sizes(dim, *(0, 0) if sites is None else (sites.code_dim, sites.num_logits))
+    return Sizes(dim, 0) if sites is None else Sizes(dim, sites.code_dim, sites.num_logits, sites.codebook)
 
 
 class View(NamedTuple):
@@ -70,12 +71,14 @@ class Player:
 
     ``name`` is the prefix of its names in a checkpoint. ``sees`` names its inputs: with ``codes`` or ``both`` the pair
     needs a single vector of latents. ``metrics`` are the names of its loss, and of the other numbers that ``loss``
-    returns, in the history. ``learning_rate`` and ``betas`` are those of its own Adam.
+    returns, in the history. With ``moves_codes`` its ``codebook`` replaces the pair's after each step.
+    ``learning_rate`` and ``betas`` are those of its own Adam.
     """
 
     name: ClassVar[str] = "player"
     sees: ClassVar[Literal["data", "codes", "both"]] = "data"
     metrics: ClassVar[tuple[str, ...]] = ()
+    moves_codes: ClassVar[bool] = False
     learning_rate: Any = 0.0
     betas: Any = (0.9, 0.999)
 
@@ -94,6 +97,10 @@ class Player:
     def track(self, tracked: Values, view: View) -> Values:
         """Update the tracked numbers by a batch."""
         return tracked
+
+    def codebook(self, state: State) -> Array:
+        """Return the codes (L, K, E) that take the place of the pair's after its step, where it moves codes."""
+        raise NotImplementedError(f"{type(self).__name__} should define codebook(state), the codes that it moves.")
 
     def step(self, state: State, view: View, descend: Descend) -> tuple[State, tuple[Array, ...]]:
         """Take a step: return the new state, and the loss with its other metrics."""

@@ -99,6 +99,9 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     # codes of a codebook
     "vq": Strategy("the ELBO of the nearest codes, straight through", lambda _: objectives.VQELBO()),
+    "vq-ema": Strategy("the same, the codes averages of their vectors", lambda _: objectives.VQELBO(decay=0.99)),
+    "fsq": Strategy("the ELBO of rounded numbers, straight through", lambda _: objectives.VQELBO(commitment=0.0)),
+    "lfq": Strategy("the ELBO of signs, with an entropy penalty", lambda _: objectives.VQELBO(entropy=0.1)),
     # any latents
     "reinforce": Strategy("the ELBO by score functions", lambda k: objectives.TraceGraphELBO(k), 4),
     "running-average": Strategy(
@@ -144,7 +147,10 @@ USUAL: dict[str, tuple[str, ...]] = {
     "bernoulli": ("reinforce-4", "rloo-4", "vimco-10", "wake-wake-10"),
     "categorical": ("reinforce-4", "rloo-4", "vimco-10", "wake-wake-10"),
     "concrete": ("elbo", "stl", "iwae-10", "dreg-10"),
-    "vq": ("vq",),
+    "vq": ("vq", "vq-ema"),
+    "residual-vq": ("vq", "vq-ema"),
+    "fsq": ("fsq",),
+    "lfq": ("lfq",),
 }
 """Kind of latents -> the strategies that a comparison trains by default."""
 

@@ -60,13 +60,14 @@ PAIRS: dict[str, dict[str, Any]] = {
     "vq": {"latents": "vq", "num_codes": 5, "code_dim": 2, "codebook_start": "normal"},
     "dvae": {**GRID, "latents": "categorical", "num_categories": 3, "prior": "factorised"},
     "flow": {"posterior": "iaf", "prior": "flow", "flow_steps": 1, "flow_hidden": (8,), "flow_context": 4},
+    "residual-vq": {"latents": "residual-vq", "num_codes": 5, "code_dim": 2, "codebook_start": "normal"},
 }
 """Name -> settings of a recipe. All are mirrored."""
 
 DISCRETE = ("bernoulli", "categorical", "dvae")
 """Those whose latents have no pathwise gradient."""
 
-EXACT = {**dict.fromkeys(DISCRETE, "TraceEnumELBO"), "vq": "VQELBO"}
+EXACT = {**dict.fromkeys(DISCRETE, "TraceEnumELBO"), **dict.fromkeys(("vq", "residual-vq"), "VQELBO")}
 """Those whose bound is computed without noise -> the objective that does so."""
 
 NOT_MIRRORED: dict[str, str] = {

@@ -7,48 +7,120 @@ from typing import Any
 
 import numpy as np
 
-from .ops import Array, stop_gradient, where
+from .codebooks import codes_of
+from .ops import Array, clip_below, concatenate, exp, log, logsumexp, one_hot, stop_gradient, where
 
 ROUNDING = 1e-6
 """Squared distance from a code, relative to 1 + the vector's own square, that is rounding and no other vector."""
-
-
-def nearest(vectors: Array, codebook: Array) -> Array:
-    """Find the index of the nearest code, the first of several: (..., E), (K, E) -> (...,).
-
-    >>> nearest(np.array([[0.1], [0.8]]), np.array([[0.0], [1.0]])).tolist()
-    [0, 1]
-    """
-    vectors, codebook = stop_gradient(vectors), stop_gradient(codebook)
-    return ((codebook * codebook).sum(-1) - 2 * vectors @ codebook.T).argmin(-1)
+SMALLEST = 1e-30
+"""Added to no number, but put in the place of a smaller one: a count to divide by, a share to take the logarithm of."""
 
 
 def straight_through(vectors: Array, codes: Array) -> Array:
     """The codes, whose gradient goes to the vectors as if they were these; NaN where a vector is not finite.
 
-    >>> straight_through(np.array([0.1, np.nan]), np.array([0.0, 1.0])).tolist()
-    [0.0, nan]
+    Of L codes for a vector, which it is the sum of, each takes a part of 1 / L: (..., D, E), (..., D L, E) -> the same.
+
+    >>> straight_through(np.array([[0.1], [np.nan]]), np.array([[0.0], [1.0]])).tolist()
+    [[0.0], [nan]]
     """
-    return stop_gradient(codes) + (vectors - stop_gradient(vectors))
+    stages = codes.shape[-2] // vectors.shape[-2]
+    towards = (vectors - stop_gradient(vectors)) / stages
+    parts = codes.reshape(*vectors.shape[:-1], stages, codes.shape[-1])
+    return (stop_gradient(parts) + towards[..., None, :]).reshape(codes.shape)
 
 
-def indices_of(z: Array, codebook: Array) -> tuple[Array, Array]:
-    """Find codes that stand side by side, (..., D E), in a codebook (K, E): indices (..., D), and which are codes."""
-    vectors, codebook = stop_gradient(z).reshape(*z.shape[:-1], -1, codebook.shape[-1]), stop_gradient(codebook)
-    index = nearest(vectors, codebook)
-    distance = ((vectors - codebook[index]) ** 2).sum(-1)
+def indices_of(z: Array, codebook: Any) -> tuple[Array, Array]:
+    """Find the numbers of codes that stand side by side, (..., S E): (..., S) both, and which are codes."""
+    codes = codes_of(codebook)
+    vectors = stop_gradient(z).reshape(*z.shape[:-1], -1, codes.width)
+    index = codes.nearest(vectors)
+    distance = ((vectors - stop_gradient(codes.look_up(index))) ** 2).sum(-1)
     return index, distance <= ROUNDING * (1 + (vectors * vectors).sum(-1))
 
 
-def log_uniform(z: Array, codebook: Array) -> Array:
-    """log p of D codes side by side, uniform over K: -D log K, or -inf for what are no codes. (..., D E) -> (...,).
+def log_uniform(z: Array, codebook: Any) -> Array:
+    """log p of S codes side by side, uniform over K: -S log K, or -inf for what are no codes. (..., S E) -> (...,).
 
     >>> log_uniform(np.array([[0.0, 1.0], [0.0, 0.5]]), np.array([[0.0], [1.0]])).round(3).tolist()
     [-1.386, -inf]
     """
     _, known = indices_of(z, codebook)
-    log_p = where(known, 0.0 * codebook[0, 0] - math.log(len(codebook)), -math.inf)
-    return stop_gradient(log_p.sum(-1))
+    zero = 0.0 * stop_gradient(z)[..., : known.shape[-1]]
+    return where(known, zero - math.log(codes_of(codebook).size), -math.inf).sum(-1)
+
+
+def counts_and_sums(encoded: Array, codebook: Array) -> tuple[Array, Array]:
+    """Count the vectors (..., S, E) that each code of (L, K, E) is nearest to, and sum them: (L, K), (L, K, E)."""
+    codes = codes_of(codebook)
+    stages, size, width = codes.shape
+    index = codes.nearest(encoded).reshape(-1, stages)
+    vectors, found = encoded.reshape(-1, stages, width), []
+    for stage in range(stages):
+        chosen = one_hot(index[:, stage], size, encoded)
+        found.append((chosen.sum(0), chosen.T @ vectors[:, stage]))
+    return concatenate([count[None] for count, _ in found]), concatenate([total[None] for _, total in found])
+
+
+def averaged(codebook: Array, counts: Array, encoded: Array, decay: float) -> tuple[Array, Array]:
+    """Move each code to the decaying average of its vectors; return the codebook (L, K, E) and the counts (L, K).
+
+    The counts N and the sums of vectors decay, ``N <- decay N + (1 - decay) n``, and a code is sum / N, so that its sum
+    is N c: it moves by (1 - decay) / N times the sum of the n distances of its vectors. Without a vector it stays.
+
+    Args:
+        codebook: the codes (L, K, E).
+        counts: their decaying counts (L, K), before the batch.
+        encoded: the vectors (..., S, E), slot s of stage s mod L.
+        decay: in (0, 1).
+
+    >>> codes, counts = averaged(np.zeros((1, 2, 1)), np.ones((1, 2)), np.array([[1.0], [3.0]]), 0.5)
+    >>> codes.ravel().round(3).tolist(), counts.tolist()
+    ([1.333, 0.0], [[1.5, 0.5]])
+    """
+    fresh, sums = counts_and_sums(encoded, codebook)
+    counts = decay * counts + (1 - decay) * fresh
+    distances = (sums - fresh[..., None] * codebook) / clip_below(counts, SMALLEST)[..., None]
+    return codebook + (1 - decay) * distances, counts
+
+
+def entropy_penalty(encoded: Array, codebook: Array, temperature: float) -> Array:
+    """The entropy of each vector's soft choice of a code, less that of the mean choice of all; summed over S slots.
+
+    The choice is softmax(-|e - c|^2 / temperature) over the K codes. The penalty is small where each vector is near one
+    code and all codes are chosen alike. Language Model Beats Diffusion, Yu et al., 2023.
+
+    Args:
+        encoded: vectors (..., S, E), slot s of stage s mod L.
+        codebook: the codes (L, K, E).
+        temperature: in units of a squared distance.
+
+    >>> far = np.array([[[-9.0]], [[9.0]]])
+    >>> float(entropy_penalty(far, np.array([[[-1.0], [1.0]]]), 1.0).round(3)) == float(-np.log(2).round(3))
+    True
+    """
+    stages, _, width = codebook.shape
+    parts, total = encoded.reshape(-1, stages, width), 0.0
+    for stage in range(stages):
+        vectors, codes = parts[:, stage], codebook[stage]
+        logits = (2 * vectors @ codes.T - (codes * codes).sum(-1)) / temperature
+        log_p = logits - logsumexp(logits, -1)[..., None]
+        mean = exp(log_p).mean(0)
+        total = total - (exp(log_p) * log_p).sum(-1).mean() + (mean * log(clip_below(mean, SMALLEST))).sum()
+    return total * (encoded.shape[-2] / stages)
+
+
+def check_slots(num_codes: int, codes: Any) -> None:
+    """Refuse a number of slots that the stages of a codebook do not divide.
+
+    Raises:
+        ValueError: says what fits.
+    """
+    if num_codes < 1 or num_codes % codes.num_stages:
+        raise ValueError(
+            f"{num_codes} codes side by side do not part into those of {codes.num_stages} codebooks, one for each "
+            f"stage: let their number be that of the vectors times {codes.num_stages}."
+        )
 
 
 def check_inner(inner: Any, num_codes: int, size: int) -> None:
@@ -84,16 +156,18 @@ def split_slots(out: Array, width: int) -> Array:
 
 
 def check_codebook(start: np.ndarray) -> np.ndarray:
-    """Check the vectors that a codebook starts at, (K, E).
+    """Check the vectors that a codebook starts at, (K, E), or (L, K, E) for L stages.
 
     Raises:
         ValueError: another shape, a single code, or numbers that are not finite.
     """
     start = np.asarray(start, np.float64)
-    if start.ndim != 2 or not start.shape[1]:
-        raise ValueError(f"A codebook should have shape (K, E), K codes of E numbers; got {start.shape}.")
-    if len(start) < 2:
-        raise ValueError(f"A codebook of {len(start)} code tells nothing about x: give it two codes or more.")
+    if start.ndim not in (2, 3) or not start.shape[-1] or not len(start):
+        raise ValueError(
+            f"A codebook should have shape (K, E), K codes of E numbers, or (L, K, E) for L stages; got {start.shape}."
+        )
+    if start.shape[-2] < 2:
+        raise ValueError(f"A codebook of {start.shape[-2]} code tells nothing about x: give it two codes or more.")
     if not np.isfinite(start).all():
         raise ValueError("A codebook should hold finite numbers; these have NaN or infinite ones: check the encoder.")
     return start
@@ -120,6 +194,23 @@ def codes_from(encodings: np.ndarray, count: int, rng: np.random.Generator) -> n
         )
     chosen = encodings[rng.choice(len(encodings), count, replace=False)]
     return chosen + 0.01 * encodings.std(0) * rng.standard_normal(chosen.shape)
+
+
+def codebook_from(encodings: np.ndarray, count: int, stages: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw codes for each stage from encodings (N, E), and from what is left of them: (stages, count, E).
+
+    Raises:
+        ValueError: more codes than encodings, or encodings that are not finite.
+
+    >>> codebook_from(np.arange(6.0)[:, None], 3, 2, np.random.default_rng(0)).shape
+    (2, 3, 1)
+    """
+    left, tables = encodings, []
+    for _ in range(stages):
+        tables.append(codes_from(left, count, rng))
+        codes = codes_of(tables[-1])
+        left = left - codes.look_up(codes.nearest(left))
+    return np.stack(tables)
 
 
 def usage(z: np.ndarray, num_codes: int) -> tuple[int, float]:

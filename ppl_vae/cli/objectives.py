@@ -10,7 +10,16 @@ from typing import Any
 from .. import schedules, strategies
 from ..objectives.options import Option, options_of
 from .options import flag
-from .parsing import Group, finite_float, non_negative_float, non_negative_int, positive_float, positive_int, weight
+from .parsing import (
+    Group,
+    finite_float,
+    fraction,
+    non_negative_float,
+    non_negative_int,
+    positive_float,
+    positive_int,
+    weight,
+)
 
 SCHEDULES: dict[str, tuple[Option, Callable[[float, float], schedules.Schedule]]] = {
     "warm_up": (
@@ -35,6 +44,7 @@ KINDS = {
     "positive": positive_float,
     "non-negative": non_negative_float,
     "share": weight,
+    "between": fraction,
 }
 SVI = (
     *(
@@ -49,7 +59,8 @@ SVI = (
     ),
     *("local_steps", "local_learning_rate", "local_tolerance"),
 )
-USUAL = {"gaussian": "elbo", "bernoulli": "rloo-4", "categorical": "rloo-4", "concrete": "elbo", "vq": "vq"}
+USUAL = {"gaussian": "elbo", "bernoulli": "rloo-4", "categorical": "rloo-4", "concrete": "elbo"}
+USUAL |= {"vq": "vq", "residual-vq": "vq", "fsq": "fsq", "lfq": "lfq"}
 """Kind of latents -> the default objective of ``fit``."""
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..arrays import quantisation
+from ..arrays.codebooks import Grid, codes_of
 from ..distributions import quantised
 from ..nets import Codebook
 
@@ -14,8 +15,14 @@ from ..nets import Codebook
 class Nearest(nn.Module):
     """h -> the nearest of K codes to each of D vectors, with probability 1. Event shape (D E,).
 
-    ``net`` maps (..., H) to (..., D E); ``codebook`` is (K, E). The gradient goes straight through from a code to the
-    vector that it stands for. Neural Discrete Representation Learning, van den Oord, Vinyals and Kavukcuoglu, 2017.
+    ``net`` maps (..., H) to (..., D E). The gradient goes straight through from a code to the vector that it stands
+    for. Neural Discrete Representation Learning, van den Oord, Vinyals and Kavukcuoglu, 2017.
+
+    Args:
+        net: the encoder.
+        codebook: K codes (K, E); (L, K, E) for a residual quantiser of L stages, whose value are D L codes of which a
+            vector is about the sum (``nets.SummedCodes``); or ``arrays.codebooks.Grid``, FSQ or LFQ. Autoregressive
+            Image Generation using Residual Quantization, Lee, Kim, Kim, Cho and Han, 2022.
 
     >>> import numpy as np, torch
     >>> from ppl_vae import nets
@@ -24,7 +31,7 @@ class Nearest(nn.Module):
     (8, 8, 8)
     """
 
-    def __init__(self, net: nn.Module, codebook: Codebook) -> None:
+    def __init__(self, net: nn.Module, codebook: Codebook | Grid) -> None:
         super().__init__()
         self.net, self.codebook = net, codebook
 
@@ -34,13 +41,18 @@ class Nearest(nn.Module):
 
     def distribution(self, out: Tensor) -> quantised.Nearest:
         """Make the distribution over (D E,) of the net's outputs (..., D E)."""
-        codebook = self.codebook()
-        return quantised.Nearest(quantisation.split_slots(out, codebook.shape[-1]), codebook)
+        return quantised.Nearest(self._vectors(out), self.codebook())
+
+    def _vectors(self, out: Tensor) -> Tensor:
+        """The net's outputs (..., D E) as vectors (..., D, E), within the codes' bounds."""
+        codes = codes_of(self.codebook())
+        vectors: Tensor = codes.bound(quantisation.split_slots(out, codes.width))
+        return vectors
 
     def encodings(self, x: np.ndarray) -> np.ndarray:
         """Compute the vectors before they are quantised, (N, P) -> (N D, E)."""
-        codes, trains = self.codebook(), self.net.training
+        trains, like = self.net.training, next(self.net.parameters(), torch.zeros(()))
         with torch.no_grad():
-            out = self.net.eval()(torch.as_tensor(x, dtype=codes.dtype, device=codes.device))
+            out = self.net.eval()(torch.as_tensor(x, dtype=like.dtype, device=like.device))
             self.net.train(trains)
-            return quantisation.split_slots(out, codes.shape[-1]).flatten(0, -2).cpu().numpy()
+            return self._vectors(out).flatten(0, -2).cpu().numpy()

@@ -10,16 +10,19 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ..arrays import quantisation
+from ..arrays.codebooks import Grid, codes_of
 
 
 class Nearest(TorchDistribution):
     """The nearest codes of D vectors, side by side, with probability 1. Event shape (D E,).
 
-    A draw's gradient goes straight through to the vectors, and none to the codebook.
+    A draw's gradient goes straight through to the vectors, and none to the codebook. With L codebooks, one for each
+    stage, a vector has L codes, each the nearest to what those before leave of it: event shape (D L E,), and a vector
+    is about the sum of its codes.
 
     Args:
         encoded: vectors (..., D, E).
-        codebook: (K, E).
+        codebook: (K, E), (L, K, E), or a grid.
 
     >>> Nearest(torch.tensor([[[0.1], [0.8]]]), torch.tensor([[0.0], [1.0]])).mean
     tensor([[0., 1.]])
@@ -29,20 +32,22 @@ class Nearest(TorchDistribution):
     support = constraints.real_vector
     has_rsample = True
 
-    def __init__(self, encoded: Tensor, codebook: Tensor, *, validate_args: bool | None = None) -> None:
+    def __init__(self, encoded: Tensor, codebook: Tensor | Grid, *, validate_args: bool | None = None) -> None:
         self.encoded, self.codebook = encoded, codebook
-        self.index = quantisation.nearest(encoded, codebook)
-        super().__init__(encoded.shape[:-2], torch.Size([encoded.shape[-2] * encoded.shape[-1]]), validate_args=False)
+        self.quantiser = codes_of(codebook)
+        self.before, self.nearest = self.quantiser.stages(encoded)
+        super().__init__(encoded.shape[:-2], torch.Size([self.nearest.shape[-2:].numel()]), validate_args=False)
 
     @property
     def codes(self) -> tuple[int, ...]:
-        """The number of codes of each of the D slots."""
-        return (len(self.codebook),) * self.encoded.shape[-2]
+        """The number of codes of each slot."""
+        return (self.quantiser.size,) * self.nearest.shape[-2]
 
     @property
-    def nearest(self) -> Tensor:
-        """The nearest codes (..., D, E), with a gradient to the codebook."""
-        return self.codebook[self.index]
+    def codebook_shape(self) -> tuple[int, ...]:
+        """(L, K, E), or () where no code is learned."""
+        shape: tuple[int, ...] = self.quantiser.shape
+        return shape
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Nearest:
         """Return the same distribution with another batch shape."""
@@ -73,8 +78,8 @@ class RandomCodes(TorchDistribution):
     """D codes of a codebook, side by side, uniform and independent: log p(z) = -D log K. Event shape (D E,).
 
     Args:
-        codebook: (K, E).
-        num_codes: D.
+        codebook: (K, E), (L, K, E), or a grid; of L codebooks slot s has one of codebook s mod L.
+        num_codes: D, with L codebooks that of all slots, a multiple of L.
         inner: a distribution over the numbers of the codes, event shape (D,), in place of the uniform one.
 
     >>> RandomCodes(torch.zeros(8, 2), 3).event_shape
@@ -88,7 +93,7 @@ class RandomCodes(TorchDistribution):
 
     def __init__(
         self,
-        codebook: Tensor,
+        codebook: Tensor | Grid,
         num_codes: int,
         inner: Any = None,
         batch_shape: Any = (),
@@ -96,14 +101,16 @@ class RandomCodes(TorchDistribution):
         validate_args: bool | None = None,
     ) -> None:
         self.codebook, self.num_codes, self.inner = codebook, num_codes, inner
+        self.quantiser = codes_of(codebook)
+        quantisation.check_slots(num_codes, self.quantiser)
         if inner is not None:
-            quantisation.check_inner(inner, num_codes, len(codebook))
-        super().__init__(torch.Size(batch_shape), torch.Size([num_codes * codebook.shape[-1]]), validate_args=False)
+            quantisation.check_inner(inner, num_codes, self.quantiser.size)
+        super().__init__(torch.Size(batch_shape), torch.Size([num_codes * self.quantiser.width]), validate_args=False)
 
     @property
     def codes(self) -> tuple[int, ...]:
-        """The number of codes of each of the D slots."""
-        return (len(self.codebook),) * self.num_codes
+        """The number of codes of each slot."""
+        return (self.quantiser.size,) * self.num_codes
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> RandomCodes:
         """Return the same distribution with another batch shape."""
@@ -115,12 +122,13 @@ class RandomCodes(TorchDistribution):
         if self.inner is not None:
             index = self.inner.expand(shape).sample().detach()
         else:
-            index = torch.randint(len(self.codebook), (*shape, self.num_codes), device=self.codebook.device)
-        return self.codebook.detach()[index].flatten(-2)
+            device = getattr(self.codebook, "device", None)
+            index = torch.randint(self.quantiser.size, (*shape, self.num_codes), device=device)
+        return self.quantiser.look_up(index).detach().flatten(-2).to(torch.get_default_dtype())
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return -D log K for codes, or what their inner prior says, and -inf for what are none."""
         if self.inner is None:
-            return quantisation.log_uniform(value, self.codebook)
-        index, known = quantisation.indices_of(value, self.codebook)
+            return quantisation.log_uniform(value, self.quantiser)
+        index, known = quantisation.indices_of(value, self.quantiser)
         return torch.where(known.all(-1), self.inner.log_prob(index), -torch.inf)

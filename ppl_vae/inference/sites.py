@@ -147,6 +147,7 @@ def describe(site: Any) -> Site:
         levels=getattr(base, "levels", None),
         read_values=getattr(base, "read_values", None),
         codes=getattr(base, "codes", ()),
+        codebook=getattr(base, "codebook_shape", ()),
         has_density=not any(isinstance(part, dist.Delta) for part in _inside(fn)),
         density=_density_of(site),
         has_mean=_has_mean(fn),

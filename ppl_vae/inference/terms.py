@@ -199,8 +199,10 @@ def _latents(
         told |= _reconstruction(data, num_particles)
     if request.quantised:
         base, batch = base_of(site["fn"]), site["fn"].batch_shape
-        for field, vectors in (("encoded", base.encoded), ("codes", base.nearest)):
+        for field, vectors in (("encoded", base.before), ("codes", base.nearest)):
             told[field] = vectors.expand(*batch, *vectors.shape[-2:]).reshape(num_particles, -1, *vectors.shape[-2:])
+        if request.codebook:
+            told["codebook"] = base.quantiser.table(base.encoded)
     return Latents(**told)
 
 

@@ -90,6 +90,25 @@ class Simplex(nn.Module):
         return OneHot(self.net, self.num_categories)
 
 
+class SummedCodes(nn.Module):
+    """Net for residual codes: D L codes side by side, (..., D L E), become D sums of L (..., D E), inputs of a net.
+
+    >>> from ppl_vae.nets import MLP
+    >>> SummedCodes(MLP((3 * 4, 6), np.random.default_rng(0)), 2, 4)(torch.zeros(2, 3 * 2 * 4)).shape
+    torch.Size([2, 6])
+    """
+
+    def __init__(self, net: nn.Module, num_stages: int, width: int) -> None:
+        super().__init__()
+        self.net = net
+        self.num_stages, self.width = num_stages, width
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Apply the net to the sums of each vector's codes."""
+        sums = z.reshape(*z.shape[:-1], -1, self.num_stages, self.width).sum(-2)
+        return self.net(sums.reshape(*z.shape[:-1], -1))
+
+
 class Flattened(nn.Module):
     """Net that knows rows (N, H) alone, made one of (..., H): leading dimensions become rows, and come back after it.
 

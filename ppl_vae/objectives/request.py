@@ -19,6 +19,7 @@ class LatentsRequest:
         directions: number of random unit vectors in the latents' space.
         reconstruction: the data, and their mean given the draws.
         quantised: the encoder's vectors before they are quantised, and the codes that are nearest to them.
+        codebook: with these, every code.
     """
 
     moments: bool = False
@@ -26,6 +27,7 @@ class LatentsRequest:
     directions: int = 0
     reconstruction: bool = False
     quantised: bool = False
+    codebook: bool = False
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def quantiser_of(pair: Any) -> Any:
 
 
 def codebook_of(pair: Any) -> np.ndarray:
-    """Copy the codes of a pair, (K, E).
+    """Copy the codes of a pair, (K, E), or (L, K, E) of a residual quantiser.
 
     Raises:
         ValueError: no module of the guide has a codebook.

@@ -36,6 +36,8 @@ class Site:
     """C, where the distribution reads its own entries one after the other, which must be whole: 0, 1, ..., C - 1."""
     codes: tuple[int, ...] = ()
     """The number of codes of each slot, where a value is codes of a codebook, side by side."""
+    codebook: tuple[int, ...] = ()
+    """The shape (L, K, E) of the guide's codes, where they are learned."""
     has_density: bool = True
     """Whether it is spread out: a Delta, or what is made from one, is not."""
     density: str = ANYWHERE
@@ -245,6 +247,11 @@ class Sites:
         """The number of logits of all latents that are bits, one each, or categories, C each."""
         each = ((1 if site.binary else site.num_values or 0) * math.prod(site.event_shape) for site in self.latent)
         return sum(each)
+
+    @property
+    def codebook(self) -> tuple[int, ...]:
+        """The shape (L, K, E) of the guide's codes, where they are learned; else ()."""
+        return next((site.codebook for site in self.latent if site.codebook), ())
 
     @property
     def width(self) -> int:

@@ -25,9 +25,11 @@ class Latents(NamedTuple):
     mean: Array = None
     """E[x | z], (K, B, P); 0 where a mask hides x"""
     encoded: Array = None
-    """the encoder's vectors before they are quantised, (K, B, D, E)"""
+    """the vectors before they are quantised, (K, B, S, E): the encoder's, or what earlier stages left of them"""
     codes: Array = None
-    """the codes nearest to them, (K, B, D, E), with a gradient to the codebook"""
+    """the codes nearest to them, (K, B, S, E), with a gradient to the codebook"""
+    codebook: Array = None
+    """every code, (L, K, E); slot s has one of codebook s mod L"""
     control: Any = None
     """what a learned control variate reads: a named tuple of arrays, as in ``ppl_vae.controls``"""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from ..arrays.codebooks import Grid
 from ..distributions.quantised import RandomCodes
 from ..nets import Codebook
 
@@ -14,8 +15,8 @@ class CodePrior(nn.Module):
     With ``inner`` it is that prior over the numbers of the codes, p(z) = inner(indices).
 
     Args:
-        codebook: the posterior's own, shared and not copied.
-        num_codes: D.
+        codebook: the posterior's own, shared and not copied, or a grid.
+        num_codes: D; of a residual quantiser D L, all codes of D vectors.
         inner: a prior whose call returns a distribution over integers (D,), 0..K-1, such as ``UniformCategorical``.
 
     >>> import numpy as np
@@ -23,7 +24,7 @@ class CodePrior(nn.Module):
     torch.Size([6])
     """
 
-    def __init__(self, codebook: Codebook, num_codes: int, inner: nn.Module | None = None) -> None:
+    def __init__(self, codebook: Codebook | Grid, num_codes: int, inner: nn.Module | None = None) -> None:
         super().__init__()
         self.codebook, self.num_codes, self.inner = codebook, num_codes, inner
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from .. import init
-from ..arrays import quantisation
 from ..backends import Backend
 from .components import Guide, Latents, Likelihood, Posterior, Prior, Program, Setting, Values, register
 from .nets import NETS, build_perceptron
 
 STARTS = ("random", "mean", "means")
 """Names of where learned pseudo-inputs start."""
-NO_ENCODINGS = (
-    "The codes start at encodings of training images: make the recipe from the data, or start them elsewhere "
-    "(codebook_start='normal')."
-)
-ENCODED = 1000
-"""The largest number of images whose encodings a codebook starts from."""
-
 UNITS = Setting(
     "prior_hidden", (100,), "units of the hidden layers of the prior 'autoregressive'", least=1, metavar="UNITS"
 )
@@ -157,7 +148,7 @@ PRIORS = (
     Prior(
         "factorised",
         "learned, independent probabilities of categories, or of a codebook's codes",
-        latents=("categorical", "vq"),
+        latents=("categorical", "vq", "fsq", "lfq"),
         build=build_factorised,
         images_needed=lambda recipe: recipe.component("latents").images_needed(recipe),
     ),
@@ -165,7 +156,7 @@ PRIORS = (
         "autoregressive",
         "the same, each given those before it, by a masked perceptron",
         settings=(UNITS,),
-        latents=("categorical", "vq"),
+        latents=("categorical", "vq", "fsq", "lfq"),
         build=build_autoregressive,
         images_needed=lambda recipe: recipe.component("latents").images_needed(recipe),
     ),
@@ -254,51 +245,7 @@ def refuse_discrete(recipe: Values) -> str | None:
     )
 
 
-def build_nearest(b: Backend, recipe: Values, net: Any) -> Any:
-    """Build the nearest codes; ``build_codes`` says where the codes start."""
-    codes = np.zeros((recipe.num_codes, recipe.code_dim))
-    return b.conditionals.Nearest(net, b.nets.Codebook(codes))
-
-
-def build_codes(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
-    """Build the uniform prior over the posterior's codes, and start these."""
-    size = recipe.num_codes, recipe.code_dim
-    if recipe.codebook_start == "encodings":
-        images = recipe.images
-        if images is None:
-            raise ValueError(NO_ENCODINGS)
-        some = init.random_images(rng, images, min(len(images), ENCODED))
-        codes = quantisation.codes_from(posterior.encodings(some), recipe.num_codes, rng)
-    elif recipe.codebook_start == "normal":
-        codes = rng.standard_normal(size)
-    else:
-        codes = rng.uniform(-1 / recipe.num_codes, 1 / recipe.num_codes, size)
-    posterior.codebook.set(codes)
-    return b.priors.CodePrior(posterior.codebook, recipe.latent_dim)
-
-
-def refuse_codes(recipe: Values) -> str | None:
-    """Codes are those of an encoder, without side information."""
-    if not recipe.component("guide").has_encoder:
-        return (
-            f"The codes of {recipe.latents!r} latents are those of an encoder, and a {recipe.guide} guide has none: "
-            "use guide='amortised'."
-        )
-    return refuse_discrete(recipe) or refuse_given(recipe)
-
-
 FULL = Setting("full_covariance", False, "a Gaussian guide with full covariance instead of a diagonal one")
-
-CODES = (
-    Setting("num_codes", 16, "codes of the codebook of 'vq'", least=2, metavar="K"),
-    Setting("code_dim", 4, "numbers of each of its codes", least=1, metavar="E"),
-    Setting(
-        "codebook_start",
-        "encodings",
-        "where its codes start: encodings of training images, N(0, 1), or U(-1/K, 1/K)",
-        choices=("encodings", "normal", "uniform"),
-    ),
-)
 
 CATEGORIES = Setting("num_categories", 10, "categories of each categorical latent", least=1, metavar="C")
 
@@ -358,22 +305,6 @@ LATENTS = (
         width=lambda recipe: recipe.latent_dim * recipe.num_categories,
         decode=lambda b, recipe, net: b.nets.Simplex(net, recipe.num_categories),
         pathwise=True,
-    ),
-    Latents(
-        "vq",
-        "each the nearest of the codes that all share, with a uniform prior",
-        settings=CODES,
-        refuse=refuse_codes,
-        prior=None,
-        shared_prior=build_codes,
-        posterior=build_nearest,
-        outputs=lambda recipe: recipe.latent_dim * recipe.code_dim,
-        width=lambda recipe: recipe.latent_dim * recipe.code_dim,
-        images_needed=lambda recipe: (
-            math.ceil(recipe.num_codes / recipe.latent_dim) if recipe.codebook_start == "encodings" else 0
-        ),
-        side_by_side=True,
-        num_values=lambda recipe: recipe.num_codes,
     ),
 )
 

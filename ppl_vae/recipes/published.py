@@ -12,7 +12,7 @@ from ..arrays.convolution_shapes import channels_first
 from ..data import Split, Stream
 from ..data.containers import as_array, check_numbers
 from ..data.streams import Data
-from .builders import NO_ENCODINGS
+from .codes import NO_ENCODINGS
 from .recipe import Recipe
 
 

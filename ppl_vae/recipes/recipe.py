@@ -13,7 +13,7 @@ import numpy as np
 from .. import backends
 from ..arrays.plain import as_python
 from ..data.streams import Data
-from . import builders, flows, nets
+from . import builders, codes, flows, nets
 from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
 
 PRIORS = tuple(TABLES["prior"])
@@ -33,7 +33,7 @@ WIDTHS = (Setting("given_dim", 0, "G", least=0), Setting("latent_dim", 40, "D", 
 LATER: dict[str, Any] = {name: SLOTS[name].default for name in ("posterior", "program")}
 LATER |= {
     setting.name: list(setting.default) if setting.is_tuple else setting.default
-    for setting in (nets.INITIAL, *builders.CODES, builders.UNITS, *builders.TEMPERATURES, *flows.SETTINGS)
+    for setting in (nets.INITIAL, *codes.CODES, builders.UNITS, *builders.TEMPERATURES, *flows.SETTINGS)
 }
 """What earlier versions did not know, with its default: it is saved where it is another."""
 
@@ -47,7 +47,8 @@ class Recipe:
 
     Settings of the package's components: ``levels`` of the likelihoods of pixels k / (levels - 1); ``num_categories``
     of each categorical latent; ``posterior_temperature`` and ``prior_temperature`` of ``concrete`` ones;
-    ``num_codes``, ``code_dim`` and ``codebook_start`` of ``vq``; ``hidden``, the units of
+    ``num_codes``, ``code_dim`` and ``codebook_start`` of ``vq`` and ``residual-vq``, and ``num_stages`` of the latter;
+    ``code_levels`` of ``fsq``; ``num_bits`` of ``lfq``; ``hidden``, the units of
     the encoder's hidden layers, and ``channels`` of its convolutions, each of which halves the image (the decoder has
     both in reverse); ``activation`` of the hidden layers, or ``gated`` ones instead; ``initial_weights``, ``xavier``,
     ``kaiming-normal`` or as ``torch`` starts its layers (``init.STARTS``); ``full_covariance`` of a Gaussian guide
@@ -69,7 +70,8 @@ class Recipe:
             registered.
         latents: ``gaussian``; ``bernoulli`` (a sigmoid belief net of one layer); ``categorical``; ``concrete``, relaxed
             categories, a model of its own (``evaluation.discrete_twin`` is the discrete one); ``vq``, each the
-            nearest of the codes that all share (a VQ-VAE); or one that is registered. The discrete ones have a uniform
+            nearest of the codes that all share (a VQ-VAE); ``residual-vq``, ``fsq`` and ``lfq``, codes of several
+            codebooks, of a grid and of signs; or one that is registered. The discrete ones have a uniform
             prior.
         posterior: ``standard``, that of the latents; a diagonal normal through steps of a flow, ``iaf``, ``planar``,
             ``radial``, ``coupling`` or ``spline``; or one that is registered.
@@ -249,7 +251,7 @@ class Recipe:
         saved |= {name: getattr(self, name) for name in COMMON if name not in ("shape", "images", "settings")}
         saved |= {name: list(v) if isinstance(v, tuple) else v for name, v in self.settings.items()}
         for name, default in LATER.items():
-            if saved[name] == (list(default) if isinstance(default, tuple) else default):
+            if saved[name] == default:
                 del saved[name]
         outside = {slot: c.module for slot in SLOTS if not (c := self.component(slot)).is_own}
         return {**saved, "registered_by": outside} if outside else saved

@@ -250,6 +250,11 @@ def check_players(settings: TrainingSettings, sites: Sites) -> None:
             f"{metrics}."
         )
     for player in settings.players:
+        if player.moves_codes and settings.freeze_model:
+            raise ValueError(
+                f"{name}: the player {player.name!r} moves codes that the model has, too, and freeze_model=True keeps "
+                "the model as it is: leave decay at None, or train both."
+            )
         if player.sees != "data" and not sites.code_dim:
             raise UnsuitableObjective(
                 f"{name}: the player {player.name!r} looks at the codes of one latent site, a vector; the pair has "

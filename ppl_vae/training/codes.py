@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import init
 from ..arrays import quantisation
+from ..arrays.codebooks import codes_of
 from ..data.streams import Data
 from ..pairs.codebooks import quantiser_of
 from .protocols import Run
@@ -24,14 +25,19 @@ def restart_codes(run: Run, train: Data, rng: np.random.Generator) -> int:
     part: Any = quantiser_of(run.pair)
     vectors = part.encodings(init.random_images(rng, train, min(len(train), IMAGES)))
     codes = part.codebook.array()
-    unused = np.bincount(quantisation.nearest(vectors, codes), minlength=len(codes)) == 0
-    count = min(int(unused.sum()), len(vectors))
-    if not count:
+    moved, total = codes.copy(), 0
+    tables, (left, _) = moved.reshape(-1, *codes.shape[-2:]), codes_of(codes).stages(vectors)
+    for stage, table in enumerate(tables):
+        own = left[stage :: len(tables)]
+        unused = np.bincount(codes_of(table).nearest(own), minlength=len(table)) == 0
+        count = min(int(unused.sum()), len(own))
+        if count:
+            table[np.flatnonzero(unused)[:count]] = quantisation.codes_from(own, count, rng)
+        total += count
+    if not total:
         return 0
-    moved = codes.copy()
-    moved[np.flatnonzero(unused)[:count]] = quantisation.codes_from(vectors, count, rng)
     state = run.pair.state()
     places = [name for name, values in state.items() if np.array_equal(values, codes)]
     run.pair.load_state({**state, **dict.fromkeys(places, moved.astype(codes.dtype))})
     run.take_weights()
-    return count
+    return total

@@ -155,7 +155,10 @@ def refusals() -> dict[str, str]:
     torch.manual_seed(0)
     return {
         "is no sum over data": refusal(loss=inference.CapacityELBO(target=1.0)),
-        "has a baseline": refusal(loss=inference.TraceGraphELBO(baseline=baselines.RunningAverage())),
+        r"follows the training \('baseline'\)": refusal(
+            loss=inference.TraceGraphELBO(baseline=baselines.RunningAverage())
+        ),
+        r"follows the training \('averages'\)": refusal(loss=inference.VQELBO(decay=0.9), pair=made("vq")),
         "no differentiable_loss": refusal(loss=pyro.infer.TraceGraph_ELBO()),
         "scales the densities": refusal(pair=scaled()),
         "depend on those of the others": refusal(pair=gamma()),
@@ -378,6 +381,7 @@ def test_the_page_runs(tmp_path: Path) -> None:
 MESH = {
     "iwae": ("vampprior", {}, lambda i: i.IWAE(2)),
     "rows": ("standard", ROWS, lambda i: i.TraceELBO()),
+    "averages": ("vq", {}, lambda i: i.VQELBO(decay=0.9)),
 }
 """Name -> pair, its settings, the objective."""
 

@@ -22,6 +22,7 @@ BAD: dict[str, list[Any]] = {
     "positive": [*NEVER, True, -1.0, 0.0],
     "non-negative": [*NEVER, True, -1.0],
     "decay": [*NEVER, True, -0.1, 1.0],
+    "between": [*NEVER, True, 0.0, 1.0],
     "share": [*NEVER, True, -0.1, 1.1],
     "switch": [*NEVER, 1, 0.0],
     "names": [v for v in NEVER if v is not max] + [1, True],

@@ -10,6 +10,7 @@ import pytest
 from pairs import P, follow, pair, toy, untrained
 
 from ppl_vae import backends, evaluation, objectives, recipes
+from ppl_vae.arrays.codebooks import Grid
 from ppl_vae.arrays.quantisation import codes_from
 from ppl_vae.conditionals import DiagNormal
 from ppl_vae.pairs.codebooks import codebook_of
@@ -61,6 +62,26 @@ def summed(b: Backend, most: int) -> np.ndarray:
 
 def start(b: Backend, weight: float) -> np.ndarray:
     return codes_from(parts(b, weight=weight)[0].encodings(toy(9)), 3, np.random.default_rng(0))
+
+
+def grid(b: Backend, levels: tuple[int, ...] = (3, 4), **settings: Any) -> Fit:
+    """A grid's codes, trained with these settings of the objective."""
+    x = toy(20)
+    programs = recipes.vae(x, latents="fsq", latent_dim=2, code_levels=levels, hidden=(4,))(np.random.default_rng(0))
+    return b.inference.SVI(objectives.VQELBO(**settings), epochs=1, batch_size=10).fit(*programs, x)
+
+
+def frozen(b: Backend, decay: float | None, freeze: bool) -> Fit:
+    svi = b.inference.SVI(objectives.VQELBO(decay=decay), epochs=1, batch_size=10, freeze_model=freeze)
+    return svi.fit(*vq(), toy(20))
+
+
+def listed(b: Backend, levels: tuple[int, ...]) -> np.ndarray:
+    return Grid(levels).array()
+
+
+def slots(b: Backend, count: int) -> Any:
+    return b.priors.CodePrior(b.nets.Codebook(np.random.default_rng(0).normal(size=(2, 3, 2))), count)().sample()
 
 
 REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
@@ -136,6 +157,28 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
     "evaluation.exact_log_likelihood(fit, x, max_configurations={})": (
         lambda b: evaluation.ais(fitted(b), toy(4)),
         lambda b: summed(b, 9),
+    ),
+    "{} moves codes, and those of the site {} are a fixed grid: leave decay at None and restart_codes at False": (
+        lambda b: grid(b, decay=0.9),
+        lambda b: grid(b, decay=None, restart_codes=False),
+    ),
+    "the site {} has {}: take fewer codes, or entropy=0": (
+        lambda b: grid(b, (65, 65, 5), entropy=0.1),
+        lambda b: grid(b, (65, 65, 3), entropy=0.1),
+        lambda b: grid(b, (65, 65, 5), entropy=0),
+    ),
+    "is too long a list: take the codes that data have, fit.encode(x)": (
+        lambda b: listed(b, (101, 101, 101)),
+        lambda b: grid(b, (101, 101, 101)).encode(toy(20)),
+    ),
+    "one for each stage: let their number be that of the vectors times {}": (
+        lambda b: slots(b, 3),
+        lambda b: slots(b, 2 * 2),
+    ),
+    "freeze_model=True keeps the model as it is: leave decay at None, or train both": (
+        lambda b: frozen(b, 0.9, True),
+        lambda b: frozen(b, None, True),
+        lambda b: frozen(b, 0.9, False),
     ),
     "are those of an encoder, and a {} guide has none: use guide='amortised'": (
         lambda b: vq(guide="per-datapoint"),

@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from ...arrays.codebooks import codes_of
 from ...mcmc.annealing import Annealed, AnnealingSteps, annealing_steps, ladder
 from ...mcmc.kernels import first_step
 from ...mcmc.layout import Layout
@@ -300,7 +301,8 @@ def _configurations_of(fit: Fit) -> dict[str, np.ndarray]:
     every = fit.sites.configurations()
     for site in fit.sites.latent:
         if site.codes:
-            every[site.name] = codebook_of(fit.pair)[every[site.name]].reshape(len(every[site.name]), -1)
+            index = every[site.name]
+            every[site.name] = codes_of(codebook_of(fit.pair)).look_up(index).reshape(len(index), -1)
     return every
 
 

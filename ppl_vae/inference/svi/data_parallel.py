@@ -258,7 +258,7 @@ def _check_objective(objective: Any) -> None:
     if not getattr(objective, "per_datum", True):
         reason = "is no sum over data"
     elif getattr(objective, "players", ()):
-        reason = "has a baseline that follows the training"
+        reason = f"has a player that follows the training ({objective.players[0].name!r})"
     elif not hasattr(objective, "differentiable_loss"):
         reason = "has no differentiable_loss"
     if reason:

@@ -60,6 +60,12 @@ class RunningPlayer:
         self.learned.descend(value)
         return self.learned.values, (value, *others)
 
+    def set_codes(self, codebook: Any) -> None:
+        """Put the codes that the player makes, if it moves them, in the place of the pair's."""
+        if self.player.moves_codes:
+            with torch.no_grad():
+                codebook.vectors.copy_(self.player.codebook(self.fixed).reshape(codebook.vectors.shape))
+
     def metrics(self) -> dict[str, float]:
         """Return the mean of each metric since the last call, by name."""
         if not self.player.metrics:

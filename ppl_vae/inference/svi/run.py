@@ -20,6 +20,7 @@ from ...critics import Critic
 from ...data import Stream
 from ...errors import UnsuitableObjective
 from ...objectives.base import Objective
+from ...pairs.codebooks import quantiser_of
 from ...players import View, sizes_of
 from ...runtime.storage import below
 from ...training.checks import check_dreams, prepare
@@ -68,6 +69,7 @@ class PyroRun:
         self.players = [
             RunningPlayer(player, sizes, seeds.generator(seed, player.name), pair.device) for player in settings.players
         ]
+        self.codebook = quantiser_of(pair).codebook if any(p.moves_codes for p in settings.players) else None
         self.metrics: dict[str, float] = {}
         self.traced = self._traced()
         self.replayed = self._replayed()
@@ -196,6 +198,8 @@ class PyroRun:
         elif self.replayed and self.replayed.update:
             return loss
         self._update()
+        for running in self.players:
+            running.set_codes(self.codebook)
         if not self.settings.local_steps:
             self.local.step(side["index"], factor)
         return loss

@@ -8,6 +8,7 @@ from flax import nnx
 from jax import Array
 
 from ...arrays import quantisation
+from ...arrays.codebooks import Grid, codes_of
 from ..distributions import quantised
 from ..nets import Codebook
 
@@ -15,8 +16,14 @@ from ..nets import Codebook
 class Nearest(nnx.Module):
     """h -> the nearest of K codes to each of D vectors, with probability 1. Event shape (D E,).
 
-    ``net`` maps (..., H) to (..., D E); ``codebook`` is (K, E). The gradient goes straight through from a code to the
-    vector that it stands for. Neural Discrete Representation Learning, van den Oord, Vinyals and Kavukcuoglu, 2017.
+    ``net`` maps (..., H) to (..., D E). The gradient goes straight through from a code to the vector that it stands
+    for. Neural Discrete Representation Learning, van den Oord, Vinyals and Kavukcuoglu, 2017.
+
+    Args:
+        net: the encoder.
+        codebook: K codes (K, E); (L, K, E) for a residual quantiser of L stages, whose value are D L codes of which a
+            vector is about the sum (``nets.SummedCodes``); or ``arrays.codebooks.Grid``, FSQ or LFQ. Autoregressive
+            Image Generation using Residual Quantization, Lee, Kim, Kim, Cho and Han, 2022.
 
     >>> import jax.numpy as jnp, numpy as np
     >>> from ppl_vae.numpyro import nets
@@ -25,7 +32,7 @@ class Nearest(nnx.Module):
     (8, 8, 8)
     """
 
-    def __init__(self, net: nnx.Module, codebook: Codebook) -> None:
+    def __init__(self, net: nnx.Module, codebook: Codebook | Grid) -> None:
         self.net, self.codebook = net, codebook
 
     def __call__(self, h: Array) -> quantised.Nearest:
@@ -34,11 +41,15 @@ class Nearest(nnx.Module):
 
     def distribution(self, out: Array) -> quantised.Nearest:
         """Make the distribution over (D E,) of the net's outputs (..., D E)."""
-        codebook = self.codebook()
-        return quantised.Nearest(quantisation.split_slots(out, codebook.shape[-1]), codebook)
+        return quantised.Nearest(self._vectors(out), self.codebook())
+
+    def _vectors(self, out: Array) -> Array:
+        """The net's outputs (..., D E) as vectors (..., D, E), within the codes' bounds."""
+        codes = codes_of(self.codebook())
+        vectors: Array = codes.bound(quantisation.split_slots(out, codes.width))
+        return vectors
 
     def encodings(self, x: np.ndarray) -> np.ndarray:
         """Compute the vectors before they are quantised, (N, P) -> (N D, E)."""
-        width = self.codebook().shape[-1]
-        out = self.net(jnp.asarray(x, jnp.result_type(float)))
-        return np.asarray(quantisation.split_slots(out, width).reshape(-1, width))
+        vectors = self._vectors(self.net(jnp.asarray(x, jnp.result_type(float))))
+        return np.asarray(vectors.reshape(-1, vectors.shape[-1]))

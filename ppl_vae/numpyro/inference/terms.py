@@ -241,9 +241,11 @@ def _latents(
         told |= _reconstruction(data, num_particles)
     if request.quantised:
         base, batch = base_of(site["fn"]), site["fn"].batch_shape
-        for field, vectors in (("encoded", base.encoded), ("codes", base.nearest)):
+        for field, vectors in (("encoded", base.before), ("codes", base.nearest)):
             shape = vectors.shape[-2:]
             told[field] = jnp.broadcast_to(vectors, (*batch, *shape)).reshape(num_particles, -1, *shape)
+        if request.codebook:
+            told["codebook"] = base.quantiser.table(base.encoded)
     return Latents(**told)
 
 

@@ -21,6 +21,7 @@ from .layers import Flattened as Flattened
 from .layers import Linear as Linear
 from .layers import OneHot as OneHot
 from .layers import Simplex as Simplex
+from .layers import SummedCodes as SummedCodes
 from .layers import find_activation as find_activation
 from .layers import linear as linear
 from .masked import MADE as MADE

@@ -14,10 +14,10 @@ class Codebook(nnx.Module):
     """K learned vectors of E numbers, ``vectors`` (K, E), which posterior and prior share.
 
     Args:
-        start: their initial values (K, E), which are copied.
+        start: their initial values (K, E), which are copied; (L, K, E) for L stages of a residual quantiser.
 
     Raises:
-        ValueError: values that are not (K, E), K >= 2, or not finite.
+        ValueError: values that are not (K, E) or (L, K, E), K >= 2, or not finite.
 
     >>> Codebook(np.zeros((8, 4)))().shape
     (8, 4)
@@ -28,14 +28,14 @@ class Codebook(nnx.Module):
         self.vectors = nnx.Param(jnp.asarray(start, jnp.result_type(float)))
 
     def array(self) -> np.ndarray:
-        """Copy the codes, (K, E)."""
+        """Copy the codes, (K, E) or (L, K, E)."""
         return np.array(self.vectors[...])
 
     def set(self, vectors: np.ndarray) -> None:
-        """Replace the codes by others (K, E)."""
+        """Replace the codes by others of that shape."""
         vectors = quantisation.check_codebook(vectors)
         self.vectors[...] = jnp.asarray(vectors, self.vectors[...].dtype)
 
     def __call__(self) -> Array:
-        """Return the codes (K, E)."""
+        """Return the codes (K, E) or (L, K, E)."""
         return self.vectors[...]

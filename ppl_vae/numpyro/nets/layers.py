@@ -98,6 +98,24 @@ class Simplex(nnx.Module):
         return OneHot(self.net, self.num_categories)
 
 
+class SummedCodes(nnx.Module):
+    """Net for residual codes: D L codes side by side, (..., D L E), become D sums of L (..., D E), inputs of a net.
+
+    >>> from ppl_vae.numpyro.nets import MLP
+    >>> SummedCodes(MLP((3 * 4, 6), np.random.default_rng(0)), 2, 4)(jnp.zeros((2, 3 * 2 * 4))).shape
+    (2, 6)
+    """
+
+    def __init__(self, net: nnx.Module, num_stages: int, width: int) -> None:
+        self.net = net
+        self.num_stages, self.width = num_stages, width
+
+    def __call__(self, z: Array) -> Array:
+        """Apply the net to the sums of each vector's codes."""
+        sums = z.reshape(*z.shape[:-1], -1, self.num_stages, self.width).sum(-2)
+        return self.net(sums.reshape(*z.shape[:-1], -1))
+
+
 class Flattened(nnx.Module):
     """Net that knows rows (N, H) alone, made one of (..., H): leading dimensions become rows, and come back after it.
 

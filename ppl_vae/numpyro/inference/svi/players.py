@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 from jax import Array
 
 from ....critics import Critic
 from ....pairs.terms import Latents, Terms
 from ....players import Loss, Player, Sizes, State, Values, View
+from ..pair import Pair, Tree
 from ..traces import run_guide, sites_of
 
 
@@ -48,6 +50,26 @@ def advance(player: Player, state: RunningPlayer, view: View) -> tuple[RunningPl
 
     known, metrics = player.step(state.known, view, descend)
     return RunningPlayer(known, optim), metrics
+
+
+def path_of(pair: Pair, variable: Any) -> tuple[Any, ...]:
+    """Find the path of a variable of the guide among the parameters of the pair's modules.
+
+    What the model shares with the guide has one path, through either.
+    """
+    modules: Any = [program for program in (pair.model, pair.guide) if isinstance(program, nnx.Module)]
+
+    def there(path: tuple[Any, ...]) -> Any:
+        return reduce(lambda node, key: node[key] if isinstance(key, int) else getattr(node, key), path, modules)
+
+    return next(path for path, _ in nnx.to_flat_state(pair.params["modules"]) if there(path) is variable)
+
+
+def with_codes(trained: Tree, path: tuple[Any, ...], codes: Array) -> Tree:
+    """Replace the codes at a path of the modules' parameters."""
+    flat = dict(nnx.to_flat_state(trained["modules"]))
+    flat[path] = flat[path].replace(codes.reshape(flat[path][...].shape))
+    return {**trained, "modules": nnx.from_flat_state(flat)}
 
 
 def saved(state: RunningPlayer) -> Any:

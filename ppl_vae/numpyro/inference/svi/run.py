@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import lru_cache, partial
 from numbers import Real
 from typing import Any
@@ -18,6 +19,7 @@ from .... import seeds
 from ....critics import Critic
 from ....data import Stream
 from ....objectives.base import Objective, WeightedObjective
+from ....pairs.codebooks import quantiser_of
 from ....pairs.failures import told
 from ....players import sizes_of
 from ....runtime.storage import below
@@ -30,7 +32,7 @@ from ..parts import merge, split
 from ..trials import observed
 from .compilation import compilation_seconds, keep_compiled
 from .local import Local, fresh
-from .players import init, restored, saved
+from .players import init, path_of, restored, saved
 from .step import Carry, Constants, Data, Step, scan_steps
 from .streaming import Batches, streamed
 
@@ -50,6 +52,8 @@ class NumPyroRun:
         objective, self.weight = _apart(settings.loss, len(data.train))
         factor, padded = settings.learning_rate_factor, self._padded(data)
         self.step = Step(pair.structure, objective, optim, factor, local, padded, players=settings.players)
+        if any(player.moves_codes for player in settings.players):
+            self.step = replace(self.step, codebook=path_of(pair, quantiser_of(pair).codebook.vectors))
         self.metrics: dict[str, float] = {}
         self.train = data.train if isinstance(data.train, Stream) else pair.array(data.train)
         self.side = pair.arrays(data.side)

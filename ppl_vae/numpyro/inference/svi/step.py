@@ -21,7 +21,7 @@ from ..pair import Structure, Tree
 from ..parts import merge
 from ..sites import NUMPYRO
 from .local import Local, ascend, stepped, take
-from .players import RunningPlayer, advance, permuted_codes, view_of
+from .players import RunningPlayer, advance, permuted_codes, view_of, with_codes
 from .streaming import Batches
 
 StepResult = tuple[Array, Array | None]
@@ -46,6 +46,8 @@ class Step:
     rows: NamedSharding | None = None
     """how rows are shared out over devices, where there are several"""
     players: tuple[Player, ...] = ()
+    codebook: tuple[Any, ...] = ()
+    """the path of the codes among the modules' parameters, where a player moves them"""
 
     def shared(self, tree: Tree) -> Tree:
         """Share the rows of a tree's arrays out over the devices."""
@@ -143,6 +145,8 @@ def gradient_step(
         if player.metrics and len(found) != len(player.metrics):
             raise ValueError(f"{player.name}: 'metrics' names {player.metrics}, 'loss' returned {len(found)}.")
         metrics += found if player.metrics else ()
+        if player.moves_codes:
+            trained = with_codes(trained, step.codebook, player.codebook(state.known))
     carry = Carry(trained, optim, step.shared(tables), step.shared(moments), tuple(players))
     return carry, (value, jnp.stack(metrics) if metrics else None)
 
