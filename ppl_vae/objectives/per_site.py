@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -193,7 +194,7 @@ class Sitewise(Gradient):
             given[site.name].check(f"{name}, {given[site.name]}", alone)
         order = [site.name for site in sites.latent]
         for at, site_name in enumerate(order):
-            before = itertools.takewhile(lambda other, own=site_name: other != own, sites.model_order)
+            before = itertools.takewhile(partial(operator.ne, site_name), sites.model_order)
             if given[site_name].relaxes and not set(before) <= set(order[:at]):
                 check_mean_field(name, sites)  # its prior depends on later draws, so that a closed KL would be wrong
 
