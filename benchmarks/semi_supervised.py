@@ -5,9 +5,8 @@
     PPL_VAE_DATA=<folder> python benchmarks/semi_supervised.py --data static_mnist --epochs 20
 
 The data are binary: digits at half their grey levels, or static MNIST. Each seed draws the labels that are known, as
-many of each class, and starts another pair; the classifier's weight is a tenth of the data for each label, as Kingma et
-al. have it. Accuracy is that of the most likely class of test images; the ELBO sums over the class. Each row is written
-to ``--out`` when it is done.
+many of each class, and starts another pair; log q(y | x) of a known label counts as ``--weight`` data. Accuracy is that
+of the most likely class of test images; the ELBO sums over the class. Each row is written to ``--out`` when it is done.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ def trained(strategy: str, number: int, seed: int, args: argparse.Namespace) -> 
         backend=args.backend,
         **settings,
     )
-    loss = Labelled(make(), weight=0.1 * len(train) / number)
+    loss = Labelled(make(), weight=args.weight)
     svi = backend.inference.SVI(loss, epochs=args.epochs, batch_size=100, learning_rate=2e-3)
     fit = svi.fit(*pair, train, given=given, seed=seed, description=f"{strategy}, {number} labels, seed {seed}")
     seconds, unknown = time.process_time() - began, np.full((len(test), 1), -1.0)
@@ -105,7 +104,7 @@ def trained(strategy: str, number: int, seed: int, args: argparse.Namespace) -> 
 
 
 def path_of(strategy: str, number: int, seed: int, args: argparse.Namespace) -> Path:
-    backend = "" if strategy in SUPERVISED else f"-{args.backend}-{args.epochs}epochs"
+    backend = "" if strategy in SUPERVISED else f"-{args.backend}-{args.epochs}epochs-{args.weight:g}"
     return args.out / f"{args.data}-{strategy}{backend}-{number}-{seed}.json"
 
 
@@ -138,6 +137,7 @@ def main() -> None:
     parser.add_argument("--labels", nargs="+", type=int, default=[100, 1000])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--weight", type=float, default=10.0)
     parser.add_argument("--backend", choices=("pyro", "numpyro"), default="numpyro")
     parser.add_argument("--table", action="store_true", help="of what is done")
     parser.add_argument("--out", type=Path, default=Path("runs/semi_supervised"))
