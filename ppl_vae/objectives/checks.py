@@ -91,8 +91,9 @@ def check_enumerable(name: str, sites: Sites) -> None:
     finite = any(site.num_values for site in sites.latent)
     for site in sites.latent:
         if site.num_values is None and not (finite and site.reparameterised):
+            pathwise = "TraceELBO, " if site.reparameterised else ""
             raise UnsuitableObjective(
-                f"{name} cannot enumerate the site {site.name!r} ({site.distribution}): use TraceELBO, TraceGraphELBO, "
+                f"{name} cannot enumerate the site {site.name!r} ({site.distribution}): use {pathwise}TraceGraphELBO, "
                 "VIMCO or WakeWake."
             )
 

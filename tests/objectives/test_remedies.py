@@ -205,7 +205,7 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         trains(o.WakeWake(), "bernoulli"),
         trains(o.TraceEnumELBO(), "bernoulli"),
     ),
-    "cannot enumerate the site {} ({}): use TraceELBO, TraceGraphELBO, VIMCO or WakeWake": (
+    "cannot enumerate the site {} ({}): use {}TraceGraphELBO, VIMCO or WakeWake": (
         trains(o.TraceEnumELBO()),
         trains(o.TraceELBO()),
         trains(o.TraceGraphELBO()),
