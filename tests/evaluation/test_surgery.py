@@ -34,7 +34,7 @@ class Known:
     Its likelihood is the best there is: p(n | z) = q(z | n) / sum_m q(z | m).
     """
 
-    backend, num_rows, given_dim, dim = "pyro", None, 0, 1
+    backend, model, num_rows, given_dim, dim = "pyro", None, None, 0, 1
 
     def __init__(self, loc: np.ndarray, scale: Any, prior_scale: float = 1.0) -> None:
         self.loc, self.prior_scale = np.asarray(loc, float), prior_scale
