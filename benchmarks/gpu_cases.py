@@ -65,7 +65,7 @@ LARGE_PAIRS: dict[str, dict[str, Any]] = {
 USUAL_PAIR = "vampprior"
 PAIR_OF = {
     **dict.fromkeys(("reinforce", "running-average", "nvil", "rloo", "vimco", "wake-wake", "wake-sleep"), "bernoulli"),
-    "vq": "vq",
+    **dict.fromkeys(("vq", "vq-ema", "fsq", "lfq"), "vq"),
     **dict.fromkeys(("per-datapoint", "semi-amortised"), "standard"),
     "enumeration": "categorical",
 }

@@ -94,7 +94,6 @@ non_negative_float = Number(float, "a number of at least 0", lambda n: 0 <= n < 
 finite_float = Number(float, "a finite number", math.isfinite)
 fraction = Number(float, "a number between 0 and 1", lambda n: 0 < n < 1)
 weight = Number(float, "a number in 0 to 1", lambda n: 0 <= n <= 1)
-fraction = Number(float, "a number above 0 and below 1", lambda n: 0 < n < 1)
 
 
 def data_set(text: str) -> str:
