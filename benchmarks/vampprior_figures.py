@@ -58,7 +58,7 @@ def _side_by_side(rows: Sequence[Row]) -> list[Row]:
     for row in sorted(rows, key=lambda row: (row["seed"], row["start"] or ""), reverse=True):
         by_epochs.setdefault(row["epochs"], {})[row["prior"]] = row
     most = max(by_epochs, key=lambda epochs: (len(by_epochs[epochs]), epochs))
-    return [by_epochs[most][prior] for prior in recipes.PRIORS if prior in by_epochs[most]]
+    return [by_epochs[most][prior] for prior in recipes.REPORT_PRIORS if prior in by_epochs[most]]
 
 
 def _of_a_data_set(rows: Sequence[Row], folder: Path, split: Split) -> Iterator[tuple[str, Figure]]:

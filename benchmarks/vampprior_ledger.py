@@ -61,7 +61,7 @@ def _place(entry: Entry) -> tuple[Any, ...]:
     """The priors of a data set at the same number of epochs stand beside each other."""
     names = (list(SETTINGS).index(entry["setting"]), list(DATA).index(entry["data"]), entry["backend"], entry["epochs"])
     beside = (entry["components"] or 0, entry["start"] or "", entry["warm_up"])
-    return (*names, recipes.PRIORS.index(entry["prior"]), *beside)
+    return (*names, recipes.REPORT_PRIORS.index(entry["prior"]), *beside)
 
 
 def _entry(key: Entry, runs: list[Entry]) -> Entry:

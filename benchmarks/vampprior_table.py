@@ -152,8 +152,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--data", nargs="+", choices=DATA, metavar="NAME", help=f"of {', '.join(DATA)}; all by default")
-    text = f"of {', '.join(recipes.PRIORS)}; all by default"
-    add("--priors", nargs="+", choices=recipes.PRIORS, metavar="PRIOR", help=text)
+    text = f"of {', '.join(recipes.REPORT_PRIORS)}; all by default"
+    add("--priors", nargs="+", choices=recipes.REPORT_PRIORS, metavar="PRIOR", help=text)
     add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="a training of each cell for each; 0")
     named = parser.add_mutually_exclusive_group().add_argument
     text = "the setting of the VampPrior report: Adam at 1e-3, no warm-up, a net of means"
@@ -189,7 +189,9 @@ def chosen(args: argparse.Namespace) -> list[Cell]:
     """The cells that are asked for."""
     if args.sweep:
         return list(sweep(args.sweep, args.seeds, args.backend, setting(args)))
-    return list(cells(args.data or list(DATA), args.priors or recipes.PRIORS, args.seeds, args.backend, setting(args)))
+    return list(
+        cells(args.data or list(DATA), args.priors or recipes.REPORT_PRIORS, args.seeds, args.backend, setting(args))
+    )
 
 
 def write_ledger(args: argparse.Namespace) -> int:

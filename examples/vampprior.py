@@ -245,7 +245,7 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--backend", choices=backends.NAMES, default="pyro")
     add("--dataset", default="digits", help=f"{', '.join(data.names())}, or a .npy or .npz file")
-    add("--priors", nargs="+", choices=recipes.PRIORS, default=list(recipes.PRIORS), metavar="PRIOR")
+    add("--priors", nargs="+", choices=recipes.REPORT_PRIORS, default=list(recipes.REPORT_PRIORS), metavar="PRIOR")
     add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="one training of each prior per seed")
     add("--epochs", type=positive, help="at most so many; by default the data set's")
     add("--num-particles", type=positive, help="draws per image for log p(x); by default 500")

@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from ..arrays import ops
 from ..arrays.ops import Array
@@ -186,6 +183,10 @@ def learned_log_ratio(x: np.ndarray, y: np.ndarray, classifier: Any = None, seed
             f"{np.shape(x)} and {np.shape(y)}."
         )
     if classifier is None:
+        from sklearn.neural_network import MLPClassifier
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         net = MLPClassifier((64,), activation="tanh", alpha=1e-2, max_iter=500, random_state=seed)
         classifier = make_pipeline(StandardScaler(), net)
     classifier.fit(np.concatenate([x, y]), np.repeat([1, 0], [len(x), len(y)]))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import sqrtm
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 MOST_ROWS = 3000
 """The most rows of a sample in several dimensions: an assignment of n rows takes about n^3 operations."""
@@ -35,6 +32,9 @@ def wasserstein(x: np.ndarray, y: np.ndarray, p: float = 1.0) -> float:
             f"In several dimensions the samples should have the same number of rows, at most {MOST_ROWS}; got {len(x)} "
             f"and {len(y)}: take fewer rows, or divergences.sliced_wasserstein."
         )
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
     costs = cdist(x, y) ** p
     return float(costs[linear_sum_assignment(costs)].mean() ** (1 / p))
 
@@ -74,6 +74,8 @@ def gaussian_wasserstein(mean: np.ndarray, cov: np.ndarray, other_mean: np.ndarr
             f"Covariances should be symmetric, not negative, of shape ({dim}, {dim}) as the means have {dim} entries; "
             f"got shapes {covs.shape[1:]} and eigenvalues from {np.linalg.eigvalsh(covs).min():.3g} on."
         )
+    from scipy.linalg import sqrtm
+
     root = np.real(sqrtm(covs[0]))
     cross = np.real(sqrtm(root @ covs[1] @ root))
     squared = ((means[0] - means[1]) ** 2).sum() + np.trace(covs[0] + covs[1] - 2 * cross)

@@ -2,6 +2,7 @@
 
 from .builders import STARTS as STARTS
 from .labels import semi_supervised as semi_supervised
+from .published import REPORT_PRIORS as REPORT_PRIORS
 from .published import conditional_vae as conditional_vae
 from .published import conv_vae as conv_vae
 from .published import report_vae as report_vae

@@ -15,6 +15,9 @@ from ..data.streams import Data
 from .codes import NO_ENCODINGS
 from .recipe import Recipe
 
+REPORT_PRIORS = ("standard", "mixture", "vampprior", "vampprior-data")
+"""The priors that the VampPrior report compares."""
+
 
 def vae(data: Split | Data | tuple[int, ...], *, image_shape: tuple[int, ...] | None = None, **settings: Any) -> Recipe:
     """A VAE for this data: a ``Split``, training images (N, P), or the shape of one image.

@@ -52,9 +52,9 @@ def test_a_cell_of_every_data_set_and_prior(table: ModuleType, tmp_path: Path, c
     lines = capsys.readouterr().out.splitlines()
     found = rows(tmp_path)
     names = importlib.import_module("vampprior_cells").DATA
-    assert len(lines) == len(found) == len(names) * len(recipes.PRIORS)
+    assert len(lines) == len(found) == len(names) * len(recipes.REPORT_PRIORS)
     assert [(line.split(", ")[0].split()[-1], line.split(", ")[1].split()[0]) for line in lines] == [
-        (name, prior) for name in names for prior in recipes.PRIORS
+        (name, prior) for name in names for prior in recipes.REPORT_PRIORS
     ]
     assert "left, about" in lines[0] and "left" not in lines[-1]
     for row in found.values():
@@ -266,7 +266,7 @@ def test_the_published_numbers_are_those_of_the_sources(ledger: ModuleType) -> N
         "caltech101_silhouettes": (-137.32, None, -135.15, -142.02),
     }
     for name, values in report.items():
-        for prior, value in zip(recipes.PRIORS, values, strict=True):
+        for prior, value in zip(recipes.REPORT_PRIORS, values, strict=True):
             (first,) = published.PUBLISHED.get(("report", name, prior), (None,))
             assert (first and first.value) == value
             assert first is None or (published.NOT_STATED in first.note) == (name != "static_mnist")

@@ -23,7 +23,7 @@ from ppl_vae.results import Fit
 from ppl_vae.runtime import storage
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "vampprior.py"
-PRIORS = {"pyro": recipes.PRIORS, "numpyro": ("standard", "vampprior")}
+PRIORS = {"pyro": recipes.REPORT_PRIORS, "numpyro": ("standard", "vampprior")}
 """Two of the four on NumPyro: compiling takes most of the time there."""
 
 
