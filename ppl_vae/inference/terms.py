@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
 from functools import partial, reduce
@@ -102,9 +103,10 @@ def log_terms(
     model = model if isinstance(model, Tolerant) else tolerant(model, ("mask",))
     guide = guide if isinstance(guide, Tolerant) else tolerant(guide)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
+    configurations: dict[str, int] = {}
     if gradient.enumerates:
-        drawn, number = _at_every_configuration(gradient, guide, args, kwargs, num_particles, max_plate_nesting)
-        num_particles *= number
+        drawn, configurations = _at_every_configuration(gradient, guide, args, kwargs, num_particles, max_plate_nesting)
+        num_particles *= math.prod(configurations.values())
 
     def run_once(draws: int, tap: Tap | None, rule: Rule | None, noise: dict[tuple[Any, ...], Tensor]) -> Run:
         ruled = None if rule is None else Ruled(rule, noise)
@@ -122,7 +124,7 @@ def log_terms(
         if request.latents is not None:
             terms = terms._replace(latents=_latents(request.latents, latent, observed, guided, draws))
         slopes = _slopes(terms, guided) if gradient.slopes else {}
-        return Run(terms, {} if ruled is None else ruled.sites, slopes, densities, tuple(latent))
+        return Run(terms, {} if ruled is None else ruled.sites, slopes, densities, tuple(latent), configurations)
 
     def evaluate(draws: int, tap: Tap | None) -> Terms:
         noise: dict[tuple[Any, ...], Tensor] = {}
@@ -310,14 +312,14 @@ def _at_every_configuration(
     kwargs: dict[str, Any],
     num_particles: int,
     max_plate_nesting: int,
-) -> tuple[Any, int]:
+) -> tuple[Any, dict[str, int]]:
     """Replace draws of the guide by every joint value of the sites that take all, each for K particles.
 
-    Returns: that guide, and the number of joint values.
+    Returns: that guide, and the number of values of each of these sites.
     """
     with torch.no_grad():
         sites = sites_of(poutine.trace(guide).get_trace(*args, **kwargs), observed=False)
-    described = Sites(tuple(describe(site) for site in sites.values()), (), ())
+    described = Sites(tuple(describe(site) for site in sites.values()), (), tuple(sites))
     gradient.check("Enumeration", described)
     configurations, values = described.configurations(gradient.takes_all), {}
     for name, every in configurations.items():
@@ -325,7 +327,7 @@ def _at_every_configuration(
         value = torch.as_tensor(every, device=like.device).to(like.dtype).repeat_interleave(num_particles, 0)
         value = value.reshape(len(value), *[1] * max_plate_nesting, *value.shape[1:])
         values[name] = value.expand(*value.shape[:max_plate_nesting], *like.shape)
-    return _at_values(guide, {name: sites[name] for name in values}, values), len(next(iter(configurations.values())))
+    return _at_values(guide, {name: sites[name] for name in values}, values), described.sizes(gradient.takes_all)
 
 
 def _at_values(guide: Any, sites: Mapping[str, PyroSite], values: Mapping[str, Tensor]) -> Any:

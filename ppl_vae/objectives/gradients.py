@@ -78,6 +78,8 @@ class Run(NamedTuple):
     """log p and log q of each latent site, in the guide's order"""
     model_order: Sequence[str] = ()
     """the latent sites' names in the model's order"""
+    configurations: Mapping[str, int] = {}
+    """the number of values of each site that takes all, in the guide's order; from row to row the last varies first"""
 
 
 @dataclass(frozen=True)

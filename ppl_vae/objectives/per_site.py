@@ -231,7 +231,7 @@ class Sitewise(Gradient):
                 aside = self._before(name, densities, first.model_order) if strategy.rao_blackwellised else 0.0
                 signal = ops.stop_gradient(f - aside)
                 if strategy.leave_one_out:
-                    signal = signal - self._others(signal)
+                    signal = signal - self._others(name, signal, first)
                 surrogate = surrogate + signal * first.densities[name].log_guide
         for name in first.sites:
             if isinstance(by_name[name], MeasureValued):
@@ -284,10 +284,18 @@ class Sitewise(Gradient):
             part = part + densities[other].log_prior
         return part
 
-    def _others(self, signal: Array) -> Array:
-        """The mean of the other particles' signals, (rows, B)."""
-        by_value = signal.reshape(-1, self.num_particles, signal.shape[-1])
-        return ((by_value.sum(1)[:, None] - by_value) / (self.num_particles - 1)).reshape(signal.shape)
+    def _others(self, name: str, signal: Array, run: Run) -> Array:
+        """The mean of the other particles' signals, (rows, B), weighed by q of values that later sites take.
+
+        A baseline of its own for each of these values would have a mean: a draw changes their weights.
+        """
+        order = list(run.densities)
+        later = [other for other in order[order.index(name) :] if self.by_name[other].enumerates]
+        weight = ops.exp(sum((run.densities[other].log_guide for other in later), 0.0 * signal))
+        shape = (-1, math.prod(run.configurations[other] for other in later), self.num_particles, signal.shape[-1])
+        by_particle = ops.stop_gradient(weight * signal).reshape(shape).sum(1)
+        others = (by_particle.sum(1)[:, None] - by_particle) / (self.num_particles - 1)
+        return (others[:, None] + 0.0 * signal.reshape(shape)).reshape(signal.shape)
 
     def _by_flips(self, site: GuideSite, f: Array, log_q: Array, flipped: Iterator[Run]) -> Array:
         """sum_d (f(b_d = 1) - f(b_d = 0)) q(b_d = 1), with constant factors, (rows, B)."""

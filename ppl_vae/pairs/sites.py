@@ -281,9 +281,12 @@ class Sites:
     def configurations(self, of: Callable[[Site], bool] = lambda site: True) -> dict[str, np.ndarray]:
         """Every joint value of the latent sites, or some ``of`` them, (configurations, *event_shape) each."""
         sites = [site for site in self.latent if of(site)]
-        sizes = [site.num_configurations for site in sites]
-        which = np.indices(sizes).reshape(len(sizes), -1)
+        which = np.indices(tuple(self.sizes(of).values())).reshape(len(sites), -1)
         return {site.name: site.configurations()[i] for site, i in zip(sites, which, strict=True)}
+
+    def sizes(self, of: Callable[[Site], bool]) -> dict[str, int]:
+        """The number of values of the latent sites, or some ``of`` them, by name."""
+        return {site.name: site.num_configurations for site in self.latent if of(site)}
 
 
 def observed_data(site: Site, values: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ PAIRS = [
     ("enumerated", "flipped"),
     ("scored", "enumerated"),
     ("scored", "flipped"),
+    ("left out", "enumerated"),
     ("left out", "scored"),
     ("flipped", "enumerated"),
     ("flipped", "left out"),
@@ -66,6 +67,19 @@ def test_all_scored_is_reinforce_but_for_what_a_draw_cannot_change(
         assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-4) is equal
     at_first = backend.inference.PerSite({first: Score(leave_one_out), second: whole}, num_particles=3)
     np.testing.assert_allclose(gradient(backend, at_first, own, toy(4), 0), theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_relaxed_site_beside_an_enumerated_one(backend: backends.Backend) -> None:
+    """Hard draws: the value is the bound, in either order."""
+    own = prepared_net("two layers", backend)
+    first, second = (site.name for site in own.sites.latent)
+    exact = value_of(backend, backend.inference.TraceEnumELBO(), own, toy(4), 0)
+    objective = backend.inference.PerSite({first: Enumerate(), second: Score(True)}, num_particles=3)
+    values = [value_of(backend, objective, own, np.repeat(toy(4), 50, 0), seed) / 50 for seed in range(4)]
+    assert np.mean(values) == pytest.approx(exact, rel=0.02)
+    mixed = backend.inference.PerSite({first: Relax(straight_through=True), second: Enumerate()})
+    with pytest.raises(UnsuitableObjective, match="model's order"):
+        mixed.check(own.sites)  # the model draws the second layer first
 
 
 @pytest.mark.parametrize("straight_through", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -132,9 +133,12 @@ def log_terms(
     """
     model, guide = tolerant(model, ("mask",)), tolerant(guide)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
+    configurations: dict[str, int] = {}
     if gradient.enumerates:
-        drawn, number = _at_every_configuration(gradient, guide, args, kwargs, num_particles, max_plate_nesting, key)
-        num_particles *= number
+        drawn, configurations = _at_every_configuration(
+            gradient, guide, args, kwargs, num_particles, max_plate_nesting, key
+        )
+        num_particles *= math.prod(configurations.values())
 
     def run_once(key: Array, draws: int, rule: Rule | None) -> tuple[Run, Array | None]:
         ruled = None if rule is None else Ruled(rule, key)
@@ -163,7 +167,7 @@ def log_terms(
             slopes = _slopes(
                 lambda given: replayed(model, given, args, kwargs, draws, max_plate_nesting, key), q, draws
             )
-        return Run(terms, {} if ruled is None else ruled.sites, slopes, densities, tuple(latent)), taps
+        return Run(terms, {} if ruled is None else ruled.sites, slopes, densities, tuple(latent), configurations), taps
 
     def evaluate(key: Array, draws: int) -> tuple[Terms, Array | None]:
         runs, taps = zip(*(run_once(key, draws, rule) for rule in gradient.rules()), strict=True)
@@ -357,13 +361,13 @@ def _at_every_configuration(
     num_particles: int,
     max_plate_nesting: int,
     key: Array,
-) -> tuple[Any, int]:
+) -> tuple[Any, dict[str, int]]:
     """Replace draws of the guide by every joint value of the sites that take all, each for K particles.
 
-    Returns: that guide, and the number of joint values.
+    Returns: that guide, and the number of values of each of these sites.
     """
     sites = sites_of(traced(handlers.seed(guide, key), *args, **kwargs), observed=False)
-    described = Sites(tuple(describe(site) for site in sites.values()), (), ())
+    described = Sites(tuple(describe(site) for site in sites.values()), (), tuple(sites))
     gradient.check("Enumeration", described)
     values, given = described.configurations(gradient.takes_all), {}
     for name, every in values.items():
@@ -371,7 +375,7 @@ def _at_every_configuration(
         value = jnp.repeat(jnp.asarray(every, like.dtype), num_particles, 0)
         value = value.reshape(len(value), *[1] * max_plate_nesting, *value.shape[1:])
         given[name] = jnp.broadcast_to(value, (*value.shape[:max_plate_nesting], *like.shape))
-    return handlers.substitute(guide, data=given), len(next(iter(values.values())))
+    return handlers.substitute(guide, data=given), described.sizes(gradient.takes_all)
 
 
 def _tapped(guided: NumPyroTrace, draws: int, size: int) -> tuple[NumPyroTrace, Array]:
