@@ -53,11 +53,11 @@ class Message:
         return self.net_bits / (self.shape[0] * self.shape[1])
 
     def to_bytes(self) -> bytes:
-        """Write a header of text and the words."""
-        body = self.words.astype("<u4").tobytes()
+        """Write a checksum, a header of text, and the words."""
         names = [f.name for f in dataclasses.fields(self) if f.name not in ("words", "growth")]
-        header = {name: getattr(self, name) for name in names} | {"words": zlib.crc32(body)}
-        return MAGIC + json.dumps(header).encode() + b"\n" + body
+        header = json.dumps({name: getattr(self, name) for name in names}).encode()
+        content = header + b"\n" + self.words.astype("<u4").tobytes()
+        return MAGIC + _checksum(content) + content
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Message:
@@ -66,13 +66,16 @@ class Message:
         Raises:
             UnreadableFile: not a message, or a damaged one.
         """
-        header, _, body = content.removeprefix(MAGIC).partition(b"\n")
-        if content.startswith(MAGIC) and header.startswith(b"{"):
-            fields = json.loads(header)
-            if fields.pop("words") == zlib.crc32(body):
-                words = np.frombuffer(body, "<u4").astype(np.uint32)
-                return cls(words, **{**fields, "shape": tuple(fields["shape"])})
-        raise UnreadableFile(
-            f"This should be what Message.to_bytes wrote, complete and unchanged; got {len(content)} bytes that are "
-            "not: send the message again, as bytes."
-        )
+        start = len(MAGIC) + len(_checksum(b""))
+        if content[:start] != MAGIC + _checksum(content[start:]):
+            raise UnreadableFile(
+                f"This should be what Message.to_bytes wrote, complete and unchanged; got {len(content)} bytes that "
+                "are not: send the message again, as bytes."
+            )
+        header, _, body = content[start:].partition(b"\n")
+        fields = json.loads(header)
+        return cls(np.frombuffer(body, "<u4").astype(np.uint32), **{**fields, "shape": tuple(fields["shape"])})
+
+
+def _checksum(content: bytes) -> bytes:
+    return b"%08x\n" % zlib.crc32(content)

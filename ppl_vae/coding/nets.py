@@ -33,11 +33,12 @@ class Nets:
     """
 
     def __init__(self, fit: Fit, batch_size: int, latent_bits: int) -> None:
-        if batch_size < 1 or not 1 <= latent_bits <= MOST_BITS:
+        if not (batch_size in range(1, 2**31) and latent_bits in range(1, MOST_BITS + 1)):
             raise ValueError(
-                f"'batch_size' should be at least 1, and 'latent_bits' from 1 to {MOST_BITS}; got {batch_size} and "
-                f"{latent_bits}."
+                f"'batch_size' should be an integer of at least 1, and 'latent_bits' one from 1 to {MOST_BITS}; got "
+                f"{batch_size} and {latent_bits}."
             )
+        batch_size, latent_bits = int(batch_size), int(latent_bits)
         _check_sites(fit)
         self.fit, self.bits = fit, latent_bits
         self.latent, self.pixels = fit.sites.latent[0], fit.sites.observed[0]

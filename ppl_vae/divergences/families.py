@@ -66,20 +66,25 @@ def from_generator(name: str, f: Function, derivative: Function) -> FDivergence:
     )
 
 
+def _times_exp(factor: Function, c: Array) -> Array:
+    """factor(c) e^c, which is 0 at c = -inf: e^c is 0 long before the factor, of order c, is infinite."""
+    return factor(ops.clip_below(c, -1e4)) * ops.exp(c)
+
+
 def _sign(c: Array) -> Array:
     return 1.0 * (c > 0) - 1.0 * (c < 0)
 
 
 LOG_2 = math.log(2.0)
 FAMILIES: dict[str, FDivergence] = {
-    "kl": FDivergence("KL(p || q)", lambda c: c * ops.exp(c), lambda c: c, lambda c: c + 1.0, ops.exp),
+    "kl": FDivergence("KL(p || q)", lambda c: _times_exp(lambda c: c, c), lambda c: c, lambda c: c + 1.0, ops.exp),
     "reverse kl": FDivergence(
-        "KL(q || p)", lambda c: -c, lambda c: -c * ops.exp(-c), lambda c: -ops.exp(-c), lambda c: c - 1.0
+        "KL(q || p)", lambda c: -c, lambda c: _times_exp(lambda c: c, -c), lambda c: -ops.exp(-c), lambda c: c - 1.0
     ),
     "jensen-shannon": FDivergence(
         "Jensen-Shannon",
-        lambda c: (ops.exp(c) * (LOG_2 - ops.softplus(-c)) + LOG_2 - ops.softplus(c)) / 2,
-        lambda c: (LOG_2 - ops.softplus(-c) + ops.exp(-c) * (LOG_2 - ops.softplus(c))) / 2,
+        lambda c: (_times_exp(lambda c: LOG_2 - ops.softplus(-c), c) + LOG_2 - ops.softplus(c)) / 2,
+        lambda c: (LOG_2 - ops.softplus(-c) + _times_exp(lambda c: LOG_2 - ops.softplus(-c), -c)) / 2,
         lambda c: (LOG_2 - ops.softplus(-c)) / 2,
         lambda c: (ops.softplus(c) - LOG_2) / 2,
     ),
@@ -110,18 +115,20 @@ and squared Hellinger, 1 - E_q sqrt(u), are at most 1; Pearson is E_q (u - 1)^2.
 
 
 def by_quadrature(divergence: FDivergence, log_p: Array, log_q: Array, cell: Array) -> Array:
-    """D_f(p || q) from log-densities on a grid, (M,), with cells of that size.
+    """D_f(p || q) from log-densities on a grid, (M,), with cells of that size; -inf where there is no mass.
 
     >>> import numpy as np
     >>> x = np.arange(-12, 12, 0.01)
     >>> float(round(by_quadrature(FAMILIES["kl"], -((x - 1) ** 2) / 2 - 0.9189385, -(x**2) / 2 - 0.9189385, 0.01), 6))
     0.5
     """
-    c = log_p - log_q
+    nowhere = ops.maximum(log_p, log_q) == -math.inf
+    c = ops.where(nowhere, ops.zeros_like(log_q), log_p) - ops.where(nowhere, ops.zeros_like(log_q), log_q)
     # Each part of the line by the measure under which its integrand is bounded.
     by_q, by_p = ops.clip(c, -math.inf, 0.0), ops.clip(c, 0.0, math.inf)
-    parts = ops.where(c < 0, ops.exp(log_q) * divergence.of_q(by_q), ops.exp(log_p) * divergence.of_p(by_p))
-    return (parts * cell).sum()
+    weight = ops.exp(ops.where(c < 0, log_q, log_p))
+    values = ops.where(c < 0, divergence.of_q(by_q), divergence.of_p(by_p))
+    return (weight * ops.where(weight == 0, ops.zeros_like(weight), values) * cell).sum()
 
 
 def by_samples(divergence: FDivergence, c_of_p: Array, c_of_q: Array) -> Array:
@@ -135,8 +142,8 @@ def by_samples(divergence: FDivergence, c_of_p: Array, c_of_q: Array) -> Array:
     >>> float(found.round(2))
     0.11
     """
-    below = ops.where(c_of_q < 0, divergence.of_q(ops.clip(c_of_q, -math.inf, 0.0)), 0.0 * c_of_q)
-    above = ops.where(c_of_p < 0, 0.0 * c_of_p, divergence.of_p(ops.clip(c_of_p, 0.0, math.inf)))
+    below = ops.where(c_of_q < 0, divergence.of_q(ops.clip(c_of_q, -math.inf, 0.0)), ops.zeros_like(c_of_q))
+    above = ops.where(c_of_p < 0, ops.zeros_like(c_of_p), divergence.of_p(ops.clip(c_of_p, 0.0, math.inf)))
     return below.mean() + above.mean()
 
 

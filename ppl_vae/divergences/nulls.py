@@ -47,17 +47,25 @@ def permutation_test(
         seed: of the divisions.
 
     Raises:
-        ValueError: samples of other dimensions, or less than one permutation.
+        ValueError: samples of other dimensions or without rows, a statistic that is not a number, or less than one
+            permutation.
 
     >>> rng = np.random.default_rng(0)
     >>> permutation_test(lambda a, b: abs(a.mean() - b.mean()), rng.normal(size=50), rng.normal(size=50) + 2).p_value
     0.009900990099009901
     """
-    if np.shape(x)[1:] != np.shape(y)[1:]:
+    if np.shape(x)[1:] != np.shape(y)[1:] or not min(len(x), len(y)):
         raise ValueError(f"Both samples should be rows of one shape; got {np.shape(x)} and {np.shape(y)}.")
-    if permutations < 1:
+    if int(permutations) != permutations or permutations < 1:
         raise ValueError(f"'permutations' should be an integer of at least 1; got {permutations!r}.")
     together, rng = np.concatenate([x, y]), np.random.default_rng(seed)
-    orders = (rng.permutation(len(together)) for _ in range(permutations))
+    orders = (rng.permutation(len(together)) for _ in range(int(permutations)))
     null = [float(statistic(together[order[: len(x)]], together[order[len(x) :]])) for order in orders]
-    return PermutationTest(float(statistic(x, y)), np.array(null))
+    value = float(statistic(together[: len(x)], together[len(x) :]))
+    if np.isnan([value, *null]).any():
+        raise ValueError(
+            f"The statistic should be a number; got NaN for {int(np.isnan([value, *null]).sum())} of {1 + len(null)} "
+            "divisions of the rows: take a statistic that is defined for samples of this size, and leave out rows "
+            "with NaN."
+        )
+    return PermutationTest(value, np.array(null))

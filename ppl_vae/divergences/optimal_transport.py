@@ -16,15 +16,15 @@ def wasserstein(x: np.ndarray, y: np.ndarray, p: float = 1.0) -> float:
     Computational Optimal Transport, Peyre and Cuturi, 2019.
 
     Raises:
-        ValueError: samples of other dimensions, numbers that are not finite, p below 1, and in several dimensions other
-            numbers of rows, or more than 3,000.
+        ValueError: samples of other dimensions, numbers that are not finite, p below 1 or infinite, and in several
+            dimensions other numbers of rows, or more than 3,000.
 
     >>> wasserstein(np.array([0.0, 1.0]), np.array([2.0, 3.0]))
     2.0
     """
     x, y = _checked(x, y)
-    if not p >= 1:
-        raise ValueError(f"'p' should be a number of at least 1; got {p!r}.")
+    if not 1 <= p < np.inf:
+        raise ValueError(f"'p' should be a finite number of at least 1; got {p!r}.")
     if x.shape[1] == 1:
         return float(_between_quantiles(np.sort(x[:, 0]), np.sort(y[:, 0]), p))
     if len(x) != len(y) or len(x) > MOST_ROWS:
@@ -35,8 +35,19 @@ def wasserstein(x: np.ndarray, y: np.ndarray, p: float = 1.0) -> float:
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
-    costs = cdist(x, y) ** p
-    return float(costs[linear_sum_assignment(costs)].mean() ** (1 / p))
+    gaps = cdist(x, y)
+    paired = gaps[linear_sum_assignment(_powers(gaps, p))]
+    return _mean_power(paired, np.full(len(x), 1 / len(x)), p)
+
+
+def _powers(gaps: np.ndarray, p: float) -> np.ndarray:
+    """gaps^p, up to a factor that keeps the largest at 1."""
+    return (gaps / (gaps.max() or 1.0)) ** p
+
+
+def _mean_power(gaps: np.ndarray, weights: np.ndarray, p: float) -> float:
+    """(sum w gaps^p)^(1/p), without overflow."""
+    return float((weights @ _powers(gaps, p)) ** (1 / p) * gaps.max())
 
 
 def _between_quantiles(x: np.ndarray, y: np.ndarray, p: float) -> float:
@@ -45,7 +56,7 @@ def _between_quantiles(x: np.ndarray, y: np.ndarray, p: float) -> float:
     widths = np.diff(steps, prepend=0.0)
     middles = steps - widths / 2
     gaps = np.abs(x[(middles * len(x)).astype(int)] - y[(middles * len(y)).astype(int)])
-    return (widths @ gaps**p) ** (1 / p)
+    return _mean_power(gaps, widths, p)
 
 
 def gaussian_wasserstein(mean: np.ndarray, cov: np.ndarray, other_mean: np.ndarray, other_cov: np.ndarray) -> float:
@@ -63,28 +74,30 @@ def gaussian_wasserstein(mean: np.ndarray, cov: np.ndarray, other_mean: np.ndarr
     >>> gaussian_wasserstein(np.zeros(2), np.eye(2), np.array([3.0, 4.0]), np.eye(2))
     5.0
     """
-    means, covs = np.stack([mean, other_mean]).astype(float), np.stack([cov, other_cov]).astype(float)
-    dim = means.shape[-1]
-    if (
-        covs.shape != (2, dim, dim)
-        or not np.allclose(covs, covs.swapaxes(1, 2))
-        or np.linalg.eigvalsh(covs).min() < -1e-8
-    ):
+    means, covs = [np.asarray(a, float) for a in (mean, other_mean)], [np.asarray(a, float) for a in (cov, other_cov)]
+    shapes, dim = [a.shape for a in (*means, *covs)], means[0].size
+    if shapes != [(dim,), (dim,), (dim, dim), (dim, dim)] or not all(np.isfinite(a).all() for a in (*means, *covs)):
         raise ValueError(
-            f"Covariances should be symmetric, not negative, of shape ({dim}, {dim}) as the means have {dim} entries; "
-            f"got shapes {covs.shape[1:]} and eigenvalues from {np.linalg.eigvalsh(covs).min():.3g} on."
+            "Means should be (D,) and covariances (D, D), finite; got shapes "
+            f"{', '.join(map(str, shapes))}: write variances (D,) as np.diag(variances)."
         )
-    from scipy.linalg import sqrtm
-
-    root = np.real(sqrtm(covs[0]))
-    cross = np.real(sqrtm(root @ covs[1] @ root))
-    squared = ((means[0] - means[1]) ** 2).sum() + np.trace(covs[0] + covs[1] - 2 * cross)
+    values, vectors = np.linalg.eigh(covs[0])
+    least = min(values.min(), np.linalg.eigvalsh(covs[1]).min()) / max(np.abs(covs).max(), np.finfo(float).tiny)
+    if not all(np.allclose(cov, cov.T) for cov in covs) or least < -1e-8:
+        raise ValueError(
+            "Covariances should be symmetric and not negative; got an eigenvalue of "
+            f"{least:.3g} of the largest entry: take (cov + cov.T) / 2, as np.cov(x.T) returns it."
+        )
+    root = vectors * np.sqrt(values.clip(0)) @ vectors.T
+    cross = np.sqrt(np.linalg.eigvalsh(root @ covs[1] @ root).clip(0)).sum()
+    squared = ((means[0] - means[1]) ** 2).sum() + np.trace(covs[0]) + np.trace(covs[1]) - 2 * cross
     return float(np.sqrt(max(squared, 0.0)))
 
 
 def _checked(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both samples as rows."""
-    x, y = (np.asarray(a, float).reshape(len(a), -1 if np.size(a) else 1) for a in (x, y))
+    x, y = (np.atleast_1d(np.asarray(a, float)) for a in (x, y))
+    x, y = (a.reshape(len(a), -1 if a.size else 1) for a in (x, y))
     if not x.size or not y.size or x.shape[1] != y.shape[1]:
         raise ValueError(f"Samples should be rows of one dimension, (N, D) and (M, D); got {x.shape} and {y.shape}.")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):

@@ -22,19 +22,46 @@ IMQ_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 def mmd(a: Array, b: Array, *, kernel: Kernel = "imq", bandwidth: float | None = None) -> Array:
     """The squared maximum mean discrepancy of samples a and b, (..., B, D) each: a U-statistic, unbiased, of any sign.
 
+    The samples may have other numbers of rows. Kernels, with h = ``bandwidth``:
+
     'rbf': k = exp(-|a - b|^2 / h). 'imq': k = sum_s s h / (s h + |a - b|^2) over s = 0.1, 0.2, 0.5, 1, 2, 5, 10. h is
-    ``bandwidth``, 2 D by default: what |a - b|^2 is on average under a standard normal. A Kernel Two-Sample Test,
+    2 D by default: what |a - b|^2 is on average under a standard normal. A Kernel Two-Sample Test,
     Gretton et al., 2012; Wasserstein Auto-Encoders, Tolstikhin et al., 2018.
+
+    Raises:
+        ValueError: samples of other dimensions or of one row, an unknown kernel, or a bandwidth that is not above 0.
 
     >>> import numpy as np
     >>> a = np.random.default_rng(0).normal(size=(2, 500, 3))
     >>> bool(abs(mmd(a[0], a[1])) < 0.01 < mmd(a[0], a[1] + 1.0))
     True
     """
-    size, dim = a.shape[-2:]
+    (n, dim), m = _rows(a, b, least=2), b.shape[-2]
     width = 2.0 * dim if bandwidth is None else bandwidth
-    within = sum(_kernel(x, x, kernel, width, size) for x in (a, b))
-    return within / (size * (size - 1)) - 2 * _kernel(a, b, kernel, width, 0) / size**2
+    if kernel not in KERNELS or not width > 0:
+        raise ValueError(
+            f"'kernel' should be one of {', '.join(KERNELS)}, and 'bandwidth' above 0; got {kernel!r} and "
+            f"{bandwidth!r}."
+        )
+    centre = ops.stop_gradient(a).mean(-2)[..., None, :]  # far from 0 the squares would lose their digits
+    a, b = a - centre, b - centre
+    within = sum(_kernel(x, x, kernel, width, size) / (size * (size - 1)) for x, size in ((a, n), (b, m)))
+    return within - 2 * _kernel(a, b, kernel, width, 0) / (n * m)
+
+
+def _rows(a: Array, b: Array, *, least: int) -> tuple[int, int]:
+    """The rows and columns of a, of samples of one dimension, with so many rows each.
+
+    Raises:
+        ValueError: arrays that are not such samples, which would broadcast.
+    """
+    if min(a.ndim, b.ndim) < 2 or a.shape[-1] != b.shape[-1] or min(a.shape[-2], b.shape[-2]) < least:
+        raise ValueError(
+            f"Samples should be rows of one dimension, (N, D) and (M, D), of at least {least} rows each; got "
+            f"{tuple(a.shape)} and {tuple(b.shape)}: write numbers (N,) as rows, a[:, None]."
+        )
+    rows, dim = a.shape[-2:]
+    return rows, dim
 
 
 def _kernel(a: Array, b: Array, kernel: Kernel, width: float, pairs_with_itself: int) -> Array:
@@ -50,14 +77,24 @@ def _kernel(a: Array, b: Array, kernel: Kernel, width: float, pairs_with_itself:
 
 
 def sliced_wasserstein(a: Array, b: Array, directions: Array) -> Array:
-    """The squared 2-Wasserstein distance of samples (..., B, D), projected on unit vectors (L, D), on average: (...).
+    """The squared 2-Wasserstein distance of samples (..., B, D), projected on directions (L, D), on average: (...).
 
-    In one dimension the best plan pairs the sorted samples. Sliced Wasserstein Auto-Encoders, Kolouri, Pope, Martin
-    and Rohde, 2019.
+    A direction counts as its unit vector. In one dimension the best plan pairs the sorted samples. Sliced Wasserstein
+    Auto-Encoders, Kolouri, Pope, Martin and Rohde, 2019.
+
+    Raises:
+        ValueError: samples of other dimensions or numbers of rows, or directions of another dimension.
 
     >>> import numpy as np
     >>> a = np.array([[0.0, 0.0], [1.0, 0.0]])
     >>> float(sliced_wasserstein(a, a[::-1] + [2.0, 0.0], np.array([[1.0, 0.0], [0.0, 1.0]])))
     2.0
     """
+    rows, dim = _rows(a, b, least=1)
+    if b.shape[-2] != rows or directions.ndim != 2 or directions.shape[-1] != dim:
+        raise ValueError(
+            f"The samples should have as many rows, and the directions be (L, {dim}); got {tuple(a.shape)}, "
+            f"{tuple(b.shape)} and {tuple(directions.shape)}: take as many rows of each, a[:n] and b[:n]."
+        )
+    directions = directions / ops.sqrt((directions**2).sum(-1))[:, None]
     return ((ops.sort(a @ directions.T, -2) - ops.sort(b @ directions.T, -2)) ** 2).mean((-1, -2))

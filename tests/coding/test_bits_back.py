@@ -106,7 +106,9 @@ def test_what_bob_cannot_read_is_refused(backend: str, monkeypatch: pytest.Monke
     with pytest.raises(ValueError, match="coded with other weights"):
         coding.decode(other, message)
     content = message.to_bytes()
-    for damaged in (content[:-1], content[:-9] + b"123456789", b"", b"{}\n"):
+    header = len(content) - 4 * len(message.words)
+    flipped = [content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in range(header)]
+    for damaged in (content[:-1], content[:-9] + b"123456789", b"", b"{}\n", content[:100], *flipped):
         with pytest.raises(errors.UnreadableFile, match="complete and unchanged"):
             coding.Message.from_bytes(damaged)
     module, honest = backends.load(backend).inference, backends.load(backend).inference.marginals

@@ -134,8 +134,9 @@ def test_the_fit_that_coded(tmp_path: Path) -> None:
         ("the pair has 2 latent ones", lambda: plain(*two_layers(PYRO)), {}),
         ("this guide has parameters of its own for each of its data", per_datapoint, {}),
         ("observes something else than x", lambda: reads_x(again=False, twice=True), {}),
-        ("'batch_size' should be at least 1", fit_of, {"batch_size": 0}),
-        ("'latent_bits' from 1 to 16", fit_of, {"latent_bits": 17}),
+        ("'batch_size' should be an integer of at least 1", fit_of, {"batch_size": 0}),
+        ("'latent_bits' one from 1 to 16", fit_of, {"latent_bits": 17}),
+        ("'latent_bits' one from 1 to 16", fit_of, {"latent_bits": 2.5}),
     ],
 )
 def test_what_is_not_coded_is_named(says: str, make: Callable[[], Fit], options: dict[str, int]) -> None:

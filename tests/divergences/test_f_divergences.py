@@ -142,3 +142,14 @@ def test_bad_samples_for_a_ratio() -> None:
     for x, y in ((np.zeros((3, 2)), np.zeros((3, 1))), (np.zeros((1, 2)), np.zeros((5, 2)))):
         with pytest.raises(ValueError, match="at least 2 rows of the same dimension"):
             learned_log_ratio(x, y)
+
+
+@pytest.mark.parametrize("array", [np.array, lambda a: torch.tensor(np.array(a)), jnp.array])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_where_one_of_them_has_no_mass(name: str, array: Any) -> None:
+    """Half of each is outside the other's support: f(0) / 2 + f'(inf) / 2, and nothing from where neither is."""
+    right = {"jensen-shannon": np.log(2) / 2, "total variation": 0.5, "squared hellinger": 0.5}.get(name, np.inf)
+    half, none = np.log(0.5), -np.inf
+    log_p, log_q = array([none, half, half, none]), array([half, half, none, none])
+    assert float(by_quadrature(FAMILIES[name], log_p, log_q, 1.0)) == pytest.approx(right)
+    assert float(by_samples(FAMILIES[name], array([0.0, np.inf]), array([0.0, none]))) == pytest.approx(right)

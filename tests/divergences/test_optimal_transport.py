@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ppl_vae.divergences import gaussian_wasserstein, mmd, permutation_test, wasserstein
+from ppl_vae.divergences import gaussian_wasserstein, mmd, permutation_test, sliced_wasserstein, wasserstein
 
 
 def test_in_one_dimension_it_is_scipys_and_that_of_the_quantiles() -> None:
@@ -59,9 +59,9 @@ def test_the_permutation_test_holds_its_level_and_sees_a_difference() -> None:
         (lambda: wasserstein(np.zeros((3, 2)), np.zeros((4, 2))), "same number of rows, at most 3000; got 3 and 4"),
         (lambda: wasserstein(np.zeros((3, 2)), np.zeros((3, 1))), r"rows of one dimension.*got \(3, 2\) and \(3, 1\)"),
         (lambda: wasserstein([0.0, np.nan], [1.0]), "should be finite"),
-        (lambda: wasserstein([0.0], [1.0], p=0.5), "'p' should be a number of at least 1; got 0.5"),
+        (lambda: wasserstein([0.0], [1.0], p=0.5), "'p' should be a finite number of at least 1; got 0.5"),
         (lambda: wasserstein([], [1.0]), "rows of one dimension"),
-        (lambda: gaussian_wasserstein([0, 0], np.eye(3), [0, 0], np.eye(3)), r"of shape \(2, 2\)"),
+        (lambda: gaussian_wasserstein([0, 0], np.eye(3), [0, 0], np.eye(3)), r"got shapes .*\(3, 3\)"),
         (lambda: gaussian_wasserstein([0], [[-1.0]], [0], [[1.0]]), "not negative"),
         (lambda: permutation_test(mmd, np.zeros((3, 2)), np.zeros((3, 1))), "rows of one shape"),
         (lambda: permutation_test(mmd, np.zeros((3, 2)), np.zeros((3, 2)), permutations=0), "at least 1; got 0"),
@@ -70,3 +70,31 @@ def test_the_permutation_test_holds_its_level_and_sees_a_difference() -> None:
 def test_bad_input(call: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()  # type: ignore[operator]
+
+
+def test_degenerate_normals_and_large_powers() -> None:
+    flat, other = np.diag([1.0, 0.0]), np.diag([0.0, 1.0])
+    assert gaussian_wasserstein(np.zeros(2), flat, np.zeros(2), other) == pytest.approx(np.sqrt(2))
+    assert gaussian_wasserstein(np.zeros(2), 0 * flat, np.zeros(2), flat) == pytest.approx(1)
+    x, y = np.array([0.0, 1.0]), np.array([500.0, 801.0])
+    assert wasserstein(x, y, 600) == pytest.approx(800 * 0.5 ** (1 / 600))
+    assert wasserstein(x[:, None] * [[1, 0]], y[:, None] * [[1, 0]], 600) == pytest.approx(800 * 0.5 ** (1 / 600))
+
+
+def test_the_discrepancy_of_samples_of_two_sizes_far_from_the_origin() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(7, 2)), rng.normal(size=(4, 2)) + 1
+
+    def mean(x: np.ndarray, y: np.ndarray, diagonal: bool) -> float:
+        k = [np.exp(-((u - v) ** 2).sum() / 3) for i, u in enumerate(x) for j, v in enumerate(y) if diagonal or i != j]
+        return float(np.mean(k))
+
+    right = mean(a, a, False) + mean(b, b, False) - 2 * mean(a, b, True)
+    assert mmd(a, b, kernel="rbf", bandwidth=3) == pytest.approx(right)
+    assert mmd(a + 1e8, b + 1e8, kernel="rbf", bandwidth=3) == pytest.approx(right, abs=1e-6)
+    assert permutation_test(mmd, a, b).p_value <= 1
+
+
+def test_a_direction_has_no_length() -> None:
+    a, b = np.random.default_rng(0).normal(size=(2, 9, 2))
+    assert sliced_wasserstein(a, b, 3 * np.eye(2)) == pytest.approx(sliced_wasserstein(a, b, np.eye(2)))

@@ -7,13 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pairs import follow
+from pairs import follow, refused
 
-from ppl_vae.divergences import sliced_wasserstein, wasserstein
+from ppl_vae.divergences import gaussian_wasserstein, mmd, permutation_test, sliced_wasserstein, wasserstein
 
 RNG = np.random.default_rng(0)
 FEW, MANY = RNG.normal(size=(20, 3)), RNG.normal(size=(30, 3))
 BROKEN = np.where(np.arange(20)[:, None] == 3, np.nan, FEW)
+LEANING = np.array([[1.0, 0.4], [0.0, 1.0]])
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(abs(a.mean() - b.mean()))
+
+
 REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "take fewer rows, or divergences.sliced_wasserstein": (
         lambda _: wasserstein(FEW, MANY),
@@ -24,9 +31,45 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         lambda _: wasserstein(BROKEN, MANY[:20]),
         lambda _: wasserstein(BROKEN[np.isfinite(BROKEN).all(1)], MANY[:19]),
     ),
+    "write numbers (N,) as rows, a[:, None]": (
+        lambda _: mmd(FEW[:, 0], MANY[:, 0]),
+        lambda _: mmd(FEW[:, 0][:, None], MANY[:, 0][:, None]),
+    ),
+    "take as many rows of each, a[:n] and b[:n]": (
+        lambda _: sliced_wasserstein(FEW, MANY[:1], np.eye(3)),
+        lambda _: sliced_wasserstein(FEW[:1], MANY[:1], np.eye(3)),
+    ),
+    "write variances (D,) as np.diag(variances)": (
+        lambda _: gaussian_wasserstein(np.zeros(3), np.ones(3), np.zeros(3), np.eye(3)),
+        lambda _: gaussian_wasserstein(np.zeros(3), np.diag(np.ones(3)), np.zeros(3), np.eye(3)),
+    ),
+    "got an eigenvalue of 1 of the largest entry: take (cov + cov.T) / 2, as np.cov(x.T) returns it": (
+        lambda _: gaussian_wasserstein(np.zeros(2), LEANING, np.zeros(2), np.eye(2)),
+        lambda _: gaussian_wasserstein(np.zeros(2), (LEANING + LEANING.T) / 2, np.zeros(2), np.eye(2)),
+        lambda _: gaussian_wasserstein(np.zeros(3), np.cov(FEW.T), np.zeros(3), np.eye(3)),
+    ),
+    "leave out rows with NaN": (
+        lambda _: permutation_test(difference, BROKEN, MANY).p_value,
+        lambda _: permutation_test(difference, BROKEN[np.isfinite(BROKEN).all(1)], MANY).p_value,
+    ),
 }
 
 
 @pytest.mark.parametrize("says", REMEDIES)
 def test_the_advice_works(says: str) -> None:
     follow(says, None, *REMEDIES[says])
+
+
+@pytest.mark.parametrize(
+    ("says", "call"),
+    [
+        ("of at least 2 rows each; got (20, 3) and (1, 3)", lambda: mmd(FEW, FEW[:1])),
+        ("one of imq, rbf, and 'bandwidth' above 0; got 'gauss'", lambda: mmd(FEW, FEW, kernel="gauss")),  # type: ignore[arg-type]
+        ("and 'bandwidth' above 0; got 'imq' and -1.0", lambda: mmd(FEW, FEW, bandwidth=-1.0)),
+        ("a finite number of at least 1; got inf", lambda: wasserstein(FEW, FEW, np.inf)),
+        ("got NaN for 101 of 101", lambda: permutation_test(lambda a, b: float("nan"), FEW, FEW)),
+        ("rows of one shape; got (20, 3) and (0, 3)", lambda: permutation_test(difference, FEW, FEW[:0])),
+    ],
+)
+def test_what_has_no_number_is_named(says: str, call: Callable[[], Any]) -> None:
+    refused(says, call)
