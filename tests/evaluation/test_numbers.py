@@ -92,6 +92,17 @@ def test_active_units_are_judged_by_variance(backend: backends.Backend) -> None:
     assert evaluation.active_units(fit, x) == 1
 
 
+def test_active_categories_are_judged_by_their_probabilities(backend: backends.Backend) -> None:
+    """Against q(z | x) itself; their numbers differ from one x to the next even where it is all but uniform."""
+    fit, x = untrained(*pair("categorical", backend), backend), toy(200)
+    site = fit.sites.latent[0]
+    found = backend.inference.marginals(fit.pair, x, np.zeros((200, *site.event_shape), np.int64))
+    variances = np.exp(found.posterior["log_masses"]).reshape(site.num_values or 0, 200, -1).var(1).max(0)
+    assert (fit.encode(x).var(0) > 0.01).any() and evaluation.active_units(fit, x) == (variances > 0.01).sum() == 0
+    assert evaluation.active_units(fit, x, threshold=0.8 * variances.min()) == len(variances)
+    assert evaluation.active_units(fit, x, threshold=1.2 * variances.max()) == 0
+
+
 def test_more_data_than_a_chunk(backend: backends.Backend) -> None:
     fit = untrained(*pair("vampprior", backend), backend)
     x = toy(2100)

@@ -152,8 +152,9 @@ def _table(metrics: dict[str, Any], split: Split) -> list[str]:
     if metrics["codes_used"] is not None:
         codes = f"{metrics['codes_used']}, perplexity {metrics['perplexity']:.1f}"
         lines.append(f"{'codes in use':<42}{codes:>12}")
-    ess = f"{_format(metrics['ess_median'], '.1f')}, smallest {_format(metrics['ess_smallest'], '.1f')}"
-    lines.append(f"effective draws per image: median {ess}; where they are a handful, the MC error is unreliable")
+    if metrics["ess_median"] is not None:
+        ess = f"{metrics['ess_median']:.1f}, smallest {_format(metrics['ess_smallest'], '.1f')}"
+        lines.append(f"effective draws per image: median {ess}; where they are a handful, the MC error is unreliable")
     return lines
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Unpack
 
 import numpy as np
 
-from ...pairs.inputs import Input
+from ...pairs.inputs import CheckedData, Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
 from .surgery import standard_log_prior
 
 THRESHOLD = 0.01
 """A unit is active if the variance of its posterior mean over the data is larger than this."""
+OF_CATEGORIES = 100
+"""The number of draws for q(z_d = k | x), whose noise is then taken off the variance."""
+AT_ONCE = 2**22
+"""The number of drawn entries that are held at a time."""
 SOME = 32
 """The number of draws by which a prior is recognised as standard normal."""
 
@@ -20,6 +26,7 @@ SOME = 32
 def active_units(fit: Fit, x: Input, *, threshold: float = THRESHOLD, **side: Unpack[Side]) -> int:
     """Count the latent dimensions that depend on x: Var_x(E_q[z_d | x]) > 0.01, for x (N, P).
 
+    Categories are names and have no mean: one is active where Var_x(q(z_d = k | x)) > 0.01 for some category k.
     Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016.
 
     Raises:
@@ -27,7 +34,32 @@ def active_units(fit: Fit, x: Input, *, threshold: float = THRESHOLD, **side: Un
     """
     if len(x) < 2:
         raise ValueError(f"Active units need at least two data points; got {len(x)}.")
-    return int((fit.encode(x, **side).var(0) > threshold).sum())
+    data = fit.checked(x, likely=False, **side)
+    variances = {name: mean.var(0) for name, (mean, _) in fit.posterior(data).items()}
+    categorical = {site.name: site.values for site in fit.sites.latent if site.is_categorical}
+    variances |= _variances_of_categories(fit, data, categorical) if categorical else {}
+    return sum(int((variance > threshold).sum()) for variance in variances.values())
+
+
+def _variances_of_categories(
+    fit: Fit, data: CheckedData[np.ndarray], sites: Mapping[str, np.ndarray | None]
+) -> dict[str, np.ndarray]:
+    """The largest of Var_x(q(z_d = k | x)) over k for each entry, (D,), unbiased: from shares of draws."""
+    rows = max(1, AT_ONCE // (OF_CATEGORIES * sum(math.prod(site.event_shape) for site in fit.sites.latent)))
+    shares: dict[str, list[np.ndarray]] = {name: [] for name in sites}
+    for first in range(0, len(data), rows):
+        some = data.take(slice(first, first + rows))
+        drawn, _ = fit.pair.sample(some.x, OF_CATEGORIES, first, side=some.arrays)
+        for name, values in sites.items():
+            assert values is not None
+            z = drawn[name].reshape(OF_CATEGORIES, len(some), -1)
+            shares[name].append(np.stack([(z == value).mean(0) for value in values]))
+    found = {}
+    for name, parts in shares.items():
+        share = np.concatenate(parts, 1)
+        noise = (share * (1 - share)).mean(1) / (OF_CATEGORIES - 1)
+        found[name] = (share.var(1) - noise).max(0)
+    return found
 
 
 def kl_by_dimension(fit: Fit, x: Input, **side: Unpack[Side]) -> np.ndarray:
