@@ -187,7 +187,10 @@ OBJECTIVES: dict[str, Case] = {
     "GumbelSoftmax, averaged": Case(
         ours("GumbelSoftmax", temperature=0.7, straight_through=True, averaged=4), lambda e, k: straight_through(e, 0.7)
     ),
-    "Labelled": Case(ours("Labelled"), of_elbo()),
+    "Labelled": Case(
+        lambda inference, draws, nesting: inference.Labelled(objectives.TraceELBO(draws), max_plate_nesting=nesting),
+        of_elbo(),
+    ),
     "PerSite, enumerated": Case(by_site(objectives.Enumerate()), of_elbo()),
     "PerSite, scored": Case(by_site(objectives.Score()), of_elbo()),
     "PerSite, leave one out": Case(by_site(objectives.Score(leave_one_out=True)), of_elbo(), (3,)),
