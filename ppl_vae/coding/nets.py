@@ -76,10 +76,10 @@ class Nets:
 
     def _marginals(self, x: np.ndarray, z: np.ndarray) -> Marginals:
         found: Marginals = self._backend.inference.marginals(self.fit.pair, x, z)
-        if any(np.isnan(value).any() for part in found[:3] for value in part.values()):
+        if not all(_has_code(name, value) for part in found[:3] for name, value in part.items()):
             raise FloatingPointError(
-                f"{WHAT}: the nets of the fit return NaN, of which there is no code: train the pair again, with a "
-                "lower learning rate."
+                f"{WHAT}: the nets of the fit return NaN, an infinite mean or scale, or a scale 0, of which there is "
+                "no code: train the pair again, with a lower learning rate."
             )
         return found
 
@@ -95,6 +95,13 @@ class Nets:
                 "or its distribution depends on x: let the program observe x itself, under a p(x | z) of independent "
                 f"pixels; or {BOUND}."
             )
+
+
+def _has_code(name: str, value: np.ndarray) -> bool:
+    """Whether parameters of a marginal are numbers that make intervals; a probability may be 0."""
+    if name == "log_masses":
+        return not np.isnan(value).any()
+    return bool(np.isfinite(value).all()) and not (name == "scale" and (value <= 0).any())
 
 
 def values_of(site: Site, dtype: np.dtype) -> np.ndarray:

@@ -124,3 +124,21 @@ def test_what_bob_cannot_read_is_refused(backend: str, monkeypatch: pytest.Monke
     monkeypatch.undo()
     with pytest.raises(ValueError, match="the nets give other numbers here"):
         coding.decode(fit, replace(message, checksum=message.checksum ^ 1))
+
+
+@pytest.mark.parametrize("wrong", [{"scale": 0.0}, {"scale": np.inf}, {"loc": np.inf}])
+@pytest.mark.parametrize("backend", backends.NAMES)
+def test_a_posterior_without_intervals_is_refused(
+    backend: str, wrong: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = backends.load(backend)
+    fit, honest = untrained(*pair("standard", own), own), own.inference.marginals
+
+    def broken(*args: Any) -> Any:
+        found = honest(*args)
+        posterior = {name: np.full_like(value, wrong.get(name, 1.0)) for name, value in found.posterior.items()}
+        return found._replace(posterior=posterior)
+
+    monkeypatch.setattr(own.inference, "marginals", broken)
+    with pytest.raises(FloatingPointError, match="of which there is no code: train the pair again"):
+        coding.bits_back(fit, toy(3))

@@ -102,7 +102,7 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         codes(fit_of, (GREY > 0.5).astype(GREY.dtype)),
         codes(lambda: fit_of("standard", GREY, likelihood="discretised-logistic", levels=256), GREY),
     ),
-    "the nets of the fit return NaN, of which there is no code: train the pair again": (
+    "the nets of the fit return NaN, an infinite mean or scale, or a scale 0, of which there is no code: train the": (
         codes(broken),
         codes(lambda: inference.SVI(epochs=1, batch_size=6, learning_rate=1e-4).fit(*pair("standard", PYRO), X)),
     ),
