@@ -79,7 +79,7 @@ def gaussian_wasserstein(mean: np.ndarray, cov: np.ndarray, other_mean: np.ndarr
     if shapes != [(dim,), (dim,), (dim, dim), (dim, dim)] or not all(np.isfinite(a).all() for a in (*means, *covs)):
         raise ValueError(
             "Means should be (D,) and covariances (D, D), finite; got shapes "
-            f"{', '.join(map(str, shapes))}: write variances (D,) as np.diag(variances)."
+            f"{', '.join(map(str, shapes))}: give variances (D,) as np.diag(variances)."
         )
     values, vectors = np.linalg.eigh(covs[0])
     least = min(values.min(), np.linalg.eigvalsh(covs[1]).min()) / max(np.abs(covs).max(), np.finfo(float).tiny)

@@ -45,7 +45,7 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
     both = [n for n in guided if n in latent and guided[n]["fn"].event_shape == latent[n]["fn"].event_shape]
     return match(
         *described,
-        sampled_kl=tuple(name for name in both if closed_kl(guided[name], latent[name]) is None),
+        sampled_kl=tuple(name for name in both if _samples_kl(guided[name], latent[name])),
         scaled=scaled,
         empty=getattr(inner(guide), "is_empty", False),
         besides=tuple(besides),
@@ -60,3 +60,11 @@ def _plates_of(trace: poutine.Trace) -> Plates:
         name: {f.dim: (f.name, f.size) for f in site["cond_indep_stack"] if f.vectorized}
         for name, site in {**latent, **observed}.items()
     }
+
+
+def _samples_kl(guided: Any, latent: Any) -> bool:
+    """Whether the KL of a site has no closed form."""
+    try:
+        return closed_kl(guided, latent) is None
+    except Exception:  # of distributions that do not match, which is said of their descriptions
+        return False

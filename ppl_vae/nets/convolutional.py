@@ -74,7 +74,7 @@ class ConvEncoder(nn.Module):
         h = x[:, :pixels].reshape(-1, *self.image_size).permute(0, 3, 1, 2)
         for convolve in self.convolutions:
             h = self.activation(convolve(h))
-        h = h.permute(0, 2, 3, 1).reshape(len(x), self.cells, -1)
+        h = h.permute(0, 2, 3, 1).reshape(len(x), self.cells, math.prod(h.shape[1:]) // self.cells)
         h = torch.cat([h, x[:, None, pixels:].expand(-1, self.cells, -1)], -1)
         *hidden, last = self.layers
         for layer in hidden:

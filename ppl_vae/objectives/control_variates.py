@@ -243,6 +243,7 @@ class RELAX(LearnedControlObjective):
         TypeError: another control variate.
         UnsuitableObjective: latents that are not Bernoulli or categorical, several sites, or no KL in closed form.
 
+    >>> from ppl_vae.controls import FreeForm
     >>> RELAX(control=FreeForm(20)).players
     (FreeForm(hidden=20, learning_rate=0.003),)
     """

@@ -186,7 +186,7 @@ class Sitewise(Gradient):
         if set(given) != set(latent):
             raise UnsuitableObjective(
                 f"{name} takes a strategy for each latent site of the pair, {', '.join(map(repr, latent))}; got some "
-                f"for {', '.join(map(repr, given)) or 'none'}."
+                f"for {', '.join(map(repr, given)) or 'none'}: give each of them one, and no other site."
             )
         for site in sites.latent:
             masked = tuple(other for other in sites.masked if other == site.name)
@@ -325,6 +325,7 @@ class PerSite(Objective):
         ValueError: leave-one-out with one particle, or a chunk.
         UnsuitableObjective: a site without a strategy, one that it does not fit, or too many joint values.
 
+    >>> from ppl_vae.objectives import Enumerate, Reparameterise
     >>> PerSite({"y": Enumerate(), "z": Reparameterise()}).is_bound
     True
     """

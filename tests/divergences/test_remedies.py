@@ -39,11 +39,11 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         lambda _: sliced_wasserstein(FEW, MANY[:1], np.eye(3)),
         lambda _: sliced_wasserstein(FEW[:1], MANY[:1], np.eye(3)),
     ),
-    "write variances (D,) as np.diag(variances)": (
+    "give variances (D,) as np.diag(variances)": (
         lambda _: gaussian_wasserstein(np.zeros(3), np.ones(3), np.zeros(3), np.eye(3)),
         lambda _: gaussian_wasserstein(np.zeros(3), np.diag(np.ones(3)), np.zeros(3), np.eye(3)),
     ),
-    "got an eigenvalue of 1 of the largest entry: take (cov + cov.T) / 2, as np.cov(x.T) returns it": (
+    "got an eigenvalue of {} of the largest entry: take (cov + cov.T) / 2, as np.cov(x.T) returns it": (
         lambda _: gaussian_wasserstein(np.zeros(2), LEANING, np.zeros(2), np.eye(2)),
         lambda _: gaussian_wasserstein(np.zeros(2), (LEANING + LEANING.T) / 2, np.zeros(2), np.eye(2)),
         lambda _: gaussian_wasserstein(np.zeros(3), np.cov(FEW.T), np.zeros(3), np.eye(3)),

@@ -12,7 +12,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from pairs import EXACT, PAIRS, P, normalised, recipe, toy
+from pairs import DISCRETE, EXACT, PAIRS, P, normalised, recipe, toy
 from torch import nn
 
 from ppl_vae import baselines, conditionals, guides, models, recipes, schedules
@@ -48,8 +48,7 @@ def assert_same(fits: list[Fit]) -> None:
 @pytest.mark.parametrize("name", PAIRS)
 def test_every_pair_trains_to_the_same_weights(name: str) -> None:
     """Draw for draw, those with scores too: a graph draws what the program draws."""
-    discrete = name in ("bernoulli", "categorical")
-    loss = TraceGraphELBO(3, baseline=baselines.LeaveOneOut()) if discrete else TraceELBO(2, beta=WARM_UP)
+    loss = TraceGraphELBO(3, baseline=baselines.LeaveOneOut()) if name in DISCRETE else TraceELBO(2, beta=WARM_UP)
     loss = VQELBO() if EXACT.get(name) == "VQELBO" else loss
     assert_same(both(recipe(name, "pyro")(np.random.default_rng(0)), loss))
 

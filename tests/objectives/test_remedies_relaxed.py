@@ -103,6 +103,10 @@ def net(z: torch.Tensor) -> Any:
 
 
 REMEDIES: dict[str, tuple[Way, ...]] = {
+    "give each of them one, and no other site": (
+        trains(o.PerSite({"k": o.Score()}), categorical),
+        trains(o.PerSite({"z": o.Score()}), categorical),
+    ),
     "PerSite takes all draws at once: leave 'chunk' at None": (
         lambda _: o.PerSite({"z": o.Score()}, num_particles=2, chunk=1),
         trains(o.PerSite({"z": o.Score()}, num_particles=2), categorical),
