@@ -209,14 +209,15 @@ def enumerated(terms: Terms, *, num_particles: int = 1) -> Array:
     """sum_y q(y | x) [log p(x, y, z) - log q(y, z | x)] over all values of y, (B,): the ELBO, exact in y.
 
     The terms hold every value of y ``num_particles`` times, each with draws of z of its own, if there is any;
-    ``log_score`` is log q(y | x).
+    ``log_score`` is log q(y | x), and None where there is nothing but y.
 
     >>> import numpy as np
     >>> q = np.log(np.array([[0.25], [0.75]]))
     >>> enumerated(Terms(0 * q + 2.0, q, q, log_score=q))
     array([2.])
     """
-    return (exp(terms.log_score) * terms.log_weights).sum(0) / num_particles
+    log_q = terms.log_guide if terms.log_score is None else terms.log_score
+    return (exp(log_q) * terms.log_weights).sum(0) / num_particles
 
 
 def vq(terms: Terms, *, codebook: Any, commitment: Any, entropy: float = 0.0, temperature: float = 1.0) -> Array:
