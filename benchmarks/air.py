@@ -1,6 +1,6 @@
 """Attend, infer, repeat under four estimators of the gradient through the number of digits, over seeds.
 
-    python benchmarks/air.py                                # what is missing, then the table: half an hour
+    python benchmarks/air.py                                # what is missing, then the table: some ten minutes
     python benchmarks/air.py --strategies enumeration --seeds 0
     python benchmarks/air.py --table                        # of what is done
 

@@ -1,6 +1,6 @@
 """Semi-supervised learning by what is done with labels that are not known: summed, drawn or relaxed; over seeds.
 
-    python benchmarks/semi_supervised.py                       # what is missing, then the table: a quarter of an hour
+    python benchmarks/semi_supervised.py                       # what is missing, then the table: some minutes
     python benchmarks/semi_supervised.py --strategies enumerated --seeds 0 --labels 100
     PPL_VAE_DATA=<folder> python benchmarks/semi_supervised.py --data static_mnist --epochs 20
 

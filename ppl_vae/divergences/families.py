@@ -189,12 +189,14 @@ def learned_log_ratio(x: np.ndarray, y: np.ndarray, classifier: Any = None, seed
             "A log-ratio is learned from two samples of at least 2 rows of the same dimension, (N, D) and (M, D); got "
             f"{np.shape(x)} and {np.shape(y)}."
         )
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("A log-ratio is learned from finite samples; got NaN or infinite numbers: drop those rows.")
     if classifier is None:
         from sklearn.neural_network import MLPClassifier
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        net = MLPClassifier((64,), activation="tanh", alpha=1e-2, max_iter=500, random_state=seed)
+        net = MLPClassifier((64,), activation="tanh", alpha=1e-2, max_iter=5000, random_state=seed)
         classifier = make_pipeline(StandardScaler(), net)
     classifier.fit(np.concatenate([x, y]), np.repeat([1, 0], [len(x), len(y)]))
     prior = math.log(len(x) / len(y))

@@ -2,7 +2,6 @@
 
 from .amortised import Amortised as Amortised
 from .attend_infer_repeat import AttendInferRepeat as AttendInferRepeat
-from .auxiliary import AuxiliaryDeepGenerativeModel as AuxiliaryDeepGenerativeModel
 from .exact import Empty as Empty
 from .exact import ExactCompletion as ExactCompletion
 from .hierarchical import BottomUp as BottomUp

@@ -16,7 +16,7 @@ from torch.distributions import Normal
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import UnsuitableObjective
-from ..objectives.checks import check_dream, no_closed_kl, not_normal
+from ..objectives.checks import check_dream, known_labels, no_closed_kl, not_normal
 from ..objectives.gradients import Gradient, Rule, Run
 from ..objectives.request import LatentsRequest, TermsRequest
 from ..pairs.keywords import Tolerant, generated_site, inner, tolerant
@@ -157,7 +157,7 @@ def log_terms(
 
 def _labels(guide: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Compute log q(y | x) of known labels y, ``given`` (B, 1), by a guide that is not told of them: (B,)."""
-    labels, others = kwargs["given"], {key: value for key, value in kwargs.items() if key != "given"}
+    labels, others = known_labels(kwargs), {key: value for key, value in kwargs.items() if key != "given"}
     at = _at_values(guide, {name: {"fn": None}}, {name: labels.clamp(min=0).long()})
     q = sites_of(poutine.trace(at).get_trace(*args, **others), observed=False)
     return torch.where(labels[:, 0] < 0, 0.0, density_of(q[name], 1)[0])

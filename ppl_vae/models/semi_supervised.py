@@ -9,7 +9,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from ..conditionals.labels import at_labels, beside_labels
-from ..conditionals.masking import observed_only
+from ..conditionals.masking import joined, observed_only, visible
 from ..pairs.side_inputs import check_labels
 
 
@@ -21,10 +21,14 @@ class SemiSupervisedVAE(PyroModule):
     drawn for each label. Semi-supervised Learning with Deep Generative Models, Kingma, Rezende, Mohamed and Welling,
     2014.
 
+    With ``auxiliary`` it is the auxiliary deep generative model, with a further site ``a`` (A,) ~ p(a | x, y, z), which
+    changes nothing of p(x, y, z) and makes q(y, z | x) a mixture. Maaloe, Sonderby, Sonderby and Winther, 2016.
+
     Args:
         labels: a module whose call returns p(y), one categorical variable, event shape (1,).
         prior: a module whose call returns p(z), event shape (D,).
         likelihood: a module that maps z and the one-hot row of y, concatenated (..., D + C), to p(x | y, z).
+        auxiliary: a module that maps z, the row of y and x, concatenated (..., D + C + P), to p(a | x, y, z), or None.
 
     >>> import numpy as np, torch
     >>> from ppl_vae import conditionals, nets, priors
@@ -34,11 +38,14 @@ class SemiSupervisedVAE(PyroModule):
     torch.Size([2, 5])
     """
 
-    def __init__(self, labels: nn.Module, prior: nn.Module, likelihood: nn.Module) -> None:
+    def __init__(
+        self, labels: nn.Module, prior: nn.Module, likelihood: nn.Module, auxiliary: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.labels = labels
         self.prior = prior
         self.likelihood = likelihood
+        self.auxiliary = auxiliary
 
     @property
     def num_categories(self) -> int:
@@ -63,4 +70,7 @@ class SemiSupervisedVAE(PyroModule):
             y = pyro.sample("y", labels if x is not None else at_labels(labels, given))
             z = pyro.sample("z", self.prior())
             h = beside_labels(z, y, self.num_categories)
-            return pyro.sample("x", observed_only(self.likelihood(h), mask), obs=x)
+            x = pyro.sample("x", observed_only(self.likelihood(h), mask), obs=x)
+            if self.auxiliary is not None:
+                pyro.sample("a", self.auxiliary(joined(h, visible(x, mask=mask))))
+            return x

@@ -103,7 +103,7 @@ class Objective:
         request = self.request
         request.gradient.check(type(self).__name__, sites)
         if request.gradient.asks_given or request.sleep:
-            sites.check_given(type(self).__name__, "TraceELBO or IWAE, by the pathwise gradient")
+            sites.check_density_anywhere(type(self).__name__, "TraceELBO or IWAE, by the pathwise gradient")
 
     def at(self, epoch: Any) -> Self:
         """Return the objective with every schedule at its value after ``epoch`` epochs."""

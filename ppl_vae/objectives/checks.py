@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..errors import SampledKL, UnsuitableObjective
@@ -21,6 +21,17 @@ def check_dream(args: tuple[Any, ...], observed: tuple[str, ...]) -> None:
             f"WakeSleep dreams x alone; the programs take {len(args)} arguments and observe {', '.join(observed)}: use "
             "WakeWake, and pass side information as given=."
         )
+
+
+def known_labels(kwargs: Mapping[str, Any]) -> Any:
+    """The labels (B, 1) that programs are called with, the keyword ``given``.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if kwargs.get("given") is None:
+        raise ValueError("Labelled learns from labels: pass them, given= of shape (N, 1), and -1 for unknown ones.")
+    return kwargs["given"]
 
 
 def check_density(name: str, sites: Sites) -> None:

@@ -33,6 +33,7 @@ class Labelled(Objective):
 
     Raises:
         TypeError: no objective.
+        ValueError: a negative weight, or an objective that trains the prior alone, has a critic or labels of its own.
         UnsuitableObjective: a pair without that site.
 
     >>> from ppl_vae.objectives import TraceEnumELBO
@@ -43,7 +44,7 @@ class Labelled(Objective):
     unused: ClassVar[tuple[str, ...]] = ("num_particles", "chunk")
     objective: Objective = from_python(TraceELBO(), PYTHON, kw_only=False)
     num_particles: int = option(1, "not used: the objective's own", name="train_particles", kind="count", metavar="K")
-    weight: float = from_python(1.0, PYTHON)
+    weight: float = from_python(1.0, PYTHON, kind="non-negative")
     site: str = from_python("y", PYTHON)
 
     def __post_init__(self) -> None:
@@ -55,6 +56,20 @@ class Labelled(Objective):
             )
         if self.num_particles != 1 or self.chunk is not None:
             raise ValueError("Labelled: set num_particles and chunk of its objective, and leave its own at 1 and None.")
+
+        trains = {"the prior alone": self.objective.prior_alone, "with a critic": self.objective.needs_critic}
+        trains["from labels already"] = bool(self.objective.request.labels)
+        for how, does in trains.items():
+            if does:
+                raise ValueError(
+                    f"Labelled: {type(self.objective).__name__} trains {how}, beside which log q of labels has no "
+                    "meaning: give it another objective, such as TraceEnumELBO()."
+                )
+
+    @property
+    def per_datum(self) -> bool:  # type: ignore[override]
+        """Whether the objective is a sum over data."""
+        return self.objective.per_datum
 
     @property
     def is_bound(self) -> bool:

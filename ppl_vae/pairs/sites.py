@@ -131,7 +131,7 @@ class Sites:
                 "such as Trace_ELBO, which adds it to the loss."
             )
 
-    def check_given(self, what: str, instead: str) -> None:
+    def check_density_anywhere(self, what: str, instead: str) -> None:
         """Refuse a guide whose log-density is not known at values that it did not draw.
 
         Raises:

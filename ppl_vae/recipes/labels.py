@@ -55,16 +55,14 @@ def semi_supervised(
 
     labels, prior = models.UniformCategorical(1, num_classes), models.StandardNormal(latent_dim)
     likelihood = given.Bernoulli(net(latent_dim + num_classes, num_pixels))
-    if not auxiliary_dim:
-        model = models.SemiSupervisedVAE(labels, prior, likelihood)
-        classifier = given.Categorical(net(num_pixels, num_classes), num_classes)
-        return model, guides.SemiSupervised(classifier, normal(num_pixels + num_classes, latent_dim))
-    of_all = normal(latent_dim + num_classes + num_pixels, auxiliary_dim)
-    model = models.AuxiliaryDeepGenerativeModel(labels, prior, likelihood, of_all)
-    of_both = auxiliary_dim + num_pixels
-    guide = guides.AuxiliaryDeepGenerativeModel(
-        normal(num_pixels, auxiliary_dim),
-        given.Categorical(net(of_both, num_classes), num_classes),
-        normal(of_both + num_classes, latent_dim),
+    seen = num_pixels + auxiliary_dim
+    of_model, of_guide = None, None
+    if auxiliary_dim:
+        of_model = normal(latent_dim + num_classes + num_pixels, auxiliary_dim)
+        of_guide = normal(num_pixels, auxiliary_dim)
+    classifier = given.Categorical(net(seen, num_classes), num_classes)
+    posterior = normal(seen + num_classes, latent_dim)
+    return (
+        models.SemiSupervisedVAE(labels, prior, likelihood, of_model),
+        guides.SemiSupervised(classifier, posterior, of_guide),
     )
-    return model, guide

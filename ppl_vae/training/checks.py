@@ -15,7 +15,7 @@ from ..objectives.relaxed import ReadingOnTrial
 from ..objectives.request import TermsRequest
 from ..pairs.inputs import checked
 from ..pairs.pair import Pair
-from ..pairs.side_inputs import Arrays, take_rows
+from ..pairs.side_inputs import Arrays, check_labels, take_rows
 from ..pairs.sites import Sites
 from ..pairs.trials import ROWS, check_reading, does_not_read, examine_draws, warn_of_mixed_rows
 from ..seeds import derive
@@ -68,7 +68,7 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
         if x is not None:
             checked(pair, x, name, intensities=data.dynamic and name == "data")
     check_draws(settings, pair, data, derive(seed, "trial"))
-    check_known_labels(settings, data)
+    check_known_labels(settings, sites, data)
     check_relaxed(settings, pair, data, derive(seed, "trial"))
     check_guide(settings, pair)
     if settings.local_steps:
@@ -184,11 +184,11 @@ def check_relaxed(settings: TrainingSettings, pair: Pair, data: TrainingData, se
     check_reading(name, reading)
 
 
-def check_known_labels(settings: TrainingSettings, data: TrainingData) -> None:
-    """Refuse data without a known label for an objective that learns from labels.
+def check_known_labels(settings: TrainingSettings, sites: Sites, data: TrainingData) -> None:
+    """Refuse data without a known label, or with labels that are no classes, for an objective that learns from labels.
 
     Raises:
-        ValueError: no labels, or none that is known.
+        ValueError: no labels, none that is known, or one that is no class of the label's site.
     """
     loss = settings.loss
     if not isinstance(loss, Objective) or not loss.request.labels:
@@ -197,6 +197,9 @@ def check_known_labels(settings: TrainingSettings, data: TrainingData) -> None:
         raise ValueError(
             f"{type(loss).__name__} learns from labels: pass them, given= of shape (N, 1), -1 where they are not known."
         )
+    for site in sites.latent:
+        if site.name == loss.request.labels and site.num_values is not None:
+            check_labels(data.side["given"], site.num_values)
     if not (data.side["given"] >= 0).any():
         raise ValueError(
             f"{type(loss).__name__} learns from labels, and all are -1, unknown: train with its objective alone."

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as npdist
+import pyro
+import pyro.distributions as dist
 import pytest
+import torch
 from pairs import P, common_names, toy
 from scipy.special import log_softmax, logsumexp
+from scipy.stats import norm
 
 from ppl_vae import backends, baselines, evaluation, recipes, seeds
 from ppl_vae.errors import UnsuitableObjective
-from ppl_vae.objectives import GumbelSoftmax, Labelled, PerSite, Score, TraceEnumELBO, TraceGraphELBO
+from ppl_vae.objectives import (
+    FactorVAE,
+    GumbelSoftmax,
+    Labelled,
+    PerSite,
+    PriorELBO,
+    Score,
+    TraceEnumELBO,
+    TraceGraphELBO,
+)
 from ppl_vae.objectives.per_site import Enumerate, Relax, Reparameterise
 from ppl_vae.results import Fit
 
@@ -73,6 +89,34 @@ def test_a_known_label_leaves_the_bound_of_x_and_y(backend: backends.Backend, ki
     np.testing.assert_array_equal(weights.argmax(0), LABELS[:, 0])
     np.testing.assert_allclose(weights.max(0), 1.0, atol=1e-6)
     assert agree(*(mean_bound(own, o, LABELS) for o in (TraceGraphELBO(2), TraceEnumELBO())))
+
+
+def layer(of: Any, h: np.ndarray) -> np.ndarray:
+    """The one layer of a net, on NumPy."""
+    weight, bias = (np.array(a.tolist()) for a in (of.net.layers[0].weight, of.net.layers[0].bias))
+    return h @ (weight.T if weight.shape[1] == h.shape[-1] else weight) + bias
+
+
+def test_the_densities_of_the_auxiliary_model(backend: backends.Backend) -> None:
+    """q(a | x) q(y | a, x) q(z | a, x, y) and p(y) p(z) p(x | y, z) p(a | x, y, z), of linear nets."""
+    own = prepared(backend, hidden=(), auxiliary_dim=2)
+    values, found = own.sample(X, 5, 0, side={"given": UNKNOWN})
+    a, y, z, x = values["a"], values["y"][..., 0], values["z"], np.broadcast_to(X, (5, *X.shape))
+    rows = np.eye(C)[y.astype(int)]
+
+    def normal(of: Any, h: np.ndarray, value: np.ndarray) -> np.ndarray:
+        loc, scale = np.split(layer(of, h), 2, -1)
+        return norm.logpdf(value, loc, np.logaddexp(0, scale) + backend.conditionals.SCALE_FLOOR).sum(-1)
+
+    log_q_y = log_softmax(layer(own.guide.classifier, np.concatenate([a, x], -1)), -1)
+    log_q = normal(own.guide.auxiliary, x, a) + (log_q_y * rows).sum(-1)
+    log_q = log_q + normal(own.guide.posterior, np.concatenate([a, x, rows], -1), z)
+    np.testing.assert_allclose(found.log_guide, log_q, atol=2e-2)
+    h = np.concatenate([z, rows], -1)
+    log_p = norm.logpdf(z).sum(-1) - np.log(C) + normal(own.model.auxiliary, np.concatenate([h, x], -1), a)
+    np.testing.assert_allclose(found.log_prior, log_p, atol=2e-2)
+    logits = layer(own.model.likelihood, h)
+    np.testing.assert_allclose(found.log_lik, (x * logits - np.logaddexp(0, logits)).sum(-1), atol=2e-2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -151,6 +195,17 @@ def test_bad_input(backend: backends.Backend) -> None:
         svi.fit(*pair(backend, **KINDS["auxiliary"]), X, given=LABELS + C)
     with pytest.raises(ValueError, match="learns from labels: pass them, given= of shape"):
         svi.fit(*pair(backend), X)
+    for objective, how in (
+        (PriorELBO(), "the prior alone"),
+        (FactorVAE(), "with a critic"),
+        (Labelled(TraceEnumELBO()), "from labels already"),
+    ):
+        with pytest.raises(ValueError, match=f"trains {how}.*give it another objective"):
+            Labelled(objective)
+    with pytest.raises(ValueError, match="'weight' should be a finite number of at least 0; got -1"):
+        Labelled(TraceEnumELBO(), weight=-1.0)
+    with pytest.raises(ValueError, match="pass them, given= of shape"):
+        prepared(backend).terms(X, Labelled(TraceEnumELBO()).request, 0, {})
     with pytest.raises(UnsuitableObjective, match="'site' should be a latent site of categories of event shape"):
         Labelled(TraceEnumELBO(), site="z").check(prepared(backend).sites)
     with pytest.raises(TypeError, match="'objective' should be one of ppl_vae.objectives"):
@@ -159,3 +214,38 @@ def test_bad_input(backend: backends.Backend) -> None:
         Labelled(TraceEnumELBO(), num_particles=2)
     with pytest.raises(ValueError, match="'num_classes' should be at least 2; got 1"):
         recipes.semi_supervised(P, 1, np.random.default_rng(0))
+
+
+def own_program(backend: backends.Backend) -> tuple[Any, Any]:
+    """M2 as a user writes it, without a check of labels: the classifier's logits are parameters."""
+    parts = (pyro, dist, torch.tensor) if backend.name == "pyro" else (numpyro, npdist, jnp.asarray)
+    ppl, law, array = parts
+
+    def model(x: Any, *, given: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            y = ppl.sample("y", law.Categorical(logits=array(np.zeros((1, C), np.float32))).to_event(1))
+            logits = (y == array(np.arange(P) % C)) * array(1.0)
+            ppl.sample("x", law.Bernoulli(logits=logits).to_event(1), obs=x)
+
+    def guide(x: Any, *, given: Any = None) -> None:
+        a = ppl.param("a", array(np.array([0.3, -0.2, 0.5], np.float32)))
+        logits = (0.0 * x[..., :1] + a)[..., None, :]
+        if given is not None:
+            known = 60.0 * (given[..., None] == array(np.arange(C))) - 30.0
+            keep = (given < 0)[..., None]
+            logits = keep * logits + (1 - 1 * keep) * known
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("y", law.Categorical(logits=logits).to_event(1))
+
+    return model, guide
+
+
+def test_a_users_program_learns_its_classes_frequencies(backend: backends.Backend) -> None:
+    """log q(y) of labels is highest at their frequencies; labels that are no classes are refused here, too."""
+    labels = np.repeat([0, 0, 0, 1, 2, 2], 10)[:, None].astype(np.float32)
+    svi = backend.inference.SVI(Labelled(TraceEnumELBO(), weight=200.0), epochs=60, batch_size=60, learning_rate=0.05)
+    fit = svi.fit(*own_program(backend), toy(60), given=labels)
+    (a,) = (value for value in fit.pair.state().values() if value.shape == (C,))
+    np.testing.assert_allclose(np.exp(log_softmax(a)), [1 / 2, 1 / 6, 1 / 3], atol=0.02)
+    with pytest.raises(ValueError, match="whole numbers from 0 to 2, or -1 where unknown; row 0 holds 3"):
+        svi.fit(*own_program(backend), toy(60), given=labels + C)

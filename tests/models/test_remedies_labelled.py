@@ -25,6 +25,13 @@ def trains(objective: Callable[[], o.Objective], **given: Any) -> Callable[[Any]
     return train
 
 
+def terms(given: np.ndarray | None) -> float:
+    own = inference.Pair(*recipes.semi_supervised(P, 3, np.random.default_rng(0), latent_dim=2, hidden=(4,)))
+    own.prepare(X, 0, {"given": UNKNOWN})
+    side = {} if given is None else {"given": given}
+    return float(own.terms(X, o.Labelled(o.TraceEnumELBO()).request, 0, side).log_label.sum())
+
+
 REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "Labelled: set num_particles and chunk of its objective, and leave its own at 1 and None": (
         lambda _: o.Labelled(o.TraceGraphELBO(), num_particles=2),
@@ -33,6 +40,14 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "learns from labels, and all are -1, unknown: train with its objective alone": (
         trains(lambda: o.Labelled(o.TraceEnumELBO()), given=UNKNOWN),
         trains(o.TraceEnumELBO, given=UNKNOWN),
+    ),
+    "give it another objective, such as TraceEnumELBO()": (
+        lambda _: o.Labelled(o.PriorELBO()),
+        trains(lambda: o.Labelled(o.TraceEnumELBO()), given=SOME),
+    ),
+    "Labelled learns from labels: pass them, given= of shape (N, 1), and -1 for unknown ones": (
+        lambda _: terms(None),
+        lambda _: terms(SOME),
     ),
     "learns from labels: pass them, given= of shape (N, 1), -1 where they are not known": (
         trains(lambda: o.Labelled(o.TraceEnumELBO())),

@@ -14,7 +14,7 @@ from numpyro import handlers
 from numpyro.distributions import Normal
 from numpyro.primitives import Messenger
 
-from ...objectives.checks import check_dream, no_closed_kl, not_normal
+from ...objectives.checks import check_dream, known_labels, no_closed_kl, not_normal
 from ...objectives.gradients import Gradient, Rule, Run
 from ...objectives.request import LatentsRequest, TermsRequest
 from ...pairs.keywords import generated_site, inner, tolerant
@@ -198,7 +198,7 @@ def log_terms(
 
 def _labels(guide: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> Array:
     """Compute log q(y | x) of known labels y, ``given`` (B, 1), by a guide that is not told of them: (B,)."""
-    labels, others = kwargs["given"], {key: value for key, value in kwargs.items() if key != "given"}
+    labels, others = known_labels(kwargs), {key: value for key, value in kwargs.items() if key != "given"}
     at = handlers.substitute(guide, data={name: jnp.maximum(labels, 0).astype(int)})
     q = sites_of(traced(handlers.seed(at, key), *args, **others), observed=False)
     return jnp.where(labels[:, 0] < 0, 0.0, density_of(q[name], 1)[0])

@@ -13,7 +13,6 @@ from ..priors.unconditional import Unconditional as Unconditional
 from ..priors.vampprior import Means as Means
 from ..priors.vampprior import VampPrior as VampPrior
 from .attend_infer_repeat import AttendInferRepeat as AttendInferRepeat
-from .auxiliary import AuxiliaryDeepGenerativeModel as AuxiliaryDeepGenerativeModel
 from .conditional import ConditionalVAE as ConditionalVAE
 from .hierarchical import HVAE as HVAE
 from .images import Completion as Completion

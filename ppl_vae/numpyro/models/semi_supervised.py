@@ -10,7 +10,7 @@ from jax import Array
 
 from ...pairs.side_inputs import check_labels
 from ..conditionals.labels import at_labels, beside_labels
-from ..conditionals.masking import observed_only
+from ..conditionals.masking import joined, observed_only, visible
 
 
 class SemiSupervisedVAE(nnx.Module):
@@ -21,10 +21,14 @@ class SemiSupervisedVAE(nnx.Module):
     drawn for each label. Semi-supervised Learning with Deep Generative Models, Kingma, Rezende, Mohamed and Welling,
     2014.
 
+    With ``auxiliary`` it is the auxiliary deep generative model, with a further site ``a`` (A,) ~ p(a | x, y, z), which
+    changes nothing of p(x, y, z) and makes q(y, z | x) a mixture. Maaloe, Sonderby, Sonderby and Winther, 2016.
+
     Args:
         labels: a module whose call returns p(y), one categorical variable, event shape (1,).
         prior: a module whose call returns p(z), event shape (D,).
         likelihood: a module that maps z and the one-hot row of y, concatenated (..., D + C), to p(x | y, z).
+        auxiliary: a module that maps z, the row of y and x, concatenated (..., D + C + P), to p(a | x, y, z), or None.
 
     >>> import jax.numpy as jnp, numpy as np
     >>> from numpyro import handlers
@@ -35,10 +39,13 @@ class SemiSupervisedVAE(nnx.Module):
     (2, 5)
     """
 
-    def __init__(self, labels: nnx.Module, prior: nnx.Module, likelihood: nnx.Module) -> None:
+    def __init__(
+        self, labels: nnx.Module, prior: nnx.Module, likelihood: nnx.Module, auxiliary: nnx.Module | None = None
+    ) -> None:
         self.labels = labels
         self.prior = prior
         self.likelihood = likelihood
+        self.auxiliary = auxiliary
 
     @property
     def num_categories(self) -> int:
@@ -63,4 +70,7 @@ class SemiSupervisedVAE(nnx.Module):
             y = numpyro.sample("y", labels if x is not None else at_labels(labels, given))
             z = numpyro.sample("z", self.prior())
             h = beside_labels(z, y, self.num_categories)
-            return numpyro.sample("x", observed_only(self.likelihood(h), mask), obs=x)
+            x = numpyro.sample("x", observed_only(self.likelihood(h), mask), obs=x)
+            if self.auxiliary is not None:
+                numpyro.sample("a", self.auxiliary(joined(h, visible(x, mask=mask))))
+            return x
