@@ -261,6 +261,15 @@ def add_particles(group: Group) -> None:
     group.option("--num-particles", "draws per test image for log p(x), K", type=positive_int, metavar="K")
 
 
+def add_certify(group: Group) -> None:
+    """Add the options --certify and --temperatures of an evaluation."""
+    text = "number of test images, at random, whose log p(x) is estimated by annealing too, and on simulated ones"
+    group.option("--certify", text, "none", type=positive_int, metavar="N")
+    at_least_two = Number(int, "a whole number of at least 2", lambda n: n >= 2)
+    text = "of that annealing: more take longer, and are nearer"
+    group.option("--temperatures", text, type=at_least_two, metavar="T")
+
+
 def load_data(options: Mapping[str, Any]) -> Split:
     """Load the data that the options of ``DATA`` describe.
 

@@ -1,6 +1,8 @@
 """Evaluation of fits: likelihoods, latents, comparisons; arrays in, arrays out, one code for both backends."""
 
 from . import disentanglement as disentanglement
+from .certificates import Certificate as Certificate
+from .certificates import certify as certify
 from .comparison import compare as compare
 from .comparison import difference as difference
 from .discrete_twins import discrete_twin as discrete_twin

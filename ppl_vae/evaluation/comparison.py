@@ -13,6 +13,7 @@ from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from .evaluations import Evaluation, evaluate, fingerprint, likelihood
+from .likelihood.annealed_importance_sampling import Annealing
 from .posterior.inference_gaps import Method
 
 DEVIATIONS = [
@@ -23,6 +24,8 @@ DEVIATIONS = [
     "objective",
     "log_p",
     "bits_per_dim",
+    "certified_log_p",
+    "simulated_gap",
     "best_elbo",
     "approximation_gap",
     "amortisation_gap",
@@ -51,6 +54,8 @@ def compare(
     num_particles: int = 500,
     elbo_particles: int = 10,
     gaps: bool | Method = False,
+    certify: int = 0,
+    annealing: Annealing | None = None,
     seed: int = 0,
     progress: bool | None = False,
     train_side: Side | None = None,
@@ -62,6 +67,9 @@ def compare(
     that of training images; ``objective``, what the training itself maximised, on its own data; ``log_p``, by
     importance sampling, with ``test_error`` (from which images were seen) and ``mc_error`` (from sampling z) apart;
     ``bits_per_dim``, -log p(x) / (P log 2), where the likelihood is over levels;
+    with ``certify`` also ``certified_log_p`` of that many test data, the best of three lower bounds,
+    ``certified_error`` over them, ``simulated_gap``, ``k_hat_above``, the share of them with a k-hat above 0.7, and
+    ``settled``, 1 or 0: fits that are not should not be ranked (see ``evaluation.certify``);
     with ``gaps`` also ``best_elbo``, the best bound of the guide's family for each datum, ``approximation_gap`` above
     it and ``amortisation_gap`` below it, with their errors over the data (see ``evaluation.gaps``), and with ``train``
     the same of training images, ``train_approximation_gap`` and so on;
@@ -79,6 +87,8 @@ def compare(
         num_particles: as in ``evaluate``.
         elbo_particles: as in ``evaluate``.
         gaps: as in ``evaluate``; of an ``Evaluation`` those that it has.
+        certify: as in ``evaluate``.
+        annealing: as in ``evaluate``.
         seed: of the draws.
         progress: a progress bar.
         train_side: as in ``evaluate``.
@@ -101,6 +111,7 @@ def compare(
                 if test is None:
                     raise ValueError(f"compare: {name!r} is a fit, so test data are needed: compare(fits, test).")
                 options = {"train": train, "train_side": train_side, "elbo_particles": elbo_particles, "gaps": gaps}
+                options |= {"certify": certify, "annealing": annealing}
                 test, side = entry.checked(test, located=False, **side), {}
                 if train is not None:
                     train, train_side = entry.checked(train, located=False, **(train_side or {})), None

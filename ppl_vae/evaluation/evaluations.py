@@ -16,8 +16,11 @@ from ..pairs.inputs import CheckedData, Input, digest
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from ..seeds import generator
-from .likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, exact_log_likelihood
+from .certificates import Certificate
+from .certificates import certify as certificate_of
+from .likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, Annealing, exact_log_likelihood
 from .likelihood.importance_sampling import ELBO, LogLikelihood, elbo, log_likelihood
+from .posterior.diagnostics import FEWEST
 from .posterior.inference_gaps import Gaps, Method, is_own
 from .posterior.inference_gaps import gaps as decompose
 from .posterior.latents import active_units
@@ -69,6 +72,8 @@ class Evaluation:
     """log p(x) - ELBO in two parts, where it was asked for."""
     train_gaps: Gaps | None = None
     """The same of training images, where they were given too."""
+    certificate: Certificate | None = None
+    """log p(x) of some of the test data by several ways and a verdict, where it was asked for."""
 
     @property
     def best_valid_elbo(self) -> float:
@@ -92,6 +97,7 @@ class Evaluation:
             "test_error": self.log_p.test_error,
             "mc_error": self.log_p.mean_mc_error,
             **({} if self.pixels is None else {"bits_per_dim": bits_per_dim(self.log_p.mean, self.pixels)}),
+            **({} if self.certificate is None else self.certificate.row()),
             **({} if self.gaps is None else self.gaps.row()),
             **({} if self.train_gaps is None else self.train_gaps.row("train_")),
             "active_units": self.active_units,
@@ -115,6 +121,7 @@ class Evaluation:
             "log_p": LogLikelihood(**_arrays(numbers["log_p"])),
             "elbo": ELBO(**_arrays(numbers["elbo"])),
             **{n: Gaps(**_arrays(numbers[n])) if numbers.get(n) else None for n in ("gaps", "train_gaps")},
+            "certificate": Certificate.from_dict(numbers["certificate"]) if numbers.get("certificate") else None,
         }
         unknown = ("objective", "train_elbo", "seconds_per_step", "peak_memory")
         return cls(**{**_arrays(numbers), **{n: math.nan for n in unknown if numbers[n] is None}})
@@ -144,6 +151,8 @@ def evaluate(
     refined: Fit | None = None,
     elbo_particles: int = 10,
     gaps: bool | Method = False,
+    certify: int = 0,
+    annealing: Annealing | None = None,
     seed: int = 0,
     progress: bool | None = False,
     train_side: Side | None = None,
@@ -165,6 +174,9 @@ def evaluate(
         elbo_particles: draws per datum for the ELBO.
         gaps: whether to split log p(x) - ELBO in two parts, which needs ``fit.refine(test)``: of the test images,
             and of as many of ``train``. ``"ais"`` or ``Annealing(...)`` estimates log p(x) by annealing too.
+        certify: number of test data, drawn by ``seed``, whose log p(x) gets a certificate (``evaluation.certify``); as
+            many are simulated.
+        annealing: settings of the annealed runs of the certificate.
         seed: of the draws, and of which training images are taken.
         progress: a progress bar; None shows it on a terminal only.
         train_side: side inputs of ``train``.
@@ -200,7 +212,29 @@ def evaluate(
         **_usage(on_test, data),
         gaps=decompose(fit, data, num_particles, refined=refined, **options) if gaps else None,
         train_gaps=_train_gaps(fit, some, len(data), num_particles, options) if gaps and some else None,
+        certificate=_certificate(on_test, data, certify, num_particles, annealing, seed, progress),
     )
+
+
+def _certificate(
+    fit: Fit,
+    data: CheckedData[np.ndarray],
+    count: int,
+    num_particles: int,
+    annealing: Annealing | None,
+    seed: int,
+    progress: bool | None,
+) -> Certificate | None:
+    """The certificate of ``count`` of the data, where that is not 0; the same ones for every fit."""
+    if not count:
+        return None
+    if isinstance(count, bool) or not 0 < count <= len(data):
+        raise ValueError(f"'certify' should be a number of the {len(data)} test data, or 0 for none; got {count!r}.")
+    index = np.sort(generator(seed, "certify").permutation(len(data))[:count])
+    some = data.take(index)
+    some = some if fit.generalises else fit.checked(some, located=False, index=index)
+    particles = max(num_particles, FEWEST)
+    return certificate_of(fit, some, particles, annealing, size=count, seed=seed, progress=progress)
 
 
 def _log_p(fit: Fit, data: CheckedData[np.ndarray], num_particles: int, **options: Any) -> LogLikelihood:

@@ -87,6 +87,16 @@ def test_evaluate_says_what_the_library_says(run: Path, files: Path, capsys: pyt
     assert metrics["num_images"] == 8 and metrics["data"]["fingerprint"]
 
 
+def test_evaluate_certifies(run: Path, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("evaluate", run, "--num-particles", 25, "--certify", 2, "--temperatures", 2) == 0
+    told, metrics = capsys.readouterr().out, json.loads((run / METRICS).read_text())
+    assert metrics["verdict"] in told and f"{metrics['certified_log_p']:.3f}" in told
+    test, loaded, settings = data.load(files / "images.npy").test, Fit.load(run / FIT), evaluation.Annealing(2)
+    row = evaluation.evaluate(loaded, test, 25, certify=2, annealing=settings).row()
+    for name in ("certified_log_p", "certified_error", "simulated_gap", "k_hat_above", "settled"):
+        assert metrics[name] == pytest.approx(row[name], rel=1e-6), name
+
+
 def test_evaluate_tells_bits_of_levels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "grey.npy", np.random.default_rng(0).integers(0, 256, (40, 4, 3)).astype(np.uint8))
     fit(tmp_path / "grey.npy", tmp_path / "run", "--likelihood", "discretised-logistic", "--binarisation", "none")

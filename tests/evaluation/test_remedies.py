@@ -144,6 +144,10 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
             ).mean
         ),
     ),
+    "certify: simulated data have every pixel, so that they say nothing of data with some unseen": (
+        lambda _: evaluation.certify(a_fit(), toy(4), mask=toy(4) > 0),
+        lambda _: evaluation.ais(a_fit(), toy(4), Annealing(3, 2, 1), mask=toy(4) > 0).values,
+    ),
     "compare: 'fits' should be {name: fit or list of fits}": (
         compares(lambda: [a_fit()], VALID),
         compares(lambda: {"one": a_fit()}, VALID),

@@ -66,7 +66,7 @@ HEADING = "Options of 'ppl-vae compare'. To repeat it: ppl-vae compare --config 
 def defaults() -> dict[str, Any]:
     """Return the options that a comparison records, with their defaults."""
     compared = {"strategies": None, "backends": ["pyro"], "seeds": [0]}
-    end = {"num_particles": 500, "gaps": False, "gradients": None}
+    end = {"num_particles": 500, "gaps": False, "certify": None, "temperatures": 500, "gradients": None}
     return {**DATA, **compared, **options.model(), **objectives.defaults(), **TRAINING, **end}
 
 
@@ -88,6 +88,7 @@ def add(commands: Any) -> Parser:
     compared.option("--seeds", text, type=seed, nargs="+", metavar="N")
     options.add_particles(compared)
     compared.switch("--gaps", "what each guide misses: its family's part, and its encoder's")
+    options.add_certify(compared)
     text = "number of gradients of each strategy at the same parameters, for their noise in the report"
     compared.option("--gradients", text, "none", type=positive_int, metavar="N")
     options.add_model(Group(parser, "model and guide", known))
@@ -112,9 +113,10 @@ def run(arguments: argparse.Namespace) -> None:
     split = options.load_data(chosen)
     console.say(*options.told_scale(chosen, split))
     chosen = options.settled(chosen, split)
-    from ...evaluation import Study, study_gradients, write_report
+    from ...evaluation import Annealing, Study, study_gradients, write_report
 
     settings = {"num_particles": chosen["num_particles"], "gaps": chosen["gaps"]}
+    settings |= {"certify": chosen["certify"] or 0, "annealing": Annealing(chosen["temperatures"])}
     study = Study(out, split, _cells(chosen, split), chosen["seeds"], **settings)
     table, gradients = study.run(device=chosen["device"], progress=console.progress), None
     if chosen["gradients"]:
@@ -171,7 +173,8 @@ def _record(out: Path, page: Path, table: pd.DataFrame, split: Split, chosen: di
 
 def _table(table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> list[str]:
     names = ["log_p", "bits_per_dim", "test_error", "log_p_difference", "difference_error", "elbo", "kl", "objective"]
-    names += ["approximation_gap", "amortisation_gap", "active_units", "seconds", "peak_memory", "seeds"]
+    names += ["certified_log_p", "simulated_gap", "settled", "approximation_gap", "amortisation_gap", "active_units"]
+    names += ["seconds", "peak_memory", "seeds"]
     columns = [c for name in names for c in (name, f"{name}_sd") if c in table and c != "active_units_sd"]
     return [
         f"{split.name}: {len(split.test)} test images, {chosen['latents']} latents; nats per image, best first\n",

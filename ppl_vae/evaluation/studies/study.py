@@ -8,7 +8,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from ...training.settings import describe
 from ...training.svi import BaseSVI
 from ..comparison import compare, difference
 from ..evaluations import Evaluation, evaluate, plain
+from ..likelihood.annealed_importance_sampling import Annealing
 
 CELLS = "cells"
 ANOTHER = "use another folder"
@@ -117,6 +118,8 @@ class Study:
         num_particles: draws per test image for log p(x).
         elbo_particles: draws per image for the ELBO.
         gaps: whether to split what each guide misses in two parts (``evaluation.gaps``).
+        certify: number of test data whose log p(x) gets a certificate (``evaluation.certify``).
+        annealing: settings of the annealed runs of the certificate.
 
     Raises:
         ValueError: no cell, no seed, or one of them twice.
@@ -129,6 +132,12 @@ class Study:
     num_particles: int = 500
     elbo_particles: int = 10
     gaps: bool = False
+    certify: int = 0
+    annealing: Annealing | None = None
+
+    def annealed(self) -> dict[str, Any]:
+        """Settings of the annealed runs, JSON-able."""
+        return as_python(asdict(self.annealing or Annealing()))
 
     def __post_init__(self) -> None:
         keep_python(self, "seeds")
@@ -300,6 +309,7 @@ class _Training:
             "num_particles": study.num_particles,
             "elbo_particles": study.elbo_particles,
             **({"gaps": True} if study.gaps else {}),
+            **({"certify": study.certify, "annealing": study.annealed()} if study.certify else {}),
             "version": __version__,
             "libraries": versions(),
         }
@@ -377,6 +387,8 @@ class _Training:
             refined=None if fit.generalises else on_test,
             elbo_particles=study.elbo_particles,
             gaps=study.gaps,
+            certify=study.certify,
+            annealing=study.annealing,
             progress=progress,
         )
 

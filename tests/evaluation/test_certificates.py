@@ -1,0 +1,169 @@
+"""Laws of certificates: the verdicts on planted estimates, and the numbers against exact answers."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from oracles import COUNTS, PCA, WRONG, bernoulli, counts_fit, fit_of
+from pairs import P, untrained
+
+from ppl_vae import backends, evaluation
+from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.evaluation import Annealing, Certificate, LogLikelihood
+from ppl_vae.evaluation.certificates import ANNEALED, IMPORTANCE, SUMMED
+
+PRIOR, GUIDE = ANNEALED["prior"], ANNEALED["guide"]
+N, S = 200, 100
+
+
+def estimate(mean: float, noise: float = 0.05, size: int = N, seed: int = 0) -> LogLikelihood:
+    """Data that differ by nats, and an estimate of each with noise of its own."""
+    truth = np.random.default_rng(size).normal(mean, 5.0, size)
+    values = truth + np.random.default_rng(seed).normal(0, noise, size)
+    return LogLikelihood(values, np.full(size, noise), np.full(size, 50.0), 100)
+
+
+def planted(here: dict[str, float], simulated: dict[str, float], unreliable: float = 0.0, **more: Any) -> Certificate:
+    """A certificate whose estimates miss log p(x), here and of simulated data, by so many nats; the upper bound not."""
+    k_hat = np.where(np.arange(N) < unreliable * N, 0.9, 0.3)
+    names = (IMPORTANCE, PRIOR, GUIDE)
+    found = {n: estimate(-90 - here[n], seed=1 + names.index(n)) for n in names}
+    told = {n: estimate(-90 - simulated[n], size=S, seed=5 + names.index(n)) for n in simulated}
+    return Certificate(found, told, estimate(-90, size=S, seed=9), k_hat, **more)
+
+
+def misses(importance: float, prior: float, guide: float) -> dict[str, float]:
+    return {IMPORTANCE: importance, PRIOR: prior, GUIDE: guide}
+
+
+NEAR = misses(0.05, 0.02, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "settled", "words"),
+    [
+        (planted(NEAR, NEAR), True, "lower bounds agree to 0.0"),
+        (planted(NEAR, NEAR, 1.0), True, "lower bounds agree to 0.0"),  # annealing settles it
+        (planted(misses(0.9, 0, 0), misses(0.7, 0, 0), 0.95), True, "importance sampling is low by about 0.9"),
+        (planted(misses(0, 1.4, 0), misses(0, 1.3, 0)), True, "annealing from the prior is low by about 1.4"),
+        # annealing is off on simulated data
+        (planted(misses(0.1, 0, 0), misses(0.5, 0.5, 0.5)), False, "on simulated data annealing from the"),
+        # the estimates are further apart here than there
+        (planted(misses(0, 3, 0), misses(0, 0, 0)), False, "annealing from the prior is lower by 3.0"),
+        (planted(misses(0, 2, 2), misses(0, 0, 0), 0.5), False, "k-hat > 0.7 for 50% of the data"),
+        # no heavy tail says why importance sampling is low
+        (planted(misses(2, 0, 0), misses(0, 0, 0)), False, "importance sampling is lower by 2.0"),
+        (planted(misses(0, 0, 0), {PRIOR: 0.0}), True, "lower bounds agree to 0.0"),  # a per-datapoint guide
+        (planted(misses(0, 2, 0), {PRIOR: 0.0}, 0.5), False, "nothing is known of"),
+        (planted(misses(0.3, 0, 0), misses(0.3, 0, 0), tolerance=0.5), True, "agree to 0.3"),
+    ],
+)
+def test_verdicts(certificate: Certificate, settled: bool, words: str) -> None:
+    assert certificate.settled is settled
+    assert words in certificate.verdict
+    assert certificate.verdict.startswith("unsettled: ") is not settled
+    assert certificate.row()["settled"] == float(settled)
+
+
+def test_the_gap_must_be_known_as_well_as_it_is_small() -> None:
+    """A gap of nothing, give or take more than the tolerance, settles nothing."""
+    certificate = planted(NEAR, NEAR)
+    assert certificate.upper is not None
+    values = certificate.upper.values + 3 * (-1.0) ** np.arange(S)  # as often above as below
+    noisy = LogLikelihood(values, np.zeros(S), np.ones(S), 100)
+    wide = Certificate(certificate.estimates, {n: noisy for n in certificate.simulated}, certificate.upper)
+    gap = wide.gap(PRIOR)
+    assert gap is not None and abs(gap.mean) < 1e-9 and gap.error == pytest.approx(0.3, rel=0.01)
+    assert certificate.settled and not wide.settled
+
+
+def test_a_verdict_does_not_hang_on_nats_that_are_common_to_all() -> None:
+    for certificate in (planted(NEAR, NEAR), planted(misses(2, 0, 0), misses(0, 0, 0))):
+        moved = {n: LogLikelihood(e.values + 50, e.mc_error, e.ess, 100) for n, e in certificate.estimates.items()}
+        again = Certificate(moved, certificate.simulated, certificate.upper, certificate.k_hat)
+        assert again.verdict == certificate.verdict and again.best == certificate.best
+
+
+def test_every_estimate_is_log_p_within_its_error_and_the_table_says_so(backend: backends.Backend) -> None:
+    pca = PCA()
+    found = evaluation.certify(fit_of(pca, backend, **WRONG), pca.x, 400, Annealing(60, 16, 5), size=60)
+    assert set(found.estimates) == set(found.simulated) == {IMPORTANCE, PRIOR, GUIDE}
+    for each in found.estimates.values():
+        assert (np.abs(each.values - pca.log_p()) < 5 * each.mc_error + 0.02).all()
+    assert found.upper is not None and len(found.upper.values) == 60 and found.k_hat.shape == (7,)
+    for name in found.simulated:
+        gap = found.gap(name)
+        assert gap is not None and abs(gap.mean) < 4 * gap.error + 0.05
+    assert found.settled and found.verdict.startswith("lower bounds agree to")
+
+    table, row = found.table(), found.row()
+    assert row["certified_log_p"] == max(e.mean for e in found.estimates.values()) == table.log_p.max()
+    assert table.behind.min() == 0 and table.behind.idxmin() == found.best
+    values = found.upper.values - found.simulated[PRIOR].values  # type: ignore[union-attr]
+    assert table.gap[PRIOR] == pytest.approx(values.mean())
+    assert table.gap_error[PRIOR] == pytest.approx(values.std(ddof=1) / math.sqrt(60))
+    assert table.behind[PRIOR] == pytest.approx((found.log_p.values - found.estimates[PRIOR].values).mean())
+    again = Certificate.from_dict(json.loads(json.dumps(evaluation.evaluations.plain(found.to_dict()))))
+    assert again.verdict == found.verdict and again.row() == row
+
+
+def test_a_rough_ladder_is_seen_to_be_rough(backend: backends.Backend) -> None:
+    """And a guide that misses the posterior, of whose draws one in many counts."""
+    fit = fit_of(PCA(), backend, shift=2.5, widen=0.6)
+    found = evaluation.certify(fit, PCA().x, 25, Annealing(2, 1, 1), size=60)
+    assert not found.settled and "below the upper bound" in found.verdict
+
+
+def test_few_joint_values_are_summed(backend: backends.Backend) -> None:
+    model, guide = bernoulli(backend)
+    x = (np.random.default_rng(0).random((3, P)) < 0.5).astype(np.float32)
+    fit = untrained(model, guide, backend, x)
+    found = evaluation.certify(fit, x)
+    assert list(found.estimates) == [SUMMED] and found.settled and found.verdict.startswith("exact")
+    assert np.allclose(found.log_p.values, evaluation.exact_log_likelihood(fit, x))
+
+
+def test_each_way_is_the_function_of_its_name() -> None:
+    fit, rough = counts_fit(backends.load("pyro")), Annealing(3, 2, 1)
+    found, uppers = evaluation.certify(fit, COUNTS, 30, rough, size=20, seed=4), []
+    for start, name in ANNEALED.items():
+        setting = replace(rough, start=start)
+        assert np.array_equal(found.estimates[name].values, evaluation.ais(fit, COUNTS, setting, seed=4).values)
+        bounds = evaluation.bdmc(fit, 20, setting, seed=4)
+        assert np.array_equal(found.simulated[name].values, bounds.lower.values)
+        uppers.append(bounds.upper.mean)
+    assert found.upper is not None and found.upper.mean == min(uppers) < max(uppers)
+    for known, x in ((found.estimates, COUNTS), (found.simulated, bounds.x)):
+        assert np.allclose(known[IMPORTANCE].values, evaluation.diagnose(fit, x, 30, seed=4).log_p)
+
+
+def test_a_users_program_is_certified_in_every_table(backend: backends.Backend) -> None:
+    fit, quick = counts_fit(backend), Annealing(20, 8, 3)
+    row = evaluation.evaluate(fit, COUNTS, 50, certify=2, annealing=quick)
+    assert row.certificate is not None and row.row()["certified_log_p"] == row.certificate.log_p.mean
+    again = evaluation.Evaluation.from_dict(json.loads(json.dumps(row.to_dict())))
+    assert again.certificate is not None and again.certificate.verdict == row.certificate.verdict
+    table = evaluation.compare({"counts": row})
+    assert table.certified_log_p["counts"] == row.certificate.log_p.mean
+    assert {"certified_error", "simulated_gap", "k_hat_above", "settled"} <= set(table)
+
+
+def test_bad_input() -> None:
+    backend = backends.load("pyro")
+    pca = PCA()
+    fit = fit_of(pca, backend)
+    with pytest.raises(ValueError, match="'tolerance' should be a positive number"):
+        evaluation.certify(fit, pca.x, tolerance=0)
+    with pytest.raises(ValueError, match="size"):
+        evaluation.certify(fit, pca.x, size=0)
+    with pytest.raises(ValueError, match="'certify' should be a number of the 7 test data"):
+        evaluation.evaluate(fit, pca.x, 30, certify=8)
+    tractable = backend.models.FullyVisible(backend.models.MixtureOfBernoullis(2, np.eye(4), np.random.default_rng(0)))
+    visible = untrained(tractable, backend.guides.Empty(), backend, np.eye(4, dtype=np.float32))
+    with pytest.raises(UnsuitableObjective):
+        evaluation.certify(visible, np.eye(4, dtype=np.float32))
