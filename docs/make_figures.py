@@ -49,6 +49,7 @@ FIGURES = {
     "em_by_hand.png": ("examples/elbo_by_hand.py", "em.png"),
     "guesses_by_hand.png": ("examples/elbo_by_hand.py", "guesses.png"),
     "gradients_by_hand.png": ("examples/elbo_by_hand.py", "gradients.png"),
+    "flexible_posteriors.png": ("examples/flexible_posteriors.py", "densities.png"),
     "estimator_on_digits.png": ("docs/scikit_learn.md", "estimator.png"),
 }
 """Figure -> what makes it, with its options, and under which name."""

@@ -329,6 +329,19 @@ def test_the_gap_is_told_in_two_parts(backend: str, tmp_path: Path) -> None:
     assert "nats per image" in done.stdout
 
 
+@pytest.mark.slow
+def test_guides_are_held_against_exact_posteriors(tmp_path: Path) -> None:
+    """After a few steps each density adds up to one on the grid, and none is the exact one."""
+    script = EXAMPLE.parent / "flexible_posteriors.py"
+    some = ("--smoke", "--posteriors", "banana", "--guides", "planar", "AutoIAFNormal")
+    command = [sys.executable, "-W", "error", str(script), *some, "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    kl, mass = (pd.read_csv(tmp_path / f"{name}.csv", index_col="posterior") for name in ("kl", "mass"))
+    assert "AutoIAFNormal" in kl and (kl > 0).all(axis=None) and (abs(mass - 1) < 0.05).all(axis=None)
+    assert (tmp_path / "densities.png").stat().st_size > 10_000 and "KL(q || p) in nats" in done.stdout
+
+
 def study(monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[ModuleType, argparse.Namespace]:
     """The study of disentanglement, and what it makes of its options."""
     monkeypatch.syspath_prepend(str(EXAMPLE.parent))
