@@ -180,6 +180,7 @@ OBJECTIVES: dict[str, Case] = {
     "TraceEnumELBO": Case(ours("TraceEnumELBO"), of_elbo()),
     "VQELBO": Case(ours("VQELBO"), of_elbo(), (1,)),
     "PriorELBO": Case(ours("PriorELBO"), of_elbo()),
+    "MISELBO": Case(ours("MISELBO"), of_elbo()),
     "GumbelSoftmax": Case(ours("GumbelSoftmax", temperature=0.7), lambda e, k: relaxed(e, 0.7)),
     "GumbelSoftmax, straight through": Case(
         ours("GumbelSoftmax", temperature=0.7, straight_through=True), lambda e, k: straight_through(e, 0.7)

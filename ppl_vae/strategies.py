@@ -62,6 +62,12 @@ STRATEGIES: dict[str, Strategy] = {
     "miwae": Strategy("the mean of N IWAE bounds of 5 draws each", lambda n: objectives.MIWAE(5, num_groups=n), 2),
     "ciwae": Strategy("half the ELBO, half the IWAE", lambda k: objectives.CIWAE(k), 5),
     "renyi": Strategy("the Renyi bound of order 1/2", lambda k: objectives.RenyiELBO(k), 5),
+    "miselbo": Strategy(
+        "the ELBO of a mixture guide, K of its components, one draw of each",
+        lambda k: objectives.MISELBO(k),
+        1,
+        recipe=lambda k: {"posterior": "mixture"},
+    ),
     "per-datapoint": Strategy(
         "the ELBO with a q(z) for each image, at most N local steps a batch",
         lambda n: objectives.TraceELBO(),

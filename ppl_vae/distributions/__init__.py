@@ -9,6 +9,7 @@ from ppl_vae.distributions.levels import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.distributions.mixture import DiagNormalMixture, mixture
 from ppl_vae.distributions.normal import Normal
 from ppl_vae.distributions.quantised import Nearest, RandomCodes
+from ppl_vae.distributions.shared_mixture import SharedMixture, Strata
 
 __all__ = [
     "AutoregressiveBernoulli",
@@ -23,5 +24,7 @@ __all__ = [
     "Normal",
     "Nearest",
     "RandomCodes",
+    "SharedMixture",
+    "Strata",
     "mixture",
 ]

@@ -126,7 +126,8 @@ def mixture(components: TorchDistribution, logits: Tensor | None = None) -> Torc
 
     Args:
         components: a distribution with batch shape (C,) and event shape (D,). Diagonal normals, as
-            ``Normal(...).to_event(1)``, give a ``DiagNormalMixture``; others Pyro's ``MixtureSameFamily``.
+            ``Normal(...).to_event(1)``, give a ``DiagNormalMixture``, as
+            mixtures with a method ``flattened`` do; others Pyro's ``MixtureSameFamily``.
         logits: unnormalised log-weights, (C,); equal weights by default.
 
     Raises:
@@ -141,6 +142,8 @@ def mixture(components: TorchDistribution, logits: Tensor | None = None) -> Torc
     batch, event = tuple(components.batch_shape), tuple(components.event_shape)
     if len(batch) != 1 or len(event) != 1:
         raise ValueError(f"'components' should have batch shape (C,) and event shape (D,); got {batch} and {event}.")
+    if hasattr(components, "flattened"):
+        return components.flattened(logits)
     base = getattr(components, "base_dist", None)
     if isinstance(components, torch.distributions.Independent) and isinstance(base, torch.distributions.Normal):
         return DiagNormalMixture(base.loc, base.scale, logits)

@@ -129,6 +129,11 @@ class TracedSite:
         """The mean of the site's distribution."""
         return self._msg["fn"].mean
 
+    def strata(self, alone: bool) -> Tensor:
+        """Draw from a mixture's components, another for each particle; log q is then of all, or of these ``alone``."""
+        self._msg["fn"] = self._msg["fn"].strata(alone)
+        return self.sample()
+
     def parameter(self, name: str) -> Tensor:
         """A parameter of the site's distribution, for each draw."""
         base, shape = base_of(self._msg["fn"]), self._msg["fn"].shape()

@@ -21,6 +21,7 @@ from .control_variates import RELAX as RELAX
 from .control_variates import RODEO as RODEO
 from .control_variates import ControlledObjective as ControlledObjective
 from .control_variates import MuProp as MuProp
+from .elbo import MISELBO as MISELBO
 from .elbo import CapacityELBO as CapacityELBO
 from .elbo import FreeBitsELBO as FreeBitsELBO
 from .elbo import TraceELBO as TraceELBO

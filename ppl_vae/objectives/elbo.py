@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from .. import bounds, schedules
 from ..arrays.ops import Array
+from ..errors import UnsuitableObjective
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from .base import BetaObjective, Objective
 from .checks import check_closed, check_mean_field
-from .gradients import Pathwise, StickingTheLanding
+from .gradients import Pathwise, StickingTheLanding, Stratified
 from .options import option
 from .request import TermsRequest
 
@@ -74,6 +75,61 @@ class TraceMeanFieldELBO(TraceELBO):
     def request(self) -> TermsRequest:
         """The objective's request to a pair."""
         return replace(super().request, analytic_kl=True)
+
+
+@dataclass(frozen=True)
+class MISELBO(BetaObjective):
+    """The ELBO of a mixture guide: K of its A components, distinct, and one draw of each.
+
+    (1/K) sum_k log p(x, z_k) / q(z_k | x), z_k of component k, with the ``density`` q of 'all' A components, or of
+    those 'drawn'. All, with K = A: every component at each step (A2A); with K < A: the same in expectation (S2A), as
+    ``TraceELBO`` is, with less noise. Drawn: the ELBO of a mixture of K components on average (S2S), a lower bound that
+    rises with K; only these are computed. Needs ``conditionals.Mixture`` with equal weights. Multiple Importance
+    Sampling ELBO and Deep Ensembles of Variational Approximations, Kviman et al., 2022; Efficient Mixture Learning in
+    Black-Box Variational Inference, Hotti et al., 2024.
+
+    Raises:
+        UnsuitableObjective: another guide, or more draws than components.
+
+    >>> MISELBO(4, density="drawn").is_bound
+    True
+    """
+
+    unused: ClassVar[tuple[str, ...]] = ("chunk",)
+    density: Literal["all", "drawn"] = option(
+        "all", "components in the density of a mixture's draws", name="mixture_density", kind=("all", "drawn")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.chunk is not None:
+            raise ValueError(f"MISELBO takes its components at once: leave 'chunk' at None; got {self.chunk}.")
+
+    @property
+    def request(self) -> TermsRequest:
+        """The objective's request to a pair."""
+        return replace(super().request, gradient=Stratified(self.density == "drawn"))
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for."""
+        super().check(sites)
+        sites.check_plain("MISELBO", "TraceELBO")
+        if len(sites.latent) != 1 or not sites.latent[0].components:
+            told = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites.latent)
+            raise UnsuitableObjective(
+                f"MISELBO is for one latent site that is a mixture in the guide (conditionals.Mixture); the pair has "
+                f"{told}: use TraceELBO, or posterior='mixture'."
+            )
+        (site,) = sites.latent
+        if self.num_particles > site.components:
+            raise UnsuitableObjective(
+                f"MISELBO draws from distinct components, and {site.name!r} has {site.components}: take num_particles "
+                f"of at most {site.components}; got {self.num_particles}."
+            )
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.elbo(terms, beta=self._weight())
 
 
 @dataclass(frozen=True)

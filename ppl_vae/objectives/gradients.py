@@ -48,6 +48,9 @@ class GuideSite(Protocol):
     def mean(self) -> Array:
         """The mean of the site's distribution."""
 
+    def strata(self, alone: bool) -> Array:
+        """Draw from a mixture's components, another for each particle; log q is then of all, or of these ``alone``."""
+
     def parameter(self, name: str) -> Array:
         """A parameter of the site's distribution, such as ``logits``, for each draw.
 
@@ -161,6 +164,23 @@ class AtMean(Gradient):
     def rules(self) -> Sequence[Rule | None]:
         """The mean of each site."""
         return (_mean,)
+
+
+@dataclass(frozen=True)
+class Stratified(Gradient):
+    """The path of draws from different components of a mixture, each chosen with the same probability.
+
+    ``alone``: whether log q is that of the mixture of the chosen components alone.
+    """
+
+    alone: bool = False
+
+    def rules(self) -> Iterable[Rule | None]:
+        """A draw of another component for each particle."""
+        return (self._draw,)
+
+    def _draw(self, site: GuideSite) -> Array:
+        return site.strata(self.alone)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ class Site:
     """The number of plates inside the data's that it stands in."""
     masked: bool = False
     """Whether a mask may hide densities of it."""
+    components: int = 0
+    """A, where its distribution is a mixture whose components can be drawn one by one."""
     support: str = ""
     """What its entries may be: "discrete" values, any "real" number, or "bounded" ones; empty where it is not known."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from .. import backends
 from ..arrays.plain import as_python
 from ..data.streams import Data
-from . import builders, codes, flows, nets
+from . import builders, codes, flows, mixtures, nets
 from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
 
 PRIORS = tuple(TABLES["prior"])
@@ -33,7 +33,14 @@ WIDTHS = (Setting("given_dim", 0, "G", least=0), Setting("latent_dim", 40, "D", 
 LATER: dict[str, Any] = {name: SLOTS[name].default for name in ("posterior", "program")}
 LATER |= {
     setting.name: list(setting.default) if setting.is_tuple else setting.default
-    for setting in (nets.INITIAL, *codes.CODES, builders.UNITS, *builders.TEMPERATURES, *flows.SETTINGS)
+    for setting in (
+        nets.INITIAL,
+        *codes.CODES,
+        builders.UNITS,
+        *builders.TEMPERATURES,
+        *flows.SETTINGS,
+        *mixtures.SETTINGS,
+    )
 }
 """What earlier versions did not know, with its default: it is saved where it is another."""
 
@@ -57,7 +64,8 @@ class Recipe:
     noise, or the report's ``means`` net; ``prior_hidden``, the units of an autoregressive prior. Of flows:
     ``flow_steps``, ``flow_hidden``, the units of a step's net, and ``flow_context``, the numbers of the encoder that
     steps read; ``spline_bins`` and ``spline_bound`` of splines; ``prior_flow``, the prior's steps: ``coupling``,
-    ``spline`` or ``maf``.
+    ``spline`` or ``maf``. Of a posterior that is a mixture: ``components``, A; ``mixture_hidden``, the numbers of the
+    encoder that every component reads; ``learned_weights`` of the components in place of equal ones.
 
     Args:
         shape: of one image.
@@ -74,7 +82,7 @@ class Recipe:
             codebooks, of a grid and of signs; or one that is registered. The discrete ones have a uniform
             prior.
         posterior: ``standard``, that of the latents; a diagonal normal through steps of a flow, ``iaf``, ``planar``,
-            ``radial``, ``coupling`` or ``spline``; or one that is registered.
+            ``radial``, ``coupling`` or ``spline``; a ``mixture`` of diagonal normals; or one that is registered.
         latent_dim: D.
         net: ``mlp``, perceptrons; ``conv``, convolutions before the encoder's hidden layers and transposed ones after
             the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``); ``grid``, the

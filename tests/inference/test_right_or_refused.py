@@ -45,6 +45,7 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("low-rank normal", "AAE, critic", 1, "right"),
     ("Bernoulli", "TraceEnumELBO", 1, "right"),
     ("Bernoulli", "VQELBO", 1, "VQELBO is for one latent site of the nearest codes"),
+    ("normal", "MISELBO", 1, "MISELBO is for one latent site that is a mixture in the guide"),
     ("Bernoulli", "PriorELBO", 1, "put a learned prior there"),
     ("Bernoulli", "GumbelSoftmax", 3, "right"),
     ("Bernoulli", "GumbelSoftmax, straight through", 1, "right"),

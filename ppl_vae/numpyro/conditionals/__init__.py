@@ -9,6 +9,7 @@ from .labels import beside_labels as beside_labels
 from .masking import joined as joined
 from .masking import observed_only as observed_only
 from .masking import visible as visible
+from .mixture import Mixture as Mixture
 from .normal import SCALE_FLOOR as SCALE_FLOOR
 from .normal import DiagNormal as DiagNormal
 from .normal import FullNormal as FullNormal

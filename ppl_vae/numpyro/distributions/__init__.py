@@ -8,6 +8,7 @@ from ppl_vae.numpyro.distributions.images import AutoregressiveBernoulli, Bernou
 from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
 from ppl_vae.numpyro.distributions.quantised import Nearest, RandomCodes
+from ppl_vae.numpyro.distributions.shared_mixture import SharedMixture, Strata
 
 __all__ = [
     "AutoregressiveBernoulli",
@@ -21,5 +22,7 @@ __all__ = [
     "Flow",
     "Nearest",
     "RandomCodes",
+    "SharedMixture",
+    "Strata",
     "mixture",
 ]

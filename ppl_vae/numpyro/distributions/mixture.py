@@ -125,7 +125,8 @@ def mixture(components: dist.Distribution, logits: Array | None = None) -> dist.
 
     Args:
         components: a distribution with batch shape (C,) and event shape (D,). Diagonal normals, as
-            ``Normal(...).to_event(1)``, give a ``DiagNormalMixture``; others NumPyro's ``MixtureSameFamily``.
+            ``Normal(...).to_event(1)``, give a ``DiagNormalMixture``, as
+            mixtures with a method ``flattened`` do; others NumPyro's ``MixtureSameFamily``.
         logits: unnormalised log-weights, (C,); equal weights by default.
 
     Raises:
@@ -139,6 +140,8 @@ def mixture(components: dist.Distribution, logits: Array | None = None) -> dist.
     batch, event = tuple(components.batch_shape), tuple(components.event_shape)
     if len(batch) != 1 or len(event) != 1:
         raise ValueError(f"'components' should have batch shape (C,) and event shape (D,); got {batch} and {event}.")
+    if hasattr(components, "flattened"):
+        return components.flattened(logits)
     base = getattr(components, "base_dist", None)
     if isinstance(components, dist.Independent) and isinstance(base, dist.Normal):
         loc, scale = (jnp.broadcast_to(x, base.batch_shape) for x in (base.loc, base.scale))

@@ -125,6 +125,12 @@ class TracedSite:
         """The mean of the site's distribution."""
         return self._msg["fn"].mean
 
+    def strata(self, alone: bool) -> Array:
+        """Draw from a mixture's components, another for each particle; log q is then of all, or of these ``alone``."""
+        key = jax.random.fold_in(self._key, crc32(f"{self.name}/strata".encode()))
+        self._msg["fn"] = self._msg["fn"].strata(alone, key)
+        return self.sample()
+
     def parameter(self, name: str) -> Array:
         """A parameter of the site's distribution, for each draw."""
         base, shape = base_of(self._msg["fn"]), self._msg["fn"].shape()
