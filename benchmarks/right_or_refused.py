@@ -178,6 +178,7 @@ OBJECTIVES: dict[str, Case] = {
     "WakeWake": Case(ours("WakeWake"), woken),
     "WakeSleep": Case(ours("WakeSleep"), slept),
     "TraceEnumELBO": Case(ours("TraceEnumELBO"), of_elbo()),
+    "DiffusionELBO": Case(ours("DiffusionELBO"), of_elbo()),
     "VQELBO": Case(ours("VQELBO"), of_elbo(), (1,)),
     "PriorELBO": Case(ours("PriorELBO"), of_elbo()),
     "MISELBO": Case(ours("MISELBO"), of_elbo()),

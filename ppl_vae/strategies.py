@@ -108,6 +108,12 @@ STRATEGIES: dict[str, Strategy] = {
     "vq-ema": Strategy("the same, the codes averages of their vectors", lambda _: objectives.VQELBO(decay=0.99)),
     "fsq": Strategy("the ELBO of rounded numbers, straight through", lambda _: objectives.VQELBO(commitment=0.0)),
     "lfq": Strategy("the ELBO of signs, with an entropy penalty", lambda _: objectives.VQELBO(entropy=0.1)),
+    # a chain of noise
+    "diffusion": Strategy(
+        "the ELBO of a chain of noise, by one level at random",
+        lambda _: objectives.DiffusionELBO(),
+        recipe=lambda _: {"program": "diffusion", "guide": "noising"},
+    ),
     # any latents
     "reinforce": Strategy("the ELBO by score functions", lambda k: objectives.TraceGraphELBO(k), 4),
     "running-average": Strategy(

@@ -3,6 +3,7 @@
 from ppl_vae.distributions.autoregressive import AutoregressiveCategorical
 from ppl_vae.distributions.bernoulli import BernoulliLogits
 from ppl_vae.distributions.concrete import Concrete
+from ppl_vae.distributions.diffusion import Denoising, Noising
 from ppl_vae.distributions.flow import Flow
 from ppl_vae.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.distributions.levels import CategoricalLevels, DiscretisedLogistic
@@ -18,11 +19,13 @@ __all__ = [
     "BernoulliMixture",
     "CategoricalLevels",
     "Concrete",
+    "Denoising",
     "DiagNormalMixture",
     "DiscretisedLogistic",
     "Flow",
     "Normal",
     "Nearest",
+    "Noising",
     "RandomCodes",
     "SharedMixture",
     "Strata",

@@ -21,6 +21,7 @@ from .likelihood.completion import conditional_log_likelihood as conditional_log
 from .likelihood.importance_sampling import ELBO as ELBO
 from .likelihood.importance_sampling import LogLikelihood as LogLikelihood
 from .likelihood.importance_sampling import elbo as elbo
+from .likelihood.importance_sampling import elbo_of_levels as elbo_of_levels
 from .likelihood.importance_sampling import log_likelihood as log_likelihood
 from .outliers import outlier_auc as outlier_auc
 from .outliers import outlier_scores as outlier_scores

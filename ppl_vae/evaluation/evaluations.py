@@ -25,6 +25,8 @@ from .posterior.inference_gaps import Gaps, Method, is_own
 from .posterior.inference_gaps import gaps as decompose
 from .posterior.latents import active_units
 
+MOST_LEVELS = 5000
+"""The largest number of levels of noise, of all draws of a datum together, that log p(x) is estimated from."""
 TRAIN_IMAGES = 1000
 """The largest number of training images that ``train_elbo`` is the mean over."""
 
@@ -161,8 +163,9 @@ def evaluate(
     """log p(x) by importance sampling, the plain sampled ELBO and the active units on ``test`` (N, P).
 
     Of codes of a codebook log p(x) is the exact sum where they have at most 4,096 joint values, and else NaN: there the
-    ELBO is what is known. A guide that has parameters for its training images only is fitted to the test images first,
-    with the model as it is (``fit.refine``).
+    ELBO is what is known, as it is for a chain of noise of T levels where T ``num_particles`` is more than 5,000. A
+    guide that has parameters for its training images only is fitted to the test images first, with the model as it is
+    (``fit.refine``).
 
     Args:
         fit: what an inference returned.
@@ -238,11 +241,15 @@ def _certificate(
 
 
 def _log_p(fit: Fit, data: CheckedData[np.ndarray], num_particles: int, **options: Any) -> LogLikelihood:
-    """log p(x); of codes the exact sum where it is short, and else NaN: importance sampling would see one of them."""
-    if not any(site.codes for site in fit.sites.latent):
+    """log p(x); of codes the exact sum where it is short, and else NaN: importance sampling would see one of them.
+
+    NaN too of a chain of noise where its draws would need more than ``MOST_LEVELS`` calls of the net for each datum.
+    """
+    known = not any(site.codes for site in fit.sites.latent)
+    if known and fit.sites.chain * num_particles <= MOST_LEVELS:
         return log_likelihood(fit, data, num_particles, **options)
     zero = np.zeros(len(data))
-    if fit.sites.num_configurations <= MAX_CONFIGURATIONS:
+    if not known and fit.sites.num_configurations <= MAX_CONFIGURATIONS:
         return LogLikelihood(exact_log_likelihood(fit, data), zero, zero + 1, num_particles)
     return LogLikelihood(zero + np.nan, zero + np.nan, zero + np.nan, num_particles)
 

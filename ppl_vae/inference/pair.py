@@ -15,7 +15,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from ..nets.tables import Rows
-from ..objectives.request import TermsRequest
+from ..objectives.request import LevelsRequest, TermsRequest
 from ..pairs.keywords import generated_site, tolerant
 from ..pairs.pair import check_shapes, example_of
 from ..pairs.priors import exchange
@@ -216,6 +216,11 @@ class Pair:
         with torch.enable_grad(), forked(seed, self.device), self.active() as programs:
             found: Any = log_terms(*programs, self.tensor(x), request=request, max_plate_nesting=nesting, **where)
         return type(found)(*(a.detach().cpu().numpy() if isinstance(a, Tensor) else a for a in found))
+
+    def levels(self, x: np.ndarray, number: int | None, num_draws: int, seed: int, side: Arrays = NOTHING) -> Terms:
+        """Estimate the ELBO of a chain of a number of levels from ``num_draws`` of each datum: terms (K, B)."""
+        request = TermsRequest(num_draws, levels=LevelsRequest(number))
+        return Terms(*self.terms(x, request, seed, side))
 
     def rehearse(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> None:
         """Run once as in training, without a step; buffers such as BatchNorm's running statistics move."""

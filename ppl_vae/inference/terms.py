@@ -20,6 +20,7 @@ from ..objectives.checks import check_dream, known_labels, no_closed_kl, not_nor
 from ..objectives.gradients import Gradient, Rule, Run
 from ..objectives.request import LatentsRequest, TermsRequest
 from ..pairs.keywords import Tolerant, generated_site, inner, tolerant
+from ..pairs.levels import first_level, level_terms
 from ..pairs.sites import Sites, not_of_its_plates
 from ..pairs.terms import Latents, SiteTerms, Terms
 from .closed_kl import closed_kl
@@ -102,6 +103,8 @@ def log_terms(
     """
     model = model if isinstance(model, Tolerant) else tolerant(model, ("mask",))
     guide = guide if isinstance(guide, Tolerant) else tolerant(guide)
+    if request.levels is not None:
+        return _of_levels(model, guide, args, kwargs, request, max_plate_nesting)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     configurations: dict[str, int] = {}
     if gradient.enumerates:
@@ -161,6 +164,22 @@ def _labels(guide: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     at = _at_values(guide, {name: {"fn": None}}, {name: labels.clamp(min=0).long()})
     q = sites_of(poutine.trace(at).get_trace(*args, **others), observed=False)
     return torch.where(labels[:, 0] < 0, 0.0, density_of(q[name], 1)[0])
+
+
+def _of_levels(
+    model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], request: TermsRequest, max_plate_nesting: int
+) -> Terms:
+    """Estimate the ELBO of a chain of noise from its first level and another one at random, for each draw: (K, B)."""
+    assert request.levels is not None
+    draws, ruled = request.num_particles, Ruled(first_level)
+    p, q = run(model, guide, args, kwargs, draws, max_plate_nesting, None, ruled)
+    (latent, observed), guided = split_sites(p), sites_of(q, observed=False)
+    ((name, site),) = ruled.sites.items()
+    prior = base_of(latent[name]["fn"])
+    kl = _per_datum(latent[name], level_terms(site, prior, request.levels.number, draws), draws)
+    log_lik = reduce(operator.add, (density_of(each, draws) for each in observed.values()))
+    scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
+    return Terms(log_lik, -kl, 0 * kl, scale, 0 * kl)
 
 
 def _slopes(terms: Terms, guided: dict[str, PyroSite]) -> dict[str, Tensor]:

@@ -125,6 +125,11 @@ class TracedSite:
         """Draw from the guide, with a gradient where the site is reparameterised."""
         return self._msg["fn"](*self._msg["args"], **self._msg["kwargs"])
 
+    @property
+    def distribution(self) -> Any:
+        """The site's distribution, without wrappers that only rearrange it."""
+        return base_of(self._msg["fn"])
+
     def mean(self) -> Tensor:
         """The mean of the site's distribution."""
         return self._msg["fn"].mean

@@ -5,6 +5,8 @@ from .convolutional import ConvDecoder as ConvDecoder
 from .convolutional import ConvEncoder as ConvEncoder
 from .convolutions import convolution as convolution
 from .convolutions import transposed_convolution as transposed_convolution
+from .diffusion import Denoiser as Denoiser
+from .diffusion import NoiseSchedule as NoiseSchedule
 from .flows import Autoregressive as Autoregressive
 from .flows import Conditioner as Conditioner
 from .flows import Coupling as Coupling

@@ -23,6 +23,7 @@ from .control_variates import ControlledObjective as ControlledObjective
 from .control_variates import MuProp as MuProp
 from .elbo import MISELBO as MISELBO
 from .elbo import CapacityELBO as CapacityELBO
+from .elbo import DiffusionELBO as DiffusionELBO
 from .elbo import FreeBitsELBO as FreeBitsELBO
 from .elbo import TraceELBO as TraceELBO
 from .elbo import TraceMeanFieldELBO as TraceMeanFieldELBO
@@ -42,6 +43,7 @@ from .prior import PriorELBO as PriorELBO
 from .quantised import VQELBO as VQELBO
 from .relaxed import GumbelSoftmax as GumbelSoftmax
 from .request import LatentsRequest as LatentsRequest
+from .request import LevelsRequest as LevelsRequest
 from .request import TermsRequest as TermsRequest
 from .score_function import VIMCO as VIMCO
 from .score_function import ScoredObjective as ScoredObjective

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from .. import schedules
 from ..arrays.ops import Array
 from ..arrays.plain import keep_python
+from ..errors import UnsuitableObjective
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from ..players import Player
 from ..schedules import Schedule
 from .options import Option, check_fields, check_value, option
-from .request import TermsRequest
+from .request import PATHWISE, TermsRequest
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class Objective:
             UnsuitableObjective: names the site and the objectives that fit.
         """
         request = self.request
+        if request.levels is not None:
+            check_one_level(type(self).__name__, request, self.bound)
         request.gradient.check(type(self).__name__, sites)
         if request.gradient.asks_given or request.sleep:
             sites.check_density_anywhere(type(self).__name__, "TraceELBO or IWAE, by the pathwise gradient")
@@ -179,3 +185,30 @@ class BetaObjective(WeightedObjective):
     scheduled: ClassVar[str | None] = "beta"
     neutral: ClassVar[float] = 1.0
     beta: float | Schedule = option(1.0, "weight of the KL term", kind="non-negative", metavar="WEIGHT")
+
+
+INSTEAD = (
+    "use DiffusionELBO, or this objective's own request, without levels, which takes whole chains of a pair with few "
+    "levels"
+)
+
+
+def check_one_level(name: str, request: TermsRequest, bound: Callable[[Terms], Array]) -> None:
+    """Refuse a bound that is no mean of its terms, or that asks for scores: an estimate of the ELBO is no log-weight.
+
+    Raises:
+        UnsuitableObjective: names the objective, and what to use.
+    """
+    if request.gradient != PATHWISE or request.analytic_kl or request.sleep or request.latents or request.labels:
+        raise UnsuitableObjective(
+            f"{name} asks for more than the value of an estimate from one level of noise, which has no log q of its "
+            f"own to take a score from: {INSTEAD}."
+        )
+    estimates = np.arange(float(request.num_particles))[:, None]
+    zero = 0 * estimates
+    for log_lik, log_prior in ((estimates, zero), (zero, estimates)):
+        if not np.allclose(bound(Terms(log_lik, log_prior, zero)), estimates.mean(), atol=1e-6):
+            raise UnsuitableObjective(
+                f"{name} is not the mean of its draws, and estimates from one level of noise are no log-weights: the "
+                f"logarithm of a mean of their exponentials would exceed log p(x): {INSTEAD}."
+            )

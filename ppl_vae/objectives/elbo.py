@@ -14,7 +14,7 @@ from .base import BetaObjective, Objective
 from .checks import check_closed, check_mean_field
 from .gradients import Pathwise, StickingTheLanding, Stratified
 from .options import option
-from .request import TermsRequest
+from .request import LevelsRequest, TermsRequest
 
 
 @dataclass(frozen=True)
@@ -201,3 +201,61 @@ class FreeBitsELBO(Objective):
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""
         return bounds.free_bits(terms, floor=self.floor, over_batch=self.over_batch)
+
+
+@dataclass(frozen=True)
+class DiffusionELBO(Objective):
+    """The ELBO of a diffusion model, by one level of noise at random for each draw and datum.
+
+    Its mean is the ELBO of a chain of ``levels`` levels, or in continuous time the limit of many, which bounds log p(x)
+    of that limit and not of the pair's own chain; evaluation and early stopping take the pair's own. Levels are spread
+    over the batch. Refuses a pair whose latents are no chain. Variational Diffusion Models, Kingma, Salimans, Poole and
+    Ho, 2021.
+
+    >>> DiffusionELBO(levels=10).is_bound, DiffusionELBO().is_bound
+    (True, False)
+    """
+
+    unused: ClassVar[tuple[str, ...]] = ("chunk",)
+    levels: int | None = option(
+        None,
+        "levels of the chain, as many as the model has; continuous time by default",
+        name="objective_levels",
+        kind="count",
+        metavar="T",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.chunk is not None:
+            raise ValueError("DiffusionELBO spreads the levels over all draws of a datum: leave chunk at None.")
+
+    @property
+    def is_bound(self) -> bool:
+        """True of a chain of levels; the limit bounds log p(x) of another model than the pair."""
+        return self.levels is not None
+
+    @property
+    def request(self) -> TermsRequest:
+        """The objective's request to a pair."""
+        return replace(super().request, levels=LevelsRequest(self.levels))
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for."""
+        super().check(sites)
+        chain = sites.chain
+        if not chain:
+            raise UnsuitableObjective(
+                f"DiffusionELBO takes one level of a chain of noise, the only latent site; the pair has "
+                f"{[site.name for site in sites.latent]}: make it by recipes.vae(data, program='diffusion', "
+                "guide='noising'), or use TraceELBO."
+            )
+        if self.levels not in (None, chain):
+            raise UnsuitableObjective(
+                f"DiffusionELBO(levels={self.levels}) bounds log p(x) of a chain of so many levels, and the pair's has "
+                f"{chain}: use DiffusionELBO(levels={chain}), or DiffusionELBO() for continuous time."
+            )
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.elbo(terms)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from ..arrays import ops
 from ..arrays.ops import Array
@@ -41,6 +41,10 @@ class GuideSite(Protocol):
     @property
     def value(self) -> Array:
         """The value that the rule returned; None before."""
+
+    @property
+    def distribution(self) -> Any:
+        """The site's distribution, without wrappers that only rearrange it."""
 
     def sample(self) -> Array:
         """Draw from the guide, with a gradient where the site is reparameterised."""

@@ -31,6 +31,17 @@ class LatentsRequest:
 
 
 @dataclass(frozen=True)
+class LevelsRequest:
+    """Estimates of the ELBO of a chain of levels of noise from one level each, in the place of log-densities.
+
+    Args:
+        number: T, of the chain; None for continuous time.
+    """
+
+    number: int | None = None
+
+
+@dataclass(frozen=True)
 class TermsRequest:
     """The request of an objective to a pair: draws, an estimator of the gradient, and log-densities.
 
@@ -43,11 +54,13 @@ class TermsRequest:
         latents: the contents of ``Terms.latents``, for a pair with a single latent site; not with ``chunk``.
         labels: a site of categories; ``Terms.log_label`` is log q(y | x) of its labels that are known, the keyword
             ``given`` (B, 1) of the programs, and 0 of the others.
+        levels: of a pair whose latent site is a chain of levels of noise, one level at random for each draw:
+            ``log_lik + log_prior`` is then an unbiased estimate of the ELBO, no log-weight, and ``log_guide`` is 0.
         chunk: number of draws to hold in memory at a time. The others' activations are computed again when the gradient
             needs them, and the encoder runs once for each chunk. None holds all of them.
 
     Raises:
-        ValueError: a chunk together with an enumeration, with slopes or with latents.
+        ValueError: a chunk together with an enumeration, with slopes, with latents or with levels.
 
     >>> TermsRequest(5).gradient
     Pathwise()
@@ -59,6 +72,7 @@ class TermsRequest:
     sleep: bool = False
     labels: str = ""
     latents: LatentsRequest | None = None
+    levels: LevelsRequest | None = None
     chunk: int | None = None
 
     def __post_init__(self) -> None:
@@ -75,3 +89,5 @@ class TermsRequest:
             raise ValueError(
                 "'chunk' takes draws apart, and 'latents' asks for all of them: leave one of them at None."
             )
+        if self.chunk is not None and self.levels is not None:
+            raise ValueError("'chunk' takes draws apart, and 'levels' are spread over all of them: leave it at None.")

@@ -218,6 +218,34 @@ def sample_in_chunks(
     return values, Terms(*terms)
 
 
+def elbo_in_chunks(
+    pair: Pair, x: Data, num_particles: int, seed: int, side: Arrays = NOTHING
+) -> tuple[dict[str, np.ndarray], Terms]:
+    """Draws for many data points, (K, N, ...), and terms, (K, N), whose mean is the ELBO.
+
+    The terms are log-densities of the draws; of a chain of noise, which has no draws here, ``levels_in_chunks``.
+    """
+    assert pair.sites is not None
+    if pair.sites.chain:
+        return {}, levels_in_chunks(pair, x, pair.sites.chain, num_particles, seed, side)
+    return sample_in_chunks(pair, x, num_particles, seed, side=side)
+
+
+def levels_in_chunks(
+    pair: Pair, x: Data, number: int | None, num_draws: int, seed: int, side: Arrays = NOTHING
+) -> Terms:
+    """Unbiased estimates of the ELBO of a chain of noise, (K, N), from K of its levels, each of another K-th of it.
+
+    -KL stands in ``log_prior``, and 0 in ``log_guide``. None is the number of levels of continuous time.
+    """
+    options: dict[str, Any] = {"rows_each": num_draws, "settings": {"num_particles": num_draws}}
+    doing = f"in the ELBO of {len(x)} data points"
+    with in_chunks(pair, x, side, seed=seed, purpose="levels", doing=doing, **options) as chunks:
+        parts = ((chunk, pair.levels(chunk.x, number, num_draws, chunk.seed, chunk.side)) for chunk in chunks)
+        columns = [chunk.keep(tuple(terms[:3]), axis=1) for chunk, terms in parts]
+    return Terms(*concatenate(columns, axis=1))
+
+
 def _sample(pair: Pair, chunk: Chunk, num_particles: int, analytic_kl: bool) -> tuple[dict[str, np.ndarray], Any]:
     """Draws for one chunk, (K, B, ...), and the log-densities, (K, B) each, as many draws at a time as fit."""
     parts = []

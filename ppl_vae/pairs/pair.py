@@ -100,6 +100,9 @@ class Pair(Protocol):
     def terms(self, x: np.ndarray, request: Any, seed: int, side: Arrays = NOTHING) -> Any:
         """Evaluate a ``TermsRequest`` on a batch, with the derivatives that it needs: arrays, as its gradient says."""
 
+    def levels(self, x: np.ndarray, number: int | None, num_draws: int, seed: int, side: Arrays = NOTHING) -> Terms:
+        """Estimate the ELBO of a chain of noise of a number of levels, None in continuous time: terms (K, B)."""
+
     def sample(
         self,
         x: np.ndarray,

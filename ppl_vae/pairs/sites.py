@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class Site:
     """The number of codes of each slot, where a value is codes of a codebook, side by side."""
     codebook: tuple[int, ...] = ()
     """The shape (L, K, E) of the guide's codes, where they are learned."""
+    chain: int = 0
+    """T, where a value is the levels 0, ..., T of noise, side by side."""
     has_density: bool = True
     """Whether it is spread out: a Delta, or what is made from one, is not."""
     density: str = ANYWHERE
@@ -256,6 +258,11 @@ class Sites:
         return next((site.codebook for site in self.latent if site.codebook), ())
 
     @property
+    def chain(self) -> int:
+        """T of the chain of levels of noise that the single latent site is; else 0."""
+        return self.latent[0].chain if len(self.latent) == 1 else 0
+
+    @property
     def width(self) -> int:
         """D, the number of entries of all latent sites together."""
         return sum(math.prod(site.event_shape) for site in self.latent)
@@ -466,8 +473,9 @@ def match(
                 f"Site {name!r} is {latent[name].distribution} in the model, whose log-density is not known at the "
                 "guide's draws: give the model a distribution whose transform has an inverse."
             )
+    chained = {name for name, site in guide.items() if site.chain == latent[name].chain}
     return Sites(
-        tuple(guide.values()),
+        tuple(site if name in chained else replace(site, chain=0) for name, site in guide.items()),
         tuple(observed.values()),
         tuple(latent),
         scaled=scaled,

@@ -13,7 +13,7 @@ import numpy as np
 from .. import backends
 from ..arrays.plain import as_python
 from ..data.streams import Data
-from . import builders, codes, flows, mixtures, nets
+from . import builders, codes, diffusion, flows, mixtures, nets
 from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
 
 PRIORS = tuple(TABLES["prior"])
@@ -40,6 +40,7 @@ LATER |= {
         *builders.TEMPERATURES,
         *flows.SETTINGS,
         *mixtures.SETTINGS,
+        *diffusion.SETTINGS,
     )
 }
 """What earlier versions did not know, with its default: it is saved where it is another."""
@@ -66,6 +67,7 @@ class Recipe:
     steps read; ``spline_bins`` and ``spline_bound`` of splines; ``prior_flow``, the prior's steps: ``coupling``,
     ``spline`` or ``maf``. Of a posterior that is a mixture: ``components``, A; ``mixture_hidden``, the numbers of the
     encoder that every component reads; ``learned_weights`` of the components in place of equal ones.
+    Of ``diffusion``: ``noise_levels``, T; ``prediction``; ``most_noise``; ``schedule_pieces``.
 
     Args:
         shape: of one image.
@@ -88,12 +90,14 @@ class Recipe:
             the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``); ``grid``, the
             same with the hidden layers at each cell that the convolutions leave, for discrete latents, of which each
             cell has some; or one that is registered.
-        program: ``vae``, ``models.VAE`` or with side information ``ConditionalVAE``; or one that is registered.
+        program: ``vae``, ``models.VAE`` or with side information ``ConditionalVAE``; ``diffusion``, a chain of images
+            with ever less noise, whose guide is ``noising`` and which has no use for the prior, the posterior, the
+            latents and D; or one that is registered.
         given_dim: G, the width of the side information c that everything is conditional on; 0 for none. Then the prior
             is ``standard`` or ``mixture``, and the latents have values that stand beside c.
         conditional_prior: p(z | c) = N(loc(c), diag scale(c)^2) by a net of its own, instead of a prior without c.
         guide: ``amortised``; ``semi-amortised``, whose encoder's answer is refined by ``refinement_steps`` steps; or
-            ``per-datapoint``, which has parameters for each training image and no encoder.
+            ``per-datapoint``, which has parameters for each training image and no encoder; or ``noising``.
         num_images: the number of images a per-datapoint guide is for; the number of ``images`` by default.
         backend: ``pyro`` or ``numpyro``.
         images: training images (N, P), which the pseudo-inputs start from, NaN as zeros: put NaN where nothing was

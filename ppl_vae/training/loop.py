@@ -16,7 +16,7 @@ from ..arrays.quantisation import usage
 from ..data.streams import Data
 from ..errors import NotFiniteLoss
 from ..objectives.base import Objective
-from ..pairs.chunks import memory_settings, sample_in_chunks
+from ..pairs.chunks import elbo_in_chunks, memory_settings
 from ..pairs.pair import probe
 from ..pairs.side_inputs import take_rows
 from ..results.fit import Fit
@@ -30,6 +30,9 @@ from .codes import restart_codes
 from .data import TrainingData
 from .protocols import Callback, Run
 from .settings import TrainingSettings
+
+VALID_LEVELS = 16
+"""The least number of levels of a chain of noise that its validation ELBO is estimated from."""
 
 
 @dataclass
@@ -137,13 +140,15 @@ class Loop:
     def _validated(self, valid: Data) -> dict[str, float]:
         """Compute the plain sampled ELBO per datum and its reconstruction, with the same noise after every epoch.
 
-        Of codes of a codebook also how many are used, and their perplexity.
+        Of codes of a codebook also how many are used, and their perplexity. Of a chain of noise it is estimated from at
+        least ``VALID_LEVELS`` of its levels, or all of them if they are fewer.
         """
         noise = derive(self.seed, "valid")
         particles, side = self.settings.validation_particles, self.data.valid_side
-        values, terms = sample_in_chunks(self.run.pair, valid, particles, noise, side=side)
-        metrics = {"valid_elbo": float(terms.log_weights.mean()), "valid_log_lik": float(terms.log_lik.mean())}
         assert self.run.pair.sites is not None
+        particles = max(particles, min(self.run.pair.sites.chain, VALID_LEVELS))
+        values, terms = elbo_in_chunks(self.run.pair, valid, particles, noise, side)
+        metrics = {"valid_elbo": float(terms.log_weights.mean()), "valid_log_lik": float(terms.log_lik.mean())}
         for site in self.run.pair.sites.latent:
             if site.codes:
                 used, perplexity = usage(values[site.name][0], len(site.codes))

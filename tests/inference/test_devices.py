@@ -27,7 +27,7 @@ from ppl_vae.seeds import generator
 META = torch.device("meta")
 PAIR_OF = {
     **dict.fromkeys(("reinforce", "running-average", "nvil", "rloo", "vimco", "wake-wake", "wake-sleep"), "bernoulli"),
-    **dict.fromkeys(("per-datapoint", "semi-amortised"), "standard"),
+    **dict.fromkeys(("per-datapoint", "semi-amortised", "diffusion"), "standard"),
     "enumeration": "categorical",
     **dict.fromkeys(("gumbel-softmax", "straight-through", "gumbel-rao", "rebar", "relax", "muprop"), "categorical"),
     **dict.fromkeys(("arm", "disarm", "rodeo"), "bernoulli"),

@@ -7,7 +7,8 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from ...pairs.chunks import chunk_size, concatenate, in_chunks, windows
+from ...errors import UnsuitableObjective
+from ...pairs.chunks import chunk_size, concatenate, elbo_in_chunks, in_chunks, levels_in_chunks, windows
 from ...pairs.inputs import Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
@@ -150,8 +151,40 @@ class ELBO:
 def elbo(fit: Fit, x: Input, num_particles: int = 10, *, seed: int = 0, **side: Unpack[Side]) -> ELBO:
     """E_q[log p(x | z)] - E_q[log q(z | x) - log p(z)] by ``num_particles`` draws for each row of x (N, P).
 
-    The plain bound, whatever objective the fit was trained on.
+    The plain bound, whatever objective the fit was trained on. Of a chain of noise it is estimated from
+    ``num_particles`` levels for each row, and the rate is the sum of the levels' KL.
     """
-    terms = fit.terms(x, num_particles, seed=derive(seed, "elbo"), **side)
+    data = fit.checked(x, **side)
+    _, terms = elbo_in_chunks(fit.pair, data.x, num_particles, derive(seed, "elbo"), data.arrays)
     rate = terms.log_guide.astype(np.float64) - terms.log_prior
     return ELBO(terms.log_lik.astype(np.float64).mean(0), rate.mean(0))
+
+
+def elbo_of_levels(
+    fit: Fit, x: Input, levels: int | None = None, num_particles: int = 16, *, seed: int = 0, **side: Unpack[Side]
+) -> ELBO:
+    """The ELBO that the net of a chain of noise would have with another number of levels, None in continuous time.
+
+    The limit bounds log p(x) of the limit, which no chain draws from.
+
+    Args:
+        fit: of a diffusion model.
+        x: data (N, P).
+        levels: T.
+        num_particles: levels of each row that it is estimated from.
+        seed: of the draws.
+        side: ``mask``.
+
+    Raises:
+        UnsuitableObjective: a pair whose latents are no chain of noise.
+        ValueError: fewer than one level.
+    """
+    if not fit.sites.chain:
+        raise UnsuitableObjective(
+            "elbo_of_levels is about a chain of noise, and the pair has none: use evaluation.elbo(fit, x)."
+        )
+    if levels is not None and levels < 1:
+        raise ValueError(f"'levels' should be at least 1, or None for continuous time; got {levels}.")
+    data = fit.checked(x, **side)
+    terms = levels_in_chunks(fit.pair, data.x, levels, num_particles, derive(seed, "elbo"), data.arrays)
+    return ELBO(terms.log_lik.astype(np.float64).mean(0), -terms.log_prior.astype(np.float64).mean(0))

@@ -3,6 +3,7 @@
 from ppl_vae.numpyro.distributions.autoregressive import AutoregressiveCategorical
 from ppl_vae.numpyro.distributions.bernoulli import BernoulliLogits
 from ppl_vae.numpyro.distributions.concrete import Concrete
+from ppl_vae.numpyro.distributions.diffusion import Denoising, Noising
 from ppl_vae.numpyro.distributions.flow import Flow
 from ppl_vae.numpyro.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedLogistic
@@ -17,10 +18,12 @@ __all__ = [
     "BernoulliMixture",
     "CategoricalLevels",
     "Concrete",
+    "Denoising",
     "DiagNormalMixture",
     "DiscretisedLogistic",
     "Flow",
     "Nearest",
+    "Noising",
     "RandomCodes",
     "SharedMixture",
     "Strata",

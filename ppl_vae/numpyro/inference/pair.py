@@ -16,7 +16,7 @@ from jax import Array
 from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 
-from ...objectives.request import TermsRequest
+from ...objectives.request import LevelsRequest, TermsRequest
 from ...pairs.failures import explained
 from ...pairs.keywords import generated_site, tolerant
 from ...pairs.pair import check_shapes, example_of
@@ -223,6 +223,11 @@ class Pair:
         values = self._values(x, seed, {"index": np.arange(len(x)), **side})
         found = _terms(self.structure, *values, request=request, nesting=self._nesting())
         return type(found)(*(np.asarray(a) if isinstance(a, jax.Array) else a for a in found))
+
+    def levels(self, x: np.ndarray, number: int | None, num_draws: int, seed: int, side: Arrays = NOTHING) -> Terms:
+        """Estimate the ELBO of a chain of a number of levels from ``num_draws`` of each datum: terms (K, B)."""
+        request = TermsRequest(num_draws, levels=LevelsRequest(number))
+        return Terms(*self.terms(x, request, seed, side))
 
     def array(self, x: np.ndarray) -> Array:
         """Make an array one of JAX's default type on the pair's device."""

@@ -18,6 +18,7 @@ from ...objectives.checks import check_dream, known_labels, no_closed_kl, not_no
 from ...objectives.gradients import Gradient, Rule, Run
 from ...objectives.request import LatentsRequest, TermsRequest
 from ...pairs.keywords import generated_site, inner, tolerant
+from ...pairs.levels import first_level, level_terms
 from ...pairs.sites import Sites, not_of_its_plates
 from ...pairs.terms import Latents, SiteTerms, Terms
 from .closed_kl import closed_kl
@@ -132,6 +133,8 @@ def log_terms(
     (5, 3)
     """
     model, guide = tolerant(model, ("mask",)), tolerant(guide)
+    if request.levels is not None:
+        return _of_levels(model, guide, args, kwargs, request, max_plate_nesting, key)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     configurations: dict[str, int] = {}
     if gradient.enumerates:
@@ -202,6 +205,28 @@ def _labels(guide: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     at = handlers.substitute(guide, data={name: jnp.maximum(labels, 0).astype(int)})
     q = sites_of(traced(handlers.seed(at, key), *args, **others), observed=False)
     return jnp.where(labels[:, 0] < 0, 0.0, density_of(q[name], 1)[0])
+
+
+def _of_levels(
+    model: Any,
+    guide: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    request: TermsRequest,
+    max_plate_nesting: int,
+    key: Array,
+) -> Terms:
+    """Estimate the ELBO of a chain of noise from its first level and another one at random, for each draw: (K, B)."""
+    assert request.levels is not None
+    draws, ruled = request.num_particles, Ruled(first_level, key)
+    p, q = run(model, guide, args, kwargs, draws, max_plate_nesting, key, ruled)
+    (latent, observed), guided = split_sites(p), sites_of(q, observed=False)
+    ((name, site),) = ruled.sites.items()
+    prior = base_of(latent[name]["fn"])
+    kl = _per_datum(latent[name], level_terms(site, prior, request.levels.number, draws), draws)
+    log_lik = jnp.stack([density_of(each, draws) for each in observed.values()]).sum(0)
+    scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
+    return Terms(log_lik, -kl, 0 * kl, scale, 0 * kl)
 
 
 def _slopes(model: Callable[[NumPyroTrace], NumPyroTrace], q: NumPyroTrace, draws: int) -> Mapping[str, Array]:

@@ -121,6 +121,11 @@ class TracedSite:
             return fn(*args, **kwargs)
         return jax.lax.stop_gradient(jax.lax.stop_gradient(fn)(*args, **kwargs))  # some samplers have no derivative
 
+    @property
+    def distribution(self) -> Any:
+        """The site's distribution, without wrappers that only rearrange it."""
+        return base_of(self._msg["fn"])
+
     def mean(self) -> Array:
         """The mean of the site's distribution."""
         return self._msg["fn"].mean

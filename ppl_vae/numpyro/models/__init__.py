@@ -14,6 +14,7 @@ from ..priors.vampprior import Means as Means
 from ..priors.vampprior import VampPrior as VampPrior
 from .attend_infer_repeat import AttendInferRepeat as AttendInferRepeat
 from .conditional import ConditionalVAE as ConditionalVAE
+from .diffusion import Diffusion as Diffusion
 from .hierarchical import HVAE as HVAE
 from .images import Completion as Completion
 from .images import FullyVisible as FullyVisible

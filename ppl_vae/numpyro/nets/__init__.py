@@ -10,6 +10,8 @@ from .convolutions import convolve as convolve
 from .convolutions import convolve_transposed as convolve_transposed
 from .convolutions import find_method as find_method
 from .convolutions import transposed_convolution as transposed_convolution
+from .diffusion import Denoiser as Denoiser
+from .diffusion import NoiseSchedule as NoiseSchedule
 from .flows import Autoregressive as Autoregressive
 from .flows import Conditioner as Conditioner
 from .flows import Coupling as Coupling

@@ -1,0 +1,223 @@
+"""Diffusion: exact denoisers, one level against the whole chain, both backends, and the ways of a fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+from pairs import common_names, toy, untrained
+
+from ppl_vae import backends, evaluation, objectives, recipes, seeds
+from ppl_vae.arrays import diffusion, ops
+from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.objectives import LevelsRequest, TermsRequest
+from ppl_vae.results import Fit
+
+Backend = backends.Backend
+POINTS = np.array([[0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
+SETTINGS: dict[str, Any] = {"program": "diffusion", "guide": "noising", "hidden": (16,), "noise_levels": 4}
+
+
+def recipe(backend: Backend, **settings: Any) -> recipes.Recipe:
+    return recipes.vae(toy(), **{**SETTINGS, "backend": backend.name, **settings})
+
+
+def fit_of(backend: Backend, scale: float = 3.0, **settings: Any) -> Fit:
+    """A pair whose net is far from zero, as it is."""
+    fit = untrained(*recipe(backend, **settings)(seeds.generator(0, "weights")), backend, toy())
+    fit.pair.load_state({n: v if "gamma" in n else scale * v for n, v in fit.pair.state().items()})
+    return fit
+
+
+def of_points(backend: Backend, num_levels: int, **schedule: Any) -> Fit:
+    """The model of two points that are equally likely, with E[x | z] itself for a net."""
+    base = torch.nn.Module if backend.name == "pyro" else nnx.Module
+
+    class Exact(base):
+        values = 2
+
+        def __call__(self, z: Any, gamma: Any) -> Any:
+            points = 2 * ops.like(POINTS, z) - 1
+            logits = (z[..., None, :] * points).sum(-1) * ops.exp(0.5 * (ops.softplus(-gamma) - gamma))[..., None]
+            return (ops.softmax(logits, -1)[..., None] * points).sum(-2)
+
+    gamma = backend.nets.NoiseSchedule(-7.0, 9.0, **schedule)
+    model = backend.models.Diffusion(Exact(), gamma, num_levels, 4)
+    fit = untrained(model, backend.guides.Noising(gamma, num_levels), backend, POINTS.repeat(2, 0))
+    return fit
+
+
+def estimates(fit: Fit, x: np.ndarray, levels: int | None, draws: int) -> np.ndarray:
+    terms = fit.pair.levels(x, levels, draws, 0)
+    return np.asarray(terms.log_lik + terms.log_prior, float)
+
+
+def of_levels(fit: Fit, levels: int | None) -> float:
+    """The ELBO of two points, to about 0.01."""
+    return float(estimates(fit, np.repeat(POINTS, 20_000, 0), levels, 2).mean())
+
+
+def test_the_exact_denoiser_of_two_points_has_log_p_in_continuous_time(backend: Backend) -> None:
+    fit = of_points(backend, 8)
+    by_levels = [of_levels(fit, levels) for levels in (1, 4, 32, None)]
+    assert by_levels == sorted(by_levels)
+    assert by_levels[-1] == pytest.approx(-math.log(2), abs=0.03) and by_levels[0] < -1
+    chain = fit.terms(np.repeat(POINTS, 4000, 0), 1).log_weights
+    assert of_levels(fit, 8) == pytest.approx(chain.mean(), abs=0.1)
+    many = evaluation.log_likelihood(fit, POINTS, 2000).mean
+    assert chain.mean() + 0.02 < many < -math.log(2) + 0.15  # IWAE of whole chains
+
+
+def test_the_value_does_not_depend_on_the_schedule_between_its_end_points(backend: Backend) -> None:
+    line, bent = of_points(backend, 4), of_points(backend, 4, pieces=5)
+    state = bent.pair.state()
+    bent.pair.load_state({n: np.array([0, 1, -1, 0.5, 1]) if "durations" in n else v for n, v in state.items()})
+    assert of_levels(line, None) == pytest.approx(of_levels(bent, None), abs=0.04)
+    assert abs(of_levels(line, 4) - of_levels(bent, 4)) > 0.1  # of few levels it does
+
+
+@pytest.mark.parametrize("settings", [{}, {"prediction": "eps", "schedule_pieces": 3}, {"levels": 3}], ids=str)
+def test_one_level_has_the_mean_of_the_whole_chain(settings: dict[str, Any], backend: Backend) -> None:
+    if "levels" in settings:
+        settings = {**settings, "likelihood": "categorical"}
+    fit, x = fit_of(backend, 1.0, **settings), toy(2)
+    one, whole = estimates(fit, x, 4, 4000), fit.terms(x, 4000).log_weights
+    error = np.hypot(one.std(0), whole.std(0)) / math.sqrt(4000)
+    assert (np.abs(one.mean(0) - whole.mean(0)) < 4 * error).all()
+    assert (np.abs(one.mean(0)) > 20 * error).all()
+
+
+@pytest.mark.parametrize("values", [2, 17])
+def test_a_net_of_zeros_is_exact_for_pixels_of_which_every_value_is_as_likely(values: int) -> None:
+    backend, likelihood = backends.load("pyro"), "bernoulli" if values == 2 else "categorical"
+    fit = fit_of(backend, 0.0, likelihood=likelihood, levels=values, most_noise=9.0)
+    x = np.random.default_rng(0).integers(values, size=(40, 12)) / (values - 1)
+    expected, errors = -12 * math.log(values), {}
+    for prediction in ("x", "eps"):
+        fit.model.denoiser.prediction = prediction
+        errors[prediction] = evaluation.elbo_of_levels(fit, x, None, 1000).mean - expected
+    assert abs(errors["x"]) < 0.02 * abs(expected) and errors["eps"] < -5
+
+
+def test_both_backends_agree() -> None:
+    found, x = {}, toy(3)
+    z = np.random.default_rng(0).normal(size=(3, 5 * 12)).astype(np.float32)
+    for name, library in (("pyro", torch.as_tensor), ("numpyro", jnp.asarray)):
+        b = backends.load(name)
+        fit = fit_of(b, schedule_pieces=3)
+        with torch.no_grad():
+            chains = b.distributions.Denoising(fit.model.denoiser, fit.model.gamma, 4, 12)
+            noised = b.distributions.Noising(library(2 * x - 1), fit.model.gamma.levels(4))
+            densities = [np.asarray(fn.log_prob(library(z))) for fn in (chains, noised)]
+        draws = fit.generate(500, mean=False).mean(), np.std(fit.draws(x, 500)["z"])
+        found[name] = common_names(fit.pair.state()), [*densities, fit.decode(z), fit.encode(x)], draws
+    (one, left, drawn), (other, right, again) = found.values()
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(value, other[name], rtol=1e-6, err_msg=name)
+    for a, b in zip(left, right, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(drawn, again, atol=0.02)
+
+
+def test_the_gradient_of_the_pieces_is_that_of_the_second_moment() -> None:
+    """In continuous time, for estimates whose noise has a closed form, by differences at many times."""
+    durations = torch.tensor([0.0, 0.7, -0.5], dtype=torch.float64, requires_grad=True)
+    t = (torch.arange(60_000, dtype=torch.float64) + 0.5) / 60_000
+    x = torch.ones(1, 1, dtype=torch.float64)
+
+    def losses(durations: torch.Tensor) -> torch.Tensor:
+        def denoise(z: torch.Tensor, gamma: torch.Tensor) -> torch.Tensor:
+            return 1 - torch.sigmoid(gamma)[:, None] + 0 * z
+
+        ends = torch.tensor(-2.0, dtype=torch.float64), torch.tensor(5.0, dtype=torch.float64)
+        return diffusion.level_loss(
+            denoise, (*ends, durations), x, t, torch.zeros(60_000, 1, dtype=torch.float64), None
+        )
+
+    (found,) = torch.autograd.grad(losses(durations).mean(), durations)
+    step = 0.02 * torch.eye(3, dtype=torch.float64)
+    with torch.no_grad():
+        moments = [((losses(durations + d) ** 2).mean() - (losses(durations - d) ** 2).mean()) / 0.04 for d in step]
+        assert float(losses(durations).mean()) == pytest.approx(float(losses(0 * durations).mean()), rel=1e-3)
+    np.testing.assert_allclose(found, moments, rtol=0.03)
+
+
+@pytest.fixture(scope="module", params=backends.NAMES)
+def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Backend, Fit, Path]:
+    """A short training with early stopping, which was interrupted and resumed."""
+    b, folder = backends.load(request.param), tmp_path_factory.mktemp("learned")
+
+    def svi(epochs: int) -> Any:
+        loss = b.inference.DiffusionELBO()
+        return b.inference.SVI(loss, epochs=epochs, batch_size=20, learning_rate=0.01, patience=50)
+
+    options: dict[str, Any] = {"valid": toy(20, 1), "checkpoint": folder / "checkpoint"}
+    pair = recipe(b, schedule_pieces=2)(seeds.generator(0, "weights"))
+    svi(6).fit(*pair, toy(), **options)
+    fit = svi(12).fit(*pair, toy(), **options, resume=True)
+    return b, fit, folder
+
+
+def test_it_trains_stops_early_saves_and_stands_in_a_table(learned: tuple[Backend, Fit, Path]) -> None:
+    b, fit, folder = learned
+    history = fit.history["valid_elbo"]
+    assert len(history) == 12 and history[-1] > history[0] + 1
+    before = recipe(b, schedule_pieces=2)(seeds.generator(0, "weights"))
+    start = untrained(*before, b, toy()).pair.state()
+    assert all((value != start[name]).any() for name, value in fit.pair.state().items())
+    again = Fit.load(fit.save(folder / "fit.safetensors", recipe=recipe(b, schedule_pieces=2)))
+    np.testing.assert_array_equal(again.generate(5), fit.generate(5))
+    assert set(np.unique(fit.generate(20, mean=False))) <= {0.0, 1.0}
+    vae = untrained(*recipes.vae(toy(), latent_dim=2, hidden=(5,), backend=b.name)(seeds.generator(0, "weights")), b)
+    table = evaluation.compare({"diffusion": fit, "VAE": vae}, toy(30, 2), num_particles=1000)
+    row = table.loc["diffusion"]
+    assert row["elbo"] < row["log_p"] < 0 and math.isfinite(table.loc["VAE", "log_p"])
+    assert math.isnan(evaluation.evaluate(fit, toy(30, 2), 2000).log_p.mean)  # 4 levels x 2,000 draws are too many
+    assert evaluation.elbo(fit, toy(30, 2), 40).mean == pytest.approx(
+        fit.terms(toy(30, 2), 40).log_weights.mean(), abs=1
+    )
+
+
+@pytest.mark.parametrize("name", ["IWAE", "RenyiELBO", "DReG", "TraceELBO"])
+def test_estimates_from_one_level_are_no_log_weights(name: str) -> None:
+    kind: Any = getattr(objectives, name)
+    settings = {"stick_the_landing": True} if name == "TraceELBO" else {}
+
+    class Asks(kind):  # type: ignore[misc]
+        @property
+        def request(self) -> TermsRequest:
+            return dataclasses.replace(super().request, levels=LevelsRequest(4))
+
+    sites = fit_of(backends.load("pyro")).sites
+    with pytest.raises(UnsuitableObjective, match=r"Asks .* use DiffusionELBO"):
+        Asks(2, **settings).check(sites)
+    kind(2, **settings).check(sites)  # on whole chains it is right
+
+
+def test_refusals() -> None:
+    b = backends.load("pyro")
+    for low, high in ((1.0, 1.0), (2.0, -2.0), (0.0, math.inf)):
+        with pytest.raises(ValueError, match="gamma should rise"):
+            b.nets.NoiseSchedule(low, high)
+    gamma = b.nets.NoiseSchedule()
+    for levels in (0, 2.5):
+        with pytest.raises(ValueError, match="'num_levels', T, should be a whole number of at least 1"):
+            b.guides.Noising(gamma, levels)
+    with pytest.raises(ValueError, match="'noise_levels' should be at least 1"):
+        recipe(b, noise_levels=0)
+    svi = b.inference.SVI(b.inference.DiffusionELBO(), epochs=1, batch_size=20)
+    pair = recipe(b)(seeds.generator(0, "weights"))
+    for x in (0.5 * toy(), 2 * toy(), -toy()):
+        with pytest.raises(ValueError, match="'data'"):
+            svi.fit(*pair, x)
+    with pytest.raises(ValueError, match="should be at least 1, or None"):
+        evaluation.elbo_of_levels(fit_of(b), toy(3), 0)
+    assert objectives.DiffusionELBO(levels=3).is_bound and not objectives.DiffusionELBO().is_bound
