@@ -1,10 +1,12 @@
 """Priors and posteriors that are flows: test ELBO, log p(x), their gap and seconds, on digits or static MNIST.
 
     python benchmarks/flows.py --out flows.jsonl                     # digits; goes on where it stopped
-    python benchmarks/flows.py --data static_mnist --epochs 20 --out mnist.jsonl
+    python benchmarks/flows.py --data static_mnist --epochs 20 --hidden 300 300 --latent-dim 40 --out mnist.jsonl \
+        --priors standard vampprior coupling --posteriors standard iaf planar spline --sticking 0
 
-Each training is a line of the file; the table in Markdown has nats per test image, the last of them log p(x) by
-importance sampling less the ELBO.
+Each training is a line of the file; an interrupted one goes on from its checkpoint, beside the file. A VampPrior over a
+flow posterior is refused, which its line says. The table in Markdown has nats per test image; log p(x) is by importance
+sampling, and the gap is what the ELBO misses of it.
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ from ppl_vae import backends, data, evaluation, recipes, seeds
 
 PRIORS = {
     "standard": {},
+    "vampprior": {"prior": "vampprior"},
     "coupling": {"prior": "flow"},
     "spline": {"prior": "flow", "prior_flow": "spline"},
     "MAF": {"prior": "flow", "prior_flow": "maf"},
 }
-POSTERIORS = ("standard", "iaf", "planar", "radial", "coupling", "spline")
+POSTERIORS = ("standard", "iaf", "planar", "radial", "coupling", "spline", "sylvester")
+SAME = ("data", "backend", "epochs", "seed", "latent_dim", "hidden", "particles", "test")
+"""Options that a line of the file was made with: one of other options is another cell."""
 COLUMNS = ("prior", "posterior", "sticking", "ELBO", "log p(x)", "gap", "seconds")
 
 
@@ -32,16 +37,24 @@ def train(arguments: argparse.Namespace, images: Any, prior: str, posterior: str
     """Train one pair, and evaluate it."""
     b = backends.load(arguments.backend)
     settings: dict[str, Any] = {"latent_dim": arguments.latent_dim, "hidden": tuple(arguments.hidden)}
-    recipe = recipes.vae(images, posterior=posterior, backend=arguments.backend, **settings, **PRIORS[prior])
+    cell = {"prior": prior, "posterior": posterior, "sticking": sticking}
+    told = {name: getattr(arguments, name) for name in SAME}
+    try:
+        recipe = recipes.vae(images, posterior=posterior, backend=arguments.backend, **settings, **PRIORS[prior])
+    except ValueError as error:
+        return {**cell, **dict.fromkeys(COLUMNS[3:], "refused"), **told, "why": str(error)}
     svi = b.inference.SVI(b.inference.TraceELBO(stick_the_landing=sticking), epochs=arguments.epochs)
     began = time.perf_counter()
-    fit = svi.fit(*recipe(seeds.generator(arguments.seed, "weights")), images, seed=arguments.seed)
-    seconds = time.perf_counter() - began
+    path = arguments.out.with_suffix(f".{prior}-{posterior}-{int(sticking)}.checkpoint")
+    pair = recipe(seeds.generator(arguments.seed, "weights"))
+    fit = svi.fit(*pair, images, seed=arguments.seed, checkpoint=path, resume=True)
+    seconds = time.perf_counter() - began  # of the last part alone, where it was interrupted
     test = images.test[: arguments.test]
     elbo = float(evaluation.elbo(fit, test, num_particles=20).mean)
     log_p = float(evaluation.log_likelihood(fit, test, arguments.particles).mean)
-    row = dict(zip(COLUMNS, (prior, posterior, sticking, elbo, log_p, log_p - elbo, seconds), strict=True))
-    return {**row, "data": arguments.data, "epochs": arguments.epochs, "seed": arguments.seed}
+    path.unlink(missing_ok=True)
+    numbers = (elbo, log_p, log_p - elbo, seconds)
+    return {**cell, **dict(zip(COLUMNS[3:], numbers, strict=True)), **told}
 
 
 def main() -> None:
@@ -61,12 +74,12 @@ def main() -> None:
     parser.add_argument("--sticking", type=int, nargs="+", default=[0, 1], choices=(0, 1))
     arguments = parser.parse_args()
     known = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
-    mine = {"data": arguments.data, "epochs": arguments.epochs, "seed": arguments.seed}
+    mine = {name: getattr(arguments, name) for name in SAME}
     images = data.load(arguments.data)
     print("|", " | ".join(COLUMNS), "|\n|", " | ".join("---" for _ in COLUMNS), "|")
     for prior, posterior, sticking in itertools.product(arguments.priors, arguments.posteriors, arguments.sticking):
         cell = {"prior": prior, "posterior": posterior, "sticking": bool(sticking), **mine}
-        row = next((r for r in known if all(r[name] == value for name, value in cell.items())), None)
+        row = next((r for r in known if all(r.get(name) == value for name, value in cell.items())), None)
         if row is None:
             row = train(arguments, images, prior, posterior, bool(sticking))
             with arguments.out.open("a") as file:

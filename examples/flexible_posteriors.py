@@ -109,6 +109,7 @@ GUIDES: dict[str, Make] = {
     "normal": lambda b, rng: b.conditionals.FullNormal(b.nets.MLP((1, 5), rng), 2),
     "planar": flow(lambda n, rng: [n.Planar(2, 1, rng) for _ in range(12)]),
     "radial": flow(lambda n, rng: [n.Radial(2, 1, rng) for _ in range(12)]),
+    "Sylvester": flow(lambda n, rng: [n.Sylvester(2, 1, rng, reflections=2) for _ in range(8)]),
     "coupling": flow(lambda n, rng: [n.Coupling(2, (32,), rng, context=1, swapped=bool(k % 2)) for k in range(6)]),
     "IAF": flow(
         lambda n, rng: [n.Autoregressive(2, (32,), rng, context=1, order=(k % 2, 1 - k % 2)) for k in range(4)]

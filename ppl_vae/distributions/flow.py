@@ -35,7 +35,6 @@ class Flow(TorchDistribution):
     arg_constraints: ClassVar[dict[str, Any]] = {}
     support = constraints.real_vector
     has_rsample = True
-    density_known: ClassVar[str] = "anywhere"
 
     def __init__(self, base: Any, steps: Sequence[flows.Step], context: Tensor | None = None) -> None:
         self.base, self.steps = base, tuple(steps)
@@ -43,6 +42,11 @@ class Flow(TorchDistribution):
         self._drawn: tuple[Tensor, tuple[Tensor, ...], Tensor] | None = None
         flows.check_steps(self.steps, base.event_shape[-1], self.context.shape[-1])
         super().__init__(base.batch_shape, base.event_shape, validate_args=False)
+
+    @property
+    def density_known(self) -> str:
+        """Values at which the density is known: anywhere, unless a step has no inverse."""
+        return flows.density_known(self.steps)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Flow:
         """Return the same distribution with another batch shape."""

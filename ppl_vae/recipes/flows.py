@@ -17,6 +17,9 @@ HIDDEN = Setting("flow_hidden", (128,), "units of the hidden layers of a step's 
 CONTEXT = Setting("flow_context", 32, "numbers of the encoder that every step of a flow reads", least=1, metavar="H")
 BINS = Setting("spline_bins", 8, "bins of a spline", least=2, metavar="BINS")
 BOUND = Setting("spline_bound", 5.0, "beyond which a spline is the identity", above=0, metavar="BOUND")
+REFLECTIONS = Setting(
+    "flow_reflections", 4, "Householder reflections that turn the directions of a Sylvester step", least=1, metavar="K"
+)
 SPLINE = (BINS, BOUND)
 PRIOR_STEP = Setting(
     "prior_flow",
@@ -24,7 +27,7 @@ PRIOR_STEP = Setting(
     "steps of the prior 'flow': affine or spline couplings, or a masked autoregressive flow, which draws slowly",
     choices=("coupling", "spline", "maf"),
 )
-SETTINGS = (STEPS, HIDDEN, CONTEXT, *SPLINE, PRIOR_STEP)
+SETTINGS = (STEPS, HIDDEN, CONTEXT, *SPLINE, REFLECTIONS, PRIOR_STEP)
 
 Steps = Callable[[Backend, Values, np.random.Generator, int], Sequence[Any]]
 """(backend's modules, recipe, rng, H) -> the steps."""
@@ -90,7 +93,7 @@ def refuse_one_entry(recipe: Values) -> str | None:
     if recipe.latent_dim < 2:
         return (
             f"Steps in which entries of z move others need latent_dim of at least 2; got {recipe.latent_dim}: raise it,"
-            " or use posterior='planar' or 'radial', and prior='standard' or 'mixture'."
+            " or use posterior='planar', 'radial' or 'sylvester', and prior='standard' or 'mixture'."
         )
     return None
 
@@ -130,6 +133,16 @@ POSTERIORS = (
         "a normal through radial steps",
         lambda b, recipe, rng, h: [b.nets.Radial(recipe.latent_dim, h, rng) for _ in range(recipe.flow_steps)],
         (),
+        refuse_vampprior,
+    ),
+    posterior(
+        "sylvester",
+        "a normal through Sylvester steps, planar ones along all directions at once",
+        lambda b, recipe, rng, h: [
+            b.nets.Sylvester(recipe.latent_dim, h, rng, reflections=recipe.flow_reflections)
+            for _ in range(recipe.flow_steps)
+        ],
+        (REFLECTIONS,),
         refuse_vampprior,
     ),
     posterior(

@@ -64,10 +64,11 @@ class Recipe:
     of the priors that are mixtures, and ``pseudo_inputs_start``: ``random`` training images, the data ``mean`` plus
     noise, or the report's ``means`` net; ``prior_hidden``, the units of an autoregressive prior. Of flows:
     ``flow_steps``, ``flow_hidden``, the units of a step's net, and ``flow_context``, the numbers of the encoder that
-    steps read; ``spline_bins`` and ``spline_bound`` of splines; ``prior_flow``, the prior's steps: ``coupling``,
-    ``spline`` or ``maf``. Of a posterior that is a mixture: ``components``, A; ``mixture_hidden``, the numbers of the
-    encoder that every component reads; ``learned_weights`` of the components in place of equal ones.
-    Of ``diffusion``: ``noise_levels``, T; ``prediction``; ``most_noise``; ``schedule_pieces``.
+    steps read; ``spline_bins`` and ``spline_bound`` of splines; ``flow_reflections`` of Sylvester steps;
+    ``prior_flow``, the prior's steps: ``coupling``, ``spline`` or ``maf``. Of a posterior that is a mixture:
+    ``components``, A; ``mixture_hidden``, the numbers of the encoder that every component reads; ``learned_weights``
+    of the components in place of equal ones. Of ``diffusion``: ``noise_levels``, T; ``prediction``; ``most_noise``;
+    ``schedule_pieces``.
 
     Args:
         shape: of one image.
@@ -84,7 +85,8 @@ class Recipe:
             codebooks, of a grid and of signs; or one that is registered. The discrete ones have a uniform
             prior.
         posterior: ``standard``, that of the latents; a diagonal normal through steps of a flow, ``iaf``, ``planar``,
-            ``radial``, ``coupling`` or ``spline``; a ``mixture`` of diagonal normals; or one that is registered.
+            ``radial``, ``coupling``, ``spline`` or ``sylvester``; a ``mixture`` of diagonal normals; or one that is
+            registered.
         latent_dim: D.
         net: ``mlp``, perceptrons; ``conv``, convolutions before the encoder's hidden layers and transposed ones after
             the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``); ``grid``, the

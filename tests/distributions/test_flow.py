@@ -35,6 +35,7 @@ STEPS: dict[str, Make] = {
     ),
     "planar": lambda n, rng, d: n.Planar(d, H, rng),
     "radial": lambda n, rng, d: n.Radial(d, H, rng),
+    "Sylvester": lambda n, rng, d: n.Sylvester(d, H, rng, rank=d - 1, reflections=3),
     "MAF": lambda n, rng, d: n.Inverse(n.Autoregressive(d, (8,), rng, context=H)),
 }
 
@@ -140,7 +141,7 @@ def test_a_given_value_has_the_density_and_the_score_of_the_draw(name: str) -> N
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["IAF", "spline", "spline in order", "planar"])
+@pytest.mark.parametrize("name", ["IAF", "spline", "spline in order", "planar", "Sylvester"])
 def test_a_known_draw_has_its_value_where_the_inverse_loses_it(name: str) -> None:
     """Weights that stretch by thousands, in single precision: the draw's own density, and finite gradients."""
     q, parameters = flow(name, scale=4.0, double=False, rows=50)
@@ -192,7 +193,7 @@ def test_stock_transforms_are_these_steps() -> None:
     torch.testing.assert_close(spline.log_abs_det_jacobian(x, spline(x))[inner], log_slope[inner], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["IAF", "planar"])
+@pytest.mark.parametrize("name", ["IAF", "planar", "Sylvester"])
 def test_numpyro_knows_its_draws_too(name: str) -> None:
     """Under ``jit``: given values with known pre-images have the gradient of the inverse, by every parameter."""
     own = STEPS[name](numpyro_nets, np.random.default_rng(0), D)
@@ -280,6 +281,8 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "and fewer than 1000; got 1000": lambda: flows.Spline(1000),
     "'bound' should be a finite number above 0; got 0.0": lambda: flows.Spline(4, 0.0),
     "from a context, of one number at least; got 0": lambda: nets.Planar(3, 0, rng()),
+    "'rank' should be a number of directions from 1 to D = 3; got 4": lambda: nets.Sylvester(3, 2, rng(), rank=4),
+    "'reflections' should be at least 1; got 0": lambda: nets.Sylvester(3, 2, rng(), reflections=0),
     "is for 4 entries and a context of 5 numbers, and z has 4 entries and the context 3": lambda: planar(5),
     "would invert a flow posterior once for each pseudo-input": lambda: priors.VampPrior(
         conditionals.Flow(base(rng(), H), H, [nets.Planar(D, H, rng())]), np.zeros((3, 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,17 @@ def vampprior(of: Callable[[Any], Any]) -> Way:
     return make
 
 
+def stock(name: str, *numbers: Any) -> Way:
+    """A transform of the library as a step of 3 entries, of numbers or arrays."""
+
+    def make(b: backends.Backend) -> Any:
+        kind = getattr(importlib.import_module(f"{b.name}.distributions.transforms"), name)
+        made = kind(*(backend_array(b, a) for a in numbers))
+        return b.nets.Stock(b.nets.MLP((1, 1), np.random.default_rng(0)), lambda *_: made, 3).dim
+
+    return make
+
+
 def flow_prior(b: backends.Backend) -> Any:
     return b.priors.FlowPrior(2, [b.nets.Coupling(2, (4,), np.random.default_rng(0))])().event_shape[0]
 
@@ -69,6 +81,14 @@ def trains(**settings: Any) -> Way:
 
 
 REMEDIES: dict[str, tuple[Way, ...]] = {
+    "is no bijection of the real numbers onto themselves, which every step of a flow should be: take another": (
+        stock("ExpTransform"),
+        stock("AffineTransform", np.zeros(3), np.ones(3)),
+    ),
+    "should map (1, {}) to (1, {}), and returns {}: make it for D = {} entries": (
+        stock("AffineTransform", np.zeros((2, 1)), np.ones((2, 1))),
+        stock("AffineTransform", np.zeros(3), np.ones(3)),
+    ),
     "moves some entries by others, and z has {}: take two or more, or Planar or Radial steps": (
         step("Coupling", 1, (4,)),
         step("Coupling", 2, (4,)),
@@ -94,6 +114,7 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         trains(posterior="iaf"),
         trains(posterior="planar", latent_dim=1),
         trains(posterior="radial", latent_dim=1, prior="mixture"),
+        trains(posterior="sylvester", latent_dim=1, prior="standard"),
     ),
     "would invert a flow posterior once for each pseudo-input and draw: use prior='flow', 'mixture' or": (
         trains(posterior="coupling", prior="vampprior"),

@@ -38,7 +38,6 @@ class Flow(dist.Distribution):
     arg_constraints: ClassVar[dict[str, Any]] = {}
     support = constraints.real_vector
     has_rsample = True
-    density_known: ClassVar[str] = "anywhere"
     pytree_data_fields = ("base", "weights", "context")
     pytree_aux_fields = ("graph",)
 
@@ -53,6 +52,11 @@ class Flow(dist.Distribution):
     def steps(self) -> Sequence[flows.Step]:
         """The steps, with the weights that this distribution has."""
         return nnx.merge(self.graph, self.weights)
+
+    @property
+    def density_known(self) -> str:
+        """Values at which the density is known: anywhere, unless a step has no inverse."""
+        return flows.density_known(self.steps)
 
     def expand(self, batch_shape: tuple[int, ...]) -> Flow:
         """Return the same distribution with another batch shape."""

@@ -18,6 +18,7 @@ from .flows import Coupling as Coupling
 from .flows import Inverse as Inverse
 from .flows import Planar as Planar
 from .flows import Radial as Radial
+from .flows import Sylvester as Sylvester
 from .layers import ACTIVATIONS as ACTIVATIONS
 from .layers import Flattened as Flattened
 from .layers import Linear as Linear
@@ -32,6 +33,7 @@ from .perceptrons import MLP as MLP
 from .perceptrons import GatedMLP as GatedMLP
 from .pixelcnn import PixelCNN as PixelCNN
 from .scenes import Scene as Scene
+from .stock import Stock as Stock
 from .tables import PerDatum as PerDatum
 from .tables import Rows as Rows
 from .transformer import CausalTransformer as CausalTransformer

@@ -165,6 +165,35 @@ class Radial(flows.RadialStep, nnx.Module):
         self.net = linear(context, dim + 2, rng)
 
 
+class Sylvester(flows.SylvesterStep, nnx.Module):
+    """y = x + Q R tanh(S Q^T x + b): bent along M orthogonal directions, all from the context.
+
+    The inverse solves M equations, one after another. Sylvester Normalizing Flows for Variational Inference, van den
+    Berg, Hasenclever, Tomczak and Welling, 2018.
+
+    Args:
+        dim: D.
+        context: H, at least 1.
+        rng: the generator of the initial weights.
+        rank: M, the number of directions, D by default.
+        reflections: K, Householder reflections whose product turns the directions.
+
+    Raises:
+        ValueError: no context, directions or reflections.
+
+    >>> Sylvester(3, 4, np.random.default_rng(0), reflections=2).net.weight.shape
+    (21, 4)
+    """
+
+    def __init__(
+        self, dim: int, context: int, rng: np.random.Generator, *, rank: int | None = None, reflections: int = 4
+    ) -> None:
+        self.dim, self.context, self.rank, self.reflections = dim, context, dim if rank is None else rank, reflections
+        flows.check_context(context)
+        flows.check_rank(dim, self.rank, reflections)
+        self.net = linear(context, reflections * dim + self.rank * (self.rank + 2), rng)
+
+
 class Inverse(flows.InverseStep, nnx.Module):
     """The inverse of a step, for priors, whose densities are asked at given values.
 
