@@ -210,10 +210,10 @@ def test_inferences_are_compared_on_unchanged_pairs(backend: str, tmp_path: Path
     script = EXAMPLE.parent / "compare_inference.py"
     command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
     if backend == "numpyro":  # compiling takes most of the time there
-        command += ["--strategies", "ELBO", "DReG 10", "per-datapoint, inner loop", "NVIL 4", "enumeration"]
+        command += ["--strategies", "ELBO", "per-datapoint, inner loop", "enumeration"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
-    counts = {"pyro": {"gaussian": 9, "bernoulli": 8}, "numpyro": {"gaussian": 3, "bernoulli": 2}}
+    counts = {"pyro": {"gaussian": 9, "bernoulli": 8}, "numpyro": {"gaussian": 2, "bernoulli": 1}}
     for kind, strategies in counts[backend].items():
         table = pd.read_csv(tmp_path / kind / "table.csv", index_col="name")
         assert len(table) == strategies and np.isfinite(table["log_p"]).all() and table["note"].isna().all()
