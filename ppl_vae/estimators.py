@@ -12,13 +12,22 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    DensityMixin,
+    TransformerMixin,
+)
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_array, check_random_state
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import backends, seeds, strategies
-from .evaluation import log_likelihood
+from .evaluation import class_probabilities, log_likelihood
+from .objectives import Labelled
 from .recipes import published, recipe
 from .recipes.components import COMMON, SLOTS
 from .recipes.components import settings as component_settings
@@ -119,16 +128,25 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
 
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Train on rows X (N, P); ``y`` is ignored."""
-        train, valid = self._rows(X, reset=True), None
+        return self._train(self._rows(X, reset=True))
+
+    def _train(self, train: np.ndarray, given: np.ndarray | None = None) -> Self:
+        """Train on checked rows and their labels, where there are some."""
+        valid, valid_given = None, None
         seed = _seed(self.random_state)
         if self.patience is not None:
-            train, valid = train_test_split(train, test_size=self.validation_fraction, random_state=seed)
+            held_out: dict[str, Any] = {"test_size": self.validation_fraction, "random_state": seed}
+            if given is not None:
+                given, valid_given = train_test_split(given, **held_out)
+            train, valid = train_test_split(train, **held_out)
         recipe, svi = self._recipe(train), self._svi(len(train))
         fit = svi.fit(
             *recipe(seeds.generator(seed, "weights")),
             train,
             valid=valid,
+            given=given,
             mask=_find_mask(train),
+            valid_given=valid_given,
             valid_mask=None if valid is None else _find_mask(valid),
             seed=seed,
             device=self.device,
@@ -185,11 +203,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     def _recipe(self, train: np.ndarray) -> recipe.Recipe:
         settings = {name: getattr(self, name) for name in _RECIPE}
         settings["num_pseudo_inputs"] = min(self.num_pseudo_inputs, len(train))
-        more = dict(self.settings or {})
-        both = sorted(more.keys() & {f.name for f in dataclasses.fields(VAE)})
+        more, own = dict(self.settings or {}), self._own_settings()
+        both = sorted(more.keys() & ({f.name for f in dataclasses.fields(self)} | own.keys()))
         if both:
             raise ValueError(f"{', '.join(map(repr, both))} should be given by itself, not in 'settings'.")
-        settings |= more
+        settings |= {**more, **own}
         if isinstance(self.strategy, str):
             settings |= strategies.recipe_settings(self.strategy)
         if settings.get("guide") == "per-datapoint":
@@ -198,6 +216,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
                 "others: use another one, or SVI and Fit.refine."
             )
         return published.vae(train, **settings)
+
+    def _own_settings(self) -> dict[str, Any]:
+        """Return settings of ``Recipe`` that the kind of estimator fixes."""
+        return {}
 
     def _svi(self, num_rows: int) -> BaseSVI:
         settings = {name: getattr(self, name) for name in _SVI}
@@ -250,6 +272,115 @@ class VampVAE(VAE):
     prior: str = "vampprior"
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
+class SemiSupervisedVAE(ClassifierMixin, VAE):
+    """Classifier of rows of which few have a label, by a VAE whose label is a latent, the model M2.
+
+    y ~ p(y), uniform;  z ~ p(z);  x | y, z ~ p(x | y, z);  with q(y | x) and q(z | x, y). ``fit(X, y)`` takes labels of
+    any kind, and -1 where one is not known. A known label trains p(x | y, z), q(z | x, y), and q(y | x) by
+    ``label_weight`` log q(y | x); an unknown one is summed over, or what ``strategy`` says. ``predict_proba`` gives
+    q(y | x), ``score`` the accuracy; ``score_samples`` log p(x), the label summed out.
+
+    The settings are those of ``VAE`` and:
+
+    Args:
+        strategy: of labels that are not known: ``enumeration``, or another that serves discrete latents, such as
+            ``rloo-4``, or an objective of the backend.
+        label_weight: of log q(y | x) of each known label, in data.
+        auxiliary_dim: of the auxiliary variable of Maaloe et al., 2016, which makes q(y, z | x) a mixture; 0 for none.
+
+    Attributes:
+        classes_: the labels, (C,).
+
+    Raises:
+        ValueError: fewer than two classes among the known labels, and what ``VAE`` raises.
+
+    Semi-supervised Learning with Deep Generative Models, Kingma, Rezende, Mohamed and Welling, 2014.
+
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(60, 2)) + 4 * (np.arange(60)[:, None] % 2)
+    >>> y = np.where(np.arange(60) < 10, np.arange(60) % 2, -1)
+    >>> vae = SemiSupervisedVAE(latent_dim=1, hidden=(8,), epochs=60, learning_rate=0.03, random_state=0).fit(x, y)
+    >>> vae.predict_proba(x).shape, bool(vae.score(x, np.arange(60) % 2) > 0.9)
+    ((60, 2), True)
+    """
+
+    strategy: Any = "enumeration"
+    label_weight: float = 10.0
+    auxiliary_dim: int = 0
+
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Train on rows X (N, P) with labels y (N,), -1 where they are not known."""
+        rows, y = validate_data(self, X, y, dtype=np.float32, ensure_all_finite="allow-nan")
+        known = _known(y)
+        check_classification_targets(y[known] if known.any() else y)
+        self.classes_, numbers = np.unique(y[known], return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"SemiSupervisedVAE: 'y' should have labels of more than one class; got {self.classes_.tolist()} and "
+                f"{np.sum(~known)} times -1, which stands for an unknown label: give other names to classes, such as "
+                "y.astype(str)."
+            )
+        given = np.full((len(rows), 1), -1, np.float32)
+        given[known, 0] = numbers
+        return self._train(rows, given)
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Return q(y | x) of each class, (N, C), for rows X (N, P); of an auxiliary variable by ten draws."""
+        rows = self._rows(X)
+        draws = 10 if self.auxiliary_dim else 1
+        return class_probabilities(self.fit_, rows, draws, seed=self.seed_, mask=_find_mask(rows))
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return the likeliest class of each row of X (N, P), (N,)."""
+        numbers = self.predict_proba(X).argmax(1)
+        return self.classes_[numbers]
+
+    def score(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the accuracy on the rows of X (N, P) whose label y is not -1."""
+        known, weight = _known(np.asarray(y)), None if sample_weight is None else np.asarray(sample_weight)
+        weight = weight if weight is None else weight[known]
+        return float(accuracy_score(np.asarray(y)[known], self.predict(X)[known], sample_weight=weight))
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Return the means of q(z | x, y), (N, D), for rows X (N, P) and their likeliest label y."""
+        rows, labels = self._rows(X), self.predict_proba(X).argmax(1)
+        return self.fit_.encode(rows, given=labels[:, None], mask=_find_mask(rows))[:, -self.recipe_.latent_dim :]
+
+    def inverse_transform(self, X: ArrayLike, y: Any = None) -> np.ndarray:
+        """Return E[x | z, y], (N, P), for codes X (N, D) and labels y (N,); E[x | z] without, the mean over labels."""
+        check_is_fitted(self)
+        z = check_array(X, dtype=np.float32)
+        if y is None:
+            return np.mean([self.inverse_transform(z, np.full(len(z), label)) for label in self.classes_], 0)
+        parts = {"a": np.zeros((len(z), self.recipe_.auxiliary_dim)), "y": self._numbers(y)[:, None], "z": z}
+        return self.fit_.decode(np.concatenate([parts[site.name] for site in self.fit_.sites.latent], 1))
+
+    def sample(self, n_samples: int = 1, random_state: Any = None, *, mean: bool = False, y: Any = None) -> np.ndarray:
+        """Draw new rows as ``VAE.sample`` does, of labels y (n_samples,), or of one for all; by default of any."""
+        check_is_fitted(self)
+        seed = _seed(self.random_state if random_state is None else random_state)
+        given = None if y is None else self._numbers(np.broadcast_to(y, n_samples))[:, None]
+        return self.fit_.generate(n_samples, seed=seed, mean=mean, given=given)
+
+    def _numbers(self, y: Any) -> np.ndarray:
+        """Return the positions of labels in ``classes_``."""
+        y = np.asarray(y)
+        found = np.clip(np.searchsorted(self.classes_, y), 0, len(self.classes_) - 1)
+        if (self.classes_[found] != y).any():
+            wrong = y[self.classes_[found] != y].tolist()[0]
+            raise ValueError(f"'y' should have labels of {self.classes_.tolist()}; got {wrong!r}.")
+        return found
+
+    def _own_settings(self) -> dict[str, Any]:
+        own = {"program": "semi-supervised", "guide": "semi-supervised", "given_dim": len(self.classes_)}
+        return {**own, "auxiliary_dim": self.auxiliary_dim}
+
+    def _svi(self, num_rows: int) -> BaseSVI:
+        made = super()._svi(num_rows)
+        return dataclasses.replace(made, loss=Labelled(made.loss, weight=self.label_weight))
+
+
 _NAMES = {f.name for f in dataclasses.fields(VAE)} - {"settings"}
 _SVI = tuple(f.name for f in dataclasses.fields(BaseSVI) if f.name in _NAMES)
 _RECIPE = tuple(n for n in (*SLOTS, *COMMON, *component_settings(own=True)) if n in _NAMES)
@@ -259,6 +390,11 @@ def _find_mask(rows: np.ndarray) -> np.ndarray | None:
     """Return the mask (N, P) of the values that are not NaN; None if no value is."""
     seen = ~np.isnan(rows)
     return None if seen.all() else seen
+
+
+def _known(y: np.ndarray) -> np.ndarray:
+    """Return where a label is not the number -1, (N,); texts are labels, whatever they say."""
+    return y != -1 if y.dtype.kind in "iuf" else np.array([not isinstance(v, Integral) or v != -1 for v in y], bool)
 
 
 def _seed(random_state: Any) -> int:

@@ -3,6 +3,7 @@
 from . import disentanglement as disentanglement
 from .certificates import Certificate as Certificate
 from .certificates import certify as certify
+from .classes import class_probabilities as class_probabilities
 from .comparison import compare as compare
 from .comparison import difference as difference
 from .discrete_twins import discrete_twin as discrete_twin

@@ -9,7 +9,7 @@ from typing import Unpack
 import numpy as np
 
 from ..pairs.inputs import Input
-from ..pairs.side_inputs import Side, check_given
+from ..pairs.side_inputs import Side, given_of
 from ..results.fit import Fit
 from ..seeds import derive
 from .posterior.latents import has_standard_prior
@@ -99,7 +99,7 @@ def prior_draws(fit: Fit, size: int, *, seed: int = 0, given: np.ndarray | None 
     """
     if size < 1:
         raise ValueError(f"'size' should be at least 1; got {size}.")
-    z, _ = simulate(fit, size, derive(seed, "prior"), check_given(given, size))
+    z, _ = simulate(fit, size, derive(seed, "prior"), given_of(fit.pair, given, size))
     names = [site.name for site in fit.pair.sites.latent] if fit.pair.sites is not None else []
     return np.concatenate([z[name].reshape(size, -1) for name in names], 1)
 

@@ -13,7 +13,7 @@ from ..data import Stream, check_unit_interval
 from ..data.containers import as_array, check_numbers
 from ..data.streams import Data, blocks
 from .pair import Pair
-from .side_inputs import Arrays, apply_mask, check_given, check_given_dim, take_rows, told_by
+from .side_inputs import Arrays, apply_mask, given_of, take_rows, told_by
 
 X = TypeVar("X", bound=Data)
 
@@ -214,7 +214,7 @@ def check_data(pair: Pair, x: Any, likely: bool = True, given: Any = None, mask:
         pair: the pair that is to be asked.
         x: data (N, P), or checked data.
         likely: whether the likelihood must be able to have these values; an encoder may be asked about any.
-        given: side information (N, G).
+        given: side information (N, G); labels that are left out are unknown.
         mask: true where a pixel was seen, (N, P).
 
     Raises:
@@ -231,8 +231,5 @@ def check_data(pair: Pair, x: Any, likely: bool = True, given: Any = None, mask:
         x, given, mask = x.x, x.side.get("given"), x.side.get("mask")
     values, side = apply_mask(x, mask)
     values = checked(pair, values) if likely else as_batch(values, dim=pair.dim)
-    side |= check_given(given, len(values))
-    check_given_dim(side.get("given"), pair.given_dim)
-    if hasattr(pair.model, "check_given"):
-        pair.model.check_given(side.get("given"))
+    side |= given_of(pair, given, len(values))
     return CheckedData(values, side, pair, likely, index, digests=digests)

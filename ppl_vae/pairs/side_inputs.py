@@ -23,7 +23,7 @@ class Side(TypedDict, total=False):
     index: np.ndarray | None
     """Positions of the data in the training set, (N,), for a per-datapoint guide; not needed for the whole set."""
     given: np.ndarray | None
-    """Side information c, (N, G), of a pair that is conditional on it."""
+    """Side information c, (N, G), of a pair that is conditional on it; labels (N, 1), unknown where left out."""
     mask: np.ndarray | None
     """True where a pixel was seen, (N, P): the densities are of those, and what x holds elsewhere is not read."""
 
@@ -104,6 +104,22 @@ def check_given(given: Any, count: int, what: str = "given") -> dict[str, np.nda
         row, column = np.argwhere(~np.isfinite(array))[0]
         raise ValueError(f"{what!r} holds NaN or infinite values, first at row {row}, column {column}.")
     return {"given": np.ascontiguousarray(array, array.dtype if array.dtype.kind == "f" else np.float32)}
+
+
+def given_of(pair: Any, given: Any, count: int) -> dict[str, np.ndarray]:
+    """Check side information for a pair; where it is left out, that of a model that knows what unknown is, such as -1.
+
+    Raises:
+        ValueError: not a row of the pair's width for each of ``count`` data points, or labels that are none.
+    """
+    unknown = getattr(pair.model, "unknown_given", None)
+    if given is None and unknown is not None and pair.given_dim:
+        given = np.full((count, pair.given_dim), unknown, np.float32)
+    side = check_given(given, count)
+    check_given_dim(side.get("given"), pair.given_dim)
+    if hasattr(pair.model, "check_given"):
+        pair.model.check_given(side.get("given"))
+    return side
 
 
 def check_labels(labels: np.ndarray | None, num_categories: int) -> None:

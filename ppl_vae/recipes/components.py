@@ -308,11 +308,13 @@ class Program(Component):
 
     Args:
         build: ``build(b, recipe, rng, prior, likelihood)``.
+        prior_given: whether it calls the prior with the side information, where there is some.
     """
 
     slot: ClassVar[str] = "program"
 
     build: Callable[[Backend, Values, np.random.Generator, Any, Any], Any]
+    prior_given: bool = True
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from .. import backends
 from ..arrays.plain import as_python
 from ..data.streams import Data
-from . import builders, codes, diffusion, flows, mixtures, nets
+from . import builders, codes, diffusion, flows, labels, mixtures, nets
 from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
 
 PRIORS = tuple(TABLES["prior"])
@@ -41,6 +41,7 @@ LATER |= {
         *flows.SETTINGS,
         *mixtures.SETTINGS,
         *diffusion.SETTINGS,
+        labels.AUXILIARY,
     )
 }
 """What earlier versions did not know, with its default: it is saved where it is another."""
@@ -68,7 +69,7 @@ class Recipe:
     ``prior_flow``, the prior's steps: ``coupling``, ``spline`` or ``maf``. Of a posterior that is a mixture:
     ``components``, A; ``mixture_hidden``, the numbers of the encoder that every component reads; ``learned_weights``
     of the components in place of equal ones. Of ``diffusion``: ``noise_levels``, T; ``prediction``; ``most_noise``;
-    ``schedule_pieces``.
+    ``schedule_pieces``. ``auxiliary_dim`` of the program ``semi-supervised``.
 
     Args:
         shape: of one image.
@@ -92,14 +93,17 @@ class Recipe:
             the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``); ``grid``, the
             same with the hidden layers at each cell that the convolutions leave, for discrete latents, of which each
             cell has some; or one that is registered.
-        program: ``vae``, ``models.VAE`` or with side information ``ConditionalVAE``; ``diffusion``, a chain of images
+        program: ``vae``, ``models.VAE`` or with side information ``ConditionalVAE``; ``semi-supervised``, whose label
+            is a latent that is known of some data, with the guide of that name; ``diffusion``, a chain of images
             with ever less noise, whose guide is ``noising`` and which has no use for the prior, the posterior, the
             latents and D; or one that is registered.
         given_dim: G, the width of the side information c that everything is conditional on; 0 for none. Then the prior
-            is ``standard`` or ``mixture``, and the latents have values that stand beside c.
+            is ``standard`` or ``mixture``, and the latents have values that stand beside c. Of ``semi-supervised`` the
+            number of labels, whose one-hot row stands in the place of c; ``given`` is the label itself, (N, 1).
         conditional_prior: p(z | c) = N(loc(c), diag scale(c)^2) by a net of its own, instead of a prior without c.
-        guide: ``amortised``; ``semi-amortised``, whose encoder's answer is refined by ``refinement_steps`` steps; or
-            ``per-datapoint``, which has parameters for each training image and no encoder; or ``noising``.
+        guide: ``amortised``; ``semi-amortised``, whose encoder's answer is refined by ``refinement_steps`` steps;
+            ``per-datapoint``, which has parameters for each training image and no encoder; ``semi-supervised``; or
+            ``noising``.
         num_images: the number of images a per-datapoint guide is for; the number of ``images`` by default.
         backend: ``pyro`` or ``numpyro``.
         images: training images (N, P), which the pseudo-inputs start from, NaN as zeros: put NaN where nothing was
@@ -244,7 +248,8 @@ class Recipe:
             return builders.build_conditional_prior(b, self, rng)
         component = self.component("prior")
         prior = component.build(b, self, rng, posterior)
-        return b.priors.Unconditional(prior) if self.given_dim and not component.conditional else prior
+        called_with = self.given_dim and self.component("program").prior_given
+        return b.priors.Unconditional(prior) if called_with and not component.conditional else prior
 
     def _likelihood(self, b: backends.Backend, rng: np.random.Generator) -> Any:
         likelihood, latents = self.component("likelihood"), self.component("latents")

@@ -15,7 +15,7 @@ from ..mcmc.samplers import HMC
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
 from ..pairs.inputs import CheckedData, Input, X, as_batch, check_data, check_scale, digest
 from ..pairs.pair import Pair
-from ..pairs.side_inputs import NOTHING, Arrays, Side, apply_mask, check_given, check_given_dim, check_names
+from ..pairs.side_inputs import NOTHING, Arrays, Side, apply_mask, check_given, check_names, given_of
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from .arviz import to_inference_data
@@ -310,18 +310,10 @@ class Fit:
         sites = self.sites
         sites.check_data_means(DRAWN)
         z = as_batch(z, "z", sites.width, maskable=False)
-        arrays = self._given(given, len(z))
+        arrays = given_of(self.pair, given, len(z))
         with in_chunks(self.pair, z, arrays, doing=f"on {len(z)} codes") as chunks:
             decode = self.pair.decode
             return concatenate(chunk.keep(decode(sites.split(chunk.x), 0, chunk.side)[0]) for chunk in chunks)
-
-    def _given(self, given: np.ndarray | None, count: int) -> dict[str, np.ndarray]:
-        """Side information for ``count`` rows that come without x, checked."""
-        arrays = check_given(given, count)
-        check_given_dim(arrays.get("given"), self.pair.given_dim)
-        if hasattr(self.model, "check_given"):
-            self.model.check_given(arrays.get("given"))
-        return arrays
 
     def impute(
         self,
@@ -367,14 +359,14 @@ class Fit:
             size: how many, 1 by default.
             seed: of the draws.
             mean: E[x | z] instead of a draw.
-            given: of a conditional pair, (size, G): z ~ p(z | c) and x | z, c.
+            given: of a conditional pair, (size, G): z ~ p(z | c) and x | z, c; labels that are left out are drawn.
         """
         size = size if size is not None else 1 if given is None else len(given)
         if size < 1:
             raise ValueError(f"'size' should be at least 1; got {size}.")
         if mean:
             self.sites.check_data_means(DRAWN)
-        arrays, which = self._given(given, size), 0 if mean else 1
+        arrays, which = given_of(self.pair, given, size), 0 if mean else 1
         options: dict[str, Any] = {"doing": "while generating", "settings": {"size": size}}
         with in_chunks(self.pair, np.empty((size, 0)), arrays, seed=seed, purpose="generate", **options) as chunks:
             generate = self.pair.generate

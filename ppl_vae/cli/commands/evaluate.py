@@ -10,7 +10,7 @@ import numpy as np
 
 from ...data import Split
 from ...runtime.versions import __version__
-from .. import inputs, readme
+from .. import inputs, labels, readme
 from ..console import Console, keys
 from ..options import (
     IMAGES,
@@ -37,6 +37,7 @@ KEYS = {
     "elbo": "the plain ELBO",
     "reconstruction": "E_q[log p(x | z)]",
     "kl": "E_q[log q(z | x) - log p(z)]",
+    "accuracy": "of the likeliest labels, of a run with --labels; else null",
     "active_units": "latents in use",
     "latent_dim": "of how many",
     "codes_used": "different codes in the test images; null where latents are none",
@@ -113,10 +114,13 @@ def add(commands: Any) -> Parser:
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate; write the metrics; print them."""
     opened, console = Run.open(arguments.folder), Console.of(arguments)
-    split = inputs.load(opened, arguments.data, arguments.binarisation, arguments.stream)
+    chosen = {**labels.DEFAULTS, **opened.settings["options"]}
+    known = bool(chosen["labels"])
+    split = inputs.load(opened, arguments.data, arguments.binarisation, arguments.stream, labelled=known)
     fit = opened.fit(arguments.device)
     record = {
         **_metrics(fit, split.test, arguments, console.progress),
+        "accuracy": labels.accuracy(fit, split, chosen),
         "seed": arguments.seed,
         "run": str(opened.folder),
         "backend": fit.backend,
@@ -173,6 +177,8 @@ def _table(metrics: dict[str, Any], split: Split) -> list[str]:
         lines.append(f"  {metrics['verdict']}")
     if metrics["bits_per_dim"] is not None:
         lines.append(f"{'-log p(x), bits per dimension':<42}{_format(metrics['bits_per_dim'], '.3f'):>12}")
+    if metrics["accuracy"] is not None:
+        lines.append(f"{'accuracy of the likeliest label':<42}{metrics['accuracy']:>12.3f}")
     units = f"{_format(metrics['active_units'], 'd')} of {metrics['latent_dim']}"
     lines.append(f"{'active units':<42}{units:>12}")
     if metrics["codes_used"] is not None:

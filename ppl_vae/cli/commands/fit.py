@@ -7,13 +7,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ... import backends
 from ...data import Split
 from ...recipes.components import find
 from ...recipes.recipe import Recipe
 from ...runtime import storage
 from ...runtime.versions import __version__, versions
-from .. import config, objectives, options, outputs, pictures, readme, runs
+from .. import config, labels, objectives, options, outputs, pictures, readme, runs
 from ..config import CONFIG
 from ..console import Console, keys
 from ..options import DATA, OUTPUT, TRAINING, flag
@@ -47,7 +49,8 @@ Train a variational auto-encoder: z ~ p(z), x | z ~ p(x | z), with a guide q(z |
 reads   a data set by its name ('ppl-vae data' lists them), or a file:
           .npy  images (N, P), (N, H, W) or (N, H, W, C); parts for validation and test are drawn from them,
                 see --valid-fraction, --test-fraction and --data-seed
-          .npz  the same under the key 'images', or the parts under 'train', 'valid' and 'test'
+          .npz  the same under the key 'images', or the parts under 'train', 'valid' and 'test'; for --labels labels
+                under 'labels', or 'train_labels' and so on, whole numbers from 0, -1 where unknown
         as uint8 in 0..255 (see --scale), booleans, or floating numbers; channels come last. Pickles are refused. Data
         larger than memory: a .npy file with --stream, or a folder of .npy files, all alike, in the order of their
         names; both stay on the disk
@@ -67,6 +70,7 @@ examples:
   ppl-vae fit --data static_mnist --out runs/vamp --prior vampprior --gated --warm-up 100 --epochs 2000 --patience 50
   ppl-vae fit --data images.npy --out runs/iwae --objective iwae-50 --learning-rate 1e-3 --final-learning-rate 1e-4
   ppl-vae fit --data big.npy --stream --out runs/big --epochs 5
+  ppl-vae fit --data digits --binarisation threshold --out runs/few --labels 100 --latent-dim 10 --epochs 50
   ppl-vae fit --resume --out runs/digits --epochs 100
   ppl-vae fit --config runs/digits --out runs/digits-1 --seed 1
 
@@ -99,6 +103,7 @@ def defaults() -> dict[str, Any]:
     return {
         **DATA,
         **options.model(),
+        **labels.DEFAULTS,
         "backend": "pyro",
         "objective": None,
         **objectives.defaults(),
@@ -122,8 +127,10 @@ def add(commands: Any) -> Parser:
     model = Group(parser, "model and guide", known)
     options.add_model(model)
     model.option("--backend", "which library does the work", choices=backends.NAMES)
+    labels.add(Group(parser, "labels", known))
     objective = Group(parser, "objective", known)
-    usual = f"{objectives.USUAL['gaussian']}; {objectives.USUAL['bernoulli']} for discrete latents"
+    usual = f"{objectives.USUAL['gaussian']}; {objectives.USUAL['bernoulli']} for discrete latents; "
+    usual += f"{labels.OBJECTIVE} with --labels"
     objective.option(
         "--objective", "what is maximised, a name from the list below", usual, type=objectives.name, metavar="NAME"
     )
@@ -203,7 +210,9 @@ def _format(value: Any) -> str:
 
 def _prepare(folder: Path, chosen: dict[str, Any], given: dict[str, Any]) -> tuple[Split, dict[str, Any]]:
     """Load the data and complete the settings of the run; refuse options and data that contradict them."""
-    name = chosen["objective"] or options.usual(objectives.USUAL, chosen["latents"])
+    chosen = labels.settled(chosen, given)
+    usual = labels.OBJECTIVE if chosen["labels"] else options.usual(objectives.USUAL, chosen["latents"])
+    name = chosen["objective"] or usual
     objectives.check_own(name, given)
     objectives.check_used([name], chosen)
     split = options.load_data(chosen)
@@ -218,8 +227,14 @@ def _prepare(folder: Path, chosen: dict[str, Any], given: dict[str, Any]) -> tup
 def _train(folder: Path, settings: dict[str, Any], split: Split, console: Console) -> tuple[Fit, Recipe]:
     chosen = settings["options"]
     backends.load(chosen["backend"]).inference.pair.find_device(chosen["device"])
-    pair = options.recipe(chosen, split, backend=chosen["backend"])
     svi = objectives.svi(chosen["objective"], chosen["backend"], chosen)
+    beside: dict[str, Any] = {}
+    width = 0
+    if chosen["labels"]:
+        known, width = labels.of_training(split, chosen)
+        svi = labels.objective(svi, chosen)
+        beside = {"given": known, "valid_given": np.full((len(split.valid), 1), -1, np.float32)}
+    pair = options.recipe(chosen, split, backend=chosen["backend"], given_dim=width)
     _check_progress(folder, chosen["epochs"])
     settings |= {"recipe": pair.to_dict(), "svi": svi.to_dict(), "data": split.to_dict(), "libraries": versions()}
     from ...seeds import generator
@@ -230,6 +245,7 @@ def _train(folder: Path, settings: dict[str, Any], split: Split, console: Consol
         fit = svi.fit(
             *pair(generator(chosen["seed"], "weights")),
             split,
+            **beside,
             seed=chosen["seed"],
             device=chosen["device"],
             checkpoint=folder / CHECKPOINT,

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from .. import pictures
+from .. import labels, pictures
 from ..console import Console, keys
 from ..options import OUTPUT, add_device, add_image_shape, add_output, add_seed
 from ..outputs import open_with_output
-from ..parsing import Group, Parser, add_run, positive_int
+from ..parsing import Group, Parser, add_run, non_negative_int, positive_int
 from ..runs import write_array
 
 KEYS = {
     "out": "the file",
     "run": "the run",
     "shape": "(N, *image shape) of the images",
+    "label": "of the images; null where they are of any",
     "draw": "whether they are draws from p(x | z), not its means",
     "seed": "of the draws",
 }
@@ -35,9 +36,18 @@ EXAMPLES = """\
 examples:
   ppl-vae sample runs/digits --out grid.png
   ppl-vae sample runs/digits --out images.npy --num 1000 --draw --seed 1
+  ppl-vae sample runs/few --out threes.png --label 3        # of a run with --labels
 """
 
-DEFAULTS: dict[str, Any] = {**OUTPUT, "num": 64, "draw": False, "image_shape": None, "seed": 0, "device": None}
+DEFAULTS: dict[str, Any] = {
+    **OUTPUT,
+    "num": 64,
+    "draw": False,
+    "label": None,
+    "image_shape": None,
+    "seed": 0,
+    "device": None,
+}
 
 
 def add(commands: Any) -> Parser:
@@ -51,6 +61,8 @@ def add(commands: Any) -> Parser:
     images.option("--num", "how many images", type=positive_int, metavar="N")
     text = "x ~ p(x | z), what the model says data look like, instead of E[x | z], the smoother pictures"
     images.switch("--draw", text)
+    text = "images of this label, of a run with --labels"
+    images.option("--label", text, "any", type=non_negative_int, metavar="N")
     add_image_shape(images)
     add_seed(images, "the draws")
     add_device(images)
@@ -62,7 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
     (opened, out), console = open_with_output(arguments, ".png", ".npy"), Console.of(arguments)
     picture = out.suffix.lower() == ".png"
     shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
-    images = opened.fit(arguments.device).generate(arguments.num, seed=arguments.seed, mean=not arguments.draw)
+    options = {"seed": arguments.seed, "mean": not arguments.draw}
+    given = None if arguments.label is None else labels.given(opened.settings, arguments.label, arguments.num)
+    images = opened.fit(arguments.device).generate(arguments.num, given=given, **options)
     what = "draws from p(x | z)" if arguments.draw else "means of p(x | z)"
     if picture:
         pictures.grid(out, images, shape, f"{opened.folder.resolve().name}: {what}")
@@ -70,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
         write_array(out, images.reshape(-1, *shape).astype(np.float32))
     console.say(f"{out}: {len(images)} images of shape {shape}, {what}, seed {arguments.seed}")
     record = {"out": str(out), "run": str(opened.folder), "shape": [len(images), *shape]}
-    console.result({**record, "draw": arguments.draw, "seed": arguments.seed})
+    console.result({**record, "label": arguments.label, "draw": arguments.draw, "seed": arguments.seed})
 
 
 def interrupted(arguments: argparse.Namespace) -> str:

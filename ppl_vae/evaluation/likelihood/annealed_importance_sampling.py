@@ -18,7 +18,7 @@ from ...mcmc.samplers import check_count, check_probability, check_start, kernel
 from ...pairs.chunks import Chunk, chunk_size, concatenate, in_chunks, windows
 from ...pairs.codebooks import codebook_of
 from ...pairs.inputs import Input
-from ...pairs.side_inputs import Arrays, Side, check_given, placeholder, take_rows
+from ...pairs.side_inputs import Arrays, Side, given_of, placeholder, take_rows
 from ...pairs.trained import checked_for_chains
 from ...pairs.trials import DRAWS, ROWS, require_draws
 from ...results.fit import Fit
@@ -184,7 +184,7 @@ def bdmc(
         UnsuitableObjective: as for ``ais``.
     """
     check_count("bdmc", size=size)
-    settings, arrays = _check(fit, "bdmc", settings), check_given(given, size)
+    settings, arrays = _check(fit, "bdmc", settings), given_of(fit.pair, given, size)
     if settings.start == "guide" and not fit.generalises:
         raise ValueError(
             "bdmc: a guide with parameters for its own data has no answer for simulated data: use "

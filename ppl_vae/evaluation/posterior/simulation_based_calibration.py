@@ -10,7 +10,7 @@ import scipy.stats
 
 from ...mcmc.samplers import kernel_of
 from ...pairs.chunks import in_chunks, memory_settings, sample_in_chunks
-from ...pairs.side_inputs import check_given, check_given_dim
+from ...pairs.side_inputs import given_of
 from ...results.fit import Fit
 from ...runtime.out_of_memory import explain_out_of_memory
 from ...seeds import derive, generator
@@ -99,8 +99,7 @@ def calibration(
         )
     if size < FEWEST * bins:
         raise ValueError(f"'num_data' should be at least {FEWEST} for each of the {bins} bins; got {size}.")
-    arrays = check_given(given, size)
-    check_given_dim(arrays.get("given"), fit.pair.given_dim)
+    arrays = given_of(fit.pair, given, size)
     kernel, rng, ranks = kernel_of(fit.pair), generator(seed, "ties"), []
     doing, settings = f"in the calibration of {size} data points", {"num_draws": num_draws}
     with explain_out_of_memory(doing, memory_settings(**settings)):

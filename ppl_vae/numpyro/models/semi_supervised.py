@@ -47,6 +47,9 @@ class SemiSupervisedVAE(nnx.Module):
         self.likelihood = likelihood
         self.auxiliary = auxiliary
 
+    unknown_given = -1.0
+    """What ``given`` holds of a datum without a label: where ``given`` is left out, no datum has one."""
+
     @property
     def num_categories(self) -> int:
         """C, the number of labels."""
