@@ -4,6 +4,8 @@ from .discrete import Bernoulli as Bernoulli
 from .discrete import Categorical as Categorical
 from .discrete import Concrete as Concrete
 from .flow import Flow as Flow
+from .hierarchical import Beside as Beside
+from .hierarchical import Merged as Merged
 from .labels import at_labels as at_labels
 from .labels import beside_labels as beside_labels
 from .masking import joined as joined

@@ -73,7 +73,8 @@ def compare(
     with ``gaps`` also ``best_elbo``, the best bound of the guide's family for each datum, ``approximation_gap`` above
     it and ``amortisation_gap`` below it, with their errors over the data (see ``evaluation.gaps``), and with ``train``
     the same of training images, ``train_approximation_gap`` and so on;
-    ``active_units``; of codes of a codebook ``codes_used`` and their ``perplexity``; ``seconds`` of training,
+    ``active_units``; of several latent sites ``kl_z1``, ``active_units_z1`` and so on, of each of them;
+    of codes of a codebook ``codes_used`` and their ``perplexity``; ``seconds`` of training,
     ``seconds_per_step``, and ``seconds_to_target``, until the validation ELBO first reached ``table.attrs["target"]``;
     ``peak_memory`` of the training in MiB; ``parameters``. What is not known of a fit is NaN. Where there are lists,
     every number is the mean over seeds, and ``elbo_sd``, ``log_p_sd`` and so on are the standard deviations;

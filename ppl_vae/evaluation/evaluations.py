@@ -23,7 +23,7 @@ from .likelihood.importance_sampling import ELBO, LogLikelihood, elbo, log_likel
 from .posterior.diagnostics import FEWEST
 from .posterior.inference_gaps import Gaps, Method, is_own
 from .posterior.inference_gaps import gaps as decompose
-from .posterior.latents import active_units
+from .posterior.latents import Level, active_units, levels
 
 MOST_LEVELS = 5000
 """The largest number of levels of noise, of all draws of a datum together, that log p(x) is estimated from."""
@@ -70,6 +70,8 @@ class Evaluation:
     """The number of different codes that test images have, where latents are codes of a codebook."""
     perplexity: float | None = None
     """exp of the entropy of these codes: K where all of K are used alike"""
+    levels: Mapping[str, Level] = field(default_factory=dict)
+    """The KL and the active units of each latent site, in the guide's order, where there are several."""
     gaps: Gaps | None = None
     """log p(x) - ELBO in two parts, where it was asked for."""
     train_gaps: Gaps | None = None
@@ -103,6 +105,8 @@ class Evaluation:
             **({} if self.gaps is None else self.gaps.row()),
             **({} if self.train_gaps is None else self.train_gaps.row("train_")),
             "active_units": self.active_units,
+            **{f"kl_{name}": level.kl for name, level in self.levels.items()},
+            **{f"active_units_{name}": level.active_units for name, level in self.levels.items()},
             **({} if self.codes_used is None else {"codes_used": self.codes_used, "perplexity": self.perplexity}),
             "seconds": self.seconds,
             "seconds_per_step": self.seconds_per_step,
@@ -124,6 +128,7 @@ class Evaluation:
             "elbo": ELBO(**_arrays(numbers["elbo"])),
             **{n: Gaps(**_arrays(numbers[n])) if numbers.get(n) else None for n in ("gaps", "train_gaps")},
             "certificate": Certificate.from_dict(numbers["certificate"]) if numbers.get("certificate") else None,
+            "levels": {name: Level(**level) for name, level in numbers.get("levels", {}).items()},
         }
         unknown = ("objective", "train_elbo", "seconds_per_step", "peak_memory")
         return cls(**{**_arrays(numbers), **{n: math.nan for n in unknown if numbers[n] is None}})
@@ -194,13 +199,14 @@ def evaluate(
         refined = fit.refine(data)
     on_test = fit if fit.generalises or own else refined
     assert on_test is not None
+    each = levels(on_test, data, elbo_particles, seed=seed) if len(on_test.sites.latent) > 1 else {}
     history, options = fit.history, dict[str, Any](seed=seed, method="importance" if gaps is True else gaps)
     some = None if train is None else _training(fit, train, seed, train_side or {})
     return Evaluation(
         log_p=_log_p(on_test, data, num_particles, seed=seed, progress=progress),
         elbo=elbo(on_test, data, elbo_particles, seed=seed),
         objective=-float(history["loss"][-1]) if len(history.get("loss", ())) else math.nan,
-        active_units=active_units(on_test, data) if len(data) > 1 else None,
+        active_units=_active_units(on_test, data, each),
         seconds=fit.seconds,
         parameters=fit.num_parameters,
         train_elbo=math.nan if some is None else elbo(fit, some, elbo_particles, seed=seed).mean,
@@ -213,6 +219,7 @@ def evaluate(
         test=digest(data.x, *data.side.values()) if data.side else data.digest,
         pixels=_pixels(fit, data.side.get("mask")),
         **_usage(on_test, data),
+        levels=each,
         gaps=decompose(fit, data, num_particles, refined=refined, **options) if gaps else None,
         train_gaps=_train_gaps(fit, some, len(data), num_particles, options) if gaps and some else None,
         certificate=_certificate(on_test, data, certify, num_particles, annealing, seed, progress),
@@ -252,6 +259,13 @@ def _log_p(fit: Fit, data: CheckedData[np.ndarray], num_particles: int, **option
     if not known and fit.sites.num_configurations <= MAX_CONFIGURATIONS:
         return LogLikelihood(exact_log_likelihood(fit, data), zero, zero + 1, num_particles)
     return LogLikelihood(zero + np.nan, zero + np.nan, zero + np.nan, num_particles)
+
+
+def _active_units(fit: Fit, data: CheckedData[np.ndarray], each: Mapping[str, Level]) -> int | None:
+    """The active units of all sites; None for a single data point."""
+    if len(data) < 2:
+        return None
+    return sum(level.active_units or 0 for level in each.values()) if each else active_units(fit, data)
 
 
 def _usage(fit: Fit, data: CheckedData[np.ndarray]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from .attend_infer_repeat import AttendInferRepeat as AttendInferRepeat
 from .exact import Empty as Empty
 from .exact import ExactCompletion as ExactCompletion
 from .hierarchical import BottomUp as BottomUp
+from .hierarchical import TopDown as TopDown
 from .noising import Noising as Noising
 from .per_datapoint import PerDatapoint as PerDatapoint
 from .semi_amortised import SemiAmortised as SemiAmortised

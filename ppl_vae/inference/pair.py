@@ -21,7 +21,7 @@ from ..pairs.pair import check_shapes, example_of
 from ..pairs.priors import exchange
 from ..pairs.side_inputs import NOTHING, Arrays
 from ..pairs.sites import Sites, observed_data, side_by_side, value_of_data
-from ..pairs.terms import Terms
+from ..pairs.terms import SiteTerms, Terms
 from ..pairs.trials import Trial, of_one_size, require_draws
 from ..runtime.threads import process_lock
 from .examination import examine
@@ -30,7 +30,7 @@ from .programs import check_programs
 from .reached import buffers, found, in_mode, warn_of_untrained
 from .scales import Unscaled, one_scale
 from .sites import base_of, describe, moments_of
-from .terms import log_terms, terms_of
+from .terms import log_terms, site_terms_of, terms_of
 from .traces import PyroSite, quiet, run, sites_of, split_sites
 from .trials import kept, trial
 
@@ -329,6 +329,12 @@ class Pair:
             for site in sites.latent
         }
         return values, Terms(*(t.cpu().numpy() for t in terms[:3]))
+
+    def site_terms(self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING) -> dict[str, SiteTerms]:
+        """Log p and log q of each latent site at draws of the guide, (K, B) each, in the guide's order."""
+        with self._traces(x, num_particles, seed, side) as (sites, p, q):
+            found = site_terms_of(split_sites(p)[0], sites_of(q, observed=False), num_particles)
+        return {s.name: SiteTerms(*(t.cpu().numpy() for t in found[s.name][:2])) for s in sites.latent}
 
     def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Compute mean (for categories the mode) and standard deviation of q(z | x) by latent site, (B, D) each."""

@@ -16,6 +16,7 @@ from .attend_infer_repeat import AttendInferRepeat as AttendInferRepeat
 from .conditional import ConditionalVAE as ConditionalVAE
 from .diffusion import Diffusion as Diffusion
 from .hierarchical import HVAE as HVAE
+from .hierarchical import Hierarchy as Hierarchy
 from .images import Completion as Completion
 from .images import FullyVisible as FullyVisible
 from .images import MixtureOfBernoullis as MixtureOfBernoullis

@@ -9,7 +9,7 @@ import numpy as np
 
 from .side_inputs import NOTHING, Arrays, placeholder
 from .sites import Sites
-from .terms import Terms
+from .terms import SiteTerms, Terms
 from .trials import Trial
 
 
@@ -112,6 +112,9 @@ class Pair(Protocol):
         side: Arrays = NOTHING,
     ) -> tuple[dict[str, np.ndarray], Terms]:
         """Draw from the guide for each latent site, (K, B, ...); return the draws and their log-densities, (K, B)."""
+
+    def site_terms(self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING) -> dict[str, SiteTerms]:
+        """Log p and log q of each latent site at draws of the guide, (K, B) each, in the guide's order."""
 
     def posterior(self, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean (of categories the mode) and standard deviation of q(z | x) for each latent site, (B, D) each."""

@@ -5,6 +5,7 @@ from .labels import semi_supervised as semi_supervised
 from .published import REPORT_PRIORS as REPORT_PRIORS
 from .published import conditional_vae as conditional_vae
 from .published import conv_vae as conv_vae
+from .published import hierarchy as hierarchy
 from .published import report_vae as report_vae
 from .published import vae as vae
 from .published import vampprior_vae as vampprior_vae

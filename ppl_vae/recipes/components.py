@@ -309,12 +309,16 @@ class Program(Component):
     Args:
         build: ``build(b, recipe, rng, prior, likelihood)``.
         prior_given: whether it calls the prior with the side information, where there is some.
+        guides: the guides that draw its latents; None for those of one site ``z``.
+        reads: ``reads(recipe)``, the number of z side by side that the likelihood reads.
     """
 
     slot: ClassVar[str] = "program"
 
     build: Callable[[Backend, Values, np.random.Generator, Any, Any], Any]
     prior_given: bool = True
+    guides: tuple[str, ...] | None = None
+    reads: Callable[[Values], int] = _one
 
 
 @dataclass(frozen=True)
@@ -324,12 +328,14 @@ class Guide(Component):
     Args:
         build: ``build(b, recipe, rng, posterior, model)``.
         has_encoder: whether the posterior's parameters come from a net; else from a table with a row for each image.
+        programs: the programs whose latents it draws; None for those of one site ``z``.
     """
 
     slot: ClassVar[str] = "guide"
 
     build: Callable[[Backend, Values, np.random.Generator, Any, Any], Any]
     has_encoder: bool = True
+    programs: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,20 @@ def vampprior_vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Reci
     return vae(data, **{"prior": "vampprior", "gated": True, **settings})
 
 
+def hierarchy(data: Split | Data | tuple[int, ...], latent_levels: int = 2, **settings: Any) -> Recipe:
+    """A VAE of several levels of latents, ``models.Hierarchy``, with the guide ``top-down`` or ``ladder``.
+
+    With ``prior="vampprior", gated=True`` it is the two-level model of Tomczak and Welling, 2018, 40 latents a level,
+    but for the likelihood and q(z_1 | x, z_2), whose two inputs have no layer of their own before they meet.
+
+    >>> model, guide = hierarchy((28, 28), guide="ladder")(np.random.default_rng(0))
+    >>> model(size=2).shape
+    torch.Size([2, 784])
+    """
+    own = {"program": "hierarchy", "guide": "top-down", "latent_levels": latent_levels}
+    return vae(data, **{**own, **settings})
+
+
 def conv_vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
     """The VAE usual for dSprites: four convolutions to 32 channels, 256 units, 10 latents; of 64 x 64 pixels.
 

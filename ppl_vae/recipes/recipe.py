@@ -13,7 +13,7 @@ import numpy as np
 from .. import backends
 from ..arrays.plain import as_python
 from ..data.streams import Data
-from . import builders, codes, diffusion, flows, labels, mixtures, nets
+from . import builders, codes, diffusion, flows, hierarchies, labels, mixtures, nets
 from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
 
 PRIORS = tuple(TABLES["prior"])
@@ -42,6 +42,7 @@ LATER |= {
         *mixtures.SETTINGS,
         *diffusion.SETTINGS,
         labels.AUXILIARY,
+        *hierarchies.SETTINGS,
     )
 }
 """What earlier versions did not know, with its default: it is saved where it is another."""
@@ -70,6 +71,7 @@ class Recipe:
     ``components``, A; ``mixture_hidden``, the numbers of the encoder that every component reads; ``learned_weights``
     of the components in place of equal ones. Of ``diffusion``: ``noise_levels``, T; ``prediction``; ``most_noise``;
     ``schedule_pieces``. ``auxiliary_dim`` of the program ``semi-supervised``.
+    Of hierarchies: ``latent_levels``, L, and ``skip_connections``, whether the likelihood reads every level.
 
     Args:
         shape: of one image.
@@ -88,7 +90,7 @@ class Recipe:
         posterior: ``standard``, that of the latents; a diagonal normal through steps of a flow, ``iaf``, ``planar``,
             ``radial``, ``coupling``, ``spline`` or ``sylvester``; a ``mixture`` of diagonal normals; or one that is
             registered.
-        latent_dim: D.
+        latent_dim: D; of a hierarchy that of each level.
         net: ``mlp``, perceptrons; ``conv``, convolutions before the encoder's hidden layers and transposed ones after
             the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``); ``grid``, the
             same with the hidden layers at each cell that the convolutions leave, for discrete latents, of which each
@@ -96,14 +98,16 @@ class Recipe:
         program: ``vae``, ``models.VAE`` or with side information ``ConditionalVAE``; ``semi-supervised``, whose label
             is a latent that is known of some data, with the guide of that name; ``diffusion``, a chain of images
             with ever less noise, whose guide is ``noising`` and which has no use for the prior, the posterior, the
-            latents and D; or one that is registered.
+            latents and D; ``hierarchy``, ``models.Hierarchy`` of several levels, whose prior and posterior are those
+            of the top one; or one that is registered.
         given_dim: G, the width of the side information c that everything is conditional on; 0 for none. Then the prior
             is ``standard`` or ``mixture``, and the latents have values that stand beside c. Of ``semi-supervised`` the
             number of labels, whose one-hot row stands in the place of c; ``given`` is the label itself, (N, 1).
         conditional_prior: p(z | c) = N(loc(c), diag scale(c)^2) by a net of its own, instead of a prior without c.
         guide: ``amortised``; ``semi-amortised``, whose encoder's answer is refined by ``refinement_steps`` steps;
-            ``per-datapoint``, which has parameters for each training image and no encoder; ``semi-supervised``; or
-            ``noising``.
+            ``per-datapoint``, which has parameters for each training image and no encoder; ``semi-supervised``;
+            ``noising``; of a hierarchy ``top-down``, q(z_l | x, z_{l+1}), or ``ladder``, which multiplies what x says by the model's own
+            p(z_l | z_{l+1}).
         num_images: the number of images a per-datapoint guide is for; the number of ``images`` by default.
         backend: ``pyro`` or ``numpyro``.
         images: training images (N, P), which the pseudo-inputs start from, NaN as zeros: put NaN where nothing was
@@ -187,6 +191,12 @@ class Recipe:
                     f"The {slot} {component.name!r} is one of {' or '.join(kinds)} latents; got latents="
                     f"{self.latents!r}: leave {slot}='standard', or use latents={kinds[0]!r}."
                 )
+        program, guide = self.component("program"), self.component("guide")
+        unfit = f"The guide {self.guide!r} does not draw the latents of the program {self.program!r}"
+        if self.guide not in (program.guides or (self.guide,)):
+            raise ValueError(f"{unfit}, which has several sites: use guide={program.guides[0]!r}.")
+        if self.program not in (guide.programs or (self.program,)):
+            raise ValueError(f"{unfit}, which has one site: use program={guide.programs[0]!r}.")
         fits = self.given_dim and self.prior == "standard" and self.latents == "gaussian"
         if self.conditional_prior and not fits:
             raise ValueError(
@@ -253,7 +263,7 @@ class Recipe:
 
     def _likelihood(self, b: backends.Backend, rng: np.random.Generator) -> Any:
         likelihood, latents = self.component("likelihood"), self.component("latents")
-        inputs = latents.width(self) + self.given_dim
+        inputs = self.component("program").reads(self) * latents.width(self) + self.given_dim
         net = self.component("net").decoder(b, self, rng, inputs, likelihood.outputs(self))
         return likelihood.build(b, self, rng, latents.decode(b, self, net))
 

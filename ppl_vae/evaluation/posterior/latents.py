@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Unpack
+from dataclasses import dataclass
+from typing import Any, Unpack
 
 import numpy as np
 
+from ...pairs.chunks import in_chunks
 from ...pairs.inputs import CheckedData, Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
@@ -15,8 +17,8 @@ from .surgery import standard_log_prior
 
 THRESHOLD = 0.01
 """A unit is active if the variance of its posterior mean over the data is larger than this."""
-OF_CATEGORIES = 100
-"""The number of draws for q(z_d = k | x), whose noise is then taken off the variance."""
+DRAWS = 100
+"""The number of draws for q(z_d = k | x) or E_q[z_d | x], whose noise is then taken off the variance."""
 AT_ONCE = 2**22
 """The number of drawn entries that are held at a time."""
 SOME = 32
@@ -24,41 +26,95 @@ SOME = 32
 
 
 def active_units(fit: Fit, x: Input, *, threshold: float = THRESHOLD, **side: Unpack[Side]) -> int:
-    """Count the latent dimensions that depend on x: Var_x(E_q[z_d | x]) > 0.01, for x (N, P).
+    """Count the latent dimensions that depend on x: Var_x(E_q[z_d | x]) > 0.01, for x (N, P), of all sites together.
 
-    Categories are names and have no mean: one is active where Var_x(q(z_d = k | x)) > 0.01 for some category k.
+    Of a site that the guide draws given others, E_q is the average over 100 draws of all of them. Categories are names
+    and have no mean: one is active where Var_x(q(z_d = k | x)) > 0.01 for some category k.
     Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016.
 
     Raises:
         ValueError: fewer than two data points, whose variance says nothing.
     """
+    return sum(_active_units(fit, x, threshold, **side).values())
+
+
+def _active_units(fit: Fit, x: Input, threshold: float, **side: Unpack[Side]) -> dict[str, int]:
     if len(x) < 2:
         raise ValueError(f"Active units need at least two data points; got {len(x)}.")
     data = fit.checked(x, likely=False, **side)
     variances = {name: mean.var(0) for name, (mean, _) in fit.posterior(data).items()}
-    categorical = {site.name: site.values for site in fit.sites.latent if site.is_categorical}
-    variances |= _variances_of_categories(fit, data, categorical) if categorical else {}
-    return sum(int((variance > threshold).sum()) for variance in variances.values())
+    drawn = {
+        s.name: s.values if s.is_categorical else None for n, s in enumerate(fit.sites.latent) if n or s.is_categorical
+    }
+    variances |= _variances_by_draws(fit, data, drawn) if drawn else {}
+    return {name: int((variance > threshold).sum()) for name, variance in variances.items()}
 
 
-def _variances_of_categories(
+@dataclass(frozen=True)
+class Level:
+    """The use of one latent site."""
+
+    kl: float
+    """E_q[log q(z_l | x, ...) - log p(z_l | ...)], nats per datum"""
+    active_units: int | None
+    """The dimensions that depend on x; None for a single data point."""
+
+
+def levels(fit: Fit, x: Input, num_particles: int = 10, *, seed: int = 0, **side: Unpack[Side]) -> dict[str, Level]:
+    """Find the KL and the active units of each latent site, in the guide's order, for x (N, P).
+
+    The KL of the sites add up to that of the ELBO. Each is the mean over draws; of a lower level it is the expected KL
+    given the levels above.
+
+    Args:
+        fit: what an inference returned.
+        x: data (N, P).
+        num_particles: draws per datum.
+        seed: of the draws.
+        side: as in ``evaluate``.
+
+    >>> from ppl_vae import inference, recipes
+    >>> pair = inference.Pair(*recipes.hierarchy((6,), latent_dim=2, hidden=(4,))(np.random.default_rng(0)))
+    >>> list(levels(Fit.untrained(pair, np.eye(6)), np.eye(6)))
+    ['z2', 'z1']
+    """
+    data = fit.checked(x, likely=False, **side)
+    active = _active_units(fit, data, THRESHOLD) if len(data) > 1 else {}
+    sums = dict.fromkeys((site.name for site in fit.sites.latent), 0.0)
+    options: dict[str, Any] = {
+        "rows_each": num_particles,
+        "seed": seed,
+        "purpose": "levels",
+        "doing": f"on {len(data)} data points",
+    }
+    with in_chunks(fit.pair, data.x, data.arrays, **options) as chunks:
+        for chunk in chunks:
+            found = fit.pair.site_terms(chunk.x, num_particles, chunk.seed, chunk.side)
+            for name, (log_prior, log_guide, _) in found.items():
+                sums[name] += float(chunk.keep((log_guide - log_prior).mean(0)).sum(dtype=np.float64))
+    return {name: Level(total / len(data), active.get(name)) for name, total in sums.items()}
+
+
+def _variances_by_draws(
     fit: Fit, data: CheckedData[np.ndarray], sites: Mapping[str, np.ndarray | None]
 ) -> dict[str, np.ndarray]:
-    """The largest of Var_x(q(z_d = k | x)) over k for each entry, (D,), unbiased: from shares of draws."""
-    rows = max(1, AT_ONCE // (OF_CATEGORIES * sum(math.prod(site.event_shape) for site in fit.sites.latent)))
-    shares: dict[str, list[np.ndarray]] = {name: [] for name in sites}
+    """Var_x(E_q[z_d | x]) for each entry, (D,), of categories the largest of Var_x(q(z_d = k | x)) over their values k.
+
+    Means and shares are those of draws, and the variance that these have by chance is taken off.
+    """
+    rows = max(1, AT_ONCE // (DRAWS * sum(math.prod(site.event_shape) for site in fit.sites.latent)))
+    moments: dict[str, list[np.ndarray]] = {name: [] for name in sites}
     for first in range(0, len(data), rows):
         some = data.take(slice(first, first + rows))
-        drawn, _ = fit.pair.sample(some.x, OF_CATEGORIES, first, side=some.arrays)
+        drawn, _ = fit.pair.sample(some.x, DRAWS, first, side=some.arrays)
         for name, values in sites.items():
-            assert values is not None
-            z = drawn[name].reshape(OF_CATEGORIES, len(some), -1)
-            shares[name].append(np.stack([(z == value).mean(0) for value in values]))
+            z = drawn[name].reshape(DRAWS, len(some), -1)
+            parts = [z.astype(np.float64)] if values is None else [z == value for value in values]
+            moments[name].append(np.stack([[part.mean(0), part.var(0)] for part in parts]))
     found = {}
-    for name, parts in shares.items():
-        share = np.concatenate(parts, 1)
-        noise = (share * (1 - share)).mean(1) / (OF_CATEGORIES - 1)
-        found[name] = (share.var(1) - noise).max(0)
+    for name, of_rows in moments.items():
+        mean, noise = np.moveaxis(np.concatenate(of_rows, 2), 1, 0)
+        found[name] = (mean.var(1) - noise.mean(1) / (DRAWS - 1)).max(0)
     return found
 
 

@@ -23,7 +23,7 @@ from ...pairs.pair import check_shapes, example_of
 from ...pairs.priors import exchange
 from ...pairs.side_inputs import NOTHING, Arrays
 from ...pairs.sites import Sites, observed_data, side_by_side, value_of_data
-from ...pairs.terms import Terms
+from ...pairs.terms import SiteTerms, Terms
 from ...pairs.trials import Trial, of_one_size, require_draws
 from ..nets.tables import PerDatum
 from .examination import REMEDIES, examine
@@ -32,7 +32,7 @@ from .programs import check_programs
 from .reached import MOVES, StateStays, warn_of_untrained
 from .scales import Unscaled, one_scale
 from .sites import NUMPYRO, base_of, describe, moments_of, traced
-from .terms import log_terms, terms_of
+from .terms import log_terms, site_terms_of, terms_of
 from .traces import run, sites_of, split_sites
 from .trials import trial
 
@@ -289,6 +289,14 @@ class Pair:
         log_lik, log_prior, log_guide = (np.asarray(t) for t in terms[:3])
         return draws, Terms(log_lik, log_prior, log_guide)
 
+    def site_terms(self, x: np.ndarray, num_particles: int, seed: int, side: Arrays = NOTHING) -> dict[str, SiteTerms]:
+        """Log p and log q of each latent site at draws of the guide, (K, B) each, in the guide's order."""
+        require_draws(self, x, num_particles, seed, side)
+        options = {"num_particles": num_particles, "nesting": self._nesting()}
+        found = _site_terms(self.structure, *self._values(x, seed, side), **options)
+        assert self.sites is not None
+        return {s.name: SiteTerms(*map(np.asarray, found[s.name][:2])) for s in self.sites.latent}
+
     def _nesting(self) -> int:
         """The number of plates that the programs nest, once it is known that one is the data's."""
         assert self.sites is not None
@@ -367,6 +375,13 @@ def _sample(
     (latent, observed), guided = split_sites(p), sites_of(q, observed=False)
     terms = terms_of(latent, observed, guided, num_particles, analytic_kl=analytic_kl)
     return {name: site["value"] for name, site in guided.items()}, terms
+
+
+@partial(jax.jit, static_argnames=("structure", "num_particles", "nesting"))
+def _site_terms(structure: Structure, *values: Any, num_particles: int, nesting: int) -> dict[str, SiteTerms]:
+    params, constants, x, where, key = values
+    p, q = run(*structure.programs(params, constants), (x,), where, num_particles, nesting, key)
+    return site_terms_of(split_sites(p)[0], sites_of(q, observed=False), num_particles)
 
 
 @partial(jax.jit, static_argnames=("structure", "num_draws", "nesting"), compiler_options=COMPILED_FAST)

@@ -1,14 +1,15 @@
-"""Hierarchical VAE with two stochastic layers."""
+"""Hierarchical VAEs: two stochastic layers, or any number of levels."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import numpyro
 from flax import nnx
 from jax import Array
 
-from ..conditionals.masking import observed_only
+from ..conditionals.masking import joined, observed_only
 
 
 class HVAE(nnx.Module):
@@ -37,3 +38,49 @@ class HVAE(nnx.Module):
             z2 = numpyro.sample("z2", self.prior())
             z1 = numpyro.sample("z1", self.conditional(z2))
             return numpyro.sample("x", observed_only(self.likelihood(z1), mask), obs=x)
+
+
+class Hierarchy(nnx.Module):
+    """z_L ~ p(z_L);  z_l | z_{l+1} ~ p(z_l | z_{l+1}), l = L-1 .. 1;  x | z ~ p(x | z_1), or p(x | z_1, ..., z_L).
+
+    Sites: ``zL`` (D_L,), ..., ``z1`` (D_1,), ``x`` (P,), drawn in this order. Plate: ``data`` at dim -1. With one level
+    it is ``VAE``. Two levels whose likelihood reads both are the hierarchical model of VAE with a VampPrior, Tomczak
+    and Welling, 2018; the guides are ``TopDown`` and ``BottomUp``.
+
+    Args:
+        prior: a module whose call returns p(z_L).
+        conditionals: modules that map z_{l+1} (..., D_{l+1}) to p(z_l | z_{l+1}), the topmost first; L - 1 of them.
+        likelihood: a module that maps z_1, or with ``skip`` z_1, ..., z_L side by side, to p(x | z).
+        skip: whether the likelihood reads every level (skip connections).
+
+    >>> import numpy as np
+    >>> from numpyro import handlers
+    >>> from ppl_vae.numpyro import conditionals, nets, priors
+    >>> rng = np.random.default_rng(0)
+    >>> p_z1 = conditionals.DiagNormal(nets.MLP((2, 2 * 3), rng))
+    >>> likelihood = conditionals.Bernoulli(nets.MLP((3 + 2, 5), rng))
+    >>> model = Hierarchy(priors.StandardNormal(2), [p_z1], likelihood, skip=True)
+    >>> handlers.seed(model, 0)(size=4).shape
+    (4, 5)
+    """
+
+    takes_given: ClassVar[bool] = False
+
+    def __init__(
+        self, prior: nnx.Module, conditionals: Iterable[nnx.Module], likelihood: nnx.Module, *, skip: bool = False
+    ) -> None:
+        self.prior = prior
+        self.conditionals: Any = nnx.List(list(conditionals))
+        self.likelihood = likelihood
+        self.skip = skip
+
+    def __call__(self, x: Array | None = None, *, mask: Array | None = None, size: int = 1) -> Array:
+        """Observe x (B, P) where ``mask`` (B, P) allows, or draw ``size`` images; returns x (..., B, P)."""
+        level = len(self.conditionals) + 1
+        with numpyro.plate("data", size if x is None else len(x), dim=-1):
+            h = z = numpyro.sample(f"z{level}", self.prior())
+            for conditional in self.conditionals:
+                level -= 1
+                z = numpyro.sample(f"z{level}", conditional(z))
+                h = joined(z, h) if self.skip else z
+            return numpyro.sample("x", observed_only(self.likelihood(h), mask), obs=x)
