@@ -106,8 +106,8 @@ class Recipe:
         conditional_prior: p(z | c) = N(loc(c), diag scale(c)^2) by a net of its own, instead of a prior without c.
         guide: ``amortised``; ``semi-amortised``, whose encoder's answer is refined by ``refinement_steps`` steps;
             ``per-datapoint``, which has parameters for each training image and no encoder; ``semi-supervised``;
-            ``noising``; of a hierarchy ``top-down``, q(z_l | x, z_{l+1}), or ``ladder``, which multiplies what x says by the model's own
-            p(z_l | z_{l+1}).
+            ``noising``; of a hierarchy ``top-down``, q(z_l | x, z_{l+1}), or ``ladder``, which multiplies what x says
+            by the model's own p(z_l | z_{l+1}).
         num_images: the number of images a per-datapoint guide is for; the number of ``images`` by default.
         backend: ``pyro`` or ``numpyro``.
         images: training images (N, P), which the pseudo-inputs start from, NaN as zeros: put NaN where nothing was
