@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,11 +18,11 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "elbo_by_hand.py"
 
 
 @pytest.fixture(scope="module", params=["pyro", "numpyro"])
-def by_hand(request, tmp_path_factory) -> dict[str, pd.DataFrame]:
+def by_hand(request, tmp_path_factory, example) -> dict[str, pd.DataFrame]:
     """Picture -> its numbers."""
     out = tmp_path_factory.mktemp(f"by-hand-{request.param}")
-    command = [sys.executable, "-W", "error", str(EXAMPLE), "--smoke", "--backend", request.param, "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    options = ("--smoke", "--backend", request.param, "--out", str(out))
+    done = example("elbo_by_hand", *options, here=request.param == "numpyro")
     assert done.returncode == 0, done.stderr
     tables = {name: pd.read_csv(out / f"{name}.csv") for name in ("bounds", "em", "guesses", "gradients")}
     for name in tables:

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from ppl_vae import backends, recipes
 from ppl_vae.results import Fit
 from ppl_vae.runtime import storage
 
+Example = Callable[..., subprocess.CompletedProcess[str]]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "vampprior.py"
 PRIORS = {"pyro": recipes.REPORT_PRIORS, "numpyro": ("standard", "vampprior")}
 """Two of the four on NumPyro: compiling takes most of the time there."""
@@ -206,12 +208,11 @@ def test_data_that_are_no_images_are_tabled_without_them(tmp_path, monkeypatch, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
-def test_inferences_are_compared_on_unchanged_pairs(backend: str, tmp_path: Path) -> None:
-    script = EXAMPLE.parent / "compare_inference.py"
-    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
+def test_inferences_are_compared_on_unchanged_pairs(backend: str, tmp_path: Path, example: Example) -> None:
+    options = ["--smoke", "--backend", backend, "--out", str(tmp_path)]
     if backend == "numpyro":  # compiling takes most of the time there
-        command += ["--strategies", "ELBO", "per-datapoint, inner loop", "enumeration"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        options += ["--strategies", "ELBO", "per-datapoint, inner loop", "enumeration"]
+    done = example("compare_inference", *options, here=backend == "numpyro")
     assert done.returncode == 0, done.stderr
     counts = {"pyro": {"gaussian": 9, "bernoulli": 8}, "numpyro": {"gaussian": 2, "bernoulli": 1}}
     for kind, strategies in counts[backend].items():
@@ -229,10 +230,11 @@ def test_inferences_are_compared_on_unchanged_pairs(backend: str, tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("latents", ["bernoulli", "categorical"])
-def test_estimators_of_discrete_latents_are_held_against_enumeration(latents: str, tmp_path: Path) -> None:
-    script = EXAMPLE.parent / "discrete_latents.py"
-    command = [sys.executable, "-W", "error", str(script), "--smoke", "--latents", latents, "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def test_estimators_of_discrete_latents_are_held_against_enumeration(
+    latents: str, tmp_path: Path, example: Example
+) -> None:
+    options = ["--smoke", "--latents", latents, "--out", str(tmp_path)]
+    done = example("discrete_latents", *options, here=latents == "categorical")
     assert done.returncode == 0, done.stderr
     atlas, trained = (pd.read_csv(tmp_path / f"{name}.csv", index_col="estimator") for name in ("atlas", "trained"))
     assert set(atlas.index) == {*trained.index, "enumeration"} and ("ARM" in atlas.index) == (latents == "bernoulli")
@@ -247,10 +249,9 @@ def test_estimators_of_discrete_latents_are_held_against_enumeration(latents: st
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
-def test_functions_of_ones_own_are_trained_by_any_strategy(backend: str, tmp_path: Path) -> None:
-    script = EXAMPLE.parent / "your_own_model.py"
-    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def test_functions_of_ones_own_are_trained_by_any_strategy(backend: str, tmp_path: Path, example: Example) -> None:
+    options = ["--smoke", "--backend", backend, "--out", str(tmp_path)]
+    done = example("your_own_model", *options, here=backend == "numpyro")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "table.csv", index_col="strategy")
     assert list(table.index) == ["ELBO", "IWAE 10", "stock mean field"]
@@ -259,22 +260,19 @@ def test_functions_of_ones_own_are_trained_by_any_strategy(backend: str, tmp_pat
 
 
 @pytest.mark.slow
-def test_digits_on_canvases_are_counted(tmp_path: Path) -> None:
-    script = EXAMPLE.parent / "attend_infer_repeat.py"
-    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", "pyro", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def test_digits_on_canvases_are_counted(tmp_path: Path, example: Example) -> None:
+    done = example("attend_infer_repeat", "--smoke", "--backend", "pyro", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert re.search(r"all +60 +\d+\.\d%", done.stdout) and (tmp_path / "windows.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
-def test_halves_of_images_are_completed(backend: str, tmp_path: Path) -> None:
-    script = EXAMPLE.parent / "image_completion.py"
-    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
+def test_halves_of_images_are_completed(backend: str, tmp_path: Path, example: Example) -> None:
+    options = ["--smoke", "--backend", backend, "--out", str(tmp_path)]
     quadrants = [1, 2, 3] if backend == "pyro" else [2]  # compiling takes most of the time there
-    command += ["--quadrants", *map(str, quadrants)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    options += ["--quadrants", *map(str, quadrants)]
+    done = example("image_completion", *options, here=backend == "numpyro")
     assert done.returncode == 0, done.stderr
     guesses = pd.read_csv(tmp_path / "guesses.csv", index_col=["model", "phi"])
     for model in ("mixture", "MADE"):
@@ -301,10 +299,8 @@ def test_halves_of_images_are_completed(backend: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_bob_reads_the_test_set(tmp_path: Path) -> None:
-    script = EXAMPLE.parent / "bits_back.py"
-    command = [sys.executable, "-W", "error", str(script), "--smoke", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def test_bob_reads_the_test_set(tmp_path: Path, example: Example) -> None:
+    done = example("bits_back", "--smoke", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "table.csv", index_col="coder")
     ours = table.iloc[:2]
@@ -315,10 +311,9 @@ def test_bob_reads_the_test_set(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
-def test_the_gap_is_told_in_two_parts(backend: str, tmp_path: Path) -> None:
-    script = EXAMPLE.parent / "amortisation_gap.py"
-    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def test_the_gap_is_told_in_two_parts(backend: str, tmp_path: Path, example: Example) -> None:
+    options = ["--smoke", "--backend", backend, "--out", str(tmp_path)]
+    done = example("amortisation_gap", *options, here=backend == "numpyro")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "table.csv", index_col="guide")
     assert len(table) == 4 and np.isfinite(table).all(axis=None)
@@ -330,12 +325,10 @@ def test_the_gap_is_told_in_two_parts(backend: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_guides_are_held_against_exact_posteriors(tmp_path: Path) -> None:
+def test_guides_are_held_against_exact_posteriors(tmp_path: Path, example: Example) -> None:
     """After a few steps each density adds up to one on the grid, and none is the exact one."""
-    script = EXAMPLE.parent / "flexible_posteriors.py"
     some = ("--smoke", "--posteriors", "banana", "--guides", "planar", "AutoIAFNormal")
-    command = [sys.executable, "-W", "error", str(script), *some, "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = example("flexible_posteriors", *some, "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     kl, mass = (pd.read_csv(tmp_path / f"{name}.csv", index_col="posterior") for name in ("kl", "mass"))
     assert "AutoIAFNormal" in kl and (kl > 0).all(axis=None) and (abs(mass - 1) < 0.05).all(axis=None)
@@ -386,12 +379,12 @@ def test_the_thesis_is_what_its_text_and_its_code_say(backend: str, monkeypatch:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("backend", "options"), [("pyro", ["--thesis-code"]), ("numpyro", [])])
-def test_a_study_of_objectives_is_trained_once(backend: str, options: list[str], tmp_path: Path) -> None:
-    script, objectives = EXAMPLE.parent / "disentanglement.py", ["FactorVAE", "DIP-VAE"]
-    command = [sys.executable, "-W", "error", str(script), "--smoke", "--backend", backend, "--out", str(tmp_path)]
-    command += [*options, "--objectives", *objectives]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment)
+def test_a_study_of_objectives_is_trained_once(
+    backend: str, options: list[str], tmp_path: Path, example: Example
+) -> None:
+    command = ["disentanglement", "--smoke", "--backend", backend, "--out", str(tmp_path), *options]
+    command += ["--objectives", "FactorVAE", "DIP-VAE"]
+    done = example(*command, here=backend == "numpyro")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "table.csv")
     assert [*table["model"]] == ["FactorVAE"] * 2 + ["DIP-VAE"] * 2 and [*table["seed"]] == [0, 1, 0, 1]
@@ -406,14 +399,14 @@ def test_a_study_of_objectives_is_trained_once(backend: str, options: list[str],
     figures = {path.stem for path in tmp_path.glob("*.png")}
     assert {"rate_distortion", "decomposition", "metrics_by_objectives", "FactorVAE_traversal_image"} <= figures
     assert len(figures) == 10 + 7 and "DIP-VAE_shifted" not in figures  # of the first fit only
-    if backend == "pyro":  # the rest is the same there, and a process for each command takes time
+    if backend == "pyro":  # the rest is the same there, and was started in another process
         return
     lost, kept = (tmp_path / "rows" / f"{name}.json" for name in ("DIP-VAE-3-1", "DIP-VAE-3-0"))
     row, when = json.loads(lost.read_text(encoding="utf-8")), kept.stat().st_mtime_ns
     lost.unlink()
-    again = subprocess.run([*command, "--objectives", "DIP-VAE"], capture_output=True, text=True, env=environment)
+    again = example(*command, "--objectives", "DIP-VAE", here=True)
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("judged in") == 1 and kept.stat().st_mtime_ns == when
     assert json.loads(lost.read_text(encoding="utf-8"))["history"] == row["history"]  # seconds, too: not trained again
-    other = subprocess.run([*command, "--steps", "6"], capture_output=True, text=True, env=environment)
+    other = example(*command, "--steps", "6", here=True)
     assert other.returncode == 2 and "holds a study with other settings" in other.stderr
