@@ -21,6 +21,10 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "figures"
 NINES = "examples/image_completion.py --data mnist --only 9 --parts a b --backend numpyro"
+FLEXIBLE = (
+    "examples/flexible_posteriors.py --guides normal planar radial Sylvester coupling IAF spline AutoMultivariateNormal"
+    " AutoIAFNormal"
+)
 FIGURES = {
     "priors_on_digits.png": ("examples/vampprior.py", "reconstructions_and_generations.png"),
     "training_on_digits.png": ("examples/vampprior.py", "training_curves.png"),
@@ -49,7 +53,7 @@ FIGURES = {
     "em_by_hand.png": ("examples/elbo_by_hand.py", "em.png"),
     "guesses_by_hand.png": ("examples/elbo_by_hand.py", "guesses.png"),
     "gradients_by_hand.png": ("examples/elbo_by_hand.py", "gradients.png"),
-    "flexible_posteriors.png": ("examples/flexible_posteriors.py", "densities.png"),
+    "flexible_posteriors.png": (FLEXIBLE, "densities.png"),
     "estimator_on_digits.png": ("docs/scikit_learn.md", "estimator.png"),
 }
 """Figure -> what makes it, with its options, and under which name."""

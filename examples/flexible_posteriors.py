@@ -104,9 +104,12 @@ def flow(steps: Callable[[Any, np.random.Generator], list[Any]]) -> Make:
     )
 
 
+COMPONENTS = 8
+"""Normals of a mixture; every one has a draw in each step."""
 SPLINE = flows.Spline(8, REACH)
 GUIDES: dict[str, Make] = {
     "normal": lambda b, rng: b.conditionals.FullNormal(b.nets.MLP((1, 5), rng), 2),
+    "normals": lambda b, rng: b.conditionals.Mixture(b.nets.MLP((1, 16), rng), COMPONENTS, 16, 2, rng, spread=2.0),
     "planar": flow(lambda n, rng: [n.Planar(2, 1, rng) for _ in range(12)]),
     "radial": flow(lambda n, rng: [n.Radial(2, 1, rng) for _ in range(12)]),
     "Sylvester": flow(lambda n, rng: [n.Sylvester(2, 1, rng, reflections=2) for _ in range(8)]),
@@ -120,12 +123,13 @@ GUIDES: dict[str, Make] = {
 }
 
 
-def ours(make: Make, model: Any, args: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
+def ours(name: str, model: Any, args: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
     """Fit a guide by our SVI: z (M, 2) -> log q(z)."""
     b = backends.load(args.backend)
-    guide = b.guides.Amortised(make(b, seeds.generator(args.seed, "weights")))
+    guide = b.guides.Amortised(GUIDES[name](b, seeds.generator(args.seed, "weights")))
     x = np.ones((ROWS * args.steps // 4, 1))
-    svi = b.inference.SVI(b.inference.TraceELBO(), epochs=4, batch_size=ROWS, learning_rate=1e-2)
+    loss = b.inference.MISELBO(COMPONENTS) if name == "normals" else b.inference.TraceELBO()
+    svi = b.inference.SVI(loss, epochs=4, batch_size=ROWS, learning_rate=1e-2)
     fit = svi.fit(model, guide, x, seed=args.seed)
     return density(args.backend, lambda one: fit.guide.posterior(one))
 
@@ -247,7 +251,7 @@ def main() -> int:
             found[name] = {"exact": log_p}
             for kind in args.guides:
                 print(f"{name}: {kind}", file=sys.stderr)
-                fitted = ours(GUIDES[kind], model, args) if kind in GUIDES else automatic(kind, model, args)
+                fitted = ours(kind, model, args) if kind in GUIDES else automatic(kind, model, args)
                 log_q = fitted(z).astype(np.float64)
                 found[name][kind] = log_q
                 table.loc[name, kind] = (np.exp(log_q) * (log_q - log_p)).sum() * area
