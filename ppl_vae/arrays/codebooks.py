@@ -14,6 +14,8 @@ from .ops import Array, stop_gradient
 
 EDGE = 1e-3
 """How far a bounded number may reach beyond the outer levels, relative to them, as in the paper's code."""
+MOST_CODES = 2**31 - 1
+"""The largest number of codes of a grid: their numbers are integers of 32 bits on JAX."""
 MOST_LISTED = 10**6
 """The largest number of codes that are listed, one by one."""
 
@@ -100,7 +102,7 @@ class Grid:
         bounded: whether the numbers are bounded.
 
     Raises:
-        ValueError: no levels, fewer than two, or fewer than three where they are bounded.
+        ValueError: no levels, fewer than two, or fewer than three where they are bounded, or over 2^31 - 1 codes.
 
     >>> Grid((3, 5)).array().shape, Grid((2, 2), bounded=False).array().tolist()
     ((15, 2), [[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
@@ -117,6 +119,11 @@ class Grid:
             raise ValueError(
                 f"The levels of a grid of codes should be integers of at least {least}, one for each number of a code, "
                 f"as (5, 5); got {self.levels!r}{signs}."
+            )
+        if math.prod(levels) > MOST_CODES:
+            raise ValueError(
+                f"A grid has at most {MOST_CODES} codes, which are numbered by 32 bits; these levels make "
+                f"{math.prod(levels)}: let a code have fewer numbers, and take more codes (latent_dim= of a recipe)."
             )
         object.__setattr__(self, "levels", tuple(levels))
 
@@ -167,13 +174,14 @@ class Grid:
 
     def nearest(self, vectors: Array) -> Array:
         """Find the number of the nearest code of each vector, (..., E) -> (...,)."""
-        last, strides = (ops.single(a, vectors) for a in (np.array(self.levels) - 1, self._strides))
+        last = ops.single(np.array(self.levels) - 1, vectors)
         digits = ops.clip_below(((stop_gradient(vectors) + 1) / self._unit(vectors)).round(), 0.0)
-        return _whole((-ops.maximum(-digits, -last) * strides).sum(-1))
+        digits = _whole(-ops.maximum(-digits, -last))
+        return (digits * ops.like(self._strides, digits)).sum(-1)
 
     def look_up(self, index: Array) -> Array:
         """Find the vectors of codes by their numbers, (...,) -> (..., E)."""
-        strides, levels = (_whole(ops.single(a, index)) for a in (self._strides, self.levels))
+        strides, levels = (ops.like(np.array(a), index) for a in (self._strides, self.levels))
         return self._unit(index) * (index[..., None] // strides % levels) - 1
 
     def stages(self, vectors: Array) -> tuple[Array, Array]:
@@ -204,7 +212,7 @@ def _whole(a: Array) -> Array:
 
 def _nearest(vectors: Array, codes: Array) -> Array:
     """Find the number of the nearest of K codes (K, E), the first of several: (..., E) -> (...,)."""
-    vectors, codes = stop_gradient(vectors), stop_gradient(codes)
+    vectors, codes = stop_gradient(vectors) - stop_gradient(codes[0]), stop_gradient(codes - codes[0])  # near 0
     return ((codes * codes).sum(-1) - 2 * vectors @ codes.T).argmin(-1)
 
 

@@ -252,12 +252,13 @@ def check_players(settings: TrainingSettings, sites: Sites) -> None:
             f"{name}: the players' metrics need names in the history of their own, other than {sorted(HISTORY)}; got "
             f"{metrics}."
         )
+    moves = any(player.moves_codes for player in settings.players) or getattr(settings.loss, "restart_codes", False)
+    if moves and settings.freeze_model:
+        raise ValueError(
+            f"{name} moves codes that the model has, too, and freeze_model=True keeps the model as it is: leave decay "
+            "at None and restart_codes at False, or train both."
+        )
     for player in settings.players:
-        if player.moves_codes and settings.freeze_model:
-            raise ValueError(
-                f"{name}: the player {player.name!r} moves codes that the model has, too, and freeze_model=True keeps "
-                "the model as it is: leave decay at None, or train both."
-            )
         if player.sees != "data" and not sites.code_dim:
             raise UnsuitableObjective(
                 f"{name}: the player {player.name!r} looks at the codes of one latent site, a vector; the pair has "

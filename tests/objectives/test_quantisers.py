@@ -116,6 +116,26 @@ def test_signs_and_their_entropy_penalty_are_the_public_ones(library: str) -> No
         np.testing.assert_allclose(z.grad, known["gradient"], atol=1e-4)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_grid_of_a_billion_codes_numbers_each(library: str) -> None:
+    """In integers, whatever the precision: single precision tells apart only the first 2^24."""
+    grid, digits = Grid((3,) * 19), np.random.default_rng(0).integers(0, 3, (30, 19))
+    vectors = LIBRARIES[library]((digits - 1.0).astype(np.float32))
+    numbers = [sum(int(d) * 3**place for place, d in enumerate(row)) for row in digits]
+    np.testing.assert_array_equal(np.asarray(grid.nearest(vectors)), numbers)
+    np.testing.assert_array_equal(np.asarray(grid.stages(vectors)[1]), digits - 1)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_codes_far_from_0_are_told_apart_as_codes_about_0(library: str) -> None:
+    """By their distances in double precision; squares of such numbers have no digits left for them."""
+    rng = np.random.default_rng(0)
+    codes, vectors = (rng.normal(3000.0, 1.0, shape).astype(np.float32) for shape in ((1, 20, 3), (200, 1, 3)))
+    found = np.asarray(Tables(LIBRARIES[library](codes)).nearest(LIBRARIES[library](vectors)))
+    distances = ((vectors - codes.astype(float)) ** 2).sum(-1)
+    np.testing.assert_array_equal(found[:, 0], distances.argmin(-1))
+
+
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_a_step_of_averages_is_the_public_one(library: str) -> None:
     known, array = PUBLIC["averaged"], LIBRARIES[library]
@@ -218,8 +238,9 @@ def test_a_training_moves_codes_by_the_averages_alone(backend: backends.Backend,
     svi = backend.inference.SVI(backend.inference.VQELBO(decay=0.9, codebook=7.0), epochs=2, batch_size=20)
     twice = svi.fit_seeds(lambda rng: programs, x, seeds=(0, 1))
     np.testing.assert_allclose(codebook_of(twice[0].pair), codebook_of(whole.pair), rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="freeze_model=True keeps the model as it is: leave decay at None"):
-        backend.inference.SVI(svi.loss, batch_size=20, freeze_model=True).fit(*programs, x)
+    for loss in (svi.loss, backend.inference.VQELBO(restart_codes=True)):
+        with pytest.raises(ValueError, match="freeze_model=True keeps the model as it is: leave decay at None"):
+            backend.inference.SVI(loss, batch_size=20, freeze_model=True).fit(*programs, x)
 
 
 # -- residual codes and grids under the objective -----------------------------------------------------------------

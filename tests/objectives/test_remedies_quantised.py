@@ -71,8 +71,9 @@ def grid(b: Backend, levels: tuple[int, ...] = (3, 4), **settings: Any) -> Fit:
     return b.inference.SVI(objectives.VQELBO(**settings), epochs=1, batch_size=10).fit(*programs, x)
 
 
-def frozen(b: Backend, decay: float | None, freeze: bool) -> Fit:
-    svi = b.inference.SVI(objectives.VQELBO(decay=decay), epochs=1, batch_size=10, freeze_model=freeze)
+def frozen(b: Backend, decay: float | None, restart: bool, freeze: bool) -> Fit:
+    loss = objectives.VQELBO(decay=decay, restart_codes=restart)
+    svi = b.inference.SVI(loss, epochs=2, batch_size=10, freeze_model=freeze)
     return svi.fit(*vq(), toy(20))
 
 
@@ -175,10 +176,14 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
         lambda b: slots(b, 3),
         lambda b: slots(b, 2 * 2),
     ),
-    "freeze_model=True keeps the model as it is: leave decay at None, or train both": (
-        lambda b: frozen(b, 0.9, True),
-        lambda b: frozen(b, None, True),
-        lambda b: frozen(b, 0.9, False),
+    "freeze_model=True keeps the model as it is: leave decay at None and restart_codes at False, or train both": (
+        lambda b: frozen(b, 0.9, False, True),
+        lambda b: frozen(b, None, False, True),
+        lambda b: frozen(b, 0.9, True, False),
+    ),
+    "these levels make {}: let a code have fewer numbers, and take more codes (latent_dim= of a recipe)": (
+        lambda b: grid(b, (3,) * 20),
+        lambda b: grid(b, (3,) * 10),
     ),
     "are those of an encoder, and a {} guide has none: use guide='amortised'": (
         lambda b: vq(guide="per-datapoint"),
