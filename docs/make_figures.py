@@ -33,6 +33,7 @@ FIGURES = {
     "gradients_on_digits.png": ("examples/compare_inference.py", "bernoulli/figures/gradients-pyro.png"),
     "discrete_estimators.png": ("examples/discrete_latents.py", "atlas.png"),
     "codes_on_digits.png": ("examples/discrete_latents.py", "codes.png"),
+    "levels_on_digits.png": ("examples/hierarchical.py", "levels.png"),
     "windows_on_canvases.png": ("examples/attend_infer_repeat.py", "windows.png"),
     "gaps_on_digits.png": ("examples/amortisation_gap.py", "gaps_test.png"),
     "ink_on_digits.png": ("examples/your_own_model.py", "ink.png"),

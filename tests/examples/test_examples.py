@@ -410,3 +410,14 @@ def test_a_study_of_objectives_is_trained_once(
     assert json.loads(lost.read_text(encoding="utf-8"))["history"] == row["history"]  # seconds, too: not trained again
     other = example(*command, "--steps", "6", here=True)
     assert other.returncode == 2 and "holds a study with other settings" in other.stderr
+
+
+@pytest.mark.slow
+def test_levels_of_latents_are_compared(tmp_path: Path) -> None:
+    script = EXAMPLE.parent / "hierarchical.py"
+    command = [sys.executable, "-W", "error", str(script), "--smoke", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "table.csv", index_col="pair")
+    assert list(table["kl_z2"].isna()) == [True, True, False, False] and np.isfinite(table["kl_z1"]).all()
+    assert (tmp_path / "levels.png").stat().st_size > 10_000
