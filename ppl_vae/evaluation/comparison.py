@@ -24,6 +24,8 @@ DEVIATIONS = [
     "objective",
     "log_p",
     "bits_per_dim",
+    "discrete_elbo",
+    "discrete_log_p",
     "certified_log_p",
     "simulated_gap",
     "best_elbo",
@@ -66,7 +68,8 @@ def compare(
     Columns: ``elbo``, the plain one whatever was trained on, its parts ``reconstruction`` and ``kl``; ``train_elbo``,
     that of training images; ``objective``, what the training itself maximised, on its own data; ``log_p``, by
     importance sampling, with ``test_error`` (from which images were seen) and ``mc_error`` (from sampling z) apart;
-    ``bits_per_dim``, -log p(x) / (P log 2), where the likelihood is over levels;
+    ``bits_per_dim``, -log p(x) / (P log 2), where the likelihood is over levels; of relaxed categories, whose other
+    columns are of a model of their own, ``discrete_elbo`` and ``discrete_log_p`` of the discrete pair behind them;
     with ``certify`` also ``certified_log_p`` of that many test data, the best of three lower bounds,
     ``certified_error`` over them, ``simulated_gap``, ``k_hat_above``, the share of them with a k-hat above 0.7, and
     ``settled``, 1 or 0: fits that are not should not be ranked (see ``evaluation.certify``);

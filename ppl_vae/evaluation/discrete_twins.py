@@ -40,6 +40,16 @@ def discrete_twin(fit: Fit) -> Fit:
     return replace(fit, pair=pair)
 
 
+def has_discrete_twin(fit: Fit) -> bool:
+    """Whether a part of the pair has a discrete twin."""
+    pair: Any = fit.pair
+    return any(_has_twin(program) for program in pair.programs)
+
+
+def _has_twin(module: Any) -> bool:
+    return any(hasattr(part, "discrete") or _has_twin(part) for _, part in _parts(module))
+
+
 def _replaced(module: Any) -> int:
     """Put twins in the place of a module's parts, and return how many there were."""
     count = 0

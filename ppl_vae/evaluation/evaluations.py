@@ -18,6 +18,7 @@ from ..results.fit import Fit
 from ..seeds import generator
 from .certificates import Certificate
 from .certificates import certify as certificate_of
+from .discrete_twins import discrete_twin, has_discrete_twin
 from .likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, Annealing, exact_log_likelihood
 from .likelihood.importance_sampling import ELBO, LogLikelihood, elbo, log_likelihood
 from .posterior.diagnostics import FEWEST
@@ -76,6 +77,10 @@ class Evaluation:
     """log p(x) - ELBO in two parts, where it was asked for."""
     train_gaps: Gaps | None = None
     """The same of training images, where they were given too."""
+    discrete_elbo: float | None = None
+    """The ELBO of the discrete pair with the same weights, of relaxed categories: ``elbo`` is one of another model."""
+    discrete_log_p: float | None = None
+    """log p(x) of that pair, with as many draws"""
     certificate: Certificate | None = None
     """log p(x) of some of the test data by several ways and a verdict, where it was asked for."""
 
@@ -101,6 +106,7 @@ class Evaluation:
             "test_error": self.log_p.test_error,
             "mc_error": self.log_p.mean_mc_error,
             **({} if self.pixels is None else {"bits_per_dim": bits_per_dim(self.log_p.mean, self.pixels)}),
+            **({} if self.discrete_elbo is None else self._discrete_row()),
             **({} if self.certificate is None else self.certificate.row()),
             **({} if self.gaps is None else self.gaps.row()),
             **({} if self.train_gaps is None else self.train_gaps.row("train_")),
@@ -114,6 +120,10 @@ class Evaluation:
             "peak_memory": self.peak_memory,
             "parameters": self.parameters,
         }
+
+    def _discrete_row(self) -> dict[str, float | None]:
+        """The columns that say that the others are of relaxed categories."""
+        return {"discrete_elbo": self.discrete_elbo, "discrete_log_p": self.discrete_log_p}
 
     def to_dict(self) -> dict[str, Any]:
         """Every number, those of each image too, JSON-able: lists for arrays and None for NaN."""
@@ -222,6 +232,7 @@ def evaluate(
         levels=each,
         gaps=decompose(fit, data, num_particles, refined=refined, **options) if gaps else None,
         train_gaps=_train_gaps(fit, some, len(data), num_particles, options) if gaps and some else None,
+        **_discrete(on_test, data, num_particles, elbo_particles, seed=seed),
         certificate=_certificate(on_test, data, certify, num_particles, annealing, seed, progress),
     )
 
@@ -266,6 +277,17 @@ def _active_units(fit: Fit, data: CheckedData[np.ndarray], each: Mapping[str, Le
     if len(data) < 2:
         return None
     return sum(level.active_units or 0 for level in each.values()) if each else active_units(fit, data)
+
+
+def _discrete(
+    fit: Fit, data: CheckedData[np.ndarray], num_particles: int, elbo_particles: int, *, seed: int
+) -> dict[str, Any]:
+    """The numbers of the discrete pair behind relaxed categories; nothing of other pairs."""
+    if not (fit.generalises and has_discrete_twin(fit)):
+        return {}
+    twin = discrete_twin(fit)
+    log_p = log_likelihood(twin, data, num_particles, seed=seed).mean
+    return {"discrete_elbo": elbo(twin, data, elbo_particles, seed=seed).mean, "discrete_log_p": log_p}
 
 
 def _usage(fit: Fit, data: CheckedData[np.ndarray]) -> dict[str, Any]:

@@ -98,6 +98,22 @@ def test_the_elbo_is_below_log_p(backend: backends.Backend) -> None:
     assert low < high and abs(high - exact) > 1e-3
 
 
+def test_a_table_says_the_numbers_of_the_discrete_model_beside(backend: backends.Backend) -> None:
+    fit, other, x = (
+        untrained(*pair("concrete", backend), backend),
+        untrained(*pair("categorical", backend), backend),
+        toy(8),
+    )
+    table = evaluation.compare({"relaxed": fit, "discrete": other}, x, num_particles=200)
+    relaxed, discrete = table.loc["relaxed"], table.loc["discrete"]
+    assert relaxed["discrete_log_p"] == pytest.approx(discrete["log_p"], rel=1e-5)
+    assert relaxed["discrete_elbo"] == pytest.approx(discrete["elbo"], rel=1e-5)
+    assert abs(relaxed["log_p"] - discrete["log_p"]) > 1e-3
+    assert np.isnan(discrete["discrete_log_p"])
+    found = evaluation.evaluate(fit, x, 5)
+    assert evaluation.Evaluation.from_dict(found.to_dict()).discrete_elbo == found.discrete_elbo
+
+
 def test_bad_input(backend: backends.Backend) -> None:
     net = backend.nets.MLP((4, 6), np.random.default_rng(0))
     with pytest.raises(ValueError, match="Concrete: 'temperature' should be a finite number above 0; got 0.0"):

@@ -35,6 +35,8 @@ KEYS = {
     "mc_error": "its standard error, from sampling z",
     "bits_per_dim": "-log p(x) in bits per pixel; null where the likelihood is not over levels",
     "elbo": "the plain ELBO",
+    "discrete_elbo": "of relaxed categories, whose numbers are another model's: that of the discrete one",
+    "discrete_log_p": "the same of log p(x); both null for other latents",
     "reconstruction": "E_q[log p(x | z)]",
     "kl": "E_q[log q(z | x) - log p(z)]",
     "accuracy": "of the likeliest labels, of a run with --labels; else null",
@@ -172,6 +174,10 @@ def _table(metrics: dict[str, Any], split: Split) -> list[str]:
         ("kl", "  KL, E_q[log q(z | x) - log p(z)]"),
     ):
         lines.append(f"{text:<42}{_format(metrics[name], '.3f'):>12}")
+    if metrics["discrete_elbo"] is not None:
+        lines.append("these are of relaxed categories, another model; of the discrete one with the same weights:")
+        lines.append(f"{'  log p(x)':<42}{_format(metrics['discrete_log_p'], '.3f'):>12}")
+        lines.append(f"{'  ELBO':<42}{_format(metrics['discrete_elbo'], '.3f'):>12}")
     if metrics["verdict"] is not None:
         lines.append(f"{'log p(x) of some, certified':<42}{_format(metrics['certified_log_p'], '.3f'):>12}")
         lines.append(f"  {metrics['verdict']}")
