@@ -106,9 +106,10 @@ class TensorBoard:
     def _draw(self, epoch: int, fit: Fit, image_shape: tuple[int, ...]) -> None:
         given = self.side.get("given")
         given = None if given is None else np.asarray(given)[:SAMPLES]
-        drawn = {"samples": fit.generate(SAMPLES if given is None else None, seed=epoch, given=given)}
-        if self.images is not None:
-            reconstructions = fit.reconstruct(self.images, seed=epoch, **self.side)
+        mean = fit.sites.has_data_means
+        drawn = {"samples": fit.generate(SAMPLES if given is None else None, seed=epoch, mean=mean, given=given)}
+        if self.images is not None and fit.sites.latent:
+            reconstructions = fit.reconstruct(self.images, seed=epoch, mean=mean, **self.side)
             drawn |= {"originals": self.images, "reconstructions": reconstructions}
         shape = image_shape if len(image_shape) == 3 else (*image_shape, 1)
         for name, rows in drawn.items():

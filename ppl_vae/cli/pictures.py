@@ -84,10 +84,12 @@ def of_training(folder: Path, fit: Fit, split: Split) -> None:
     if not fit.generalises:
         what, x = "training images", split.train[:PAIRS]
         index = np.arange(len(x))
-    made = fit.reconstruct(x, index=index)
-    shape = split.image_shape
-    pairs(figures / "reconstructions.png", x, made, shape, f"{name}: {what}, each with its reconstruction")
-    grid(figures / "samples.png", fit.generate(SAMPLES), shape, f"{name}: new images, means of p(x | z)")
+    mean, shape = fit.sites.has_data_means, split.image_shape
+    if fit.sites.latent:
+        made = fit.reconstruct(x, index=index, mean=mean)
+        pairs(figures / "reconstructions.png", x, made, shape, f"{name}: {what}, each with its reconstruction")
+    drawn = "means of" if mean else "draws from"
+    grid(figures / "samples.png", fit.generate(SAMPLES, mean=mean), shape, f"{name}: new images, {drawn} p(x | z)")
     inputs = _pseudo_inputs(fit)
     if inputs is not None:
         plots.save(plots.pseudo_inputs(inputs, shape), figures / "pseudo_inputs.png")

@@ -8,6 +8,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from ..errors import UnsuitableObjective
+
 
 def visible(x: Tensor, *, given: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
     """Make an encoder's inputs (B, P + G): x (B, P) with zeros where ``mask`` hides it, then ``given`` (B, G)."""
@@ -28,11 +30,15 @@ def observed_only(distribution: Any, mask: Tensor | None) -> Any:
     """Restrict a distribution to the pixels where ``mask`` (..., P) is true; others drop out of the log-density.
 
     Raises:
-        ValueError: pixels that are not independent.
+        UnsuitableObjective: pixels that are not independent.
     """
     if mask is None:
         return distribution
     if not isinstance(distribution, dist.Independent):
-        raise ValueError(f"'mask' needs a likelihood of independent pixels; got {type(distribution).__name__}.")
+        raise UnsuitableObjective(
+            "'mask' needs a likelihood of independent pixels, from which hidden ones drop out; got "
+            f"{type(distribution).__name__}: use another likelihood, such as conditionals.Bernoulli, or leave mask= "
+            "out of data without hidden pixels."
+        )
     base = distribution.base_dist.mask(mask)
     return dist.Independent(base, distribution.reinterpreted_batch_ndims, validate_args=False)

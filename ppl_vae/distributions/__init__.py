@@ -1,6 +1,6 @@
 """Distributions that Pyro lacks, and two of its own that take fewer passes over their arrays."""
 
-from ppl_vae.distributions.autoregressive import AutoregressiveCategorical
+from ppl_vae.distributions.autoregressive import AutoregressiveCategorical, AutoregressiveLevels
 from ppl_vae.distributions.bernoulli import BernoulliLogits
 from ppl_vae.distributions.concrete import Concrete
 from ppl_vae.distributions.diffusion import Denoising, Noising
@@ -15,6 +15,7 @@ from ppl_vae.distributions.shared_mixture import SharedMixture, Strata
 __all__ = [
     "AutoregressiveBernoulli",
     "AutoregressiveCategorical",
+    "AutoregressiveLevels",
     "BernoulliLogits",
     "BernoulliMixture",
     "CategoricalLevels",

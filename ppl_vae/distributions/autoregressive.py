@@ -114,7 +114,8 @@ class AutoregressiveCategorical(TorchDistribution):
         logits = self.net(value)
         check_logits(type(self).__name__, logits.shape, (len(self.order), self.num_values))
         index = value.long().clip(0, self.num_values - 1)
-        chosen = logits.log_softmax(-1).gather(-1, index.unsqueeze(-1)).squeeze(-1)
+        each = index.expand(logits.shape[:-1])  # gather does not broadcast: it would leave logits out
+        chosen = logits.log_softmax(-1).gather(-1, each.unsqueeze(-1)).squeeze(-1)
         density = torch.where(index == value, chosen, -torch.inf).sum(-1)
         return density.expand(torch.broadcast_shapes(density.shape, self.batch_shape))
 
@@ -126,3 +127,32 @@ class AutoregressiveCategorical(TorchDistribution):
 
 def _category(logits: Tensor) -> Tensor:
     return torch.distributions.Categorical(logits=logits, validate_args=False).sample()
+
+
+class AutoregressiveLevels(AutoregressiveCategorical):
+    """The same over the levels 0, 1/(L-1), ..., 1 of pixels; the net reads and returns categories 0..L-1.
+
+    >>> p = AutoregressiveLevels(lambda x: torch.zeros(*x.shape, 5), (0, 1), 5)
+    >>> p.log_prob(torch.tensor([0.25, 1.0])).exp()
+    tensor(0.0400)
+    """
+
+    support = constraints.independent(constraints.unit_interval, 1)
+    read_values = None  # type: ignore[assignment]  # the levels are checked as such
+
+    @property
+    def levels(self) -> int:
+        """L."""
+        return self.num_values
+
+    def expand(self, batch_shape: Shape, _instance: Any = None) -> AutoregressiveLevels:
+        """Return the same distribution with another batch shape."""
+        return AutoregressiveLevels(self.net, self.order, self.num_values, batch_shape, device=self.device)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p in nats: levels (..., P) give (...)."""
+        return super().log_prob((value * (self.levels - 1)).round())
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draw one level after the other: ``sample_shape + batch_shape + (P,)``."""
+        return super().sample(sample_shape) / (self.levels - 1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import init
-from ..arrays import ops
+from ..arrays import causal, ops
 from .layers import find_activation, linear
 
 
@@ -22,6 +22,9 @@ class MADE(nn.Module):
     integers 0..C-1, made one-hot rows, and the outputs C logits for each pixel: (..., P) -> (..., P, C). MADE: Masked
     Autoencoder for Distribution Estimation, Germain, Gregor, Murray and Larochelle, 2015.
 
+    A context (..., G) reaches all units of every layer but the inputs, by linear layers without masks: ``net(x,
+    context)``, and ``Conditioned``.
+
     Args:
         dim: P.
         hidden: the units of the hidden layers; at least P each is best.
@@ -29,9 +32,10 @@ class MADE(nn.Module):
         order: the pixels from the first to the last, each once; by default as they are numbered.
         activation: the activation of the hidden layers.
         num_categories: C, or None for numbers.
+        context_dim: G, 0 for none.
 
     Raises:
-        ValueError: an order that is not one of the P pixels.
+        ValueError: an order that is not one of the P pixels; when called, another context.
 
     >>> MADE(4, (8,), np.random.default_rng(0))(torch.zeros(3, 4)).shape
     torch.Size([3, 4])
@@ -46,25 +50,31 @@ class MADE(nn.Module):
         order: Sequence[int] | np.ndarray | None = None,
         activation: str | Callable[[Tensor], Tensor] = "relu",
         num_categories: int | None = None,
+        context_dim: int = 0,
     ) -> None:
         super().__init__()
         values = init.num_values(num_categories)
         sizes = init.layer_sizes((dim * values, *hidden, dim * values))
         self.order, self.num_categories = init.pixel_order(order, dim), num_categories
         self.activation = find_activation(activation)
+        self.context_dim = context_dim
         self.layers = nn.ModuleList(linear(i, o, rng) for i, o in pairwise(sizes))
+        self.lifts = nn.ModuleList(linear(context_dim, o, rng) for o in sizes[1:] if context_dim)
         for number, mask in enumerate(init.autoregressive_masks(self.order, sizes[1:-1], values)):
             self.register_buffer(f"mask_{number}", torch.tensor(mask, dtype=torch.get_default_dtype()))
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: Tensor, context: Tensor | None = None) -> Tensor:
         """(..., P) -> (..., P), or (..., P, C)."""
         init.check_entries(h.shape, len(self.order))
+        causal.check_context(context, self.context_dim)
         layer: Any = self.layers[0]
         if self.num_categories is not None:
             h = ops.one_hot(h, self.num_categories, layer.weight).flatten(-2)
         for number, layer in enumerate(self.layers):
             h = h if number == 0 else self.activation(h)
             h = nn.functional.linear(h, layer.weight * getattr(self, f"mask_{number}"), layer.bias)
+            if context is not None:
+                h = h + self.lifts[number](context)
         return h if self.num_categories is None else h.unflatten(-1, (-1, self.num_categories))
 
 
@@ -83,13 +93,17 @@ class Conditioned(nn.Module):
         self.order, self.num_categories = net.order, net.num_categories
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., P) -> (..., P), or (..., P, C)."""
-        return self.net(x, self.context)
+        """(..., P) -> (..., P), or (..., P, C); x and the context are broadcast."""
+        shape = torch.broadcast_shapes(x.shape[:-1], self.context.shape[:-1])
+        return self.net(x.expand(*shape, -1), self.context)
 
-    def start(self, x: Tensor) -> Any:
-        """Return the state before the first pixel."""
-        return self.net.start(x, self.context)
+    @property
+    def start(self) -> Callable[[Tensor], Any]:
+        """Function to the state before the first pixel, of a net that has steps."""
+        start = self.net.start
+        return lambda x: start(x, self.context)
 
-    def step(self, state: Any, x: Tensor, place: Any) -> tuple[Tensor, Any]:
-        """Return the logits of a pixel, given those before it in x (..., P), and the next state."""
-        return self.net.step(state, x, place)
+    @property
+    def step(self) -> Callable[[Any, Tensor, Any], tuple[Tensor, Any]]:
+        """The net's step, of one that has steps."""
+        return self.net.step

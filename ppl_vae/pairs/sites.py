@@ -227,6 +227,11 @@ class Sites:
                     f"fit.draws(x, 100)[{site.name!r}].mean(0)."
                 )
 
+    @property
+    def has_data_means(self) -> bool:
+        """Whether E[x | z] is known."""
+        return all(site.has_mean for site in self.observed)
+
     def check_data_means(self, instead: str) -> None:
         """Refuse a model whose E[x | z] is not known.
 

@@ -18,7 +18,11 @@ UNITS = Setting(
 )
 COMPONENTS = Setting("num_pseudo_inputs", 500, "components of every prior but 'standard'", least=1, metavar="C")
 LEVELS = Setting(
-    "levels", 256, "of a pixel, for the likelihoods 'discretised-logistic' and 'categorical'", least=2, metavar="L"
+    "levels",
+    256,
+    "of a pixel, for the likelihoods 'discretised-logistic' and '...categorical'",
+    least=2,
+    metavar="L",
 )
 
 

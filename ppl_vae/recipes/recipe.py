@@ -13,7 +13,7 @@ import numpy as np
 from .. import backends
 from ..arrays.plain import as_python
 from ..data.streams import Data
-from . import builders, codes, diffusion, flows, hierarchies, labels, mixtures, nets
+from . import autoregressive, builders, codes, diffusion, flows, hierarchies, labels, mixtures, nets
 from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
 
 PRIORS = tuple(TABLES["prior"])
@@ -43,6 +43,7 @@ LATER |= {
         *diffusion.SETTINGS,
         labels.AUXILIARY,
         *hierarchies.SETTINGS,
+        *autoregressive.SETTINGS,
     )
 }
 """What earlier versions did not know, with its default: it is saved where it is another."""
@@ -72,6 +73,8 @@ class Recipe:
     of the components in place of equal ones. Of ``diffusion``: ``noise_levels``, T; ``prediction``; ``most_noise``;
     ``schedule_pieces``. ``auxiliary_dim`` of the program ``semi-supervised``.
     Of hierarchies: ``latent_levels``, L, and ``skip_connections``, whether the likelihood reads every level.
+    Of pixels one after the other: ``pixel_channels``, ``pixel_layers``, ``pixel_kernel`` and ``pixel_context``, the
+    decoder's numbers for each pixel, of a PixelCNN; ``pixel_hidden`` of ``made``.
 
     Args:
         shape: of one image.
@@ -80,8 +83,9 @@ class Recipe:
             ``factorised`` or ``autoregressive``, learned probabilities of each, alone or given those before it; or one
             that is registered.
         likelihood: ``bernoulli``; ``normal`` with one learned scale; ``normal-diagonal``, whose decoder gives each
-            pixel a scale; of pixels k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; or one that is
-            registered.
+            pixel a scale; of pixels k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; each pixel given
+            those before it, ``pixelcnn`` and ``made`` of 0 and 1, ``pixelcnn-categorical`` and ``made-categorical`` of
+            k / (``levels`` - 1); or one that is registered.
         latents: ``gaussian``; ``bernoulli`` (a sigmoid belief net of one layer); ``categorical``; ``concrete``, relaxed
             categories, a model of its own (``evaluation.discrete_twin`` is the discrete one); ``vq``, each the
             nearest of the codes that all share (a VQ-VAE); ``residual-vq``, ``fsq`` and ``lfq``, codes of several
@@ -99,15 +103,16 @@ class Recipe:
             is a latent that is known of some data, with the guide of that name; ``diffusion``, a chain of images
             with ever less noise, whose guide is ``noising`` and which has no use for the prior, the posterior, the
             latents and D; ``hierarchy``, ``models.Hierarchy`` of several levels, whose prior and posterior are those
-            of the top one; or one that is registered.
+            of the top one; ``autoregressive``, the net of such a likelihood alone, p(x) without latents, whose guide
+            is ``empty``; or one that is registered.
         given_dim: G, the width of the side information c that everything is conditional on; 0 for none. Then the prior
             is ``standard`` or ``mixture``, and the latents have values that stand beside c. Of ``semi-supervised`` the
             number of labels, whose one-hot row stands in the place of c; ``given`` is the label itself, (N, 1).
         conditional_prior: p(z | c) = N(loc(c), diag scale(c)^2) by a net of its own, instead of a prior without c.
         guide: ``amortised``; ``semi-amortised``, whose encoder's answer is refined by ``refinement_steps`` steps;
             ``per-datapoint``, which has parameters for each training image and no encoder; ``semi-supervised``;
-            ``noising``; of a hierarchy ``top-down``, q(z_l | x, z_{l+1}), or ``ladder``, which multiplies what x says
-            by the model's own p(z_l | z_{l+1}).
+            ``noising``; ``empty``; of a hierarchy ``top-down``, q(z_l | x, z_{l+1}), or ``ladder``, which multiplies
+            what x says by the model's own p(z_l | z_{l+1}).
         num_images: the number of images a per-datapoint guide is for; the number of ``images`` by default.
         backend: ``pyro`` or ``numpyro``.
         images: training images (N, P), which the pseudo-inputs start from, NaN as zeros: put NaN where nothing was

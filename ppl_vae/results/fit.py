@@ -286,34 +286,46 @@ class Fit:
         """
         return draws(self, x, num_draws, method, seed=seed, **side)
 
-    def reconstruct(self, x: Input, *, seed: int = 0, **side: Unpack[Side]) -> np.ndarray:
+    def reconstruct(self, x: Input, *, seed: int = 0, mean: bool = True, **side: Unpack[Side]) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P); the means of several observed sites stand side by side.
+
+        Without ``mean`` a draw from p(x | z).
 
         Raises:
             ValueError: what the sites observe is not x, so that nobody knows which column a mean belongs to.
         """
-        self.sites.check_data_means(DRAWN)
+        if not self.sites.latent:
+            raise ValueError("There are no latents, and so no codes of x: use new draws, fit.generate(mean=False).")
+        if not mean:
+            values = self.draws(x, 1, seed=seed, **side)
+            rows = [values[site.name][0].reshape(len(values[site.name][0]), -1) for site in self.sites.latent]
+            return self.decode(np.concatenate(rows, 1), given=side.get("given"), mean=False, seed=seed)
+        self.sites.check_data_means("draws, fit.reconstruct(x, mean=False)")
         data = self.checked(x, likely=False, **side)
         options: dict[str, Any] = {"seed": seed, "purpose": "chunk", "doing": f"on {len(data)} data points"}
         with in_chunks(self.pair, data.x, data.arrays, **options) as chunks:
             predict = self.pair.predict
             return concatenate(chunk.keep(predict(chunk.x, 1, chunk.seed, chunk.side)[0][0]) for chunk in chunks)
 
-    def decode(self, z: np.ndarray, *, given: np.ndarray | None = None) -> np.ndarray:
+    def decode(self, z: np.ndarray, *, given: np.ndarray | None = None, mean: bool = True, seed: int = 0) -> np.ndarray:
         """E[x | z] for codes z (B, D), (B, P); several latent sites stand side by side, as ``encode`` returns them.
 
-        A conditional pair needs ``given``, (B, G).
+        Without ``mean`` a draw from p(x | z). A conditional pair needs ``given``, (B, G).
 
         Raises:
             ValueError: codes of another shape, NaN or infinite values, or a model that does not take ``size``.
         """
         sites = self.sites
-        sites.check_data_means(DRAWN)
+        if mean:
+            sites.check_data_means("draws, fit.decode(z, mean=False)")
         z = as_batch(z, "z", sites.width, maskable=False)
         arrays = given_of(self.pair, given, len(z))
-        with in_chunks(self.pair, z, arrays, doing=f"on {len(z)} codes") as chunks:
-            decode = self.pair.decode
-            return concatenate(chunk.keep(decode(sites.split(chunk.x), 0, chunk.side)[0]) for chunk in chunks)
+        options: dict[str, Any] = {"seed": seed, "purpose": "generate", "doing": f"on {len(z)} codes"}
+        with in_chunks(self.pair, z, arrays, **options) as chunks:
+            decode, which = self.pair.decode, 0 if mean else 1
+            return concatenate(
+                chunk.keep(decode(sites.split(chunk.x), chunk.seed, chunk.side)[which]) for chunk in chunks
+            )
 
     def impute(
         self,

@@ -30,9 +30,10 @@ NETS: dict[str, Callable[[Any, tuple[int, int], int | None, np.random.Generator]
 
 
 IN_STEPS = ("pixelcnn", "transformer")
-"""Those that draw in steps of their own, and take a context."""
+"""Those that draw in steps of their own."""
 
 CONTEXT: dict[str, Callable[[Any, np.random.Generator], Any]] = {
+    "made": lambda nets, rng: nets.MADE(6, (20,), rng, activation="tanh", context_dim=2),
     "pixelcnn": lambda nets, rng: nets.PixelCNN((2, 3), rng, channels=4, layers=2, kernel=3, context_dim=2),
     "transformer": lambda nets, rng: nets.CausalTransformer(6, rng, width=8, layers=2, heads=2, context_dim=2),
 }
@@ -198,7 +199,7 @@ def test_grey_levels_have_no_density_and_intensities_that_are_binarised_do(backe
 # A context
 
 
-@pytest.mark.parametrize("name", IN_STEPS)
+@pytest.mark.parametrize("name", CONTEXT)
 def test_a_context_reaches_every_pixel_and_draws_are_given_it(name: str, backend: backends.Backend) -> None:
     net, context = with_context(name, backend), np.random.default_rng(1).normal(size=(6, 2))
     own = backend.nets.Conditioned(net, as_array(context, backend))
@@ -212,7 +213,7 @@ def test_a_context_reaches_every_pixel_and_draws_are_given_it(name: str, backend
     np.testing.assert_array_equal(in_steps, whole)
 
 
-@pytest.mark.parametrize("name", IN_STEPS)
+@pytest.mark.parametrize("name", CONTEXT)
 def test_a_context_of_another_width_is_refused(name: str, backend: backends.Backend) -> None:
     x = as_array(np.zeros((3, 6)), backend)
     with pytest.raises(ValueError, match=r"made for a context \(\.\.\., 2\); got none"):

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
     number = arguments.num or (pictures.PAIRS if picture else None)
     fit, x, index = runs.ready(opened.fit(arguments.device), x, number, arguments.refine, console.progress)
-    made = fit.reconstruct(x, seed=arguments.seed, index=index).astype(np.float32)
+    made = fit.reconstruct(x, seed=arguments.seed, mean=fit.sites.has_data_means, index=index).astype(np.float32)
     data, what = arguments.data or opened.data, f"{arguments.part} images"
     if picture:
         pictures.pairs(out, x, made, shape, f"{opened.folder.resolve().name}: {what}, each with its reconstruction")

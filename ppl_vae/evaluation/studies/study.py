@@ -402,11 +402,11 @@ class _Training:
                 (self.folder / FIT).unlink()
 
     def _save_images(self, fit: Fit, on_test: Fit) -> None:
-        originals = self.study.data.test[:RECONSTRUCTIONS]
+        originals, mean = self.study.data.test[:RECONSTRUCTIONS], fit.sites.has_data_means
         images = {
             "originals": originals,
-            "reconstructions": on_test.reconstruct(originals, index=np.arange(len(originals))),
-            "generations": fit.generate(GENERATIONS),
+            "reconstructions": on_test.reconstruct(originals, index=np.arange(len(originals)), mean=mean),
+            "generations": fit.generate(GENERATIONS, mean=mean),
         }
         storage.write(self.folder / IMAGES, images, {"kind": "images"})
 

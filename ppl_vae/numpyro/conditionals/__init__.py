@@ -1,5 +1,6 @@
 """Conditionals: modules whose call returns a distribution, given z or x, in NumPyro."""
 
+from .autoregressive import Autoregressive as Autoregressive
 from .discrete import Bernoulli as Bernoulli
 from .discrete import Categorical as Categorical
 from .discrete import Concrete as Concrete

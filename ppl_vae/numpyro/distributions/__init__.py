@@ -1,6 +1,6 @@
 """Distributions that NumPyro lacks."""
 
-from ppl_vae.numpyro.distributions.autoregressive import AutoregressiveCategorical
+from ppl_vae.numpyro.distributions.autoregressive import AutoregressiveCategorical, AutoregressiveLevels
 from ppl_vae.numpyro.distributions.bernoulli import BernoulliLogits
 from ppl_vae.numpyro.distributions.concrete import Concrete
 from ppl_vae.numpyro.distributions.diffusion import Denoising, Noising
@@ -14,6 +14,7 @@ from ppl_vae.numpyro.distributions.shared_mixture import SharedMixture, Strata
 __all__ = [
     "AutoregressiveBernoulli",
     "AutoregressiveCategorical",
+    "AutoregressiveLevels",
     "BernoulliLogits",
     "BernoulliMixture",
     "CategoricalLevels",

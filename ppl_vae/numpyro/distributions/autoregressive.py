@@ -126,3 +126,32 @@ class AutoregressiveCategorical(dist.Distribution):
         """Draw one entry after the other: ``sample_shape + batch_shape + (D,)``."""
         start = jnp.zeros(self.shape(tuple(sample_shape)), int)
         return ancestral(key, self.net, start, self.order, jax.random.categorical)
+
+
+class AutoregressiveLevels(AutoregressiveCategorical):
+    """The same over the levels 0, 1/(L-1), ..., 1 of pixels; the net reads and returns categories 0..L-1.
+
+    >>> p = AutoregressiveLevels(lambda x: jnp.zeros((*x.shape, 5)), (0, 1), 5)
+    >>> round(float(jnp.exp(p.log_prob(jnp.array([0.25, 1.0])))), 4)
+    0.04
+    """
+
+    support = constraints.independent(constraints.unit_interval, 1)
+    read_values = None  # type: ignore[assignment]  # the levels are checked as such
+
+    @property
+    def levels(self) -> int:
+        """L."""
+        return self.num_values
+
+    def expand(self, batch_shape: Shape) -> AutoregressiveLevels:
+        """Return the same distribution with another batch shape."""
+        return AutoregressiveLevels(self.net, self.order, self.num_values, batch_shape)
+
+    def log_prob(self, value: Array) -> Array:
+        """Return log p in nats: levels (..., P) give (...)."""
+        return super().log_prob(jnp.round(value * (self.levels - 1)))
+
+    def sample(self, key: Array, sample_shape: Shape = ()) -> Array:
+        """Draw one level after the other: ``sample_shape + batch_shape + (P,)``."""
+        return super().sample(key, sample_shape) / (self.levels - 1)

@@ -71,6 +71,7 @@ class PixelCNN(nnx.Module):
     den Oord et al., 2016.
 
     A context (..., G) is lifted to features of all pixels by a linear layer: ``net(x, context)``, and ``Conditioned``.
+    With ``context_per_pixel`` it is (..., P G), G numbers of each pixel side by side, and needs no such layer.
 
     Args:
         image_shape: (H, W), with P = H W pixels in the order of reading.
@@ -80,6 +81,7 @@ class PixelCNN(nnx.Module):
         kernel: the width of a window, odd.
         num_categories: C, or None for pixels of 0 and 1.
         context_dim: G, 0 for none.
+        context_per_pixel: whether there are G numbers for each pixel.
 
     Raises:
         ValueError: an even kernel; when called, another number of pixels or another context.
@@ -99,13 +101,16 @@ class PixelCNN(nnx.Module):
         kernel: int = 5,
         num_categories: int | None = None,
         context_dim: int = 0,
+        context_per_pixel: bool = False,
     ) -> None:
         self.size, values = causal.image_size(image_shape), init.num_values(num_categories)
         self.order = init.pixel_order(None, math.prod(self.size))
-        self.num_categories, self.context_dim, self.margin = num_categories, context_dim, kernel // 2
+        self.num_categories, self.margin = num_categories, kernel // 2
+        self.context_dim = context_dim * (len(self.order) if context_per_pixel else 1)
         widths = init.layer_sizes((values, *[channels] * layers))
-        self.channels, lifted = channels, channels if context_dim else 0
-        self.lift = linear(context_dim, len(self.order) * channels, rng) if context_dim else None
+        lifts = context_dim > 0 and not context_per_pixel
+        self.channels, lifted = channels, channels if lifts else context_dim
+        self.lift = linear(context_dim, len(self.order) * channels, rng) if lifts else None
         self.layers = nnx.List(
             [GatedLayer(inp, channels, lifted, kernel, number == 0, rng) for number, inp in enumerate(widths[:-1])]
         )
@@ -168,9 +173,9 @@ class PixelCNN(nnx.Module):
         causal.check_context(context, self.context_dim)
         plane = causal.encoded(x, self.num_categories, self.head[0].weight[...])
         plane = plane.reshape(*x.shape[:-1], *self.size, plane.shape[-1])
-        if self.lift is None:
+        if context is None:
             return plane, plane[..., :0]
-        lifted = self.lift(jnp.asarray(context))
+        lifted = jnp.asarray(context) if self.lift is None else self.lift(jnp.asarray(context))
         lifted = lifted.reshape(*lifted.shape[:-1], *self.size, lifted.shape[-1] // len(self.order))
         return plane, jnp.broadcast_to(lifted, (*plane.shape[:-1], lifted.shape[-1]))
 
