@@ -12,6 +12,8 @@ from .intervals import PRECISION, Intervals
 
 WORD = 32
 """Bits of a word of the stack."""
+LOWEST = np.uint64(2**PRECISION - 1)
+"""The bits of a stream that choose a symbol."""
 
 
 class Coder:
@@ -52,8 +54,8 @@ class Coder:
         """The information in the stack beyond the random words that were drawn, in bits."""
         return float(np.log2(self.heads.astype(float)).sum()) + WORD * (len(self.tail) - self.drawn)
 
-    def put(self, symbols: np.ndarray, intervals: Intervals) -> None:
-        """Put symbols (n, E) on, the last entry first, each of n of the streams its own."""
+    def put(self, symbols: np.ndarray, intervals: Intervals, turns: np.ndarray | None = None) -> None:
+        """Put symbols (n, E) on, the last entry first, each of n of the streams its own; back, by ``take``'s turns."""
         starts, masses = intervals.of(symbols)
         n, shift = len(symbols), np.uint64(PRECISION)
         for e in reversed(range(symbols.shape[1])):
@@ -61,14 +63,19 @@ class Coder:
             full = heads >= mass << np.uint64(64 - PRECISION)
             self.tail.extend((heads[full] % 2**WORD).tolist())
             heads = np.where(full, heads >> np.uint64(WORD), heads)
-            self.heads[:n] = (heads // mass << shift) + heads % mass + start
+            slots = start + heads % mass - (np.uint64(0) if turns is None else turns[:n, e])
+            self.heads[:n] = (heads // mass << shift) + (slots & LOWEST)
 
-    def take(self, intervals: Intervals) -> np.ndarray:
-        """Take symbols (n, E) off, the first entry first: those that ``put`` put on last."""
+    def take(self, intervals: Intervals, turns: np.ndarray | None = None) -> np.ndarray:
+        """Take symbols (n, E) off, the first entry first: those that ``put`` put on last.
+
+        Bits that are not random choose symbols at random all the same where both sides add random ``turns`` (n, E),
+        below 2^PRECISION, to the bits that choose.
+        """
         n, entries = intervals.shape
         symbols, shift = np.empty((n, entries), np.int64), np.uint64(PRECISION)
         for e in range(entries):
-            slots = self.heads[:n] & np.uint64(2**PRECISION - 1)
+            slots = (self.heads[:n] + (np.uint64(0) if turns is None else turns[:n, e])) & LOWEST
             symbols[:, e], start, mass = intervals.find(slots, e)
             heads = mass * (self.heads[:n] >> shift) + slots - start
             low = heads < 2**WORD

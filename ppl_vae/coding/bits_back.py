@@ -15,7 +15,9 @@ import numpy as np
 
 from ..pairs.inputs import digest
 from ..results.fit import Fit
+from ..seeds import generator
 from .ans import Coder
+from .intervals import PRECISION
 from .message import Message
 from .nets import Nets, symbols_of, values_of
 
@@ -23,7 +25,8 @@ from .nets import Nets, symbols_of, values_of
 def bits_back(fit: Fit, x: np.ndarray, *, batch_size: int = 1, latent_bits: int = 12, seed: int = 0) -> Message:
     """Code the rows of x (N, P) one after the other, each with the code so far as its source of random bits.
 
-    The code grows by -log2 p(x | z) p(z) / q(z | x) bits for each row, in expectation the negative ELBO / log 2.
+    The code grows by -log2 p(x | z) p(z) / q(z | x) bits for each row, in expectation the negative ELBO / log 2: random
+    numbers that Bob has, too, are added to the bits that choose z, which under a poor model are not random themselves.
     Discrete latents are coded exactly, up to probabilities in multiples of 2^-30; of a continuous latent the bin, one
     of 2^latent_bits of equal mass under p(z), whose median is then z.
 
@@ -43,14 +46,15 @@ def bits_back(fit: Fit, x: np.ndarray, *, batch_size: int = 1, latent_bits: int 
     """
     nets = Nets(fit, batch_size, latent_bits)
     data = fit.checked(x)
-    values = np.asarray(data.x)
+    values = np.asarray(data.x) + 0  # -0, which is 0, has other bits
     symbols = symbols_of(nets.pixels, values)
     coder = Coder(batch_size, seed)
     sizes = [coder.size]
     for first in range(0, len(values), batch_size):
         rows = slice(first, first + batch_size)
         count = len(values[rows])
-        z = coder.take(nets.posterior(values[rows]))
+        posterior = nets.posterior(values[rows])
+        z = coder.take(posterior, _turns(first, posterior.shape))
         coder.put(symbols[rows], nets.likelihood(z))
         coder.put(z, nets.prior(count))
         sizes.append(coder.size)
@@ -84,13 +88,19 @@ def decode(fit: Fit, message: Message) -> np.ndarray:
         count = len(x[rows])
         z = coder.take(nets.prior(count))
         x[rows] = values[coder.take(nets.likelihood(z))]
-        coder.put(z, nets.posterior(x[rows]))
+        posterior = nets.posterior(x[rows])
+        coder.put(z, posterior, _turns(first, posterior.shape))
     if zlib.crc32(x.tobytes()) != message.checksum:
         raise ValueError(
             "What was decoded is not what was coded: the nets give other numbers here. Decode with the device, the "
             "versions of libraries and the number of threads (torch.get_num_threads(), OMP_NUM_THREADS) that coded it."
         )
     return x
+
+
+def _turns(first: int, shape: tuple[int, int]) -> np.ndarray:
+    """Draw the numbers that are added to the bits which choose the latents of the rows from ``first`` on, (n, E)."""
+    return generator(0, "turns", first).integers(0, 2**PRECISION, shape, np.uint64)
 
 
 def _digest(fit: Fit) -> str:

@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 from pairs import P, pair, toy, untrained
 
-from ppl_vae import backends, coding, errors
+from ppl_vae import backends, coding, errors, recipes
 from ppl_vae.coding.ans import Coder
 from ppl_vae.coding.intervals import PRECISION, Normals, Table, Uniform, centres
 from ppl_vae.results import Fit
@@ -96,6 +96,25 @@ def test_bob_reads_what_alice_has_coded(name: str, backend: str) -> None:
     assert message.growth.sum() / len(x) == pytest.approx(-log_w.mean(), abs=4 * noise, rel=0.005)
     assert message.bits == 32 * len(message.words) and message.net_bits == message.bits - message.initial_bits
     assert message.net_bits == pytest.approx(message.growth.sum(), abs=32 * 20)
+
+
+@pytest.mark.parametrize("backend", backends.NAMES)
+def test_the_length_is_the_bound_where_the_model_is_wrong(backend: str) -> None:
+    """The bits that a poor model leaves on the stack are not random, and choose z by q all the same."""
+    x, own = toy(600), backends.load(backend)
+    recipe = recipes.vae(x, latent_dim=3, hidden=(8,), backend=backend)
+    fit = untrained(*recipe(np.random.default_rng(0)), own, x)
+    growth = coding.bits_back(fit, x, batch_size=100).growth.sum() / len(x)
+    log_w = fit.terms(x, 50).log_weights.astype(float) / np.log(2)
+    assert growth == pytest.approx(-log_w.mean(), abs=4 * np.sqrt(log_w.var(0).mean() / len(x)))
+
+
+@pytest.mark.parametrize("backend", backends.NAMES)
+def test_a_zero_with_a_sign_is_read_as_zero(backend: str) -> None:
+    """As ``np.rint`` makes of small negative numbers: it equals 0, and its bits are others."""
+    x = -toy(7) * np.float32(0)
+    fit = fit_of("bernoulli", backend, x)
+    np.testing.assert_array_equal(coding.decode(fit, coding.bits_back(fit, x)), x)
 
 
 @pytest.mark.parametrize("backend", backends.NAMES)
