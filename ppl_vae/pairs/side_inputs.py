@@ -142,7 +142,8 @@ def check_labels(labels: np.ndarray | None, num_categories: int) -> None:
         row = int(np.argmax(wrong[:, 0]))
         raise ValueError(
             f"Labels, 'given', should be whole numbers from 0 to {num_categories - 1}, or -1 where unknown; row {row} "
-            f"holds {labels[row, 0]}: number the classes, np.unique(labels, return_inverse=True)[1]."
+            f"holds {labels[row, 0]}: number the classes, known = np.unique(labels[labels >= 0]) and "
+            "np.where(labels < 0, -1, np.searchsorted(known, labels))."
         )
 
 
