@@ -54,6 +54,8 @@ FIGURES = {
     "em_by_hand.png": ("examples/elbo_by_hand.py", "em.png"),
     "guesses_by_hand.png": ("examples/elbo_by_hand.py", "guesses.png"),
     "gradients_by_hand.png": ("examples/elbo_by_hand.py", "gradients.png"),
+    "collapse_on_digits.png": ("examples/posterior_collapse.py", "bars.png"),
+    "collapse_draws_on_digits.png": ("examples/posterior_collapse.py", "draws.png"),
     "flexible_posteriors.png": (FLEXIBLE, "densities.png"),
     "estimator_on_digits.png": ("docs/scikit_learn.md", "estimator.png"),
 }

@@ -335,6 +335,15 @@ def test_guides_are_held_against_exact_posteriors(tmp_path: Path, example: Examp
     assert (tmp_path / "densities.png").stat().st_size > 10_000 and "KL(q || p) in nats" in done.stdout
 
 
+def test_treatments_of_a_collapsed_posterior_stand_side_by_side(tmp_path: Path, example: Example) -> None:
+    some = ("--smoke", "--treatments", "free bits, 4 nats", "independent pixels")
+    done = example("posterior_collapse", *some, "--out", str(tmp_path), here=True)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "table.csv", index_col="treatment")
+    assert len(table) == 2 and np.isfinite(table).all(axis=None) and (table["log p(x)"] > table["ELBO"]).all()
+    assert {path.name for path in tmp_path.glob("*.png")} == {"bars.png", "draws.png"}
+
+
 def study(monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[ModuleType, argparse.Namespace]:
     """The study of disentanglement, and what it makes of its options."""
     monkeypatch.syspath_prepend(str(EXAMPLE.parent))
