@@ -118,7 +118,7 @@ class MISELBO(BetaObjective):
             told = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites.latent)
             raise UnsuitableObjective(
                 f"MISELBO is for one latent site that is a mixture in the guide (conditionals.Mixture); the pair has "
-                f"{told}: use TraceELBO, or posterior='mixture'."
+                f"{told}: use TraceELBO, or the recipe vae(..., posterior='mixture')."
             )
         (site,) = sites.latent
         if self.num_particles > site.components:

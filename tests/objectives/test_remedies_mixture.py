@@ -42,7 +42,7 @@ def width(outputs: int) -> Way:
 
 
 REMEDIES: dict[str, tuple[Way, ...]] = {
-    "use TraceELBO, or posterior='mixture'": (
+    "use TraceELBO, or the recipe vae(..., posterior='mixture')": (
         trains(objectives.MISELBO()),
         trains(objectives.TraceELBO()),
         trains(objectives.MISELBO(), posterior="mixture"),
