@@ -21,10 +21,6 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "figures"
 NINES = "examples/image_completion.py --data mnist --only 9 --parts a b --backend numpyro"
-FLEXIBLE = (
-    "examples/flexible_posteriors.py --guides normal planar radial Sylvester coupling IAF spline AutoMultivariateNormal"
-    " AutoIAFNormal"
-)
 FIGURES = {
     "priors_on_digits.png": ("examples/vampprior.py", "reconstructions_and_generations.png"),
     "training_on_digits.png": ("examples/vampprior.py", "training_curves.png"),
@@ -34,8 +30,10 @@ FIGURES = {
     "discrete_estimators.png": ("examples/discrete_latents.py", "atlas.png"),
     "codes_on_digits.png": ("examples/discrete_latents.py", "codes.png"),
     "levels_on_digits.png": ("examples/hierarchical.py", "levels.png"),
+    "chain_of_noise.png": ("examples/diffusion.py", "chain.png"),
     "windows_on_canvases.png": ("examples/attend_infer_repeat.py", "windows.png"),
     "gaps_on_digits.png": ("examples/amortisation_gap.py", "gaps_test.png"),
+    "flexible_posteriors.png": ("examples/flexible_posteriors.py", "densities.png"),
     "ink_on_digits.png": ("examples/your_own_model.py", "ink.png"),
     "halves_on_digits.png": ("examples/image_completion.py", "guesses.png"),
     "half_gaps_on_digits.png": ("examples/image_completion.py", "gaps.png"),
@@ -56,7 +54,6 @@ FIGURES = {
     "gradients_by_hand.png": ("examples/elbo_by_hand.py", "gradients.png"),
     "collapse_on_digits.png": ("examples/posterior_collapse.py", "bars.png"),
     "collapse_draws_on_digits.png": ("examples/posterior_collapse.py", "draws.png"),
-    "flexible_posteriors.png": (FLEXIBLE, "densities.png"),
     "estimator_on_digits.png": ("docs/scikit_learn.md", "estimator.png"),
 }
 """Figure -> what makes it, with its options, and under which name."""

@@ -30,3 +30,4 @@ from .scenes import Scene as Scene
 from .stock import Stock as Stock
 from .tables import Rows as Rows
 from .transformer import CausalTransformer as CausalTransformer
+from .unet import UNet as UNet

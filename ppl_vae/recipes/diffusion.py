@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import init
 from ..arrays import diffusion
 from ..backends import Backend
 from .components import SLOTS, Guide, Program, Setting, Values, register
@@ -26,12 +27,15 @@ SETTINGS = (NOISE_LEVELS, PREDICTION, MOST_NOISE, PIECES)
 
 VALUES = {"bernoulli": lambda recipe: 2, "categorical": lambda recipe: recipe.levels}
 """Likelihood -> the number of values of a pixel."""
+NETS = ("mlp", "conv")
 LEFT = ("prior", "latents", "posterior")
 """Parts that a chain of noise has no use for."""
 
 
 def refuse_program(recipe: Values) -> str | None:
     """A chain of noise has its own latents, and pixels of few values."""
+    if recipe.net not in NETS:
+        return f"program='diffusion' has a perceptron or a U-Net: use net='mlp' or 'conv'; got {recipe.net!r}."
     for slot in LEFT:
         if getattr(recipe, slot) != SLOTS[slot].default:
             return (
@@ -45,8 +49,6 @@ def refuse_program(recipe: Values) -> str | None:
             "program='diffusion' is of pixels of known values: use likelihood='bernoulli' for 0 and 1, or "
             f"'categorical' for k / (levels - 1); got {recipe.likelihood!r}."
         )
-    if recipe.net != "mlp":
-        return f"The net of program='diffusion' is a perceptron: leave net='mlp'; got {recipe.net!r}."
     if recipe.given_dim:
         return "program='diffusion' takes no side information: leave given_dim=0, or use program='vae'."
     return None
@@ -54,7 +56,11 @@ def refuse_program(recipe: Values) -> str | None:
 
 def build_program(b: Backend, recipe: Values, rng: np.random.Generator, prior: Any, likelihood: Any) -> Any:
     """Build the chain of noise, from a net of its own."""
-    net = build_perceptron(b, recipe, rng, (recipe.dim + 1, *recipe.hidden, recipe.dim))
+    if recipe.net == "conv":
+        options = {"channels": recipe.channels, "hidden": recipe.hidden, "activation": recipe.activation}
+        net = b.nets.UNet(recipe.shape, rng, **options, weights=init.STARTS[recipe.initial_weights])
+    else:
+        net = build_perceptron(b, recipe, rng, (recipe.dim + 1, *recipe.hidden, recipe.dim))
     values = VALUES[recipe.likelihood](recipe)
     denoiser = b.nets.Denoiser(net, values, prediction=recipe.prediction)
     low = diffusion.lowest_gamma(values)

@@ -44,7 +44,9 @@ def numbered(stored: str) -> Way:
 
     def train(at: Path) -> Any:
         labels = np.load(at / stored)["labels"]
-        np.savez(at / f"new-{stored}", images=binary(), labels=np.unique(labels, return_inverse=True)[1])
+        known = np.unique(labels[labels >= 0])
+        labels = np.where(labels < 0, -1, np.searchsorted(known, labels))
+        np.savez(at / f"new-{stored}", images=binary(), labels=labels)
         return trains("--labels", "all", data=f"new-{stored}")(at)
 
     return train

@@ -248,6 +248,19 @@ def test_estimators_of_discrete_latents_are_held_against_enumeration(
 
 
 @pytest.mark.slow
+def test_chains_of_noise_stand_beside_a_vae(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", str(EXAMPLE.parent / "diffusion.py"), "--smoke", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "compared.csv", index_col=0)
+    assert len(table) == 5 and (table["elbo"] < table["log_p"]).all() and "VAE" in table.index
+    levels = pd.read_csv(tmp_path / "levels.csv", index_col="levels")
+    assert levels.loc["continuous", "x"] > levels.loc["continuous", "eps"]
+    assert levels["x"].iloc[:3].is_monotonic_increasing
+    assert (tmp_path / "chain.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_functions_of_ones_own_are_trained_by_any_strategy(backend: str, tmp_path: Path, example: Example) -> None:
     options = ["--smoke", "--backend", backend, "--out", str(tmp_path)]

@@ -127,6 +127,21 @@ def test_both_backends_agree() -> None:
     np.testing.assert_allclose(drawn, again, atol=0.02)
 
 
+def test_a_u_net_is_the_same_on_both_backends_and_reads_pixels_and_noise() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 9 * 7 * 2 + 1)).astype(np.float32)
+    found = []
+    for name, library in (("pyro", torch.as_tensor), ("numpyro", jnp.asarray)):
+        net = backends.load(name).nets.UNet((9, 7, 2), np.random.default_rng(1), channels=(4, 5), hidden=(6,))
+        with torch.no_grad():
+            found.append(np.asarray(net(library(x))))
+    np.testing.assert_allclose(*found, atol=1e-5)
+    net = backends.load("pyro").nets.UNet((9, 7, 2), np.random.default_rng(1), channels=(4, 5), hidden=(6,))
+    reached = torch.autograd.functional.jacobian(net, torch.as_tensor(x[0, 0])) != 0
+    assert reached.any(0).all() and reached.any(1).all() and reached[:, -1].all()
+    with pytest.raises(ValueError, match="UNet: the last axis should hold the pixels of 9 x 7 x 2 flat images"):
+        net(torch.zeros(3, 126))
+
+
 def test_the_gradient_of_the_pieces_is_that_of_the_second_moment() -> None:
     """In continuous time, for estimates whose noise has a closed form, by differences at many times."""
     durations = torch.tensor([0.0, 0.7, -0.5], dtype=torch.float64, requires_grad=True)

@@ -90,9 +90,10 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         lambda _: recipes.vae(toy(), guide="noising"),
         lambda _: recipes.vae(toy(), guide="amortised"),
     ),
-    "The net of program='diffusion' is a perceptron: leave net='mlp'": (
-        lambda _: recipes.vae(toy(), net="conv", image_shape=(4, 3), channels=(4,), **CHAIN),
-        lambda _: made(net="mlp"),
+    "program='diffusion' has a perceptron or a U-Net: use net='mlp' or 'conv'": (
+        lambda _: made(net="grid", latents="bernoulli", latent_dim=2, image_shape=(4, 3), channels=(4,)),
+        lambda _: fit(objectives.DiffusionELBO(), made(net="mlp")),
+        lambda _: fit(objectives.DiffusionELBO(), made(net="conv", image_shape=(4, 3), channels=(4,))),
     ),
     "and it has no use for {}={}: leave {}={}, or program='vae'": (
         lambda _: made(prior="mixture"),

@@ -37,3 +37,4 @@ from .stock import Stock as Stock
 from .tables import PerDatum as PerDatum
 from .tables import Rows as Rows
 from .transformer import CausalTransformer as CausalTransformer
+from .unet import UNet as UNet
