@@ -16,7 +16,7 @@ import pytest
 from pairs import P, pair, recipe, toy
 
 from ppl_vae import backends, data, evaluation, strategies
-from ppl_vae.evaluation import Cell, Study
+from ppl_vae.evaluation import Cell, Study, evaluations
 from ppl_vae.evaluation.studies import study
 from ppl_vae.results import Fit
 from ppl_vae.runtime import memory
@@ -92,10 +92,16 @@ def test_the_elbo_of_training_images_is_theirs(backend: backends.Backend) -> Non
         assert abs(row["train_elbo"] - row["elbo"]) > 0.1
 
 
+def scored_by_the_elbo(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """The images of which ``evaluate`` will have asked for the ELBO."""
+    seen: list[np.ndarray] = []
+    whole = evaluations.elbo
+    monkeypatch.setattr(evaluations, "elbo", lambda fit, x, *a, **k: seen.append(x.x) or whole(fit, x, *a, **k))
+    return seen
+
+
 def test_no_more_than_a_thousand_training_images_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    whole = Fit.terms
-    monkeypatch.setattr(Fit, "terms", lambda self, x, *a, **k: seen.append(x.x) or whole(self, x, *a, **k))
+    seen = scored_by_the_elbo(monkeypatch)
     images = toy(1500)
     evaluation.evaluate(fit(), TEST, 2, train=images, elbo_particles=1)
     scored = next(x for x in seen if len(x) != len(TEST))
@@ -105,9 +111,7 @@ def test_no_more_than_a_thousand_training_images_are_scored(monkeypatch: pytest.
 
 
 def test_intensities_are_drawn_before_they_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    whole = Fit.terms
-    monkeypatch.setattr(Fit, "terms", lambda self, x, *a, **k: seen.append(x.x) or whole(self, x, *a, **k))
+    seen = scored_by_the_elbo(monkeypatch)
     grey = np.random.default_rng(0).random((50, P)).astype(np.float32)
     dynamic = {**SETTINGS, "data": {**SETTINGS["data"], "binarisation": "dynamic"}}
     for settings, values in ((dynamic, {0.0, 1.0}), (SETTINGS, set(np.unique(grey).tolist()))):
