@@ -34,6 +34,8 @@ FIGURES = {
     "windows_on_canvases.png": ("examples/attend_infer_repeat.py", "windows.png"),
     "gaps_on_digits.png": ("examples/amortisation_gap.py", "gaps_test.png"),
     "flexible_posteriors.png": ("examples/flexible_posteriors.py", "densities.png"),
+    "collapse_on_digits.png": ("examples/posterior_collapse.py", "bars.png"),
+    "collapse_draws_on_digits.png": ("examples/posterior_collapse.py", "draws.png"),
     "ink_on_digits.png": ("examples/your_own_model.py", "ink.png"),
     "halves_on_digits.png": ("examples/image_completion.py", "guesses.png"),
     "half_gaps_on_digits.png": ("examples/image_completion.py", "gaps.png"),
@@ -52,8 +54,6 @@ FIGURES = {
     "em_by_hand.png": ("examples/elbo_by_hand.py", "em.png"),
     "guesses_by_hand.png": ("examples/elbo_by_hand.py", "guesses.png"),
     "gradients_by_hand.png": ("examples/elbo_by_hand.py", "gradients.png"),
-    "collapse_on_digits.png": ("examples/posterior_collapse.py", "bars.png"),
-    "collapse_draws_on_digits.png": ("examples/posterior_collapse.py", "draws.png"),
     "estimator_on_digits.png": ("docs/scikit_learn.md", "estimator.png"),
 }
 """Figure -> what makes it, with its options, and under which name."""

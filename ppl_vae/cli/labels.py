@@ -72,8 +72,8 @@ def column(labels: np.ndarray, which: int) -> np.ndarray:
     y = table[:, which]
     if y.dtype.kind not in "iuf" or (y != np.round(y)).any() or (y < -1).any():
         raise ValueError(
-            "labels should be whole numbers from 0, or -1 where unknown: with known = np.unique(labels[labels >= 0]) save "
-            "np.where(labels < 0, -1, np.searchsorted(known, labels))"
+            "labels should be whole numbers from 0, or -1 where unknown: save np.where(labels < 0, -1, "
+            "np.searchsorted(known, labels)), with known = np.unique(labels[labels >= 0])"
         )
     return y.astype(int)
 
@@ -94,8 +94,8 @@ def of_training(split: Split, options: Mapping[str, Any]) -> tuple[np.ndarray, i
     if len(classes) < 2 or classes.tolist() != list(range(len(classes))):
         raise ValueError(
             f"labels should be of at least two classes, 0, 1, 2 and so on; {split.name} has {classes.tolist()[:20]} in "
-            "its training images: with known = np.unique(labels[labels >= 0]) save "
-            "np.where(labels < 0, -1, np.searchsorted(known, labels))"
+            "its training images: save np.where(labels < 0, -1, np.searchsorted(known, labels)), with known = "
+            "np.unique(labels[labels >= 0])"
         )
     known = np.full((len(y), 1), -1, np.float32)
     if options["labels"] == "all":
