@@ -23,6 +23,7 @@ class Noising(TorchDistribution):
     Args:
         x: in [-1, 1], (..., P).
         gammas: the noise of the levels, rising, (T + 1,).
+        schedule: what they are of, if a model may share it; only then one level stands for the chain.
 
     >>> Noising(torch.zeros(5, 3), torch.tensor([-2.0, 0.0, 2.0])).rsample().shape
     torch.Size([5, 9])
@@ -33,8 +34,8 @@ class Noising(TorchDistribution):
     has_rsample = True
     density_known: ClassVar[str] = "anywhere"
 
-    def __init__(self, x: Tensor, gammas: Tensor, *, validate_args: bool | None = None) -> None:
-        self.x, self.gammas = x, gammas
+    def __init__(self, x: Tensor, gammas: Tensor, *, schedule: Any = None, validate_args: bool | None = None) -> None:
+        self.x, self.gammas, self.schedule = x, gammas, schedule
         super().__init__(x.shape[:-1], torch.Size([len(gammas) * x.shape[-1]]), validate_args=False)
 
     @property
@@ -44,7 +45,7 @@ class Noising(TorchDistribution):
 
     def expand(self, batch_shape: Shape, _instance: Any = None) -> Noising:
         """Return the same distribution with another batch shape."""
-        return Noising(self.x.expand(*batch_shape, self.x.shape[-1]), self.gammas)
+        return Noising(self.x.expand(*batch_shape, self.x.shape[-1]), self.gammas, schedule=self.schedule)
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Draw chains, (..., (T + 1) P)."""
@@ -85,6 +86,7 @@ class Denoising(TorchDistribution):
 
     def __init__(self, denoiser: Any, gamma: Any, num_levels: int, dim: int, batch_shape: Shape = ()) -> None:
         self.denoiser, self.gamma, self.chain, self.dim = denoiser, gamma, num_levels, dim
+        self.schedule = gamma
         super().__init__(torch.Size(batch_shape), torch.Size([(num_levels + 1) * dim]), validate_args=False)
 
     def expand(self, batch_shape: Shape, _instance: Any = None) -> Denoising:

@@ -107,28 +107,28 @@ class SharedMixture(TorchDistribution):
         """Draw as ``rsample`` does, without a gradient."""
         return self.rsample(sample_shape)
 
-    def strata(self, alone: bool) -> Strata:
-        """Choose components for the particles, the first dimension of a batch that was expanded to K of them.
+    def strata(self, alone: bool, several: bool) -> Strata:
+        """Choose components for the particles, with ``several`` the first dimension of the batch, else one.
 
         They are distinct, and each is as likely as any other.
 
         Args:
             alone: whether the density is that of the mixture of these components, in place of all; the others are
                 then not computed.
+            several: whether the first dimension of the batch is that of particles.
         """
-        expanded = len(self.batch_shape) > self.features.dim() - 1
-        draws, count = self.batch_shape[0] if expanded else 1, self.num_components
+        draws, count = self.batch_shape[0] if several else 1, self.num_components
         alone = alone and draws < count
         device = self.features.device
         if draws == count:  # each has its turn
             which = torch.arange(count, device=device).reshape(count, *[1] * (len(self.batch_shape) - 1))
-            which = which.expand(self.batch_shape) if expanded else which.new_zeros(()).expand(self.batch_shape)
+            which = which.expand(self.batch_shape) if several else which.new_zeros(()).expand(self.batch_shape)
         else:
             uniform = torch.rand((*self.batch_shape, count), dtype=self.features.dtype, device=device)
-            order = (uniform[0] if expanded else uniform).argsort(-1)
-            which = order[..., :draws].movedim(-1, 0) if expanded else order[..., 0]
+            order = (uniform[0] if several else uniform).argsort(-1)
+            which = order[..., :draws].movedim(-1, 0) if several else order[..., 0]
         chosen = self._normals(self.features, self.offsets[which]) if alone else self._pick(which)
-        return Strata(*chosen, None if alone else self, expanded)
+        return Strata(*chosen, None if alone else self, several)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log q in nats: values (..., D) give (...)."""

@@ -127,6 +127,9 @@ class Certificate:
                 errors = below.mean / below.error if below.error else math.inf
                 told = "" if math.isnan(simulated) else f", on simulated data by {simulated:.2f}"
                 found.append(f"{other} is lower by {below.mean:.2f}, {errors:.0f} errors{told}")
+            unexplained = abs(below.mean) > self.tolerance and not abs(below.mean - simulated) <= self.tolerance
+            if unexplained and not below.exceeds(self.tolerance):
+                found.append(f"{other} differs by {below}, too uncertain to tell")
         return found
 
     def _apart(self, name: str, other: str) -> float:

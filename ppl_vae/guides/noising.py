@@ -38,5 +38,5 @@ class Noising(PyroModule):
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """Draw z (..., B, (T + 1) P) for x (B, P)."""
         with pyro.plate("data", len(x), dim=-1):
-            seen = diffusion.centred(visible(x, mask=mask))
-            return pyro.sample("z", distributions.Noising(seen, self.gamma.levels(self.num_levels)))
+            seen, gammas = diffusion.centred(visible(x, mask=mask)), self.gamma.levels(self.num_levels)
+            return pyro.sample("z", distributions.Noising(seen, gammas, schedule=self.gamma))

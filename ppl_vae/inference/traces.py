@@ -136,7 +136,8 @@ class TracedSite:
 
     def strata(self, alone: bool) -> Tensor:
         """Draw from a mixture's components, another for each particle; log q is then of all, or of these ``alone``."""
-        self._msg["fn"] = self._msg["fn"].strata(alone)
+        several = any(frame.name == "num_particles" for frame in self._msg["cond_indep_stack"])
+        self._msg["fn"] = self._msg["fn"].strata(alone, several)
         return self.sample()
 
     def parameter(self, name: str) -> Tensor:

@@ -246,9 +246,9 @@ class DiffusionELBO(Objective):
         chain = sites.chain
         if not chain:
             raise UnsuitableObjective(
-                f"DiffusionELBO takes one level of a chain of noise, the only latent site; the pair has "
-                f"{[site.name for site in sites.latent]}: make it by recipes.vae(data, program='diffusion', "
-                "guide='noising'), or use TraceELBO."
+                "DiffusionELBO takes one level of a chain of noise, the only latent site, of a model and a guide that "
+                f"share one schedule; the pair has {[site.name for site in sites.latent]}: make it by "
+                "recipes.vae(data, program='diffusion', guide='noising'), or use TraceELBO."
             )
         if self.levels not in (None, chain):
             raise UnsuitableObjective(

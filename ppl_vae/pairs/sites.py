@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,8 @@ class Site:
     """The shape (L, K, E) of the guide's codes, where they are learned."""
     chain: int = 0
     """T, where a value is the levels 0, ..., T of noise, side by side."""
+    schedule: Any = field(default=None, compare=False, repr=False)
+    """What says how much noise these have; the same object in a model and a guide that share it."""
     has_density: bool = True
     """Whether it is spread out: a Delta, or what is made from one, is not."""
     density: str = ANYWHERE
@@ -478,9 +481,9 @@ def match(
                 f"Site {name!r} is {latent[name].distribution} in the model, whose log-density is not known at the "
                 "guide's draws: give the model a distribution whose transform has an inverse."
             )
-    chained = {name for name, site in guide.items() if site.chain == latent[name].chain}
+    shared = {n for n, site in guide.items() if site.chain == latent[n].chain and site.schedule is latent[n].schedule}
     return Sites(
-        tuple(site if name in chained else replace(site, chain=0) for name, site in guide.items()),
+        tuple(replace(site, chain=site.chain * (name in shared), schedule=None) for name, site in guide.items()),
         tuple(observed.values()),
         tuple(latent),
         scaled=scaled,

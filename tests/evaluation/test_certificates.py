@@ -82,6 +82,16 @@ def test_the_gap_must_be_known_as_well_as_it_is_small() -> None:
     assert certificate.settled and not wide.settled
 
 
+def test_agreement_must_be_known_as_well_as_it_is_close() -> None:
+    """Estimates that differ by more than the tolerance, give or take as much, do not agree to within it."""
+    certificate = planted(NEAR, NEAR)
+    for shift in (-0.35, 0.35):
+        moved = certificate.estimates[PRIOR].values + shift + 0.2 * math.sqrt(N) * (-1.0) ** np.arange(N)
+        noisy = replace(certificate.estimates[PRIOR], values=moved)
+        found = replace(certificate, estimates={**certificate.estimates, PRIOR: noisy})
+        assert not found.settled and "too uncertain to tell" in found.verdict
+
+
 def test_a_verdict_does_not_hang_on_nats_that_are_common_to_all() -> None:
     for certificate in (planted(NEAR, NEAR), planted(misses(2, 0, 0), misses(0, 0, 0))):
         moved = {n: LogLikelihood(e.values + 50, e.mc_error, e.ess, 100) for n, e in certificate.estimates.items()}

@@ -94,6 +94,22 @@ def test_one_level_has_the_mean_of_the_whole_chain(settings: dict[str, Any], bac
     assert (np.abs(one.mean(0)) > 20 * error).all()
 
 
+def test_a_guide_with_a_schedule_of_its_own_is_evaluated_by_whole_chains(backend: Backend) -> None:
+    """One level stands for the chain only where both have the same noise: of the same object, not of the same value."""
+    rng, x, schedule = np.random.default_rng(0), toy(30), backend.nets.NoiseSchedule
+    gamma, own = schedule(-3.0, 6.0), schedule(-3.0, 6.0)
+    model = backend.models.Diffusion(backend.nets.Denoiser(backend.nets.MLP((13, 8, 12), rng)), gamma, 3, 12)
+    shared, apart = (untrained(model, backend.guides.Noising(g, 3), backend, x) for g in (gamma, own))
+    assert (shared.sites.chain, apart.sites.chain) == (3, 0) and shared.sites.latent == shared.sites.latent
+    ends = next(name for name in apart.pair.state() if "gamma" in name and ("guide" in name or "modules/1" in name))
+    apart.pair.load_state({**apart.pair.state(), ends: np.array([-3.0, np.log(3.0)])})
+    whole = apart.terms(x, 500).log_weights.mean()
+    assert evaluation.elbo(apart, x, 500).mean == pytest.approx(whole, abs=0.3)
+    assert evaluation.elbo(shared, x, 500).mean < whole - 5
+    with pytest.raises(UnsuitableObjective, match="share one schedule"):
+        objectives.DiffusionELBO(levels=3).check(apart.sites)
+
+
 @pytest.mark.parametrize("values", [2, 17])
 def test_a_net_of_zeros_is_exact_for_pixels_of_which_every_value_is_as_likely(values: int) -> None:
     backend, likelihood = backends.load("pyro"), "bernoulli" if values == 2 else "categorical"

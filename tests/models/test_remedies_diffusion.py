@@ -49,7 +49,7 @@ def conditional(**settings: Any) -> recipes.Recipe:
 VAE = ("standard", "pyro")
 CHAIN = {"program": "diffusion", "guide": "noising"}
 REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
-    "elbo_of_levels is about a chain of noise, and the pair has none: use evaluation.elbo(fit, x)": (
+    "of a model and a guide that share one schedule, and the pair has none: use evaluation.elbo(fit, x)": (
         lambda _: evaluation.elbo_of_levels(untrained_of(pair(*VAE)), toy(4), 3),
         lambda _: evaluation.elbo(untrained_of(pair(*VAE)), toy(4)),
     ),
@@ -63,7 +63,7 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         lambda _: fit(objectives.DiffusionELBO(levels=3)),
         lambda _: fit(objectives.DiffusionELBO()),
     ),
-    "takes one level of a chain of noise, the only latent site; the pair has {}: make it by": (
+    "of a model and a guide that share one schedule; the pair has {}: make it by": (
         lambda _: fit(objectives.DiffusionELBO(), pair(*VAE)),
         lambda _: fit(objectives.DiffusionELBO(), recipes.vae(toy(), **CHAIN)(np.random.default_rng(0))),
         lambda _: fit(objectives.TraceELBO(), pair(*VAE)),

@@ -7,10 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpyro
+import pyro
 import pytest
 import torch
+from flax import nnx
 from oracles import gradient, value_of
-from pairs import common_names, pair, recipe, toy, untrained
+from pairs import P, common_names, pair, recipe, toy, untrained
+from pyro.nn import PyroModule
 from scipy.special import logsumexp
 
 from ppl_vae import backends, evaluation, inference, recipes, seeds
@@ -177,12 +181,40 @@ def test_components_are_distinct_and_equally_likely() -> None:
         floor=1e-6,
     )
     for alone in (False, True):
-        drawn = q.expand((3, 3000)).strata(alone).rsample().round().long()[..., 0]
+        drawn = q.expand((3, 3000)).strata(alone, True).rsample().round().long()[..., 0]
         assert (drawn.sort(0).values.diff(dim=0) > 0).all()
         counts = torch.stack([(drawn == a).sum(1) for a in range(5)], 1)
         assert (counts - 600).abs().max() < 5 * np.sqrt(600)
     single = torch.bincount(q.rsample().round().long()[:, 0], minlength=5)
     assert (single - 600).abs().max() < 5 * np.sqrt(600)
+
+
+@pytest.mark.parametrize("size", [2, A, A + 1])
+def test_a_guide_that_does_not_read_x_is_as_one_that_repeats_itself(size: int, backend: Backend) -> None:
+    """Its features have no batch of their own: data are no particles, however many there are."""
+    x, found = np.repeat(X[:1], size, 0), []
+    base, library = (PyroModule, pyro) if backend.name == "pyro" else (nnx.Module, numpyro)
+    for repeats in (False, True):
+        rng = np.random.default_rng(0)
+        likelihood = backend.conditionals.Bernoulli(backend.nets.MLP((2, P), rng))
+        posterior = backend.conditionals.Mixture(backend.nets.MLP((P, 4), rng), A, 4, 2, rng, spread=3.0)
+
+        class Guide(base):  # type: ignore[misc, valid-type]
+            def __init__(self, posterior: Any, repeats: bool) -> None:
+                super().__init__()
+                self.posterior, self.repeats = posterior, repeats
+
+            def __call__(self, x: Any) -> None:
+                with library.plate("data", len(x), dim=-1):
+                    library.sample("z", self.posterior(0 * (x if self.repeats else x[0])))
+
+            forward = __call__
+
+        model = backend.models.VAE(backend.models.StandardNormal(2), likelihood)
+        own = untrained(model, Guide(posterior, repeats), backend)
+        bounds = [backend.inference.MISELBO(k, density=d) for k in (1, 2) for d in ("all", "drawn")]
+        found.append([value_of(backend, bound, own.pair, x, seed) for bound in bounds for seed in (0, 1)])
+    np.testing.assert_allclose(*found, rtol=1e-6)
 
 
 @pytest.mark.parametrize("learned", [False, True])

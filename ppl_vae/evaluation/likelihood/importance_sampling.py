@@ -181,7 +181,8 @@ def elbo_of_levels(
     """
     if not fit.sites.chain:
         raise UnsuitableObjective(
-            "elbo_of_levels is about a chain of noise, and the pair has none: use evaluation.elbo(fit, x)."
+            "elbo_of_levels is about a chain of noise, of a model and a guide that share one schedule, and the pair "
+            "has none: use evaluation.elbo(fit, x)."
         )
     if levels is not None and levels < 1:
         raise ValueError(f"'levels' should be at least 1, or None for continuous time; got {levels}.")

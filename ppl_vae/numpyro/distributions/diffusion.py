@@ -25,6 +25,7 @@ class Noising(dist.Distribution):
     Args:
         x: in [-1, 1], (..., P).
         gammas: the noise of the levels, rising, (T + 1,).
+        schedule: what they are of, if a model may share it; only then one level stands for the chain.
 
     >>> Noising(jnp.zeros((5, 3)), jnp.array([-2.0, 0.0, 2.0])).sample(jax.random.key(0)).shape
     (5, 9)
@@ -36,8 +37,8 @@ class Noising(dist.Distribution):
     density_known: ClassVar[str] = "anywhere"
     pytree_data_fields = ("x", "gammas")
 
-    def __init__(self, x: Array, gammas: Array, *, validate_args: bool | None = None) -> None:
-        self.x, self.gammas = x, gammas
+    def __init__(self, x: Array, gammas: Array, *, schedule: Any = None, validate_args: bool | None = None) -> None:
+        self.x, self.gammas, self.schedule = x, gammas, schedule
         super().__init__(x.shape[:-1], (len(gammas) * x.shape[-1],), validate_args=False)
 
     @property
@@ -47,7 +48,8 @@ class Noising(dist.Distribution):
 
     def expand(self, batch_shape: Shape) -> Noising:
         """Return the same distribution with another batch shape."""
-        return Noising(jnp.broadcast_to(self.x, (*batch_shape, self.x.shape[-1])), self.gammas)
+        x = jnp.broadcast_to(self.x, (*batch_shape, self.x.shape[-1]))
+        return Noising(x, self.gammas, schedule=self.schedule)
 
     def sample(self, key: Array, sample_shape: Shape = ()) -> Array:
         """Draw chains, (..., (T + 1) P)."""
@@ -95,7 +97,7 @@ class Denoising(dist.Distribution):
 
     def __init__(self, denoiser: Any, gamma: Any, num_levels: int, dim: int, batch_shape: Shape = ()) -> None:
         self.graph, self.weights = nnx.split(nnx.List([denoiser, gamma]))
-        self.chain, self.dim = num_levels, dim
+        self.chain, self.dim, self.schedule = num_levels, dim, gamma
         super().__init__(batch_shape, ((num_levels + 1) * dim,), validate_args=False)
 
     @property
@@ -106,7 +108,9 @@ class Denoising(dist.Distribution):
     def expand(self, batch_shape: Shape) -> Denoising:
         """Return the same distribution with another batch shape."""
         denoiser, gamma = self.parts
-        return Denoising(denoiser, gamma, self.chain, self.dim, batch_shape)
+        new = Denoising(denoiser, gamma, self.chain, self.dim, batch_shape)
+        new.schedule = self.schedule
+        return new
 
     def sample(self, key: Array, sample_shape: Shape = ()) -> Array:
         """Draw the noise, and then one level after the other: (..., (T + 1) P)."""

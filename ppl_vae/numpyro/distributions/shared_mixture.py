@@ -103,27 +103,27 @@ class SharedMixture(dist.Distribution):
 
     rsample = sample
 
-    def strata(self, alone: bool, key: Array) -> Strata:
-        """Choose components for the particles, the first dimension of a batch that was expanded to K of them.
+    def strata(self, alone: bool, several: bool, key: Array) -> Strata:
+        """Choose components for the particles, with ``several`` the first dimension of the batch, else one.
 
         They are distinct, and each is as likely as any other.
 
         Args:
             alone: whether the density is that of the mixture of these components, in place of all; the others are
                 then not computed.
+            several: whether the first dimension of the batch is that of particles.
             key: of the choice.
         """
-        expanded = len(self.batch_shape) > self.features.ndim - 1
-        draws, count = self.batch_shape[0] if expanded else 1, self.num_components
+        draws, count = self.batch_shape[0] if several else 1, self.num_components
         alone = alone and draws < count
         if draws == count:  # each has its turn
             which = jnp.arange(count).reshape(count, *[1] * (len(self.batch_shape) - 1))
-            which = jnp.broadcast_to(which, self.batch_shape) if expanded else jnp.zeros(self.batch_shape, int)
+            which = jnp.broadcast_to(which, self.batch_shape) if several else jnp.zeros(self.batch_shape, int)
         else:
-            order = random.uniform(key, (*self.batch_shape[expanded:], count)).argsort(-1)
-            which = jnp.moveaxis(order[..., :draws], -1, 0) if expanded else order[..., 0]
+            order = random.uniform(key, (*self.batch_shape[several:], count)).argsort(-1)
+            which = jnp.moveaxis(order[..., :draws], -1, 0) if several else order[..., 0]
         chosen = self._normals(self.features, self.offsets[which]) if alone else self._pick(which)
-        return Strata(*chosen, None if alone else self, expanded)
+        return Strata(*chosen, None if alone else self, several)
 
     def log_prob(self, value: Array, intermediates: list[Any] | None = None) -> Array:
         """Return log q in nats: values (..., D) give (...)."""

@@ -38,5 +38,5 @@ class Noising(nnx.Module):
     def __call__(self, x: Array, *, mask: Array | None = None) -> Array:
         """Draw z (..., B, (T + 1) P) for x (B, P)."""
         with numpyro.plate("data", len(x), dim=-1):
-            seen = diffusion.centred(visible(x, mask=mask))
-            return numpyro.sample("z", distributions.Noising(seen, self.gamma.levels(self.num_levels)))
+            seen, gammas = diffusion.centred(visible(x, mask=mask)), self.gamma.levels(self.num_levels)
+            return numpyro.sample("z", distributions.Noising(seen, gammas, schedule=self.gamma))

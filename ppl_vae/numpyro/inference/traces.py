@@ -133,7 +133,8 @@ class TracedSite:
     def strata(self, alone: bool) -> Array:
         """Draw from a mixture's components, another for each particle; log q is then of all, or of these ``alone``."""
         key = jax.random.fold_in(self._key, crc32(f"{self.name}/strata".encode()))
-        self._msg["fn"] = self._msg["fn"].strata(alone, key)
+        several = any(frame.name == "num_particles" for frame in self._msg["cond_indep_stack"])
+        self._msg["fn"] = self._msg["fn"].strata(alone, several, key)
         return self.sample()
 
     def parameter(self, name: str) -> Array:
