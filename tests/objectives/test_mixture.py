@@ -19,6 +19,7 @@ from scipy.special import logsumexp
 
 from ppl_vae import backends, evaluation, inference, recipes, seeds
 from ppl_vae.distributions import SharedMixture
+from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.objectives import MISELBO
 from ppl_vae.results import Fit
 
@@ -265,3 +266,28 @@ def test_what_does_not_fit_is_refused(backend: Backend) -> None:
     ):
         with pytest.raises(ValueError, match=says):
             objective.check(where)
+
+
+def test_a_masked_mixture_is_refused(backend: Backend) -> None:
+    """Its wrapper has no strata to draw from; the ELBO takes it."""
+    model, whole = recipes.vae(toy(), latent_dim=1, backend=backend.name, **SETTINGS)(seeds.generator(0, "weights"))
+    library = pyro if backend.name == "pyro" else numpyro
+    base = PyroModule if backend.name == "pyro" else nnx.Module
+
+    class Guide(base):  # type: ignore[misc,valid-type]
+        def __init__(self) -> None:
+            super().__init__()
+            self.posterior = whole.posterior
+
+        def forward(self, x: Any) -> None:
+            with library.plate("data", len(x), dim=-1):
+                library.sample("z", self.posterior(x).mask(x[:, 0] == x[:, 0]))
+
+        def __call__(self, x: Any) -> None:
+            return super().__call__(x) if backend.name == "pyro" else self.forward(x)
+
+    own = backend.inference.Pair(model, Guide())
+    own.prepare(X, 0)
+    with pytest.raises(UnsuitableObjective, match="use TraceELBO"):
+        MISELBO(2).check(own.sites)
+    backend.inference.TraceELBO(2).check(own.sites)
