@@ -46,6 +46,8 @@ DATA: dict[str, Any] = {
     "valid_fraction": 0.1,
     "test_fraction": 0.2,
 }
+WIDTH = 90
+"""Of a line of choices, at most; more are named by the text alone."""
 AT_MOST = {"num_pseudo_inputs": 500, "batch_size": 100}
 """Defaults of numbers that cannot exceed the number of training images."""
 
@@ -136,7 +138,9 @@ def add_model(group: Group) -> None:
         if name in SLOTS:
             entries = TABLES[name].values()
             text = f"{SLOTS[name].about}: {'; '.join(f'{c.name} = {c.about}' for c in entries)}"
-            group.option(flag(name), text, choices=tuple(TABLES[name]))
+            names = tuple(TABLES[name])
+            shown = "NAME" if len(",".join(names)) > WIDTH else None  # the text has them, too
+            group.option(flag(name), text, choices=names, metavar=shown)
         elif name == "latent_dim":
             group.option("--latent-dim", "dimensions of z", type=positive_int, metavar="D")
         else:

@@ -32,6 +32,7 @@ def class_probabilities(
         ValueError: data that do not fit, or no draw.
         UnsuitableObjective: a pair without a label that ``given`` tells.
     """
+    data = fit.checked(x, likely=False, **side)
     labels = [s for s in fit.sites.latent if s.name == site and s.is_categorical and s.event_shape == (1,)]
     if not labels or fit.pair.given_dim != 1 or not hasattr(fit.model, "unknown_given"):
         raise UnsuitableObjective(
@@ -42,7 +43,6 @@ def class_probabilities(
     if num_particles < 1:
         raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
     count, request = labels[0].num_values or 0, TermsRequest(labels=site)
-    data = fit.checked(x, likely=False, **side)
     options: dict[str, Any] = {"seed": seed, "purpose": "classes", "rows_each": num_particles}
     options |= {"doing": f"on {len(data)} data points"}
     with in_chunks(fit.pair, data.x, data.arrays, **options) as chunks:

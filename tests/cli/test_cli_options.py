@@ -533,5 +533,5 @@ def test_completion_in_bash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert completed("ppl-vae", "fit", "--prior", "vamp") == ["vampprior", "vampprior-data"]
     assert completed("ppl-vae", "fit", "--objective", "semi") == ["semi-amortised"]
     assert completed("ppl-vae", "data", "freyf") == ["freyfaces"]
-    assert completed("ppl-vae", "fit", "--latent-") == ["--latent-dim"]
+    assert completed("ppl-vae", "fit", "--latent-d") == ["--latent-dim"]
     assert completed("ppl-vae", "fit", "--data", "ima") == ["images.npy"]

@@ -183,7 +183,7 @@ def test_stock_transforms_are_these_steps() -> None:
 
     raw = torch.tensor(np.random.default_rng(5).standard_normal((len(x), D, 11)))
     widths, heights = raw[..., :4].softmax(-1), raw[..., 4:8].softmax(-1)
-    slopes = torch.nn.functional.softplus(raw[..., 8:] + np.log(np.expm1(1 - flows.MIN_SLOPE)))
+    slopes = torch.nn.functional.softplus(raw[..., 8:] + np.log(np.expm1(1 - flows.scalars.MIN_SLOPE)))
     spline = ConditionedSpline(lambda: (widths, heights, slopes, None), bound=3.0, order="quadratic")
     y, log_slope = flows.Spline(4, 3.0).forward(x, raw)
     edges = -3.0 + 6.0 * (0.001 + 0.996 * widths).cumsum(-1)

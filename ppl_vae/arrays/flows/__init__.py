@@ -24,7 +24,6 @@ from .conditioned import beside as beside
 from .conditioned import masks as masks
 from .known import at_known as at_known
 from .known import moved as moved
-from .scalars import MIN_SLOPE as MIN_SLOPE
 from .scalars import Affine as Affine
 from .scalars import ScalarMap as ScalarMap
 from .scalars import Spline as Spline

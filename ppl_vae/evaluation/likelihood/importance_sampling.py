@@ -179,6 +179,7 @@ def elbo_of_levels(
         UnsuitableObjective: a pair whose latents are no chain of noise.
         ValueError: fewer than one level.
     """
+    data = fit.checked(x, **side)
     if not fit.sites.chain:
         raise UnsuitableObjective(
             "elbo_of_levels is about a chain of noise, of a model and a guide that share one schedule, and the pair "
@@ -186,6 +187,5 @@ def elbo_of_levels(
         )
     if levels is not None and levels < 1:
         raise ValueError(f"'levels' should be at least 1, or None for continuous time; got {levels}.")
-    data = fit.checked(x, **side)
     terms = levels_in_chunks(fit.pair, data.x, levels, num_particles, derive(seed, "elbo"), data.arrays)
     return ELBO(terms.log_lik.astype(np.float64).mean(0), -terms.log_prior.astype(np.float64).mean(0))
