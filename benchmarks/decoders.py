@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from rows import checkpoint_of, options_of, table
 
 from ppl_vae import backends, data, evaluation, objectives, recipes, seeds
 from ppl_vae.schedules import Linear
@@ -36,8 +38,7 @@ TRAININGS = {
     "warm-up": lambda epochs: objectives.TraceELBO(beta=Linear(0.0, 1.0, max(1, epochs // 2))),
     "free-bits": lambda epochs: objectives.FreeBitsELBO(floor=4.0),
 }
-SAME = ("data", "backend", "epochs", "seed", "latent_dim", "hidden", "particles", "train", "test")
-"""Options that a line of the file was made with: one of other options is another cell."""
+AXES = ("decoders", "trainings")
 COLUMNS = ("decoder", "training", "KL", "active units", "ELBO", "log p(x)", "seconds")
 
 
@@ -48,15 +49,15 @@ def train(arguments: argparse.Namespace, images: Any, decoder: str, training: st
     recipe = recipes.vae(images, backend=b.name, **settings, **DECODERS[decoder])
     batch = min(100, len(images.train))
     svi = b.inference.SVI(TRAININGS[training](arguments.epochs), epochs=arguments.epochs, batch_size=batch)
-    path = arguments.out.with_suffix(f".{decoder.replace(' ', '')}-{training}.checkpoint")
+    cell = {"decoder": decoder, "training": training}
+    path = checkpoint_of(arguments.out, cell, options_of(arguments, *AXES))
     pair, began = recipe(seeds.generator(arguments.seed, "weights")), time.perf_counter()
     fit = svi.fit(*pair, images, seed=arguments.seed, checkpoint=path, resume=True)
     seconds = time.perf_counter() - began  # of the last part alone, where it was interrupted
     found = evaluation.evaluate(fit, images.test, arguments.particles)
     path.unlink(missing_ok=True)
     numbers = (float(found.elbo.kl.mean()), found.active_units, found.elbo.mean, found.log_p.mean, seconds)
-    told = {name: getattr(arguments, name) for name in SAME}
-    return {**dict(zip(COLUMNS, (decoder, training, *numbers), strict=True)), **told}
+    return dict(zip(COLUMNS[2:], numbers, strict=True))
 
 
 def main() -> None:
@@ -75,24 +76,16 @@ def main() -> None:
     parser.add_argument("--decoders", nargs="+", default=list(DECODERS), choices=list(DECODERS), metavar="NAME")
     parser.add_argument("--trainings", nargs="+", default=["elbo", "free-bits"], choices=list(TRAININGS))
     arguments = parser.parse_args()
-    known = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
-    mine = {name: getattr(arguments, name) for name in SAME}
     images = data.load(arguments.data)
     images = images.with_binarisation("threshold") if arguments.data == "digits" else images
     size = arguments.train or len(images.train)
     images = images.subset(size, max(10, size // 10) if arguments.train else len(images.valid), arguments.test)
-    print("|", " | ".join(COLUMNS), "|\n|", " | ".join("---" for _ in COLUMNS), "|")
-    for decoder, training in itertools.product(arguments.decoders, arguments.trainings):
-        if "alone" in decoder and training != arguments.trainings[0]:
-            continue  # there is no KL to treat
-        cell = {"decoder": decoder, "training": training, **mine}
-        row = next((r for r in known if all(r.get(name) == value for name, value in cell.items())), None)
-        if row is None:
-            row = train(arguments, images, decoder, training)
-            with arguments.out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-        told = [f"{row[name]:.2f}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS]
-        print("|", " | ".join(told), "|", flush=True)
+    cells = [
+        {"decoder": decoder, "training": training}
+        for decoder, training in itertools.product(arguments.decoders, arguments.trainings)
+        if "alone" not in decoder or training == arguments.trainings[0]  # there is no KL to treat
+    ]
+    table(arguments.out, COLUMNS, options_of(arguments, *AXES), cells, partial(train, arguments, images))
 
 
 if __name__ == "__main__":

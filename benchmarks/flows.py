@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from rows import checkpoint_of, options_of, table
 
 from ppl_vae import backends, data, evaluation, recipes, seeds
 
@@ -28,8 +30,7 @@ PRIORS = {
     "MAF": {"prior": "flow", "prior_flow": "maf"},
 }
 POSTERIORS = ("standard", "iaf", "planar", "radial", "coupling", "spline", "sylvester")
-SAME = ("data", "backend", "epochs", "seed", "latent_dim", "hidden", "particles", "test")
-"""Options that a line of the file was made with: one of other options is another cell."""
+AXES = ("priors", "posteriors", "sticking")
 COLUMNS = ("prior", "posterior", "sticking", "ELBO", "log p(x)", "gap", "seconds")
 
 
@@ -38,14 +39,13 @@ def train(arguments: argparse.Namespace, images: Any, prior: str, posterior: str
     b = backends.load(arguments.backend)
     settings: dict[str, Any] = {"latent_dim": arguments.latent_dim, "hidden": tuple(arguments.hidden)}
     cell = {"prior": prior, "posterior": posterior, "sticking": sticking}
-    told = {name: getattr(arguments, name) for name in SAME}
     try:
         recipe = recipes.vae(images, posterior=posterior, backend=arguments.backend, **settings, **PRIORS[prior])
     except ValueError as error:
-        return {**cell, **dict.fromkeys(COLUMNS[3:], "refused"), **told, "why": str(error)}
+        return {**dict.fromkeys(COLUMNS[3:], "refused"), "why": str(error)}
     svi = b.inference.SVI(b.inference.TraceELBO(stick_the_landing=sticking), epochs=arguments.epochs)
     began = time.perf_counter()
-    path = arguments.out.with_suffix(f".{prior}-{posterior}-{int(sticking)}.checkpoint")
+    path = checkpoint_of(arguments.out, cell, options_of(arguments, *AXES))
     pair = recipe(seeds.generator(arguments.seed, "weights"))
     fit = svi.fit(*pair, images, seed=arguments.seed, checkpoint=path, resume=True)
     seconds = time.perf_counter() - began  # of the last part alone, where it was interrupted
@@ -54,7 +54,7 @@ def train(arguments: argparse.Namespace, images: Any, prior: str, posterior: str
     log_p = float(evaluation.log_likelihood(fit, test, arguments.particles).mean)
     path.unlink(missing_ok=True)
     numbers = (elbo, log_p, log_p - elbo, seconds)
-    return {**cell, **dict(zip(COLUMNS[3:], numbers, strict=True)), **told}
+    return dict(zip(COLUMNS[3:], numbers, strict=True))
 
 
 def main() -> None:
@@ -73,19 +73,10 @@ def main() -> None:
     parser.add_argument("--posteriors", nargs="+", default=list(POSTERIORS), choices=POSTERIORS)
     parser.add_argument("--sticking", type=int, nargs="+", default=[0, 1], choices=(0, 1))
     arguments = parser.parse_args()
-    known = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
-    mine = {name: getattr(arguments, name) for name in SAME}
-    images = data.load(arguments.data)
-    print("|", " | ".join(COLUMNS), "|\n|", " | ".join("---" for _ in COLUMNS), "|")
-    for prior, posterior, sticking in itertools.product(arguments.priors, arguments.posteriors, arguments.sticking):
-        cell = {"prior": prior, "posterior": posterior, "sticking": bool(sticking), **mine}
-        row = next((r for r in known if all(r.get(name) == value for name, value in cell.items())), None)
-        if row is None:
-            row = train(arguments, images, prior, posterior, bool(sticking))
-            with arguments.out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-        told = [f"{row[name]:.2f}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS]
-        print("|", " | ".join(told), "|", flush=True)
+    axes = itertools.product(arguments.priors, arguments.posteriors, map(bool, arguments.sticking))
+    cells = (dict(zip(COLUMNS[:3], cell, strict=True)) for cell in axes)
+    make = partial(train, arguments, data.load(arguments.data))
+    table(arguments.out, COLUMNS, options_of(arguments, *AXES), cells, make)
 
 
 if __name__ == "__main__":

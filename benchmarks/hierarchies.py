@@ -6,21 +6,25 @@
     python benchmarks/hierarchies.py --data freyfaces --likelihood normal --latent-dim 40 --out frey.jsonl
     python benchmarks/hierarchies.py --data caltech101_silhouettes --latent-dim 40 --out caltech.jsonl
 
-Each training is a line of the file: gated nets, as in VAE with a VampPrior, Tomczak and Welling, 2018. The table in
-Markdown has nats per test image; the KL of a level and its active units; seconds of training.
+Each training is a line of the file, and goes on from its checkpoint beside it: gated nets, as in VAE with a VampPrior,
+Tomczak and Welling, 2018. The table in Markdown has nats per test image; the KL of a level and its active units; and
+seconds of training.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from rows import checkpoint_of, options_of, table
 
 from ppl_vae import backends, data, evaluation, recipes, seeds
 
 PRIORS = ("standard", "vampprior")
+AXES = ("levels", "priors", "seeds")
 COLUMNS = ("levels", "prior", "seed", "ELBO", "log p(x)", "KL z2", "KL z1", "active z2", "active z1", "seconds")
 
 
@@ -31,14 +35,17 @@ def train(arguments: argparse.Namespace, images: Any, levels: int, prior: str, s
     settings |= {"guide": arguments.guide, "likelihood": arguments.likelihood, "backend": arguments.backend}
     recipe = recipes.hierarchy(images, levels, prior=prior, num_pseudo_inputs=arguments.pseudo_inputs, **settings)
     svi = b.inference.SVI(b.inference.TraceELBO(), epochs=arguments.epochs, learning_rate=arguments.learning_rate)
-    fit = svi.fit(*recipe(seeds.generator(seed, "weights")), images, seed=seed)
+    path = checkpoint_of(arguments.out, {"levels": levels, "prior": prior, "seed": seed}, options_of(arguments, *AXES))
+    programs = recipe(seeds.generator(seed, "weights"))
+    fit = svi.fit(*programs, images, seed=seed, checkpoint=path, resume=True)
     test = images.test[: arguments.test]
     used = evaluation.levels(fit, test)
-    row: dict[str, Any] = {"levels": levels, "prior": prior, "seed": seed, "seconds": fit.seconds}
+    row: dict[str, Any] = {"seconds": fit.seconds}
     row["ELBO"] = evaluation.elbo(fit, test, num_particles=20).mean
     row["log p(x)"] = evaluation.log_likelihood(fit, test, arguments.particles).mean
     for name, level in used.items():
         row |= {f"KL {name}": level.kl, f"active {name}": level.active_units}
+    path.unlink(missing_ok=True)
     return row
 
 
@@ -61,19 +68,10 @@ def main() -> None:
     parser.add_argument("--particles", type=int, default=500)
     parser.add_argument("--test", type=int, default=None, help="test images; by default all")
     arguments = parser.parse_args()
-    settings = {n: v for n, v in vars(arguments).items() if n not in ("out", "levels", "priors", "seeds")}
-    known = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
-    images = data.load(arguments.data)
-    print("|", " | ".join(COLUMNS), "|\n|", " | ".join("---" for _ in COLUMNS), "|")
-    for levels, prior, seed in itertools.product(arguments.levels, arguments.priors, arguments.seeds):
-        cell = {"levels": levels, "prior": prior, "seed": seed}
-        row = next((r for r in known if r["settings"] == settings and cell.items() <= r.items()), None)
-        if row is None:
-            row = {**train(arguments, images, levels, prior, seed), "settings": settings}
-            with arguments.out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-        told = [f"{row[n]:.2f}" if isinstance(row.get(n), float) else str(row.get(n, "")) for n in COLUMNS]
-        print("|", " | ".join(told), "|", flush=True)
+    axes = itertools.product(arguments.levels, arguments.priors, arguments.seeds)
+    cells = ({"levels": levels, "prior": prior, "seed": seed} for levels, prior, seed in axes)
+    make = partial(train, arguments, data.load(arguments.data))
+    table(arguments.out, COLUMNS, options_of(arguments, *AXES), cells, make)
 
 
 if __name__ == "__main__":

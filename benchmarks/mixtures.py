@@ -13,16 +13,17 @@ least of several epochs, the contenders in turn.
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rows import checkpoint_of, options_of, table
 
 from ppl_vae import backends, data, evaluation, recipes, seeds
 
+AXES = ("part", "components", "bounds", "seeds", "batches", "rounds")
 PLAIN = (1, "plain", 1)
 COLUMNS = ("A", "bound", "K", "seed", "ELBO", "log p(x)", "gap", "train gap", "seconds")
 
@@ -46,45 +47,29 @@ def contenders(counts: list[int], bounds: list[str]) -> list[tuple[int, str, int
     return [PLAIN, *((count, bound, draws[bound](count)) for count in counts for bound in bounds)]
 
 
-def train(a: argparse.Namespace, images: Any, count: int, bound: str, draws: int, seed: int) -> Mapping[str, Any]:
+def train(a: argparse.Namespace, images: Any, **cell: Any) -> dict[str, Any]:
     """Train one pair, from its checkpoint if there is one, and evaluate it."""
-    b = backends.load(a.backend)
+    b, (count, bound, draws, seed) = backends.load(a.backend), cell.values()
     own = posterior(count, bound, a.width)
     recipe = recipes.vae(images, latent_dim=a.latent_dim, hidden=tuple(a.hidden), backend=a.backend, **own)
     svi = b.inference.SVI(objective(b, bound, draws), epochs=a.epochs, learning_rate=a.learning_rate, patience=None)
-    checkpoint = a.out.with_suffix(f".{a.data}-{count}-{bound}-{draws}-{a.epochs}-{seed}.checkpoint")
-    programs = recipe(seeds.generator(seed, "weights"))
+    checkpoint, programs = checkpoint_of(a.out, cell, options_of(a, *AXES)), recipe(seeds.generator(seed, "weights"))
     fit = svi.fit(*programs, images, seed=seed, checkpoint=checkpoint, resume=True)
-    row: dict[str, Any] = {"A": count, "bound": bound, "K": draws, "seed": seed}
+    row: dict[str, Any] = {"seconds": float(np.sum(fit.history["seconds"]))}
     for part, name in ((images.test, ""), (images.train, "train ")):
         x = part[: a.test]
         elbo = float(evaluation.elbo(fit, x, num_particles=20).mean)
         log_p = float(evaluation.log_likelihood(fit, x, a.particles).mean)
         row |= {f"{name}ELBO": elbo, f"{name}log p(x)": log_p, f"{name}gap": log_p - elbo}
     checkpoint.unlink(missing_ok=True)
-    return {**row, "seconds": float(np.sum(fit.history["seconds"])), "data": a.data, "epochs": a.epochs}
-
-
-def print_row(values: Any) -> None:
-    told = (f"{value:.2f}" if isinstance(value, float) else str(value) for value in values)
-    print("|", " | ".join(told), "|", flush=True)
+    return row
 
 
 def gaps(a: argparse.Namespace) -> None:
     """Train what is not there yet, and print the table."""
-    known = [json.loads(line) for line in a.out.read_text().splitlines()] if a.out.exists() else []
-    images = data.load(a.data)
-    print_row(COLUMNS)
-    print_row("---" for _ in COLUMNS)
-    for seed in a.seeds:
-        for count, bound, draws in contenders(a.components, a.bounds):
-            cell = {"A": count, "bound": bound, "K": draws, "seed": seed, "data": a.data, "epochs": a.epochs}
-            row = next((r for r in known if all(r[name] == value for name, value in cell.items())), None)
-            if row is None:
-                row = train(a, images, count, bound, draws, seed)
-                with a.out.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-            print_row(row[name] for name in COLUMNS)
+    rows = ((*contender, seed) for seed in a.seeds for contender in contenders(a.components, a.bounds))
+    cells = (dict(zip(COLUMNS[:4], row, strict=True)) for row in rows)
+    table(a.out, COLUMNS, options_of(a, *AXES), cells, partial(train, a, data.load(a.data)))
 
 
 def cost(a: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """Diffusion beside a VAE on binary digits: what the net predicts, how many levels of noise, and the chain itself.
 
-    python examples/diffusion.py                      # digits, about two minutes on two cores
+    python examples/diffusion.py                      # digits, a minute and a half
     python examples/diffusion.py --backend numpyro
 
 First a table of pairs on the same test images, in nats: a VAE, and chains of 4, 10 and 50 levels of noise, each trained

@@ -1,7 +1,7 @@
 """How near does each family of guides come? Posteriors of two numbers, drawn beside what fits them, with the KL.
 
-    python examples/flexible_posteriors.py                    # two minutes on two cores
-    python examples/flexible_posteriors.py --backend numpyro
+    python examples/flexible_posteriors.py                    # two minutes
+    python examples/flexible_posteriors.py --backend numpyro  # three and a half
 
 A program says an unnormalised posterior by a factor: z ~ N(0, 3^2 I) times exp(-U(z)), with U of a banana, two moons, a
 mixture of three normals or a ring. Each guide is fitted by the ELBO; beside them are two automatic guides of the

@@ -1,6 +1,6 @@
 """One level of latents or two, under a standard prior or a VampPrior: what each level is used for, and what it draws.
 
-    python examples/hierarchical.py                      # digits, about two minutes on two cores
+    python examples/hierarchical.py                      # digits, a quarter of a minute
     python examples/hierarchical.py --backend numpyro
     python examples/hierarchical.py --guide ladder
 

@@ -1,6 +1,6 @@
 """A decoder that needs no latents ignores them: posterior collapse, and five treatments, side by side.
 
-    python examples/posterior_collapse.py                     # two minutes on two cores
+    python examples/posterior_collapse.py                     # about a minute
     python examples/posterior_collapse.py --backend numpyro
 
 Binarised digits of 8 x 8 pixels, a PixelCNN as p(x | z). Under the ELBO a nat that z carries has to gain more than a

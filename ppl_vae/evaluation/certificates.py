@@ -16,7 +16,7 @@ from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from .likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, Annealing, ais, bdmc, exact_log_likelihood
-from .likelihood.importance_sampling import LogLikelihood
+from .likelihood.importance_sampling import LogLikelihood, relative_error
 from .posterior.diagnostics import Diagnosis, diagnose
 
 IMPORTANCE, SUMMED = "importance sampling", "the sum over all values"
@@ -26,6 +26,7 @@ ERRORS = 3.0
 FEW = 0.1
 """The share of data with a large k-hat up to which importance sampling may stand for itself."""
 TOLERANCE = 0.2
+"""Nats per datum that count as agreement, and as a small gap."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,11 @@ class Certificate:
         behind = {name: self.behind(name) for name in self.estimates if name != self.best}
         low = {name: d for name, d in behind.items() if d.exceeds(self.tolerance)}
         told = [f"{name} is low by about {d.mean:.1f}" for name, d in low.items()]
-        near = [abs(d.mean) for name, d in behind.items() if name not in low]
+        unsure = {n: d for n, d in behind.items() if n not in low and d.mean > self.tolerance}
+        told += [f"{name} is {d} lower, too uncertain to tell" for name, d in unsure.items()]
+        near = [d.mean for name, d in behind.items() if name not in {**low, **unsure}]
         if near:
-            told.append(("the other " if low else "") + f"lower bounds agree to {_up(max(near)):.2f} nats")
+            told.append(("the other " if told else "") + f"lower bounds agree to {_up(max(near)):.2f} nats")
         return "; ".join([*told, f"on simulated data the gap is {self.gap(self.reference)}"])
 
     def table(self) -> pd.DataFrame:
@@ -211,7 +214,9 @@ def certify(
     progress: bool | None = False,
     **side: Unpack[Side],
 ) -> Certificate:
-    """log p(x) of each row of x (N, P) by importance sampling and by annealing from the prior and from the guide.
+    """log p(x) of each row of x (N, P), in nats, by three estimates log (1/K) sum_k w_k with E[w] = p(x).
+
+    w is p(x, z) / q(z | x) in importance sampling, and that of annealed chains from the prior and from the guide.
 
     Each is a lower bound in expectation, so the largest is the nearest. How near, no data tell but those that the model
     simulates: of these bidirectional Monte Carlo has an upper bound too. That the gap is the same on x is an
@@ -269,9 +274,8 @@ def certify(
 
 def _importance(found: Diagnosis) -> LogLikelihood:
     """The estimate of a diagnosis, with its error by the delta method."""
-    k = found.num_particles
-    error = np.sqrt(np.maximum(k / found.ess - 1, 0) / (k - 1))
-    return LogLikelihood(found.log_p, error, found.ess, k)
+    error = relative_error(found.ess, found.num_particles)
+    return LogLikelihood(found.log_p, error, found.ess, found.num_particles)
 
 
 def _plain(found: LogLikelihood) -> LogLikelihood:

@@ -205,12 +205,13 @@ class FreeBitsELBO(Objective):
 
 @dataclass(frozen=True)
 class DiffusionELBO(Objective):
-    """The ELBO of a diffusion model, by one level of noise at random for each draw and datum.
+    """The ELBO of a diffusion model, by one level of noise at random for each draw and datum, in nats.
 
-    Its mean is the ELBO of a chain of ``levels`` levels, or in continuous time the limit of many, which bounds log p(x)
-    of that limit and not of the pair's own chain; evaluation and early stopping take the pair's own. Levels are spread
-    over the batch. Refuses a pair whose latents are no chain. Variational Diffusion Models, Kingma, Salimans, Poole and
-    Ho, 2021.
+    log p(x | z_0) - KL(q(z_T | x) || p(z_T)) - T KL(q(z_s | z_t, x) || p(z_s | z_t)), t one of T levels. Its mean
+    is the ELBO of a chain of ``levels`` levels, or in continuous time the limit of many, which bounds log p(x) of
+    that limit and not of the pair's own chain; evaluation and early stopping take the pair's own. Levels are spread
+    over the batch. Refuses a pair whose latents are no chain. Variational Diffusion Models, Kingma, Salimans, Poole
+    and Ho, 2021.
 
     >>> DiffusionELBO(levels=10).is_bound, DiffusionELBO().is_bound
     (True, False)

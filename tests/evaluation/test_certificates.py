@@ -177,3 +177,15 @@ def test_bad_input() -> None:
     visible = untrained(tractable, backend.guides.Empty(), backend, np.eye(4, dtype=np.float32))
     with pytest.raises(UnsuitableObjective):
         evaluation.certify(visible, np.eye(4, dtype=np.float32))
+
+
+def test_a_difference_that_is_too_uncertain_is_no_agreement() -> None:
+    """Importance sampling that heavy tails excuse, lower by more than the tolerance, is not said to agree."""
+    certificate = planted(misses(0.5, 0, 0), misses(0.4, 0, 0), 0.95)
+    low = certificate.estimates[IMPORTANCE]
+    values = low.values + 4 * (-1.0) ** np.arange(N)  # as often above as below
+    noisy = {**certificate.estimates, IMPORTANCE: LogLikelihood(values, low.mc_error, low.ess, 100)}
+    unsure = Certificate(noisy, certificate.simulated, certificate.upper, certificate.k_hat)
+    assert unsure.behind(IMPORTANCE).mean > 0.2 and not unsure.behind(IMPORTANCE).exceeds(0.2)
+    assert "importance sampling" in unsure.verdict and "too uncertain to tell" in unsure.verdict
+    assert "agree to 0.5" not in unsure.verdict

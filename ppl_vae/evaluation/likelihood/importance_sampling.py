@@ -44,6 +44,11 @@ class LogLikelihood:
         return float(np.sqrt((self.mc_error**2).sum()) / len(self.mc_error))
 
 
+def relative_error(ess: np.ndarray, count: int) -> np.ndarray:
+    """sd(w) / (mean(w) sqrt(K)) = sqrt((K / ESS - 1) / (K - 1)) of K weights; NaN of one."""
+    return np.sqrt(np.maximum(count / ess - 1, 0) / (count - 1)) if count > 1 else np.full_like(ess, np.nan)
+
+
 class Moments:
     """Running log sum w and log sum w^2 over particles, (B,), so that memory does not grow with their number.
 
@@ -75,10 +80,8 @@ class Moments:
 
     @property
     def relative_error(self) -> np.ndarray:
-        """sd(w) / (mean(w) sqrt(K)) = sqrt((K / ESS - 1) / (K - 1))."""
-        if self.count == 1:
-            return np.full_like(self.log_sum, np.nan)
-        return np.sqrt(np.maximum(self.count / self.ess - 1, 0) / (self.count - 1))
+        """sd(w) / (mean(w) sqrt(K)), (B,)."""
+        return relative_error(self.ess, self.count)
 
 
 def log_likelihood(

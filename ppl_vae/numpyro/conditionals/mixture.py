@@ -20,11 +20,17 @@ class Mixture(nnx.Module):
     Efficient Mixture Learning in Black-Box Variational Inference, Hotti et al., 2024.
 
     Args:
+        net: from h (..., P) to features (..., M).
         num_components: A.
         width: M.
         dim: D.
         rng: draws the offsets, N(0, spread^2), and the layer.
+        spread: standard deviation of the offsets at the start.
+        floor: added to every standard deviation.
         learned_weights: weights that are learned, the same for all data; draws then have no path.
+
+    Raises:
+        ValueError: when called, features of another width.
 
     >>> from ppl_vae.numpyro import nets
     >>> rng = np.random.default_rng(0)
