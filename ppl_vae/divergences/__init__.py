@@ -10,6 +10,7 @@ from .costs import COSTS as COSTS
 from .costs import cost as cost
 from .families import FAMILIES as FAMILIES
 from .families import FDivergence as FDivergence
+from .families import by_learned_ratio as by_learned_ratio
 from .families import by_quadrature as by_quadrature
 from .families import by_samples as by_samples
 from .families import dual_bound as dual_bound

@@ -12,8 +12,8 @@ def wasserstein(x: np.ndarray, y: np.ndarray, p: float = 1.0) -> float:
     """W_p(x, y) = (min E |x - y|^p)^(1/p) of two samples, (N, D) and (M, D) or (N,) and (M,), by the best plan.
 
     In one dimension the plan pairs quantiles, so that N and M may differ; in several it is an assignment, N = M. A
-    sample's distance from another one of the same law is above 0, and grows with D: put ``null_distribution`` beside.
-    Computational Optimal Transport, Peyre and Cuturi, 2019.
+    sample's distance from another one of the same law is above 0, and grows with D: ``permutation_test`` puts that null
+    beside it. Computational Optimal Transport, Peyre and Cuturi, 2019.
 
     Raises:
         ValueError: samples of other dimensions, numbers that are not finite, p below 1 or infinite, and in several
