@@ -14,6 +14,7 @@ from ...pairs.terms import Latents, Terms
 from ...players import Loss, Player, Sizes, State, Values, View
 from ...runtime.storage import below
 from ..traces import run_guide, sites_of
+from .record import Record
 from .trainable import Learned
 
 
@@ -32,7 +33,7 @@ class RunningPlayer:
         start, dtype = player.init(sizes, rng), torch.get_default_dtype()
         self.tracked: Values = {name: torch.tensor(a, dtype=dtype, device=device) for name, a in start.tracked.items()}
         self.learned = Learned(start.learned, device, lr=player.learning_rate, betas=player.betas)
-        self.history: list[Tensor] = []
+        self.history = Record()
         """its metrics at each step since ``metrics`` was last called"""
 
     @property
@@ -70,8 +71,8 @@ class RunningPlayer:
         """Return the mean of each metric since the last call, by name."""
         if not self.player.metrics:
             return {}
-        history, self.history = torch.stack(self.history), []
-        return dict(zip(self.player.metrics, history.mean(0).tolist(), strict=True))
+        history, self.history = self.history, Record()
+        return dict(zip(self.player.metrics, history.rows().mean(0).tolist(), strict=True))
 
     def state(self) -> dict[str, np.ndarray]:
         """Return every number as arrays by name."""
@@ -125,5 +126,5 @@ def train_on_samples(
     nothing = torch.zeros((), dtype=dtype)
     for ours, theirs in zip(*(torch.from_numpy(rows) for rows in batches), strict=True):
         running.step(View(nothing, nothing, Latents(codes[ours]), others[theirs]))
-    history = torch.stack(running.history).numpy()
+    history = running.history.rows().numpy()
     return lambda z: critic.logits(running.fixed.learned, torch.as_tensor(z, dtype=dtype)).numpy(), history

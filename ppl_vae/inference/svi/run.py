@@ -37,6 +37,7 @@ from .cuda_graph import Replayed, replays
 from .local import LocalParameters
 from .optimiser_state import load_slots, slots
 from .players import RunningPlayer, detached, permuted_codes, view_of
+from .record import Record
 from .recorded_step import NotTraceable, Traced
 
 
@@ -151,7 +152,7 @@ class PyroRun:
 
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
         """Pass over the data once in that order; return the loss per datum of each step, in nats."""
-        losses, count = [], -(-len(order) // self.settings.batch_size)
+        losses, count = Record(), -(-len(order) // self.settings.batch_size)
         with (
             closing(self._batches(order)) as batches,
             forked(seeds.derive(self.seed, "train", epoch), self.pair.device),
@@ -166,7 +167,7 @@ class PyroRun:
                 losses.append(loss)
                 self.validate = False
         self.metrics = {name: value for player in self.players for name, value in player.metrics().items()}
-        return torch.stack(losses).cpu().numpy().astype(np.float64)
+        return losses.rows().cpu().numpy().astype(np.float64)
 
     def _batches(self, order: np.ndarray) -> Generator[tuple[Tensor, Tensor]]:
         """Yield the data of each step, and their positions; 'dynamic' images are drawn afresh."""
