@@ -193,6 +193,10 @@ OBJECTIVES: dict[str, Case] = {
         lambda inference, draws, nesting: inference.Labelled(objectives.TraceELBO(draws), max_plate_nesting=nesting),
         of_elbo(),
     ),
+    "GroupMMD": Case(
+        lambda inference, draws, nesting: inference.GroupMMD(objectives.TraceELBO(draws), max_plate_nesting=nesting),
+        of_elbo(),
+    ),
     "PerSite, enumerated": Case(by_site(objectives.Enumerate()), of_elbo()),
     "PerSite, scored": Case(by_site(objectives.Score()), of_elbo()),
     "PerSite, leave one out": Case(by_site(objectives.Score(leave_one_out=True)), of_elbo(), (3,)),

@@ -21,5 +21,6 @@ from .nulls import permutation_test as permutation_test
 from .optimal_transport import gaussian_wasserstein as gaussian_wasserstein
 from .optimal_transport import wasserstein as wasserstein
 from .two_sample import KERNELS as KERNELS
+from .two_sample import group_mmd as group_mmd
 from .two_sample import mmd as mmd
 from .two_sample import sliced_wasserstein as sliced_wasserstein

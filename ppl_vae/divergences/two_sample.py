@@ -1,10 +1,11 @@
-"""Divergences of two samples: the maximum mean discrepancy and the sliced Wasserstein distance.
+"""Divergences of two samples, or of groups of one: the maximum mean discrepancy and the sliced Wasserstein distance.
 
 Pure functions; the same text runs on NumPy, torch and JAX. ``B`` data, ``D`` dimensions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from ..arrays import ops
@@ -37,16 +38,71 @@ def mmd(a: Array, b: Array, *, kernel: Kernel = "imq", bandwidth: float | None =
     True
     """
     (n, dim), m = _rows(a, b, least=2), b.shape[-2]
+    width = _width(dim, kernel, bandwidth)
+    centre = ops.stop_gradient(a).mean(-2)[..., None, :]  # far from 0 the squares would lose their digits
+    a, b = a - centre, b - centre
+    within = sum(_kernel(x, x, kernel, width, size) / (size * (size - 1)) for x, size in ((a, n), (b, m)))
+    return within - 2 * _kernel(a, b, kernel, width, 0) / (n * m)
+
+
+def group_mmd(z: Array, groups: Array, *, kernel: Kernel = "imq", bandwidth: float | None = None) -> Array:
+    """The squared maximum mean discrepancy between groups of the rows of z (..., B, D): a U-statistic, unbiased.
+
+    Of more than two groups the mean over all pairs of them. A pair of which one group has fewer than two rows counts as
+    0, so that no batch gives NaN. Kernels as of ``mmd``, which this is where the rows of two groups stand apart.
+
+    Args:
+        z: the rows.
+        groups: of which group each is, one-hot rows (B, G), or (B, 1) of 0 and 1 for two groups.
+        kernel: 'imq' or 'rbf'.
+        bandwidth: h, 2 D by default.
+
+    Returns:
+        (...).
+
+    Raises:
+        ValueError: not a row of groups for each row, an unknown kernel, or a bandwidth that is not above 0.
+
+    >>> import numpy as np
+    >>> z, s = np.random.default_rng(0).normal(size=(500, 3)), np.arange(500)[:, None] % 2
+    >>> bool(abs(group_mmd(z, s)) < 0.01 < group_mmd(z + s, s)), float(group_mmd(z, 0 * s))
+    (True, 0.0)
+    """
+    if groups.ndim != 2 or z.ndim < 2 or len(groups) != z.shape[-2]:
+        raise ValueError(
+            f"'groups' should be (B, G), a row for each of the B rows of z (..., B, D); got {tuple(groups.shape)} and "
+            f"{tuple(z.shape)}: write numbers (B,) as rows, groups[:, None]."
+        )
+    width = _width(z.shape[-1], kernel, bandwidth)
+    of = ops.cast(groups, z)
+    of = ops.concatenate([1 - of, of], -1) if of.shape[-1] == 1 else of
+    z = z - ops.stop_gradient(z).mean(-2)[..., None, :]
+    apart = 1 - ops.eye(z, len(of))
+    values = sum(_values(_squares(z, z) * apart, kernel, width)) * apart
+    sums, count = of.T @ values @ of, of.sum(0)
+    pairs = [(g, h) for h in range(of.shape[-1]) for g in range(h)]
+    within = [sums[..., g, g] / ops.clip_below(count[g] * (count[g] - 1), 1.0) for g in range(of.shape[-1])]
+    total = 0.0
+    for g, h in pairs:
+        distance = within[g] + within[h] - 2 * sums[..., g, h] / ops.clip_below(count[g] * count[h], 1.0)
+        seen = (count[g] > 1) & (count[h] > 1)
+        total = total + ops.where(seen, distance, ops.zeros_like(distance))
+    return total / len(pairs)
+
+
+def _width(dim: int, kernel: str, bandwidth: float | None) -> float:
+    """The bandwidth h of a kernel, 2 D by default.
+
+    Raises:
+        ValueError: an unknown kernel, or a bandwidth that is not above 0.
+    """
     width = 2.0 * dim if bandwidth is None else bandwidth
     if kernel not in KERNELS or not width > 0:
         raise ValueError(
             f"'kernel' should be one of {', '.join(KERNELS)}, and 'bandwidth' above 0; got {kernel!r} and "
             f"{bandwidth!r}."
         )
-    centre = ops.stop_gradient(a).mean(-2)[..., None, :]  # far from 0 the squares would lose their digits
-    a, b = a - centre, b - centre
-    within = sum(_kernel(x, x, kernel, width, size) / (size * (size - 1)) for x, size in ((a, n), (b, m)))
-    return within - 2 * _kernel(a, b, kernel, width, 0) / (n * m)
+    return width
 
 
 def _rows(a: Array, b: Array, *, least: int) -> tuple[int, int]:
@@ -66,14 +122,25 @@ def _rows(a: Array, b: Array, *, least: int) -> tuple[int, int]:
 
 def _kernel(a: Array, b: Array, kernel: Kernel, width: float, pairs_with_itself: int) -> Array:
     """The sum of k over all pairs, (...), but those of a point with itself."""
-    squares = (a**2).sum(-1)[..., None] + (b**2).sum(-1)[..., None, :]
-    away = ops.clip_below(squares - 2 * a @ b.swapaxes(-1, -2), 0.0)
+    away = _squares(a, b)
     if pairs_with_itself:
         away = away * (1 - ops.eye(a, pairs_with_itself))  # at a distance of 0, but for rounding
+    total = sum(values.sum((-1, -2)) for values in _values(away, kernel, width))
+    return total - pairs_with_itself * (1 if kernel == "rbf" else len(IMQ_SCALES))
+
+
+def _squares(a: Array, b: Array) -> Array:
+    """|a - b|^2 of all pairs of rows, (..., N, M)."""
+    squares = (a**2).sum(-1)[..., None] + (b**2).sum(-1)[..., None, :]
+    return ops.clip_below(squares - 2 * a @ b.swapaxes(-1, -2), 0.0)
+
+
+def _values(away: Array, kernel: str, width: float) -> Iterator[Array]:
+    """Yield the terms of k at squared distances, whose sum it is."""
     if kernel == "rbf":
-        return ops.exp(-away / width).sum((-1, -2)) - pairs_with_itself
-    total = sum((s * width / (s * width + away)).sum((-1, -2)) for s in IMQ_SCALES)
-    return total - len(IMQ_SCALES) * pairs_with_itself
+        yield ops.exp(-away / width)
+    else:
+        yield from (s * width / (s * width + away) for s in IMQ_SCALES)
 
 
 def sliced_wasserstein(a: Array, b: Array, directions: Array) -> Array:

@@ -16,7 +16,7 @@ from torch.distributions import Normal
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import UnsuitableObjective
-from ..objectives.checks import check_dream, known_labels, no_closed_kl, not_normal
+from ..objectives.checks import check_dream, given_groups, known_labels, no_closed_kl, not_normal
 from ..objectives.gradients import Gradient, Rule, Run
 from ..objectives.request import LatentsRequest, TermsRequest
 from ..pairs.keywords import Tolerant, generated_site, inner, tolerant
@@ -125,7 +125,11 @@ def log_terms(
         if terms.log_lik.shape[-1] != len(args[0]):
             examine(model, guide, *args, **kwargs).check_terms("A bound of log-densities")
         if request.latents is not None:
-            terms = terms._replace(latents=_latents(request.latents, latent, observed, guided, draws))
+            latents = _latents(request.latents, latent, observed, guided, draws)
+            groups = given_groups(kwargs, request.latents.groups)
+            terms = terms._replace(latents=latents._replace(groups=groups))
+        if request.labels in observed:
+            terms = terms._replace(log_label=density_of(observed[request.labels], draws).mean(0))
         slopes = _slopes(terms, guided) if gradient.slopes else {}
         return Run(terms, {} if ruled is None else ruled.sites, slopes, densities, tuple(latent), configurations)
 
@@ -153,7 +157,7 @@ def log_terms(
         for tap, part in zip(taps, weights.split(sizes), strict=True):
             if tap is not None:
                 tap.weights = part
-    if request.labels:
+    if request.labels and terms.log_label is None:
         terms = terms._replace(log_label=_labels(guide, request.labels, args, kwargs))
     return terms._replace(log_sleep=_sleep(model, guide, args, kwargs)) if request.sleep else terms
 

@@ -32,6 +32,8 @@ from .importance_weighted import IWAE as IWAE
 from .importance_weighted import MIWAE as MIWAE
 from .importance_weighted import DReG as DReG
 from .importance_weighted import RenyiELBO as RenyiELBO
+from .labelled import AroundObjective as AroundObjective
+from .labelled import GroupMMD as GroupMMD
 from .labelled import Labelled as Labelled
 from .per_site import Enumerate as Enumerate
 from .per_site import MeasureValued as MeasureValued

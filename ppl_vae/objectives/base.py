@@ -126,6 +126,13 @@ class Objective:
             ValueError: says which batch size fits.
         """
 
+    def check_given(self, given: np.ndarray | None) -> None:
+        """Refuse side information (N, G) that it cannot be estimated from.
+
+        Raises:
+            ValueError: says what to pass.
+        """
+
     def bound(self, terms: Terms) -> Array:
         """Combine terms (K, B) to (B,), to be maximised."""
         raise NotImplementedError(f"{type(self).__name__} does not define a bound.")

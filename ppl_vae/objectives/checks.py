@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..errors import SampledKL, UnsuitableObjective
+from ..pairs.side_inputs import no_groups
 from ..pairs.sites import NOWHERE, Site, Sites
 
 
@@ -32,6 +33,26 @@ def known_labels(kwargs: Mapping[str, Any]) -> Any:
     if kwargs.get("given") is None:
         raise ValueError("Labelled learns from labels: pass them, given= of shape (N, 1), and -1 for unknown ones.")
     return kwargs["given"]
+
+
+def given_groups(kwargs: Mapping[str, Any], columns: int) -> Any:
+    """The first columns of the keyword ``given`` that programs are called with, (B, columns), the groups of data.
+
+    Raises:
+        ValueError: there are none.
+    """
+    given = kwargs.get("given")
+    if not columns:
+        return None
+    if given is None or given.shape[1] < columns:
+        raise no_groups(given, columns)
+    return given[:, :columns]
+
+
+def observed_labels(sites: Sites) -> dict[str, int]:
+    """Name -> number of values of the sites beside x that a model observes, one bit or category for each datum."""
+    beside = sites.observed[1:]
+    return {site.name: site.num_values for site in beside if site.num_values and site.event_shape == (1,)}
 
 
 def check_density(name: str, sites: Sites) -> None:

@@ -20,6 +20,7 @@ class LatentsRequest:
         reconstruction: the data, and their mean given the draws.
         quantised: the encoder's vectors before they are quantised, and the codes that are nearest to them.
         codebook: with these, every code.
+        groups: number of columns of the keyword ``given``, from the first, that say of which group a datum is.
     """
 
     moments: bool = False
@@ -28,6 +29,7 @@ class LatentsRequest:
     reconstruction: bool = False
     quantised: bool = False
     codebook: bool = False
+    groups: int = 0
 
 
 @dataclass(frozen=True)

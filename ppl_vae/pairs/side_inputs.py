@@ -147,6 +147,41 @@ def check_labels(labels: np.ndarray | None, num_categories: int) -> None:
         )
 
 
+def no_groups(given: Any, columns: int) -> ValueError:
+    """Make the error for side information without the columns of the groups."""
+    return ValueError(
+        f"The groups of data should be the first columns of 'given', {columns} here: pass them, given= of shape "
+        f"(N, {columns}) or wider, of 0 and 1; got {'none' if given is None else tuple(given.shape)}."
+    )
+
+
+def check_groups(given: np.ndarray | None, columns: int) -> None:
+    """Refuse groups, the first columns of side information, that are no groups, or of which there is a single one.
+
+    Raises:
+        ValueError: says what to pass.
+
+    >>> check_groups(np.array([[0.0, 7.0], [1.0, 7.0]] * 2), 1)
+    """
+    if given is None or given.shape[1] < columns:
+        raise no_groups(given, columns)
+    groups = given[:, :columns]
+    wrong = ~np.isin(groups, (0, 1)).all(1) | ((groups.sum(1) != 1) if columns > 1 else False)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"Groups, the first {columns} columns of 'given', should be {'one-hot rows' if columns > 1 else '0 or 1'}; "
+            f"row {row} holds {groups[row].tolist()}: say how many columns are the groups', columns=, and write C "
+            "groups as np.eye(C)[groups], or two as numbers 0 and 1, groups[:, None]."
+        )
+    counts = groups.sum(0) if columns > 1 else np.array([len(groups) - groups.sum(), groups.sum()])
+    if (counts < 2).any():
+        raise ValueError(
+            f"Each group should have at least two data; they have {[int(n) for n in counts]}: leave the penalty out, "
+            "or groups without data."
+        )
+
+
 def check_given_dim(given: np.ndarray | None, expected: int) -> None:
     """Compare the width of side information with that which a pair is conditional on.
 

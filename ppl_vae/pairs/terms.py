@@ -30,6 +30,8 @@ class Latents(NamedTuple):
     """the codes nearest to them, (K, B, S, E), with a gradient to the codebook"""
     codebook: Array = None
     """every code, (L, K, E); slot s has one of codebook s mod L"""
+    groups: Array = None
+    """what says the group of each datum, columns of ``given``, (B, G)"""
     control: Any = None
     """what a learned control variate reads: a named tuple of arrays, as in ``ppl_vae.controls``"""
 

@@ -68,6 +68,8 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
         if x is not None:
             checked(pair, x, name, intensities=data.dynamic and name == "data")
     check_draws(settings, pair, data, derive(seed, "trial"))
+    if isinstance(settings.loss, Objective):
+        settings.loss.check_given(data.side.get("given"))
     check_known_labels(settings, sites, data)
     check_relaxed(settings, pair, data, derive(seed, "trial"))
     check_guide(settings, pair)
@@ -200,7 +202,7 @@ def check_known_labels(settings: TrainingSettings, sites: Sites, data: TrainingD
     for site in sites.latent:
         if site.name == loss.request.labels and site.num_values is not None:
             check_labels(data.side["given"], site.num_values)
-    if not (data.side["given"] >= 0).any():
+    if not (data.side["given"][:, -1] >= 0).any():
         raise ValueError(
             f"{type(loss).__name__} learns from labels, and all are -1, unknown: train with its objective alone."
         )

@@ -33,7 +33,7 @@ def terms(given: np.ndarray | None) -> float:
 
 
 REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
-    "Labelled: set num_particles and chunk of its objective, and leave its own at 1 and None": (
+    "{}: set num_particles and chunk of its objective, and leave its own at 1 and None": (
         lambda _: o.Labelled(o.TraceGraphELBO(), num_particles=2),
         trains(lambda: o.Labelled(o.TraceGraphELBO(2)), given=SOME),
     ),
@@ -41,7 +41,7 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         trains(lambda: o.Labelled(o.TraceEnumELBO()), given=UNKNOWN),
         trains(o.TraceEnumELBO, given=UNKNOWN),
     ),
-    "give it another objective, such as TraceEnumELBO()": (
+    "give it another objective, such as {}()": (
         lambda _: o.Labelled(o.PriorELBO()),
         trains(lambda: o.Labelled(o.TraceEnumELBO()), given=SOME),
     ),

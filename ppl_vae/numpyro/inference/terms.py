@@ -14,7 +14,7 @@ from numpyro import handlers
 from numpyro.distributions import Normal
 from numpyro.primitives import Messenger
 
-from ...objectives.checks import check_dream, known_labels, no_closed_kl, not_normal
+from ...objectives.checks import check_dream, given_groups, known_labels, no_closed_kl, not_normal
 from ...objectives.gradients import Gradient, Rule, Run
 from ...objectives.request import LatentsRequest, TermsRequest
 from ...pairs.keywords import generated_site, inner, tolerant
@@ -164,7 +164,11 @@ def log_terms(
         if terms.log_lik.shape[-1] != len(args[0]):
             examine(model, guide, *args, **kwargs).check_terms("A bound of log-densities")
         if request.latents is not None:
-            terms = terms._replace(latents=_latents(request.latents, latent, observed, guided, draws, key))
+            latents = _latents(request.latents, latent, observed, guided, draws, key)
+            groups = given_groups(kwargs, request.latents.groups)
+            terms = terms._replace(latents=latents._replace(groups=groups))
+        if request.labels in observed:
+            terms = terms._replace(log_label=density_of(observed[request.labels], draws).mean(0))
         slopes: Mapping[str, Array] = {}
         if gradient.slopes:
             slopes = _slopes(
@@ -194,7 +198,7 @@ def log_terms(
     if gradient.weighs_paths:
         weights = gradient.path_weights(jax.lax.stop_gradient(terms.log_weights))
         terms = terms._replace(log_lik=_weighing(terms.log_lik, taps, weights))
-    if request.labels:
+    if request.labels and terms.log_label is None:
         terms = terms._replace(log_label=_labels(guide, request.labels, args, kwargs, key))
     return terms._replace(log_sleep=_sleep(model, guide, args, kwargs, key)) if request.sleep else terms
 
