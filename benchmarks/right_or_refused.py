@@ -199,10 +199,12 @@ OBJECTIVES: dict[str, Case] = {
     ),
     "PerSite, enumerated": Case(by_site(objectives.Enumerate()), of_elbo()),
     "PerSite, scored": Case(by_site(objectives.Score()), of_elbo()),
-    "PerSite, leave one out": Case(by_site(objectives.Score(leave_one_out=True)), of_elbo(), (3,)),
+    "PerSite, leave one out": Case(by_site(objectives.Score(baselines.LeaveOneOut())), of_elbo(), (3,)),
     "PerSite, measure-valued": Case(by_site(objectives.MeasureValued()), of_elbo()),
     "PerSite, relaxed": Case(by_site(objectives.Relax(0.7)), lambda e, k: relaxed(e, 0.7)),
-    "PerSite, all scored": Case(by_site(objectives.Score(), objectives.Score(True)), of_elbo(), (3,)),
+    "PerSite, all scored": Case(
+        by_site(objectives.Score(), objectives.Score(baselines.LeaveOneOut())), of_elbo(), (3,)
+    ),
     "REBAR": Case(ours("REBAR"), of_elbo()),
     "RELAX": Case(ours("RELAX"), of_elbo()),
     "RODEO": Case(ours("RODEO"), of_elbo(), (3,)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -140,3 +140,64 @@ class Neural(RunningAverage):
 
 
 Baseline = LeaveOneOut | RunningAverage
+
+
+class SiteSignal(NamedTuple):
+    """Signal and log q of one scored site: sums over the values of enumerated sites, means over draws of the others."""
+
+    signal: Array
+    """the mean signal of each datum, (B,), free of gradients"""
+    log_q: Array
+    """log q of the site, (B,), with a gradient to the guide: what a datum's baseline multiplies"""
+
+
+@dataclass(frozen=True)
+class OfSite(Player):
+    """Baseline of one site's score: it follows the signal of that site, ``latents.control[site]``, a ``SiteSignal``.
+
+    Args:
+        site: name of the latent site.
+        baseline: what predicts the signal.
+
+    >>> OfSite("z", RunningAverage()).name
+    'baseline of z'
+    """
+
+    site: str
+    baseline: RunningAverage
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The baseline's name and the site's."""
+        return f"{self.baseline.name} of {self.site.replace('/', '.')}"
+
+    @property
+    def learning_rate(self) -> float:
+        """The baseline's."""
+        return self.baseline.learning_rate
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """The baseline's."""
+        return self.baseline.betas
+
+    def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
+        """Return the state before the first batch."""
+        return self.baseline.init(sizes, rng)
+
+    def output(self, state: State, view: View) -> Array:
+        """Predict the site's signals (B,) of the batch."""
+        return self.baseline.output(state, self._seen(view))
+
+    def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
+        """Return the baseline's loss, of the site's signals."""
+        return self.baseline.loss(state, self._seen(view))
+
+    def track(self, tracked: Values, view: View) -> Values:
+        """Update the tracked numbers by the site's signals."""
+        return self.baseline.track(tracked, self._seen(view))
+
+    def _seen(self, view: View) -> View:
+        """The view of the batch with the site's signal in place of the mean log-weight."""
+        assert view.latents is not None
+        return view._replace(signal=view.latents.control[self.site].signal)

@@ -353,3 +353,11 @@ def check_closed(name: str, sites: Sites, *, required: bool) -> None:
     if required:
         raise UnsuitableObjective(f"{told}: set closed=False to sample it, or use TraceELBO.")
     warnings.warn(f"{told}, and is sampled, as by TraceELBO.", SampledKL, stacklevel=2)
+
+
+def without_state(name: str, baseline: object) -> ValueError:
+    """Make the error of an objective whose baseline has a state, where only a training knows it."""
+    return ValueError(
+        f"{name}: {baseline} follows the training, and this call does not know its state: train with ppl_vae's SVI, or "
+        "use baselines.LeaveOneOut()."
+    )

@@ -14,13 +14,22 @@ from typing import Any, ClassVar, Self
 from .. import bounds, schedules
 from ..arrays import ops
 from ..arrays.ops import Array
+from ..baselines import Baseline, LeaveOneOut, OfSite, RunningAverage, SiteSignal
 from ..errors import UnsuitableObjective
 from ..kinds import check
 from ..pairs.sites import Site, Sites
-from ..pairs.terms import SiteTerms, Terms
+from ..pairs.terms import Latents, SiteTerms, Terms
 from ..schedules import Schedule
 from .base import Objective
-from .checks import check_density, check_enumerable, check_mean_field, check_pathwise, check_relaxable, check_scores
+from .checks import (
+    check_density,
+    check_enumerable,
+    check_mean_field,
+    check_pathwise,
+    check_relaxable,
+    check_scores,
+    without_state,
+)
 from .gradients import Gradient, GuideSite, Rule, Run
 from .options import check_value, from_python, option
 from .relaxed import POSITIVE, Relaxed, variables_of
@@ -68,19 +77,33 @@ class Reparameterise(SiteStrategy):
 class Score(SiteStrategy):
     """The score function, (f - b) d log q(z | x), f = log w.
 
-    With ``leave_one_out`` b is the mean of the other draws' f. With ``rao_blackwellised`` the terms of f that the draw
-    cannot change are left out, as their product with the score has mean zero: log q of sites that the guide draws
-    earlier, and log p of those that the model, too, draws before. That is not less noise always: near the exact
-    posterior the whole f hardly varies, and without them it does. Black Box Variational Inference, Ranganath, Gerrish
-    and Blei, 2014.
+    The baseline b is one of ``ppl_vae.baselines``: ``LeaveOneOut()``, the mean of the other draws' f, or
+    ``RunningAverage()`` or ``Neural()``, which follow the site's own f and whose state belongs to the training. With
+    ``rao_blackwellised`` the terms of f that the draw cannot change are left out, as their product with the score has
+    mean zero: log q of sites that the guide draws earlier, and log p of those that the model, too, draws before. That
+    is not less noise always: near the exact posterior the whole f hardly varies, and without them it does. Black Box
+    Variational Inference, Ranganath, Gerrish and Blei, 2014.
+
+    Raises:
+        TypeError: something else as a baseline.
     """
 
     cuts: ClassVar[bool] = True
-    leave_one_out: bool = False
+    baseline: Baseline | None = None
     rao_blackwellised: bool = dataclasses.field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        check(self, {"leave_one_out": "switch", "rao_blackwellised": "switch"})
+        check(self, {"rao_blackwellised": "switch"})
+        if not isinstance(self.baseline, Baseline | None):
+            raise TypeError(
+                "Score: 'baseline' should be None or one of ppl_vae.baselines: LeaveOneOut(), RunningAverage() or "
+                f"Neural(); got {self.baseline!r}."
+            )
+
+    @property
+    def leaves_one_out(self) -> bool:
+        """Whether the baseline is that of the other draws."""
+        return isinstance(self.baseline, LeaveOneOut)
 
     def check(self, name: str, sites: Sites) -> None:
         """Refuse a site without a density, or with a mask."""
@@ -226,18 +249,23 @@ class Sitewise(Gradient):
         log_lik, f = first.terms.log_lik, self._total(first, densities)
         log_q = self._log_q_of_values(densities, f)
         surrogate = 0.0 * f
+        followed: dict[str, SiteSignal] = {}
         for name, strategy in by_name.items():
             if isinstance(strategy, Score):
                 aside = self._before(name, densities, first.model_order) if strategy.rao_blackwellised else 0.0
-                signal = ops.stop_gradient(f - aside)
-                if strategy.leave_one_out:
+                signal, log_guide = ops.stop_gradient(f - aside), first.densities[name].log_guide
+                if strategy.leaves_one_out:
                     signal = signal - self._others(name, signal, first)
-                surrogate = surrogate + signal * first.densities[name].log_guide
+                elif strategy.baseline is not None:
+                    weight = ops.stop_gradient(ops.exp(log_q)) / self.num_particles
+                    followed[name] = SiteSignal((weight * signal).sum(0), (weight * log_guide).sum(0))
+                surrogate = surrogate + signal * log_guide
         for name in first.sites:
             if isinstance(by_name[name], MeasureValued):
                 surrogate = surrogate + self._by_flips(first.sites[name], f, log_q, flipped)
         log_prior, log_guide = (sum(each[i] for each in densities.values()) + 0.0 * f for i in (0, 1))
-        return Terms(bounds.scored(log_lik, surrogate), log_prior, log_guide, first.terms.scale, log_q)
+        latents = Latents(None, control=followed) if followed else None
+        return Terms(bounds.scored(log_lik, surrogate), log_prior, log_guide, first.terms.scale, log_q, latents=latents)
 
     def _draw(self, held: dict[str, Array], entries: dict[str, int], site: GuideSite) -> Array:
         strategy = self.by_name[site.name]
@@ -352,7 +380,7 @@ class PerSite(Objective):
                     f"PerSite: the strategy of {name!r} should be Enumerate(), Score(), Reparameterise(), Relax() or "
                     f"MeasureValued(), of ppl_vae.objectives; got {strategy!r}."
                 )
-            if isinstance(strategy, Score) and strategy.leave_one_out and self.num_particles < 2:
+            if isinstance(strategy, Score) and strategy.leaves_one_out and self.num_particles < 2:
                 raise ValueError(f"PerSite: leaving one out, for {name!r}, needs num_particles of at least 2; got 1.")
         object.__setattr__(self, "strategies", given)
         if self.chunk is not None:
@@ -373,6 +401,12 @@ class PerSite(Objective):
         """The objective's request to a pair."""
         return replace(super().request, gradient=Sitewise(self.strategies, self.num_particles))
 
+    @property
+    def players(self) -> tuple[OfSite, ...]:
+        """The baselines that have a state, each with its site."""
+        scores = ((name, strategy.baseline) for name, strategy in self.strategies if isinstance(strategy, Score))
+        return tuple(OfSite(name, baseline) for name, baseline in scores if isinstance(baseline, RunningAverage))
+
     def at(self, epoch: Any) -> Self:
         """Return the objective with every schedule at its value after ``epoch`` epochs."""
         return replace(self, strategies=tuple((name, strategy.at(epoch)) for name, strategy in self.strategies))
@@ -387,6 +421,13 @@ class PerSite(Objective):
                 f"{self.max_configurations}: give one of them Score()."
             )
 
-    def bound(self, terms: Terms) -> Array:
-        """Terms of all configurations, each K times, -> (B,)."""
-        return bounds.enumerated(terms, num_particles=self.num_particles)
+    def bound(self, terms: Terms, *predicted: Array) -> Array:
+        """Terms of all configurations, each K times, and predictions (B,) of baselines with a state, -> (B,)."""
+        value, players = bounds.enumerated(terms, num_particles=self.num_particles), self.players
+        if len(predicted) < len(players):
+            raise without_state("PerSite", players[0].baseline)
+        for player, prediction in zip(players, predicted, strict=True):
+            assert terms.latents is not None
+            log_q = terms.latents.control[player.site].log_q
+            value = bounds.scored(value, -ops.stop_gradient(prediction) * log_q)
+        return value

@@ -13,7 +13,7 @@ from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from ..players import Player
 from .base import Objective
-from .checks import check_mean_field
+from .checks import check_mean_field, without_state
 from .gradients import Enumeration, Mixed, MixedOfAnyBound, ScoreFunction
 from .options import from_python, option
 from .request import TermsRequest
@@ -77,10 +77,7 @@ class TraceGraphELBO(Objective):
     def bound(self, terms: Terms, baseline: Array | None = None) -> Array:
         """Terms (K, B) and the baseline's predictions (B,), where it has a state, -> (B,)."""
         if baseline is None and self.players:
-            raise ValueError(
-                f"TraceGraphELBO: {self.baseline} follows the training, and this call does not know its state: train "
-                "with ppl_vae's SVI, or use baselines.LeaveOneOut()."
-            )
+            raise without_state("TraceGraphELBO", self.baseline)
         leave_one_out = isinstance(self.baseline, LeaveOneOut)
         return bounds.reinforce(terms, baseline=0.0 if baseline is None else baseline, leave_one_out=leave_one_out)
 

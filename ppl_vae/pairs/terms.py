@@ -33,7 +33,7 @@ class Latents(NamedTuple):
     groups: Array = None
     """what says the group of each datum, columns of ``given``, (B, G)"""
     control: Any = None
-    """what a learned control variate reads: a named tuple of arrays, as in ``ppl_vae.controls``"""
+    """what a learned control variate reads: named tuples of arrays, as of ``ppl_vae.controls``, or one for each site"""
 
 
 class SiteTerms(NamedTuple):

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from oracles import gradient, names_of_the_guide, prepared_net, value_of
+from oracles import gradient, names_of_the_guide, prepared_net, two_layers, value_of
 from pairs import pair, toy, untrained
 
 from ppl_vae import backends, baselines, inference, objectives, schedules
 from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.objectives import Enumerate, MeasureValued, PerSite, Relax, Reparameterise, Score
+from ppl_vae.runtime import storage
 
 OF_Z1 = {
     "enumerated": Enumerate(),
     "scored": Score(),
-    "left out": Score(leave_one_out=True),
+    "left out": Score(baselines.LeaveOneOut()),
+    "followed": Score(baselines.RunningAverage()),
     "flipped": MeasureValued(),
 }
 
@@ -28,6 +31,8 @@ PAIRS = [
     ("scored", "flipped"),
     ("left out", "enumerated"),
     ("left out", "scored"),
+    ("followed", "enumerated"),
+    ("enumerated", "followed"),
     ("flipped", "enumerated"),
     ("flipped", "left out"),
 ]
@@ -45,13 +50,27 @@ def dependent_layers(backend: backends.Backend) -> Any:
     return own
 
 
+def told(backend: backends.Backend, strategies: Any) -> Any:
+    """PerSite whose baselines predict what is wrong, another number for each datum."""
+
+    class Told(backend.inference.PerSite):  # type: ignore[misc, name-defined]
+        def bound(self, terms: Any, *predicted: Any) -> Any:
+            wrong = np.linspace(-9.0, 3.0, terms.log_lik.shape[-1], dtype=np.float32)
+            like = terms.log_lik.new_tensor(wrong) if backend.name == "pyro" else wrong
+            return super().bound(terms, *(like for _ in self.players))
+
+    return Told(strategies, num_particles=2)
+
+
 @pytest.mark.parametrize(("z1", "z2"), PAIRS)
 def test_any_two_strategies_have_the_exact_gradient(backend: backends.Backend, z1: str, z2: str) -> None:
     """Of a net of two layers, three bits above which two stand."""
     own, exact = dependent_layers(backend), backend.inference.TraceEnumELBO()
     names = [site.name for site in own.sites.latent]
     strategies = dict(zip(names, (OF_Z1[z1], OF_Z1[z2]), strict=True))
-    objective = backend.inference.PerSite(strategies, num_particles=2)
+    objective = (
+        told(backend, strategies) if "followed" in (z1, z2) else backend.inference.PerSite(strategies, num_particles=2)
+    )
     if z1 == z2 == "enumerated":
         objective = backend.inference.PerSite(strategies)
         ours, theirs = (gradient(backend, o, own, toy(4), 0) for o in (objective, exact))
@@ -75,13 +94,13 @@ def test_all_scored_is_reinforce_but_for_what_a_draw_cannot_change(
     first, second = (site.name for site in own.sites.latent)
     guide, baseline = names_of_the_guide(own), baselines.LeaveOneOut() if leave_one_out else None
     theirs = gradient(backend, backend.inference.TraceGraphELBO(3, baseline=baseline), own, toy(4), 0)
-    whole = Score(leave_one_out, rao_blackwellised=False)
-    for strategy, equal in ((whole, True), (Score(leave_one_out), False)):
+    whole = Score(baseline, rao_blackwellised=False)
+    for strategy, equal in ((whole, True), (Score(baseline), False)):
         objective = backend.inference.PerSite({first: strategy, second: strategy}, num_particles=3)
         ours = gradient(backend, objective, own, toy(4), 0)
         np.testing.assert_allclose(ours[~guide], theirs[~guide], rtol=1e-4, atol=1e-4)
         assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-4) is equal
-    at_first = backend.inference.PerSite({first: Score(leave_one_out), second: whole}, num_particles=3)
+    at_first = backend.inference.PerSite({first: Score(baseline), second: whole}, num_particles=3)
     np.testing.assert_allclose(gradient(backend, at_first, own, toy(4), 0), theirs, rtol=1e-4, atol=1e-4)
 
 
@@ -109,6 +128,37 @@ def test_all_relaxed_is_gumbel_softmax(backend: backends.Backend, straight_throu
         a, b = (gradient(backend, objective, own, toy(4), seed) for objective in (ours, of_all))
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     assert ours.is_bound is of_all.is_bound is straight_through
+
+
+def test_of_one_site_a_baseline_is_that_of_reinforce(backend: backends.Backend) -> None:
+    """The same steps, and the same state behind them."""
+    average, states = baselines.RunningAverage(), []
+    for loss in (
+        backend.inference.TraceGraphELBO(2, baseline=average),
+        backend.inference.PerSite({"z": Score(average)}, num_particles=2),
+    ):
+        fit = backend.inference.SVI(loss, epochs=2, batch_size=20).fit(*pair("bernoulli", backend), toy(40), seed=1)
+        states.append(fit.pair.state())
+    for name, value in states[0].items():
+        np.testing.assert_allclose(states[1][name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_each_site_has_a_baseline_of_its_own_that_a_checkpoint_keeps(backend: backends.Backend, tmp_path: Path) -> None:
+    """A net for the lower layer and an average for the upper one; to the bit."""
+    names = [site.name for site in prepared_net("two layers", backend).sites.latent]
+    each = (baselines.Neural(hidden=(4,)), baselines.RunningAverage())
+    loss = backend.inference.PerSite({name: Score(of) for name, of in zip(names, each, strict=True)})
+    with pytest.raises(ValueError, match=r"PerSite: Neural\(.*\) follows the training, and this call does not know"):
+        gradient(backend, loss, prepared_net("two layers", backend), toy(4), 0)
+    programs, path, ends = two_layers(backend), tmp_path / "c", []
+    for epochs, options in ((2, {}), (1, {"checkpoint": path}), (2, {"checkpoint": path, "resume": True})):
+        svi = backend.inference.SVI(loss, epochs=epochs, batch_size=20)
+        ends.append(svi.fit(*programs, toy(40), seed=3, **options).pair.state())
+    assert all((value == ends[2][name]).all() for name, value in ends[0].items())
+    kept = [name for name in storage.read(path)[0] if "baseline of" in name]
+    averages = {name: storage.read(path)[0][name] for name in kept if name.endswith("sum")}
+    assert len(averages) == 2 and len({float(value) for value in averages.values()}) == 2, "of different signals"
+    assert any(names[0] in name and "weight_1" in name for name in kept)
 
 
 def test_a_path_alone_is_the_elbo(backend: backends.Backend) -> None:
@@ -160,10 +210,12 @@ def test_bad_settings() -> None:
         with pytest.raises(TypeError, match=message):
             PerSite(strategies)
     with pytest.raises(ValueError, match="leaving one out, for 'z', needs num_particles of at least 2; got 1"):
-        PerSite({"z": Score(leave_one_out=True)})
+        PerSite({"z": Score(baselines.LeaveOneOut())})
+    with pytest.raises(TypeError, match=r"'baseline' should be None or one of ppl_vae.baselines: .*; got True"):
+        Score(True)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="leave 'chunk' at None"):
         PerSite({"z": Score()}, num_particles=2, chunk=1)
-    for make in (lambda: Score(leave_one_out=1), lambda: Relax(0.0), lambda: Relax(averaged=-1)):
+    for make in (lambda: Score(rao_blackwellised=1), lambda: Relax(0.0), lambda: Relax(averaged=-1)):
         with pytest.raises(ValueError, match="should be"):
             make()
     assert inference.PerSite({"z": Score()}) == inference.adopt(objectives.PerSite([("z", Score())]))

@@ -96,7 +96,9 @@ def detached(view: View, others: Tensor | None) -> View:
 
 
 def _detached(values: Any) -> Any:
-    """Detach the tensors of a named tuple, and of those inside it."""
+    """Detach the tensors of a named tuple or a dictionary, and of those inside it."""
+    if isinstance(values, dict):
+        return {name: _detached(value) for name, value in values.items()}
     if isinstance(values, tuple):
         return type(values)(*map(_detached, values))
     return values.detach() if isinstance(values, Tensor) else values
