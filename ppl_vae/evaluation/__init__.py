@@ -9,6 +9,10 @@ from .comparison import difference as difference
 from .discrete_twins import discrete_twin as discrete_twin
 from .evaluations import Evaluation as Evaluation
 from .evaluations import evaluate as evaluate
+from .fairness import Probe as Probe
+from .fairness import demographic_gap as demographic_gap
+from .fairness import fairness as fairness
+from .fairness import probe as probe
 from .gradients import gradient_report as gradient_report
 from .gradients import over_draws as over_draws
 from .likelihood.annealed_importance_sampling import AIS as AIS

@@ -18,6 +18,7 @@ class Amortised(PyroModule):
 
     Args:
         posterior: a module that maps x (B, P) to q(z | x), event shape (D,).
+        reads: how many columns of ``given``, from the first, the net reads; None for all.
 
     >>> import numpy as np, torch
     >>> from ppl_vae import conditionals, nets
@@ -26,11 +27,13 @@ class Amortised(PyroModule):
     torch.Size([3, 4])
     """
 
-    def __init__(self, posterior: nn.Module) -> None:
+    def __init__(self, posterior: nn.Module, reads: int | None = None) -> None:
         super().__init__()
         self.posterior = posterior
+        self.reads = reads
 
     def forward(self, x: Tensor, *, given: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Draw z (..., B, D) for x (B, P)."""
+        given = given if given is None or self.reads is None else given[:, : self.reads]
         with pyro.plate("data", len(x), dim=-1):
             return pyro.sample("z", self.posterior(visible(x, given=given, mask=mask)))

@@ -352,13 +352,12 @@ class Pair:
         with self._traces(x, num_particles, seed, side) as (sites, p, q):
             latent, observed = split_sites(p)
             log_w = terms_of(latent, observed, sites_of(q, observed=False), num_particles).log_weights
+            of_x = {site.name: site for site in sites.observed if not site.label}
             means = {
-                site.name: value_of_data(site, moments_of(observed[site.name])[0].cpu().numpy(), num_particles)
-                for site in sites.observed
+                name: value_of_data(site, moments_of(observed[name])[0].cpu().numpy(), num_particles)
+                for name, site in of_x.items()
             }
-            values = {
-                site.name: observed_data(site, observed[site.name]["value"].cpu().numpy()) for site in sites.observed
-            }
+            values = {name: observed_data(site, observed[name]["value"].cpu().numpy()) for name, site in of_x.items()}
         return side_by_side(x, values, means, side.get("mask")), log_w.cpu().numpy()
 
     def decode(self, z: Arrays, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from ..priors.vampprior import VampPrior as VampPrior
 from .attend_infer_repeat import AttendInferRepeat as AttendInferRepeat
 from .conditional import ConditionalVAE as ConditionalVAE
 from .diffusion import Diffusion as Diffusion
+from .fair import FairVAE as FairVAE
 from .hierarchical import HVAE as HVAE
 from .hierarchical import Hierarchy as Hierarchy
 from .images import Completion as Completion

@@ -50,9 +50,8 @@ def given_groups(kwargs: Mapping[str, Any], columns: int) -> Any:
 
 
 def observed_labels(sites: Sites) -> dict[str, int]:
-    """Name -> number of values of the sites beside x that a model observes, one bit or category for each datum."""
-    beside = sites.observed[1:]
-    return {site.name: site.num_values for site in beside if site.num_values and site.event_shape == (1,)}
+    """Name -> number of values of the labels that a model observes beside x, one category for each datum."""
+    return {site.name: site.num_values or 0 for site in sites.observed if site.label and site.event_shape == (1,)}
 
 
 def check_density(name: str, sites: Sites) -> None:

@@ -100,6 +100,9 @@ class Labelled(AroundObjective):
     with a label. The labels are the keyword ``given`` (B, 1), -1 where they are not known; ``site`` is theirs.
     Semi-supervised Learning with Deep Generative Models, Kingma et al., 2014.
 
+    Where the label is a site that the model observes, as that of ``models.FairVAE``, it is ``weight`` log p(y | z) at
+    the guide's draws, which stands in the bound once already: the label has the weight 1 + ``weight``.
+
     Args:
         objective: of the pair, such as ``TraceEnumELBO()``, which sums over labels that are not known.
         weight: of log q(y | x), in data.
@@ -146,6 +149,11 @@ class Labelled(AroundObjective):
             raise UnsuitableObjective(
                 f"Labelled: 'site' should be a latent site of categories of event shape (1,), the label; the pair has "
                 f"{', '.join(map(repr, fits)) or 'none'}; got {self.site!r}."
+            )
+        if self.site in labels and (self.request.gradient != PATHWISE or self.request.chunk is not None):
+            raise UnsuitableObjective(
+                f"Labelled: the model observes the label {self.site!r}, whose density is taken at plain draws of the "
+                "guide, all at once: use TraceELBO, TraceMeanFieldELBO or IWAE, with chunk=None."
             )
 
     def bound(self, terms: Terms, *outputs: Array) -> Array:

@@ -70,7 +70,7 @@ def generated_site(model: Any, sites: Any) -> str:
         ValueError: the model does not take ``size``, so it cannot be asked for so many images, or observes several
             sites, of which nobody knows the columns.
     """
-    observed = [site.name for site in sites.observed] if sites else []
+    observed = [site.name for site in sites.observed if not site.label] if sites else []
     if len(observed) > 1:
         raise ValueError(
             f"The model observes the sites {', '.join(map(repr, observed))}, and which columns of x each of them is, "
@@ -82,7 +82,7 @@ def generated_site(model: Any, sites: Any) -> str:
             "To generate, the model should take x=None and size=, and draw what it otherwise observes: "
             "def model(x=None, *, size=1): with pyro.plate('data', size if x is None else len(x), dim=-1): ..."
         )
-    return sites.observed[0].name if sites else "x"
+    return observed[0] if sites else "x"
 
 
 def no_family(guide: Any) -> ValueError:

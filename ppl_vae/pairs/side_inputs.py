@@ -147,6 +147,60 @@ def check_labels(labels: np.ndarray | None, num_categories: int) -> None:
         )
 
 
+LABEL: Any = {"label": True}
+"""What the keyword ``infer`` of an observed site says that observes a label, and no part of x."""
+
+
+def no_last_label() -> ValueError:
+    """Make the error for a program without the side information in which its labels are."""
+    return ValueError(
+        "A FairVAE needs side information s and the label, of each datum: pass them, given=np.column_stack([s, y]), "
+        "with y = -1 where it is not known."
+    )
+
+
+def check_last_label(given: np.ndarray | None, num_classes: int) -> None:
+    """Refuse side information (N, G + 1) whose last column holds no labels, 0 to C - 1 or -1 for unknown ones.
+
+    Raises:
+        ValueError: there is no side information, or names the first wrong row.
+
+    >>> check_last_label(np.array([[0.5, 2.0], [0.5, -1.0]]), 3)
+    """
+    if given is None or given.shape[1] < 2:
+        raise no_last_label()
+    check_labels(given[:, -1:], num_classes)
+
+
+def check_unlabelled(given: np.ndarray | None) -> None:
+    """Refuse labels of data that are yet to be drawn, each with a label of its own.
+
+    Raises:
+        ValueError: a label that is known.
+    """
+    if given is not None and (given[:, -1] >= 0).any():
+        raise ValueError(
+            "Simulated data have labels of their own, and a latent of theirs knows nothing of those in 'given': put "
+            "-1, unknown, in its last column."
+        )
+
+
+def check_side(given: np.ndarray | None, count: int | None) -> None:
+    """Refuse side information of pseudo-inputs that is not a row for each of them.
+
+    Raises:
+        ValueError: says the shape.
+
+    >>> check_side(np.zeros((3, 1)), 3)
+    """
+    if given is not None and (np.ndim(given) != 2 or (count is not None and len(given) != count)):
+        rows = "C" if count is None else count
+        raise ValueError(
+            f"'given', the side information of the pseudo-inputs, should be ({rows}, G); got {np.shape(given)}: write "
+            "a number for each of them as given[:, None]."
+        )
+
+
 def no_groups(given: Any, columns: int) -> ValueError:
     """Make the error for side information without the columns of the groups."""
     return ValueError(

@@ -63,6 +63,8 @@ class Site:
     """The number of plates inside the data's that it stands in."""
     masked: bool = False
     """Whether a mask may hide densities of it."""
+    label: bool = False
+    """Whether it observes a label, the last column of ``given``, and no part of x."""
     components: int = 0
     """A, where its distribution is a mixture whose components can be drawn one by one."""
     support: str = ""
@@ -233,7 +235,7 @@ class Sites:
     @property
     def has_data_means(self) -> bool:
         """Whether E[x | z] is known."""
-        return all(site.has_mean for site in self.observed)
+        return all(site.has_mean or site.label for site in self.observed)
 
     def check_data_means(self, instead: str) -> None:
         """Refuse a model whose E[x | z] is not known.
@@ -242,7 +244,7 @@ class Sites:
             UnsuitableObjective: names the observed site, and what to use.
         """
         for site in self.observed:
-            if not site.has_mean:
+            if not (site.has_mean or site.label):
                 raise UnsuitableObjective(
                     f"E[x | z] is not known: the site {site.name!r} is {site.distribution}, of which no mean is known. "
                     f"Use {instead}."

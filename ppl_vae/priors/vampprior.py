@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from .. import init
+from ..conditionals.masking import visible
 from ..distributions import mixture
 from ..nets import layers
+from ..pairs.side_inputs import check_side
 from .mixtures import as_tensor
 
 
@@ -45,9 +47,10 @@ class VampPrior(nn.Module):
         posterior: maps (C, P) to q(z | u), batch shape (C,), event shape (D,).
         pseudo_inputs: their initial values (C, P), which are copied; or a module that returns them, such as ``Means``.
         learned: whether an array's pseudo-inputs are trained.
+        given: side information of the pseudo-inputs, (C, G), which stays as it is: p(z) = 1/C sum_c q(z | u_c, s_c).
 
     Raises:
-        ValueError: pseudo-inputs that are not (C, P).
+        ValueError: pseudo-inputs that are not (C, P), or side information that is not (C, G).
 
     ``fit.generate`` draws images: a component, then z, then x.
 
@@ -59,7 +62,14 @@ class VampPrior(nn.Module):
 
     _encoded: dist.Distribution | None = None
 
-    def __init__(self, posterior: nn.Module, pseudo_inputs: np.ndarray | nn.Module, *, learned: bool = True) -> None:
+    def __init__(
+        self,
+        posterior: nn.Module,
+        pseudo_inputs: np.ndarray | nn.Module,
+        *,
+        learned: bool = True,
+        given: np.ndarray | None = None,
+    ) -> None:
         super().__init__()
         if hasattr(posterior, "codebook"):
             raise ValueError(
@@ -72,6 +82,8 @@ class VampPrior(nn.Module):
                 "priors.FlowPrior, or the posterior's base, posterior.posterior, with a net of its own."
             )
         self.posterior = posterior
+        check_side(given, len(pseudo_inputs) if isinstance(pseudo_inputs, np.ndarray) else None)
+        self.given: Any = None if given is None else nn.Buffer(as_tensor(given))
         self.inputs: Any
         if isinstance(pseudo_inputs, nn.Module):
             self.inputs = pseudo_inputs
@@ -99,4 +111,4 @@ class VampPrior(nn.Module):
         """Return the distribution over (D,)."""
         if self._encoded is not None:
             return self._encoded
-        return mixture(self.posterior(self.pseudo_inputs()))
+        return mixture(self.posterior(visible(self.pseudo_inputs(), given=self.given)))

@@ -1,6 +1,7 @@
 """Recipes: the settings of a model and its guide, for either backend."""
 
 from .builders import STARTS as STARTS
+from .fair import fair as fair
 from .labels import semi_supervised as semi_supervised
 from .published import REPORT_PRIORS as REPORT_PRIORS
 from .published import conditional_vae as conditional_vae

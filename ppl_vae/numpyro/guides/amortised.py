@@ -18,6 +18,7 @@ class Amortised(nnx.Module):
 
     Args:
         posterior: a module that maps x (B, P) to q(z | x), event shape (D,).
+        reads: how many columns of ``given``, from the first, the net reads; None for all.
 
     >>> import jax.numpy as jnp, numpy as np
     >>> from numpyro import handlers
@@ -27,10 +28,12 @@ class Amortised(nnx.Module):
     (3, 4)
     """
 
-    def __init__(self, posterior: nnx.Module) -> None:
+    def __init__(self, posterior: nnx.Module, reads: int | None = None) -> None:
         self.posterior = posterior
+        self.reads = reads
 
     def __call__(self, x: Array, *, given: Array | None = None, mask: Array | None = None) -> Array:
         """Draw z (..., B, D) for x (B, P)."""
+        given = given if given is None or self.reads is None else given[:, : self.reads]
         with numpyro.plate("data", len(x), dim=-1):
             return numpyro.sample("z", self.posterior(visible(x, given=given, mask=mask)))

@@ -324,8 +324,9 @@ class Pair:
         found = _predicted(self.structure, *self._values(x, seed, side), **options)
         values, means, log_w = jax.tree.map(np.asarray, found)
         assert self.sites is not None  # they know the order: XLA sorts what has names
-        means = {site.name: value_of_data(site, means[site.name], num_particles) for site in self.sites.observed}
-        values = {site.name: observed_data(site, values[site.name]) for site in self.sites.observed}
+        of_x = {site.name: site for site in self.sites.observed if not site.label}
+        means = {name: value_of_data(site, means[name], num_particles) for name, site in of_x.items()}
+        values = {name: observed_data(site, values[name]) for name, site in of_x.items()}
         return side_by_side(x, values, means, side.get("mask")), log_w
 
     def decode(self, z: Arrays, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:

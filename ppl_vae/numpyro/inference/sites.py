@@ -173,6 +173,7 @@ def describe(site: Any) -> Site:
         probabilities_per_entry=getattr(base, "probabilities_per_entry", 1),
         plates=len(inner),
         masked=bool(masks_of(site)),
+        label=bool(site["infer"].get("label")),
         components=getattr(fn, "num_components", 0),
         support="" if isinstance(base, TransformedDistribution) and _kind_of(support) == "real" else _kind_of(support),
     )

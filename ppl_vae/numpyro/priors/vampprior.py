@@ -12,6 +12,8 @@ from flax import nnx
 from jax import Array
 
 from ... import init
+from ...pairs.side_inputs import check_side
+from ..conditionals.masking import visible
 from ..distributions import mixture
 from ..nets import layers
 
@@ -47,9 +49,10 @@ class VampPrior(nnx.Module):
         posterior: maps (C, P) to q(z | u), batch shape (C,), event shape (D,).
         pseudo_inputs: their initial values (C, P), which are copied; or a module that returns them, such as ``Means``.
         learned: whether an array's pseudo-inputs are trained.
+        given: side information of the pseudo-inputs, (C, G), which stays as it is: p(z) = 1/C sum_c q(z | u_c, s_c).
 
     Raises:
-        ValueError: pseudo-inputs that are not (C, P).
+        ValueError: pseudo-inputs that are not (C, P), or side information that is not (C, G).
 
     ``fit.generate`` draws images: a component, then z, then x.
 
@@ -61,7 +64,14 @@ class VampPrior(nnx.Module):
 
     _encoded: Callable[[], dist.Distribution] | None = None
 
-    def __init__(self, posterior: nnx.Module, pseudo_inputs: np.ndarray | nnx.Module, *, learned: bool = True) -> None:
+    def __init__(
+        self,
+        posterior: nnx.Module,
+        pseudo_inputs: np.ndarray | nnx.Module,
+        *,
+        learned: bool = True,
+        given: np.ndarray | None = None,
+    ) -> None:
         if hasattr(posterior, "codebook"):
             raise ValueError(
                 "A VampPrior is a mixture of densities, and this posterior is the nearest code of a codebook, with "
@@ -73,6 +83,8 @@ class VampPrior(nnx.Module):
                 "priors.FlowPrior, or the posterior's base, posterior.posterior, with a net of its own."
             )
         self.posterior = posterior
+        check_side(given, len(pseudo_inputs) if isinstance(pseudo_inputs, np.ndarray) else None)
+        self.given: Any = None if given is None else Constant(jnp.array(given, dtype=float))
         self.inputs: Any
         if isinstance(pseudo_inputs, nnx.Module):
             self.inputs = pseudo_inputs
@@ -96,4 +108,5 @@ class VampPrior(nnx.Module):
         """Return the distribution over (D,)."""
         if self._encoded is not None:
             return self._encoded()
-        return mixture(self.posterior(self.pseudo_inputs()))
+        given = None if self.given is None else self.given[...]
+        return mixture(self.posterior(visible(self.pseudo_inputs(), given=given)))

@@ -1,0 +1,72 @@
+"""What refusals of fair auto-encoders advise, followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from pairs import P, follow, toy
+
+from ppl_vae import evaluation, inference, priors, recipes
+from ppl_vae import objectives as o
+from ppl_vae.results import Fit
+
+X = toy(12)
+S, Y = (np.arange(12) % 2)[:, None], (np.arange(12) % 3)[:, None] - 1.0
+GIVEN = np.column_stack([S, Y])
+
+
+def pair(**options: Any) -> tuple[Any, Any]:
+    return recipes.fair(P, 2, np.random.default_rng(0), latent_dim=2, hidden=(4,), num_pseudo_inputs=3, **options)
+
+
+def trains(objective: o.Objective, given: np.ndarray | None) -> Callable[[Any], float]:
+    def train(_: Any) -> float:
+        side = {} if given is None else {"given": given}
+        return inference.SVI(objective, epochs=1, batch_size=12).fit(*pair(), X, **side).history["loss"][0]
+
+    return train
+
+
+def drawn(given: np.ndarray) -> float:
+    fit = Fit.untrained(inference.Pair(*pair()), X, given=GIVEN)
+    return float(evaluation.prior_draws(fit, 12, given=given).mean())
+
+
+def vampprior(given: np.ndarray) -> tuple[int, ...]:
+    posterior = pair()[1].posterior
+    return tuple(priors.VampPrior(posterior, X, given=given)().batch_shape)
+
+
+REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
+    "A FairVAE needs side information s and the label": (
+        trains(o.TraceELBO(), S),
+        trains(o.TraceELBO(), np.column_stack([S, Y])),
+        trains(o.TraceELBO(), np.column_stack([S, -np.ones(12)])),
+    ),
+    "put -1, unknown, in its last column": (
+        lambda _: drawn(GIVEN),
+        lambda _: drawn(np.column_stack([S, -np.ones(12)])),
+    ),
+    "write a number for each of them as given[:, None]": (
+        lambda _: vampprior(S[:, 0]),
+        lambda _: vampprior(S[:, 0][:, None]),
+    ),
+    "pass images= and given=, a row for each datum": (
+        lambda _: pair(prior="vampprior"),
+        lambda _: pair(prior="vampprior", images=X, given=GIVEN),
+    ),
+    "whose density is taken at plain draws": (
+        trains(o.Labelled(o.DReG(2)), GIVEN),
+        trains(o.Labelled(o.TraceELBO()), GIVEN),
+        trains(o.Labelled(o.TraceMeanFieldELBO()), GIVEN),
+        trains(o.Labelled(o.IWAE(2)), GIVEN),
+    ),
+}
+
+
+@pytest.mark.parametrize("says", REMEDIES)
+def test_the_advice_works(says: str) -> None:
+    follow(says, None, *REMEDIES[says])
