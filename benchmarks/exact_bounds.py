@@ -133,6 +133,18 @@ def stuck(exact: Exact, draws: int) -> Values:
     return {name: bound[name] + score[name] for name in bound}
 
 
+def moved(exact: Exact, draws: int) -> Values:
+    """The ELBO's gradient, with that of the model's densities at draws of p(z | x) in the place of q's."""
+
+    def change(t: Tables, slope: Tables) -> float:
+        model, log_w = slope.log_lik + slope.log_prior, log_weights(t)
+        posterior = np.where(t.prob > 0, t.prob * np.exp(log_w - log_w[t.prob > 0].max()), 0.0)
+        return float(posterior @ model / posterior.sum()) - linear(t, model)
+
+    bound, gain = exact.ascent(elbo), exact.along(lambda t: 0.0, change)
+    return {name: bound[name] + gain[name] for name in bound}
+
+
 def woken(exact: Exact, draws: int) -> Values:
     """The model's IWAE gradient, and the guide's E sum_k w_k d log q(z_k) / sum w."""
     return exact.along(

@@ -49,6 +49,7 @@ from exact_bounds import (  # noqa: E402
     floored,
     likelihood,
     mean_log_mean,
+    moved,
     relaxed,
     renyi,
     slept,
@@ -181,6 +182,7 @@ OBJECTIVES: dict[str, Case] = {
     "DiffusionELBO": Case(ours("DiffusionELBO"), of_elbo()),
     "VQELBO": Case(ours("VQELBO"), of_elbo(), (1,)),
     "PriorELBO": Case(ours("PriorELBO"), of_elbo()),
+    "HMCELBO": Case(ours("HMCELBO", transitions=40, leapfrog=3, step_size=0.5), moved),
     "MISELBO": Case(ours("MISELBO"), of_elbo()),
     "GumbelSoftmax": Case(ours("GumbelSoftmax", temperature=0.7), lambda e, k: relaxed(e, 0.7)),
     "GumbelSoftmax, straight through": Case(

@@ -205,6 +205,20 @@ def wake_sleep(terms: Terms) -> Array:
     return scored(iwae(fixed), terms.log_sleep)
 
 
+def moved(terms: Terms) -> Array:
+    """The ELBO, (B,), whose gradient takes the model to draws that chains moved, z'_k, and the guide to its own, z_k.
+
+    The surrogate log p(x, z') - log p(x, z), which has no gradient to draws, takes the model's gradient at z away and
+    gives it that at z'. Learning Deep Latent Gaussian Models with Markov Chain Monte Carlo, Hoffman, 2017.
+
+    >>> import numpy as np
+    >>> one = np.ones((3, 2))
+    >>> moved(Terms(-one, -2 * one, -4 * one, gain=one))
+    array([1., 1.])
+    """
+    return scored(elbo(terms), terms.gain.mean(0))
+
+
 def enumerated(terms: Terms, *, num_particles: int = 1) -> Array:
     """sum_y q(y | x) [log p(x, y, z) - log q(y, z | x)] over all values of y, (B,): the ELBO, exact in y.
 

@@ -68,6 +68,11 @@ STRATEGIES: dict[str, Strategy] = {
         1,
         recipe=lambda k: {"posterior": "mixture"},
     ),
+    "hmc": Strategy(
+        "the ELBO for the guide; for the model its draws, moved by N transitions of HMC",
+        lambda n: objectives.HMCELBO(transitions=n),
+        1,
+    ),
     "per-datapoint": Strategy(
         "the ELBO with a q(z) for each image, at most N local steps a batch",
         lambda n: objectives.TraceELBO(),

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from pyro import poutine
-from pyro.distributions.util import detach, scale_and_mask
+from pyro.distributions.util import detach
 from torch import Tensor
 from torch.distributions import Normal
 from torch.utils.checkpoint import checkpoint
@@ -21,37 +21,16 @@ from ..objectives.gradients import Gradient, Rule, Run
 from ..objectives.request import LatentsRequest, TermsRequest
 from ..pairs.keywords import Tolerant, generated_site, inner, tolerant
 from ..pairs.levels import first_level, level_terms
-from ..pairs.sites import Sites, not_of_its_plates
+from ..pairs.sites import Sites
 from ..pairs.terms import Latents, SiteTerms, Terms
 from .closed_kl import closed_kl
 from .examination import examine
+from .moved import gain
 from .sites import PARAMETRIC, base_of, describe, masks_of
-from .traces import PyroSite, Ruled, Tap, in_plate, run, sites_of, split_sites
+from .traces import PyroSite, Ruled, Tap, density_of, in_plate, per_datum, run, sites_of, split_sites
 
 DEFAULT = TermsRequest()
 NO_SITES: Mapping[str, PyroSite] = {}
-
-
-def _per_datum(site: PyroSite, values: Tensor, num_particles: int) -> Tensor:
-    """Apply the site's mask, and sum over every dimension but particles and data: (K, B)."""
-    if site["mask"] is not None:
-        values = scale_and_mask(values, mask=site["mask"])
-    if not any(frame.vectorized and frame.dim == -1 for frame in site["cond_indep_stack"]):
-        raise ValueError(
-            f"Site {site['name']!r} is outside the plate of the data at dim -1, so its density does not belong to any "
-            "datum: put it inside, or use a stock objective of pyro.infer, which sums over everything."
-        )
-    dim = -2
-    while values.dim() > (1 if num_particles == 1 else 2):
-        if values.shape[-2] > 1 and not any(frame.dim == dim for frame in site["cond_indep_stack"]):
-            raise not_of_its_plates(site["name"], tuple(site["fn"].batch_shape), dim, num_particles)
-        values, dim = values.sum(-2), dim - 1
-    return values.unsqueeze(0) if num_particles == 1 else values
-
-
-def density_of(site: PyroSite, num_particles: int) -> Tensor:
-    """Compute the log-density of a traced site at its value, summed to one number per particle and datum: (K, B)."""
-    return _per_datum(site, site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"]), num_particles)
 
 
 def _common_scale(sites: list[PyroSite]) -> Any:
@@ -130,6 +109,8 @@ def log_terms(
             terms = terms._replace(latents=latents._replace(groups=groups))
         if request.labels in observed:
             terms = terms._replace(log_label=density_of(observed[request.labels], draws).mean(0))
+        if request.chain is not None:
+            terms = terms._replace(gain=gain(request.chain, model, args[0], kwargs, latent, draws))
         slopes = _slopes(terms, guided) if gradient.slopes else {}
         return Run(terms, {} if ruled is None else ruled.sites, slopes, densities, tuple(latent), configurations)
 
@@ -180,7 +161,7 @@ def _of_levels(
     (latent, observed), guided = split_sites(p), sites_of(q, observed=False)
     ((name, site),) = ruled.sites.items()
     prior = base_of(latent[name]["fn"])
-    kl = _per_datum(latent[name], level_terms(site, prior, request.levels.number, draws), draws)
+    kl = per_datum(latent[name], level_terms(site, prior, request.levels.number, draws), draws)
     log_lik = reduce(operator.add, (density_of(each, draws) for each in observed.values()))
     scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
     return Terms(log_lik, -kl, 0 * kl, scale, 0 * kl)
@@ -315,7 +296,7 @@ def site_terms_of(
                 raise _carrying(site)
             log_score = density
         if kl is not None:
-            found[name] = SiteTerms(-_per_datum(latent[name], kl, num_particles), 0.0, log_score)
+            found[name] = SiteTerms(-per_datum(latent[name], kl, num_particles), 0.0, log_score)
             continue
         if softened:
             raise no_closed_kl(name, describe(site).distribution, describe(latent[name]).distribution)

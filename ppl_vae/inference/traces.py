@@ -8,6 +8,7 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions.util import scale_and_mask
 from pyro.nn import PyroModule
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
@@ -16,6 +17,7 @@ from torch import Tensor
 from ..objectives.checks import no_parameter
 from ..objectives.gradients import Rule
 from ..pairs.keywords import Tolerant, inner
+from ..pairs.sites import not_of_its_plates
 from .sites import base_of
 
 PyroSite = Any
@@ -35,6 +37,28 @@ def split_sites(trace: poutine.Trace) -> tuple[dict[str, PyroSite], dict[str, Py
 def sites_of(trace: poutine.Trace, *, observed: bool) -> dict[str, PyroSite]:
     """Select the latent or the observed sample sites of a trace."""
     return split_sites(trace)[observed]
+
+
+def per_datum(site: PyroSite, values: Tensor, num_particles: int) -> Tensor:
+    """Apply the site's mask, and sum over every dimension but particles and data: (K, B)."""
+    if site["mask"] is not None:
+        values = scale_and_mask(values, mask=site["mask"])
+    if not any(frame.vectorized and frame.dim == -1 for frame in site["cond_indep_stack"]):
+        raise ValueError(
+            f"Site {site['name']!r} is outside the plate of the data at dim -1, so its density does not belong to any "
+            "datum: put it inside, or use a stock objective of pyro.infer, which sums over everything."
+        )
+    dim = -2
+    while values.dim() > (1 if num_particles == 1 else 2):
+        if values.shape[-2] > 1 and not any(frame.dim == dim for frame in site["cond_indep_stack"]):
+            raise not_of_its_plates(site["name"], tuple(site["fn"].batch_shape), dim, num_particles)
+        values, dim = values.sum(-2), dim - 1
+    return values.unsqueeze(0) if num_particles == 1 else values
+
+
+def density_of(site: PyroSite, num_particles: int) -> Tensor:
+    """Compute the log-density of a traced site at its value, summed to one number per particle and datum: (K, B)."""
+    return per_datum(site, site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"]), num_particles)
 
 
 def in_plate(program: Any, num_particles: int, max_plate_nesting: int) -> Any:

@@ -44,6 +44,7 @@ from .per_site import Score as Score
 from .prior import PriorELBO as PriorELBO
 from .quantised import VQELBO as VQELBO
 from .relaxed import GumbelSoftmax as GumbelSoftmax
+from .request import ChainRequest as ChainRequest
 from .request import LatentsRequest as LatentsRequest
 from .request import LevelsRequest as LevelsRequest
 from .request import TermsRequest as TermsRequest
@@ -51,6 +52,7 @@ from .score_function import VIMCO as VIMCO
 from .score_function import ScoredObjective as ScoredObjective
 from .score_function import TraceEnumELBO as TraceEnumELBO
 from .score_function import TraceGraphELBO as TraceGraphELBO
+from .wake_sleep import HMCELBO as HMCELBO
 from .wake_sleep import WakeSleep as WakeSleep
 from .wake_sleep import WakeWake as WakeWake
 

@@ -190,6 +190,14 @@ def check_codes(name: str, sites: Sites, *, normal: bool) -> None:
         raise not_normal(name, site.name, site.distribution)
 
 
+def no_target(layer: str) -> UnsuitableObjective:
+    """Make the error for a net of the model whose outputs are not the same, for a datum, at each call."""
+    return UnsuitableObjective(
+        f"HMCELBO moves draws along log p(x, z), and a net of the model has a {layer}, by which that changes from call "
+        "to call or with the other data: use LayerNorm in its place, or TraceELBO."
+    )
+
+
 def not_normal(name: str, site: str, distribution: str) -> UnsuitableObjective:
     """Make the error for a guide that has no means and standard deviations to read."""
     return UnsuitableObjective(

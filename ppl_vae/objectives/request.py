@@ -44,6 +44,21 @@ class LevelsRequest:
 
 
 @dataclass(frozen=True)
+class ChainRequest:
+    """Chains of Hamiltonian Monte Carlo from the guide's draws, which leave p(z | x) invariant.
+
+    Args:
+        transitions: of each chain; with 0 the draws stay where they are.
+        leapfrog: leapfrog steps of each.
+        step_size: of each leapfrog step, but for a jitter, on latents without constraints.
+    """
+
+    transitions: int = 1
+    leapfrog: int = 5
+    step_size: float = 0.1
+
+
+@dataclass(frozen=True)
 class TermsRequest:
     """The request of an objective to a pair: draws, an estimator of the gradient, and log-densities.
 
@@ -58,11 +73,12 @@ class TermsRequest:
             ``given`` (B, 1) of the programs, and 0 of the others.
         levels: of a pair whose latent site is a chain of levels of noise, one level at random for each draw:
             ``log_lik + log_prior`` is then an unbiased estimate of the ELBO, no log-weight, and ``log_guide`` is 0.
+        chain: move the draws; ``Terms.gain`` is what log p(x, z) gains by that, with a gradient to the model alone.
         chunk: number of draws to hold in memory at a time. The others' activations are computed again when the gradient
             needs them, and the encoder runs once for each chunk. None holds all of them.
 
     Raises:
-        ValueError: a chunk together with an enumeration, with slopes, with latents or with levels.
+        ValueError: a chunk together with an enumeration, with slopes, with latents, with levels or with chains.
 
     >>> TermsRequest(5).gradient
     Pathwise()
@@ -75,6 +91,7 @@ class TermsRequest:
     labels: str = ""
     latents: LatentsRequest | None = None
     levels: LevelsRequest | None = None
+    chain: ChainRequest | None = None
     chunk: int | None = None
 
     def __post_init__(self) -> None:
@@ -93,3 +110,5 @@ class TermsRequest:
             )
         if self.chunk is not None and self.levels is not None:
             raise ValueError("'chunk' takes draws apart, and 'levels' are spread over all of them: leave it at None.")
+        if self.chunk is not None and self.chain is not None:
+            raise ValueError("'chunk' takes draws apart, and 'chain' moves all of them: leave one of them at None.")

@@ -67,6 +67,8 @@ class Terms(NamedTuple):
     """the latent site, where it was asked for"""
     log_label: Array = None
     """log q(y | x) of labels y that are known, (B,), where it was asked for"""
+    gain: Array = None
+    """log p(x, z') - log p(x, z) of draws z that chains moved to z', (K, B): a gradient to the model, none to draws"""
 
     @property
     def log_weights(self) -> Array:

@@ -211,7 +211,8 @@ def check_known_labels(settings: TrainingSettings, sites: Sites, data: TrainingD
 def draws_at_once(loss: Any) -> float:
     """The number of draws of each datum that an objective runs at once; infinite where it takes every configuration."""
     if isinstance(loss, Objective):
-        return math.inf if loss.request.gradient.enumerates else loss.num_draws
+        several = 1 if loss.request.chain is None else 2  # draws, and what chains made of them
+        return math.inf if loss.request.gradient.enumerates else several * loss.num_draws
     return loss.num_particles if getattr(loss, "vectorize_particles", False) is True else 1
 
 

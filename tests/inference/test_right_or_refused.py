@@ -46,6 +46,8 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("Bernoulli", "TraceEnumELBO", 1, "right"),
     ("Bernoulli", "VQELBO", 1, "VQELBO is for one latent site of the nearest codes"),
     ("normal", "MISELBO", 1, "MISELBO is for one latent site that is a mixture in the guide"),
+    ("Bernoulli", "HMCELBO", 1, "no pathwise gradient for the site 'z'"),
+    ("reshaped to rows", "HMCELBO", 1, "Several draws of each datum run at once"),
     ("normal", "DiffusionELBO", 3, "takes one level of a chain of noise"),
     ("Bernoulli", "PriorELBO", 1, "put a learned prior there"),
     ("Bernoulli", "GumbelSoftmax", 3, "right"),

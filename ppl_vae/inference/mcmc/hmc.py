@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pyro
@@ -15,12 +15,10 @@ from ...mcmc import kernels
 from ...mcmc.annealing import Annealed, AnnealingSteps
 from ...mcmc.kernels import Sampled
 from ...mcmc.layout import Layout, Position
-from ...models import VampPrior
-from ...pairs.keywords import inner
 from ...pairs.side_inputs import Arrays
 from ...pairs.sites import Sites
+from ..densities import Densities, encoded, layout_of, repeat
 from ..pair import Pair, forked
-from .densities import Densities, layout_of
 
 Values = dict[str, np.ndarray]
 
@@ -32,12 +30,8 @@ def densities_of(pair: Pair, x: np.ndarray, side: Arrays, seed: int, start: str 
         forked(seed, pair.device),
         pair.active() as (model, guide),
         pyro.validation_enabled(False),
-        ExitStack() as encoded,
+        encoded(model),
     ):
-        program = inner(model)
-        for module in program.modules() if isinstance(program, torch.nn.Module) else ():
-            if isinstance(module, VampPrior):
-                encoded.enter_context(module.encoded())
         batch, where = pair.tensor(x), pair.tensors(side)
         yield Densities(model, guide, batch, where, layout_of(model, batch, where), start)
 
@@ -80,13 +74,6 @@ def log_joint(pair: Pair, x: np.ndarray, values: Arrays, side: Arrays) -> np.nda
     with densities_of(pair, x, side, 0) as densities, torch.no_grad():
         log_lik, log_prior, _, _ = densities.parts(position_of(pair, densities, values))
     return (log_lik + log_prior).cpu().numpy()
-
-
-def repeat(count: int, body: Callable[..., tuple[Tensor, ...]], start: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Apply the body ``count`` times."""
-    for _ in range(count):
-        start = body(start)
-    return start
 
 
 def move(

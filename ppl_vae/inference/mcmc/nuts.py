@@ -11,8 +11,8 @@ from torch import Tensor
 from ...mcmc.kernels import Sampled
 from ...mcmc.layout import Position
 from ...pairs.side_inputs import Arrays, take_rows
+from ..densities import Densities
 from ..pair import Pair
-from .densities import Densities
 from .hmc import densities_of, position_of, to_numpy
 
 

@@ -19,15 +19,28 @@ from ...objectives.gradients import Gradient, Rule, Run
 from ...objectives.request import LatentsRequest, TermsRequest
 from ...pairs.keywords import generated_site, inner, tolerant
 from ...pairs.levels import first_level, level_terms
-from ...pairs.sites import Sites, not_of_its_plates
+from ...pairs.sites import Sites
 from ...pairs.terms import Latents, SiteTerms, Terms
 from .closed_kl import closed_kl
 from .examination import examine
+from .moved import gain
 from .sites import PARAMETRIC, base_of, describe, masks_of, traced
-from .traces import NumPyroSite, NumPyroTrace, Ruled, as_given, in_plate, replayed, run, sites_of, split_sites
+from .traces import (
+    NumPyroSite,
+    NumPyroTrace,
+    Ruled,
+    as_given,
+    density_of,
+    in_plate,
+    per_datum,
+    replayed,
+    run,
+    sites_of,
+    split_sites,
+)
 
-SLEEP, PRIOR, DIRECTIONS = 2**30, 2**30 + 1, 2**30 + 2
-"""Numbers folded into a key for dreams, draws from the prior and directions; splitting a key never uses them."""
+SLEEP, PRIOR, DIRECTIONS, CHAIN = 2**30, 2**30 + 1, 2**30 + 2, 2**30 + 6
+"""Numbers folded into a key for dreams, the prior's draws, directions and chains; splitting a key never uses them."""
 DEFAULT = TermsRequest()
 NO_SITES: Mapping[str, NumPyroSite] = {}
 
@@ -55,30 +68,6 @@ def _weighing(values: Array, taps: Array, weights: Array) -> Array:
 
 
 _weighing.defvjp(lambda values, taps, weights: (values, weights), lambda weights, grad: (grad, weights, None))
-
-
-def _per_datum(site: NumPyroSite, values: Array, num_particles: int) -> Array:
-    """Sum over every dimension but particles and data: (K, B)."""
-    if not any(frame.dim == -1 for frame in site["cond_indep_stack"]):
-        raise ValueError(
-            f"Site {site['name']!r} is outside the plate of the data at dim -1, so its density does not belong to any "
-            "datum: put it inside, or use a stock objective of numpyro.infer, which sums over everything."
-        )
-    dim = -2
-    while values.ndim > (1 if num_particles == 1 else 2):
-        if values.shape[-2] > 1 and not any(frame.dim == dim for frame in site["cond_indep_stack"]):
-            raise not_of_its_plates(site["name"], tuple(site["fn"].batch_shape), dim, num_particles)
-        values, dim = values.sum(-2), dim - 1
-    return values[None] if num_particles == 1 else values
-
-
-def density_of(site: NumPyroSite, num_particles: int) -> Array:
-    """Compute the log-density of a traced site at its value, summed to one number per particle and datum: (K, B)."""
-    if site["intermediates"]:
-        values = site["fn"].log_prob(site["value"], site["intermediates"])
-    else:
-        values = site["fn"].log_prob(site["value"])
-    return _per_datum(site, values, num_particles)
 
 
 def _common_scale(sites: list[NumPyroSite]) -> Any:
@@ -169,6 +158,9 @@ def log_terms(
             terms = terms._replace(latents=latents._replace(groups=groups))
         if request.labels in observed:
             terms = terms._replace(log_label=density_of(observed[request.labels], draws).mean(0))
+        if request.chain is not None:
+            moving = jax.random.fold_in(key, CHAIN)
+            terms = terms._replace(gain=gain(request.chain, model, args[0], kwargs, latent, draws, moving))
         slopes: Mapping[str, Array] = {}
         if gradient.slopes:
             slopes = _slopes(
@@ -227,7 +219,7 @@ def _of_levels(
     (latent, observed), guided = split_sites(p), sites_of(q, observed=False)
     ((name, site),) = ruled.sites.items()
     prior = base_of(latent[name]["fn"])
-    kl = _per_datum(latent[name], level_terms(site, prior, request.levels.number, draws), draws)
+    kl = per_datum(latent[name], level_terms(site, prior, request.levels.number, draws), draws)
     log_lik = jnp.stack([density_of(each, draws) for each in observed.values()]).sum(0)
     scale = _common_scale([*latent.values(), *observed.values(), *guided.values()])
     return Terms(log_lik, -kl, 0 * kl, scale, 0 * kl)
@@ -369,7 +361,7 @@ def site_terms_of(
         if is_scored:
             log_score = density
         if kl is not None:
-            found[name] = SiteTerms(-_per_datum(latent[name], kl, num_particles), 0.0, log_score)
+            found[name] = SiteTerms(-per_datum(latent[name], kl, num_particles), 0.0, log_score)
             continue
         if softened:
             raise no_closed_kl(name, describe(site).distribution, describe(latent[name]).distribution)

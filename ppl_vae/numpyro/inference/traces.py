@@ -14,6 +14,7 @@ from numpyro.primitives import Messenger
 
 from ...objectives.checks import no_parameter
 from ...objectives.gradients import Rule
+from ...pairs.sites import not_of_its_plates
 from .sites import NUMPYRO, base_of, traced
 
 NumPyroSite = dict[str, Any]
@@ -30,6 +31,30 @@ def split_sites(trace: NumPyroTrace) -> tuple[NumPyroTrace, NumPyroTrace]:
 def sites_of(trace: NumPyroTrace, *, observed: bool) -> NumPyroTrace:
     """Select the latent or the observed sample sites of a trace."""
     return {name: s for name, s in trace.items() if s["type"] == "sample" and s["is_observed"] == observed}
+
+
+def per_datum(site: NumPyroSite, values: Array, num_particles: int) -> Array:
+    """Sum over every dimension but particles and data: (K, B)."""
+    if not any(frame.dim == -1 for frame in site["cond_indep_stack"]):
+        raise ValueError(
+            f"Site {site['name']!r} is outside the plate of the data at dim -1, so its density does not belong to any "
+            "datum: put it inside, or use a stock objective of numpyro.infer, which sums over everything."
+        )
+    dim = -2
+    while values.ndim > (1 if num_particles == 1 else 2):
+        if values.shape[-2] > 1 and not any(frame.dim == dim for frame in site["cond_indep_stack"]):
+            raise not_of_its_plates(site["name"], tuple(site["fn"].batch_shape), dim, num_particles)
+        values, dim = values.sum(-2), dim - 1
+    return values[None] if num_particles == 1 else values
+
+
+def density_of(site: NumPyroSite, num_particles: int) -> Array:
+    """Compute the log-density of a traced site at its value, summed to one number per particle and datum: (K, B)."""
+    if site["intermediates"]:
+        values = site["fn"].log_prob(site["value"], site["intermediates"])
+    else:
+        values = site["fn"].log_prob(site["value"])
+    return per_datum(site, values, num_particles)
 
 
 def as_given(site: NumPyroSite, value: Array) -> NumPyroSite:

@@ -13,8 +13,7 @@ from numpyro import handlers
 
 from ...pairs.side_inputs import Arrays
 from ...pairs.trials import Trial, others
-from .terms import density_of
-from .traces import NumPyroTrace, run, sites_of
+from .traces import NumPyroTrace, density_of, run, sites_of
 
 
 def trial(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,9 +16,9 @@ from ....mcmc.annealing import Annealed, AnnealingSteps
 from ....mcmc.kernels import Sampled
 from ....mcmc.layout import Layout, Position
 from ....pairs.side_inputs import Arrays
+from ..densities import Densities, layout_of, repeat
 from ..pair import Pair, Structure, Tree
 from ..sites import traced
-from .densities import Densities, layout_of
 
 Values = dict[str, np.ndarray]
 
@@ -111,11 +110,6 @@ def _log_joint(
     densities = Densities(*structure.programs(params, constants), x, side, layout)
     log_lik, log_prior, _, _ = densities.parts(densities.position(values))
     return log_lik + log_prior
-
-
-def repeat(count: int, body: Callable[..., tuple[Array, ...]], start: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Apply the body ``count`` times, compiled once."""
-    return jax.lax.fori_loop(0, count, lambda _, state: body(state), start)
 
 
 def move(

@@ -14,8 +14,8 @@ from numpyro.infer.hmc import hmc
 from ....mcmc.kernels import Sampled
 from ....mcmc.layout import Layout, Position
 from ....pairs.side_inputs import Arrays
+from ..densities import Densities
 from ..pair import Pair, Structure, Tree
-from .densities import Densities
 from .hmc import arrays_of, inputs_of, layout
 
 

@@ -14,13 +14,12 @@ from numpyro import handlers
 from numpyro.distributions import biject_to
 from numpyro.primitives import Messenger
 
-from ....mcmc.kernels import Evaluated
-from ....mcmc.layout import Latent, Layout, Position
-from ....pairs.keywords import inner
-from ...models import VampPrior
-from ..sites import describe, traced
-from ..terms import density_of
-from ..traces import NumPyroSite, NumPyroTrace, sites_of
+from ...mcmc.kernels import Evaluated
+from ...mcmc.layout import Latent, Layout, Position
+from ...pairs.keywords import inner
+from ..models import VampPrior
+from .sites import describe, traced
+from .traces import NumPyroSite, NumPyroTrace, density_of, sites_of
 
 MAX_PLATE_NESTING = 1
 
@@ -28,17 +27,27 @@ MAX_PLATE_NESTING = 1
 def layout_of(model: Any, x: Array, side: Mapping[str, Array]) -> Layout:
     """Describe the model's latent sites, from one run."""
     trace = traced(handlers.seed(model, jax.random.key(0)), x, **side)
-    return Layout(tuple(_latent(site) for site in sites_of(trace, observed=False).values()))
+    return layout_of_sites(sites_of(trace, observed=False), len(x))
 
 
-def _latent(site: NumPyroSite) -> Latent:
+def layout_of_sites(latent: NumPyroTrace, rows: int) -> Layout:
+    """Describe the model's latent sites, from their values in as many rows, of all particles together."""
+    return Layout(tuple(_latent(site, rows) for site in latent.values()))
+
+
+def _latent(site: NumPyroSite, rows: int) -> Latent:
     fn, described = site["fn"], describe(site)
     if fn.support.is_discrete:
         values = described.num_values
         categorical = values is not None and not described.binary
         return Latent(site["name"], described.distribution, tuple(fn.event_shape), None, values, categorical)
     free = biject_to(fn.support).inv(site["value"])
-    return Latent(site["name"], described.distribution, tuple(fn.event_shape), free[0].size, None)
+    return Latent(site["name"], described.distribution, tuple(fn.event_shape), free.size // rows, None)
+
+
+def repeat(count: int, body: Callable[..., tuple[Array, ...]], start: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Apply the body ``count`` times, compiled once."""
+    return jax.lax.fori_loop(0, count, lambda _, state: body(state), start)
 
 
 class _Set(Messenger):

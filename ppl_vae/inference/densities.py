@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pyro
@@ -12,11 +13,12 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import biject_to
 
-from ...mcmc.kernels import Evaluated
-from ...mcmc.layout import Latent, Layout, Position
-from ..sites import describe
-from ..terms import density_of
-from ..traces import PyroSite, quiet, sites_of
+from ..mcmc.kernels import Evaluated
+from ..mcmc.layout import Latent, Layout, Position
+from ..models import VampPrior
+from ..pairs.keywords import inner
+from .sites import describe
+from .traces import PyroSite, density_of, quiet, sites_of
 
 MAX_PLATE_NESTING = 1
 
@@ -25,17 +27,40 @@ def layout_of(model: Any, x: Tensor, side: Mapping[str, Tensor]) -> Layout:
     """Describe the model's latent sites, from one run."""
     with torch.no_grad():
         trace = poutine.trace(model).get_trace(x, **side)
-    return Layout(tuple(_latent(site) for site in sites_of(trace, observed=False).values()))
+    return layout_of_sites(sites_of(trace, observed=False), len(x))
 
 
-def _latent(site: PyroSite) -> Latent:
+def layout_of_sites(latent: Mapping[str, PyroSite], rows: int) -> Layout:
+    """Describe the model's latent sites, from their values in as many rows, of all particles together."""
+    return Layout(tuple(_latent(site, rows) for site in latent.values()))
+
+
+@contextmanager
+def encoded(model: Any) -> Iterator[None]:
+    """Context in which the pseudo-inputs of a model's priors are encoded once; no weights may change in it."""
+    program = inner(model)
+    with ExitStack() as priors:
+        for module in program.modules() if isinstance(program, torch.nn.Module) else ():
+            if isinstance(module, VampPrior):
+                priors.enter_context(module.encoded())
+        yield
+
+
+def _latent(site: PyroSite, rows: int) -> Latent:
     fn, described = site["fn"], describe(site)
     if fn.support.is_discrete:
         values = described.num_values
         categorical = values is not None and not described.binary
         return Latent(site["name"], described.distribution, tuple(fn.event_shape), None, values, categorical)
     free = biject_to(fn.support).inv(site["value"])
-    return Latent(site["name"], described.distribution, tuple(fn.event_shape), free[0].numel(), None)
+    return Latent(site["name"], described.distribution, tuple(fn.event_shape), free.numel() // rows, None)
+
+
+def repeat(count: int, body: Callable[..., tuple[Tensor, ...]], start: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Apply the body ``count`` times."""
+    for _ in range(count):
+        start = body(start)
+    return start
 
 
 class _Set(Messenger):
