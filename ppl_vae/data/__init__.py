@@ -10,7 +10,7 @@ from ppl_vae.data.parts import from_arrays
 from ppl_vae.data.registry import load, names
 from ppl_vae.data.rendering import renderer
 from ppl_vae.data.rendering.renderer import inverted, pixel_noise, render
-from ppl_vae.data.sets import canvases, dsprites, dsprites_grid, dsprites_subset, sprites
+from ppl_vae.data.sets import adult, canvases, dsprites, dsprites_grid, dsprites_subset, sprites
 from ppl_vae.data.split import Split
 from ppl_vae.data.streams import Stream, stream
 
@@ -21,6 +21,7 @@ __all__ = [
     "Listing",
     "Split",
     "Stream",
+    "adult",
     "canvases",
     "catalogue",
     "check_binary",

@@ -1,6 +1,9 @@
 """Evaluation of fits: likelihoods, latents, comparisons; arrays in, arrays out, one code for both backends."""
 
 from . import disentanglement as disentanglement
+from .bottleneck import GaussianBottleneck as GaussianBottleneck
+from .bottleneck import gaussian_bottleneck as gaussian_bottleneck
+from .bottleneck import predictive as predictive
 from .certificates import Certificate as Certificate
 from .certificates import certify as certify
 from .classes import class_probabilities as class_probabilities

@@ -172,6 +172,34 @@ def check_last_label(given: np.ndarray | None, num_classes: int) -> None:
     check_labels(given[:, -1:], num_classes)
 
 
+def no_targets() -> ValueError:
+    """Make the error for a bottleneck without what it is to tell."""
+    return ValueError(
+        "An InformationBottleneck tells y from x: pass the targets y, given= of shape (N, Y), a class as labels[:, "
+        "None]."
+    )
+
+
+def check_targets(given: np.ndarray | None, num_classes: int) -> None:
+    """Refuse targets that are not there or, of ``num_classes``, are no classes 0 to C - 1; none may be unknown.
+
+    Raises:
+        ValueError: names the first wrong row.
+
+    >>> check_targets(np.array([[0.0], [2.0]]), 3)
+    """
+    if given is None:
+        raise no_targets()
+    if not num_classes:
+        return
+    check_labels(given, num_classes)
+    if (given < 0).any():
+        row = int(np.argmax(given[:, 0] < 0))
+        raise ValueError(
+            f"A bottleneck learns from known classes alone; that of row {row} is not: leave such rows out."
+        )
+
+
 def check_unlabelled(given: np.ndarray | None) -> None:
     """Refuse labels of data that are yet to be drawn, each with a label of its own.
 

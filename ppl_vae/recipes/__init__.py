@@ -1,5 +1,6 @@
 """Recipes: the settings of a model and its guide, for either backend."""
 
+from .bottleneck import bottleneck as bottleneck
 from .builders import STARTS as STARTS
 from .fair import fair as fair
 from .labels import semi_supervised as semi_supervised

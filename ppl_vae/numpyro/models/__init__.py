@@ -13,6 +13,7 @@ from ..priors.unconditional import Unconditional as Unconditional
 from ..priors.vampprior import Means as Means
 from ..priors.vampprior import VampPrior as VampPrior
 from .attend_infer_repeat import AttendInferRepeat as AttendInferRepeat
+from .bottleneck import InformationBottleneck as InformationBottleneck
 from .conditional import ConditionalVAE as ConditionalVAE
 from .diffusion import Diffusion as Diffusion
 from .fair import FairVAE as FairVAE
