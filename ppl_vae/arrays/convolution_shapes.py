@@ -70,9 +70,15 @@ def halvings(image_shape: Sequence[int], channels: Sequence[int]) -> tuple[Size,
         often, said = int(math.log2(min(sizes[0][:2]))), channels_first(image_shape)
         if said:
             raise ValueError(f"Convolutions are of images (H, W) or (H, W, C); of {tuple(image_shape)} {said}.")
+        if not often:
+            raise ValueError(
+                f"Images of {sizes[0][0]} x {sizes[0][1]} pixels cannot be halved: use a perceptron, in recipes "
+                "net='mlp', in place of convolutions."
+            )
         raise ValueError(
             f"Images of {sizes[0][0]} x {sizes[0][1]} pixels can be halved {often} times, and {len(channels)} "
-            f"convolutions of stride {STRIDE} were asked for ('channels' = {tuple(channels)}): give at most {often}."
+            f"convolutions of stride {STRIDE} were asked for: set channels={tuple(channels)[:often]}, or fewer; got "
+            f"{tuple(channels)}."
         )
     return tuple(sizes)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import init
-from ..arrays.convolution_shapes import halvings
+from ..arrays.convolution_shapes import channels_first, halvings
 from ..backends import Backend
 from .components import Net, Setting, Values
 
@@ -86,6 +86,15 @@ def refuse_conv(recipe: Values) -> str | None:
 
 def refuse_grid(recipe: Values) -> str | None:
     """A grid has a latent, or several, for each cell of the last convolution, whose numbers stand side by side."""
+    fits = len(recipe.shape) in (2, 3) and int(math.log2(max(1, min(recipe.shape[:2]))))
+    if fits and len(recipe.channels) > fits and not channels_first(recipe.shape):
+        few = recipe.channels[: max(1, fits - 2)]
+        height, width, _ = halvings(recipe.shape, few)[-1]
+        return (
+            f"The net 'grid' halves an image of {recipe.shape[0]} x {recipe.shape[1]} pixels for each of its channels, "
+            f"{fits} times at most: set channels={few} and latent_dim={height * width}, or a multiple, for {height} x "
+            f"{width} cells; got channels={recipe.channels}."
+        )
     if reason := refuse_conv(recipe):
         return reason
     if recipe.given_dim or not recipe.component("latents").side_by_side:

@@ -92,6 +92,22 @@ def test_active_units_are_judged_by_variance(backend: backends.Backend) -> None:
     assert evaluation.active_units(fit, x) == 1
 
 
+def test_active_codes_are_judged_whatever_their_scale(backend: backends.Backend) -> None:
+    """Slots of two codes: one that follows x, one that is the same for all; a codebook of a ten-thousandth."""
+    x = toy(200)
+    net, book = backend.nets.MLP((P, 2), np.random.default_rng(0)), backend.nets.Codebook(np.array([[-1e-4], [1e-4]]))
+    gains = np.zeros((2, P))
+    gains[0, 0] = 1.0
+    fill(net.layers[0], gains, np.array([-x[:, 0].mean(), 1.0]))
+    decoder = backend.nets.MLP((2, P), np.random.default_rng(1))
+    model = backend.models.VAE(backend.priors.CodePrior(book, 2), backend.conditionals.Bernoulli(decoder))
+    fit = untrained(model, backend.guides.Amortised(backend.conditionals.Nearest(net, book)), backend)
+    assert fit.encode(x).var(0).max() < 1e-6 and evaluation.active_units(fit, x) == 1
+    first = (x[:, 0] > x[:, 0].mean()).mean()
+    assert evaluation.active_units(fit, x, threshold=0.99 * first * (1 - first)) == 1
+    assert evaluation.active_units(fit, x, threshold=1.01 * first * (1 - first)) == 0
+
+
 def test_active_categories_are_judged_by_their_probabilities(backend: backends.Backend) -> None:
     """Against q(z | x) itself; their numbers differ from one x to the next even where it is all but uniform."""
     fit, x = untrained(*pair("categorical", backend), backend), toy(200)

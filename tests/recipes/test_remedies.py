@@ -34,6 +34,7 @@ def vae(data: Any = TRAIN, **settings: Any) -> Callable[[], Recipe]:
 
 FIRST = np.zeros((4, 3, 8, 8), np.float32)
 IMAGES = TRAIN.reshape(-1, 4, 3)
+EIGHTS = np.zeros((4, 8, 8), np.float32)
 
 
 def made(data: Any = TRAIN, **settings: Any) -> Way:
@@ -124,7 +125,16 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         made(FIRST),
         made(np.moveaxis(FIRST, 1, -1), image_shape=(8, 8, 3)),
     ),
-    "can be halved {} times, and {} convolutions of stride {} were asked for ('channels' = {}): give at most {}": (
+    "times at most: set channels={} and latent_dim={}, or a multiple, for {} x {} cells": (
+        made(EIGHTS, net="grid", latents="categorical"),
+        made(EIGHTS, net="grid", latents="categorical", channels=(32,), latent_dim=16),
+        made(EIGHTS, net="grid", latents="categorical", channels=(32,), latent_dim=32),
+    ),
+    "cannot be halved: use a perceptron, in recipes net='mlp'": (
+        made(IMAGES.reshape(-1, 1, 12), net="conv"),
+        made(IMAGES.reshape(-1, 1, 12), net="mlp"),
+    ),
+    "can be halved {} times, and {} convolutions of stride {} were asked for: set channels={}, or fewer; got {}": (
         made(IMAGES, net="conv", channels=(4, 4, 4)),
         made(IMAGES, net="conv", channels=(4,)),
     ),

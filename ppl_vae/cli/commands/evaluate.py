@@ -153,7 +153,7 @@ def _metrics(fit: Fit, test: np.ndarray, arguments: argparse.Namespace, progress
     return {
         **{name: None if value is None or not math.isfinite(value) else value for name, value in numbers.items()},
         "verdict": evaluation.certificate.verdict if evaluation.certificate else None,
-        "latent_dim": fit.encode(test[:1], index=np.zeros(1, int)).shape[1],
+        "latent_dim": sum(len(site.codes) or math.prod(site.event_shape) for site in fit.sites.latent),
         "epochs": len(fit.history["epoch"]),
         "num_images": len(test),
         "num_particles": num_particles,

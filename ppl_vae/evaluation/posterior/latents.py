@@ -29,7 +29,8 @@ def active_units(fit: Fit, x: Input, *, threshold: float = THRESHOLD, **side: Un
     """Count the latent dimensions that depend on x: Var_x(E_q[z_d | x]) > 0.01, for x (N, P), of all sites together.
 
     Of a site that the guide draws given others, E_q is the average over 100 draws of all of them. Categories are names
-    and have no mean: one is active where Var_x(q(z_d = k | x)) > 0.01 for some category k.
+    and have no mean: one is active where Var_x(q(z_d = k | x)) > 0.01 for some category k. So are codes of a codebook,
+    whatever their scale: what is counted is their slots, each of which holds code k or another.
     Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016.
 
     Raises:
@@ -42,12 +43,30 @@ def _active_units(fit: Fit, x: Input, threshold: float, **side: Unpack[Side]) ->
     if len(x) < 2:
         raise ValueError(f"Active units need at least two data points; got {len(x)}.")
     data = fit.checked(x, likely=False, **side)
-    variances = {name: mean.var(0) for name, (mean, _) in fit.posterior(data).items()}
+    means, slots = fit.posterior(data), {site.name: len(site.codes) for site in fit.sites.latent}
+    variances = {
+        name: variances_of_codes(mean, slots[name]) if slots[name] else mean.var(0) for name, (mean, _) in means.items()
+    }
     drawn = {
-        s.name: s.values if s.is_categorical else None for n, s in enumerate(fit.sites.latent) if n or s.is_categorical
+        s.name: s.values if s.is_categorical else None
+        for n, s in enumerate(fit.sites.latent)
+        if (n or s.is_categorical) and not s.codes
     }
     variances |= _variances_by_draws(fit, data, drawn) if drawn else {}
     return {name: int((variance > threshold).sum()) for name, variance in variances.items()}
+
+
+def variances_of_codes(z: np.ndarray, slots: int) -> np.ndarray:
+    """Compute max_k Var_x(1[slot s holds code k]) for each slot of codes side by side, (N, S E) -> (S,).
+
+    >>> variances_of_codes(np.array([[0.0, 7.0], [0.0, 7.0], [0.0, 7.1], [0.0, 7.1]]), 2)
+    array([0.  , 0.25])
+    """
+    found = []
+    for held in np.moveaxis(z.reshape(len(z), slots, -1), 1, 0):
+        share = np.unique(held, axis=0, return_counts=True)[1] / len(z)
+        found.append((share * (1 - share)).max())
+    return np.array(found)
 
 
 @dataclass(frozen=True)
