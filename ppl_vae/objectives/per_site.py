@@ -9,6 +9,7 @@ import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 from .. import bounds, schedules
@@ -31,9 +32,11 @@ from .checks import (
     without_state,
 )
 from .gradients import Gradient, GuideSite, Rule, Run
-from .options import check_value, from_python, option
+from .options import Option, check_value, from_python, option
 from .relaxed import POSITIVE, Relaxed, variables_of
 from .request import TermsRequest
+
+NON_NEGATIVE = Option("", kind="non-negative")
 
 
 @dataclass(frozen=True)
@@ -181,11 +184,13 @@ class Relax(SiteStrategy):
 class Sitewise(Gradient):
     """The gradient of the ELBO by a strategy for each site; ``num_particles`` draws for each value of those enumerated.
 
-    Rows of the runs are the joint values of the enumerated sites, each for all particles.
+    Rows of the runs are the joint values of the enumerated sites, each for all particles. ``weights`` are those of
+    log p - log q of the sites that have one.
     """
 
     strategies: tuple[tuple[str, SiteStrategy], ...] = ()
     num_particles: int = 1
+    weights: tuple[tuple[str, Any], ...] = ()
 
     @property
     def by_name(self) -> dict[str, SiteStrategy]:
@@ -247,7 +252,7 @@ class Sitewise(Gradient):
         first, flipped = runs[0], iter(runs[1:])
         densities, by_name = self._cut(first), self.by_name
         log_lik, f = first.terms.log_lik, self._total(first, densities)
-        log_q = self._log_q_of_values(densities, f)
+        log_q = self._log_q_of_values(first.densities, f)
         surrogate = 0.0 * f
         followed: dict[str, SiteSignal] = {}
         for name, strategy in by_name.items():
@@ -286,12 +291,15 @@ class Sitewise(Gradient):
         return ops.cast(bits + which * (1 - 2 * bits), bits).reshape(value.shape)
 
     def _cut(self, run: Run) -> dict[str, SiteTerms]:
-        """log p and log q of each site, in the guide's order; without a gradient of log q where draws carry none."""
-        by_name = self.by_name
-        return {
+        """log p and log q of each site, weighted, in the guide's order; no gradient of log q where draws carry none."""
+        by_name, weights = self.by_name, dict(self.weights)
+        cut = {
             name: each._replace(log_guide=ops.stop_gradient(each.log_guide)) if by_name[name].cuts else each
             for name, each in run.densities.items()
         }
+        for name, weight in weights.items():
+            cut[name] = SiteTerms(weight * cut[name].log_prior, weight * cut[name].log_guide, cut[name].log_score)
+        return cut
 
     def _total(self, run: Run, densities: Mapping[str, SiteTerms]) -> Array:
         return run.terms.log_lik + sum(each.log_prior - each.log_guide for each in densities.values())
@@ -334,7 +342,9 @@ class Sitewise(Gradient):
             run = next(flipped)
             densities = self._cut(run)
             other = self._total(run, densities)
-            weight = ops.exp(self._log_q_of_values(densities, f) - log_q)  # of these values, beside those of this run
+            weight = ops.exp(
+                self._log_q_of_values(run.densities, f) - log_q
+            )  # of these values, beside those of this run
             gap = ops.stop_gradient((2.0 * bits[..., entry] - 1.0) * (f - weight * other))
             total = total + gap * share[..., entry]
         return total
@@ -346,11 +356,13 @@ class PerSite(Objective):
 
     ``PerSite({"y": Enumerate(), "z": Reparameterise()})``: sites are enumerated, scored, follow their path, are relaxed
     or measure-valued. Draws of the others are taken ``num_particles`` times for each joint value of those enumerated. A
-    score's signal f leaves out what the draw cannot change. It is a bound unless a site has relaxed values.
+    score's signal f leaves out what the draw cannot change. ``weights={"y": schedules.Linear(100.0, 1.0, over=10)}``
+    weights log p - log q of a site, by a number or a schedule. It is a bound unless a site has relaxed values, or a
+    weight other than 1.
 
     Raises:
         TypeError: something else as a strategy.
-        ValueError: leave-one-out with one particle, or a chunk.
+        ValueError: leave-one-out with one particle, a weight of another site or below 0, or a chunk.
         UnsuitableObjective: a site without a strategy, one that it does not fit, or too many joint values.
 
     >>> from ppl_vae.objectives import Enumerate, Reparameterise
@@ -361,6 +373,7 @@ class PerSite(Objective):
     unused: ClassVar[tuple[str, ...]] = ("chunk",)
     strategies: Any = from_python((), "a strategy belongs to a site of a program: name them in Python", kw_only=False)
     num_particles: int = option(1, "draws per image and step, K", name="train_particles", kind="count", metavar="K")
+    weights: Any = from_python((), "a weight belongs to a site of a program, which Python names")
     max_configurations: int = option(
         4096, "the most configurations of the latents that a datum may have", kind="count", metavar="N"
     )
@@ -383,23 +396,35 @@ class PerSite(Objective):
             if isinstance(strategy, Score) and strategy.leaves_one_out and self.num_particles < 2:
                 raise ValueError(f"PerSite: leaving one out, for {name!r}, needs num_particles of at least 2; got 1.")
         object.__setattr__(self, "strategies", given)
+        weights = dict(self.weights)
+        if unknown := weights.keys() - dict(given).keys():
+            raise ValueError(
+                "PerSite: 'weights' are of sites that have a strategy; got some for "
+                f"{', '.join(map(repr, sorted(unknown)))}."
+            )
+        for name, weight in weights.items():
+            check_value(f"PerSite: the weight of {name!r}", weight, NON_NEGATIVE, scheduled=True)
+        object.__setattr__(self, "weights", tuple(weights.items()))
         if self.chunk is not None:
             raise ValueError(f"PerSite takes all draws at once: leave 'chunk' at None; got {self.chunk}.")
 
     @property
     def is_bound(self) -> bool:
-        """Whether no site has relaxed values."""
-        return all(s.straight_through for _, s in self.strategies if isinstance(s, Relax))
+        """Whether no site has relaxed values, or a weight other than 1."""
+        hard = all(s.straight_through for _, s in self.strategies if isinstance(s, Relax))
+        return hard and all(isinstance(weight, Real) and weight == 1 for _, weight in self.weights)
 
     @property
     def warm_up(self) -> float:
-        """Epochs until every strategy is constant."""
-        return max((strategy.warm_up for _, strategy in self.strategies), default=0.0)
+        """Epochs until every strategy and weight is constant."""
+        ends = (strategy.warm_up for _, strategy in self.strategies), (schedules.end(w) for _, w in self.weights)
+        return max(itertools.chain(*ends), default=0.0)
 
     @property
     def request(self) -> TermsRequest:
         """The objective's request to a pair."""
-        return replace(super().request, gradient=Sitewise(self.strategies, self.num_particles))
+        weights = tuple((name, schedules.value(w, schedules.end(w))) for name, w in self.weights)
+        return replace(super().request, gradient=Sitewise(self.strategies, self.num_particles, weights))
 
     @property
     def players(self) -> tuple[OfSite, ...]:
@@ -409,7 +434,9 @@ class PerSite(Objective):
 
     def at(self, epoch: Any) -> Self:
         """Return the objective with every schedule at its value after ``epoch`` epochs."""
-        return replace(self, strategies=tuple((name, strategy.at(epoch)) for name, strategy in self.strategies))
+        strategies = tuple((name, strategy.at(epoch)) for name, strategy in self.strategies)
+        weights = tuple((name, schedules.value(weight, epoch)) for name, weight in self.weights)
+        return replace(self, strategies=strategies, weights=weights)
 
     def check(self, sites: Sites) -> None:
         """Refuse a pair that the objective is wrong for."""

@@ -161,6 +161,34 @@ def test_each_site_has_a_baseline_of_its_own_that_a_checkpoint_keeps(backend: ba
     assert any(names[0] in name and "weight_1" in name for name in kept)
 
 
+@pytest.mark.parametrize("of_k", [Enumerate(), Score()])
+def test_a_weighted_site_is_that_of_a_beta(backend: backends.Backend, of_k: Any) -> None:
+    """The whole KL weighted: the value of GumbelSoftmax with that beta; half of a weight of 2 and of 0 is that of 1."""
+    own, x = prepared_net("bernoulli", backend), np.repeat(toy(4), 200, 0)
+    make = backend.inference.PerSite
+    tempered = backend.inference.GumbelSoftmax(2, beta=3.0, temperature=0.5, straight_through=True)
+    threefold = make({"z": of_k}, weights={"z": 3.0})
+    value = value_of(backend, threefold, own, x, 0)
+    assert value == pytest.approx(value_of(backend, tempered, own, x, 0), rel=0.02)
+    none, one, two = (gradient(backend, make({"z": of_k}, weights={"z": w}), own, toy(4), 0) for w in (0.0, 1.0, 2.0))
+    np.testing.assert_allclose((none + two) / 2, one, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(one, gradient(backend, make({"z": of_k}), own, toy(4), 0), rtol=1e-5, atol=1e-6)
+    assert make({"z": of_k}, weights={"z": 1.0}).is_bound and not threefold.is_bound
+
+
+def test_an_enumerated_site_weighs_its_terms_by_q_whatever_their_weight(backend: backends.Backend) -> None:
+    """A weighted lower layer beside an enumerated upper one: the exact gradient, by scores."""
+    own = dependent_layers(backend)
+    first, second = (site.name for site in own.sites.latent)
+    make, x = backend.inference.PerSite, np.repeat(toy(3), 100, 0)
+    settings = {"weights": {first: 0.5, second: 2.0}}
+    exact = gradient(backend, make({first: Enumerate(), second: Enumerate()}, **settings), own, x, 0)
+    flipped = make({first: MeasureValued(), second: Enumerate()}, **settings)
+    drawn = np.stack([gradient(backend, flipped, own, x, seed) for seed in range(60)])
+    error = drawn.std(0, ddof=1) / np.sqrt(len(drawn)) + 1e-5 * np.abs(drawn).max()
+    assert (np.abs(drawn.mean(0) - exact) / error).max() < 4.5
+
+
 def test_a_path_alone_is_the_elbo(backend: backends.Backend) -> None:
     own = untrained(*pair("standard", backend), backend).pair
     ours = backend.inference.PerSite({"z": Reparameterise()}, num_particles=3)
@@ -172,6 +200,9 @@ def test_it_trains_and_its_temperature_follows_its_schedule(backend: backends.Ba
     cooled = Relax(schedules.Linear(1.0, 0.25, over=4))
     objective = PerSite({"z": cooled})
     assert objective.warm_up == 4 and objective.at(2).strategies == (("z", Relax(0.625)),)
+    warmed = PerSite({"z": Score()}, weights={"z": schedules.Linear(9.0, 1.0, over=4)})
+    assert warmed.warm_up == 4 and warmed.at(2).weights == (("z", 5.0),) and warmed.request.gradient.weights[0][1] == 1
+    backend.inference.SVI(warmed, epochs=1, batch_size=20).fit(*pair("bernoulli", backend), toy(40))
     for strategy in (cooled, Score(), Enumerate()):
         svi = backend.inference.SVI(PerSite({"z": strategy}), epochs=2, batch_size=20, learning_rate=0.02)
         fit = svi.fit(*pair("bernoulli", backend), toy(40))
@@ -213,6 +244,10 @@ def test_bad_settings() -> None:
         PerSite({"z": Score(baselines.LeaveOneOut())})
     with pytest.raises(TypeError, match=r"'baseline' should be None or one of ppl_vae.baselines: .*; got True"):
         Score(True)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'weights' are of sites that have a strategy; got some for 'y'"):
+        PerSite({"z": Score()}, weights={"y": 1.0})
+    with pytest.raises(ValueError, match="the weight of 'z' should be .*; got -1.0"):
+        PerSite({"z": Score()}, weights={"z": -1.0})
     with pytest.raises(ValueError, match="leave 'chunk' at None"):
         PerSite({"z": Score()}, num_particles=2, chunk=1)
     for make in (lambda: Score(rao_blackwellised=1), lambda: Relax(0.0), lambda: Relax(averaged=-1)):
