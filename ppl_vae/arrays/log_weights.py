@@ -74,3 +74,15 @@ def resample(log_w: np.ndarray, num_draws: int, rng: np.random.Generator) -> np.
     """
     cumulative, picks = np.cumsum(normalised(log_w), 0)[:-1], rng.random((num_draws, log_w.shape[1]))
     return np.stack([np.searchsorted(*column) for column in zip(cumulative.T, picks.T, strict=True)], 1)
+
+
+def resample_each(log_w: np.ndarray, num_draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw one position from each of ``num_draws`` parts of P positions, by their log-weights (P, N): (num_draws, N).
+
+    >>> resample_each(np.log(np.array([[0.0001], [0.9999], [0.9999], [0.0001]])), 2, np.random.default_rng(0))[:, 0]
+    array([1, 2])
+    """
+    size = len(log_w) // num_draws
+    parts = log_w.reshape(num_draws, size, -1)
+    chosen = (parts + rng.gumbel(size=parts.shape)).argmax(1)
+    return chosen + size * np.arange(num_draws)[:, None]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from ..arrays.log_weights import effective, k_hat, resample
+from ..arrays.log_weights import effective, k_hat, resample, resample_each
 from ..mcmc.samplers import HMC, check_count
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
 from ..pairs.inputs import CheckedData, Input
@@ -18,9 +18,10 @@ from ..seeds import derive, generator
 if TYPE_CHECKING:
     import pandas as pd
 
-METHODS = ("guide", "importance", "refined", "hmc")
+METHODS = ("guide", "importance", "sir", "refined", "hmc")
 PROPOSALS = 10
-"""The number of draws of the guide from which importance resampling chooses each that it returns."""
+"""The number of draws of the guide for each that importance resampling returns."""
+RESAMPLED = ("importance", "sir")
 SHORT = HMC(num_warmup=100, num_chains=4)
 """The chains of ``method="hmc"``; their length follows from the number of draws."""
 
@@ -72,22 +73,37 @@ class Draws(dict[str, np.ndarray]):
         return pd.DataFrame(columns).rename_axis("datum")
 
 
-def draws(fit: Trained, x: Input, num_draws: int, method: str | HMC, *, seed: int = 0, **side: Unpack[Side]) -> Draws:
+def draws(
+    fit: Trained,
+    x: Input,
+    num_draws: int,
+    method: str | HMC,
+    *,
+    num_particles: int | None = None,
+    seed: int = 0,
+    **side: Unpack[Side],
+) -> Draws:
     """Draw from the guide, or better: see ``Fit.draws``.
 
     Raises:
-        ValueError: fewer than one draw, or an unknown method.
+        ValueError: fewer than one draw, an unknown method, or particles of another than resampling.
     """
-    check_count("draws", num_draws=num_draws)
+    particles = PROPOSALS if num_particles is None else num_particles
+    check_count("draws", num_draws=num_draws, num_particles=particles)
     name = "hmc" if isinstance(method, HMC) else method
     if name not in METHODS:
         raise ValueError(f"'method' should be one of {', '.join(map(repr, METHODS))}, or HMC(...); got {method!r}.")
+    if num_particles is not None and name not in RESAMPLED:
+        raise ValueError(
+            "'num_particles' are draws to choose from, for method='sir' or 'importance': leave it at None for "
+            f"method={name!r}."
+        )
     if name != "guide":
         assert fit.pair.sites is not None
         fit.pair.sites.check_covered(f"method={name!r}", "method='guide'")
     data = fit.checked(x, likely=name != "guide", **side)
-    if name == "importance":
-        return _resample(fit, data, num_draws, seed)
+    if name in RESAMPLED:
+        return _resample(fit, data, num_draws, particles, seed, alone=name == "sir")
     values, terms = sample_in_chunks(fit.pair, data.x, num_draws, seed, side=data.arrays)
     if name == "guide":
         return Draws(values, log_weights=terms.log_weights)
@@ -102,15 +118,19 @@ def draws(fit: Trained, x: Input, num_draws: int, method: str | HMC, *, seed: in
     return Draws(values, log_weights=terms.log_weights, chains=chains)
 
 
-def _resample(fit: Trained, data: CheckedData, num_draws: int, seed: int) -> Draws:
-    """Draw P proposals for each datum, and choose ``num_draws`` of them by their weights."""
-    proposals, parts = PROPOSALS * num_draws, []
+def _resample(fit: Trained, data: CheckedData, num_draws: int, particles: int, seed: int, *, alone: bool) -> Draws:
+    """Draw ``particles`` proposals for each draw of each datum, and choose by their weights.
+
+    Each among its own where it is ``alone``; else among all.
+    """
+    proposals, parts = particles * num_draws, []
     options: dict[str, Any] = {"rows_each": proposals, "settings": {"num_draws": num_draws}}
     doing = f"while resampling draws of {len(data)} data points"
     with in_chunks(fit.pair, data.x, data.arrays, seed=seed, purpose="importance", doing=doing, **options) as chunks:
         for chunk in chunks:
             values, terms = sample_in_chunks(fit.pair, chunk.x, proposals, chunk.seed, side=chunk.side)
-            chosen = resample(terms.log_weights, num_draws, generator(chunk.seed, "resample"))
+            rng = generator(chunk.seed, "resample")
+            chosen = (resample_each if alone else resample)(terms.log_weights, num_draws, rng)
             kept = {name: value[chosen, np.arange(len(chunk))] for name, value in values.items()}
             parts.append(chunk.keep((kept, terms.log_weights), axis=1))
     values, log_w = concatenate(parts, axis=1)

@@ -263,6 +263,7 @@ class Fit:
         num_draws: int = 100,
         *,
         method: str | HMC = "guide",
+        num_particles: int | None = None,
         seed: int = 0,
         **side: Unpack[Side],
     ) -> Draws:
@@ -272,8 +273,10 @@ class Fit:
             x: data (B, P).
             num_draws: K.
             method: ``guide``, from q(z | x). ``importance``, of ten times as many K by their importance weights.
-                ``refined``, from the best q(z) of the family for each datum, by ``refine``. ``hmc``, or ``HMC(...)``:
-                from chains that start at draws of the guide.
+                ``sir``, sampling-importance-resampling: each of ten draws of its own. ``refined``, from the best q(z)
+                of the family for each datum, by ``refine``. ``hmc``, or ``HMC(...)``: from chains that start at draws
+                of the guide.
+            num_particles: of ``sir`` and ``importance``, the draws to choose from for each, in the place of ten.
             seed: of the draws.
             side: ``given``, ``mask``, ``index``.
 
@@ -284,7 +287,7 @@ class Fit:
             ValueError: fewer than one draw, an unknown method, or data that do not fit.
             UnsuitableObjective: a discrete site under HMC.
         """
-        return draws(self, x, num_draws, method, seed=seed, **side)
+        return draws(self, x, num_draws, method, num_particles=num_particles, seed=seed, **side)
 
     def reconstruct(self, x: Input, *, seed: int = 0, mean: bool = True, **side: Unpack[Side]) -> np.ndarray:
         """E[x | z] for one draw z ~ q(z | x), (B, P); the means of several observed sites stand side by side.

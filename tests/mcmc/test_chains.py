@@ -347,6 +347,20 @@ def test_better_draws_are_closer_to_the_posterior(backend: backends.Backend) -> 
             assert (table["r_hat"] < 1.2).all() and not table["divergences"].any()
 
 
+def test_sampling_importance_resampling_goes_from_the_guide_to_the_posterior(backend: backends.Backend) -> None:
+    """One particle is the guide's draw; of many the posterior's; each is chosen from particles of its own."""
+    pca = PCA()
+    fit = fit_of(pca, backend, **WRONG)
+    one, many = (fit.draws(pca.x, 400, method="sir", num_particles=k) for k in (1, 50))
+    off, wide = distances(one["z"], pca)
+    assert abs(off - 0.3) < 0.05 and abs(wide - 1.4**2) < 0.25 and one.log_weights.shape == (400, 7)
+    off, wide = distances(many["z"], pca)
+    assert off < 0.05 and abs(wide - 1) < 0.1 and many.log_weights.shape == (20_000, 7)
+    assert len(np.unique(many["z"][:, 0, 0])) == 400 and many.diagnostics()["ess_after"].min() > 350
+    with pytest.raises(ValueError, match="'num_particles' should be an integer of at least 1; got 0"):
+        fit.draws(pca.x, 4, method="sir", num_particles=0)
+
+
 def distances(z: np.ndarray, pca: PCA) -> tuple[float, float]:
     """How far draws' means are from the posterior's, and the ratio of their variances, on average."""
     return np.abs(z.mean(0) - pca.posterior_mean(pca.x)).mean(), (z.var(0) / np.diag(pca.cov)).mean()

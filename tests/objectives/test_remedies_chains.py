@@ -1,4 +1,4 @@
-"""What a refusal about chains within a training advises, followed."""
+"""What a refusal about chains within a training, or better draws, advises, followed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from pairs import follow, pair, toy
+from pairs import follow, pair, toy, untrained
 
 from ppl_vae import backends, objectives
 from ppl_vae.objectives import TermsRequest
@@ -37,6 +37,11 @@ def with_layer(layer: Callable[[], Any]) -> Callable[[Backend], Any]:
     return make
 
 
+def draws(**options: Any) -> Callable[[Backend], Any]:
+    """Draws of a pair as it is."""
+    return lambda b: untrained(*of_standard(b), b).draws(toy(2), 3, **options)["z"]
+
+
 o = objectives
 REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
     "HMCELBO: 'transitions' should be 1 or more, as without one draws stay: use TraceELBO": (
@@ -46,6 +51,12 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
     "HMCELBO moves its draws at once: leave 'chunk' at None": (
         trains(lambda: o.HMCELBO(2, chunk=1), of_standard),
         trains(lambda: o.HMCELBO(2), of_standard),
+    ),
+    "'num_particles' are draws to choose from, for method='sir' or 'importance': leave it at None": (
+        draws(num_particles=4),
+        draws(method="sir", num_particles=4),
+        draws(method="importance", num_particles=4),
+        draws(),
     ),
     "'chunk' takes draws apart, and 'chain' moves all of them: leave one of them at None": (
         lambda b: TermsRequest(2, chunk=1, chain=o.ChainRequest()),
