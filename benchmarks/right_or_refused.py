@@ -183,6 +183,8 @@ OBJECTIVES: dict[str, Case] = {
     "VQELBO": Case(ours("VQELBO"), of_elbo(), (1,)),
     "PriorELBO": Case(ours("PriorELBO"), of_elbo()),
     "HMCELBO": Case(ours("HMCELBO", transitions=40, leapfrog=3, step_size=0.5), moved),
+    "GAN": Case(ours("GAN"), of_elbo(), (1,)),
+    "GMMN": Case(ours("GMMN"), of_elbo(), (1,)),
     "MISELBO": Case(ours("MISELBO"), of_elbo()),
     "GumbelSoftmax": Case(ours("GumbelSoftmax", temperature=0.7), lambda e, k: relaxed(e, 0.7)),
     "GumbelSoftmax, straight through": Case(

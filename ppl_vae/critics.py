@@ -95,6 +95,10 @@ class Critic(Player):
         out = ops.affine(z, net[f"weight_{last}"], net[f"bias_{last}"])
         return out[..., 0] if self.outputs == 1 else out[..., 0] - out[..., 1]
 
+    def read(self, state: State, z: Array) -> Array:
+        """Return the logits of codes, (..., D) -> (...)."""
+        return self.logits(state.learned, z)
+
     def output(self, state: State, view: View) -> Array:
         """Return the logits at the guide's draws, (K, B)."""
         assert view.latents is not None

@@ -44,6 +44,15 @@ def sizes_of(dim: int, sites: Sites | None) -> Sizes:
     return Sizes(dim, 0) if sites is None else Sizes(dim, sites.code_dim, sites.num_logits, sites.codebook)
 
 
+class Noise(NamedTuple):
+    """Noise beside a batch, for a player that asks for it."""
+
+    normal: Array
+    """standard normal, (2, B, P)"""
+    uniform: Array
+    """in [0, 1), (B, 1)"""
+
+
 class View(NamedTuple):
     """View of a batch by a player in one step; ``B`` data, ``K`` draws."""
 
@@ -55,6 +64,8 @@ class View(NamedTuple):
     """what the objective's request asked of the latents: ``latents.z`` are the codes, (K, B, D)"""
     others: Array | None = None
     """codes to tell the guide's from, (K, B, D); known to ``loss`` only"""
+    noise: Noise | None = None
+    """for a ``noisy`` player"""
 
 
 Loss = Callable[[Values], tuple[Array, tuple[Array, ...]]]
@@ -72,15 +83,35 @@ class Player:
     ``name`` is the prefix of its names in a checkpoint. ``sees`` names its inputs: with ``codes`` or ``both`` the pair
     needs a single vector of latents. ``metrics`` are the names of its loss, and of the other numbers that ``loss``
     returns, in the history. With ``moves_codes`` its ``codebook`` replaces the pair's after each step.
-    ``learning_rate`` and ``betas`` are those of its own Adam.
+    ``learning_rate`` and ``betas`` are those of its own Adam. A ``fresh`` one takes ``steps`` steps before each of the
+    pair, on rows of the data and draws of the model that nothing else uses; the others one step after it, on its batch.
+    A ``noisy`` one is given noise of its own.
     """
 
     name: ClassVar[str] = "player"
     sees: ClassVar[Literal["data", "codes", "both"]] = "data"
     metrics: ClassVar[tuple[str, ...]] = ()
     moves_codes: ClassVar[bool] = False
+    fresh: ClassVar[bool] = False
+    steps: Any = 1
     learning_rate: Any = 0.0
     betas: Any = (0.9, 0.999)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether it needs noise beside a batch."""
+        return False
+
+    def playing(self, objective: Any) -> Player:
+        """Return the player with what it needs to know of the objective."""
+        return self
+
+    def check(self, num_data: int, batch_size: int) -> None:
+        """Refuse batches, or an objective, that do not fit it.
+
+        Raises:
+            ValueError: says what fits.
+        """
 
     def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
         """Return the state before the first batch."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..arrays.net_outputs import check_outputs
 from ..pairs.failures import explained
+from ..pairs.implicit import generated_by, match_implicit
 from ..pairs.keywords import inner
 from ..pairs.sites import Plates, Sites, check_batch_shape, match, misplaced
 from .closed_kl import closed_kl
@@ -32,6 +33,11 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         check_batch_shape(site["name"], tuple(site["fn"].batch_shape), plates[site["name"]])
     for name, site in observed.items():
         check_outputs(name, tuple(site["fn"].event_shape), tuple(site["value"].shape))
+    if generates := generated_by(model):
+        found: Any = p.nodes.get(generates)
+        drawn = None if found is None else tuple(found["value"].shape)
+        described = {name: describe(site) for name, site in latent.items()}
+        return match_implicit(generates, (drawn, tuple(args[0].shape)), guided, described, observed, plates)
     scaled = any(bool((torch.as_tensor(s["scale"]) != 1).any()) for s in [*latent.values(), *observed.values()])
 
     def with_another() -> Plates:
@@ -41,10 +47,10 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
             p, q = run(model, guide, (x, *args[1:]), more, 1, 1)
         return {**_plates_of(p), **_plates_of(q)}
 
-    described = ({name: describe(site) for name, site in sites.items()} for sites in (guided, latent, observed))
+    all_described = ({name: describe(site) for name, site in sites.items()} for sites in (guided, latent, observed))
     both = [n for n in guided if n in latent and guided[n]["fn"].event_shape == latent[n]["fn"].event_shape]
     return match(
-        *described,
+        *all_described,
         sampled_kl=tuple(name for name in both if _samples_kl(guided[name], latent[name])),
         scaled=scaled,
         empty=getattr(inner(guide), "is_empty", False),

@@ -380,9 +380,9 @@ class Pair:
             return self._data_of(moments_of(site)[0]), self._data_of(site["value"])
 
     def _data_of(self, values: Tensor) -> np.ndarray:
-        """Copy values of the observed site, (B, P)."""
+        """Copy values of the site that is generated, (B, P)."""
         own = values.cpu().numpy()
-        return own if self.sites is None else value_of_data(self.sites.observed[0], own)[0]
+        return own if self.sites is None or self.sites.implicit else value_of_data(self.sites.observed[0], own)[0]
 
 
 def _moments(site: PyroSite) -> tuple[Tensor, Tensor]:

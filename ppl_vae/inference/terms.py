@@ -19,6 +19,7 @@ from ..errors import UnsuitableObjective
 from ..objectives.checks import check_dream, given_groups, known_labels, no_closed_kl, not_normal
 from ..objectives.gradients import Gradient, Rule, Run
 from ..objectives.request import LatentsRequest, TermsRequest
+from ..pairs.implicit import generated_by
 from ..pairs.keywords import Tolerant, generated_site, inner, tolerant
 from ..pairs.levels import first_level, level_terms
 from ..pairs.sites import Sites
@@ -82,6 +83,8 @@ def log_terms(
     """
     model = model if isinstance(model, Tolerant) else tolerant(model, ("mask",))
     guide = guide if isinstance(guide, Tolerant) else tolerant(guide)
+    if request.generated:
+        return _generated(model, args, kwargs, request.num_particles, max_plate_nesting)
     if request.levels is not None:
         return _of_levels(model, guide, args, kwargs, request, max_plate_nesting)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
@@ -141,6 +144,16 @@ def log_terms(
     if request.labels and terms.log_label is None:
         terms = terms._replace(log_label=_labels(guide, request.labels, args, kwargs))
     return terms._replace(log_sleep=_sleep(model, guide, args, kwargs)) if request.sleep else terms
+
+
+def _generated(
+    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], num_particles: int, max_plate_nesting: int
+) -> Terms:
+    """Draw data from an implicit model, (K, B, P), beside those of the batch."""
+    trace = poutine.trace(in_plate(model, num_particles, max_plate_nesting)).get_trace(*args, **kwargs)
+    drawn = trace.nodes[generated_by(model)]["value"].reshape(num_particles, *args[0].shape)
+    none = drawn.new_zeros(drawn.shape[:2])
+    return Terms(none, none, none, latents=Latents(None, x=args[0], generated=drawn))
 
 
 def _labels(guide: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

@@ -1,9 +1,12 @@
 """Objectives: settings, checks, and a bound of terms, written once for both backends."""
 
 from .adversarial import AAE as AAE
+from .adversarial import GAN as GAN
+from .adversarial import GMMN as GMMN
 from .adversarial import WAEGAN as WAEGAN
 from .adversarial import AdversarialObjective as AdversarialObjective
 from .adversarial import FactorVAE as FactorVAE
+from .adversarial import ImplicitObjective as ImplicitObjective
 from .aggregate_posterior import DIPVAE as DIPVAE
 from .aggregate_posterior import WAE as WAE
 from .aggregate_posterior import BetaTCVAE as BetaTCVAE

@@ -1,4 +1,4 @@
-"""Objectives with a second player: a critic that learns a log-ratio of densities from draws of both."""
+"""Objectives that read draws in the place of densities, most with a second player: a critic of codes, or of data."""
 
 from __future__ import annotations
 
@@ -8,13 +8,27 @@ from typing import ClassVar, Literal
 from .. import bounds
 from ..arrays import ops
 from ..arrays.ops import Array
-from ..divergences import costs
+from ..critics import Critic
+from ..discriminators import Discriminator
+from ..divergences import costs, two_sample
 from ..divergences.costs import Cost, CostFunction
+from ..games import Game, NonSaturating
 from ..pairs.terms import Terms
+from ..players import Player
 from ..schedules import Schedule
 from .aggregate_posterior import ASKED, Autoencoding, RegularisedObjective
-from .options import option
+from .base import Objective
+from .options import from_python, option
 from .request import LatentsRequest, TermsRequest
+
+
+def _needed(objective: Objective, logits: Array | None) -> Array:
+    """Return the critic's logits, which only a training with a critic has."""
+    if logits is None:
+        raise ValueError(
+            f"{type(objective).__name__} needs its critic's logits: train with inference.Adversarial, which has one."
+        )
+    return logits
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,8 @@ class AdversarialObjective(RegularisedObjective):
     against: ClassVar[Literal["prior", "permuted"]] = "prior"
     asks: ClassVar[LatentsRequest] = LatentsRequest(prior=True)
     needs_critic: ClassVar[bool] = True
+    judges: ClassVar[Literal["data", "codes", "both"]] = "codes"
+    default_critic: ClassVar[type[Player]] = Critic
 
     def check_output(self, logits: Array | None) -> Array:
         """Return the critic's logits, which only a training with a critic has.
@@ -35,11 +51,7 @@ class AdversarialObjective(RegularisedObjective):
         Raises:
             ValueError: there are none.
         """
-        if logits is None:
-            raise ValueError(
-                f"{type(self).__name__} needs its critic's logits: train with inference.Adversarial, which has one."
-            )
-        return logits
+        return _needed(self, logits)
 
 
 @dataclass(frozen=True)
@@ -99,3 +111,111 @@ class AAE(WAEGAN):
     """
 
     strength: float | Schedule = option(1.0, ASKED, kind="non-negative", metavar="WEIGHT")
+
+
+@dataclass(frozen=True)
+class ImplicitObjective(Objective):
+    """An objective of draws of the model beside data, for a model that has no density; no bound of log p(x)."""
+
+    per_datum: ClassVar[bool] = False
+    implicit: ClassVar[bool] = True
+    unused: ClassVar[tuple[str, ...]] = ("num_particles", "chunk")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_particles != 1 or self.chunk is not None:
+            raise ValueError(
+                f"{type(self).__name__} draws one x for each datum of a batch: leave 'num_particles' at 1 and 'chunk' "
+                "at None, and set batch_size."
+            )
+
+    @property
+    def is_bound(self) -> bool:
+        """False: there is no log p(x) of an implicit model that it could bound."""
+        return False
+
+    @property
+    def request(self) -> TermsRequest:
+        """The objective's request to a pair: data that the model draws."""
+        return TermsRequest(generated=True)
+
+
+@dataclass(frozen=True)
+class GAN(ImplicitObjective):
+    """Minus the generator's loss in a ``game`` with a critic of data: a generative adversarial net.
+
+    The model is ``models.Implicit``, the guide ``guides.Empty()``, the training ``inference.Adversarial``, whose
+    critic is a ``discriminators.Discriminator``. The value is no bound, and falls and rises as the critic learns.
+    Generative Adversarial Nets, Goodfellow et al., 2014.
+
+    Args:
+        game: both players' losses, of ``games``; by default the non-saturating ones.
+
+    >>> GAN().game
+    NonSaturating()
+    """
+
+    needs_critic: ClassVar[bool] = True
+    judges: ClassVar[Literal["data", "codes", "both"]] = "data"
+    default_critic: ClassVar[type[Discriminator]] = Discriminator
+    game: Game = from_python(NonSaturating(), "both players' losses are an object of ppl_vae.games")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not all(callable(getattr(self.game, name, None)) for name in ("critic", "generator")):
+            raise ValueError(
+                "GAN: 'game' should be both players' losses, with critic(real, fake) and generator(real, fake), "
+                f"such as games.Hinge(); got {self.game!r}."
+            )
+
+    def bound(self, terms: Terms, logits: Array | None = None) -> Array:
+        """Terms, and the critic's logits at data and at draws, (2, M) -> (B,), the same number for each datum."""
+        real, fake = _needed(self, logits)
+        return 0 * terms.log_lik[0] - self.game.generator(real, fake)
+
+
+@dataclass(frozen=True)
+class GMMN(ImplicitObjective):
+    """Minus the squared maximum mean discrepancy of draws and data: a generative moment matching network.
+
+    No critic; the kernel is ``divergences.mmd``'s, an unbiased estimate from a batch, of any sign. Generative Moment
+    Matching Networks, Li, Swersky and Zemel, 2015; Training Generative Neural Networks via Maximum Mean Discrepancy
+    Optimization, Dziugaite, Roy and Ghahramani, 2015.
+
+    Args:
+        kernel: 'imq', or 'rbf'.
+        bandwidth: h; by default 2 P.
+
+    >>> GMMN().kernel
+    'imq'
+    """
+
+    kernel: two_sample.Kernel = from_python("imq", "the command line makes no implicit model")
+    bandwidth: float | None = from_python(None, "the command line makes no implicit model", kind="positive")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kernel not in two_sample.KERNELS:
+            raise ValueError(f"GMMN: 'kernel' should be one of {', '.join(two_sample.KERNELS)}; got {self.kernel!r}.")
+
+    def check_batches(self, num_data: int, batch_size: int) -> None:
+        """Refuse batches of one row, of which nothing can be estimated.
+
+        Raises:
+            ValueError: says which batch size fits.
+        """
+        rest = num_data % batch_size
+        if batch_size == 1 or rest == 1:
+            better = next(b for b in range(max(2, batch_size), num_data + 2) if b > num_data or num_data % b != 1)
+            raise ValueError(
+                f"GMMN compares the rows of a batch with each other, and one batch has a single row: {num_data} data "
+                f"in batches of {batch_size}: set batch_size={min(better, num_data)}."
+            )
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms with data and draws -> (B,), the same number for each datum."""
+        assert terms.latents is not None
+        drawn = terms.latents.generated[0]
+        return 0 * terms.log_lik[0] - two_sample.mmd(
+            drawn, terms.latents.x, kernel=self.kernel, bandwidth=self.bandwidth
+        )

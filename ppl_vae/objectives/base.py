@@ -56,6 +56,8 @@ class Objective:
     backend: ClassVar[str | None] = None
     """the backend whose ELBO it is; None for an objective that either backend makes its own"""
     serves_models_without_latents: ClassVar[bool] = False
+    implicit: ClassVar[bool] = False
+    """whether it trains an implicit model, by draws, and asks for no density"""
     prior_alone: ClassVar[bool] = False
     """whether it trains what the model's prior has for itself, and leaves all else as it is"""
 

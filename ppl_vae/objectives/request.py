@@ -74,6 +74,7 @@ class TermsRequest:
         levels: of a pair whose latent site is a chain of levels of noise, one level at random for each draw:
             ``log_lik + log_prior`` is then an unbiased estimate of the ELBO, no log-weight, and ``log_guide`` is 0.
         chain: move the draws; ``Terms.gain`` is what log p(x, z) gains by that, with a gradient to the model alone.
+        generated: of an implicit model its draws, ``Latents.generated``, beside the data; the densities are 0.
         chunk: number of draws to hold in memory at a time. The others' activations are computed again when the gradient
             needs them, and the encoder runs once for each chunk. None holds all of them.
 
@@ -92,6 +93,7 @@ class TermsRequest:
     latents: LatentsRequest | None = None
     levels: LevelsRequest | None = None
     chain: ChainRequest | None = None
+    generated: bool = False
     chunk: int | None = None
 
     def __post_init__(self) -> None:

@@ -62,7 +62,7 @@ def accepted(program: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def generated_site(model: Any, sites: Any) -> str:
-    """The name of the site that a model generates, its observed one.
+    """The name of the site that a model generates, its observed one, or the one that an implicit model says.
 
     A conditional model draws an image for each row of ``given``, and takes no ``size``.
 
@@ -71,6 +71,8 @@ def generated_site(model: Any, sites: Any) -> str:
             sites, of which nobody knows the columns.
     """
     observed = [site.name for site in sites.observed if not site.label] if sites else []
+    if sites and sites.implicit:
+        observed = [sites.implicit]
     if len(observed) > 1:
         raise ValueError(
             f"The model observes the sites {', '.join(map(repr, observed))}, and which columns of x each of them is, "

@@ -138,6 +138,11 @@ def example_of(x: np.ndarray, side: Arrays) -> dict[str, np.ndarray]:
 
 
 def probe(pair: Pair, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> float:
-    """Compute the ELBO of a few data points with fixed noise, to tell pairs apart whose weights have equal shapes."""
+    """Compute the ELBO of a few data points with fixed noise, to tell pairs apart whose weights have equal shapes.
+
+    Of an implicit model, which has none, the mean square of as many draws.
+    """
+    if pair.sites is not None and pair.sites.implicit:
+        return float((pair.generate(len(x), seed)[1].astype(float) ** 2).mean())
     side = {**placeholder(len(x), pair.num_rows, pair.given_dim), **side}
     return float(pair.sample(x, 1, seed, side=side)[1].log_weights.mean())

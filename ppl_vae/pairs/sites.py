@@ -115,6 +115,8 @@ class Sites:
     """The latent sites of which a mask may hide densities in one of the programs."""
     sampled_kl: tuple[str, ...] = ()
     """The latent sites whose KL(q || p) has no closed form."""
+    implicit: str = ""
+    """The site that an implicit model draws x at, which has no density."""
 
     def check_data(self) -> None:
         """Refuse programs whose densities do not belong to single data.
@@ -259,8 +261,7 @@ class Sites:
     @property
     def num_logits(self) -> int:
         """The number of logits of all latents that are bits, one each, or categories, C each."""
-        each = ((1 if site.binary else site.num_values or 0) * math.prod(site.event_shape) for site in self.latent)
-        return sum(each)
+        return sum((1 if s.binary else s.num_values or 0) * math.prod(s.event_shape) for s in self.latent)
 
     @property
     def codebook(self) -> tuple[int, ...]:

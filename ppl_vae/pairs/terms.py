@@ -32,6 +32,8 @@ class Latents(NamedTuple):
     """every code, (L, K, E); slot s has one of codebook s mod L"""
     groups: Array = None
     """what says the group of each datum, columns of ``given``, (B, G)"""
+    generated: Array = None
+    """data that the model draws, (K, B, P)"""
     control: Any = None
     """what a learned control variate reads: named tuples of arrays, as of ``ppl_vae.controls``, or one for each site"""
 

@@ -230,6 +230,8 @@ class Fit:
                 have, or side information, positions or a mask that do not fit.
         """
         check_names(side)
+        if self.sites.implicit:
+            self.sites.check_data()
         check_scale(x, self.settings.get("data", {}).get("scale"))
         data = check_data(self.pair, x, likely, side.get("given"), side.get("mask"))
         index = side.get("index")

@@ -13,6 +13,7 @@ from ..objectives.base import Objective
 from ..objectives.checks import check_stock
 from ..objectives.relaxed import ReadingOnTrial
 from ..objectives.request import TermsRequest
+from ..pairs.implicit import NO_DENSITY
 from ..pairs.inputs import checked
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays, check_labels, take_rows
@@ -25,7 +26,18 @@ from .settings import TrainingSettings
 STATE = frozenset({"weights", "local", "optim"})
 """First parts of the names in a training's state, which no player can have."""
 HISTORY = frozenset(
-    {"epoch", "loss", "valid_elbo", "valid_log_lik", "codes_used", "perplexity", "seconds", "compilation", "memory"}
+    {
+        "epoch",
+        "loss",
+        "valid_elbo",
+        "valid_log_lik",
+        "valid_mmd",
+        "codes_used",
+        "perplexity",
+        "seconds",
+        "compilation",
+        "memory",
+    }
 )
 """Names in every history, which no player's metric can have."""
 
@@ -118,16 +130,37 @@ def check_objective(settings: TrainingSettings, pair: Pair, sites: Sites, num_da
         raise UnsuitableObjective(
             f"{type(loss).__name__} is made for latents, and the model has none: its likelihood is the TraceELBO()."
         )
+    check_implicit(loss, sites)
     check_critic(settings)
-    if isinstance(loss, Objective):
+    if sites.implicit:
+        check_players(settings, sites, num_data)
+        loss.check_batches(settings.epoch_size or num_data, settings.batch_size)
+    elif isinstance(loss, Objective):
         sites.check_terms(type(loss).__name__)
         check_nesting(loss, sites)
         loss.check(sites)
-        check_players(settings, sites)
+        check_players(settings, sites, num_data)
         loss.check_batches(settings.epoch_size or num_data, settings.batch_size)
     elif settings.check_stock:
         check_nesting(loss, sites)
         check_stock(loss, sites, pair.backend)
+
+
+def check_implicit(loss: Any, sites: Sites) -> None:
+    """Refuse densities of an implicit model, which has none, and draws alone of a model that has densities.
+
+    Raises:
+        UnsuitableObjective: names the objective, and what to use.
+    """
+    name, implicit = type(loss).__name__, getattr(loss, "implicit", False)
+    if sites.implicit and not implicit:
+        raise UnsuitableObjective(f"{name} is made of densities. {NO_DENSITY}")
+    if implicit and not sites.implicit:
+        raise UnsuitableObjective(
+            f"{name} trains an implicit model, which draws x and observes nothing, and this one observes "
+            f"{', '.join(repr(site.name) for site in sites.observed)}: use models.Implicit(prior, generator) with "
+            "guides.Empty(), or train it by its likelihood, inference.SVI(inference.TraceELBO())."
+        )
 
 
 def check_nesting(loss: Any, sites: Sites) -> None:
@@ -224,6 +257,12 @@ def check_critic(settings: TrainingSettings) -> None:
     """
     adversarial, name = getattr(settings.loss, "needs_critic", False), type(settings.loss).__name__
     critic = getattr(settings, "critic", None)
+    if adversarial and critic is not None and critic.sees != settings.loss.judges:
+        kind = settings.loss.default_critic
+        raise UnsuitableObjective(
+            f"{name} has a critic of {settings.loss.judges}, and {type(critic).__name__} is one of {critic.sees}: use "
+            f"critic={kind.__module__.removeprefix('ppl_vae.')}.{kind.__name__}(...)."
+        )
     if adversarial and critic is None:
         raise UnsuitableObjective(
             f"{name} has a second player, a critic with an optimiser of its own: use inference.Adversarial("
@@ -232,11 +271,11 @@ def check_critic(settings: TrainingSettings) -> None:
     if critic is not None and not adversarial:
         raise UnsuitableObjective(
             f"Adversarial trains a critic beside the pair, and {name} has no use for one: use SVI, or FactorVAE, "
-            "AAE or WAEGAN."
+            "AAE or WAEGAN, or GAN of an implicit model."
         )
 
 
-def check_players(settings: TrainingSettings, sites: Sites) -> None:
+def check_players(settings: TrainingSettings, sites: Sites, num_data: int) -> None:
     """Refuse players that do not fit the pair or each other.
 
     Raises:
@@ -262,6 +301,7 @@ def check_players(settings: TrainingSettings, sites: Sites) -> None:
             "at None and restart_codes at False, or train both."
         )
     for player in settings.players:
+        player.check(settings.epoch_size or num_data, settings.batch_size)
         if player.sees != "data" and not sites.code_dim:
             raise UnsuitableObjective(
                 f"{name}: the player {player.name!r} looks at the codes of one latent site, a vector; the pair has "

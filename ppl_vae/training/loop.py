@@ -28,6 +28,7 @@ from ..seeds import derive, generator
 from . import checkpoints
 from .codes import restart_codes
 from .data import TrainingData
+from .draws import discrepancy
 from .protocols import Callback, Run
 from .settings import TrainingSettings
 
@@ -116,8 +117,8 @@ class Loop:
             doing = f"in the validation ELBO after epoch {epoch}"
             with explain_out_of_memory(doing, memory_settings(), self.kept()):
                 metrics |= self._validated(self.data.valid)
-            if not np.isfinite(metrics["valid_elbo"]):
-                self._fail("the validation ELBO became NaN or infinite", epoch, len(losses) - 1)
+            if not np.isfinite(_criterion(metrics)):
+                self._fail("the number of the validation data became NaN or infinite", epoch, len(losses) - 1)
         metrics["seconds"] = time.perf_counter() - began
         compiled = self.run.compilation_seconds() - self.compiled
         metrics |= {"compilation": compiled / together, "memory": self.memory.read()}
@@ -141,9 +142,12 @@ class Loop:
         """Compute the plain sampled ELBO per datum and its reconstruction, with the same noise after every epoch.
 
         Of codes of a codebook also how many are used, and their perplexity. Of a chain of noise it is estimated from at
-        least ``VALID_LEVELS`` of its levels, or all of them if they are fewer.
+        least ``VALID_LEVELS`` of its levels, or all of them if they are fewer. An implicit model has no ELBO: of it the
+        squared MMD of draws and validation data.
         """
         noise = derive(self.seed, "valid")
+        if self.run.pair.sites is not None and self.run.pair.sites.implicit:
+            return {"valid_mmd": discrepancy(self.run.pair, valid, noise)}
         particles, side = self.settings.validation_particles, self.data.valid_side
         assert self.run.pair.sites is not None
         particles = max(particles, min(self.run.pair.sites.chain, VALID_LEVELS))
@@ -169,8 +173,8 @@ class Loop:
         patience, warm_up = self.settings.patience, getattr(self.settings.loss, "warm_up", 0.0)
         if patience is None:
             return
-        if metrics["valid_elbo"] > self.best.value:
-            self.best = _Best(metrics["valid_elbo"], self.next_epoch, self.run.pair.state())
+        if _criterion(metrics) > self.best.value:
+            self.best = _Best(_criterion(metrics), self.next_epoch, self.run.pair.state())
         self.stopped = self.next_epoch - max(self.best.epoch, warm_up) >= patience
 
     def to_lower(self) -> dict[str, Any]:
@@ -256,6 +260,11 @@ class Loop:
         history = {name: np.asarray(values) for name, values in self.history.items()}
         settings = {"svi": self.settings.to_dict(), "seed": self.seed, "data": self.data.record}
         return Fit(self.run.pair, history, settings, self.run.critic)
+
+
+def _criterion(metrics: Mapping[str, float]) -> float:
+    """The number of the validation data that early stopping wants to rise."""
+    return metrics["valid_elbo"] if "valid_elbo" in metrics else -metrics["valid_mmd"]
 
 
 def progress_bar(first: int, last: int, description: str, progress: bool | None) -> tqdm:

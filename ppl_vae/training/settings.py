@@ -86,7 +86,7 @@ class TrainingSettings:
     def players(self) -> tuple[Player, ...]:
         """The objective's own players, and the critic of an adversarial training."""
         critic = getattr(self, "critic", None)
-        return (*getattr(self.loss, "players", ()), *(() if critic is None else (critic,)))
+        return (*getattr(self.loss, "players", ()), *(() if critic is None else (critic.playing(self.loss),)))
 
     loss: Any = None
     optim: Any = None

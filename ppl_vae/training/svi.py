@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..critics import Critic
 from ..data import Split
 from ..data.streams import Data
 from ..objectives.base import WeightedObjective
@@ -34,11 +35,22 @@ ADVERSARIAL = """SVI with two players: the pair ascends an adversarial objective
     Each step of the pair is followed by one of the critic, whose weights and optimiser are its own and belong to the
     checkpoint. The history has its loss (nats) and accuracy, ``critic_loss`` and ``critic_accuracy``, means over an
     epoch; ``fit.critic`` is its log-ratio of codes, after the last epoch even where ``patience`` went back to better
-    weights of the pair. Takes the settings of ``SVI`` and
+    weights of the pair.
+
+    Under ``GAN`` the critic is one of data, of an implicit model: it takes its own number of steps before each of the
+    model, and the history has ``critic_gap``. ``patience`` then counts epochs without a fall of ``valid_mmd``, the
+    squared MMD of draws and validation data. Takes the settings of ``SVI`` and
 
     Args:
-        critic: its net and optimiser, ``critics.Critic``.
+        critic: its net and optimiser: ``critics.Critic`` of codes, ``discriminators.Discriminator`` of data. By default
+            the one that the objective names.
     """
+
+
+def choose_critic(settings: Any) -> None:
+    """Give an adversarial training without a critic the one that its objective names."""
+    if settings.critic is None:
+        object.__setattr__(settings, "critic", getattr(settings.loss, "default_critic", Critic)())
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,10 @@ def test_the_page_of_critics_runs(
         )
 
 
+def test_the_page_of_implicit_models_runs() -> None:
+    exec(compile("\n".join(blocks("docs/gan.md", "python")), "docs/gan.md", "exec"), {})
+
+
 @pytest.mark.slow
 def test_the_page_of_chains_runs(capsys: pytest.CaptureFixture) -> None:
     """And the bounds that it shows are on their sides of each other, but for error."""

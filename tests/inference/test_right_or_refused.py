@@ -50,6 +50,8 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("reshaped to rows", "HMCELBO", 1, "Several draws of each datum run at once"),
     ("normal", "DiffusionELBO", 3, "takes one level of a chain of noise"),
     ("Bernoulli", "PriorELBO", 1, "put a learned prior there"),
+    ("normal", "GAN", 1, "GAN trains an implicit model"),
+    ("normal", "GMMN", 1, "GMMN trains an implicit model"),
     ("Bernoulli", "GumbelSoftmax", 3, "right"),
     ("Bernoulli", "GumbelSoftmax, straight through", 1, "right"),
     ("Bernoulli", "REBAR", 3, "right"),

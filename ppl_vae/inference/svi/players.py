@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...critics import Critic
 from ...pairs.terms import Latents, Terms
-from ...players import Loss, Player, Sizes, State, Values, View
+from ...players import Loss, Noise, Player, Sizes, State, Values, View
 from ...runtime.storage import below
 from ..traces import run_guide, sites_of
 from .record import Record
@@ -49,6 +49,7 @@ class RunningPlayer:
         """Take a step on a detached batch, and record the metrics."""
         state, metrics = self.player.step(State(self.tracked, self.learned.values), view, self._descend)
         self.tracked = state.tracked
+        self.learned.replace(state.learned)
         if self.player.metrics:
             if len(metrics) != len(self.player.metrics):
                 raise ValueError(
@@ -85,9 +86,10 @@ class RunningPlayer:
         self.learned.load_state(state)
 
 
-def view_of(x: Tensor, terms: Terms) -> View:
+def view_of(x: Tensor, terms: Terms, *, noisy: bool = False) -> View:
     """Make the view of a batch for ``output``: a gradient flows through the latents."""
-    return View(x, terms.log_weights.detach().mean(0), terms.latents)
+    noise = Noise(torch.randn_like(torch.stack([x, x])), torch.rand_like(x[:, :1])) if noisy else None
+    return View(x, terms.log_weights.detach().mean(0), terms.latents, noise=noise)
 
 
 def detached(view: View, others: Tensor | None) -> View:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from ... import schedules, seeds
-from ...critics import Critic
 from ...data import Stream
 from ...errors import UnsuitableObjective
 from ...objectives.base import Objective
@@ -87,11 +86,11 @@ class PyroRun:
 
     @property
     def critic(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """The critic's logits as a function of arrays, (..., D) -> (...); None without a critic."""
+        """The critic's logits as a function of arrays, of codes (..., D) -> (...); None without a critic."""
         for running in self.players:
-            critic = running.player
-            if isinstance(critic, Critic):
-                return lambda z: critic.logits(running.fixed.learned, self.pair.tensor(z)).cpu().numpy()
+            read = getattr(running.player, "read", None)
+            if read is not None:
+                return lambda z: read(running.fixed, self.pair.tensor(z)).cpu().numpy()
         return None
 
     def _traced(self) -> Traced | None:
@@ -246,24 +245,36 @@ class PyroRun:
             return torch.as_tensor(loss, device=x.device)
         loss.backward()
         if view is not None:
-            for player in self.players:
+            for player in (running for running in self.players if not running.player.fresh):
                 player.step(view)  # not before: the gradient goes back through the weights as they were
         return loss.detach()
 
     def _loss_with_players(
         self, objective: Any, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor]
     ) -> tuple[Tensor, View]:
-        """Compute the loss per datum of an objective with players, and the view of the batch for their steps."""
+        """Compute the loss per datum of an objective with players, and the view of the batch for their steps.
+
+        Fresh players take their steps before it.
+        """
+        for running in self.players:
+            for _ in range(running.player.steps if running.player.fresh else 0):
+                rows, beside = self._another(len(x), x.device)
+                with torch.no_grad():
+                    drawn = objective.log_terms(model, guide, rows, **beside)
+                running.step(detached(view_of(rows, drawn, noisy=running.player.noisy), None))
         terms = objective.log_terms(model, guide, x, **side)
-        view = view_of(x, terms)
+        view = view_of(x, terms, noisy=any(running.player.noisy for running in self.players))
         bound = objective.bound(terms, *(player.output(view) for player in self.players))
         others = None if terms.latents is None else terms.latents.prior
         if getattr(objective, "against", None) == "permuted":
-            rows = torch.randint(len(self.train), (len(x),), device=x.device)
-            beside = {"index": rows, **{name: a.index_select(0, rows) for name, a in self.side.items()}}
-            nesting = objective.max_plate_nesting
-            others = permuted_codes(guide, self._rows(rows), beside, objective.num_draws, nesting)
+            rows, beside = self._another(len(x), x.device)
+            others = permuted_codes(guide, rows, beside, objective.num_draws, objective.max_plate_nesting)
         return -(terms.scale * bound).sum() / len(x), detached(view, others)
+
+    def _another(self, size: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+        """Draw another batch of the data, with its side inputs."""
+        rows = torch.randint(len(self.train), (size,), device=device)
+        return self._rows(rows), {"index": rows, **{name: a.index_select(0, rows) for name, a in self.side.items()}}
 
     def _rows(self, rows: Tensor) -> Tensor:
         """Take rows of the data; 'dynamic' images are drawn afresh."""

@@ -10,14 +10,14 @@ import pyro
 import torch
 from torch import nn
 
-from ...critics import Critic
 from ...errors import WorkerLost
 from ...objectives import FactorVAE, TraceELBO
 from ...objectives.base import Objective
+from ...players import Player
 from ...results.fit import Fit
 from ...training.data import TrainingData
 from ...training.loop import Loop
-from ...training.svi import ADVERSARIAL, BaseSVI
+from ...training.svi import ADVERSARIAL, BaseSVI, choose_critic
 from ..objectives import TermsObjective, adopt
 from ..pair import Pair
 from .data_parallel import SpreadRun, run_as_leader
@@ -84,4 +84,8 @@ class Adversarial(SVI):
     __doc__ = ADVERSARIAL
 
     loss: Any = field(default_factory=FactorVAE)
-    critic: Critic = field(default_factory=Critic)
+    critic: Player | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        choose_critic(self)

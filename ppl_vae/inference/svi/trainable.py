@@ -42,6 +42,13 @@ class Learned:
                 value.grad = grad
             self.optim.step()
 
+    def replace(self, values: Mapping[str, Tensor]) -> None:
+        """Take over what a player made of its weights after the step, if it did."""
+        with torch.no_grad():
+            for name, value in self.values.items():
+                if values[name] is not value:
+                    value.copy_(values[name])
+
     def state(self) -> dict[str, np.ndarray]:
         """Return every number as arrays by name."""
         values = {f"learned/{name}": value.detach().cpu().numpy().copy() for name, value in self.values.items()}

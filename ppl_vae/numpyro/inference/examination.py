@@ -10,6 +10,7 @@ from jax import Array
 
 from ...arrays.net_outputs import check_outputs
 from ...pairs.failures import explained
+from ...pairs.implicit import generated_by, match_implicit
 from ...pairs.keywords import inner
 from ...pairs.sites import Plates, Sites, check_batch_shape, match, misplaced
 from .closed_kl import closed_kl
@@ -39,6 +40,10 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         check_batch_shape(site["name"], tuple(site["fn"].batch_shape), plates[site["name"]])
     for name, site in observed.items():
         check_outputs(name, tuple(site["fn"].event_shape), tuple(site["value"].shape))
+    if generates := generated_by(model):
+        drawn = tuple(p[generates]["value"].shape) if generates in p else None
+        described = {name: describe(site) for name, site in latent.items()}
+        return match_implicit(generates, (drawn, tuple(args[0].shape)), guided, described, observed, plates)
     scales = [site["scale"] for site in [*latent.values(), *observed.values()]]
     scaled = any(scale is not None and not (isinstance(scale, int | float) and scale == 1) for scale in scales)
 
@@ -49,10 +54,10 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
             p, q = run(model, guide, (x, *args[1:]), more, 1, 1, jax.random.key(0))
         return {**_plates_of(p), **_plates_of(q)}
 
-    described = ({name: describe(site) for name, site in sites.items()} for sites in (guided, latent, observed))
+    all_described = ({name: describe(site) for name, site in sites.items()} for sites in (guided, latent, observed))
     both = [n for n in guided if n in latent and guided[n]["fn"].event_shape == latent[n]["fn"].event_shape]
     return match(
-        *described,
+        *all_described,
         sampled_kl=tuple(name for name in both if closed_kl(guided[name], latent[name]) is None),
         scaled=scaled,
         subsampled=_subsampled(p) or _subsampled(q),

@@ -349,7 +349,7 @@ class Pair:
     def _data_of(self, mean: Array, x: Array) -> tuple[np.ndarray, np.ndarray]:
         """Copy the mean and a draw of the observed site, (B, P) each."""
         own = np.asarray(mean), np.asarray(x)
-        if self.sites is None:
+        if self.sites is None or self.sites.implicit:
             return own
         site = self.sites.observed[0]
         return value_of_data(site, own[0])[0], value_of_data(site, own[1])[0]

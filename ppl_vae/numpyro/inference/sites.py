@@ -81,6 +81,8 @@ def _has_mean(fn: Any) -> bool:
 
 def moments_of(site: Any) -> tuple[Array, Array]:
     """Mean and variance of a traced site's distribution, NaN where it does not know them."""
+    if site["type"] == "deterministic":
+        return site["value"], jnp.zeros_like(site["value"])
     return _known(site["fn"], "mean"), _known(site["fn"], "variance")
 
 

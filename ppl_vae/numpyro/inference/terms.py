@@ -17,6 +17,7 @@ from numpyro.primitives import Messenger
 from ...objectives.checks import check_dream, given_groups, known_labels, no_closed_kl, not_normal
 from ...objectives.gradients import Gradient, Rule, Run
 from ...objectives.request import LatentsRequest, TermsRequest
+from ...pairs.implicit import generated_by
 from ...pairs.keywords import generated_site, inner, tolerant
 from ...pairs.levels import first_level, level_terms
 from ...pairs.sites import Sites
@@ -122,6 +123,8 @@ def log_terms(
     (5, 3)
     """
     model, guide = tolerant(model, ("mask",)), tolerant(guide)
+    if request.generated:
+        return _generated(model, args, kwargs, request.num_particles, max_plate_nesting, key)
     if request.levels is not None:
         return _of_levels(model, guide, args, kwargs, request, max_plate_nesting, key)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
@@ -193,6 +196,16 @@ def log_terms(
     if request.labels and terms.log_label is None:
         terms = terms._replace(log_label=_labels(guide, request.labels, args, kwargs, key))
     return terms._replace(log_sleep=_sleep(model, guide, args, kwargs, key)) if request.sleep else terms
+
+
+def _generated(
+    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], num_particles: int, max_plate_nesting: int, key: Array
+) -> Terms:
+    """Draw data from an implicit model, (K, B, P), beside those of the batch."""
+    trace = traced(handlers.seed(in_plate(model, num_particles, max_plate_nesting), key), *args, **kwargs)
+    drawn = trace[generated_by(model)]["value"].reshape(num_particles, *args[0].shape)
+    none = jnp.zeros(drawn.shape[:2], drawn.dtype)
+    return Terms(none, none, none, latents=Latents(None, x=args[0], generated=drawn))
 
 
 def _labels(guide: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> Array:

@@ -22,5 +22,6 @@ from .hierarchical import Hierarchy as Hierarchy
 from .images import Completion as Completion
 from .images import FullyVisible as FullyVisible
 from .images import MixtureOfBernoullis as MixtureOfBernoullis
+from .implicit import Implicit as Implicit
 from .semi_supervised import SemiSupervisedVAE as SemiSupervisedVAE
 from .vae import VAE as VAE

@@ -15,7 +15,7 @@ from jax import Array
 
 from ....critics import Critic
 from ....pairs.terms import Latents, Terms
-from ....players import Loss, Player, Sizes, State, Values, View
+from ....players import Loss, Noise, Player, Sizes, State, Values, View
 from ..pair import Pair, Tree
 from ..traces import run_guide, sites_of
 
@@ -82,9 +82,13 @@ def restored(tree: Any) -> RunningPlayer:
     return tree if isinstance(tree, RunningPlayer) else RunningPlayer(State({}, tree["learned"]), tree["optim"])
 
 
-def view_of(x: Array, terms: Terms) -> View:
+def view_of(x: Array, terms: Terms, noise_key: Array | None = None) -> View:
     """Make the view of a batch for ``output``: a gradient flows through the latents."""
-    return View(x, jax.lax.stop_gradient(terms.log_weights.mean(0)), terms.latents)
+    noise = None
+    if noise_key is not None:
+        keys = jax.random.split(noise_key)
+        noise = Noise(jax.random.normal(keys[0], (2, *x.shape)), jax.random.uniform(keys[1], (len(x), 1)))
+    return View(x, jax.lax.stop_gradient(terms.log_weights.mean(0)), terms.latents, noise=noise)
 
 
 def permuted_codes(

@@ -16,7 +16,6 @@ import optax
 from jax import Array
 
 from .... import seeds
-from ....critics import Critic
 from ....data import Stream
 from ....objectives.base import Objective, WeightedObjective
 from ....pairs.codebooks import quantiser_of
@@ -65,10 +64,11 @@ class NumPyroRun:
 
     @property
     def critic(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """The critic's logits as a function of arrays, (..., D) -> (...); None without a critic."""
-        for critic, state in zip(self.step.players, self.carry.players, strict=True):
-            if isinstance(critic, Critic):
-                return lambda z: np.asarray(critic.logits(state.known.learned, self.pair.array(z)))
+        """The critic's logits as a function of arrays, of codes (..., D) -> (...); None without a critic."""
+        for player, state in zip(self.step.players, self.carry.players, strict=True):
+            read = getattr(player, "read", None)
+            if read is not None:
+                return lambda z: np.asarray(read(state.known, self.pair.array(z)))
         return None
 
     def _padded(self, data: TrainingData) -> bool:
@@ -114,7 +114,7 @@ class NumPyroRun:
 
     def places(self, batches: Batches) -> Array | None:
         """Positions in the data set of the rows in memory, for a player that needs another batch of them."""
-        if not self.step.permutes:
+        if not self.step.redraws:
             return None
         return batches.positions.reshape(-1) if isinstance(self.train, Stream) else jnp.arange(self.count)
 

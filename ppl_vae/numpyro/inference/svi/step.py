@@ -30,6 +30,8 @@ StepResult = tuple[Array, Array | None]
 
 OTHERS = 2**30 + 3
 """Number folded into a key for the codes of another batch; splitting a key never uses it."""
+FRESH, NOISE = 2**30 + 5, 2**30 + 6
+"""The same for the steps of fresh players, and for the noise of players that ask for some."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class Step:
     def permutes(self) -> bool:
         """Whether the players read shuffled codes of another batch."""
         return getattr(self.objective, "against", None) == "permuted"
+
+    @property
+    def redraws(self) -> bool:
+        """Whether the players read another batch of the data."""
+        return self.permutes or any(player.fresh for player in self.players)
 
 
 class Carry(NamedTuple):
@@ -126,6 +133,10 @@ def gradient_step(
             noise,
         )
         tables = jax.tree.map(lambda t, o: t.at[index].add(o), tables, offsets)
+    ahead = {p.name: _fresh_steps(step, constants, carry, data, key, len(index), i) for i, p in _fresh(step)}
+    carry = carry._replace(
+        players=tuple(ahead[p.name][0] if p.fresh else s for p, s in zip(step.players, carry.players, strict=True))
+    )
     both = jax.value_and_grad(partial(_loss, step, constants), argnums=(0, 2), has_aux=True)
     (value, view), (grads, row_grads) = both(carry.trained, tables, zero, batch, key, carry.players)
     updates, optim = step.optim.update(grads, carry.optim, carry.trained)
@@ -140,7 +151,7 @@ def gradient_step(
     if step.permutes:
         view = view._replace(others=_permuted(step, constants, carry, data, key, len(index)))
     for player, state in zip(step.players, carry.players, strict=True):
-        state, found = advance(player, state, view)
+        state, found = ahead[player.name] if player.fresh else advance(player, state, view)
         players.append(state)
         if player.metrics and len(found) != len(player.metrics):
             raise ValueError(f"{player.name}: 'metrics' names {player.metrics}, 'loss' returned {len(found)}.")
@@ -151,18 +162,50 @@ def gradient_step(
     return carry, (value, jnp.stack(metrics) if metrics else None)
 
 
-def _permuted(step: Step, constants: Constants, carry: Carry, data: Data, key: Array, size: int) -> Array:
-    """Draw shuffled codes of another batch of the data in memory."""
+def _another(data: Data, key: Array, size: int) -> tuple[Array, dict[str, Array]]:
+    """Draw another batch of the data in memory, with its side inputs."""
     x, side, places = data
     assert places is not None
-    row_key, code_key = jax.random.split(jax.random.fold_in(key, OTHERS))
-    rows = jax.random.randint(row_key, (size,), 0, len(places))
+    rows = jax.random.randint(key, (size,), 0, len(places))
     index = places[rows]
-    beside = {"index": index, **{name: a[index] for name, a in side.items()}}
+    return x[rows], {"index": index, **{name: a[index] for name, a in side.items()}}
+
+
+def _fresh(step: Step) -> list[tuple[int, Player]]:
+    """The players that step before the pair, with their places."""
+    return [(place, player) for place, player in enumerate(step.players) if player.fresh]
+
+
+def _fresh_steps(
+    step: Step, constants: Constants, carry: Carry, data: Data, key: Array, size: int, place: int
+) -> tuple[RunningPlayer, tuple[Array, ...]]:
+    """Take a player's steps, each on rows of the data and draws of the model of its own; the metrics are means."""
+    player = step.players[place]
+    model, guide = _programs(step, constants, carry.trained, carry.tables, carry.tables)
+
+    def one(state: RunningPlayer, key: Array) -> tuple[RunningPlayer, tuple[Array, ...]]:
+        row_key, draw_key, noise_key = jax.random.split(key, 3)
+        x, beside = _another(data, row_key, size)
+        terms = step.objective.log_terms(model, guide, x, key=draw_key, **beside)
+        view = jax.lax.stop_gradient(view_of(x, terms, noise_key if player.noisy else None))
+        return advance(player, state, view)
+
+    keys = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, FRESH), place), player.steps)
+    if player.steps == 1:
+        return one(carry.players[place], keys[0])
+    state, metrics = jax.lax.scan(one, carry.players[place], keys)
+    return state, tuple(values.mean() for values in metrics)
+
+
+def _permuted(step: Step, constants: Constants, carry: Carry, data: Data, key: Array, size: int) -> Array:
+    """Draw shuffled codes of another batch of the data in memory."""
+    row_key, code_key = jax.random.split(jax.random.fold_in(key, OTHERS))
+    x, beside = _another(data, row_key, size)
+    index = beside["index"]
     none = jax.tree.map(jnp.zeros_like, take(carry.tables, index))
     _, guide = _programs(step, constants, carry.trained, carry.tables, none)
     nesting = step.objective.max_plate_nesting
-    return permuted_codes(guide, x[rows], beside, step.objective.num_draws, code_key, nesting)
+    return permuted_codes(guide, x, beside, step.objective.num_draws, code_key, nesting)
 
 
 class Data(NamedTuple):
@@ -214,7 +257,8 @@ def _loss(
     terms = objective.log_terms(model, guide, batch.x, key=key, **batch.side)
     view, outputs = None, []
     if players:
-        view = view_of(batch.x, terms)
+        noise = jax.random.fold_in(key, NOISE) if any(player.noisy for player in step.players) else None
+        view = view_of(batch.x, terms, noise)
         outputs = [p.output(state.known, view) for p, state in zip(step.players, players, strict=True)]
     bounds = terms.scale * objective.bound(terms, *outputs)
     value = -jnp.average(bounds, weights=_weights(batch)) if step.padded else -bounds.mean()

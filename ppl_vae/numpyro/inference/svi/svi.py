@@ -9,12 +9,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpyro.infer.elbo
 
-from ....critics import Critic
 from ....data import Stream
 from ....objectives import FactorVAE, TraceELBO
 from ....objectives.base import Objective
+from ....players import Player
 from ....training.data import TrainingData
-from ....training.svi import ADVERSARIAL, BaseSVI
+from ....training.svi import ADVERSARIAL, BaseSVI, choose_critic
 from ..objectives import TermsObjective, adopt
 from ..pair import Pair
 from .data_parallel import MeshRun, devices_of
@@ -68,4 +68,8 @@ class Adversarial(SVI):
     __doc__ = ADVERSARIAL
 
     loss: Any = field(default_factory=FactorVAE)
-    critic: Critic = field(default_factory=Critic)
+    critic: Player | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        choose_critic(self)

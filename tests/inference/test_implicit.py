@@ -1,0 +1,154 @@
+"""Implicit models: what they refuse, what draws give, and trainings that go on to the bit, on both backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import pyro
+import pytest
+import torch
+from pairs import STOCK
+
+from ppl_vae import backends, evaluation, games, seeds
+from ppl_vae.discriminators import Discriminator
+from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.results import Fit
+
+P = 2
+CRITIC = Discriminator(
+    (6,), steps=2, penalty="gradient", strength=0.5, spectral=2.0, pack=2, noise=0.1, learning_rate=0.01
+)
+
+
+def data(count: int = 48, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (np.array([2.0, -1.0]) + 0.5 * rng.normal(size=(count, P))).astype(np.float32)
+
+
+def pair(backend: backends.Backend, seed: int = 0) -> tuple[Any, Any]:
+    net = backend.nets.MLP((3, 5, P), seeds.generator(seed, "weights"))
+    return backend.models.Implicit(backend.models.StandardNormal(3), net), backend.guides.Empty()
+
+
+def untrained(backend: backends.Backend) -> Fit:
+    return Fit.untrained(backend.inference.Pair(*pair(backend)), data(5))
+
+
+def training(backend: backends.Backend, **settings: Any) -> Any:
+    options = {"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "critic": CRITIC, "patience": 9, **settings}
+    return backend.inference.Adversarial(backend.inference.GAN(), **options)
+
+
+ASKED: dict[str, Callable[[Fit, np.ndarray], Any]] = {
+    "encode": lambda fit, x: fit.encode(x),
+    "posterior": lambda fit, x: fit.posterior(x),
+    "draws": lambda fit, x: fit.draws(x, 2),
+    "terms": lambda fit, x: fit.terms(x),
+    "reconstruct": lambda fit, x: fit.reconstruct(x),
+    "refine": lambda fit, x: fit.refine(x),
+    "impute": lambda fit, x: fit.impute(x),
+    "elbo": evaluation.elbo,
+    "log_likelihood": lambda fit, x: evaluation.log_likelihood(fit, x, 5),
+    "ais": lambda fit, x: evaluation.ais(fit, x),
+    "evaluate": lambda fit, x: evaluation.evaluate(fit, x),
+    "active_units": evaluation.active_units,
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_asks_for_a_density_is_refused(name: str, backend: backends.Backend) -> None:
+    with pytest.raises(ValueError, match=r"The model is implicit.*Train it by .*compare its draws"):
+        ASKED[name](untrained(backend), data(5))
+
+
+def test_every_objective_of_densities_is_refused_by_name(backend: backends.Backend) -> None:
+    stock = [make() for make in STOCK[backend.name]]
+    for loss in [backend.inference.TraceELBO(), backend.inference.IWAE(3), backend.inference.WakeWake(2), *stock]:
+        with pytest.raises(
+            UnsuitableObjective, match=f"{type(loss).__name__} is made of densities. The model is impli"
+        ):
+            backend.inference.SVI(loss, epochs=1, batch_size=8, check_stock=False).fit(*pair(backend), data())
+    with pytest.raises(UnsuitableObjective, match="FactorVAE is made of densities"):
+        backend.inference.Adversarial(epochs=1, batch_size=8).fit(*pair(backend), data())
+    fit, loss = untrained(backend), backend.inference.TraceELBO()
+    with pytest.raises(ValueError, match="The model is implicit"):
+        fit.pair.terms(data(4), loss.request, 0)
+
+
+def test_it_draws_decodes_and_comes_back_from_a_file(backend: backends.Backend, tmp_path: Path) -> None:
+    fit = untrained(backend)
+    assert fit.sites.implicit == "x" and not fit.sites.observed and fit.sites.latent[0].event_shape == (3,)
+    drawn = fit.generate(2000, seed=3)
+    assert drawn.shape == (2000, P)
+    np.testing.assert_array_equal(drawn, fit.generate(2000, seed=3, mean=False))
+    z = np.random.default_rng(0).normal(size=(2000, 3))
+    np.testing.assert_allclose(drawn.std(0), fit.decode(z).std(0), rtol=0.15)  # draws of the prior, through the net
+    loaded = Fit.load(fit.save(tmp_path / "gan.safetensors"), pair=pair(backend, seed=1))
+    np.testing.assert_array_equal(loaded.generate(9, seed=3), fit.generate(9, seed=3))
+
+
+def test_decoded_codes_are_equal_on_both_backends() -> None:
+    z = np.random.default_rng(0).normal(size=(4, 3))
+    ours, theirs = (untrained(backends.load(name)).decode(z) for name in backends.NAMES)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_a_function_of_ones_own_is_implicit_when_it_says_so(backend: backends.Backend) -> None:
+    ppl, one = (pyro, torch.ones) if backend.name == "pyro" else (numpyro, jnp.ones)
+
+    def own(x: Any = None, *, size: int = 1) -> Any:
+        scale = ppl.param("scale", one(P))
+        with ppl.plate("data", size if x is None else len(x), dim=-1):
+            z = ppl.sample("z", backend.models.StandardNormal(P)())
+            return ppl.deterministic("x", scale * z, **({"event_dim": 1} if backend.name == "pyro" else {}))
+
+    own.generates = "x"  # type: ignore[attr-defined]
+    svi = backend.inference.SVI(backend.inference.GMMN(), epochs=1, batch_size=16)
+    fit = svi.fit(own, backend.guides.Empty(), data())
+    assert fit.sites.implicit == "x" and fit.generate(3).shape == (3, P)
+
+
+def test_both_players_learn_and_go_on_to_the_bit(backend: backends.Backend, tmp_path: Path) -> None:
+    """Weights of both players, their optimisers, and the singular vectors of the critic."""
+    path, beside = tmp_path / "checkpoint", {"valid": data(30, 1)}
+    whole = training(backend).fit(*pair(backend), data(), **beside)
+    training(backend, epochs=1).fit(*pair(backend), data(), checkpoint=path, **beside)
+    resumed = training(backend).fit(*pair(backend), data(), checkpoint=path, resume=True, **beside)
+    for name in ("loss", "critic_loss", "critic_gap", "valid_mmd"):
+        assert len(whole.history[name]) == 3 and np.isfinite(whole.history[name]).all()
+        np.testing.assert_array_equal(resumed.history[name], whole.history[name])
+    assert "valid_elbo" not in whole.history
+    np.testing.assert_array_equal(resumed.generate(5), whole.generate(5))
+    assert resumed.critic is not None and whole.critic is not None
+    assert whole.critic(data(4)).shape == (2,)
+    np.testing.assert_array_equal(resumed.critic(data(4)), whole.critic(data(4)))
+
+
+def test_draws_alone_find_the_data(backend: backends.Backend) -> None:
+    """By the MMD the mean of the draws reaches that of the data."""
+    svi = backend.inference.SVI(backend.inference.GMMN(), epochs=40, batch_size=48, learning_rate=0.05, patience=40)
+    fit = svi.fit(*pair(backend), data(), valid=data(30, 1))
+    np.testing.assert_allclose(fit.generate(2000).mean(0), data().mean(0), atol=0.25)
+    assert fit.history["valid_mmd"].min() < 0.2 * fit.history["valid_mmd"][0]
+
+
+def test_a_model_with_densities_is_refused_by_what_reads_draws_alone(backend: backends.Backend) -> None:
+    given = backend.conditionals
+    rng = np.random.default_rng(0)
+    model = backend.models.VAE(backend.models.StandardNormal(2), given.Bernoulli(backend.nets.MLP((2, P), rng)))
+    guide = backend.guides.Amortised(given.DiagNormal(backend.nets.MLP((P, 4), rng)))
+    with pytest.raises(
+        UnsuitableObjective, match=r"GMMN trains an implicit model.* observes 'x': use models\.Implicit"
+    ):
+        backend.inference.SVI(backend.inference.GMMN(), epochs=1, batch_size=8).fit(model, guide, np.ones((8, P)))
+
+
+def test_a_game_of_no_losses_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs_no|both players"):
+        backends.load("pyro").inference.GAN(game="hinge")  # type: ignore[arg-type]
+    assert games.Wasserstein.needs_lipschitz
