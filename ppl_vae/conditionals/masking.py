@@ -42,3 +42,12 @@ def observed_only(distribution: Any, mask: Tensor | None) -> Any:
         )
     base = distribution.base_dist.mask(mask)
     return dist.Independent(base, distribution.reinterpreted_batch_ndims, validate_args=False)
+
+
+def lasting(distribution: Any, mask: Tensor | None) -> Any:
+    """Restrict a distribution over paths to the steps at which ``mask`` (B, T P) shows that sequences last.
+
+    Other distributions stay as they are.
+    """
+    cut = None if mask is None else getattr(distribution, "lasting", None)
+    return distribution if cut is None else cut(mask)

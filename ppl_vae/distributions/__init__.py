@@ -7,6 +7,7 @@ from ppl_vae.distributions.diffusion import Denoising, Noising
 from ppl_vae.distributions.flow import Flow
 from ppl_vae.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.distributions.levels import CategoricalLevels, DiscretisedLogistic
+from ppl_vae.distributions.markov import Markov
 from ppl_vae.distributions.mixture import DiagNormalMixture, mixture
 from ppl_vae.distributions.normal import Normal
 from ppl_vae.distributions.quantised import Nearest, RandomCodes
@@ -24,6 +25,7 @@ __all__ = [
     "DiagNormalMixture",
     "DiscretisedLogistic",
     "Flow",
+    "Markov",
     "Normal",
     "Nearest",
     "Noising",

@@ -6,7 +6,7 @@ import pyro
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ..conditionals.masking import visible
+from ..conditionals.masking import lasting, visible
 
 
 class Amortised(PyroModule):
@@ -36,4 +36,4 @@ class Amortised(PyroModule):
         """Draw z (..., B, D) for x (B, P)."""
         given = given if given is None or self.reads is None else given[:, : self.reads]
         with pyro.plate("data", len(x), dim=-1):
-            return pyro.sample("z", self.posterior(visible(x, given=given, mask=mask)))
+            return pyro.sample("z", lasting(self.posterior(visible(x, given=given, mask=mask)), mask))

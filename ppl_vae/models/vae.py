@@ -8,7 +8,7 @@ import pyro
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ..conditionals.masking import observed_only
+from ..conditionals.masking import lasting, observed_only
 
 
 class VAE(PyroModule):
@@ -38,5 +38,5 @@ class VAE(PyroModule):
     def forward(self, x: Tensor | None = None, *, mask: Tensor | None = None, size: int = 1) -> Tensor:
         """Observe x (B, P) where ``mask`` (B, P) allows, or draw ``size`` images; returns x (..., B, P)."""
         with pyro.plate("data", size if x is None else len(x), dim=-1):
-            z = pyro.sample("z", self.prior())
+            z = pyro.sample("z", lasting(self.prior(), mask))
             return pyro.sample("x", observed_only(self.likelihood(z), mask), obs=x)

@@ -26,6 +26,10 @@ from .masked import Conditioned as Conditioned
 from .perceptrons import MLP as MLP
 from .perceptrons import GatedMLP as GatedMLP
 from .pixelcnn import PixelCNN as PixelCNN
+from .recurrent import GRU as GRU
+from .recurrent import Combiner as Combiner
+from .recurrent import GatedTransition as GatedTransition
+from .recurrent import PerStep as PerStep
 from .scenes import Scene as Scene
 from .stock import Stock as Stock
 from .tables import Rows as Rows

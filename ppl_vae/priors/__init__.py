@@ -8,6 +8,7 @@ from .factorised import StandardNormal as StandardNormal
 from .factorised import UniformCategorical as UniformCategorical
 from .factorised import UniformConcrete as UniformConcrete
 from .flow import FlowPrior as FlowPrior
+from .markov import Markov as Markov
 from .mixtures import MixtureOfGaussians as MixtureOfGaussians
 from .unconditional import Unconditional as Unconditional
 from .vampprior import Means as Means

@@ -7,6 +7,7 @@ from .labels import semi_supervised as semi_supervised
 from .published import REPORT_PRIORS as REPORT_PRIORS
 from .published import conditional_vae as conditional_vae
 from .published import conv_vae as conv_vae
+from .published import deep_markov as deep_markov
 from .published import hierarchy as hierarchy
 from .published import report_vae as report_vae
 from .published import vae as vae

@@ -120,6 +120,20 @@ def hierarchy(data: Split | Data | tuple[int, ...], latent_levels: int = 2, **se
     return vae(data, **{**own, **settings})
 
 
+def deep_markov(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
+    """A deep Markov model of sequences (N, T, P): gated transitions, and a smoother that reads x backwards.
+
+    ``posterior="filtering"`` reads x forwards. Of sequences of several lengths, pad and pass ``mask``. Structured
+    Inference Networks for Nonlinear State Space Models, Krishnan, Shalit and Sontag, 2017, whose nets are larger.
+
+    >>> model, guide = deep_markov((7, 3), latent_dim=2)(np.random.default_rng(0))
+    >>> model(size=2).shape
+    torch.Size([2, 21])
+    """
+    own = {"prior": "markov", "posterior": "smoothing", "net": "recurrent", "latent_dim": 16, "hidden": (100,)}
+    return vae(data, **{**own, **settings})
+
+
 def conv_vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
     """The VAE usual for dSprites: four convolutions to 32 channels, 256 units, 10 latents; of 64 x 64 pixels.
 

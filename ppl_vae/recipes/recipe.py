@@ -13,7 +13,7 @@ import numpy as np
 from .. import backends
 from ..arrays.plain import as_python
 from ..data.streams import Data
-from . import autoregressive, builders, codes, diffusion, flows, hierarchies, labels, mixtures, nets
+from . import autoregressive, builders, codes, diffusion, flows, hierarchies, labels, mixtures, nets, sequences
 from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
 
 PRIORS = tuple(TABLES["prior"])
@@ -44,6 +44,7 @@ LATER |= {
         labels.AUXILIARY,
         *hierarchies.SETTINGS,
         *autoregressive.SETTINGS,
+        *sequences.SETTINGS,
     )
 }
 """What earlier versions did not know, with its default: it is saved where it is another."""
@@ -73,13 +74,15 @@ class Recipe:
     of the components in place of equal ones. Of ``diffusion``: ``noise_levels``, T; ``prediction``; ``most_noise``;
     ``schedule_pieces``. ``auxiliary_dim`` of the program ``semi-supervised``.
     Of hierarchies: ``latent_levels``, L, and ``skip_connections``, whether the likelihood reads every level.
+    Of sequences: ``transition``, ``gated``, ``mlp`` or ``linear``, its ``transition_hidden``, and ``recurrent_units``.
     Of pixels one after the other: ``pixel_channels``, ``pixel_layers``, ``pixel_kernel`` and ``pixel_context``, the
     decoder's numbers for each pixel, of a PixelCNN; ``pixel_hidden`` of ``made``.
 
     Args:
         shape: of one image.
         prior: ``standard`` N(0, I); ``mixture`` of Gaussians; ``vampprior``; ``vampprior-data``, whose pseudo-inputs
-            are fixed random training images; ``flow``, N(0, I) through invertible steps; of categories and codes
+            are fixed random training images; ``flow``, N(0, I) through invertible steps; ``markov``, of sequences,
+            whose latents move from step to step; of categories and codes
             ``factorised`` or ``autoregressive``, learned probabilities of each, alone or given those before it; or one
             that is registered.
         likelihood: ``bernoulli``; ``normal`` with one learned scale; ``normal-diagonal``, whose decoder gives each
@@ -92,13 +95,14 @@ class Recipe:
             codebooks, of a grid and of signs; or one that is registered. The discrete ones have a uniform
             prior.
         posterior: ``standard``, that of the latents; a diagonal normal through steps of a flow, ``iaf``, ``planar``,
-            ``radial``, ``coupling``, ``spline`` or ``sylvester``; a ``mixture`` of diagonal normals; or one that is
-            registered.
-        latent_dim: D; of a hierarchy that of each level.
+            ``radial``, ``coupling``, ``spline`` or ``sylvester``; a ``mixture`` of diagonal normals; of sequences
+            ``smoothing`` or ``filtering``; or one that is registered.
+        latent_dim: D; of a hierarchy that of each level, of a sequence that of each step.
         net: ``mlp``, perceptrons; ``conv``, convolutions before the encoder's hidden layers and transposed ones after
             the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``); ``grid``, the
             same with the hidden layers at each cell that the convolutions leave, for discrete latents, of which each
-            cell has some; or one that is registered.
+            cell has some; ``recurrent``, of sequences (T, P), a gated recurrent unit over the steps and a perceptron at
+            each; or one that is registered.
         program: ``vae``, ``models.VAE`` or with side information ``ConditionalVAE``; ``semi-supervised``, whose label
             is a latent that is known of some data, with the guide of that name; ``diffusion``, a chain of images
             with ever less noise, whose guide is ``noising`` and which has no use for the prior, the posterior, the

@@ -21,3 +21,5 @@ from .pixel_levels import CategoricalLevels as CategoricalLevels
 from .pixel_levels import DiscretisedLogistic as DiscretisedLogistic
 from .presence import if_present as if_present
 from .quantised import Nearest as Nearest
+from .recurrent import Filtering as Filtering
+from .recurrent import Smoothing as Smoothing

@@ -7,6 +7,7 @@ from ppl_vae.numpyro.distributions.diffusion import Denoising, Noising
 from ppl_vae.numpyro.distributions.flow import Flow
 from ppl_vae.numpyro.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedLogistic
+from ppl_vae.numpyro.distributions.markov import Markov
 from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
 from ppl_vae.numpyro.distributions.quantised import Nearest, RandomCodes
 from ppl_vae.numpyro.distributions.shared_mixture import SharedMixture, Strata
@@ -23,6 +24,7 @@ __all__ = [
     "DiagNormalMixture",
     "DiscretisedLogistic",
     "Flow",
+    "Markov",
     "Nearest",
     "Noising",
     "RandomCodes",

@@ -6,7 +6,7 @@ import numpyro
 from flax import nnx
 from jax import Array
 
-from ..conditionals.masking import visible
+from ..conditionals.masking import lasting, visible
 
 
 class Amortised(nnx.Module):
@@ -36,4 +36,4 @@ class Amortised(nnx.Module):
         """Draw z (..., B, D) for x (B, P)."""
         given = given if given is None or self.reads is None else given[:, : self.reads]
         with numpyro.plate("data", len(x), dim=-1):
-            return numpyro.sample("z", self.posterior(visible(x, given=given, mask=mask)))
+            return numpyro.sample("z", lasting(self.posterior(visible(x, given=given, mask=mask)), mask))

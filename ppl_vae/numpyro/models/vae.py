@@ -8,7 +8,7 @@ import numpyro
 from flax import nnx
 from jax import Array
 
-from ..conditionals.masking import observed_only
+from ..conditionals.masking import lasting, observed_only
 
 
 class VAE(nnx.Module):
@@ -39,5 +39,5 @@ class VAE(nnx.Module):
     def __call__(self, x: Array | None = None, *, mask: Array | None = None, size: int = 1) -> Array:
         """Observe x (B, P) where ``mask`` (B, P) allows, or draw ``size`` images; returns x (..., B, P)."""
         with numpyro.plate("data", size if x is None else len(x), dim=-1):
-            z = numpyro.sample("z", self.prior())
+            z = numpyro.sample("z", lasting(self.prior(), mask))
             return numpyro.sample("x", observed_only(self.likelihood(z), mask), obs=x)

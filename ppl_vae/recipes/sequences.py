@@ -1,0 +1,114 @@
+"""The components of sequences: latents that move from step to step, and posteriors that read the steps in order."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..backends import Backend
+from .components import Net, Posterior, Prior, Setting, Values, register
+from .nets import ACTIVATION, HIDDEN, INITIAL, build_perceptron
+
+TRANSITION = Setting(
+    "transition",
+    "gated",
+    "of the prior 'markov': gated between a linear and a nonlinear map, an mlp, or linear with constant scales",
+    choices=("gated", "mlp", "linear"),
+)
+TRANSITION_UNITS = Setting(
+    "transition_hidden", (200,), "units of the hidden layers of a transition", least=1, metavar="UNITS"
+)
+UNITS = Setting("recurrent_units", 200, "state of the net that reads the steps one after the other", least=1)
+SETTINGS = (TRANSITION, TRANSITION_UNITS, UNITS)
+DIRECTIONS = {"smoothing": True, "filtering": False}
+"""Posterior -> whether its net reads x backwards."""
+PARTS = "prior='markov', posterior='smoothing' or 'filtering' and net='recurrent'"
+
+
+def refuse(recipe: Values) -> str | None:
+    """The parts of a sequence go together, over data (T, P)."""
+    parts = (recipe.prior == "markov", recipe.posterior in DIRECTIONS, recipe.net == "recurrent")
+    if not all(parts):
+        return (
+            f"The parts of sequences go together, {PARTS}; got prior={recipe.prior!r}, posterior={recipe.posterior!r} "
+            f"and net={recipe.net!r}: set all three, as recipes.deep_markov does, or none."
+        )
+    if len(recipe.shape) != 2:
+        return (
+            "A sequence has T steps of P numbers: pass the data as (N, T, P), or say image_shape=(T, P) of flat rows; "
+            f"got the shape {recipe.shape} of one sequence."
+        )
+    if recipe.given_dim or not recipe.component("guide").has_encoder or recipe.program != "vae":
+        return (
+            "A sequence has the program 'vae' without side information and a guide with an encoder; got "
+            f"program={recipe.program!r}, given_dim={recipe.given_dim} and guide={recipe.guide!r}: leave these out."
+        )
+    return None
+
+
+def build_transition(b: Backend, recipe: Values, rng: np.random.Generator) -> Any:
+    """Build p(z_t | z_{t-1})."""
+    dim = recipe.latent_dim
+    if recipe.transition == "gated":
+        return b.conditionals.DiagNormal(b.nets.GatedTransition(dim, recipe.transition_hidden, rng))
+    if recipe.transition == "linear":
+        return b.conditionals.Normal(b.nets.MLP((dim, dim), rng), learned=True)
+    return b.conditionals.DiagNormal(b.nets.MLP((dim, *recipe.transition_hidden, 2 * dim), rng))
+
+
+def build_prior(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
+    """Build z_1 ~ N(0, I), z_t ~ p(z_t | z_{t-1})."""
+    initial = b.priors.StandardNormal(recipe.latent_dim)
+    return b.priors.Markov(initial, build_transition(b, recipe, rng), recipe.shape[0])
+
+
+def build_posterior(name: str, b: Backend, recipe: Values, rng: np.random.Generator, net: Any) -> Any:
+    """Build q(z_t | z_{t-1}, h_t) over the states h of a recurrent net."""
+    combiner = b.conditionals.DiagNormal(b.nets.Combiner(recipe.latent_dim, recipe.recurrent_units, rng))
+    make = b.conditionals.Smoothing if DIRECTIONS[name] else b.conditionals.Filtering
+    return make(net, combiner, recipe.latent_dim, recipe.shape[0])
+
+
+def build_encoder(b: Backend, recipe: Values, rng: np.random.Generator, outputs: int) -> Any:
+    """Build the recurrent net over the steps."""
+    return b.nets.GRU(recipe.shape[1], outputs, rng, backward=DIRECTIONS[recipe.posterior])
+
+
+def build_decoder(b: Backend, recipe: Values, rng: np.random.Generator, inputs: int, outputs: int) -> Any:
+    """Build a perceptron from z_t to ``outputs`` numbers for each number of x_t."""
+    net = build_perceptron(b, recipe, rng, (inputs, *reversed(recipe.hidden), recipe.shape[1] * outputs))
+    parts = 1 if recipe.component("likelihood").side_by_side else outputs
+    return b.nets.PerStep(net, recipe.shape[0], parts=parts)
+
+
+PRIOR = Prior(
+    "markov",
+    "of sequences: z_1 is N(0, I), and each step given the one before",
+    settings=(TRANSITION, TRANSITION_UNITS),
+    refuse=refuse,
+    build=build_prior,
+)
+NET = Net(
+    "recurrent",
+    "of sequences (N, T, P): a gated recurrent unit over the steps, and a perceptron at each",
+    settings=(HIDDEN, Setting("gated", False, "gated hidden layers instead of --activation"), ACTIVATION, INITIAL),
+    refuse=refuse,
+    encoder=build_encoder,
+    decoder=build_decoder,
+)
+POSTERIORS = tuple(
+    Posterior(
+        name,
+        f"of sequences: each step given the one before and all data {reads}",
+        settings=(UNITS,),
+        refuse=refuse,
+        build=partial(build_posterior, name),
+        outputs=lambda recipe: recipe.recurrent_units,
+    )
+    for name, reads in (("smoothing", "from it on"), ("filtering", "up to it"))
+)
+
+for entry in (PRIOR, NET, *POSTERIORS):
+    register(entry)

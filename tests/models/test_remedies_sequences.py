@@ -1,0 +1,72 @@
+"""What a refusal of a sequence advises, followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from pairs import follow
+
+from ppl_vae import backends, recipes
+
+Way = Callable[[backends.Backend], Any]
+ZEROS = np.zeros((4, 6), np.float32)
+
+
+def made(shape: tuple[int, ...] = (3, 2), make: Any = recipes.deep_markov, data: Any = None, **settings: Any) -> Way:
+    """The latent sites of a pair of that recipe on data of six numbers."""
+
+    def build(b: backends.Backend) -> Any:
+        recipe = make(shape if data is None else data, backend=b.name, **{"latent_dim": 2, **settings})
+        return len(b.inference.Pair(*recipe(np.random.default_rng(0))).prepare(ZEROS, 0).latent)
+
+    return build
+
+
+def smoother(backward: bool, name: str = "Smoothing", steps: int = 3) -> Way:
+    """A posterior of so many steps by a net of that direction."""
+
+    def build(b: backends.Backend) -> Any:
+        rng, nets = np.random.default_rng(0), b.nets
+        combiner = b.conditionals.DiagNormal(nets.Combiner(2, 4, rng))
+        posterior = getattr(b.conditionals, name)(nets.GRU(2, 4, rng, backward=backward), combiner, 2, steps)
+        prior = b.priors.Markov(b.priors.StandardNormal(2), b.conditionals.DiagNormal(nets.MLP((2, 4), rng)), 3)
+        model = b.models.VAE(prior, b.conditionals.Bernoulli(nets.PerStep(nets.MLP((2, 2), rng), 3)))
+        return len(b.inference.Pair(model, b.guides.Amortised(posterior)).prepare(ZEROS, 0).latent)
+
+    return build
+
+
+REMEDIES: dict[str, tuple[Way, ...]] = {
+    "reads it the other way: make it with backward={}, or use conditionals.{}": (
+        smoother(False),
+        smoother(True),
+        smoother(False, "Filtering"),
+    ),
+    "of a step side by side; got rows of {}: give the number of steps that the data have": (
+        smoother(True, steps=4),
+        smoother(True, steps=3),
+    ),
+    "pass the data as (N, T, P), or say image_shape=(T, P) of flat rows; got the shape": (
+        made((6,)),
+        made(data=np.zeros((4, 3, 2), np.float32)),
+        made((6,), image_shape=(3, 2)),
+    ),
+    "and a guide with an encoder; got program={}, given_dim={} and guide={}: leave these out": (
+        made(guide="per-datapoint", num_images=4),
+        made(),
+    ),
+    "set all three, as recipes.deep_markov does, or none": (
+        made(make=recipes.vae, prior="markov"),
+        made(make=recipes.vae, prior="markov", posterior="filtering", net="recurrent"),
+        made(),
+        made(make=recipes.vae),
+    ),
+}
+
+
+@pytest.mark.parametrize("says", REMEDIES)
+def test_the_advice_of_a_sequence_works(says: str, backend: backends.Backend) -> None:
+    follow(says, backend, *REMEDIES[says])

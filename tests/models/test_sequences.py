@@ -1,0 +1,181 @@
+"""Laws of sequences: a path as one draw, its mask, and its exact likelihood where all is linear and Gaussian."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pyro.distributions as dist
+import pytest
+import torch
+from pairs import fill, same, untrained
+
+from ppl_vae import backends, evaluation, objectives, recipes
+from ppl_vae.arrays.sequences import lasts
+
+LENGTH, WIDTH, DIM = 5, 2, 2
+RNG = np.random.default_rng(0)
+X = (RNG.random((12, LENGTH * WIDTH)) < 0.4).astype(np.float32)
+MASK = np.ones_like(X, bool)
+MASK[:4, 6:] = False  # three steps
+MASK[5, 2:4] = False  # a gap
+
+
+def deep_markov(backend: backends.Backend | str, shape: tuple[int, int] = (LENGTH, WIDTH), **settings: Any) -> Any:
+    own = {"latent_dim": DIM, "recurrent_units": 4, "transition_hidden": (3,), "hidden": (4,)}
+    name = backend if isinstance(backend, str) else backend.name
+    return recipes.deep_markov(shape, **{**own, "backend": name, **settings})(np.random.default_rng(0))
+
+
+def array(backend: backends.Backend, a: np.ndarray) -> Any:
+    return torch.tensor(a) if backend.name == "pyro" else jnp.asarray(a)
+
+
+def numbers(values: Any) -> np.ndarray:
+    return np.asarray(values.detach() if isinstance(values, torch.Tensor) else values)
+
+
+def test_a_path_is_a_loop_of_sites(backend: backends.Backend) -> None:
+    """log p(z_1:T) and log q(z_1:T | x) are sums of their conditionals, one after the other."""
+    model, guide = deep_markov(backend)
+    z = array(backend, RNG.normal(size=(3, len(X), LENGTH * DIM)).astype(np.float32))
+    q, steps = guide.posterior(array(backend, X)), z.reshape(3, len(X), LENGTH, DIM)
+    for path in (model.prior(), q):
+        total = path.initial.log_prob(steps[..., 0, :])
+        for t in range(1, LENGTH):
+            before = steps[..., t - 1, :]
+            if path.context is not None:
+                h = numbers(path.context[:, t])
+                before = array(backend, np.concatenate([numbers(before), np.broadcast_to(h, (3, *h.shape))], -1))
+            total = total + path.transition(before).log_prob(steps[..., t, :])
+        np.testing.assert_allclose(numbers(path.log_prob(z)), numbers(total), rtol=2e-5)
+
+
+def test_backends_agree() -> None:
+    """The same weights give the same density of a path, posterior of x, mean path, and likelihood."""
+    z, found = RNG.normal(size=(len(X), LENGTH * DIM)).astype(np.float32), []
+    for name in backends.NAMES:
+        backend = backends.load(name)
+        model, guide = deep_markov(backend)
+        x, path = array(backend, X), array(backend, z)
+        q = guide.posterior(x).lasting(array(backend, MASK))
+        found.append([numbers(a) for a in (model.prior().log_prob(path), q.log_prob(path), q.mean)])
+        found[-1].append(numbers(model.likelihood(path).log_prob(x)))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
+
+
+def test_a_filter_has_not_seen_what_comes_and_a_smoother_has(backend: backends.Backend) -> None:
+    later = X.copy()
+    later[:, -WIDTH:] = 1 - later[:, -WIDTH:]
+    for posterior, changes in (("filtering", [False] * (LENGTH - 1) + [True]), ("smoothing", [True] * LENGTH)):
+        _, guide = deep_markov(backend, posterior=posterior)
+        h = [numbers(guide.posterior.net(array(backend, x.reshape(len(x), LENGTH, WIDTH)))) for x in (X, later)]
+        assert [bool(c) for c in np.abs(h[0] - h[1]).max((0, 2)) > 0] == changes
+
+
+# Masks
+
+
+def test_steps_last_to_the_last_that_is_seen() -> None:
+    assert lasts(MASK, LENGTH).sum(-1).tolist() == [3] * 4 + [5] * 8
+    assert (lasts(torch.tensor(MASK), LENGTH).numpy() == lasts(MASK, LENGTH)).all()
+    assert (np.asarray(lasts(jnp.asarray(MASK), LENGTH)) == lasts(MASK, LENGTH)).all()
+
+
+def fitted(backend: backends.Backend, x: np.ndarray, **options: Any) -> Any:
+    svi = backend.inference.SVI(options.pop("loss", objectives.TraceELBO()), epochs=2, batch_size=5)
+    return svi.fit(*deep_markov(backend), x, **options)
+
+
+@pytest.mark.parametrize("garbage", [1.0, np.nan])
+def test_padding_changes_no_bit(backend: backends.Backend, garbage: float) -> None:
+    """Trained on zeros or on anything in hidden places: the same weights, codes and likelihoods, to the bit."""
+    dirty = np.where(MASK, X, garbage).astype(np.float32)
+    one, other = (fitted(backend, x, mask=MASK) for x in (np.where(MASK, X, 0), dirty))
+    assert same(one.pair.state(), other.pair.state())
+    assert (one.encode(X, mask=MASK) == other.encode(dirty, mask=MASK)).all()
+    assert (
+        evaluation.log_likelihood(one, X, 20, mask=MASK).values
+        == evaluation.log_likelihood(other, dirty, 20, mask=MASK).values
+    ).all()
+
+
+def test_what_follows_the_end_is_no_part_of_a_weight(backend: backends.Backend) -> None:
+    """log p(z) - log q(z | x) is that of the shorter sequence, whatever z is behind its end; encode is 0 there."""
+    model, guide = deep_markov(backend)
+    short, short_guide = deep_markov(backend, (3, WIDTH))
+    z = RNG.normal(size=(4, LENGTH * DIM)).astype(np.float32)
+    padded = np.where(MASK, X, 0)[:4]
+    long = guide.posterior(array(backend, padded)).lasting(array(backend, MASK[:4]))
+    alone = short_guide.posterior(array(backend, padded[:, :6]))
+    whole = model.prior().lasting(array(backend, MASK[:4])).log_prob(array(backend, z)) - long.log_prob(
+        array(backend, z)
+    )
+    part = array(backend, z[:, : 3 * DIM])
+    np.testing.assert_allclose(
+        numbers(whole), numbers(short.prior().log_prob(part) - alone.log_prob(part)), rtol=1e-4, atol=2e-5
+    )
+    assert (numbers(long.mean)[:, 3 * DIM :] == 0).all()
+
+
+# Exact likelihoods
+
+
+def linear(backend: backends.Backend) -> tuple[Any, Any, np.ndarray, np.ndarray]:
+    """A linear Gaussian state space with a smoother, and the mean and covariance of its x."""
+    model, guide = deep_markov(backend, transition="linear", likelihood="normal", hidden=(), latent_dim=1)
+    a, c, s, r = 0.8, np.array([[1.0], [-0.5]]), 0.6, 0.7
+    fill(model.prior.transition.net.layers[0], np.array([[a]]), np.zeros(1))
+    fill(model.likelihood.net.net.layers[0], c, np.zeros(WIDTH))
+    for conditional, scale in ((model.prior.transition, s), (model.likelihood, r)):
+        raw = np.log(np.expm1(scale - conditional.floor))
+        if backend.name == "pyro":
+            conditional.raw.data.fill_(raw)
+        else:
+            conditional.raw[...] = jnp.asarray(raw)
+    variance = [1.0]
+    for _ in range(LENGTH - 1):
+        variance.append(a**2 * variance[-1] + s**2)
+    cov = np.array([[a ** abs(t - u) * variance[min(t, u)] for u in range(LENGTH)] for t in range(LENGTH)])
+    return model, guide, np.kron(cov, c @ c.T) + r**2 * np.eye(LENGTH * WIDTH), cov
+
+
+@pytest.mark.slow
+def test_log_p_is_that_of_the_joint_normal(backend: backends.Backend) -> None:
+    """With and without a gap and an end: importance sampling meets the density of a multivariate normal."""
+    model, guide, cov, _ = linear(backend)
+    x = np.random.default_rng(1).multivariate_normal(np.zeros(len(cov)), cov, size=12).astype(np.float32)
+    exact = []
+    for row, seen in zip(x, MASK, strict=True):
+        normal = dist.MultivariateNormal(torch.zeros(seen.sum()).double(), torch.tensor(cov[np.ix_(seen, seen)]))
+        exact.append(normal.log_prob(torch.tensor(row[seen]).double()).item())
+    fit = untrained(model, guide, backend, x)
+    found = evaluation.log_likelihood(fit, x, 8000, mask=MASK, seed=2)
+    z = (found.values - np.array(exact)) / found.mc_error
+    assert np.median(found.mc_error) < 0.1 and np.abs(z).max() < 4.5
+
+
+def test_draws_of_the_prior_have_its_moments(backend: backends.Backend) -> None:
+    model, guide, _, of_z = linear(backend)
+    fit = untrained(model, guide, backend, X)
+    drawn = fit.generate(4000, seed=1)  # means of x given z
+    loadings = np.array([[1.0], [-0.5]])
+    np.testing.assert_allclose(np.cov(drawn.T), np.kron(of_z, loadings @ loadings.T), atol=0.15)
+
+
+# Objectives
+
+
+def test_objectives_train_it_and_a_graph_records_it(backend: backends.Backend) -> None:
+    losses = {}
+    for loss in (objectives.TraceELBO(), objectives.IWAE(3), objectives.DReG(3)):
+        losses[type(loss).__name__] = fitted(backend, X, loss=loss, mask=MASK).history["loss"]
+    assert all(np.isfinite(loss).all() for loss in losses.values())
+    assert losses["IWAE"].mean() < losses["TraceELBO"].mean()
+    if backend.name == "pyro":
+        svi = backend.inference.SVI(objectives.TraceELBO(), epochs=2, batch_size=6, compile="trace")
+        recorded = svi.fit(*deep_markov(backend), X, mask=MASK).history["loss"]
+        eager = backend.inference.SVI(objectives.TraceELBO(), epochs=2, batch_size=6)
+        np.testing.assert_allclose(recorded, eager.fit(*deep_markov(backend), X, mask=MASK).history["loss"], rtol=1e-6)
