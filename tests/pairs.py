@@ -386,7 +386,18 @@ def normalised() -> tuple[models.VAE, guides.Amortised]:
 
 
 BACKENDS = ("pyro", "numpyro")
-COMMANDS = ("fit", "evaluate", "encode", "reconstruct", "sample", "traverse", "metrics", "compare", "data")
+COMMANDS = (
+    "fit",
+    "evaluate",
+    "encode",
+    "reconstruct",
+    "sample",
+    "traverse",
+    "metrics",
+    "two-sample",
+    "compare",
+    "data",
+)
 TINY = ("--hidden", "6", "--latent-dim", "2", "--batch-size", "16", "--num-pseudo-inputs", "4")
 
 

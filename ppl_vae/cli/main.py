@@ -13,7 +13,7 @@ from ..runtime.extensions import load_registered
 from ..runtime.out_of_memory import ran_out
 from ..runtime.versions import __version__
 from . import config
-from .commands import compare, data, encode, evaluate, fit, metrics, reconstruct, sample, traverse
+from .commands import compare, data, encode, evaluate, fit, metrics, reconstruct, sample, traverse, two_sample
 from .completion import SHELLS, PrintCompletion
 from .options import flag
 from .parsing import Parser
@@ -36,6 +36,9 @@ from data to pictures:
 
 how well the codes hold the factors of images apart, where the data have labels or FILE says them:
   ppl-vae metrics runs/mine --factors FILE
+
+whether what it draws looks like data that it has not seen:
+  ppl-vae two-sample drawn.npy test.npy
 
 a run repeated with another seed, from the settings that it wrote:
   ppl-vae fit --config runs/digits --out runs/digits-1 --seed 1
@@ -66,7 +69,7 @@ def parser() -> Parser:
     text = f"print a script that completes commands and options; SHELL is one of {', '.join(SHELLS)}"
     top.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL", help=text)
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for module in (fit, evaluate, encode, reconstruct, sample, traverse, metrics, compare, data):
+    for module in (fit, evaluate, encode, reconstruct, sample, traverse, metrics, two_sample, compare, data):
         command = module.add(commands)
         command.set_defaults(run=module.run, interrupted=module.interrupted, parser=command)
     return top

@@ -16,6 +16,10 @@ from .families import by_samples as by_samples
 from .families import dual_bound as dual_bound
 from .families import from_generator as from_generator
 from .families import learned_log_ratio as learned_log_ratio
+from .neighbours import ClassifierTest as ClassifierTest
+from .neighbours import Manifold as Manifold
+from .neighbours import classifier_test as classifier_test
+from .neighbours import manifold as manifold
 from .nulls import PermutationTest as PermutationTest
 from .nulls import permutation_test as permutation_test
 from .optimal_transport import gaussian_wasserstein as gaussian_wasserstein

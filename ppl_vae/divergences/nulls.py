@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,9 +58,9 @@ def permutation_test(
         raise ValueError(f"Both samples should be rows of one shape; got {np.shape(x)} and {np.shape(y)}.")
     if int(permutations) != permutations or permutations < 1:
         raise ValueError(f"'permutations' should be an integer of at least 1; got {permutations!r}.")
-    together, rng = np.concatenate([x, y]), np.random.default_rng(seed)
-    orders = (rng.permutation(len(together)) for _ in range(int(permutations)))
-    null = [float(statistic(together[order[: len(x)]], together[order[len(x) :]])) for order in orders]
+    together = np.concatenate([x, y])
+    parts = divisions(len(x), len(y), int(permutations), seed)
+    null = [float(statistic(together[first], together[second])) for first, second in parts]
     value = float(statistic(together[: len(x)], together[len(x) :]))
     if np.isnan([value, *null]).any():
         raise ValueError(
@@ -69,3 +69,15 @@ def permutation_test(
             "with NaN."
         )
     return PermutationTest(value, np.array(null))
+
+
+def divisions(count: int, other: int, permutations: int, seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The numbers of ``count`` + ``other`` rows, divided at random into so many and so many, again and again.
+
+    >>> [(len(first), len(second)) for first, second in divisions(2, 3, permutations=2)]
+    [(2, 3), (2, 3)]
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(permutations):
+        order = rng.permutation(count + other)
+        yield order[:count], order[count:]
