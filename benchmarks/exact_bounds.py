@@ -264,6 +264,15 @@ def criticised(exact: Exact, tables: list[Tables], of: Callable[[np.ndarray], np
     return float(np.mean([linear(t, of(logits)) for t in tables]))
 
 
+def criticised_jointly(exact: Exact, tables: list[Tables]) -> float:
+    """E of the logits of a critic of x and z."""
+    assert exact.critic is not None
+    z, found = codes_of(exact), []
+    for x, t in zip(exact.program.x, tables, strict=True):
+        found.append(linear(t, exact.critic(np.broadcast_to(np.ravel(x), (len(z), np.size(x))), z)))
+    return float(np.mean(found))
+
+
 def softplus(logits: np.ndarray) -> np.ndarray:
     return np.logaddexp(0, logits)
 

@@ -43,6 +43,7 @@ from exact_bounds import (  # noqa: E402
     correlation,
     covariance,
     criticised,
+    criticised_jointly,
     difference,
     discrepancy,
     elbo,
@@ -224,6 +225,9 @@ OBJECTIVES: dict[str, Case] = {
     "WAE, MMD, squared": penalised("WAE", discrepancy, squared, cost="squared"),
     "FactorVAE, critic": penalised("FactorVAE", partial(criticised, of=lambda logits: logits)),
     "WAEGAN, critic, squared": penalised("WAEGAN", partial(criticised, of=softplus), squared, cost="squared"),
+    "AVB, critic": replace(
+        penalised("AVB", criticised_jointly, likelihood), make=ours("AVB", beta=2.0, adaptive_contrast=False)
+    ),
     "AAE, critic": penalised("AAE", partial(criticised, of=softplus), likelihood),
     "stock Trace_ELBO": Case(_stock("Trace_ELBO"), of_elbo()),
     "stock TraceMeanField_ELBO": Case(_stock("TraceMeanField_ELBO"), of_elbo()),

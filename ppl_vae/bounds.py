@@ -27,6 +27,19 @@ def elbo(terms: Terms, *, beta: Any = 1.0) -> Array:
     return (terms.log_lik + beta * (terms.log_prior - terms.log_guide)).mean(0)
 
 
+def learned_kl(terms: Terms, log_ratio: Array, *, beta: Any = 1.0) -> Array:
+    """(1/K) sum_k [log p(x | z_k) - beta c_k], (B,), where c (K, B) estimates log q(z_k | x) - log p(z_k).
+
+    Adversarial Variational Bayes, Mescheder, Nowozin and Geiger, 2017. No bound: it is as good as c.
+
+    >>> import numpy as np
+    >>> one = np.ones((3, 2))
+    >>> learned_kl(Terms(-one, 0 * one, 0 * one), 2 * one)
+    array([-3., -3.])
+    """
+    return (terms.log_lik - beta * log_ratio).mean(0)
+
+
 def iwae(terms: Terms) -> Array:
     """Log (1/K) sum_k w_k, (B,): a lower bound of log p(x) in expectation, and its estimate by importance sampling.
 

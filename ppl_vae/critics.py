@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -98,6 +98,11 @@ class Critic(Player):
     def read(self, state: State, z: Array) -> Array:
         """Return the logits of codes, (..., D) -> (...)."""
         return self.logits(state.learned, z)
+
+    def playing(self, objective: Any) -> Player:
+        """Return the player that an objective makes of it: itself, or one that sees more than codes."""
+        made = getattr(objective, "player", None)
+        return self if made is None else made(self)
 
     def output(self, state: State, view: View) -> Array:
         """Return the logits at the guide's draws, (K, B)."""

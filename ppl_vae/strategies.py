@@ -108,6 +108,14 @@ STRATEGIES: dict[str, Strategy] = {
         1,
         training="Adversarial",
     ),
+    "avb": Strategy(
+        "the ELBO of a guide without a density, its KL by a critic of x and z",
+        lambda k: objectives.AVB(k),
+        8,
+        svi=lambda k: {"patience": None},
+        recipe=lambda k: {"posterior": "implicit"},
+        training="Adversarial",
+    ),
     # codes of a codebook
     "vq": Strategy("the ELBO of the nearest codes, straight through", lambda _: objectives.VQELBO()),
     "vq-ema": Strategy("the same, the codes averages of their vectors", lambda _: objectives.VQELBO(decay=0.99)),

@@ -73,7 +73,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "needs every density of the site",
     ),
     "inference/test_known_densities.py": (
-        "whose log_prob is known nowhere: give the guide a distribution with a density",
         "set closed=False to sample it, or use TraceELBO",
         "asks for log q at values that are not the guide's own draws",
         "whose log-density is not known at the guide's draws: give the model",

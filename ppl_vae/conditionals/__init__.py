@@ -7,6 +7,7 @@ from .discrete import Concrete as Concrete
 from .flow import Flow as Flow
 from .hierarchical import Beside as Beside
 from .hierarchical import Merged as Merged
+from .implicit import Implicit as Implicit
 from .labels import at_labels as at_labels
 from .labels import beside_labels as beside_labels
 from .masking import joined as joined

@@ -6,6 +6,7 @@ from ppl_vae.distributions.concrete import Concrete
 from ppl_vae.distributions.diffusion import Denoising, Noising
 from ppl_vae.distributions.flow import Flow
 from ppl_vae.distributions.images import AutoregressiveBernoulli, BernoulliMixture
+from ppl_vae.distributions.implicit import Implicit
 from ppl_vae.distributions.levels import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.distributions.markov import Markov
 from ppl_vae.distributions.mixture import DiagNormalMixture, mixture
@@ -25,6 +26,7 @@ __all__ = [
     "DiagNormalMixture",
     "DiscretisedLogistic",
     "Flow",
+    "Implicit",
     "Markov",
     "Normal",
     "Nearest",

@@ -12,10 +12,12 @@ import numpy as np
 from ..arrays.pixel_levels import bits_per_dim
 from ..arrays.plain import as_python
 from ..arrays.quantisation import usage
+from ..pairs.chunks import sample_in_chunks
+from ..pairs.densities import density_unknown
 from ..pairs.inputs import CheckedData, Input, digest
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
-from ..seeds import generator
+from ..seeds import derive, generator
 from .certificates import Certificate
 from .certificates import certify as certificate_of
 from .discrete_twins import discrete_twin, has_discrete_twin
@@ -214,12 +216,12 @@ def evaluate(
     some = None if train is None else _training(fit, train, seed, train_side or {})
     return Evaluation(
         log_p=_log_p(on_test, data, num_particles, seed=seed, progress=progress),
-        elbo=elbo(on_test, data, elbo_particles, seed=seed),
+        elbo=_elbo(on_test, data, elbo_particles, seed=seed),
         objective=-float(history["loss"][-1]) if len(history.get("loss", ())) else math.nan,
         active_units=_active_units(on_test, data, each),
         seconds=fit.seconds,
         parameters=fit.num_parameters,
-        train_elbo=math.nan if some is None else elbo(fit, some, elbo_particles, seed=seed).mean,
+        train_elbo=math.nan if some is None else _elbo(fit, some, elbo_particles, seed=seed).mean,
         seconds_per_step=_seconds_per_step(fit),
         peak_memory=float(np.max(history["memory"])) if len(history.get("memory", ())) else math.nan,
         valid_elbo=np.array(history.get("valid_elbo", ()), float),
@@ -261,15 +263,25 @@ def _certificate(
 def _log_p(fit: Fit, data: CheckedData[np.ndarray], num_particles: int, **options: Any) -> LogLikelihood:
     """log p(x); of codes the exact sum where it is short, and else NaN: importance sampling would see one of them.
 
+    By the normal fitted to its draws where the guide's density is known nowhere.
     NaN too of a chain of noise where its draws would need more than ``MOST_LEVELS`` calls of the net for each datum.
     """
     known = not any(site.codes for site in fit.sites.latent)
     if known and fit.sites.chain * num_particles <= MOST_LEVELS:
-        return log_likelihood(fit, data, num_particles, **options)
+        proposal: Any = "normal" if density_unknown(fit.sites) else "guide"
+        return log_likelihood(fit, data, num_particles, proposal=proposal, **options)
     zero = np.zeros(len(data))
     if not known and fit.sites.num_configurations <= MAX_CONFIGURATIONS:
         return LogLikelihood(exact_log_likelihood(fit, data), zero, zero + 1, num_particles)
     return LogLikelihood(zero + np.nan, zero + np.nan, zero + np.nan, num_particles)
+
+
+def _elbo(fit: Fit, data: CheckedData[np.ndarray], num_particles: int, *, seed: int) -> ELBO:
+    """The ELBO; of a guide whose density is known nowhere its reconstruction, with a KL of NaN."""
+    if not density_unknown(fit.sites):
+        return elbo(fit, data, num_particles, seed=seed)
+    _, terms = sample_in_chunks(fit.pair, data.x, num_particles, derive(seed, "elbo"), side=data.arrays)
+    return ELBO(terms.log_lik.astype(np.float64).mean(0), np.full(len(data), np.nan))
 
 
 def _active_units(fit: Fit, data: CheckedData[np.ndarray], each: Mapping[str, Level]) -> int | None:

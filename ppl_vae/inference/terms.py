@@ -34,6 +34,15 @@ DEFAULT = TermsRequest()
 NO_SITES: Mapping[str, PyroSite] = {}
 
 
+def _density_or_nan(site: PyroSite, num_particles: int) -> Tensor:
+    """The log-density of a guide's site, (K, B); NaN where its distribution has none."""
+    try:
+        return density_of(site, num_particles)
+    except NotImplementedError:
+        nothing = torch.full(site["fn"].batch_shape, torch.nan, device=site["value"].device)
+        return per_datum(site, nothing, num_particles)
+
+
 def _common_scale(sites: list[PyroSite]) -> Any:
     """The scale that all sites share, from a subsampled plate or ``poutine.scale``."""
     first, *others = sites
@@ -210,6 +219,8 @@ def _latents(
         told |= {n: _with_particles(getattr(base, n).expand(shape), num_particles)[0] for n in ("loc", "scale")}
     if request.prior:
         told["prior"] = _with_particles(latent[name]["fn"](), num_particles)
+    if request.noise:
+        told["noise"] = Normal(torch.zeros_like(told["z"]), 1.0).sample()
     if request.directions:
         standard = Normal(told["z"].new_zeros(()), told["z"].new_ones(()))
         towards = standard.rsample((request.directions, told["z"].shape[-1]))
@@ -303,7 +314,7 @@ def site_terms_of(
         density: Any = 0.0
         log_score: Any = 0.0
         if is_scored or (kl is None and not softened):
-            density = density_of(site, num_particles)
+            density = _density_or_nan(site, num_particles)
         if is_scored:
             if site["value"].requires_grad:
                 raise _carrying(site)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from .. import bounds
-from ..arrays import ops
+from ..arrays import contrast, ops
 from ..arrays.ops import Array
 from ..critics import Critic
 from ..discriminators import Discriminator
 from ..divergences import costs, two_sample
 from ..divergences.costs import Cost, CostFunction
+from ..errors import UnsuitableObjective
 from ..games import Game, NonSaturating
+from ..joint_critics import JointCritic
 from ..pairs.terms import Terms
 from ..players import Player
 from ..schedules import Schedule
-from .aggregate_posterior import ASKED, Autoencoding, RegularisedObjective
+from .aggregate_posterior import ASKED, Autoencoding, RegularisedObjective, latents_of
 from .base import Objective
 from .options import from_python, option
 from .request import LatentsRequest, TermsRequest
@@ -44,6 +48,10 @@ class AdversarialObjective(RegularisedObjective):
     needs_critic: ClassVar[bool] = True
     judges: ClassVar[Literal["data", "codes", "both"]] = "codes"
     default_critic: ClassVar[type[Player]] = Critic
+
+    def player(self, critic: Critic) -> Player:
+        """The player that the critic of a training is for this objective."""
+        return critic
 
     def check_output(self, logits: Array | None) -> Array:
         """Return the critic's logits, which only a training with a critic has.
@@ -219,3 +227,81 @@ class GMMN(ImplicitObjective):
         return 0 * terms.log_lik[0] - two_sample.mmd(
             drawn, terms.latents.x, kernel=self.kernel, bandwidth=self.bandwidth
         )
+
+
+@dataclass(frozen=True)
+class AVB(AdversarialObjective):
+    """E_q[log p(x | z)] - ``beta`` KL(q(z | x) || p(z)), the KL by a critic: for guides whose density nobody knows.
+
+    The critic T(x, z) learns log q(z | x) - log r(z | x). With ``adaptive_contrast`` r is the normal with the moments
+    of each datum's K draws, and the KL is E_q[T + log r - log p]; without, r is the prior, and the KL is E_q[T]. The
+    value is an estimate of the ELBO, as good as the critic, and no bound. Adversarial Variational Bayes, Mescheder,
+    Nowozin and Geiger, 2017.
+
+    Without contrast no gradient reaches a learned prior. With it the estimate is too low by what K draws do not say of
+    their law's moments, about D / K nats.
+
+    >>> AVB().is_bound, AVB(1, adaptive_contrast=False).num_particles
+    (False, 1)
+    """
+
+    weight_field: ClassVar[str] = "beta"
+    scheduled: ClassVar[str | None] = "beta"
+    num_particles: int = option(
+        8,
+        "draws per image and step, K; where the name's N is that, N is the same",
+        name="train_particles",
+        kind="count",
+        metavar="K",
+        kw_only=False,
+    )
+    beta: float | Schedule = option(1.0, "weight of the KL term", kind="non-negative", metavar="WEIGHT")
+    adaptive_contrast: bool = option(
+        True, "tell codes from a normal with their moments, not from the prior", kind="switch"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.adaptive_contrast and self.num_particles < 2:
+            raise ValueError(
+                "AVB: adaptive contrast takes the moments of each datum's draws: set 'num_particles' to 2 or more, "
+                f"better 8, or adaptive_contrast=False; got {self.num_particles}."
+            )
+
+    @property
+    def is_bound(self) -> bool:
+        """False: the KL is what a critic has learned of it."""
+        return False
+
+    @property
+    def asks_density(self) -> bool:
+        """False: draws alone say what the critic learns."""
+        return False
+
+    @property
+    def request(self) -> TermsRequest:
+        """The objective's request to a pair."""
+        latents = LatentsRequest(prior=not self.adaptive_contrast, noise=self.adaptive_contrast)
+        return replace(super().request, latents=latents, analytic_kl=False)
+
+    def player(self, critic: Critic) -> Player:
+        """The critic of x and z that has this critic's net."""
+        return JointCritic(critic, self.adaptive_contrast)
+
+    def check_batches(self, num_data: int, batch_size: int) -> None:
+        """Refuse nothing: each datum has a term of its own."""
+
+    def check_given(self, given: np.ndarray | None) -> None:
+        """Refuse side information, which the critic does not see."""
+        if given is not None:
+            raise UnsuitableObjective(
+                "AVB: the critic sees x and z, and not what the pair is given beside x, of which q(z | x, c) is made, "
+                "too: use TraceELBO, and a guide that has a density."
+            )
+
+    def bound(self, terms: Terms, logits: Array | None = None) -> Array:
+        """Terms (K, B) and the critic's logits at the draws (K, B) -> (B,)."""
+        ratio = self.check_output(logits)
+        if self.adaptive_contrast:
+            ratio = ratio + contrast.standardised(latents_of(terms).z)[1] - terms.log_prior
+        return bounds.learned_kl(terms, ratio, beta=self._weight())

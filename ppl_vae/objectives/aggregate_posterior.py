@@ -36,6 +36,11 @@ class RegularisedObjective(WeightedObjective):
     unused: ClassVar[tuple[str, ...]] = ("chunk",)
     asks: ClassVar[LatentsRequest] = LatentsRequest()
 
+    @property
+    def asks_density(self) -> bool:
+        """Whether it reads log q(z | x)."""
+        return True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.chunk is not None:
@@ -51,7 +56,7 @@ class RegularisedObjective(WeightedObjective):
 
     def check(self, sites: Sites) -> None:
         """Refuse a pair that the objective is wrong for."""
-        check_codes(type(self).__name__, sites, normal=self.needs_normal)
+        check_codes(type(self).__name__, sites, normal=self.needs_normal, density=self.asks_density)
         if self.request.latents is not None and self.request.latents.reconstruction:
             check_mean(type(self).__name__, sites)
 
@@ -201,9 +206,15 @@ class InfoVAE(MatchedObjective):
         """True where nothing is added and the KL has its own weight."""
         return super().is_bound and self.alpha == 0
 
+    @property
+    def asks_density(self) -> bool:
+        """Whether it reads log q(z | x): not without a KL."""
+        return self.alpha != 1
+
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""
-        return bounds.elbo(terms, beta=1.0 - self.alpha) - self._weight() * self.distance(latents_of(terms))
+        elbo = bounds.elbo(terms, beta=1.0 - self.alpha) if self.asks_density else terms.log_lik.mean(0)
+        return elbo - self._weight() * self.distance(latents_of(terms))
 
 
 class Autoencoding:
@@ -214,6 +225,11 @@ class Autoencoding:
 
     @property
     def is_bound(self) -> bool:
+        """False: there is no KL."""
+        return False
+
+    @property
+    def asks_density(self) -> bool:
         """False: there is no KL."""
         return False
 

@@ -54,8 +54,8 @@ def observed_labels(sites: Sites) -> dict[str, int]:
     return {site.name: site.num_values or 0 for site in sites.observed if site.label and site.event_shape == (1,)}
 
 
-def check_density(name: str, sites: Sites) -> None:
-    """Refuse a pair whose guide has a site without a density.
+def check_density(name: str, sites: Sites, *, known: bool = True) -> None:
+    """Refuse a pair whose guide has a site without a density, or with ``known`` one whose density is known nowhere.
 
     Raises:
         UnsuitableObjective: names the site.
@@ -66,10 +66,11 @@ def check_density(name: str, sites: Sites) -> None:
                 f"{name}: the guide's site {site.name!r} is a Delta, which has no density: this would be a MAP "
                 "estimate under the name of a bound. Give the guide a distribution with spread."
             )
-        if site.density == NOWHERE:
+        if known and site.density == NOWHERE:
             raise UnsuitableObjective(
                 f"{name}: the guide's site {site.name!r} is {site.distribution}, whose log_prob is known nowhere: "
-                "give the guide a distribution with a density."
+                "give the guide a distribution with a density, or learn the ratio of the densities from draws: "
+                "inference.Adversarial(AVB()), for one vector."
             )
         if site.codes:
             raise UnsuitableObjective(
@@ -78,13 +79,13 @@ def check_density(name: str, sites: Sites) -> None:
             )
 
 
-def check_pathwise(name: str, sites: Sites) -> None:
-    """Refuse a pair whose guide has a site without a reparameterised sample.
+def check_pathwise(name: str, sites: Sites, *, density: bool = True) -> None:
+    """Refuse a pair whose guide has a site without a reparameterised sample, or with ``density`` without that.
 
     Raises:
         UnsuitableObjective: names the site and what fits.
     """
-    check_density(name, sites)
+    check_density(name, sites, known=density)
     for site in sites.latent:
         if not site.reparameterised:
             exact = " or, exactly, TraceEnumELBO" if site.num_values else ""
@@ -172,13 +173,15 @@ def no_closed_kl(site: str, guide: str, prior: str) -> UnsuitableObjective:
     )
 
 
-def check_codes(name: str, sites: Sites, *, normal: bool) -> None:
+def check_codes(name: str, sites: Sites, *, normal: bool, density: bool = True) -> None:
     """Refuse a pair that has no single vector of reparameterised latents, or with ``normal`` no diagonal normal one.
+
+    Without ``density`` the log-density of the guide may be known nowhere.
 
     Raises:
         UnsuitableObjective: names the sites.
     """
-    check_pathwise(name, sites)
+    check_pathwise(name, sites, density=density)
     sites.check_plain(name, "TraceELBO")
     if len(sites.latent) != 1 or len(sites.latent[0].event_shape) != 1:
         shapes = ", ".join(f"{site.name!r} {site.event_shape}" for site in sites.latent)

@@ -21,6 +21,7 @@ class LatentsRequest:
         quantised: the encoder's vectors before they are quantised, and the codes that are nearest to them.
         codebook: with these, every code.
         groups: number of columns of the keyword ``given``, from the first, that say of which group a datum is.
+        noise: standard normal draws, as many as from the guide.
     """
 
     moments: bool = False
@@ -30,6 +31,7 @@ class LatentsRequest:
     quantised: bool = False
     codebook: bool = False
     groups: int = 0
+    noise: bool = False
 
 
 @dataclass(frozen=True)

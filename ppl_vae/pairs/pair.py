@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .densities import density_unknown
 from .side_inputs import NOTHING, Arrays, placeholder
 from .sites import Sites
 from .terms import SiteTerms, Terms
@@ -140,9 +141,11 @@ def example_of(x: np.ndarray, side: Arrays) -> dict[str, np.ndarray]:
 def probe(pair: Pair, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> float:
     """Compute the ELBO of a few data points with fixed noise, to tell pairs apart whose weights have equal shapes.
 
-    Of an implicit model, which has none, the mean square of as many draws.
+    Of an implicit model, which has none, the mean square of as many draws; of a guide without a density log p(x, z).
     """
     if pair.sites is not None and pair.sites.implicit:
         return float((pair.generate(len(x), seed)[1].astype(float) ** 2).mean())
     side = {**placeholder(len(x), pair.num_rows, pair.given_dim), **side}
-    return float(pair.sample(x, 1, seed, side=side)[1].log_weights.mean())
+    terms = pair.sample(x, 1, seed, side=side)[1]
+    unknown = pair.sites is not None and density_unknown(pair.sites)
+    return float((terms.log_lik + terms.log_prior if unknown else terms.log_weights).mean())

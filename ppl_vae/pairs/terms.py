@@ -36,6 +36,8 @@ class Latents(NamedTuple):
     """data that the model draws, (K, B, P)"""
     control: Any = None
     """what a learned control variate reads: named tuples of arrays, as of ``ppl_vae.controls``, or one for each site"""
+    noise: Array = None
+    """standard normal draws, (K, B, D)"""
 
 
 class SiteTerms(NamedTuple):

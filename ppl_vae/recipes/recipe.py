@@ -13,7 +13,19 @@ import numpy as np
 from .. import backends
 from ..arrays.plain import as_python
 from ..data.streams import Data
-from . import autoregressive, builders, codes, diffusion, flows, hierarchies, labels, mixtures, nets, sequences
+from . import (
+    autoregressive,
+    builders,
+    codes,
+    diffusion,
+    flows,
+    hierarchies,
+    implicit,
+    labels,
+    mixtures,
+    nets,
+    sequences,
+)
 from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
 
 PRIORS = tuple(TABLES["prior"])
@@ -40,6 +52,7 @@ LATER |= {
         *builders.TEMPERATURES,
         *flows.SETTINGS,
         *mixtures.SETTINGS,
+        *implicit.SETTINGS,
         *diffusion.SETTINGS,
         labels.AUXILIARY,
         *hierarchies.SETTINGS,
@@ -71,7 +84,8 @@ class Recipe:
     steps read; ``spline_bins`` and ``spline_bound`` of splines; ``flow_reflections`` of Sylvester steps;
     ``prior_flow``, the prior's steps: ``coupling``, ``spline`` or ``maf``. Of a posterior that is a mixture:
     ``components``, A; ``mixture_hidden``, the numbers of the encoder that every component reads; ``learned_weights``
-    of the components in place of equal ones. Of ``diffusion``: ``noise_levels``, T; ``prediction``; ``most_noise``;
+    of the components in place of equal ones. Of an implicit posterior: ``implicit_noise``, R, ``implicit_hidden`` and
+    ``implicit_context``. Of ``diffusion``: ``noise_levels``, T; ``prediction``; ``most_noise``;
     ``schedule_pieces``. ``auxiliary_dim`` of the program ``semi-supervised``.
     Of hierarchies: ``latent_levels``, L, and ``skip_connections``, whether the likelihood reads every level.
     Of sequences: ``transition``, ``gated``, ``mlp`` or ``linear``, its ``transition_hidden``, and ``recurrent_units``.
@@ -95,8 +109,9 @@ class Recipe:
             codebooks, of a grid and of signs; or one that is registered. The discrete ones have a uniform
             prior.
         posterior: ``standard``, that of the latents; a diagonal normal through steps of a flow, ``iaf``, ``planar``,
-            ``radial``, ``coupling``, ``spline`` or ``sylvester``; a ``mixture`` of diagonal normals; of sequences
-            ``smoothing`` or ``filtering``; or one that is registered.
+            ``radial``, ``coupling``, ``spline`` or ``sylvester``; a ``mixture`` of diagonal normals; ``implicit``,
+            draws of a net that takes noise, without a density; of sequences ``smoothing`` or ``filtering``; or one that
+            is registered.
         latent_dim: D; of a hierarchy that of each level, of a sequence that of each step.
         net: ``mlp``, perceptrons; ``conv``, convolutions before the encoder's hidden layers and transposed ones after
             the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``); ``grid``, the

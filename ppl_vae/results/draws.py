@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from ..arrays.log_weights import effective, k_hat, resample, resample_each
+from ..errors import UnsuitableObjective
 from ..mcmc.samplers import HMC, check_count
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
+from ..pairs.densities import check_weights
 from ..pairs.inputs import CheckedData, Input
 from ..pairs.side_inputs import Side
 from ..pairs.trained import Trained
@@ -60,6 +62,12 @@ class Draws(dict[str, np.ndarray]):
         """
         import pandas as pd
 
+        if np.isnan(self.log_weights).any():
+            raise UnsuitableObjective(
+                "diagnostics reads the weights p(x, z) / q(z | x) of the guide's draws, and its density is known "
+                "nowhere: use evaluation.diagnose(evaluation.normal_proposal(fit, x), x), of the normal fitted to them."
+            )
+
         share = effective(self.log_weights) / len(self.log_weights)
         columns = {"k_hat": k_hat(self.log_weights), "ess": share * self.num_draws}
         if self.resampled:
@@ -101,6 +109,9 @@ def draws(
     if name != "guide":
         assert fit.pair.sites is not None
         fit.pair.sites.check_covered(f"method={name!r}", "method='guide'")
+    if name in (*RESAMPLED, "refined"):
+        assert fit.pair.sites is not None
+        check_weights(fit.pair.sites, f"method={name!r}", "method='guide' or 'hmc'")
     data = fit.checked(x, likely=name != "guide", **side)
     if name in RESAMPLED:
         return _resample(fit, data, num_draws, particles, seed, alone=name == "sir")

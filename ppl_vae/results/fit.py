@@ -13,6 +13,7 @@ import numpy as np
 from ..init import check_index
 from ..mcmc.samplers import HMC
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
+from ..pairs.densities import check_weights
 from ..pairs.inputs import CheckedData, Input, X, as_batch, check_data, check_scale, digest
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import NOTHING, Arrays, Side, apply_mask, check_given, check_names, given_of
@@ -40,8 +41,8 @@ class Fit:
     pair: Pair = field(repr=False)
     history: Mapping[str, np.ndarray] = field(repr=False)
     settings: Mapping[str, Any]
-    critic: Callable[[np.ndarray], np.ndarray] | None = field(default=None, repr=False)
-    """of an adversarial training: codes (..., D) -> the log-ratio that its critic sees, (...); not saved"""
+    critic: Callable[..., np.ndarray] | None = field(default=None, repr=False)
+    """of an adversarial training: codes (..., D), after x where it sees both -> the log-ratio, (...); not saved"""
 
     @classmethod
     def untrained(cls, pair: Pair, x: np.ndarray, *, seed: int = 0, **side: Unpack[Side]) -> Fit:
@@ -358,6 +359,7 @@ class Fit:
             (N, P), or (num_draws, N, P); what was seen stays as it is.
         """
         self.sites.check_covered("impute", "the reconstruction of what is seen, fit.reconstruct(x, mask=mask)")
+        check_weights(self.sites, "impute", "impute of evaluation.normal_proposal(fit, x, mask=mask)")
         if side.get("mask") is None and not isinstance(x, CheckedData):
             side["mask"] = ~np.isnan(np.asarray(x, float))
         data = self.checked(x, **side)

@@ -8,6 +8,7 @@ from .. import backends
 from ..baselines import LeaveOneOut
 from ..data.streams import Data
 from ..pairs.chunks import chunk_size, memory_settings
+from ..pairs.densities import BY_NORMAL, check_weights
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays
 from ..runtime.out_of_memory import explain_out_of_memory
@@ -36,6 +37,7 @@ def fit_locally(
     inference = backends.load(pair.backend).inference
     if pair.sites:
         pair.sites.check_covered("refine", "the encoder's own codes, fit.encode(x)")
+        check_weights(pair.sites, "refine", f"{BY_NORMAL}, and refine that")
     if loss is None and pair.sites and all(site.reparameterised for site in pair.sites.latent):
         loss = inference.TraceELBO(4, stick_the_landing=True)
     elif loss is None:

@@ -13,6 +13,7 @@ from ..objectives.base import Objective
 from ..objectives.checks import check_stock
 from ..objectives.relaxed import ReadingOnTrial
 from ..objectives.request import TermsRequest
+from ..pairs.densities import density_unknown
 from ..pairs.implicit import NO_DENSITY
 from ..pairs.inputs import checked
 from ..pairs.pair import Pair
@@ -271,7 +272,7 @@ def check_critic(settings: TrainingSettings) -> None:
     if critic is not None and not adversarial:
         raise UnsuitableObjective(
             f"Adversarial trains a critic beside the pair, and {name} has no use for one: use SVI, or FactorVAE, "
-            "AAE or WAEGAN, or GAN of an implicit model."
+            "AAE, WAEGAN or AVB, or GAN of an implicit model."
         )
 
 
@@ -331,6 +332,11 @@ def check_guide(settings: TrainingSettings, pair: Pair) -> None:
         raise ValueError(
             "Early stopping needs a guide that serves validation data, and a per-datapoint guide does not: set "
             "patience=None, and judge it by fit.refine(valid)."
+        )
+    if settings.patience is not None and pair.sites and (site := density_unknown(pair.sites)):
+        raise UnsuitableObjective(
+            f"Early stopping watches the ELBO of validation data, and log q(z | x) of the guide's site {site.name!r} "
+            f"({site.distribution}) is known nowhere: set patience=None, and watch valid_log_lik in the history."
         )
 
 

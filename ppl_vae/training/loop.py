@@ -17,6 +17,7 @@ from ..data.streams import Data
 from ..errors import NotFiniteLoss
 from ..objectives.base import Objective
 from ..pairs.chunks import elbo_in_chunks, memory_settings
+from ..pairs.densities import density_unknown
 from ..pairs.pair import probe
 from ..pairs.side_inputs import take_rows
 from ..results.fit import Fit
@@ -141,6 +142,7 @@ class Loop:
     def _validated(self, valid: Data) -> dict[str, float]:
         """Compute the plain sampled ELBO per datum and its reconstruction, with the same noise after every epoch.
 
+        Of a guide whose density is known nowhere the reconstruction alone.
         Of codes of a codebook also how many are used, and their perplexity. Of a chain of noise it is estimated from at
         least ``VALID_LEVELS`` of its levels, or all of them if they are fewer. An implicit model has no ELBO: of it the
         squared MMD of draws and validation data.
@@ -153,6 +155,8 @@ class Loop:
         particles = max(particles, min(self.run.pair.sites.chain, VALID_LEVELS))
         values, terms = elbo_in_chunks(self.run.pair, valid, particles, noise, side)
         metrics = {"valid_elbo": float(terms.log_weights.mean()), "valid_log_lik": float(terms.log_lik.mean())}
+        if density_unknown(self.run.pair.sites):
+            del metrics["valid_elbo"]
         for site in self.run.pair.sites.latent:
             if site.codes:
                 used, perplexity = usage(values[site.name][0], len(site.codes))
@@ -264,7 +268,9 @@ class Loop:
 
 def _criterion(metrics: Mapping[str, float]) -> float:
     """The number of the validation data that early stopping wants to rise."""
-    return metrics["valid_elbo"] if "valid_elbo" in metrics else -metrics["valid_mmd"]
+    if "valid_mmd" in metrics:
+        return -metrics["valid_mmd"]
+    return metrics.get("valid_elbo", metrics["valid_log_lik"])
 
 
 def progress_bar(first: int, last: int, description: str, progress: bool | None) -> tqdm:

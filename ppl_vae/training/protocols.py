@@ -29,8 +29,8 @@ class Run(Protocol):
         """The metrics of the players, means over the last epoch."""
 
     @property
-    def critic(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """The critic's logits as a function of codes, (..., D) -> (...); None without a critic."""
+    def critic(self) -> Callable[..., np.ndarray] | None:
+        """The critic's logits as a function of codes, (..., D) -> (...), or of x and codes; None without a critic."""
 
     def compilation_seconds(self) -> float:
         """Seconds of compiling or recording programs since some fixed moment."""

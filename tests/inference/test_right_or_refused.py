@@ -27,6 +27,7 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("normal", "DIPVAE, kind ii", 1, "right"),
     ("normal", "FactorVAE, critic", 1, "right"),
     ("normal", "WAEGAN, critic, squared", 1, "right"),
+    ("normal", "AVB, critic", 1, "right"),
     ("two normals", "BetaTCVAE, stratified", 1, "right"),
     ("two normals", "DIPVAE, kind i", 3, "right"),
     ("log-normal", "CIWAE", 3, "right"),

@@ -11,6 +11,7 @@ import numpy as np
 
 from ... import backends
 from ...data import Split
+from ...pairs.densities import density_unknown
 from ...recipes.components import find
 from ...recipes.recipe import Recipe
 from ...runtime import storage
@@ -281,7 +282,7 @@ def _record(folder: Path, fit: Fit, split: Split, chosen: dict[str, Any]) -> dic
         "peak_memory": float(max(history["memory"])) if "memory" in history else None,
         "parameters": fit.num_parameters,
         "loss": float(history["loss"][-1]),
-        "valid_elbo": elbo(fit, split.valid).mean if fit.generalises else None,
+        "valid_elbo": elbo(fit, split.valid).mean if fit.generalises and not density_unknown(fit.sites) else None,
         "valid_images": len(split.valid),
         "version": __version__,
     }

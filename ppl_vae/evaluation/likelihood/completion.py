@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...pairs.densities import check_weights
 from ...results.fit import Fit
 from .importance_sampling import LogLikelihood, log_likelihood
 
@@ -62,6 +63,7 @@ def conditional_log_likelihood(
                     f"The mask hides {'nothing' if count else 'all'} of row {row}: some pixels should be seen and some "
                     "hidden. For log p(x) of whole data: evaluation.log_likelihood(fit, x)."
                 )
+    check_weights(fit.sites, "conditional_log_likelihood", "evaluation.ais, of whole data and with mask=")
     on_seen = refined or fit.refine(x, given=given, mask=mask, seed=seed, progress=progress)
     on_whole = fit if fit.generalises else fit.refine(x, given=given, seed=seed, progress=progress)
     whole = log_likelihood(on_whole, x, num_particles, seed=seed, progress=progress, given=given)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
 from ...errors import UnsuitableObjective
 from ...pairs.chunks import chunk_size, concatenate, elbo_in_chunks, in_chunks, levels_in_chunks, windows
+from ...pairs.densities import check_weights
 from ...pairs.inputs import Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
 from ...seeds import derive
+from .normal_proposals import normal_proposal
+
+PROPOSALS = ("guide", "normal")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +93,7 @@ def log_likelihood(
     x: Input,
     num_particles: int = 500,
     *,
+    proposal: Literal["guide", "normal"] = "guide",
     seed: int = 0,
     progress: bool | None = False,
     **side: Unpack[Side],
@@ -103,18 +108,26 @@ def log_likelihood(
         fit: what an inference returned.
         x: data (N, P).
         num_particles: K.
+        proposal: ``guide``; or ``normal``, the normal fitted to each datum's draws, which serves a guide without a
+            density.
         seed: of the draws.
         progress: a progress bar; None shows it on a terminal only.
         side: ``index`` for a per-datapoint guide; ``given``, then it is log p(x | c); ``mask``, then it is of the
             pixels that were seen.
 
     Raises:
-        ValueError: data that are not (N, P), or fewer than one particle.
-        UnsuitableObjective: a guide of codes, each with probability 1.
+        ValueError: data that are not (N, P), fewer than one particle, or an unknown proposal.
+        UnsuitableObjective: a guide of codes, each with probability 1, or one without a density, but under ``normal``.
         OutOfMemory: the message says what to lower.
     """
     fit.sites.check_covered("log_likelihood")
+    if proposal not in PROPOSALS:
+        raise ValueError(f"'proposal' should be 'guide' or 'normal'; got {proposal!r}.")
     data = fit.checked(x, **side)
+    if proposal == "normal":
+        fit = normal_proposal(fit, data, seed=derive(seed, "proposal"))
+        data = fit.checked(data.x, given=data.side.get("given"), mask=data.side.get("mask"))
+    check_weights(fit.sites, "log_likelihood", "proposal='normal', or evaluation.ais(fit, x), which starts from p(z)")
     if num_particles < 1:
         raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
     doing, parts = f"in log p(x) of {len(data)} data points", []
@@ -157,6 +170,7 @@ def elbo(fit: Fit, x: Input, num_particles: int = 10, *, seed: int = 0, **side: 
     The plain bound, whatever objective the fit was trained on. Of a chain of noise it is estimated from
     ``num_particles`` levels for each row, and the rate is the sum of the levels' KL.
     """
+    check_weights(fit.sites, "elbo")
     data = fit.checked(x, **side)
     _, terms = elbo_in_chunks(fit.pair, data.x, num_particles, derive(seed, "elbo"), data.arrays)
     rate = terms.log_guide.astype(np.float64) - terms.log_prior

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...arrays.log_weights import UNRELIABLE, effective, pareto_smoothed
 from ...pairs.chunks import concatenate, in_chunks, log_weights_of
+from ...pairs.densities import check_weights
 from ...pairs.inputs import Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
@@ -81,6 +82,7 @@ def diagnose(
         OutOfMemory: the message says what to lower.
     """
     fit.sites.check_covered("diagnose")
+    check_weights(fit.sites, "diagnose")
     data = fit.checked(x, **side)
     if num_particles < FEWEST:
         raise ValueError(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ...pairs.chunks import concatenate, in_chunks, log_weights_of
+from ...pairs.densities import check_weights
 from ...pairs.inputs import CheckedData, Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
@@ -168,6 +169,7 @@ def gaps(
     """
     assert fit.pair.sites is not None
     fit.pair.sites.check_chains("gaps")
+    check_weights(fit.pair.sites, "gaps")
     data = fit.checked(x, located=False, **side)
     if elbo_particles < 2:
         raise ValueError(f"'elbo_particles' should be at least 2, for an error; got {elbo_particles}.")

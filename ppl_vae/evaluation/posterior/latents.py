@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from ...pairs.chunks import in_chunks
+from ...pairs.densities import check_weights
 from ...pairs.inputs import CheckedData, Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
@@ -97,6 +98,7 @@ def levels(fit: Fit, x: Input, num_particles: int = 10, *, seed: int = 0, **side
     >>> list(levels(Fit.untrained(pair, np.eye(6)), np.eye(6)))
     ['z2', 'z1']
     """
+    check_weights(fit.sites, "levels")
     data = fit.checked(x, likely=False, **side)
     active = _active_units(fit, data, THRESHOLD) if len(data) > 1 else {}
     sums = dict.fromkeys((site.name for site in fit.sites.latent), 0.0)

@@ -85,12 +85,12 @@ class PyroRun:
         return Replayed(self.traced, self._update if ours else None, self.pair.device)
 
     @property
-    def critic(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """The critic's logits as a function of arrays, of codes (..., D) -> (...); None without a critic."""
+    def critic(self) -> Callable[..., np.ndarray] | None:
+        """The critic's logits as a function of arrays, of codes (..., D), or x and codes, -> (...); else None."""
         for running in self.players:
             read = getattr(running.player, "read", None)
             if read is not None:
-                return lambda z: read(running.fixed, self.pair.tensor(z)).cpu().numpy()
+                return lambda *a: read(running.fixed, *map(self.pair.tensor, a)).cpu().numpy()
         return None
 
     def _traced(self) -> Traced | None:

@@ -6,6 +6,7 @@ from ppl_vae.numpyro.distributions.concrete import Concrete
 from ppl_vae.numpyro.distributions.diffusion import Denoising, Noising
 from ppl_vae.numpyro.distributions.flow import Flow
 from ppl_vae.numpyro.distributions.images import AutoregressiveBernoulli, BernoulliMixture
+from ppl_vae.numpyro.distributions.implicit import Implicit
 from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedLogistic
 from ppl_vae.numpyro.distributions.markov import Markov
 from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
@@ -24,6 +25,7 @@ __all__ = [
     "DiagNormalMixture",
     "DiscretisedLogistic",
     "Flow",
+    "Implicit",
     "Markov",
     "Nearest",
     "Noising",

@@ -40,8 +40,8 @@ from .traces import (
     split_sites,
 )
 
-SLEEP, PRIOR, DIRECTIONS, CHAIN = 2**30, 2**30 + 1, 2**30 + 2, 2**30 + 6
-"""Numbers folded into a key for dreams, the prior's draws, directions and chains; splitting a key never uses them."""
+SLEEP, PRIOR, DIRECTIONS, NOISE, CHAIN = 2**30, 2**30 + 1, 2**30 + 2, 2**30 + 4, 2**30 + 6
+"""Numbers folded into a key for dreams, the prior's draws, directions, noise, chains; splitting never uses them."""
 DEFAULT = TermsRequest()
 NO_SITES: Mapping[str, NumPyroSite] = {}
 
@@ -69,6 +69,14 @@ def _weighing(values: Array, taps: Array, weights: Array) -> Array:
 
 
 _weighing.defvjp(lambda values, taps, weights: (values, weights), lambda weights, grad: (grad, weights, None))
+
+
+def _density_or_nan(site: NumPyroSite, num_particles: int) -> Array:
+    """The log-density of a guide's site, (K, B); NaN where its distribution has none."""
+    try:
+        return density_of(site, num_particles)
+    except NotImplementedError:
+        return per_datum(site, jnp.full(site["fn"].batch_shape, jnp.nan), num_particles)
 
 
 def _common_scale(sites: list[NumPyroSite]) -> Any:
@@ -271,6 +279,8 @@ def _latents(
         told |= {n: _with_particles(value, num_particles)[0] for n, value in moments.items()}
     if request.prior:
         told["prior"] = _with_particles(latent[name]["fn"].sample(jax.random.fold_in(key, PRIOR)), num_particles)
+    if request.noise:
+        told["noise"] = jax.random.normal(jax.random.fold_in(key, NOISE), told["z"].shape, told["z"].dtype)
     if request.directions:
         shape = (request.directions, told["z"].shape[-1])
         towards = jax.random.normal(jax.random.fold_in(key, DIRECTIONS), shape)
@@ -370,7 +380,7 @@ def site_terms_of(
         density: Any = 0.0
         log_score: Any = 0.0
         if is_scored or (kl is None and not softened):
-            density = density_of(site, num_particles)
+            density = _density_or_nan(site, num_particles)
         if is_scored:
             log_score = density
         if kl is not None:

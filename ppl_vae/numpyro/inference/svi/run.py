@@ -63,12 +63,12 @@ class NumPyroRun:
         self.carry = jax.device_put(carry, pair.device)
 
     @property
-    def critic(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """The critic's logits as a function of arrays, of codes (..., D) -> (...); None without a critic."""
+    def critic(self) -> Callable[..., np.ndarray] | None:
+        """The critic's logits as a function of arrays, of codes (..., D), or x and codes, -> (...); else None."""
         for player, state in zip(self.step.players, self.carry.players, strict=True):
             read = getattr(player, "read", None)
             if read is not None:
-                return lambda z: np.asarray(read(state.known, self.pair.array(z)))
+                return lambda *a: np.asarray(read(state.known, *map(self.pair.array, a)))
         return None
 
     def _padded(self, data: TrainingData) -> bool:

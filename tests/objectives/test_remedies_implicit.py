@@ -1,0 +1,116 @@
+"""What refusals about guides without a density advise, followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from pairs import D, P, follow, toy
+
+from ppl_vae import backends, evaluation, recipes
+from ppl_vae import objectives as o
+from ppl_vae.critics import Critic
+from ppl_vae.results import Fit
+
+X = toy(12)
+IMPLICIT = {"posterior": "implicit", "implicit_noise": 2, "implicit_hidden": (4,), "implicit_context": 3}
+B = backends.load("pyro")
+
+
+def made(**settings: Any) -> tuple[Any, Any]:
+    options = {"latent_dim": D, "hidden": (4,), **IMPLICIT, **settings}
+    return recipes.vae((P,), **options)(np.random.default_rng(0))
+
+
+def fit(**settings: Any) -> Fit:
+    return Fit.untrained(B.inference.Pair(*made(**settings)), X)
+
+
+def trains(loss: Any, model_guide: Callable[[], Any] = made, given: np.ndarray | None = None, **options: Any) -> Any:
+    def train(_: Any) -> Any:
+        settings: dict[str, Any] = {"epochs": 1, "batch_size": 12, **options}
+        kind: Any = B.inference.SVI
+        if loss.needs_critic:
+            kind, settings["critic"] = B.inference.Adversarial, Critic((4,))
+        beside = {"valid": X} if "patience" in options else {}
+        return kind(loss, **settings).fit(*model_guide(), X, given=given, **beside)
+
+    return train
+
+
+def conditional(**settings: Any) -> Callable[[], Any]:
+    return lambda: recipes.conditional_vae((P,), 1, latent_dim=D, hidden=(4,), **settings)(np.random.default_rng(0))
+
+
+def hierarchy() -> Fit:
+    pair = recipes.hierarchy((P,), latent_dim=2, hidden=(4,))(np.random.default_rng(0))
+    return Fit.untrained(B.inference.Pair(*pair), X)
+
+
+def vampprior(**settings: Any) -> tuple[Any, Any]:
+    options = {"prior": "vampprior", "num_pseudo_inputs": 2, "hidden": (4,), **IMPLICIT, **settings}
+    return recipes.vae(X, **options)(np.random.default_rng(0))
+
+
+def normal() -> Fit:
+    return evaluation.normal_proposal(fit(), X, 50)
+
+
+SHORT = evaluation.Annealing(3, 2, num_steps=1)
+REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
+    "reads log q(z | x), and that of the guide's site": (
+        lambda _: evaluation.elbo(fit(), X),
+        lambda _: evaluation.elbo(normal(), X).mean,
+        lambda _: evaluation.diagnose(normal(), X, 50).ess,
+        lambda _: evaluation.log_likelihood(fit(), X, 5, proposal="normal"),
+        lambda _: evaluation.ais(fit(), X, SHORT).mean,
+        lambda _: evaluation.normal_proposal(fit(), X, 50, mask=X > 0).impute(X, mask=X > 0),
+        lambda _: normal().refine(X, steps=2).history["loss"],
+        lambda _: fit().draws(X, 2, method="guide")["z"],
+    ),
+    "normal_proposal is for one latent site, a vector of real numbers": (
+        lambda _: evaluation.normal_proposal(hierarchy(), X),
+        lambda _: evaluation.ais(hierarchy(), X, SHORT).mean,
+    ),
+    "diagnostics reads the weights p(x, z) / q(z | x) of the guide's draws": (
+        lambda _: fit().draws(X, 3).diagnostics(),
+        lambda _: evaluation.diagnose(normal(), X, 50).k_hat,
+    ),
+    "set 'num_particles' to 2 or more, better 8": (
+        lambda _: o.AVB(1),
+        trains(o.AVB(2)),
+        trains(o.AVB(8)),
+        trains(o.AVB(1, adaptive_contrast=False)),
+    ),
+    "the critic sees x and z, and not what the pair is given": (
+        trains(o.AVB(), conditional(**IMPLICIT), X[:, :1]),
+        trains(o.TraceELBO(), conditional(), X[:, :1]),
+    ),
+    "set patience=None, and watch valid_log_lik": (
+        trains(o.AVB(), patience=2),
+        lambda _: trains(o.AVB(), patience=None)(None).history["valid_log_lik"],
+    ),
+    "is made of the guide's densities, and an implicit posterior has none": (
+        lambda _: vampprior(),
+        trains(o.AVB(), lambda: made(prior="standard")),
+        trains(o.AVB(), lambda: made(prior="mixture", num_pseudo_inputs=2)),
+        trains(o.TraceELBO(), lambda: vampprior(posterior="standard")),
+    ),
+    "whose log_prob is known nowhere: give the guide a distribution with a density": (
+        trains(o.TraceELBO()),
+        trains(o.TraceELBO(), lambda: made(posterior="standard")),
+        trains(o.AVB()),
+    ),
+}
+
+
+@pytest.mark.parametrize("says", REMEDIES)
+def test_the_advice_works(says: str) -> None:
+    follow(says, None, *REMEDIES[says])
+
+
+@pytest.mark.parametrize("loss", [o.InfoVAE(), o.DReG(2), o.FactorVAE()])
+def test_no_other_objective_takes_an_implicit_guide(loss: Any) -> None:
+    follow("Implicit, whose log_prob is known nowhere: give the guide", None, trains(loss), trains(o.AVB()))
