@@ -34,6 +34,8 @@ FIGURES = {
     "windows_on_canvases.png": ("examples/attend_infer_repeat.py", "windows.png"),
     "gaps_on_digits.png": ("examples/amortisation_gap.py", "gaps_test.png"),
     "flexible_posteriors.png": ("examples/flexible_posteriors.py", "densities.png"),
+    "divergences_on_two_bumps.png": ("examples/divergences.py", "fits.png"),
+    "algorithms_on_two_bumps.png": ("examples/divergences.py", "algorithms.png"),
     "collapse_on_digits.png": ("examples/posterior_collapse.py", "bars.png"),
     "collapse_draws_on_digits.png": ("examples/posterior_collapse.py", "draws.png"),
     "ink_on_digits.png": ("examples/your_own_model.py", "ink.png"),
