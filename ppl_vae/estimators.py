@@ -48,7 +48,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     ``StandardScaler`` before it, because one learned scale serves all columns. ``bernoulli`` is for columns in [0, 1].
 
     Args:
-        prior: ``standard``, ``mixture``, ``vampprior``, ``vampprior-data``, or one that is registered.
+        prior: ``standard``, ``mixture``, ``vampprior``, ``vampprior-data``, ``aggregate``, or one that is
+            registered.
         likelihood: ``normal``; ``normal-diagonal``, with a scale for each column from the decoder; ``bernoulli``; or,
             for columns of values k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; or one that is
             registered.
@@ -58,7 +59,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         gated: gated hidden layers instead of ``activation``.
         activation: the activation of the hidden layers.
         full_covariance: a q(z | x) with full covariance instead of a diagonal one.
-        num_pseudo_inputs: components of the last three priors, but at most the number of rows.
+        num_pseudo_inputs: components of the mixtures but ``aggregate``, at most the number of rows.
         pseudo_inputs_start: ``random`` rows, their ``mean`` plus noise, or the ``means`` net.
         strategy: the objective of the training: a name such as ``elbo`` or ``iwae-10``, or an objective of the backend.
         epochs: passes over the rows, at most.

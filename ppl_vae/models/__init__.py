@@ -1,5 +1,6 @@
 """Generative programs p(x, z) and their priors, in Pyro."""
 
+from ..priors.aggregate import AggregatePosterior as AggregatePosterior
 from ..priors.autoregressive import Autoregressive as Autoregressive
 from ..priors.codebook import CodePrior as CodePrior
 from ..priors.factorised import FactorisedBernoulli as FactorisedBernoulli

@@ -1,5 +1,6 @@
 """Priors: modules whose call, with no argument, returns p(z), in Pyro."""
 
+from .aggregate import AggregatePosterior as AggregatePosterior
 from .autoregressive import Autoregressive as Autoregressive
 from .codebook import CodePrior as CodePrior
 from .factorised import FactorisedBernoulli as FactorisedBernoulli

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import init
+from ..arrays.loops import in_parts
 from ..conditionals.masking import visible
 from ..distributions import mixture
 from ..nets import layers
@@ -37,6 +38,24 @@ class Means(nn.Module):
         return self.layer.weight.T + self.layer.bias
 
 
+def check_components(what: str, posterior: nn.Module) -> None:
+    """Refuse a posterior whose density cannot be asked at any value, or at too high a price.
+
+    Raises:
+        ValueError: a posterior of codes, or a flow.
+    """
+    if hasattr(posterior, "codebook"):
+        raise ValueError(
+            f"{what} is a mixture of densities, and this posterior is the nearest code of a codebook, with "
+            "probability 1: use CodePrior(codebook, num_codes)."
+        )
+    if hasattr(posterior, "steps"):
+        raise ValueError(
+            f"{what} would invert a flow posterior once for each pseudo-input and draw: use a flow as prior, "
+            "priors.FlowPrior, or the posterior's base, posterior.posterior, with a net of its own."
+        )
+
+
 class VampPrior(nn.Module):
     """p(z) = 1/C sum_c q(z | u_c): a mixture of the guide's own posteriors at pseudo-inputs u. Event shape (D,).
 
@@ -48,9 +67,12 @@ class VampPrior(nn.Module):
         pseudo_inputs: their initial values (C, P), which are copied; or a module that returns them, such as ``Means``.
         learned: whether an array's pseudo-inputs are trained.
         given: side information of the pseudo-inputs, (C, G), which stays as it is: p(z) = 1/C sum_c q(z | u_c, s_c).
+        chunk: pseudo-inputs that the posterior's net reads at a time, all by default. In parts, a gradient computes
+            what is in one again; the posterior has, as those of ``conditionals``, a ``net`` and a method
+            ``distribution`` for what the net returned.
 
     Raises:
-        ValueError: pseudo-inputs that are not (C, P), or side information that is not (C, G).
+        ValueError: pseudo-inputs that are not (C, P), side information that is not (C, G), or a chunk below 1.
 
     ``fit.generate`` draws images: a component, then z, then x.
 
@@ -69,19 +91,13 @@ class VampPrior(nn.Module):
         *,
         learned: bool = True,
         given: np.ndarray | None = None,
+        chunk: int | None = None,
     ) -> None:
         super().__init__()
-        if hasattr(posterior, "codebook"):
-            raise ValueError(
-                "A VampPrior is a mixture of densities, and this posterior is the nearest code of a codebook, with "
-                "probability 1: use CodePrior(codebook, num_codes)."
-            )
-        if hasattr(posterior, "steps"):
-            raise ValueError(
-                "A VampPrior would invert a flow posterior once for each pseudo-input and draw: use a flow as prior, "
-                "priors.FlowPrior, or the posterior's base, posterior.posterior, with a net of its own."
-            )
-        self.posterior = posterior
+        check_components("A VampPrior", posterior)
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"'chunk' should be at least 1, or None for all at once; got {chunk}.")
+        self.posterior, self.chunk = posterior, chunk
         check_side(given, len(pseudo_inputs) if isinstance(pseudo_inputs, np.ndarray) else None)
         self.given: Any = None if given is None else nn.Buffer(as_tensor(given))
         self.inputs: Any
@@ -111,4 +127,9 @@ class VampPrior(nn.Module):
         """Return the distribution over (D,)."""
         if self._encoded is not None:
             return self._encoded
-        return mixture(self.posterior(visible(self.pseudo_inputs(), given=self.given)))
+        posterior: Any = self.posterior
+        inputs = visible(self.pseudo_inputs(), given=self.given)
+        if self.chunk is None or len(inputs) <= self.chunk:
+            return mixture(posterior(inputs))
+        (outputs,) = in_parts(lambda u: (posterior.net(u),), self.chunk, inputs)
+        return mixture(posterior.distribution(outputs))

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import init
 from ..backends import Backend
+from ..data.streams import Stream
 from .components import Guide, Latents, Likelihood, Posterior, Prior, Program, Setting, Values, register
 from .nets import NETS, build_perceptron
 
@@ -16,7 +17,13 @@ STARTS = ("random", "mean", "means")
 UNITS = Setting(
     "prior_hidden", (100,), "units of the hidden layers of the prior 'autoregressive'", least=1, metavar="UNITS"
 )
-COMPONENTS = Setting("num_pseudo_inputs", 500, "components of every prior but 'standard'", least=1, metavar="C")
+COMPONENTS = Setting(
+    "num_pseudo_inputs",
+    500,
+    "components of the priors 'mixture', 'vampprior' and 'vampprior-data'",
+    least=1,
+    metavar="C",
+)
 LEVELS = Setting(
     "levels",
     256,
@@ -73,6 +80,17 @@ def build_vampprior_of_data(b: Backend, recipe: Values, rng: np.random.Generator
     """Build a VampPrior whose pseudo-inputs are training images, and stay so."""
     images = init.random_images(rng, find_images(recipe), recipe.num_pseudo_inputs)
     return b.priors.VampPrior(posterior, images, learned=False)
+
+
+def build_aggregate_posterior(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
+    """Build the mixture of the encoder's posteriors at all training images."""
+    images = find_images(recipe)
+    if isinstance(images, Stream):
+        raise ValueError(
+            "The prior 'aggregate' holds all training images in memory, and these are read from a file: use "
+            "prior='vampprior-data', which holds 'num_pseudo_inputs' of them."
+        )
+    return b.priors.AggregatePosterior(posterior, images)
 
 
 def build_conditional_prior(b: Backend, recipe: Values, rng: np.random.Generator) -> Any:
@@ -140,6 +158,7 @@ PRIORS = (
         refuse=refuse_vampprior,
         build=build_vampprior,
         images_needed=lambda recipe: 0 if recipe.pseudo_inputs_start == "means" else recipe.num_pseudo_inputs,
+        of_posteriors=True,
     ),
     Prior(
         "vampprior-data",
@@ -148,6 +167,16 @@ PRIORS = (
         refuse=refuse_vampprior,
         build=build_vampprior_of_data,
         images_needed=lambda recipe: recipe.num_pseudo_inputs,
+        of_posteriors=True,
+    ),
+    Prior(
+        "aggregate",
+        "the same at all training images, which over-fits",
+        refuse=refuse_vampprior,
+        build=build_aggregate_posterior,
+        images_needed=lambda recipe: recipe.num_images or 1,
+        every_image=True,
+        of_posteriors=True,
     ),
     Prior(
         "factorised",
@@ -158,7 +187,7 @@ PRIORS = (
     ),
     Prior(
         "autoregressive",
-        "the same, each given those before it, by a masked perceptron",
+        "the same, each given those before it, by a masked perceptron; of real numbers: 'flow', prior_flow 'maf'",
         settings=(UNITS,),
         latents=("categorical", "vq", "fsq", "lfq"),
         build=build_autoregressive,

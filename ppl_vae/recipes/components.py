@@ -201,6 +201,8 @@ class Prior(Component):
         latents: the kinds of z that it is a distribution of; None for every kind.
         conditional: whether it maps side information c to p(z | c); such a prior needs ``given_dim``.
         images_needed: ``images_needed(recipe)``, how many training images it starts at.
+        every_image: whether it holds all training images; the recipe's ``num_images`` is then their number.
+        of_posteriors: whether it is a mixture of the encoder's posteriors, at all of which it asks their density.
     """
 
     slot: ClassVar[str] = "prior"
@@ -209,6 +211,8 @@ class Prior(Component):
     latents: tuple[str, ...] | None = ("gaussian",)
     conditional: bool = False
     images_needed: Callable[[Values], int] = _none
+    every_image: bool = False
+    of_posteriors: bool = False
 
 
 @dataclass(frozen=True)

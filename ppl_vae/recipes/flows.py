@@ -80,7 +80,7 @@ def posterior(name: str, about: str, steps: Steps, settings: Sequence[Setting], 
 
 def refuse_vampprior(recipe: Values) -> str | None:
     """A VampPrior needs the density of each component at each draw."""
-    if recipe.prior.startswith("vampprior"):
+    if recipe.component("prior").of_posteriors:
         return (
             f"The prior {recipe.prior!r} would invert a flow posterior once for each pseudo-input and draw: use "
             "prior='flow', 'mixture' or 'standard', or posterior='standard'."

@@ -95,8 +95,8 @@ class Recipe:
     Args:
         shape: of one image.
         prior: ``standard`` N(0, I); ``mixture`` of Gaussians; ``vampprior``; ``vampprior-data``, whose pseudo-inputs
-            are fixed random training images; ``flow``, N(0, I) through invertible steps; ``markov``, of sequences,
-            whose latents move from step to step; of categories and codes
+            are fixed random training images; ``aggregate``, the same at all of them; ``flow``, N(0, I) through
+            invertible steps; ``markov``, of sequences, whose latents move from step to step; of categories and codes
             ``factorised`` or ``autoregressive``, learned probabilities of each, alone or given those before it; or one
             that is registered.
         likelihood: ``bernoulli``; ``normal`` with one learned scale; ``normal-diagonal``, whose decoder gives each
@@ -132,7 +132,8 @@ class Recipe:
             ``per-datapoint``, which has parameters for each training image and no encoder; ``semi-supervised``;
             ``noising``; ``empty``; of a hierarchy ``top-down``, q(z_l | x, z_{l+1}), or ``ladder``, which multiplies
             what x says by the model's own p(z_l | z_{l+1}).
-        num_images: the number of images a per-datapoint guide is for; the number of ``images`` by default.
+        num_images: the number of images a per-datapoint guide is for, or that the prior ``aggregate`` holds;
+            the number of ``images`` by default.
         backend: ``pyro`` or ``numpyro``.
         images: training images (N, P), which the pseudo-inputs start from, NaN as zeros: put NaN where nothing was
             seen. They are not saved with the recipe.
@@ -185,7 +186,8 @@ class Recipe:
         values = resolve(chosen, own, settings or {})
         if backend not in backends.NAMES:
             raise ValueError(f"Unknown backend {backend!r}; there are {', '.join(backends.NAMES)}.")
-        if not chosen["guide"].has_encoder and num_images is None and images is not None:
+        counted = chosen["prior"].every_image or (not chosen["guide"].has_encoder and num_images is None)
+        if counted and images is not None:
             num_images = len(images)
         common = {
             "shape": tuple(shape),

@@ -320,7 +320,7 @@ FILES = {
     "gated = 'yes'": "true or false; got 'yes'",
     "gated = 1": "true or false; got 1",
     "prior = 3": "it should be a text, in quotes; got 3",
-    "prior = 'vamp'": "vampprior, vampprior-data, factorised, autoregressive, flow; got 'vamp'",
+    "prior = 'vamp'": "mixture, vampprior, vampprior-data, ",
     "objective = 'iwea-5'": "did you mean 'iwae'",
     "objective = {name = 'iwae'}": "got a table",
     "data = 'minst'": "did you mean 'mnist'",

@@ -12,6 +12,7 @@ from flax import nnx
 from jax import Array
 
 from ... import init
+from ...arrays.loops import in_parts
 from ...pairs.side_inputs import check_side
 from ..conditionals.masking import visible
 from ..distributions import mixture
@@ -39,6 +40,24 @@ class Means(nnx.Module):
         return self.layer.weight[...].T + self.layer.bias[...]
 
 
+def check_components(what: str, posterior: nnx.Module) -> None:
+    """Refuse a posterior whose density cannot be asked at any value, or at too high a price.
+
+    Raises:
+        ValueError: a posterior of codes, or a flow.
+    """
+    if hasattr(posterior, "codebook"):
+        raise ValueError(
+            f"{what} is a mixture of densities, and this posterior is the nearest code of a codebook, with "
+            "probability 1: use CodePrior(codebook, num_codes)."
+        )
+    if hasattr(posterior, "steps"):
+        raise ValueError(
+            f"{what} would invert a flow posterior once for each pseudo-input and draw: use a flow as prior, "
+            "priors.FlowPrior, or the posterior's base, posterior.posterior, with a net of its own."
+        )
+
+
 class VampPrior(nnx.Module):
     """p(z) = 1/C sum_c q(z | u_c): a mixture of the guide's own posteriors at pseudo-inputs u. Event shape (D,).
 
@@ -50,9 +69,12 @@ class VampPrior(nnx.Module):
         pseudo_inputs: their initial values (C, P), which are copied; or a module that returns them, such as ``Means``.
         learned: whether an array's pseudo-inputs are trained.
         given: side information of the pseudo-inputs, (C, G), which stays as it is: p(z) = 1/C sum_c q(z | u_c, s_c).
+        chunk: pseudo-inputs that the posterior's net reads at a time, all by default. In parts, a gradient computes
+            what is in one again; the posterior has, as those of ``conditionals``, a ``net`` and a method
+            ``distribution`` for what the net returned.
 
     Raises:
-        ValueError: pseudo-inputs that are not (C, P), or side information that is not (C, G).
+        ValueError: pseudo-inputs that are not (C, P), side information that is not (C, G), or a chunk below 1.
 
     ``fit.generate`` draws images: a component, then z, then x.
 
@@ -71,18 +93,12 @@ class VampPrior(nnx.Module):
         *,
         learned: bool = True,
         given: np.ndarray | None = None,
+        chunk: int | None = None,
     ) -> None:
-        if hasattr(posterior, "codebook"):
-            raise ValueError(
-                "A VampPrior is a mixture of densities, and this posterior is the nearest code of a codebook, with "
-                "probability 1: use CodePrior(codebook, num_codes)."
-            )
-        if hasattr(posterior, "steps"):
-            raise ValueError(
-                "A VampPrior would invert a flow posterior once for each pseudo-input and draw: use a flow as prior, "
-                "priors.FlowPrior, or the posterior's base, posterior.posterior, with a net of its own."
-            )
-        self.posterior = posterior
+        check_components("A VampPrior", posterior)
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"'chunk' should be at least 1, or None for all at once; got {chunk}.")
+        self.posterior, self.chunk = posterior, chunk
         check_side(given, len(pseudo_inputs) if isinstance(pseudo_inputs, np.ndarray) else None)
         self.given: Any = None if given is None else Constant(jnp.array(given, dtype=float))
         self.inputs: Any
@@ -109,4 +125,9 @@ class VampPrior(nnx.Module):
         if self._encoded is not None:
             return self._encoded()
         given = None if self.given is None else self.given[...]
-        return mixture(self.posterior(visible(self.pseudo_inputs(), given=given)))
+        posterior: Any = self.posterior
+        inputs = visible(self.pseudo_inputs(), given=given)
+        if self.chunk is None or len(inputs) <= self.chunk:
+            return mixture(posterior(inputs))
+        (outputs,) = in_parts(lambda u: (posterior.net(u),), self.chunk, inputs)
+        return mixture(posterior.distribution(outputs))
