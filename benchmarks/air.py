@@ -1,4 +1,4 @@
-"""Attend, infer, repeat under four estimators of the gradient through the number of digits, over seeds.
+"""Attend, infer, repeat under estimators of the gradient through the number of digits, over seeds.
 
     python benchmarks/air.py                                # what is missing, then the table: some ten minutes
     python benchmarks/air.py --strategies enumeration --seeds 0
@@ -23,12 +23,19 @@ from typing import Any
 import numpy as np
 import runs
 
-from ppl_vae import backends, baselines, data, evaluation, recipes, seeds
+from ppl_vae import backends, baselines, data, evaluation, objectives, recipes, schedules, seeds
 from ppl_vae.data.sets.canvases import DIGIT
 from ppl_vae.runtime import locks, storage
 
+PARTS = [f"{part}_{t}" for t in range(2) for part in ("where", "what")]
+"""The sites that follow their path."""
 STRATEGIES: dict[str, Callable[[Any], Any]] = {
     "reinforce": lambda inference: inference.TraceGraphELBO(1, baseline=baselines.Neural()),
+    "reinforce-4": lambda inference: inference.TraceGraphELBO(4, baseline=baselines.Neural()),
+    "reinforce-weighted": lambda inference: inference.PerSite(
+        {"count": objectives.Score(baselines.Neural()), **dict.fromkeys(PARTS, objectives.Reparameterise())},
+        weights={"count": schedules.Linear(100.0, 1.0, over=10)},
+    ),
     "rloo": lambda inference: inference.TraceGraphELBO(4, baseline=baselines.LeaveOneOut()),
     "vimco": lambda inference: inference.VIMCO(4),
     "vimco-pathwise": lambda inference: inference.VIMCO(4, pathwise=True),
@@ -36,6 +43,8 @@ STRATEGIES: dict[str, Callable[[Any], Any]] = {
 }
 NAMES = {
     "reinforce": "REINFORCE, neural baseline, 1 draw",
+    "reinforce-4": "the same, 4 draws",
+    "reinforce-weighted": "the same, 1 draw, KL of the count weighted 100 to 1 in 10 epochs",
     "rloo": "RLOO, 4 draws",
     "vimco": "VIMCO, 4 draws, all scored",
     "vimco-pathwise": "VIMCO, 4 draws, the count alone scored",
