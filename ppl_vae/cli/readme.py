@@ -145,4 +145,7 @@ def _results(record: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> li
         error = f" ± {metrics['test_error']:.2f} (over images)" if metrics["test_error"] is not None else ""
         log_p = "" if metrics["log_p"] is None else f"log p(x) {metrics['log_p']:.2f}{error}, "
         lines.append(f"- {images}{after}: {log_p}ELBO {metrics['elbo']:.2f} nats per image")
+        if metrics.get("discrete_elbo") is not None:
+            discrete = f"log p(x) {metrics['discrete_log_p']:.2f}, ELBO {metrics['discrete_elbo']:.2f} nats per image"
+            lines.append(f"- these are of relaxed categories, another model; of the discrete one: {discrete}")
     return lines

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
 from pairs import TINY, command, fit, interrupt_at, one_line, same_weights, write_images
 
 from ppl_vae import data, evaluation, strategies
-from ppl_vae.cli.runs import FIT
+from ppl_vae.cli.runs import FIT, METRICS, README
 from ppl_vae.results import Fit
 
 
@@ -47,6 +48,34 @@ def test_compare_leaves_a_report(compared: Path, files: Path) -> None:
     fitted = Fit.load(compared / "cells" / "elbo-pyro-seed0" / FIT)
     by_hand = evaluation.log_likelihood(fitted, data.load(files / "images.npy").test, 5)
     assert float(rows(compared)["elbo"]["log_p"]) == pytest.approx(by_hand.mean, rel=1e-5)
+
+
+def test_relaxed_categories_are_marked_as_another_model(files: Path, tmp_path: Path) -> None:
+    """In the README of an evaluated run and in the report of a comparison, beside the discrete pair's numbers."""
+    kind = ("--latents", "concrete", "--num-categories", 3)
+    fit(files / "images.npy", tmp_path / "run", *kind)
+    assert command("evaluate", tmp_path / "run", "--num-particles", 5, "--quiet") == 0
+    found = json.loads((tmp_path / "run" / METRICS).read_text())
+    said = f"log p(x) {found['discrete_log_p']:.2f}, ELBO {found['discrete_elbo']:.2f} nats per image"
+    assert f"another model; of the discrete one: {said}" in (tmp_path / "run" / README).read_text(encoding="utf-8")
+    assert found["discrete_elbo"] != found["elbo"]
+    options = (
+        *TINY,
+        *kind,
+        "--strategies",
+        "elbo",
+        "--epochs",
+        2,
+        "--num-particles",
+        5,
+        "--quiet",
+        "--backends",
+        "pyro",
+    )
+    assert command("compare", "--data", files / "images.npy", "--out", tmp_path / "compared", *options) == 0
+    page = (tmp_path / "compared" / "index.html").read_text(encoding="utf-8")
+    number = f"{float(rows(tmp_path / 'compared')['elbo']['discrete_elbo']):.2f}"
+    assert "of another model than the discrete one" in page and f'<td class="discrete_elbo">{number}</td>' in page
 
 
 def test_compare_trains_as_fit_does(compared: Path, files: Path, tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ QUALITY: dict[str, tuple[str, int, str]] = {
     "k_hat_above": ("k-hat > 0.7", 2, "share of these images where importance sampling is not to be relied on"),
     "settled": ("settled", 0, "1 where nothing speaks against that number, else 0: do not rank by it"),
     "elbo": ("ELBO", 2, "the plain one, of test images"),
+    "discrete_log_p": ("discrete log p(x)", 2, "of the discrete pair with the weights of the relaxed categories"),
+    "discrete_elbo": ("discrete ELBO", 2, "the plain one of that discrete pair"),
     "kl": ("KL", 2, "its second part, the rate"),
     "train_elbo": ("training ELBO", 2, "the plain one, of training images"),
     "objective": ("objective", 2, "what the training maximised, on its own data, in the last epoch"),
@@ -211,6 +213,9 @@ def _notes(sentences: Sequence[str]) -> str:
 def _about_quality(study: Study, best_first: pd.DataFrame) -> list[str]:
     notes = ["★ the highest log p(x); ≈ within two standard errors of it. All in nats per image."]
     notes.append(f"log p(x) is importance sampled with {study.num_particles:,} draws: a lower bound in expectation.")
+    if "discrete_elbo" in best_first and best_first["discrete_elbo"].notna().any():
+        notes.append("These pairs have relaxed categories: all numbers are of another model than the discrete one,")
+        notes.append("but for discrete log p(x) and discrete ELBO, which are of the categories with the same weights.")
     if len(study.seeds) > 1:
         notes.append("± behind a mean is the standard deviation over seeds; 'from the best' has its standard error,")
         notes.append("over images and seeds, and of few seeds that is itself a guess.")
