@@ -1,6 +1,7 @@
 """Every estimator of the gradient through discrete latents: against enumeration, and by what training with it makes.
 
-    python benchmarks/estimators.py atlas                       # 8 bits, both backends, some minutes
+    python benchmarks/estimators.py atlas                       # 8 bits in one layer and in two, both backends
+    python benchmarks/estimators.py fits                        # which latents each takes, and which it refuses
     python benchmarks/estimators.py train --data digits         # all cells of a data set that are not there yet
     PPL_VAE_DATA=<folder> python benchmarks/estimators.py train --data static_mnist --epochs 10
     python benchmarks/estimators.py page                        # tables in Markdown, and the figure
@@ -8,7 +9,8 @@
 ``atlas``: a VAE with a few bits, trained a little by enumeration; at its parameters the guide's gradient by each
 estimator for the same images. Bias is the distance of the mean from the exact gradient, over the norm of that; chance
 is the part of it that the number of draws explains; noise is the variance of one gradient, over the squared norm, times
-the runs of the model that it takes; milliseconds are those of one gradient of 20 images, the median.
+the runs of the model that it takes; milliseconds are those of one gradient of 20 images, the median. Of two layers
+one may be enumerated and the other drawn, or each flipped bit by bit, by ``PerSite``.
 
 ``train``: one likelihood, Bernoulli of the pixels (grey levels of digits count as expected values), 200 bits or 20
 variables of 10 categories, one layer or two, nets with one hidden layer of 200 units throughout. Each cell is one file
@@ -27,9 +29,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ppl_vae import backends, baselines, data, evaluation, plots, recipes, seeds
+from ppl_vae import backends, baselines, data, evaluation, objectives, plots, recipes, seeds
+from ppl_vae.errors import UnsuitableObjective
 
 IMAGES = 20
+ATLAS = {1: "atlas", 2: "atlas2"}
+"""Layers -> the first part of the name of a cell's file."""
+OTHER = ("VIMCO 4", "wake-wake 4")
+"""Gradients of other objectives than the ELBO."""
 BITS, VARIABLES, CATEGORIES, HIDDEN = 200, 20, 10, 200
 PUBLISHED = {
     ("bernoulli", "NVIL"): 112.2,
@@ -64,11 +71,29 @@ def estimators(i: Any, *, bits: bool = True, layers: int = 1) -> dict[str, tuple
     return found
 
 
-def atlas(backend: str, bits: int, repeats: int) -> Iterator[tuple[str, dict[str, float]]]:
+def of_atlas(i: Any, bits: int, layers: int) -> dict[str, tuple[Any, int]]:
+    """Those whose mean, but for a bias, is the ELBO's gradient, with strategies by site that few bits allow."""
+    flips, loo = objectives.MeasureValued(), objectives.Score(baselines.LeaveOneOut())
+    if layers == 1:
+        return {**estimators(i), "measure-valued": (i.PerSite({"z": flips}), 1 + bits)}
+    every, half = objectives.Enumerate(), bits // 2
+    found = {name: value for name, value in estimators(i, layers=2).items() if name not in OTHER}
+    by_site = {
+        "RLOO 4, each site's terms": ({"z1": loo, "z2": loo}, 4, 4),
+        "z1 enumerated, z2 drawn": ({"z1": every, "z2": loo}, 2, 2 * 2**half),
+        "z1 drawn, z2 enumerated": ({"z1": loo, "z2": every}, 2, 2 * 2**half),
+        "measure-valued": ({"z1": flips, "z2": flips}, 1, 1 + bits),
+    }
+    return found | {name: (i.PerSite(s, num_particles=draws), runs) for name, (s, draws, runs) in by_site.items()}
+
+
+def atlas(
+    backend: str, bits: int, repeats: int, layers: int, only: list[str] | None
+) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield the numbers of each estimator."""
     i, split = backends.load(backend).inference, data.load("digits")
-    recipe = recipes.vae(split, latents="bernoulli", latent_dim=bits, hidden=(50,), backend=backend)
-    fit = i.SVI(i.TraceEnumELBO(), epochs=2, batch_size=100).fit(*recipe(seeds.generator(0, "weights")), split)
+    made = pair(backend, split, "bernoulli", layers, sizes=(bits // layers, 0), hidden=50)
+    fit = i.SVI(i.TraceEnumELBO(), epochs=2, batch_size=100).fit(*made, split)
     x = split.train[:IMAGES]
     guide = {name for name, owner in i.owners(fit.pair).items() if owner == "guide"}
 
@@ -82,7 +107,9 @@ def atlas(backend: str, bits: int, repeats: int) -> Iterator[tuple[str, dict[str
     exact, milliseconds = gradients(i.TraceEnumELBO(), 8)
     right, size = exact[0], float(np.linalg.norm(exact[0]))
     yield "enumeration", {"bias": 0.0, "chance": 0.0, "noise": 0.0, "milliseconds": milliseconds}
-    for name, (objective, runs) in estimators(i).items():
+    for name, (objective, runs) in of_atlas(i, bits, layers).items():
+        if only and name not in only:
+            continue
         drawn, milliseconds = gradients(objective, repeats)
         variance = float(drawn.var(0, ddof=1).sum()) / size**2
         bias = float(np.linalg.norm(drawn.mean(0) - right)) / size
@@ -90,18 +117,26 @@ def atlas(backend: str, bits: int, repeats: int) -> Iterator[tuple[str, dict[str
         yield name, {"bias": bias, "chance": chance, "noise": runs * variance, "milliseconds": milliseconds}
 
 
-def pair(backend: str, split: data.Split, latents: str, layers: int) -> tuple[Any, Any]:
-    """The model and the guide."""
+def pair(
+    backend: str,
+    split: data.Split,
+    latents: str,
+    layers: int,
+    sizes: tuple[int, int] = (BITS, VARIABLES),
+    hidden: int = HIDDEN,
+) -> tuple[Any, Any]:
+    """The model and the guide; ``sizes`` are the bits and the variables of a layer."""
+    bits, variables = sizes
     rng, pixels = seeds.generator(0, "weights"), split.train.shape[1]
     if layers == 1:
-        sizes = {"latent_dim": BITS} if latents == "bernoulli" else {"latent_dim": VARIABLES}
-        more = {} if latents == "bernoulli" else {"num_categories": CATEGORIES}
-        return recipes.vae(split, latents=latents, hidden=(HIDDEN,), backend=backend, **sizes, **more)(rng)
+        more: dict[str, Any] = {"latent_dim": bits} if latents == "bernoulli" else {"latent_dim": variables}
+        more |= {} if latents == "bernoulli" else {"num_categories": CATEGORIES}
+        return recipes.vae(split, latents=latents, hidden=(hidden,), backend=backend, **more)(rng)
     b = backends.load(backend)
-    width = BITS if latents == "bernoulli" else VARIABLES * CATEGORIES
+    width = bits if latents == "bernoulli" else variables * CATEGORIES
 
     def net(inp: int, out: int, *, codes: bool) -> Any:
-        plain = b.nets.MLP((inp, HIDDEN, out), rng)
+        plain = b.nets.MLP((inp, hidden, out), rng)
         return b.nets.OneHot(plain, CATEGORIES) if codes and latents == "categorical" else plain
 
     def given(net: Any) -> Any:
@@ -109,9 +144,9 @@ def pair(backend: str, split: data.Split, latents: str, layers: int) -> tuple[An
         return conditionals.Bernoulli(net) if latents == "bernoulli" else conditionals.Categorical(net, CATEGORIES)
 
     prior = (
-        b.priors.FactorisedBernoulli(BITS)
+        b.priors.FactorisedBernoulli(bits)
         if latents == "bernoulli"
-        else b.priors.UniformCategorical(VARIABLES, CATEGORIES)
+        else b.priors.UniformCategorical(variables, CATEGORIES)
     )
     model = b.models.HVAE(
         prior, given(net(width, width, codes=True)), b.conditionals.Bernoulli(net(width, pixels, codes=True))
@@ -126,6 +161,26 @@ def cells(backend: str) -> Iterator[tuple[str, int, str, Any]]:
         for latents in ("bernoulli", "categorical"):
             for name, (objective, _) in estimators(i, bits=latents == "bernoulli", layers=layers).items():
                 yield latents, layers, name, objective
+
+
+def fits(backend: str) -> str:
+    """A table of the latents that each estimator takes; what it says where it refuses stands below."""
+    b, split = backends.load(backend), data.load("digits").subset(20, 10, 10)
+    kinds = [(latents, layers) for layers in (1, 2) for latents in ("bernoulli", "categorical")]
+    made = {kind: b.inference.Pair(*pair(backend, split, *kind, sizes=(3, 2), hidden=4)) for kind in kinds}
+    sites = {kind: of.prepare(split.train, 0) for kind, of in made.items()}
+    rows, said = [], {}
+    for name, (objective, _) in {**estimators(b.inference), **estimators(b.inference, layers=2)}.items():
+        row = [name]
+        for kind in kinds:
+            try:
+                objective.check(sites[kind])
+                row.append("yes")
+            except UnsuitableObjective as error:
+                row.append(str(said.setdefault(str(error).partition(" ")[2], len(said) + 1)))
+        rows.append(row)
+    head = ["estimator", *(f"{latents}, {layers} layer{'s' * (layers - 1)}" for latents, layers in kinds)]
+    return "\n".join([table(head, rows), "", *(f"{number}. {text}" for text, number in said.items())])
 
 
 def trained(backend: str, split: data.Split, latents: str, layers: int, objective: Any, args: Any) -> dict[str, Any]:
@@ -175,14 +230,14 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
-def atlas_table(folder: Path, bits: int) -> str:
+def atlas_table(folder: Path, bits: int, layers: int) -> str:
     """The atlas of both backends."""
     head = ["estimator", *(f"{what}, {b}" for b in backends.NAMES for what in ("bias ± chance", "noise", "ms"))]
     rows = []
-    for name in ("enumeration", *estimators(backends.load("pyro").inference)):
+    for name in ("enumeration", *of_atlas(backends.load("pyro").inference, bits, layers)):
         row = [name]
         for backend in backends.NAMES:
-            found = read(file_of(folder, "atlas", bits, backend, name))
+            found = read(file_of(folder, ATLAS[layers], bits, backend, name))
             row += (
                 ["not run"] * 3
                 if found is None
@@ -258,7 +313,7 @@ def draw(folder: Path, bits: int, backend: str, name: str) -> Figure:
 def main() -> None:
     """Run what is asked for and not there yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("atlas", "train", "page"))
+    parser.add_argument("what", choices=("atlas", "fits", "train", "page"))
     parser.add_argument("--backends", nargs="+", default=list(backends.NAMES), choices=backends.NAMES)
     parser.add_argument("--bits", type=int, default=8, help="6 to 12")
     parser.add_argument("--repeats", type=int, default=1000, help="gradients of each estimator")
@@ -266,7 +321,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--images", type=int, default=2000, help="test images that are evaluated, at random")
     parser.add_argument("--draws", type=int, default=200, help="for log p(x)")
-    parser.add_argument("--only", nargs="+", help="names of estimators to train")
+    parser.add_argument("--only", nargs="+", help="names of estimators")
     parser.add_argument("--layers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/estimators"))
     args = parser.parse_args()
@@ -276,9 +331,13 @@ def main() -> None:
         torch.set_num_threads(1)
     if args.what == "atlas":
         for backend in args.backends:
-            for name, row in atlas(backend, args.bits, args.repeats):
-                write(file_of(args.out, "atlas", args.bits, backend, name), row)
-                print(backend, name, {key: round(value, 3) for key, value in row.items()}, flush=True)
+            for layers in args.layers:
+                for name, row in atlas(backend, args.bits, args.repeats, layers, args.only):
+                    write(file_of(args.out, ATLAS[layers], args.bits, backend, name), row)
+                    told = {key: round(value, 3) for key, value in row.items()}
+                    print(backend, layers, name, told, flush=True)
+    elif args.what == "fits":
+        print(fits(args.backends[-1]))
     elif args.what == "train":
         backend, split = args.backends[-1], data.load(args.data)
         for latents, layers, name, objective in cells(backend):
@@ -288,7 +347,8 @@ def main() -> None:
             write(path, trained(backend, split, latents, layers, objective, args))
             print(path.stem, path.read_text().replace("\n", ""), flush=True)
     else:
-        print(atlas_table(args.out, args.bits))
+        for layers in args.layers:
+            print(f"\n{args.bits} bits in {layers} layers\n\n{atlas_table(args.out, args.bits, layers)}")
         for name in ("digits", "static_mnist"):
             print(f"\n{name}\n\n{trained_table(args.out, name, 'numpyro')}")
         plots.save(draw(args.out, args.bits, "numpyro", args.data), args.out / "estimators.png")

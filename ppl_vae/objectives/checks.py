@@ -153,7 +153,7 @@ def check_relaxable(name: str, sites: Sites, *, single: bool = False, bits: bool
                 f"{name} is for Bernoulli and categorical latents; the site {site.name!r} is {site.distribution}: use "
                 "TraceGraphELBO, VIMCO or WakeWake."
             )
-        if bits and not site.binary:
+        if bits and not site.binary and not (single and len(sites.latent) > 1):
             raise UnsuitableObjective(
                 f"{name} is for Bernoulli latents; the site {site.name!r} is {site.distribution}: use REBAR, "
                 "GumbelSoftmax or TraceGraphELBO."
