@@ -95,9 +95,9 @@ def test_the_rate_bounds_what_is_told() -> None:
     """H(Y) - D <= I(X; Z) <= R whatever the weight, from both sides: all is told at a small one, nothing at a large."""
     x, y = classes(120)
     entropy, fits = evaluation.data_entropy(y), {}
-    for beta in (0.01, 0.3, 3.0):
+    for beta in (0.01, 3.0):
         pair = recipes.bottleneck(P, 3, seeds.generator(0, "weights"), latent_dim=2, hidden=(16,))
-        svi = inference.SVI(TraceMeanFieldELBO(beta=beta), epochs=60, batch_size=40, learning_rate=0.02)
+        svi = inference.SVI(TraceMeanFieldELBO(beta=beta), epochs=40, batch_size=40, learning_rate=0.03)
         fits[beta] = svi.fit(*pair, x, given=y)
     table = evaluation.rate_distortion(fits, x, entropy=entropy, given=y)
     slack = 4 * (table.rate_error + table.distortion_error)
@@ -167,12 +167,12 @@ def test_probabilistic_pca_is_the_best_linear_vae(backend: backends.Backend) -> 
     assert best > found[1].mean() > found[2].mean()
 
 
-def test_a_linear_vae_finds_it(backend: backends.Backend) -> None:
+def test_a_linear_vae_finds_it() -> None:
     """Trained from weights at random: the direction, the noise, and log p(x) of the first component."""
     x = spread(60, 1, 3)
     _, u, noise, best = principal(x, 1)
-    pair, _ = linear_vae(backend, 1, 3, learned=True)
-    svi = backend.inference.SVI(TraceMeanFieldELBO(4), epochs=250, batch_size=60, learning_rate=0.05)
+    pair, _ = linear_vae(backends.load("pyro"), 1, 3, learned=True)
+    svi = inference.SVI(TraceMeanFieldELBO(4), epochs=250, batch_size=60, learning_rate=0.05)
     fit = svi.fit(*pair, x)
     ends = fit.decode(np.array([[1.0], [0.0]]))
     along = (ends[0] - ends[1]) / np.linalg.norm(ends[0] - ends[1])
