@@ -10,6 +10,7 @@ from ppl_vae.data.parts import from_arrays
 from ppl_vae.data.registry import load, names
 from ppl_vae.data.rendering import renderer
 from ppl_vae.data.rendering.renderer import inverted, pixel_noise, render
+from ppl_vae.data.sequences import Padded, lengths_to_mask, pad
 from ppl_vae.data.sets import adult, canvases, dsprites, dsprites_grid, dsprites_subset, sprites
 from ppl_vae.data.split import Split
 from ppl_vae.data.streams import Stream, stream
@@ -19,6 +20,7 @@ __all__ = [
     "Binarisation",
     "Factors",
     "Listing",
+    "Padded",
     "Split",
     "Stream",
     "adult",
@@ -31,8 +33,10 @@ __all__ = [
     "dsprites_subset",
     "from_arrays",
     "inverted",
+    "lengths_to_mask",
     "load",
     "names",
+    "pad",
     "pixel_noise",
     "render",
     "renderer",

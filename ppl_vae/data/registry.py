@@ -21,6 +21,7 @@ from ppl_vae.data.sets import (
     dsprites_subset,
     fashion_mnist,
     freyfaces,
+    jsb_chorales,
     mnist,
     omniglot,
     sprites,
@@ -126,6 +127,15 @@ REGISTRY: dict[str, Entry] = {
         sizes=(3146, 484, 1210),
         image_shape=(omniglot.SIDE, omniglot.SIDE),
         files=omniglot.SOURCE,
+    ),
+    "jsb_chorales": Entry(
+        read=jsb_chorales.read,
+        binarisation="fixed",
+        source="JSB chorales as piano rolls, padded, labels are lengths; Boulanger-Lewandowski, Bengio & Vincent 2012",
+        licence="not stated (for research)",
+        sizes=jsb_chorales.SIZES,
+        image_shape=jsb_chorales.SHAPE,
+        files=jsb_chorales.SOURCE,
     ),
     "dsprites": Entry(
         read=dsprites.read,
