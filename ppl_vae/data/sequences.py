@@ -38,7 +38,7 @@ def pad(sequences: Sequence[ArrayLike], *, length: int | None = None) -> Padded:
     """
     arrays = [_steps(number, values) for number, values in enumerate(sequences)]
     if not arrays:
-        raise ValueError("'sequences' should be a list of arrays (T, P), at least one; got none.")
+        raise ValueError("'sequences' should be a list of arrays (T, P); got none: give at least one.")
     widths = {a.shape[1] for a in arrays}
     if len(widths) > 1:
         raise ValueError(

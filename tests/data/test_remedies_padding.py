@@ -32,7 +32,7 @@ REMEDIES: dict[str, Any] = {
         lambda: lengths([1]),
         lambda: lengths({"train": [[(60,), ()]], "valid": [], "test": []}),
     ),
-    "be a list of arrays (T, P), at least one; got none": (lambda: data.pad([]), lambda: data.pad(SEQUENCES).x),
+    "be a list of arrays (T, P); got none: give at least one": (lambda: data.pad([]), lambda: data.pad(SEQUENCES).x),
     "should all have steps of as many numbers": (
         lambda: data.pad([np.zeros((2, 1)), np.zeros((2, 2))]),
         lambda: data.pad([np.array([[0, np.nan]] * 2), np.zeros((2, 2))]).x,
