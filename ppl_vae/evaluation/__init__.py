@@ -32,6 +32,8 @@ from .likelihood.importance_sampling import elbo as elbo
 from .likelihood.importance_sampling import elbo_of_levels as elbo_of_levels
 from .likelihood.importance_sampling import log_likelihood as log_likelihood
 from .likelihood.normal_proposals import normal_proposal as normal_proposal
+from .modes import Modes as Modes
+from .modes import modes as modes
 from .outliers import outlier_auc as outlier_auc
 from .outliers import outlier_scores as outlier_scores
 from .outliers import outlier_table as outlier_table

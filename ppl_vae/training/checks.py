@@ -24,7 +24,7 @@ from ..seeds import derive
 from .data import TrainingData
 from .settings import TrainingSettings
 
-STATE = frozenset({"weights", "local", "optim"})
+STATE = frozenset({"weights", "local", "optim", "average"})
 """First parts of the names in a training's state, which no player can have."""
 HISTORY = frozenset(
     {

@@ -85,7 +85,8 @@ class Loop:
                 bar.set_postfix({k: f"{metrics[k]:.2f}" for k in ("loss", "valid_elbo") if k in metrics}, refresh=False)
                 bar.update()
                 if callback:
-                    callback(epoch, metrics, self.fit())
+                    with self.serving():
+                        callback(epoch, metrics, self.fit())
         self.end()
 
     def restart(self) -> None:
@@ -94,9 +95,29 @@ class Loop:
         self.compiled = self.run.compilation_seconds()
 
     def end(self) -> None:
-        """Restore the best weights, under early stopping."""
+        """Restore the best weights, under early stopping, or put the averaged ones in the place of the last."""
         if self.settings.patience and self.best.weights is not None:
             self.run.pair.load_state(self.best.weights)
+        elif self.averages:
+            self.run.pair.load_state(self.run.averaged())
+
+    @property
+    def averages(self) -> bool:
+        """Whether the fit has averaged weights."""
+        return getattr(self.settings, "average", None) is not None
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Put the averaged weights, if there are some, in the place of the present ones within a block."""
+        if not self.averages:
+            yield
+            return
+        present = self.run.pair.state()
+        self.run.pair.load_state(self.run.averaged())
+        try:
+            yield
+        finally:
+            self.run.pair.load_state(present)
 
     def order(self, epoch: int) -> np.ndarray:
         """Draw the order of the data in an epoch, (N,), or (``epoch_size``,) of them."""
@@ -116,7 +137,7 @@ class Loop:
         metrics |= self.run.metrics
         if self.data.valid is not None and self.run.pair.num_rows is None:
             doing = f"in the validation ELBO after epoch {epoch}"
-            with explain_out_of_memory(doing, memory_settings(), self.kept()):
+            with explain_out_of_memory(doing, memory_settings(), self.kept()), self.serving():
                 metrics |= self._validated(self.data.valid)
             if not np.isfinite(_criterion(metrics)):
                 self._fail("the number of the validation data became NaN or infinite", epoch, len(losses) - 1)
@@ -178,7 +199,7 @@ class Loop:
         if patience is None:
             return
         if _criterion(metrics) > self.best.value:
-            self.best = _Best(_criterion(metrics), self.next_epoch, self.run.pair.state())
+            self.best = _Best(_criterion(metrics), self.next_epoch, self.run.averaged())
         self.stopped = self.next_epoch - max(self.best.epoch, warm_up) >= patience
 
     def to_lower(self) -> dict[str, Any]:

@@ -41,6 +41,9 @@ class Run(Protocol):
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
         """Pass over the data once in that order; return the loss per datum of each step, in nats."""
 
+    def averaged(self) -> dict[str, np.ndarray]:
+        """The pair's weights by name, averaged over the steps where the settings ask for that."""
+
     def take_weights(self) -> None:
         """Go on from the pair's weights as they are; the optimiser's state stays."""
 

@@ -44,7 +44,8 @@ def train_replicas(
                     epoch, now = loop.next_epoch, time.perf_counter()
                     metrics = loop.after(epoch, own, now - elapsed / len(active), len(active))
                     if callback:
-                        callback(epoch, metrics, loop.fit())
+                        with loop.serving():
+                            callback(epoch, metrics, loop.fit())
             bar.set_postfix({"loss": f"{np.mean([loop.history['loss'][-1] for loop in active]):.2f}"}, refresh=False)
             bar.update()
     for loop in loops:

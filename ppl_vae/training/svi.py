@@ -16,6 +16,7 @@ import numpy as np
 from ..critics import Critic
 from ..data import Split
 from ..data.streams import Data
+from ..kinds import check
 from ..objectives.base import WeightedObjective
 from ..results.fit import Fit
 from ..runtime.out_of_memory import explain_out_of_memory
@@ -44,11 +45,14 @@ ADVERSARIAL = """SVI with two players: the pair ascends an adversarial objective
     Args:
         critic: its net and optimiser: ``critics.Critic`` of codes, ``discriminators.Discriminator`` of data. By default
             the one that the objective names.
+        average: the fit has a running mean of the pair's weights, m <- average m + (1 - average) w after each step, as
+            players circle around their equilibrium: 0.999, say. None for the weights of the last step.
     """
 
 
 def choose_critic(settings: Any) -> None:
-    """Give an adversarial training without a critic the one that its objective names."""
+    """Give an adversarial training without a critic the one that its objective names, and check its own settings."""
+    check(settings, {"average": "between"}, "Adversarial", optional=("average",))
     if settings.critic is None:
         object.__setattr__(settings, "critic", getattr(settings.loss, "default_critic", Critic)())
 

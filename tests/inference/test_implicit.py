@@ -40,7 +40,7 @@ def untrained(backend: backends.Backend) -> Fit:
 
 
 def training(backend: backends.Backend, **settings: Any) -> Any:
-    options = {"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "critic": CRITIC, "patience": 9, **settings}
+    options = {"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "critic": CRITIC, "average": 0.9, **settings}
     return backend.inference.Adversarial(backend.inference.GAN(), **options)
 
 
@@ -114,9 +114,10 @@ def test_a_function_of_ones_own_is_implicit_when_it_says_so(backend: backends.Ba
 
 
 def test_both_players_learn_and_go_on_to_the_bit(backend: backends.Backend, tmp_path: Path) -> None:
-    """Weights of both players, their optimisers, and the singular vectors of the critic."""
-    path, beside = tmp_path / "checkpoint", {"valid": data(30, 1)}
-    whole = training(backend).fit(*pair(backend), data(), **beside)
+    """Weights of both players, their optimisers, the singular vectors of the critic, and the mean of the weights."""
+    path, beside, seen = tmp_path / "checkpoint", {"valid": data(30, 1)}, []
+    whole = training(backend).fit(*pair(backend), data(), callback=lambda *a: seen.append(a[2].generate(5)), **beside)
+    np.testing.assert_array_equal(seen[-1], whole.generate(5))  # both of the averaged weights
     training(backend, epochs=1).fit(*pair(backend), data(), checkpoint=path, **beside)
     resumed = training(backend).fit(*pair(backend), data(), checkpoint=path, resume=True, **beside)
     for name in ("loss", "critic_loss", "critic_gap", "valid_mmd"):
@@ -127,6 +128,20 @@ def test_both_players_learn_and_go_on_to_the_bit(backend: backends.Backend, tmp_
     assert resumed.critic is not None and whole.critic is not None
     assert whole.critic(data(4)).shape == (2,)
     np.testing.assert_array_equal(resumed.critic(data(4)), whole.critic(data(4)))
+
+
+def test_averaged_weights_are_the_mean_of_the_steps(backend: backends.Backend) -> None:
+    """m <- (m + w) / 2 from the first weights on; one batch is an epoch, so that the callback of a plain one sees w."""
+    options = {"epochs": 2, "batch_size": 48, "critic": Discriminator((4,))}
+    seen: list[dict[str, np.ndarray]] = []
+    plain = training(backend, **options, average=None)
+    plain.fit(*pair(backend), data(), callback=lambda *a: seen.append(a[2].pair.state()))
+    averaged = training(backend, **options, average=0.5).fit(*pair(backend), data()).pair.state()
+    mean = untrained(backend).pair.state()
+    for weights in seen:
+        mean = {name: (mean[name] + w) / 2 for name, w in weights.items()}
+    for name, value in averaged.items():
+        np.testing.assert_allclose(value, mean[name], rtol=1e-5, atol=1e-7)
 
 
 def test_draws_alone_find_the_data(backend: backends.Backend) -> None:

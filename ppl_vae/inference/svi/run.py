@@ -62,6 +62,8 @@ class PyroRun:
         self.local = LocalParameters(pair.tables(), settings)
         self.trained = moved(pair, settings)
         self.parameters = list(self.trained.values())
+        self.average: Any = getattr(settings, "average", None)
+        self.averages = {} if self.average is None else {n: p.detach().clone() for n, p in self.trained.items()}
         self.optim = self._optimiser()
         self.base_rates = [group["lr"] for group in self.optim.param_groups] if self.optim else []
         self.optimiser = self._described()
@@ -198,6 +200,9 @@ class PyroRun:
         elif self.replayed and self.replayed.update:
             return loss
         self._update()
+        with torch.no_grad():
+            for name, average in self.averages.items():
+                average.lerp_(self.trained[name], 1 - self.average)
         for running in self.players:
             running.set_codes(self.codebook)
         if not self.settings.local_steps:
@@ -292,6 +297,10 @@ class PyroRun:
                 "Pyro knows. Make the model and the guide PyroModules, or use an objective of ppl_vae."
             )
 
+    def averaged(self) -> dict[str, np.ndarray]:
+        """Return the pair's weights by name, averaged over the steps where the settings ask for that."""
+        return self.pair.state() | {name: value.cpu().numpy().copy() for name, value in self.averages.items()}
+
     def take_weights(self) -> None:
         """Go on from the pair's weights as they are: the steps' own tensors."""
 
@@ -301,6 +310,7 @@ class PyroRun:
         state |= {f"local/{name}": value for name, value in self.local.state().items()}
         if self.optim is not None:
             state |= {f"optim/{name}": value for name, value in slots(self.optim, list(self.trained)).items()}
+        state |= {f"average/{name}": value.cpu().numpy().copy() for name, value in self.averages.items()}
         for running in self.players:
             state |= {f"{running.player.name}/{name}": value for name, value in running.state().items()}
         return state
@@ -311,5 +321,7 @@ class PyroRun:
         self.local.load_state(below("local/", state))
         if self.optim is not None:
             load_slots(self.optim, list(self.trained), below("optim/", state))
+        for name, average in self.averages.items():
+            average.copy_(torch.from_numpy(np.array(state[f"average/{name}"])))
         for running in self.players:
             running.load_state(below(f"{running.player.name}/", state))

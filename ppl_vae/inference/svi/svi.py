@@ -85,6 +85,7 @@ class Adversarial(SVI):
 
     loss: Any = field(default_factory=FactorVAE)
     critic: Player | None = None
+    average: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

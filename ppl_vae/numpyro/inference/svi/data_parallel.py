@@ -69,7 +69,7 @@ class MeshRun(NumPyroRun):
     def _place(self) -> None:
         carry, divided = self.carry, self._divided((self.carry.tables, self.carry.moments))
         trained, optim, players = self._copied((carry.trained, carry.optim, carry.players))
-        self.carry = Carry(trained, optim, divided[0], divided[1], players)
+        self.carry = Carry(trained, optim, divided[0], divided[1], players, self._copied(carry.average))
         self.fixed = self._copied(super().constants)
 
     @property

@@ -51,6 +51,7 @@ class NumPyroRun:
         objective, self.weight = _apart(settings.loss, len(data.train))
         factor, padded = settings.learning_rate_factor, self._padded(data)
         self.step = Step(pair.structure, objective, optim, factor, local, padded, players=settings.players)
+        self.step = replace(self.step, average=getattr(settings, "average", None))
         if any(player.moves_codes for player in settings.players):
             self.step = replace(self.step, codebook=path_of(pair, quantiser_of(pair).codebook.vectors))
         self.metrics: dict[str, float] = {}
@@ -59,7 +60,8 @@ class NumPyroRun:
         tables, sizes = pair.params["tables"], sizes_of(pair.dim, pair.sites)
         moments = None if settings.local_steps else fresh(tables)
         players = tuple(init(player, sizes, seeds.generator(seed, player.name)) for player in self.step.players)
-        carry = Carry(trained, optim.init(trained), tables, moments, players)
+        average = None if self.step.average is None else trained
+        carry = Carry(trained, optim.init(trained), tables, moments, players, average)
         self.carry = jax.device_put(carry, pair.device)
 
     @property
@@ -164,6 +166,12 @@ class NumPyroRun:
         """Write the present parameters to the pair."""
         self.pair.params = {**merge(self.carry.trained, self.frozen), "tables": self.carry.tables}
 
+    def averaged(self) -> dict[str, np.ndarray]:
+        """Return the pair's weights by name, averaged over the steps where the settings ask for that."""
+        average = self.carry.trained if self.carry.average is None else self.carry.average
+        params = {**merge(average, self.frozen), "tables": self.carry.tables}
+        return self.pair.state() | named("params", params)
+
     def take_weights(self) -> None:
         """Go on from the pair's weights as they are; the optimiser's state stays."""
         trained, self.frozen = split(self.pair, self.settings)
@@ -180,13 +188,15 @@ class NumPyroRun:
         trained, self.frozen = split(self.pair, self.settings)
         rest = {p: filled(p, tree, state, self.pair.device) for p, tree in self._rest().items()}
         players = tuple(restored(rest[player.name]) for player in self.step.players)
-        self.carry = Carry(trained, rest["optim"], self.pair.params["tables"], rest["local"], players)
+        tables, average = self.pair.params["tables"], rest.get("average")
+        self.carry = Carry(trained, rest["optim"], tables, rest["local"], players, average)
 
     def _rest(self) -> dict[str, Tree]:
         """All that the next step depends on except the weights, under a checkpoint's names."""
         carry = self.carry
         players = zip(self.step.players, carry.players, strict=True)
         rest = {"optim": carry.optim, "local": carry.moments}
+        rest |= {} if carry.average is None else {"average": carry.average}
         return {**rest, **{player.name: saved(state) for player, state in players}}
 
 

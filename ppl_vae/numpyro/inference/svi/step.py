@@ -48,6 +48,8 @@ class Step:
     rows: NamedSharding | None = None
     """how rows are shared out over devices, where there are several"""
     players: tuple[Player, ...] = ()
+    average: float | None = None
+    """the weight of the past in the mean of the weights, if there is one"""
     codebook: tuple[Any, ...] = ()
     """the path of the codes among the modules' parameters, where a player moves them"""
 
@@ -80,6 +82,8 @@ class Carry(NamedTuple):
     moments: Tree
     """Adam's moments of the tables' rows; none under an inner loop, whose moments end with it"""
     players: tuple[RunningPlayer, ...] = ()
+    average: Tree = None
+    """the mean of the weights, where it is asked for"""
 
 
 class Constants(NamedTuple):
@@ -158,7 +162,10 @@ def gradient_step(
         metrics += found if player.metrics else ()
         if player.moves_codes:
             trained = with_codes(trained, step.codebook, player.codebook(state.known))
-    carry = Carry(trained, optim, step.shared(tables), step.shared(moments), tuple(players))
+    average, past = carry.average, step.average
+    if past is not None:
+        average = jax.tree.map(lambda m, w: past * m + (1 - past) * w, average, trained)
+    carry = Carry(trained, optim, step.shared(tables), step.shared(moments), tuple(players), average)
     return carry, (value, jnp.stack(metrics) if metrics else None)
 
 
