@@ -348,6 +348,14 @@ def test_guides_are_held_against_exact_posteriors(tmp_path: Path, example: Examp
     assert (tmp_path / "densities.png").stat().st_size > 10_000 and "KL(q || p) in nats" in done.stdout
 
 
+def test_modes_and_digits_of_a_gan_are_drawn(tmp_path: Path, example: Example) -> None:
+    done = example("gan", "--smoke", "--out", str(tmp_path), here=True)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "modes.csv", index_col="treatment")
+    assert len(table) == 4 and np.isfinite(table).all(axis=None)
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"samples", "digits", "gradients", "oscillation"}
+
+
 def test_treatments_of_a_collapsed_posterior_stand_side_by_side(tmp_path: Path, example: Example) -> None:
     some = ("--smoke", "--treatments", "free bits, 4 nats", "independent pixels")
     done = example("posterior_collapse", *some, "--out", str(tmp_path), here=True)

@@ -108,8 +108,7 @@ def test_a_function_of_ones_own_is_implicit_when_it_says_so(backend: backends.Ba
             return ppl.deterministic("x", scale * z, **({"event_dim": 1} if backend.name == "pyro" else {}))
 
     own.generates = "x"  # type: ignore[attr-defined]
-    svi = backend.inference.SVI(backend.inference.GMMN(), epochs=1, batch_size=16)
-    fit = svi.fit(own, backend.guides.Empty(), data())
+    fit = Fit.untrained(backend.inference.Pair(own, backend.guides.Empty()), data(5))
     assert fit.sites.implicit == "x" and fit.generate(3).shape == (3, P)
 
 
