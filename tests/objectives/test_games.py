@@ -197,7 +197,7 @@ def test_a_spectral_critic_has_its_lipschitz_constant() -> None:
     critic, state, view = sides("r1")
     rng = np.random.default_rng(1)
     for _ in range(50):
-        moved = {name: w + 0.02 * rng.normal(size=w.shape) for name, w in state.learned.items()}
+        moved = {name: w + 0.1 * rng.normal(size=w.shape) for name, w in state.learned.items()}
         state, _ = critic.step(State(state.tracked, moved), view, lambda loss, values: (values, (0.0, 0.0)))
     for name, weight in critic._normalised(state).items():
         if name.startswith("weight"):
