@@ -15,22 +15,40 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ppl_vae import backends, data, evaluation, recipes, seeds
+from ppl_vae import backends, baselines, data, evaluation, recipes, schedules, seeds
 from ppl_vae.arrays.pixel_levels import bits_per_dim
 from ppl_vae.results import Fit
 
 K = 16
 """Codes, or categories, of each cell."""
-PAIRS: dict[str, dict[str, Any]] = {
-    "VAE": {"net": "conv"},
-    "VQ-VAE": {"net": "grid", "latents": "vq", "num_codes": K, "code_dim": 8},
-    "dVAE": {"net": "grid", "latents": "categorical", "num_categories": K},
+CATEGORIES = {"net": "grid", "latents": "categorical", "num_categories": K}
+PAIRS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
+    "VAE": ({"net": "conv"}, lambda i: i.TraceELBO()),
+    "VQ-VAE": (
+        {"net": "grid", "latents": "vq", "num_codes": K, "code_dim": 8},
+        lambda i: i.VQELBO(restart_codes=True),
+    ),
+    "dVAE": (CATEGORIES, lambda i: i.GumbelSoftmax(temperature=0.5)),
+    "dVAE, t 1": (CATEGORIES, lambda i: i.GumbelSoftmax(temperature=1.0)),
+    "dVAE, t 0.1": (CATEGORIES, lambda i: i.GumbelSoftmax(temperature=0.1)),
+    "dVAE, t 1 to 0.1": (CATEGORIES, lambda i: i.GumbelSoftmax(temperature=COOLED)),
+    "dVAE, straight through, t 0.5": (
+        CATEGORIES,
+        lambda i: i.GumbelSoftmax(temperature=0.5, straight_through=True),
+    ),
+    "dVAE, RLOO 4": (CATEGORIES, lambda i: i.TraceGraphELBO(4, baseline=baselines.LeaveOneOut())),
+    "dVAE, beta 0.3": (CATEGORIES, lambda i: i.GumbelSoftmax(temperature=0.5, beta=0.3)),
+    "dVAE, beta 0.1": (CATEGORIES, lambda i: i.GumbelSoftmax(temperature=0.5, beta=0.1)),
+    "dVAE, t 1 to 0.1, beta 0.1": (CATEGORIES, lambda i: i.GumbelSoftmax(temperature=COOLED, beta=0.1)),
+    "dVAE, beta 0": (CATEGORIES, lambda i: i.GumbelSoftmax(temperature=0.5, beta=0.0)),
 }
+"""Name -> settings of the recipe, and the objective."""
+COOLED = schedules.Exponential(1.0, 0.1, over=40)
 PRIORS = ("factorised", "MADE", "PixelCNN", "transformer")
 COLUMNS = ("pair", "prior", "ELBO", "reconstruction", "KL", "bits/dim", "seconds")
 
@@ -39,7 +57,12 @@ def settings_of(name: str, split: data.Split) -> tuple[dict[str, Any], tuple[int
     """Settings of a pair's recipe, and the height and width of its grid."""
     few = split.image_shape[0] < 16
     channels, side = ((32,), split.image_shape[0] // 2) if few else ((32, 32), split.image_shape[0] // 4)
-    chosen = {**PAIRS[name], "channels": channels, "hidden": (64,), "latent_dim": 16 if name == "VAE" else side * side}
+    chosen = {
+        **PAIRS[name][0],
+        "channels": channels,
+        "hidden": (64,),
+        "latent_dim": 16 if name == "VAE" else side * side,
+    }
     return chosen, (side, side)
 
 
@@ -68,15 +91,11 @@ def rows(args: argparse.Namespace, split: data.Split) -> Iterator[dict[str, Any]
     """Yield a row for each pair and prior, from the folder where it stands there already."""
     backend = backends.load(args.backend)
     inference = backend.inference
-    objectives = {
-        "VAE": inference.TraceELBO(),
-        "VQ-VAE": inference.VQELBO(restart_codes=True),
-        "dVAE": inference.GumbelSoftmax(temperature=0.5),
-    }
     for pair in args.pairs:
         chosen, grid = settings_of(pair, split)
         recipe = recipes.vae(split, backend=args.backend, **chosen)
-        svi = inference.SVI(objectives[pair], epochs=args.epochs, patience=args.patience, learning_rate=2e-3)
+        kept = {"patience": None if args.last else args.patience}
+        svi = inference.SVI(PAIRS[pair][1](inference), epochs=args.epochs, learning_rate=2e-3, **kept)
         programs, path = recipe(seeds.generator(0, "weights")), args.out / f"{pair}.checkpoint"
         fit = svi.fit(*programs, split, checkpoint=path, resume=True)
         for name in ("standard", *(() if pair == "VAE" else args.priors)):
@@ -102,18 +121,19 @@ def main() -> None:
     parser.add_argument("--data", choices=("digits", "static_mnist"), default="digits")
     parser.add_argument("--subset", type=int, nargs=3, help="numbers of training, validation and test images")
     parser.add_argument("--backend", default="pyro", choices=backends.NAMES)
-    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS))
+    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=["VAE", "VQ-VAE", "dVAE"])
     parser.add_argument("--priors", nargs="+", choices=PRIORS, default=list(PRIORS))
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--prior-epochs", type=int, default=60)
     parser.add_argument("--patience", type=int, default=10)
+    parser.add_argument("--last", action="store_true", help="keep a pair's last weights, not those of the best ELBO")
     parser.add_argument("--out", type=Path, help="folder; by default runs/code_priors-<data>-<backend>")
     args = parser.parse_args()
     if args.backend == "pyro":
         import torch
 
         torch.set_num_threads(1)
-    args.out = args.out or Path("runs") / f"code_priors-{args.data}-{args.backend}"
+    args.out = args.out or Path("runs") / f"code_priors-{args.data}-{args.backend}{'-last' if args.last else ''}"
     args.out.mkdir(parents=True, exist_ok=True)
     split = data.load(args.data, binarisation="threshold" if args.data == "digits" else None)
     split = split.subset(*args.subset) if args.subset else split
