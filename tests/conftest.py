@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch and other processes use the same GPU
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # products and convolutions on a GPU in full single precision
@@ -47,7 +51,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.set_threshold(20_000, 20, 20)  # by default looking for garbage takes 7 to 14 % of the time
 
 
-collect_ignore = ["recipes/extension"]  # modules of a user's, which register what they hold
+collect_ignore = ["forks.py", "recipes/extension"]  # a process, and modules of a user's, which register what they hold
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -82,6 +86,35 @@ def own_parameter_store() -> Iterator[None]:
     """No test meets parameters that another one left in Pyro's global store."""
     with pyro.get_param_store().scope() if pyro else contextlib.nullcontext():
         yield
+
+
+@pytest.fixture(scope="session")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """``script(path, *options, **variables)``: run Python in a process of its own, where warnings are errors.
+
+    The process is a fork of one that has imported the libraries, but nothing of the package; see ``forks.py``.
+    """
+    folder = tmp_path_factory.mktemp("script")
+    streams = [folder / name for name in ("stdout", "stderr")]
+    command = [sys.executable, "-W", "error", str(Path(__file__).with_name("forks.py"))]
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=settings)
+    assert server.stdin is not None and server.stdout is not None
+
+    def run(path: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        arguments = [str(path), *options]
+        for stream in streams:
+            stream.write_bytes(b"")
+        job = {"arguments": arguments, "environment": {**os.environ, "OMP_NUM_THREADS": "1", **variables}}
+        job |= {stream.name: str(stream) for stream in streams}
+        print(json.dumps(job), file=server.stdin, flush=True)
+        code = server.stdout.readline()
+        assert code, "the process of forks.py has ended: see its error above"
+        return subprocess.CompletedProcess(arguments, int(code), *(s.read_text(encoding="utf-8") for s in streams))
+
+    with server:
+        yield run
+        server.stdin.close()
 
 
 @pytest.fixture

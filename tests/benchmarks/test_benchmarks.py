@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ppl_vae import backends
 
+Script = Callable[..., subprocess.CompletedProcess[str]]
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 DRAWS, BATCH, LATENTS = 5, 4, 3
 
@@ -104,10 +103,9 @@ def test_bounds_by_hand_are_ours_in_value_and_gradient(
     ("backend_name", "sections"),
     [("pyro", ["objectives", "memory", "baselines", "per-datapoint"]), ("numpyro", ["per-datapoint"])],
 )
-def test_costs_are_measured_and_written(backend_name: str, sections: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", str(BENCHMARKS / "cost.py"), "--quick", "--smoke"]
-    options = ["--backends", backend_name, "--sections", *sections, "--out", str(tmp_path)]
-    done = subprocess.run(command + options, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def test_costs_are_measured_and_written(backend_name: str, sections: list[str], tmp_path: Path, script: Script) -> None:
+    options = ["--quick", "--smoke", "--backends", backend_name, "--sections", *sections, "--out", str(tmp_path)]
+    done = script(BENCHMARKS / "cost.py", *options)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "cost.json").read_text(encoding="utf-8"))["rows"]
     assert {row["section"] for row in rows} == set(sections) and {row["backend"] for row in rows} == {backend_name}
@@ -159,10 +157,9 @@ def test_whole_epochs_go_on_one_at_a_time_and_tell_of_errors(benchmark: Callable
         (["NumPyro"], ["likelihood"]),
     ],
 )
-def test_steps_are_measured_and_written(names: list[str], sections: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", str(BENCHMARKS / "step.py"), "--smoke", "--threads", "1"]
-    options = ["--contenders", *names, "--sections", *sections, "--out", str(tmp_path)]
-    done = subprocess.run(command + options, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def test_steps_are_measured_and_written(names: list[str], sections: list[str], tmp_path: Path, script: Script) -> None:
+    options = ["--smoke", "--threads", "1", "--contenders", *names, "--sections", *sections, "--out", str(tmp_path)]
+    done = script(BENCHMARKS / "step.py", *options)
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "step.json").read_text(encoding="utf-8"))
     if "pythae" in names and importlib.util.find_spec("pythae") is None:
@@ -185,13 +182,12 @@ def test_steps_are_measured_and_written(names: list[str], sections: list[str], t
     [(["Pyro", "Pyro, trace"], ["memory", "steps"], "convolutions"), (["NumPyro"], ["replicas"], "perceptron")],
 )
 def test_objectives_are_measured_and_written(
-    programs: list[str], sections: list[str], net: str, tmp_path: Path
+    programs: list[str], sections: list[str], net: str, tmp_path: Path, script: Script
 ) -> None:
     names = ["beta-TCVAE, stratified", "FactorVAE, small critic"] if "steps" in sections else ["VAE"]
-    command = [sys.executable, "-W", "error", str(BENCHMARKS / "objectives.py"), "--smoke", "--threads", "1"]
-    command += ["--nets", net]
-    options = ["--programs", *programs, "--sections", *sections, "--objectives", *names, "--out", str(tmp_path)]
-    done = subprocess.run(command + options, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    options = ["--smoke", "--threads", "1", "--nets", net, "--programs", *programs, "--sections", *sections]
+    options += ["--objectives", *names, "--out", str(tmp_path)]
+    done = script(BENCHMARKS / "objectives.py", *options)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "objectives.json").read_text(encoding="utf-8"))["rows"]
     assert {row["section"] for row in rows} == set(sections)
@@ -205,11 +201,10 @@ def test_objectives_are_measured_and_written(
 
 
 @pytest.mark.slow
-def test_two_versions_are_measured_in_turns() -> None:
+def test_two_versions_are_measured_in_turns(script: Script) -> None:
     """A checkout beside itself: as many Python calls a step, but for those of the libraries."""
     root = str(BENCHMARKS.parent)
-    command = [sys.executable, str(BENCHMARKS / "two_versions.py"), root, root, "--rounds", "1", "--cases", "pyro ELBO"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = script(BENCHMARKS / "two_versions.py", root, root, "--rounds", "1", "--cases", "pyro ELBO")
     assert done.returncode == 0, done.stderr
     heading, line = done.stdout.splitlines()
     *_, ratio, _, _, old, new = line.split()
@@ -218,15 +213,14 @@ def test_two_versions_are_measured_in_turns() -> None:
 
 
 @pytest.mark.slow
-def test_right_or_refused_is_run_and_written(tmp_path: Path) -> None:
+def test_right_or_refused_is_run_and_written(tmp_path: Path, script: Script) -> None:
     """A cell of each kind: one that is right, one that is refused; a second run has nothing left to do."""
-    command = [sys.executable, "-W", "error", str(BENCHMARKS / "right_or_refused.py"), "--smoke", "--backends", "pyro"]
-    command += ["--out", str(tmp_path), "--page", str(tmp_path / "page.md")]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    options = ["--smoke", "--backends", "pyro", "--out", str(tmp_path), "--page", str(tmp_path / "page.md")]
+    done = script(BENCHMARKS / "right_or_refused.py", *options)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "pyro.json").read_text(encoding="utf-8"))
     assert found["normal | IWAE | 3"]["kind"] == "right" and found["normal | TraceEnumELBO | 1"]["kind"] == "refused"
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "TraceEnumELBO cannot enumerate the site 'z' (Normal)" in page and "## Wrong" not in page
-    again = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    again = script(BENCHMARKS / "right_or_refused.py", *options)
     assert again.returncode == 0 and not again.stdout

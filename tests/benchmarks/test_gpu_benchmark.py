@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 
 from ppl_vae import strategies
 
+Script = Callable[..., subprocess.CompletedProcess[str]]
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -32,22 +33,20 @@ def cases(gpu: ModuleType) -> ModuleType:
     return importlib.import_module("gpu_cases")
 
 
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(BENCHMARKS / "gpu.py"), *options], capture_output=True, text=True)
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.slow
-def test_without_a_gpu_one_line_says_so(tmp_path: Path) -> None:
-    done = run("--backends", "pyro", "--out", str(tmp_path))
+def test_without_a_gpu_one_line_says_so(tmp_path: Path, script: Script) -> None:
+    done = script(BENCHMARKS / "gpu.py", "--backends", "pyro", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "There is no GPU 'cuda' here" in done.stdout.splitlines()[-1]
 
 
 @pytest.mark.slow
-def test_a_rehearsal_writes_every_measurement_and_a_page(tmp_path: Path) -> None:
+def test_a_rehearsal_writes_every_measurement_and_a_page(tmp_path: Path, script: Script) -> None:
     """The same code on the CPU: both devices are one, so that nothing differs at all."""
-    done = run("--device", "cpu", "--smoke", "--parts", "agreement", "step", "--out", str(tmp_path))
+    done = script(
+        BENCHMARKS / "gpu.py", "--device", "cpu", "--smoke", "--parts", "agreement", "step", "--out", str(tmp_path)
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
     page = (tmp_path / "gpu.md").read_text(encoding="utf-8")

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import importlib.util
 import json
-import os
 import re
 import subprocess
 import sys
@@ -29,20 +28,12 @@ PRIORS = {"pyro": recipes.REPORT_PRIORS, "numpyro": ("standard", "vampprior")}
 """Two of the four on NumPyro: compiling takes most of the time there."""
 
 
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    """The example in a process of its own, where a warning is an error."""
-    paths = os.pathsep.join([str(EXAMPLE.parents[1]), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, "-W", "error", str(EXAMPLE), *options]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment, timeout=300)
-
-
 @pytest.fixture(scope="module", params=["pyro", "numpyro"])
-def smoke(request, tmp_path_factory) -> tuple[str, Path, str]:
+def smoke(request, tmp_path_factory, example) -> tuple[str, Path, str]:
     """The backend, the folder and the output of one uninterrupted run."""
     out = tmp_path_factory.mktemp(f"vampprior-{request.param}")
     options = ["--smoke", "--backend", request.param, "--out", str(out), "--priors", *PRIORS[request.param]]
-    done = run(*options, *(["--sweep-pseudo-inputs", "5", "20"] if request.param == "pyro" else []))
+    done = example("vampprior", *options, *(["--sweep-pseudo-inputs", "5", "20"] if request.param == "pyro" else []))
     assert done.returncode == 0, done.stderr
     return request.param, out, done.stdout
 
@@ -188,8 +179,16 @@ def test_bad_input_is_one_line_and_exit_code_2(options, message, tmp_path, monke
     assert stderr.startswith("error: ") and message in stderr and "\n" not in stderr
 
 
-def test_an_unknown_data_set_leaves_no_traceback():
-    done = run("--dataset", "nonsense")
+def test_a_script_has_a_process_of_its_own(tmp_path: Path, script: Example) -> None:
+    """With its arguments and variables and without the package, and a warning ends it."""
+    code = "import os, sys, warnings\nprint(sys.argv[1:], os.environ['GIVEN'], 'ppl_vae' in sys.modules)\n"
+    (tmp_path / "some.py").write_text(code + "warnings.warn('loud')\n", encoding="utf-8")
+    done = script(tmp_path / "some.py", "a", GIVEN="b")
+    assert (done.returncode, done.stdout) == (1, "['a'] b False\n") and "UserWarning: loud" in done.stderr
+
+
+def test_an_unknown_data_set_leaves_no_traceback(example: Example) -> None:
+    done = example("vampprior", "--dataset", "nonsense")
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: There is no data set") and done.stderr.count("\n") == 1
 
@@ -248,9 +247,8 @@ def test_estimators_of_discrete_latents_are_held_against_enumeration(
 
 
 @pytest.mark.slow
-def test_chains_of_noise_stand_beside_a_vae(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", str(EXAMPLE.parent / "diffusion.py"), "--smoke", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def test_chains_of_noise_stand_beside_a_vae(tmp_path: Path, example: Example) -> None:
+    done = example("diffusion", "--smoke", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "compared.csv", index_col=0)
     assert len(table) == 5 and (table["elbo"] < table["log_p"]).all() and "VAE" in table.index
@@ -443,10 +441,8 @@ def test_a_study_of_objectives_is_trained_once(
 
 
 @pytest.mark.slow
-def test_levels_of_latents_are_compared(tmp_path: Path) -> None:
-    script = EXAMPLE.parent / "hierarchical.py"
-    command = [sys.executable, "-W", "error", str(script), "--smoke", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def test_levels_of_latents_are_compared(tmp_path: Path, example: Example) -> None:
+    done = example("hierarchical", "--smoke", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "table.csv", index_col="pair")
     assert list(table["kl_z2"].isna()) == [True, True, False, False] and np.isfinite(table["kl_z1"]).all()

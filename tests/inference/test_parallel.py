@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ N = 45
 ROWS = {"guide": "per-datapoint"}
 MEASURED = ("seconds", "compilation", "memory")
 Numbers = dict[str, Any]
+Script = Callable[..., subprocess.CompletedProcess[str]]
+ROOT = Path(__file__).parents[2]
 
 SGD = partial(torch.optim.SGD, lr=0.05)
 TRAININGS: dict[str, tuple[str, dict[str, Any], Any, dict[str, Any]]] = {
@@ -326,19 +329,24 @@ def test_a_killed_process_ends_the_run_and_the_checkpoint_goes_on(folder: Path) 
 # -- torchrun ---------------------------------------------------------------------------------------------------------
 
 
-def python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).parents[2]
-    ours = map(str, (root, root / "tests", Path(__file__).parent))
-    paths = os.pathsep.join([*ours, os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **variables}
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, timeout=600)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
 
 
-def test_the_example_runs_under_torchrun() -> None:
+def written(folder: Path, code: str) -> Path:
+    """A script that finds this module."""
+    ours = [str(path) for path in (ROOT, ROOT / "tests", Path(__file__).parent)]
+    (folder / "script.py").write_text(f"import sys\nsys.path[:0] = {ours}\n{code}", encoding="utf-8")
+    return folder / "script.py"
+
+
+def test_the_example_runs_under_torchrun(script: Script) -> None:
     """And prints, once, what it prints in one process."""
-    options = ["examples/parallel.py", "--smoke"]
-    alone = python(*options)
+    options = [str(ROOT / "examples" / "parallel.py"), "--smoke"]
+    alone = script(*options)
     together = python("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options, "--parallel")
     assert alone.returncode == 0 and together.returncode == 0, alone.stderr + together.stderr
     assert "nats per test image" in alone.stdout
@@ -357,20 +365,20 @@ group = weakref.ref(torch.distributed.group.WORLD)
 
 
 @pytest.mark.parametrize("last", ["", "torch.distributed.broadcast(torch.ones(1), src=1)"], ids=["well", "by an error"])
-def test_nothing_holds_the_group_when_its_program_ends(last: str) -> None:
+def test_nothing_holds_the_group_when_its_program_ends(last: str, tmp_path: Path, script: Script) -> None:
     """Its threads end with it; one that let a tensor go while the interpreter ends would abort the process."""
     alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
-    done = python("-c", ENDING + last, **alone)
+    done = script(written(tmp_path, ENDING + last), **alone)
     assert done.returncode == bool(last) and done.stdout == "gone\n", done.stderr
 
 
-def test_the_page_runs(tmp_path: Path) -> None:
+def test_the_page_runs(tmp_path: Path, script: Script) -> None:
     """As the script that it shows."""
-    page = (Path(__file__).parents[2] / "docs" / "parallel.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "parallel.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    script = tmp_path / "script.py"
-    script.write_text(code.replace('"run.checkpoint"', repr(str(tmp_path / "run.checkpoint"))), encoding="utf-8")
-    done = python(str(script))
+    shown = tmp_path / "script.py"
+    shown.write_text(code.replace('"run.checkpoint"', repr(str(tmp_path / "run.checkpoint"))), encoding="utf-8")
+    done = script(shown)
     assert done.returncode == 0, done.stderr
     assert "leaked" not in done.stderr
     assert (tmp_path / "run.checkpoint").exists() and len(done.stdout.split()) == 2
@@ -384,6 +392,17 @@ MESH = {
     "averages": ("vq", {}, lambda i: i.VQELBO(decay=0.9)),
 }
 """Name -> pair, its settings, the objective."""
+
+
+TWO_DEVICES = """
+import jax
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_disable_most_optimizations", True)
+import test_parallel
+
+test_parallel.on_two_devices(sys.argv[1])
+"""
 
 
 def on_two_devices(folder: str) -> None:
@@ -433,11 +452,10 @@ def on_two_devices(folder: str) -> None:
     print(json.dumps(found))
 
 
-def test_two_devices_give_the_numbers_of_one(tmp_path: Path) -> None:
+def test_two_devices_give_the_numbers_of_one(tmp_path: Path, script: Script) -> None:
     """Losses and weights; the rows of a per-datapoint guide, their moments and their data are divided, and stay so."""
     flags = f"--xla_force_host_platform_device_count=2 {os.environ.get('XLA_FLAGS', '')}"
-    code = "import sys, test_parallel; test_parallel.on_two_devices(sys.argv[1])"
-    done = python("-c", code, str(tmp_path), XLA_FLAGS=flags, JAX_PLATFORMS="cpu", JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+    done = script(written(tmp_path, TWO_DEVICES), str(tmp_path), XLA_FLAGS=flags)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["devices"] == 2

@@ -37,6 +37,7 @@ from ppl_vae.results import Fit
 from ppl_vae.runtime import locks, storage
 from ppl_vae.runtime.locks import only_writer
 
+Script = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[2]
 TRAIN = toy(60)
 TINY = ("--hidden", "6", "--latent-dim", "2", "--batch-size", "16", "--quiet")
@@ -69,6 +70,20 @@ def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
+def forked(script: Script, tmp_path: Path) -> Script:
+    """The same, as a fork of a process that has imported the libraries."""
+
+    def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        path = tmp_path / "script.py"
+        path.write_text(code, encoding="utf-8")
+        done = script(path, *map(str, arguments))
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
 def images(tmp_path: Path) -> Path:
     np.save(tmp_path / "images.npy", toy(60).astype(np.uint8))
     return tmp_path / "images.npy"
@@ -83,14 +98,10 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the attempts are forks")
-def test_kills_are_survived(tmp_path: Path) -> None:
+def test_kills_are_survived(tmp_path: Path, script: Script) -> None:
     """At least 20 by default; PPL_VAE_KILLS=500 asks for more."""
     kills = os.environ.get("PPL_VAE_KILLS", "24")
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    words = [sys.executable, "-W", "error", str(ROOT / "benchmarks" / "kills.py"), "--kills", kills]
-    done = subprocess.run(
-        [*words, "--out", str(tmp_path)], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
-    )
+    done = script(ROOT / "benchmarks" / "kills.py", "--kills", kills, "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr + done.stdout
     tallies = json.loads((tmp_path / "kills.json").read_text(encoding="utf-8"))
     assert sum(tally["kills"] for tally in tallies) >= int(kills) - 1
@@ -132,10 +143,12 @@ assert main(["fit", "--resume", "--out", out, "--epochs", "3", "--quiet"]) == 2
 
 
 @pytest.mark.slow
-def test_a_full_disk_while_saving(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_while_saving(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], forked: Script
+) -> None:
     """One line names the file; what was there is whole; with room again, the end is that of a whole training."""
     run = tmp_path / "run"
-    done = python(FULL_DISK, images, run)
+    done = forked(FULL_DISK, images, run)
     (line,) = done.stderr.splitlines()
     assert f"{run / 'checkpoint.safetensors'}: File too large; nothing was written" in line and "make room" in line
     assert storage.read(run / "checkpoint.safetensors")[1]["epochs_done"] == 1
@@ -388,7 +401,7 @@ def test_two_commands_on_one_out(hold: Any, images: Path, tmp_path: Path, capsys
 
 
 def test_a_training_goes_on_undisturbed_by_a_second_command(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked: Script
 ) -> None:
     out, whole = tmp_path / "run", PyroRun.epoch
     again = (
@@ -397,7 +410,7 @@ def test_a_training_goes_on_undisturbed_by_a_second_command(
 
     def epoch(self: PyroRun, epoch: int, order: np.ndarray) -> np.ndarray:
         if epoch == 1:
-            done = python(again, "fit", "--data", images, "--out", out, *TINY, "--epochs", 3)
+            done = forked(again, "fit", "--data", images, "--out", out, *TINY, "--epochs", 3)
             assert done.stdout == "[2, 2]\n"
             assert done.stderr.count(f"{out} is in use by another training (process {os.getpid()} on ") == 2
         return whole(self, epoch, order)
@@ -545,11 +558,12 @@ def test_a_smaller_chunk_holds_fewer_rows_and_says_the_same(
 
 NO_MEMORY = """
 import os, resource, sys
+from pathlib import Path
 from ppl_vae.cli import main
 data, out = sys.argv[1:]
 options = ["--data", data, "--latent-dim", "2", "--epochs", "1", "--quiet", "--no-figures"]
 assert main(["fit", *options, "--out", out + "/warm", "--hidden", "8", "--batch-size", "16"]) == 0
-size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 250 * 2**20,) * 2)
 options += ["--hidden", "40000"]
 assert main(["fit", *options, "--out", out + "/large", "--batch-size", "1200"]) == 2
@@ -562,10 +576,10 @@ assert main(["evaluate", out + "/small", "--num-particles", "4000", "--quiet"]) 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit is set from what Linux tells")
-def test_a_machine_without_memory(tmp_path: Path) -> None:
+def test_a_machine_without_memory(tmp_path: Path, forked: Script) -> None:
     """The command names the option to lower, and with a lower one it ends well."""
     np.save(tmp_path / "images.npy", toy(1800).astype(np.uint8))
-    fit, evaluate = python(NO_MEMORY, tmp_path / "images.npy", tmp_path).stderr.splitlines()
+    fit, evaluate = forked(NO_MEMORY, tmp_path / "images.npy", tmp_path).stderr.splitlines()
     assert re.search(r"Out of memory (before the first step|in epoch 0): lower --batch-size \(here 1200\)", fit)
     assert f"lower the environment variable {CHUNK_VARIABLE} (here 2000)" in evaluate
 
