@@ -116,6 +116,8 @@ def _measures(
 
     both, count = np.concatenate([x, y]), len(x)
     away = cdist(both, both)
+    if not away.any():
+        raise ValueError(f"All {2 * count} rows of both samples are the same: there is nothing to compare.")
     width = float(np.median(away[np.triu_indices(2 * count, 1)]) ** 2) or float((away**2).mean())
     test = permutation_test(partial(mmd, bandwidth=width), x, y, permutations=permutations, seed=seed)
     yield "MMD", _told(test.value, test.null, worse=1)
@@ -219,9 +221,15 @@ def _checked(
     if len(set(widths.values())) > 1:
         told = ", ".join(f"{name} {width}" for name, width in widths.items())
         raise ValueError(f"All rows should have the same number of entries; got {told}.")
-    if labels is not None and (train is None or np.shape(labels) != (len(train),)):
-        what = "no 'train'" if train is None else f"{np.shape(labels)} for {len(train)} rows"
-        raise ValueError(f"'labels' are the classes of 'train', one for each of its rows; got {what}: pass both.")
+    if labels is not None and train is None:
+        raise ValueError("'labels' are the classes of 'train', one for each of its rows; got no 'train': pass both.")
+    if labels is not None and train is not None:
+        kind, shape, classes = np.asarray(labels).dtype.kind, np.shape(labels), len(np.unique(labels))
+        if kind not in "iubU" or shape != (len(train),) or classes < 2:
+            raise ValueError(
+                f"'labels' should be the classes, integers or names, of the {len(train)} rows of 'train', at least two "
+                f"of them; got {np.asarray(labels).dtype} of shape {shape} with {classes} value{'s'[: classes != 1]}."
+            )
     if features and labels is None:
         raise ValueError("Features are those of a net that tells classes: pass 'train' and its 'labels', too.")
     for name, value, least in (("neighbours", neighbours, 1), ("permutations", permutations, 1)):
@@ -232,8 +240,6 @@ def _checked(
     count = int(min(len(x), len(y), max_rows))
     if neighbours >= count:
         raise ValueError(f"'neighbours' should be below {count}, the number of rows of each sample; got {neighbours}.")
-    if not (np.ptp(x, 0).any() or np.ptp(y, 0).any() or (x[0] != y[0]).any()):
-        raise ValueError("All rows of both samples are the same: there is nothing to compare.")
     return count
 
 

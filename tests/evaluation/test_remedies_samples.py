@@ -40,7 +40,7 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         compared(BROKEN),
         compared(BROKEN[np.isfinite(BROKEN).all(1)]),
     ),
-    "one for each of its rows; got {}: pass both": (
+    "one for each of its rows; got no 'train': pass both": (
         compared(labels=LABELS),
         compared(labels=LABELS, train=TRAIN),
     ),
@@ -70,7 +70,9 @@ def test_the_advice_works(says: str, tmp_path: Path) -> None:
         ("'samples' should be at least 20 rows of numbers, (N, ...); got float64 of shape (5, 2)", compared(X[:5])),
         ("'reference' should be at least 20 rows of numbers", compared(X, np.array(["a"] * 40))),
         ("the same number of entries; got samples 2, reference 1", compared(X, Y[:, :1])),
-        ("got (3,) for 40 rows", compared(train=TRAIN, labels=LABELS[:3])),
+        ("of the 40 rows of 'train'", compared(train=TRAIN, labels=LABELS[:3])),
+        ("got int64 of shape (40,) with 1 value.", compared(train=TRAIN, labels=0 * LABELS)),
+        ("got float64 of shape (40,) with 40 values.", compared(train=TRAIN, labels=X[:, 0])),
         ("'neighbours' should be an integer of at least 1; got 0", compared(neighbours=0)),
         ("'neighbours' should be below 40, the number of rows of each sample; got 40", compared(neighbours=40)),
         ("'max_rows' should be an integer of at least 20; got 5", compared(max_rows=5)),

@@ -82,6 +82,9 @@ def test_one_law_is_told_apart_in_half_of_all_cases_whatever_the_order() -> None
     for name in ("1-NN accuracy", "net accuracy"):
         assert abs(one.row()[name] - 0.5) < 4 * one.table["null_sd"][name], name
     assert not one.remarks
+    many = np.sort(RNG.normal(size=(400, 1)), 0)
+    linear = classifier_test(many, y[:, :1], classifier=LogisticRegression())
+    assert abs(linear.accuracy - 0.5) < 4 * linear.null_sd
     twins = sample_quality(x, x + 1e-6, permutations=5)
     assert twins.row()["1-NN accuracy"] < 0.05 and "near copies" in str(twins)
     units = sample_quality(255 * x, y, permutations=5)
