@@ -12,6 +12,7 @@ from ppl_vae.distributions.markov import Markov
 from ppl_vae.distributions.mixture import DiagNormalMixture, mixture
 from ppl_vae.distributions.normal import Normal
 from ppl_vae.distributions.quantised import Nearest, RandomCodes
+from ppl_vae.distributions.semi_implicit import SemiImplicit
 from ppl_vae.distributions.shared_mixture import SharedMixture, Strata
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Nearest",
     "Noising",
     "RandomCodes",
+    "SemiImplicit",
     "SharedMixture",
     "Strata",
     "mixture",

@@ -17,6 +17,7 @@ from ..conditionals.masking import visible
 from ..distributions import mixture
 from ..nets import layers
 from ..pairs.side_inputs import check_side
+from ..pairs.sites import ANYWHERE
 from .mixtures import as_tensor
 
 
@@ -42,12 +43,17 @@ def check_components(what: str, posterior: nn.Module) -> None:
     """Refuse a posterior whose density cannot be asked at any value, or at too high a price.
 
     Raises:
-        ValueError: a posterior of codes, or a flow.
+        ValueError: a posterior of codes, a semi-implicit one, or a flow.
     """
     if hasattr(posterior, "codebook"):
         raise ValueError(
             f"{what} is a mixture of densities, and this posterior is the nearest code of a codebook, with "
             "probability 1: use CodePrior(codebook, num_codes)."
+        )
+    if getattr(posterior, "density_known", ANYWHERE) != ANYWHERE:
+        raise ValueError(
+            f"{what} is a mixture of densities at given values, and this posterior estimates those of its own draws "
+            "alone: use a posterior with a density, such as DiagNormal, with a net of its own."
         )
     if hasattr(posterior, "steps"):
         raise ValueError(

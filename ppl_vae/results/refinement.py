@@ -11,6 +11,7 @@ from ..pairs.chunks import chunk_size, memory_settings
 from ..pairs.densities import BY_NORMAL, check_weights
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays
+from ..pairs.sites import ANYWHERE
 from ..runtime.out_of_memory import explain_out_of_memory
 
 REFINED_AT_ONCE = 500
@@ -39,7 +40,8 @@ def fit_locally(
         pair.sites.check_covered("refine", "the encoder's own codes, fit.encode(x)")
         check_weights(pair.sites, "refine", f"{BY_NORMAL}, and refine that")
     if loss is None and pair.sites and all(site.reparameterised for site in pair.sites.latent):
-        loss = inference.TraceELBO(4, stick_the_landing=True)
+        sticks = all(site.density == ANYWHERE for site in pair.sites.latent)
+        loss = inference.TraceELBO(4, stick_the_landing=sticks)
     elif loss is None:
         loss = inference.TraceGraphELBO(8, baseline=LeaveOneOut())
     at_once = min(REFINED_AT_ONCE, chunk_size())

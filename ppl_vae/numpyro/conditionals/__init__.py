@@ -24,3 +24,4 @@ from .presence import if_present as if_present
 from .quantised import Nearest as Nearest
 from .recurrent import Filtering as Filtering
 from .recurrent import Smoothing as Smoothing
+from .semi_implicit import SemiImplicit as SemiImplicit

@@ -11,6 +11,7 @@ from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedL
 from ppl_vae.numpyro.distributions.markov import Markov
 from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
 from ppl_vae.numpyro.distributions.quantised import Nearest, RandomCodes
+from ppl_vae.numpyro.distributions.semi_implicit import SemiImplicit
 from ppl_vae.numpyro.distributions.shared_mixture import SharedMixture, Strata
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Nearest",
     "Noising",
     "RandomCodes",
+    "SemiImplicit",
     "SharedMixture",
     "Strata",
     "mixture",

@@ -1,0 +1,77 @@
+"""What a refusal about semi-implicit posteriors advises, followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from pairs import P, follow, toy
+
+from ppl_vae import backends
+
+Backend = backends.Backend
+Way = Callable[[Backend], Any]
+
+
+def of(b: Backend, num_extra: Any = 2, noise: int = 2) -> Any:
+    rng = np.random.default_rng(0)
+    head = b.conditionals.DiagNormal(b.nets.MLP((6, 4), rng))
+    return b.conditionals.SemiImplicit(b.nets.MLP((P, 4), rng), head, 2, noise, num_extra=num_extra)
+
+
+def density(num_extra: int, own: bool = True, above: bool = False) -> Way:
+    """An estimate of log q, at a draw or elsewhere."""
+
+    def ask(b: Backend) -> Any:
+        if b.name == "pyro":
+            import torch
+
+            q = of(b, num_extra)(torch.tensor(toy(3)))
+            z, drawn = q.rsample(), ()
+            z = z if own else z + 0
+        else:
+            import jax
+
+            q = of(b, num_extra)(jax.numpy.asarray(toy(3)))
+            z, kept = q.sample_with_intermediates(jax.random.key(0))
+            drawn = (kept,) if own else ([],)
+        found = (q.log_prob_above if above else q.log_prob)(z, *drawn)
+        return float(found.detach().sum()) if b.name == "pyro" else float(found.sum())
+
+    return ask
+
+
+def prior(of_u: Callable[[Backend], Any]) -> Way:
+    return lambda b: b.priors.VampPrior(of_u(b), toy(3)).pseudo_inputs().shape
+
+
+def plain(b: Backend) -> Any:
+    return b.conditionals.DiagNormal(b.nets.MLP((P, 4), np.random.default_rng(0)))
+
+
+OF_DENSITIES: dict[str, tuple[Way, ...]] = {
+    "A semi-implicit distribution estimates log q of its own last draw alone": (density(2, own=False), density(2)),
+    "'num_extra' should be at least 1 for an estimate without the noise of the draw": (
+        density(0, above=True),
+        density(1, above=True),
+    ),
+}
+REMEDIES: dict[str, tuple[Way, ...]] = {
+    "this posterior estimates those of its own draws alone: use a posterior with a density, such as DiagNormal": (
+        prior(of),
+        prior(plain),
+    ),
+}
+
+
+@pytest.mark.parametrize("says", [*OF_DENSITIES, *REMEDIES])
+def test_remedies(says: str, backend: Backend) -> None:
+    follow(says, backend, *{**OF_DENSITIES, **REMEDIES}[says])
+
+
+@pytest.mark.parametrize("wrong", [{"num_extra": -1}, {"num_extra": True}, {"noise": 0}])
+def test_bad_settings(wrong: dict[str, Any], backend: Backend) -> None:
+    with pytest.raises(ValueError, match=f"SemiImplicit: '{next(iter(wrong))}' should be an integer"):
+        of(backend, **wrong)
