@@ -225,6 +225,7 @@ OBJECTIVES: dict[str, Case] = {
     "WAE, MMD, squared": penalised("WAE", discrepancy, squared, cost="squared"),
     "FactorVAE, critic": penalised("FactorVAE", partial(criticised, of=lambda logits: logits)),
     "WAEGAN, critic, squared": penalised("WAEGAN", partial(criticised, of=softplus), squared, cost="squared"),
+    "FDivergenceVAE, critic": penalised("FDivergenceVAE", partial(criticised, of=lambda logits: logits)),
     "AVB, critic": replace(
         penalised("AVB", criticised_jointly, likelihood), make=ours("AVB", beta=2.0, adaptive_contrast=False)
     ),

@@ -7,6 +7,7 @@ from .adversarial import GMMN as GMMN
 from .adversarial import WAEGAN as WAEGAN
 from .adversarial import AdversarialObjective as AdversarialObjective
 from .adversarial import FactorVAE as FactorVAE
+from .adversarial import FDivergenceVAE as FDivergenceVAE
 from .adversarial import ImplicitObjective as ImplicitObjective
 from .aggregate_posterior import DIPVAE as DIPVAE
 from .aggregate_posterior import WAE as WAE

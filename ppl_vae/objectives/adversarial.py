@@ -14,6 +14,7 @@ from ..critics import Critic
 from ..discriminators import Discriminator
 from ..divergences import costs, two_sample
 from ..divergences.costs import Cost, CostFunction
+from ..divergences.families import FAMILIES
 from ..errors import UnsuitableObjective
 from ..games import Game, NonSaturating
 from ..joint_critics import JointCritic
@@ -80,6 +81,47 @@ class FactorVAE(AdversarialObjective):
     def bound(self, terms: Terms, logits: Array | None = None) -> Array:
         """Terms (K, B) and the critic's logits at the draws (K, B) -> (B,)."""
         return bounds.elbo(terms) - self._weight() * self.check_output(logits).mean(0)
+
+
+@dataclass(frozen=True)
+class FDivergenceVAE(AdversarialObjective):
+    """ELBO - ``strength`` D_f(q(z) || p(z)): an f-divergence of the aggregate posterior, by a critic's log-ratio c.
+
+    Its value is E_q[f(e^c) e^-c] at the codes; its gradient is that of E_q f'(e^c) with c fixed, which is the
+    divergence's, as q and c move together. So reverse KL has one too, though E_p[-c] at the prior's draws has none:
+    its terms grow as e^-c, and ``clip`` has to bound |c| then. With 'jensen-shannon' the encoder plays half the
+    saturating game of a GAN, its KL kept. At strength 0 the ELBO. The formulas are ``divergences.FAMILIES``.
+
+    >>> FDivergenceVAE(divergence="jensen-shannon").against
+    'prior'
+    """
+
+    strength: float | Schedule = option(10.0, ASKED, kind="non-negative", metavar="WEIGHT")
+    divergence: Literal["kl", "reverse kl", "jensen-shannon", "squared hellinger", "pearson"] = from_python(
+        "kl", "the command line has no name for this objective"
+    )
+    clip: float | None = from_python(None, "the command line has no name for this objective", kind="positive")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.divergence not in FAMILIES or self.divergence == "total variation":
+            raise ValueError(
+                "FDivergenceVAE: 'divergence' should be 'kl', 'reverse kl', 'jensen-shannon', 'squared hellinger' or "
+                "'pearson'; the gradient of total variation is 0 or infinite: use 'jensen-shannon'; got "
+                f"{self.divergence!r}."
+            )
+        if self.divergence == "reverse kl" and self.clip is None:
+            raise ValueError(
+                "FDivergenceVAE: terms of reverse KL grow as e^-c at codes that the critic takes for the prior's: set "
+                "'clip' to a bound of |c|, such as clip=5.0, or use divergence='jensen-shannon'."
+            )
+
+    def bound(self, terms: Terms, logits: Array | None = None) -> Array:
+        """Terms (K, B) and the critic's logits at the draws (K, B) -> (B,)."""
+        c, family = self.check_output(logits), FAMILIES[self.divergence]
+        c = c if self.clip is None else ops.clip(c, -self.clip, self.clip)
+        penalty = bounds.scored(ops.stop_gradient(family.of_p(c)), family.witness(c))
+        return bounds.elbo(terms) - self._weight() * penalty.mean(0)
 
 
 @dataclass(frozen=True)

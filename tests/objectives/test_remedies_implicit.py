@@ -59,6 +59,12 @@ def normal() -> Fit:
 
 
 SHORT = evaluation.Annealing(3, 2, num_steps=1)
+
+
+def f_divergence(**settings: Any) -> Callable[[Any], Any]:
+    return lambda b: trains(o.FDivergenceVAE(**settings), lambda: made(posterior="standard"))(b)
+
+
 REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "reads log q(z | x), and that of the guide's site": (
         lambda _: evaluation.elbo(fit(), X),
@@ -77,6 +83,16 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "diagnostics reads the weights p(x, z) / q(z | x) of the guide's draws": (
         lambda _: fit().draws(X, 3).diagnostics(),
         lambda _: evaluation.diagnose(normal(), X, 50).k_hat,
+    ),
+    "the gradient of total variation is 0 or infinite: use 'jensen-shannon'": (
+        lambda _: o.FDivergenceVAE(divergence="total variation"),
+        *(f_divergence(divergence=name) for name in ("kl", "jensen-shannon", "squared hellinger", "pearson")),
+        f_divergence(divergence="reverse kl", clip=5.0),
+    ),
+    "set 'clip' to a bound of |c|": (
+        lambda _: o.FDivergenceVAE(divergence="reverse kl"),
+        f_divergence(divergence="reverse kl", clip=5.0),
+        f_divergence(divergence="jensen-shannon"),
     ),
     "set 'num_particles' to 2 or more, better 8": (
         lambda _: o.AVB(1),
