@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,12 @@ def test_the_history_tells_the_seconds(fresh_programs: None) -> None:
 
 
 TRAINING = """
+import sys
 import jax
+sys.path.insert(0, sys.argv[1])
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_compilation_cache_dir", None)  # not the folder that all tests share
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 from pairs import pair, toy
 from ppl_vae.numpyro.inference import SVI
 events = []
@@ -73,16 +78,15 @@ print(hits, misses)
 
 
 @pytest.mark.slow
-def test_programs_are_kept_for_the_next_process(tmp_path: Path) -> None:
+def test_programs_are_kept_for_the_next_process(
+    tmp_path: Path, script: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     """The second process compiles nothing: it finds every program of the first."""
     said = []
-    kept = {name: value for name, value in os.environ.items() if "CACHE" not in name}  # not what all tests share
+    (tmp_path / "training.py").write_text(TRAINING, encoding="utf-8")
     for _ in range(2):
-        environment = {**kept, CACHE_VARIABLE: str(tmp_path), "JAX_PLATFORMS": "cpu"}
-        run = [sys.executable, "-c", TRAINING]
-        done = subprocess.run(
-            run, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
-        )
+        done = script(tmp_path / "training.py", str(Path(__file__).parents[1]), **{CACHE_VARIABLE: str(tmp_path)})
+        assert done.returncode == 0, done.stderr
         said.append([int(number) for number in done.stdout.split()])
     (_, missed), (hits, misses) = said
     assert missed > 0 and misses == 0 and hits >= missed
