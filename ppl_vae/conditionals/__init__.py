@@ -25,3 +25,4 @@ from .quantised import Nearest as Nearest
 from .recurrent import Filtering as Filtering
 from .recurrent import Smoothing as Smoothing
 from .semi_implicit import SemiImplicit as SemiImplicit
+from .sticks import StickBreaking as StickBreaking

@@ -14,6 +14,7 @@ from ppl_vae.distributions.normal import Normal
 from ppl_vae.distributions.quantised import Nearest, RandomCodes
 from ppl_vae.distributions.semi_implicit import SemiImplicit
 from ppl_vae.distributions.shared_mixture import SharedMixture, Strata
+from ppl_vae.distributions.sticks import LogitBeta, LogitKumaraswamy
 
 __all__ = [
     "AutoregressiveBernoulli",
@@ -30,6 +31,8 @@ __all__ = [
     "Implicit",
     "Markov",
     "Normal",
+    "LogitBeta",
+    "LogitKumaraswamy",
     "Nearest",
     "Noising",
     "RandomCodes",

@@ -10,6 +10,7 @@ from ..priors.factorised import UniformCategorical as UniformCategorical
 from ..priors.factorised import UniformConcrete as UniformConcrete
 from ..priors.flow import FlowPrior as FlowPrior
 from ..priors.mixtures import MixtureOfGaussians as MixtureOfGaussians
+from ..priors.sticks import StickBreaking as StickBreaking
 from ..priors.unconditional import Unconditional as Unconditional
 from ..priors.vampprior import Means as Means
 from ..priors.vampprior import VampPrior as VampPrior

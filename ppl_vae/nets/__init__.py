@@ -31,6 +31,7 @@ from .recurrent import Combiner as Combiner
 from .recurrent import GatedTransition as GatedTransition
 from .recurrent import PerStep as PerStep
 from .scenes import Scene as Scene
+from .sticks import Sticks as Sticks
 from .stock import Stock as Stock
 from .tables import Rows as Rows
 from .transformer import CausalTransformer as CausalTransformer

@@ -11,6 +11,7 @@ from .factorised import UniformConcrete as UniformConcrete
 from .flow import FlowPrior as FlowPrior
 from .markov import Markov as Markov
 from .mixtures import MixtureOfGaussians as MixtureOfGaussians
+from .sticks import StickBreaking as StickBreaking
 from .unconditional import Unconditional as Unconditional
 from .vampprior import Means as Means
 from .vampprior import VampPrior as VampPrior

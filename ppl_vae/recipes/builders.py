@@ -273,7 +273,7 @@ def refuse_discrete(recipe: Values) -> str | None:
     if (kinds is None or recipe.latents in kinds) and not recipe.full_covariance:
         return None
     return (
-        f"The {recipe.latents} latents have a uniform prior: leave prior='standard' and full_covariance=False, "
+        f"The {recipe.latents} latents have a prior of their own: leave prior='standard' and full_covariance=False, "
         "or use latents='gaussian'; of categories and codes 'factorised' and 'autoregressive' are learned."
     )
 

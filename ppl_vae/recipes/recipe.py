@@ -25,6 +25,7 @@ from . import (
     mixtures,
     nets,
     sequences,
+    sticks,
 )
 from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
 
@@ -53,6 +54,7 @@ LATER |= {
         *flows.SETTINGS,
         *mixtures.SETTINGS,
         *implicit.SETTINGS,
+        *sticks.SETTINGS,
         *diffusion.SETTINGS,
         labels.AUXILIARY,
         *hierarchies.SETTINGS,
@@ -106,8 +108,8 @@ class Recipe:
         latents: ``gaussian``; ``bernoulli`` (a sigmoid belief net of one layer); ``categorical``; ``concrete``, relaxed
             categories, a model of its own (``evaluation.discrete_twin`` is the discrete one); ``vq``, each the
             nearest of the codes that all share (a VQ-VAE); ``residual-vq``, ``fsq`` and ``lfq``, codes of several
-            codebooks, of a grid and of signs; or one that is registered. The discrete ones have a uniform
-            prior.
+            codebooks, of a grid and of signs; ``stick-breaking``, shares of what is left of a stick; or one that is
+            registered. The discrete ones have a uniform prior.
         posterior: ``standard``, that of the latents; a diagonal normal through steps of a flow, ``iaf``, ``planar``,
             ``radial``, ``coupling``, ``spline`` or ``sylvester``; a ``mixture`` of diagonal normals; ``implicit``,
             draws of a net that takes noise, without a density; of sequences ``smoothing`` or ``filtering``; or one that

@@ -174,7 +174,7 @@ def test_both_backends_start_from_the_same_codes() -> None:
         (lambda: recipes.vae(toy(9), **{**VQ, "num_codes": 1}), "'num_codes' should be at least 2"),
         (lambda: recipes.vae(toy(2), **{**VQ, "num_codes": 9})(np.random.default_rng(0)), "there are 4 encodings"),
         (lambda: recipes.vae((P,), **VQ), "make the recipe from the data, or start them"),
-        (lambda: recipes.vae(toy(9), **VQ, prior="mixture"), "latents have a uniform prior"),
+        (lambda: recipes.vae(toy(9), **VQ, prior="mixture"), "latents have a prior of their own"),
         (lambda: recipes.vae(toy(9), **VQ, guide="per-datapoint"), "are those of an encoder"),
         (lambda: recipes.vae(toy(9), **VQ, guide="semi-amortised"), "vq latents do not allow"),
         (lambda: quantisation.check_codebook(np.zeros((1, 2))), "tells nothing about x"),

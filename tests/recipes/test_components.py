@@ -115,7 +115,7 @@ def test_a_table_of_rows_serves_a_posterior_from_outside(registered: Any, backen
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "its own": ({"prior": "laplace", "full_covariance": True}, "independent latents: leave full_covariance=False"),
     "its program": ({"program": "twofold", "given_dim": 2}, "'twofold' takes no 'given_dim'"),
-    "of other latents": ({"prior": "laplace", "latents": "bernoulli"}, "bernoulli latents have a uniform prior"),
+    "of other latents": ({"prior": "laplace", "latents": "bernoulli"}, "bernoulli latents have a prior of their own"),
     "posterior": (
         {"posterior": "tied", "latents": "bernoulli"},
         "The posterior 'tied' is one of gaussian latents; got latents='bernoulli': leave posterior='standard'",

@@ -13,6 +13,7 @@ from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
 from ppl_vae.numpyro.distributions.quantised import Nearest, RandomCodes
 from ppl_vae.numpyro.distributions.semi_implicit import SemiImplicit
 from ppl_vae.numpyro.distributions.shared_mixture import SharedMixture, Strata
+from ppl_vae.numpyro.distributions.sticks import LogitBeta, LogitKumaraswamy
 
 __all__ = [
     "AutoregressiveBernoulli",
@@ -27,6 +28,8 @@ __all__ = [
     "DiscretisedLogistic",
     "Flow",
     "Implicit",
+    "LogitBeta",
+    "LogitKumaraswamy",
     "Markov",
     "Nearest",
     "Noising",
