@@ -29,16 +29,18 @@ def density(num_extra: int, own: bool = True, above: bool = False) -> Way:
             import torch
 
             q = of(b, num_extra)(torch.tensor(toy(3)))
-            z, drawn = q.rsample(), ()
+            z = q.rsample()
             z = z if own else z + 0
-        else:
-            import jax
+            return float((q.log_prob_above if above else q.log_prob)(z).detach().sum())
+        import jax
 
-            q = of(b, num_extra)(jax.numpy.asarray(toy(3)))
-            z, kept = q.sample_with_intermediates(jax.random.key(0))
-            drawn = (kept,) if own else ([],)
-        found = (q.log_prob_above if above else q.log_prob)(z, *drawn)
-        return float(found.detach().sum()) if b.name == "pyro" else float(found.sum())
+        @jax.jit
+        def estimate(x: Any) -> Any:
+            q = of(b, num_extra)(x)
+            z, drawn = q.sample_with_intermediates(jax.random.key(0))
+            return (q.log_prob_above if above else q.log_prob)(z, drawn if own else []).sum()
+
+        return float(estimate(toy(3)))
 
     return ask
 

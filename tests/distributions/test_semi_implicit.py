@@ -113,7 +113,6 @@ def test_objectives_and_priors_that_ask_elsewhere_are_refused(backend: Backend) 
             train(wrong)
     fit = train(objectives.IWAE(2))
     assert np.isfinite(fit.history["loss"]).all()
-    assert fit.draws(x, 3)["z"].shape == fit.draws(x, 3, method="sir", num_particles=4)["z"].shape == (3, 10, 2)
     many = fit.draws(x, 4000)["z"]
     np.testing.assert_allclose(fit.encode(x), many.mean(0), atol=0.08)
     np.testing.assert_allclose(fit.posterior(x)["z"][1] ** 2, many.var(0), rtol=0.25)

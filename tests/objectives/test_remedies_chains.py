@@ -66,8 +66,9 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
 
 
 @pytest.mark.parametrize("says", REMEDIES)
-def test_remedies(says: str, backend: Backend) -> None:
-    follow(says, backend, *REMEDIES[says])
+def test_remedies(says: str) -> None:
+    """The refusals are of neutral code, so that one backend follows them."""
+    follow(says, backends.load("pyro"), *REMEDIES[says])
 
 
 dropped, normed = (with_layer(layer) for layer in (lambda: torch.nn.Dropout(0.5), lambda: torch.nn.LayerNorm(3)))

@@ -110,10 +110,14 @@ class SemiImplicit(dist.Distribution):
 
     def log_prob(self, value: Array, intermediates: list[Any] | None = None) -> Array:
         """Estimate log q in nats from above, of a draw (..., D) with its intermediates: (...)."""
-        if not intermediates:
-            raise NotImplementedError(semi_implicit.ELSEWHERE)
-        return semi_implicit.lower(*intermediates)
+        return semi_implicit.lower(*_kept(intermediates))
 
-    def log_prob_above(self, value: Array, intermediates: list[Any]) -> Array:
+    def log_prob_above(self, value: Array, intermediates: list[Any] | None = None) -> Array:
         """Estimate log q in nats from below, of a draw with its intermediates: the ELBO is then bounded from above."""
-        return semi_implicit.upper(intermediates[1])
+        return semi_implicit.upper(_kept(intermediates)[1])
+
+
+def _kept(intermediates: list[Any] | None) -> list[Any]:
+    if not intermediates:
+        raise NotImplementedError(semi_implicit.ELSEWHERE)
+    return intermediates
