@@ -214,7 +214,7 @@ WRONG = {
     ("--objective", "elbo", "--latents", "bernoulli"): "no pathwise gradient",
     ("--objective", "enumeration"): "cannot enumerate the site 'z'",
     ("--objective", "nvil"): "nothing for a baseline to serve",
-    ("--latents", "categorical", "--prior", "mixture"): "uniform prior",
+    ("--latents", "categorical", "--prior", "mixture"): "have a prior of their own",
     ("--latents", "bernoulli", "--guide", "semi-amortised"): "differentiates the bound",
     ("--guide", "per-datapoint", "--prior", "vampprior"): "no encoder",
     ("--guide", "per-datapoint", "--patience", "3"): "patience=None",
