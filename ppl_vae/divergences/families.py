@@ -169,15 +169,15 @@ def learned_log_ratio(x: np.ndarray, y: np.ndarray, classifier: Any = None, seed
     Args:
         x: a sample of p.
         y: a sample of q.
-        classifier: a classifier of scikit-learn with ``predict_log_proba``; by default a net of 64 tanh units on
-            standardised columns.
+        classifier: a classifier of scikit-learn with ``predict_log_proba``, of which a copy is trained; by default a
+            net of 64 tanh units on standardised columns.
         seed: of the default net.
 
     Returns:
-        The function c, rows (N, D) -> (N,).
+        The function c, rows (N, D) -> (N,), infinite where the classifier is certain, as a forest may be.
 
     Raises:
-        ValueError: samples of other dimensions, or of one row.
+        ValueError: samples of other dimensions, or of one row, or a classifier that weighs the classes.
 
     >>> rng = np.random.default_rng(0)
     >>> c = learned_log_ratio(rng.normal(size=(500, 1)) + 1, rng.normal(size=(500, 1)))
@@ -199,11 +199,21 @@ def learned_log_ratio(x: np.ndarray, y: np.ndarray, classifier: Any = None, seed
         options = {"alpha": 1e-2, "learning_rate_init": 1e-2, "max_iter": 5000, "random_state": seed}
         net = MLPClassifier((64,), activation="tanh", **options)
         classifier = make_pipeline(StandardScaler(), net)
-    classifier.fit(np.concatenate([x, y]), np.repeat([1, 0], [len(x), len(y)]))
+    from sklearn.base import clone
+
+    # A copy: what one object learns later, or has learnt from rows that it is judged by, is another function's.
+    learner: Any = clone(classifier, safe=False)
+    settings = learner.get_params() if hasattr(learner, "get_params") else {}
+    if any(name.endswith("class_weight") and value is not None for name, value in settings.items()):
+        raise ValueError(
+            "A classifier with class weights has other odds than the rows it learns from: set class_weight=None."
+        )
+    learner.fit(np.concatenate([x, y]), np.repeat([1, 0], [len(x), len(y)]))
     prior = math.log(len(x) / len(y))
 
     def log_ratio(rows: np.ndarray) -> np.ndarray:
-        log_q, log_p = classifier.predict_log_proba(rows).T
+        with np.errstate(divide="ignore"):
+            log_q, log_p = learner.predict_log_proba(rows).T
         return log_p - log_q - prior
 
     return log_ratio
@@ -226,7 +236,8 @@ def by_learned_ratio(
         seed: of the halves and of the default classifier.
 
     Raises:
-        ValueError: as ``learned_log_ratio`` does, or samples of less than 4 rows.
+        ValueError: as ``learned_log_ratio`` does, samples of less than 4 rows, or a classifier so certain of rows that
+            the bound is not finite.
 
     >>> rng = np.random.default_rng(0)
     >>> x, y = rng.normal(size=(2000, 1)) + 1, rng.normal(size=(2000, 1))
@@ -243,5 +254,12 @@ def by_learned_ratio(
     found = []
     for learn, judge in ((0, 1), (1, 0)):
         c = learned_log_ratio(x[ways[0][learn]], y[ways[1][learn]], classifier, seed)
-        found.append(float(dual_bound(divergence, c(x[ways[0][judge]]), c(y[ways[1][judge]]))))
+        with np.errstate(all="ignore"):
+            found.append(float(dual_bound(divergence, c(x[ways[0][judge]]), c(y[ways[1][judge]]))))
+    if not np.isfinite(found).all():
+        raise ValueError(
+            f"{divergence.name}: the learned log-ratios are infinite, or so large that the bound is: the classifier is "
+            "too certain; give one whose probabilities stay within, such as classifier="
+            "sklearn.linear_model.LogisticRegression(C=0.1)."
+        )
     return (found[0] + found[1]) / 2

@@ -30,6 +30,9 @@ class Manifold:
 def manifold(distances: np.ndarray, of_x: np.ndarray, of_y: np.ndarray, neighbours: int = 5) -> Manifold:
     """Compare the rows ``of_x`` with the rows ``of_y`` of a matrix of distances (N, N), k = ``neighbours``.
 
+    Raises:
+        ValueError: a sample without a k-th neighbour.
+
     >>> rng = np.random.default_rng(0)
     >>> rows = rng.normal(size=(200, 2))
     >>> away = np.sqrt(((rows[:, None] - rows) ** 2).sum(-1))
@@ -37,6 +40,11 @@ def manifold(distances: np.ndarray, of_x: np.ndarray, of_y: np.ndarray, neighbou
     >>> bool(found.precision > 0.8 and found.recall > 0.8)
     True
     """
+    if not 1 <= neighbours < min(len(of_x), len(of_y)):
+        raise ValueError(
+            f"'neighbours' should be at least 1, and below the rows of each sample, {len(of_x)} and {len(of_y)}; got "
+            f"{neighbours}."
+        )
     between = distances[np.ix_(of_x, of_y)]
     radius_x, radius_y = (radii(distances[np.ix_(rows, rows)], neighbours) for rows in (of_x, of_y))
     inside_y, inside_x = between <= radius_y, between <= radius_x[:, None]
@@ -89,11 +97,11 @@ def classifier_test(x: np.ndarray, y: np.ndarray, *, classifier: Any = None, see
     Args:
         x: a sample.
         y: another one.
-        classifier: of scikit-learn; by default a net of 64 units on standardised columns.
+        classifier: of scikit-learn, of which a copy is trained; by default a net of 64 units on standardised columns.
         seed: of the halves and of the net.
 
     Raises:
-        ValueError: less than 4 rows in a sample.
+        ValueError: less than 4 rows in a sample, samples of other dimensions, or numbers that are not finite.
 
     >>> rng = np.random.default_rng(0)
     >>> classifier_test(rng.normal(size=(60, 2)), rng.normal(size=(60, 2)) + 5).accuracy
@@ -102,6 +110,11 @@ def classifier_test(x: np.ndarray, y: np.ndarray, *, classifier: Any = None, see
     count = min(len(x), len(y))
     if count < 4:
         raise ValueError(f"A classifier needs at least 4 rows of each sample, half of them to learn from; got {count}.")
+    if np.ndim(x) != 2 or np.shape(x)[1:] != np.shape(y)[1:] or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError(
+            f"A classifier tells finite rows of one dimension apart, (N, D) and (M, D); got {np.shape(x)} and "
+            f"{np.shape(y)}: write numbers (N,) as rows, x[:, None], and drop rows with NaN."
+        )
     if classifier is None:
         from sklearn.neural_network import MLPClassifier
         from sklearn.pipeline import make_pipeline
@@ -109,10 +122,13 @@ def classifier_test(x: np.ndarray, y: np.ndarray, *, classifier: Any = None, see
 
         net = MLPClassifier((64,), alpha=1e-1, learning_rate_init=1e-2, max_iter=2000, random_state=seed)
         classifier = make_pipeline(StandardScaler(), net)
+    from sklearn.base import clone
+
+    learner: Any = clone(classifier, safe=False)
     rng = np.random.default_rng(seed)
     first, second = (a[rng.permutation(len(a))[:count]] for a in (x, y))
     learn, labels = slice(0, count // 2), np.repeat([0, 1], [count // 2, count // 2])
-    classifier.fit(np.concatenate([first[learn], second[learn]]), labels)
+    learner.fit(np.concatenate([first[learn], second[learn]]), labels)
     judged = np.concatenate([first[count // 2 :], second[count // 2 :]])
-    right = classifier.predict(judged) == np.repeat([0, 1], len(judged) // 2)
+    right = learner.predict(judged) == np.repeat([0, 1], len(judged) // 2)
     return ClassifierTest(float(right.mean()), len(judged))

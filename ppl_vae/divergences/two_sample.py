@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+import numpy as np
+
 from ..arrays import ops
 from ..arrays.ops import Array
 
@@ -61,18 +63,26 @@ def group_mmd(z: Array, groups: Array, *, kernel: Kernel = "imq", bandwidth: flo
         (...).
 
     Raises:
-        ValueError: not a row of groups for each row, an unknown kernel, or a bandwidth that is not above 0.
+        ValueError: not a row of groups for each row, groups that are known and neither 0 and 1 nor one-hot, an unknown
+            kernel, or a bandwidth that is not above 0.
 
     >>> import numpy as np
     >>> z, s = np.random.default_rng(0).normal(size=(500, 3)), np.arange(500)[:, None] % 2
     >>> bool(abs(group_mmd(z, s)) < 0.01 < group_mmd(z + s, s)), float(group_mmd(z, 0 * s))
     (True, 0.0)
     """
-    if groups.ndim != 2 or z.ndim < 2 or len(groups) != z.shape[-2]:
+    if groups.ndim != 2 or z.ndim < 2 or len(groups) != z.shape[-2] or not groups.shape[1]:
         raise ValueError(
             f"'groups' should be (B, G), a row for each of the B rows of z (..., B, D); got {tuple(groups.shape)} and "
             f"{tuple(z.shape)}: write numbers (B,) as rows, groups[:, None]."
         )
+    if isinstance(groups, np.ndarray):
+        columns = np.column_stack([1 - groups.astype(float), groups]) if groups.shape[1] == 1 else groups
+        if not (np.isin(columns, (0, 1)).all() and (columns.sum(1) == 1).all()):
+            raise ValueError(
+                "Groups should be 0 or 1, (B, 1), or one-hot rows (B, G); got others: pass C groups as "
+                "np.eye(C)[groups], or two as numbers 0 and 1."
+            )
     width = _width(z.shape[-1], kernel, bandwidth)
     of = ops.cast(groups, z)
     of = ops.concatenate([1 - of, of], -1) if of.shape[-1] == 1 else of

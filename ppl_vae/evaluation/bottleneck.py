@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Unpack
 
 import numpy as np
 import scipy.linalg
 
+from ..errors import UnsuitableObjective
 from ..pairs.chunks import sample_in_chunks
-from ..pairs.inputs import Input
-from ..pairs.side_inputs import Side
+from ..pairs.inputs import CheckedData, Input
+from ..pairs.side_inputs import Side, take_rows
 from ..results.fit import Fit
 
 
@@ -55,9 +57,22 @@ def gaussian_bottleneck(cov_x: Any, cov_xy: Any, cov_y: Any, beta: float) -> Gau
         raise ValueError(f"'beta', the weight of the rate, should be above 0; got {beta!r}.")
     if xy.shape != sizes or x.shape != 2 * sizes[:1] or y.shape != 2 * sizes[1:]:
         raise ValueError(f"Covariances should be (P, P), (P, Y) and (Y, Y); got {x.shape}, {xy.shape} and {y.shape}.")
-    if min(np.linalg.eigvalsh(a).min() for a in (x, y)) <= 0:
-        raise ValueError("Covariances should be positive definite, and those of x or of y are not.")
+    for name, cov in (("x", x), ("y", y)):
+        sds = np.sqrt(np.clip(np.diag(cov), 0, None))
+        correlations = cov / np.outer(sds, sds) if np.isfinite(cov).all() and sds.all() else -np.eye(len(cov))
+        if np.abs(correlations - correlations.T).max() > 1e-8 or np.linalg.eigvalsh(correlations).min() < 1e-12:
+            raise ValueError(
+                f"The covariance of {name} should be finite, symmetric and positive definite, and is not: take np.cov "
+                "of more rows than columns, of which none is constant or a sum of others."
+            )
+    if not np.isfinite(xy).all():
+        raise ValueError("Cov[x, y] should be finite: take rows without NaN.")
     told, v = scipy.linalg.eigh(xy @ np.linalg.solve(y, xy.T), x)  # v.T x v = 1, so that a code v x has variance 1
+    if told.max() > 1 + 1e-8:
+        raise ValueError(
+            f"No x and y have these covariances, by which a squared correlation is {told.max():.3g}: take all three "
+            "from the same rows, np.cov of x and y side by side."
+        )
     if told.max() >= 1 - 1e-12:
         raise ValueError(
             "A direction of y is told by x without error, and its information has no end: give y noise of its own."
@@ -75,7 +90,8 @@ def gaussian_bottleneck(cov_x: Any, cov_xy: Any, cov_y: Any, beta: float) -> Gau
 def predictive(fit: Fit, x: Input, num_particles: int = 100, *, seed: int = 0, **side: Unpack[Side]) -> np.ndarray:
     """Estimate log p(y | x) = log E[p(y | z)] over z ~ q(z | x), (N,), of a bottleneck, for the y that ``given`` says.
 
-    Of classes, try each of them in turn: ``given=np.full((len(x), 1), c)``.
+    Of classes, try each of them in turn: ``given=np.full((len(x), 1), c)``. The model observes y and no x, and the
+    guide reads x and no y.
 
     Args:
         fit: of ``models.InformationBottleneck``.
@@ -83,6 +99,9 @@ def predictive(fit: Fit, x: Input, num_particles: int = 100, *, seed: int = 0, *
         num_particles: draws of z for each; the logarithm of their mean is below log p(y | x) in expectation.
         seed: of the draws.
         side: ``given``, the y.
+
+    Raises:
+        UnsuitableObjective: a model that observes x, or a guide that reads y: what it says would be no prediction.
 
     >>> from ppl_vae import inference, recipes
     >>> pair = inference.Pair(*recipes.bottleneck(4, 3, np.random.default_rng(0), latent_dim=2, hidden=(5,)))
@@ -92,6 +111,27 @@ def predictive(fit: Fit, x: Input, num_particles: int = 100, *, seed: int = 0, *
     >>> bool(np.allclose(np.exp(each).sum(0), 1.0))
     True
     """
+    observed = [math.prod(site.event_shape) for site in fit.sites.observed]
+    whole = sum(observed) == fit.pair.dim != fit.pair.given_dim
+    if not fit.pair.given_dim or whole or any(site.label for site in fit.sites.observed):
+        raise UnsuitableObjective(
+            "The predictive log p(y | x) is that of a model which observes y, 'given', and no x; this one observes "
+            "x: use evaluation.log_likelihood, log p(x), or a models.InformationBottleneck."
+        )
     data = fit.checked(x, **side)
+    _check_blind(fit, data)
     log_lik = sample_in_chunks(fit.pair, data.x, num_particles, seed, side=data.arrays)[1].log_lik
     return np.logaddexp.reduce(log_lik, 0) - np.log(num_particles)
+
+
+def _check_blind(fit: Fit, data: CheckedData[Any]) -> None:
+    """Refuse a guide whose draws are others where y is another one."""
+    rows, y = data.x[:2], data.arrays["given"][:2]
+    other = y[::-1] if (y != y[:1]).any() else np.where(y == 0, 1, 0) if (y == np.round(y)).all() else y / 2
+    sides = ({**take_rows(data.arrays, slice(2)), "given": np.asarray(each, y.dtype)} for each in (y, other))
+    draws, others = (sample_in_chunks(fit.pair, rows, 1, 0, side=each)[0] for each in sides)
+    if not all(np.allclose(values, others[name]) for name, values in draws.items()):
+        raise UnsuitableObjective(
+            "The predictive log p(y | x) takes z from q(z | x), and this guide reads y, 'given', too, which would be "
+            "told what it is to predict: train a guide that does not, such as guides.Amortised(posterior, reads=0)."
+        )

@@ -50,7 +50,8 @@ def probe(
         seed: of the forest.
 
     Raises:
-        ValueError: codes and classes that do not fit, NaN, a single class, or another kind.
+        ValueError: codes and classes that do not fit, NaN, numbers that are no classes, a single class, or another
+            kind.
 
     >>> z = np.random.default_rng(0).normal(size=(400, 2))
     >>> found = probe(z[:200], z[:200, 0] > 0, z[200:], z[200:, 0] > 0)
@@ -79,7 +80,7 @@ def demographic_gap(predicted: Any, groups: Any) -> float:
         groups: of each row, (N,), any labels.
 
     Raises:
-        ValueError: other shapes, predictions other than 0 and 1, or a single group.
+        ValueError: other shapes, predictions other than 0 and 1, groups that are NaN, or a single group.
 
     >>> demographic_gap([1, 1, 0, 0], ["a", "a", "a", "b"])
     0.6666666666666666
@@ -89,6 +90,8 @@ def demographic_gap(predicted: Any, groups: Any) -> float:
         raise ValueError(
             f"Predictions should be 0 or 1 for each row, (N,), with its group, (N,); got {yhat.shape} and {s.shape}."
         )
+    if (s != s).any():
+        raise ValueError(f"The group of {int((s != s).sum())} rows is NaN: leave these rows out.")
     if len(np.unique(s)) < 2:
         raise ValueError("The gap is one between groups, of which there should be at least two.")
     shares = [yhat[s == group].mean() for group in np.unique(s)]
@@ -121,9 +124,17 @@ def fairness(
         predictions where the groups are shuffled.
 
     Raises:
-        ValueError: as ``probe`` and ``demographic_gap``.
+        ValueError: as ``probe`` and ``demographic_gap``, or a label that is not 0 or 1, such as -1 for unknown ones.
     """
     rows, (y, y_test), (s, s_test) = {}, label, group
+    for part, labels in zip(("training", "test"), label, strict=True):
+        other = ~np.isin(np.asarray(labels), (0, 1))
+        if other.any():
+            raise ValueError(
+                f"The label should be 0 or 1 of every row; {int(other.sum())} of the {part} rows have another, such as "
+                f"{np.asarray(labels)[other][0]}: leave rows of unknown labels out, of codes, label and group, "
+                "and write one class of several as y == c."
+            )
     rng = generator(seed, "fairness", "permutations")
     for name, (train, test) in codes.items():
         row: dict[str, float] = {}
@@ -152,6 +163,11 @@ def _rows(codes: Any, classes: Any) -> tuple[np.ndarray, np.ndarray]:
     if z.ndim != 2 or y.shape != z.shape[:1] or not np.isfinite(z).all():
         raise ValueError(
             f"Codes should be finite numbers (N, D), with a class for each row, (N,); got {z.shape} and {y.shape}."
+        )
+    if y.dtype.kind == "f" and not (np.isfinite(y) & (y == np.round(y))).all():
+        raise ValueError(
+            "Classes should be whole numbers or names; got others, or NaN: cut numbers into classes, np.digitize(s, "
+            "[np.median(s)]), and leave out rows without one."
         )
     return z, y.astype(int) if y.dtype == bool else y
 

@@ -232,6 +232,15 @@ class GroupMMD(AroundObjective, WeightedObjective):
                 "one: use TraceELBO, TraceMeanFieldELBO or IWAE."
             )
 
+    def check_batches(self, num_data: int, batch_size: int) -> None:
+        """Refuse batches in which no two groups have two rows each, so that nothing would be penalised."""
+        super().check_batches(num_data, batch_size)
+        if batch_size < 4:
+            raise ValueError(
+                f"GroupMMD compares groups of at least two rows of a batch, and a batch of {batch_size} has no two of "
+                "them: set batch_size=4 or more, of many rows of each group."
+            )
+
     def check_given(self, given: np.ndarray | None) -> None:
         """Refuse groups that are none, or a single one."""
         super().check_given(given)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import logsumexp
+from sklearn.linear_model import LogisticRegression
 
 from ppl_vae.divergences import (
     FAMILIES,
@@ -16,6 +17,7 @@ from ppl_vae.divergences import (
     by_quadrature,
     dual_bound,
     gaussian_wasserstein,
+    learned_log_ratio,
     mmd,
     permutation_test,
     sliced_wasserstein,
@@ -135,3 +137,25 @@ def test_the_discrepancy_of_normals_in_closed_form() -> None:
     values = np.array([[mmd(x, 1.5 * y + shift, **options), mmd(x, y, **options)] for x, y in draws])
     assert (np.abs(values.mean(0) - [right, 0]) < 3.5 * values.std(0) / 20).all()
     assert 0.5 < (values[:, 1] < 0).mean() < 0.8, "of one law most are below 0: no root, no clipping"
+
+
+def test_divisions_that_are_the_same_count_as_equal() -> None:
+    """Of three rows and three there are ten divisions, and far samples are the worst of them: p is 1/10."""
+    rng = np.random.default_rng(0)
+    found = []
+    for seed in range(8):
+        x, y = rng.normal(size=(2, 3, 2))
+        found.append(permutation_test(mmd, x, y + 5, permutations=200, seed=seed).p_value)
+    assert np.mean(found) == pytest.approx(0.1, abs=0.025)
+
+
+def test_a_log_ratio_stays_what_it_was() -> None:
+    """A classifier that learns another one afterwards, or goes on from where it was, leaves it alone."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 60, 1))
+    classifier = LogisticRegression(warm_start=True, tol=0.1)
+    first = learned_log_ratio(x + 2, y, classifier)
+    before = first(x)
+    assert (learned_log_ratio(x - 2, y, classifier)(x) != before).any()
+    np.testing.assert_array_equal(first(x), before)
+    np.testing.assert_array_equal(learned_log_ratio(x + 2, y, classifier)(x), before)

@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from pairs import follow, refused
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 
 from ppl_vae.divergences import (
+    FAMILIES,
+    by_learned_ratio,
+    classifier_test,
     gaussian_wasserstein,
     learned_log_ratio,
+    manifold,
     mmd,
     permutation_test,
     sliced_wasserstein,
@@ -28,10 +34,30 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(abs(a.mean() - b.mean()))
 
 
+def learned(classifier: Any) -> float:
+    return by_learned_ratio(FAMILIES["kl"], FEW + 3, MANY, classifier=classifier)
+
+
 REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "A log-ratio is learned from finite samples; got NaN or infinite numbers: drop those rows": (
         lambda _: learned_log_ratio(BROKEN, MANY),
         lambda _: float(learned_log_ratio(BROKEN[np.isfinite(BROKEN).all(1)], MANY)(FEW).sum()),
+    ),
+    "has other odds than the rows it learns from: set class_weight=None": (
+        lambda _: learned(LogisticRegression(class_weight="balanced")),
+        lambda _: learned(LogisticRegression(class_weight=None)),
+    ),
+    "the classifier is too certain; give one whose probabilities stay within": (
+        lambda _: learned(RandomForestClassifier(5, random_state=0)),
+        lambda _: learned(LogisticRegression(C=0.1)),
+    ),
+    "finite rows of one dimension apart, (N, D) and (M, D); got {} and {}: write": (
+        lambda _: classifier_test(FEW[:, 0], MANY[:, 0]),
+        lambda _: classifier_test(FEW[:, 0][:, None], MANY[:, 0][:, None]).accuracy,
+    ),
+    "as rows, x[:, None], and drop rows with NaN": (
+        lambda _: classifier_test(BROKEN, MANY),
+        lambda _: classifier_test(BROKEN[np.isfinite(BROKEN).all(1)], MANY).accuracy,
     ),
     "take fewer rows, or divergences.sliced_wasserstein": (
         lambda _: wasserstein(FEW, MANY),
@@ -84,3 +110,8 @@ def test_the_advice_works(says: str) -> None:
 )
 def test_what_has_no_number_is_named(says: str, call: Callable[[], Any]) -> None:
     refused(says, call)
+
+
+def test_neighbours_that_are_not_there_are_named() -> None:
+    with pytest.raises(ValueError, match="below the rows of each sample, 2 and 2; got 5"):
+        manifold(np.zeros((4, 4)), *np.arange(4).reshape(2, 2))

@@ -50,7 +50,9 @@ def test_the_closed_form_of_gaussians(beta: float) -> None:
     [
         (COVARIANCES, 0.0, "'beta', the weight of the rate, should be above 0"),
         ((COVARIANCES[0], COVARIANCES[1].T, COVARIANCES[2]), 0.1, r"should be \(P, P\), \(P, Y\) and \(Y, Y\)"),
-        ((-np.eye(1), np.eye(1), np.eye(1)), 0.1, "should be positive definite"),
+        ((-np.eye(1), np.eye(1), np.eye(1)), 0.1, "of x should be finite, symmetric and positive definite"),
+        ((np.eye(1), np.eye(1), np.nan * np.eye(1)), 0.1, "of y should be finite"),
+        ((np.eye(1), np.nan * np.eye(1), np.eye(1)), 0.1, "take rows without NaN"),
         ((np.eye(1), np.eye(1), np.eye(1)), 0.1, "told by x without error.*give y noise"),
     ],
 )

@@ -40,6 +40,14 @@ def vampprior(given: np.ndarray) -> tuple[int, ...]:
     return tuple(priors.VampPrior(posterior, X, given=given)().batch_shape)
 
 
+def judged(y: np.ndarray, s: np.ndarray = S[:, 0]) -> float:
+    """The gap of predicted labels, of rows to train on and to test that are the same."""
+    return float(evaluation.fairness({"x": (X[: len(y)],) * 2}, (y, y), (s, s), kinds=("linear",)).gap_linear["x"])
+
+
+BROKEN = np.where(np.arange(12) == 3, np.nan, S[:, 0])
+KNOWN, SEEN, AGES = Y[:, 0] >= 0, np.isfinite(BROKEN), np.linspace(0.1, 0.9, 12)
+
 REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "A FairVAE needs side information s and the label": (
         trains(o.TraceELBO(), S),
@@ -53,6 +61,26 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "write a number for each of them as given[:, None]": (
         lambda _: vampprior(S[:, 0]),
         lambda _: vampprior(S[:, 0][:, None]),
+    ),
+    "of the {} rows have another, such as {}: leave rows of unknown labels out": (
+        lambda _: judged(Y[:, 0]),
+        lambda _: judged(Y[KNOWN, 0], S[KNOWN, 0]),
+    ),
+    "and write one class of several as y == c": (
+        lambda _: judged(Y[:, 0] + 1),
+        lambda _: judged(Y[:, 0] + 1 == 2),
+    ),
+    "The group of {} rows is NaN: leave these rows out": (
+        lambda _: evaluation.demographic_gap(S[:, 0], BROKEN),
+        lambda _: evaluation.demographic_gap(S[SEEN, 0], BROKEN[SEEN]),
+    ),
+    "got others, or NaN: cut numbers into classes, np.digitize(s, [np.median(s)])": (
+        lambda _: judged(S[:, 0], AGES),
+        lambda _: judged(S[:, 0], np.digitize(AGES, [np.median(AGES)])),
+    ),
+    "and leave out rows without one": (
+        lambda _: evaluation.probe(X, BROKEN, X, BROKEN).accuracy,
+        lambda _: evaluation.probe(X[SEEN], BROKEN[SEEN], X[SEEN], BROKEN[SEEN]).accuracy,
     ),
     "pass images= and given=, a row for each datum": (
         lambda _: pair(prior="vampprior"),

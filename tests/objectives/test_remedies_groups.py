@@ -17,12 +17,12 @@ S = np.arange(12) % 2
 THREE = np.arange(12) % 3
 
 
-def trains(objective: o.Objective, given: np.ndarray | None) -> Callable[[Any], float]:
+def trains(objective: o.Objective, given: np.ndarray | None, batch_size: int = 12) -> Callable[[Any], float]:
     def train(_: Any) -> float:
         width = 1 if given is None else given.shape[1]
         pair = recipes.conditional_vae((P,), width, latent_dim=2, hidden=(4,))(np.random.default_rng(0))
         side = {} if given is None else {"given": given}
-        return inference.SVI(objective, epochs=1, batch_size=12).fit(*pair, X, **side).history["loss"][0]
+        return inference.SVI(objective, epochs=1, batch_size=batch_size).fit(*pair, X, **side).history["loss"][0]
 
     return train
 
@@ -31,6 +31,15 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "a row for each of the B rows of z": (
         lambda _: float(divergences.group_mmd(X, S)),
         lambda _: float(divergences.group_mmd(X, S[:, None])),
+    ),
+    "or one-hot rows (B, G); got others: pass C groups as np.eye(C)[groups], or two as numbers 0 and 1": (
+        lambda _: float(divergences.group_mmd(X, THREE[:, None])),
+        lambda _: float(divergences.group_mmd(X, np.eye(3)[THREE])),
+        lambda _: float(divergences.group_mmd(X, S[:, None])),
+    ),
+    "a batch of {} has no two of them: set batch_size=4 or more": (
+        trains(o.GroupMMD(), S[:, None], 3),
+        trains(o.GroupMMD(), S[:, None], 4),
     ),
     "The groups of data should be the first columns of 'given'": (
         trains(o.GroupMMD(columns=2), S[:, None]),
