@@ -28,6 +28,7 @@ KINDS: dict[str, Kind] = {
     "betas": "decay",
     "slope": "share",
     "outputs": "count",
+    "steps": "count",
 }
 """Field of a critic -> the numbers that it takes."""
 
@@ -49,6 +50,8 @@ class Critic(Player):
         outputs: 1, or 2, one for each class.
         learning_rate: the learning rate of its Adam.
         betas: the betas of its Adam.
+        steps: of a training, its steps for each of the pair. One is taken after it, on its batch; more are taken before
+            it, each on rows of the data and draws of its own.
 
     Raises:
         ValueError: layers without units, a slope outside [0, 1], outputs other than 1 or 2, a learning rate that is not
@@ -68,6 +71,7 @@ class Critic(Player):
     betas: tuple[float, float] = (0.5, 0.9)
     slope: float = field(default=0.2, metadata={"later": True})
     outputs: int = field(default=1, metadata={"later": True})
+    steps: int = field(default=1, metadata={"later": True})
 
     def __post_init__(self) -> None:
         keep_python(self, "hidden", "betas")
@@ -78,6 +82,11 @@ class Critic(Player):
         check(self, KINDS)
         if self.outputs > 2:
             raise ValueError(f"Critic: 'outputs' should be 1, or 2, one for each class; got {self.outputs!r}.")
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it takes its steps before each of the pair, as several do."""
+        return self.steps > 1
 
     def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
         """Return the state before the first batch of codes (..., D)."""

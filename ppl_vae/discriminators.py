@@ -68,7 +68,6 @@ class Discriminator(Player):
     name: ClassVar[str] = "critic"
     sees: ClassVar[Literal["data", "codes", "both"]] = "data"
     metrics: ClassVar[tuple[str, ...]] = ("critic_loss", "critic_gap")
-    fresh: ClassVar[bool] = True
 
     hidden: tuple[int, ...] = (128, 128)
     learning_rate: float = 1e-3
@@ -100,6 +99,11 @@ class Discriminator(Player):
                 f"penalty={self.penalty!r}, strength={self.strength!r}: set both, as penalty='r1', strength=0.1, or "
                 "neither."
             )
+
+    @property
+    def fresh(self) -> bool:
+        """True: it never sees the draws that the model learns from."""
+        return True
 
     @property
     def noisy(self) -> bool:

@@ -45,6 +45,16 @@ class JointCritic(Player):
         """The betas of its Adam."""
         return self.net.betas
 
+    @property
+    def steps(self) -> Any:
+        """Its steps for each of the pair."""
+        return self.net.steps
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it takes them before the pair's, as several are."""
+        return self.net.fresh
+
     def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
         """Return the state before the first batch."""
         return self.net.init(Sizes(0, sizes.data + sizes.codes + 1), rng)

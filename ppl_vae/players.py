@@ -92,10 +92,14 @@ class Player:
     sees: ClassVar[Literal["data", "codes", "both"]] = "data"
     metrics: ClassVar[tuple[str, ...]] = ()
     moves_codes: ClassVar[bool] = False
-    fresh: ClassVar[bool] = False
     steps: Any = 1
     learning_rate: Any = 0.0
     betas: Any = (0.9, 0.999)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it takes ``steps`` steps before each of the pair, on rows and draws of its own."""
+        return False
 
     @property
     def noisy(self) -> bool:

@@ -189,6 +189,15 @@ class ImplicitObjective(Objective):
         """The objective's request to a pair: data that the model draws."""
         return TermsRequest(generated=True)
 
+    def check_given(self, given: np.ndarray | None) -> None:
+        """Refuse side information, beside which no draw is held against a datum."""
+        if given is not None:
+            raise UnsuitableObjective(
+                f"{type(self).__name__} holds x against draws of x, whatever 'given' is, so that draws need not follow "
+                "it: leave it out, and let x have its columns, np.concatenate([x, given], 1), which the generator then "
+                "draws together."
+            )
+
 
 @dataclass(frozen=True)
 class GAN(ImplicitObjective):
@@ -254,6 +263,8 @@ class GMMN(ImplicitObjective):
         Raises:
             ValueError: says which batch size fits.
         """
+        if num_data < 2:
+            raise ValueError("GMMN compares data with each other, and there is a single row: pass two or more.")
         rest = num_data % batch_size
         if batch_size == 1 or rest == 1:
             better = next(b for b in range(max(2, batch_size), num_data + 2) if b > num_data or num_data % b != 1)

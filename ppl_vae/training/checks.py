@@ -81,6 +81,11 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
         if x is not None:
             checked(pair, x, name, intensities=data.dynamic and name == "data")
     check_draws(settings, pair, data, derive(seed, "trial"))
+    if sites.implicit and data.valid is not None and len(data.valid) < 2:
+        raise ValueError(
+            "The validation of an implicit model is the MMD of draws and validation data, of at least 2 rows, and "
+            "there is 1: pass more, or none."
+        )
     if isinstance(settings.loss, Objective):
         settings.loss.check_given(data.side.get("given"))
     check_known_labels(settings, sites, data)
@@ -93,6 +98,19 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
     if not pair.num_parameters:
         raise ValueError("The pair has no parameter to train.")
     return sites
+
+
+def check_moved(settings: TrainingSettings, moved: bool) -> None:
+    """Refuse a training that moves no parameter.
+
+    Raises:
+        ValueError: the model stays as it is, and the guide has none of its own.
+    """
+    if not moved:
+        raise ValueError(
+            f"freeze_model={settings.freeze_model} trains the guide alone, and it has no parameter of its own, so that "
+            "nothing would learn: leave freeze_model at False, or give the guide a net."
+        )
 
 
 def check_rows(pair: Pair, data: TrainingData) -> None:
@@ -162,6 +180,13 @@ def check_implicit(loss: Any, sites: Sites) -> None:
             f"{', '.join(repr(site.name) for site in sites.observed)}: use models.Implicit(prior, generator) with "
             "guides.Empty(), or train it by its likelihood, inference.SVI(inference.TraceELBO())."
         )
+    for site in sites.latent:
+        if implicit and not site.reparameterised:
+            raise UnsuitableObjective(
+                f"{name} follows the gradient through the draws of an implicit model, and those of {site.name!r} "
+                f"({site.distribution}) carry none, so that what they are made of would never learn: draw normal noise "
+                "in its place, models.StandardNormal(D), and let the generator make its values of that."
+            )
 
 
 def check_nesting(loss: Any, sites: Sites) -> None:

@@ -33,8 +33,8 @@ Recipe = Callable[[np.random.Generator], tuple[Any, Any]]
 
 ADVERSARIAL = """SVI with two players: the pair ascends an adversarial objective, and a critic learns at the same time.
 
-    Each step of the pair is followed by one of the critic, whose weights and optimiser are its own and belong to the
-    checkpoint. The history has its loss (nats) and accuracy, ``critic_loss`` and ``critic_accuracy``, means over an
+    Each step of the pair is followed by one of the critic, or comes after several where it has ``steps`` of its own.
+    Its weights and optimiser are its own, and belong to the checkpoint. The history has its loss (nats) and accuracy, ``critic_loss`` and ``critic_accuracy``, means over an
     epoch; ``fit.critic`` is its log-ratio of codes, after the last epoch even where ``patience`` went back to better
     weights of the pair.
 

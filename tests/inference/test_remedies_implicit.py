@@ -67,6 +67,36 @@ def own(*, observes: bool = False, ends: bool = True, draws: bool = True, says: 
     return model
 
 
+def by_name() -> Any:
+    """An implicit model of a category, whose probabilities a generator's gradient never reaches."""
+
+    def model(x: Any = None, *, size: int = 1) -> None:
+        with pyro.plate("data", size if x is None else len(x), dim=-1):
+            k = pyro.sample("k", dist.Categorical(logits=pyro.param("logits", torch.zeros(2))))
+            pyro.deterministic("x", torch.stack([k, 1 - k], -1) * pyro.param("s", torch.ones(2)), event_dim=1)
+
+    model.generates = "x"  # type: ignore[attr-defined]
+    return model
+
+
+def beside() -> Any:
+    """An implicit model that reads side information."""
+
+    def model(x: Any = None, *, size: int = 1, given: Any = None) -> None:
+        with pyro.plate("data", size if x is None else len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.deterministic("x", z * pyro.param("s", torch.ones(2)) + (0 if given is None else given), event_dim=1)
+
+    model.generates = "x"  # type: ignore[attr-defined]
+    return model
+
+
+def of(x: np.ndarray, model: Any, **options: Any) -> Callable[[Any], Fit]:
+    """Train by moments on data of one's own, with what ``fit`` takes beside them."""
+    svi = inference.SVI(inference.GMMN(), epochs=1, batch_size=len(x))
+    return lambda _: svi.fit(model, guides.Empty(), x, **options)
+
+
 def compared(_: Any) -> float:
     fit = Fit.untrained(inference.Pair(implicit(), guides.Empty()), X)
     return float(divergences.mmd(fit.generate(len(X)), X))
@@ -123,6 +153,23 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         lambda _: games.FGAN("total variation"),
         plays(loss=inference.GAN(game=games.FGAN("total variation", own_bound=True))),
         plays(loss=inference.GAN(game=games.FGAN("jensen-shannon"))),
+    ),
+    "that what they are made of would never learn: draw normal noise": (moments(GMMN, by_name()), moments(GMMN)),
+    "whatever 'given' is, so that draws need not follow it: leave it out": (
+        of(X, beside(), given=X[:, :1]),
+        of(X, beside()),
+        of(np.concatenate([X, X[:, :1]], 1), implicit(3)),
+    ),
+    "of at least 2 rows, and there is 1: pass more, or none": (
+        of(X, implicit(), valid=X[:1]),
+        of(X, implicit(), valid=X[:2]),
+        of(X, implicit()),
+    ),
+    "and there is a single row: pass two or more": (of(X[:1], implicit()), of(X[:2], implicit())),
+    "so that nothing would learn: leave freeze_model at False": (
+        plays(freeze_model=True),
+        plays(),
+        moments(ELBO, explicit(), encoder(), freeze_model=True),
     ),
     "has a critic of {}, and {} is one of": (plays(critics.Critic((4,))), plays(SMALL), plays(None)),
 }

@@ -68,8 +68,8 @@ def normal(backend: backends.Backend) -> Any:
 
 def adversarial(backend: backends.Backend, loss: Any, rate: float = 2e-3, **settings: Any) -> Any:
     critic = Critic((32, 32), learning_rate=3e-3, betas=(0.5, 0.9))
-    options = {"epochs": 40, "batch_size": 100, "learning_rate": rate, "freeze_model": True}
-    return backend.inference.Adversarial(loss, critic=critic, **{**options, **settings})
+    options = {"epochs": 40, "batch_size": 100, "learning_rate": rate, "freeze_model": True, "critic": critic}
+    return backend.inference.Adversarial(loss, **{**options, **settings})
 
 
 def moments_elbo(fit: Fit, x: np.ndarray) -> float:
@@ -139,16 +139,22 @@ def test_what_reads_draws_alone_works(fitted: Any) -> None:
     assert np.isnan(fit.draws(x, 2).log_weights).all()
 
 
-@pytest.mark.parametrize(("name", "adaptive"), [("pyro", False), ("numpyro", False), ("pyro", True)])
-def test_the_critic_learns_the_ratio_of_a_known_guide(name: str, adaptive: bool) -> None:
-    """Of a normal guide that stands still, against the prior or against the normal of its own moments."""
+@pytest.mark.parametrize(
+    ("name", "adaptive", "steps"), [("pyro", False, 1), ("pyro", False, 5), ("numpyro", False, 5), ("pyro", True, 1)]
+)
+def test_the_critic_learns_the_ratio_of_a_known_guide(name: str, adaptive: bool, steps: int) -> None:
+    """Of a normal guide that stands still, against the prior or against the normal of its own moments.
+
+    Five steps for each of the guide learn as much in a fifth of the epochs.
+    """
     backend = backends.load(name)
     x, loss = data(300), backend.inference.AVB(8, adaptive_contrast=adaptive)
-    training = adversarial(backend, loss, rate=1e-12, epochs=30 if adaptive else 60)
+    critic = Critic((32, 32), learning_rate=3e-3, betas=(0.5, 0.9), steps=steps)
+    training = adversarial(backend, loss, rate=1e-12, epochs=30 if adaptive else 60 // steps, critic=critic)
     fit = training.fit(*programs(backend, normal(backend)), x)
     assert fit.critic is not None
     loc, exact = 0.3 * x[:, :1], evaluation.elbo(fit, x, 100).mean
-    claimed = -fit.history["loss"][-10:].mean()
+    claimed = -fit.history["loss"][-10 // steps :].mean()
     if adaptive:
         assert exact - 0.3 < claimed < exact - 0.05  # the moments of eight draws are not those of q
         return

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
+import torch
 from pairs import D, P, follow, toy
 
 from ppl_vae import backends, evaluation, recipes
@@ -47,6 +50,21 @@ def conditional(**settings: Any) -> Callable[[], Any]:
 def hierarchy() -> Fit:
     pair = recipes.hierarchy((P,), latent_dim=2, hidden=(4,))(np.random.default_rng(0))
     return Fit.untrained(B.inference.Pair(*pair), X)
+
+
+def above_zero() -> Fit:
+    """Latents above 0, where a normal is not."""
+
+    def model(x: Any) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.LogNormal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.LogNormal(0 * x, 1.0).to_event(1))
+
+    return Fit.untrained(B.inference.Pair(model, guide), X[:, :2])
 
 
 def vampprior(**settings: Any) -> tuple[Any, Any]:
@@ -120,6 +138,15 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         trains(o.AVB()),
     ),
 }
+
+
+def test_no_normal_is_proposed_for_latents_with_bounds() -> None:
+    follow(
+        r"normal_proposal is for one latent site, a vector of real numbers; the pair has 'z' (2,) (LogNormal)",
+        None,
+        lambda _: evaluation.log_likelihood(above_zero(), X[:, :2], 2, proposal="normal"),
+        lambda _: evaluation.ais(above_zero(), X[:, :2], SHORT).mean,
+    )
 
 
 @pytest.mark.parametrize("says", REMEDIES)

@@ -42,8 +42,8 @@ def normal_proposal(fit: Fit, x: Input, num_draws: int = 1000, *, seed: int = 0,
     ((6, 2), 'anywhere')
     """
     sites = fit.sites
-    if not sites.code_dim or sites.latent[0].support == "discrete":
-        told = ", ".join(f"{site.name!r} {site.event_shape}" for site in sites.latent)
+    if not sites.code_dim or sites.latent[0].support in ("discrete", "bounded"):
+        told = ", ".join(f"{site.name!r} {site.event_shape} ({site.distribution})" for site in sites.latent)
         raise UnsuitableObjective(
             f"normal_proposal is for one latent site, a vector of real numbers; the pair has {told}: use "
             "evaluation.ais(fit, x)."

@@ -22,7 +22,7 @@ from ...objectives.base import Objective
 from ...pairs.codebooks import quantiser_of
 from ...players import View, sizes_of
 from ...runtime.storage import below
-from ...training.checks import check_dreams, prepare
+from ...training.checks import check_dreams, check_moved, prepare
 from ...training.data import TrainingData
 from ...training.prefetch import read_ahead, steps_at_once
 from ...training.settings import describe
@@ -61,6 +61,7 @@ class PyroRun:
         self.side = pair.tensors(data.side)
         self.local = LocalParameters(pair.tables(), settings)
         self.trained = moved(pair, settings)
+        check_moved(settings, bool(self.trained or pair.tables()))
         self.parameters = list(self.trained.values())
         self.average: Any = getattr(settings, "average", None)
         self.averages = {} if self.average is None else {n: p.detach().clone() for n, p in self.trained.items()}
@@ -266,15 +267,19 @@ class PyroRun:
                 rows, beside = self._another(len(x), x.device)
                 with torch.no_grad():
                     drawn = objective.log_terms(model, guide, rows, **beside)
-                running.step(detached(view_of(rows, drawn, noisy=running.player.noisy), None))
+                view = view_of(rows, drawn, noisy=running.player.noisy)
+                running.step(detached(view, self._others(objective, guide, drawn, rows)))
         terms = objective.log_terms(model, guide, x, **side)
         view = view_of(x, terms, noisy=any(running.player.noisy for running in self.players))
         bound = objective.bound(terms, *(player.output(view) for player in self.players))
-        others = None if terms.latents is None else terms.latents.prior
-        if getattr(objective, "against", None) == "permuted":
-            rows, beside = self._another(len(x), x.device)
-            others = permuted_codes(guide, rows, beside, objective.num_draws, objective.max_plate_nesting)
-        return -(terms.scale * bound).sum() / len(x), detached(view, others)
+        return -(terms.scale * bound).sum() / len(x), detached(view, self._others(objective, guide, terms, x))
+
+    def _others(self, objective: Any, guide: Any, terms: Any, x: Tensor) -> Tensor | None:
+        """The codes to tell those of a batch from: draws of the prior, or shuffled codes of another batch."""
+        if getattr(objective, "against", None) != "permuted":
+            return None if terms.latents is None else terms.latents.prior
+        rows, beside = self._another(len(x), x.device)
+        return permuted_codes(guide, rows, beside, objective.num_draws, objective.max_plate_nesting)
 
     def _another(self, size: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
         """Draw another batch of the data, with its side inputs."""

@@ -22,7 +22,7 @@ from ....pairs.codebooks import quantiser_of
 from ....pairs.failures import told
 from ....players import sizes_of
 from ....runtime.storage import below
-from ....training.checks import check_dreams, prepare
+from ....training.checks import check_dreams, check_moved, prepare
 from ....training.data import TrainingData
 from ....training.svi import BaseSVI
 from ..objectives import TermsObjective
@@ -46,6 +46,7 @@ class NumPyroRun:
         prepare(settings, pair, data, seed)
         check_dreams(settings, data, partial(observed, pair))
         trained, self.frozen = split(pair, settings)
+        check_moved(settings, bool(jax.tree.leaves((trained, pair.params["tables"]))))
         optim = _optimiser(settings, trained)
         local = Local(settings.local_steps, settings.local_learning_rate, settings.local_tolerance)
         objective, self.weight = _apart(settings.loss, len(data.train))

@@ -188,14 +188,18 @@ def _fresh_steps(
 ) -> tuple[RunningPlayer, tuple[Array, ...]]:
     """Take a player's steps, each on rows of the data and draws of the model of its own; the metrics are means."""
     player = step.players[place]
-    model, guide = _programs(step, constants, carry.trained, carry.tables, carry.tables)
 
     def one(state: RunningPlayer, key: Array) -> tuple[RunningPlayer, tuple[Array, ...]]:
         row_key, draw_key, noise_key = jax.random.split(key, 3)
         x, beside = _another(data, row_key, size)
+        none = jax.tree.map(jnp.zeros_like, take(carry.tables, beside["index"]))
+        model, guide = _programs(step, constants, carry.trained, carry.tables, none)
         terms = step.objective.log_terms(model, guide, x, key=draw_key, **beside)
-        view = jax.lax.stop_gradient(view_of(x, terms, noise_key if player.noisy else None))
-        return advance(player, state, view)
+        view = view_of(x, terms, noise_key if player.noisy else None)
+        others = None if terms.latents is None else terms.latents.prior
+        if step.permutes:
+            others = _permuted(step, constants, carry, data, key, size)
+        return advance(player, state, jax.lax.stop_gradient(view._replace(others=others)))
 
     keys = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, FRESH), place), player.steps)
     if player.steps == 1:
