@@ -34,9 +34,9 @@ Recipe = Callable[[np.random.Generator], tuple[Any, Any]]
 ADVERSARIAL = """SVI with two players: the pair ascends an adversarial objective, and a critic learns at the same time.
 
     Each step of the pair is followed by one of the critic, or comes after several where it has ``steps`` of its own.
-    Its weights and optimiser are its own, and belong to the checkpoint. The history has its loss (nats) and accuracy, ``critic_loss`` and ``critic_accuracy``, means over an
-    epoch; ``fit.critic`` is its log-ratio of codes, after the last epoch even where ``patience`` went back to better
-    weights of the pair.
+    Its weights and optimiser belong to the checkpoint. The history has its loss (nats) and accuracy, ``critic_loss``
+    and ``critic_accuracy``, means over an epoch; ``fit.critic`` is its log-ratio of codes, after the last epoch even
+    where ``patience`` went back to better weights of the pair.
 
     Under ``GAN`` the critic is one of data, of an implicit model: it takes its own number of steps before each of the
     model, and the history has ``critic_gap``. ``patience`` then counts epochs without a fall of ``valid_mmd``, the
