@@ -128,7 +128,7 @@ def _check_blind(fit: Fit, data: CheckedData[Any]) -> None:
     """Refuse a guide whose draws are others where y is another one."""
     rows, y = data.x[:2], data.arrays["given"][:2]
     other = y[::-1] if (y != y[:1]).any() else np.where(y == 0, 1, 0) if (y == np.round(y)).all() else y / 2
-    sides = ({**take_rows(data.arrays, slice(2)), "given": np.asarray(each, y.dtype)} for each in (y, other))
+    sides = ({**take_rows(data.arrays, slice(2)), "given": np.ascontiguousarray(each, y.dtype)} for each in (y, other))
     draws, others = (sample_in_chunks(fit.pair, rows, 1, 0, side=each)[0] for each in sides)
     if not all(np.allclose(values, others[name]) for name, values in draws.items()):
         raise UnsuitableObjective(

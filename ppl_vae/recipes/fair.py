@@ -48,7 +48,7 @@ def fair(
         backend: "pyro" or "numpyro".
 
     Raises:
-        ValueError: fewer than two classes, no column, another prior, or a VampPrior without data.
+        ValueError: fewer than two classes, no column, another prior, or a VampPrior without data or with others.
 
     >>> model, guide = fair(64, 2, np.random.default_rng(0))
     >>> model.prior().event_shape
@@ -65,13 +65,15 @@ def fair(
     posterior = b.conditionals.DiagNormal(b.nets.MLP(sizes, rng))
     if prior == "standard":
         p_z = b.priors.StandardNormal(latent_dim)
-    elif images is None or given is None or len(images) != len(given):
-        raise ValueError(
-            "The prior 'vampprior' starts at training data and their side information: pass images= and given=, a row "
-            "for each datum."
-        )
     else:
-        rows = init.random_images(rng, np.column_stack([images, given[:, :columns]]), num_pseudo_inputs)
+        x, s = (np.empty((0, 0)) if rows is None else np.asarray(rows) for rows in (images, given))
+        if not len(x) == len(s) > 0 or x.shape[1:] != (num_pixels,) or s.ndim != 2 or s.shape[1] < columns:
+            raise ValueError(
+                "The prior 'vampprior' starts at training data and their side information: pass images= and given=, a "
+                f"row for each datum, (N, {num_pixels}) and (N, {columns}) or wider; got {x.shape} and "
+                f"{s.shape}."
+            )
+        rows = init.random_images(rng, np.column_stack([x, s[:, :columns]]), num_pseudo_inputs)
         p_z = b.priors.VampPrior(posterior, rows[:, :num_pixels], given=rows[:, num_pixels:])
     likelihood = b.conditionals.Bernoulli(b.nets.MLP((latent_dim + columns, *hidden[::-1], num_pixels), rng))
     classifier = b.conditionals.Categorical(b.nets.MLP((latent_dim, num_classes), rng), num_classes)

@@ -263,7 +263,8 @@ def check_known_labels(settings: TrainingSettings, sites: Sites, data: TrainingD
             check_labels(data.side["given"], site.num_values)
     if not (data.side["given"][:, -1] >= 0).any():
         raise ValueError(
-            f"{type(loss).__name__} learns from labels, and all are -1, unknown: train with its objective alone."
+            f"{type(loss).__name__} learns from labels, and all are -1, unknown: train with its objective alone, "
+            "without objectives.Labelled around it."
         )
 
 

@@ -35,7 +35,7 @@ def trains(rows: slice, labels: np.ndarray) -> Callable[[Any], float]:
     return train
 
 
-def predicts(reads: int | None = None, *, fair: bool = False) -> Callable[[Any], np.ndarray]:
+def predicts(reads: int | None = None, *, fair: bool = False, count: int = 1) -> Callable[[Any], np.ndarray]:
     """The predictive of a trained pair, whose guide reads so many columns of ``given``, by default none."""
 
     def run(_: Any) -> np.ndarray:
@@ -47,7 +47,7 @@ def predicts(reads: int | None = None, *, fair: bool = False) -> Callable[[Any],
             model, guide = recipes.fair(P, 3, rng, latent_dim=2, hidden=(4,))
             given = np.column_stack([LABELS % 2, LABELS])
         fit = inference.SVI(TraceELBO(), epochs=1, batch_size=6).fit(model, guide, X, given=given)
-        return evaluation.predictive(fit, X[:1], 5, given=given[:1])
+        return evaluation.predictive(fit, X[:count], 5, given=given[:count])
 
     return run
 
@@ -97,7 +97,11 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         log_p,
         predicts(),
     ),
-    "would be told what it is to predict: train a guide that does not": (predicts(reads=1), predicts()),
+    "would be told what it is to predict: train a guide that does not": (
+        predicts(reads=1, count=2),
+        predicts(),
+        predicts(count=2),
+    ),
 }
 
 

@@ -85,6 +85,7 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "pass images= and given=, a row for each datum": (
         lambda _: pair(prior="vampprior"),
         lambda _: pair(prior="vampprior", images=X, given=GIVEN),
+        lambda _: pair(prior="vampprior", images=X.tolist(), given=S.tolist()),
     ),
     "whose density is taken at plain draws": (
         trains(o.Labelled(o.DReG(2)), GIVEN),
@@ -93,6 +94,12 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         trains(o.Labelled(o.IWAE(2)), GIVEN),
     ),
 }
+
+
+@pytest.mark.parametrize(("x", "given"), [(X, S), (X[:, 1:], GIVEN), (X, GIVEN[:5]), (X, GIVEN[:, 0])])
+def test_pseudo_inputs_are_of_the_data_s_columns(x: np.ndarray, given: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"got \(12, .*\) and \("):
+        pair(prior="vampprior", images=x, given=given, columns=2)
 
 
 @pytest.mark.parametrize("says", REMEDIES)

@@ -110,7 +110,7 @@ def read(root: str | os.PathLike[str] | None = None, *, counts: tuple[int, int] 
 def _columns(path: Path) -> dict[str, list[str]]:
     """Read the columns of a file, without rows that have a gap."""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         if not line.strip() or line.startswith("|"):
             continue
         row = [value.strip() for value in line.rstrip(". \t").split(",")]
