@@ -298,6 +298,7 @@ class AVB(AdversarialObjective):
     (False, 1)
     """
 
+    judges_given_x: ClassVar[bool] = True
     weight_field: ClassVar[str] = "beta"
     scheduled: ClassVar[str | None] = "beta"
     num_particles: int = option(

@@ -88,6 +88,7 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
         )
     if isinstance(settings.loss, Objective):
         settings.loss.check_given(data.side.get("given"))
+    check_seen(settings, pair, data, derive(seed, "trial"))
     check_known_labels(settings, sites, data)
     check_relaxed(settings, pair, data, derive(seed, "trial"))
     check_guide(settings, pair)
@@ -243,6 +244,25 @@ def check_relaxed(settings: TrainingSettings, pair: Pair, data: TrainingData, se
     except Exception as error:  # whatever a user's own code raises
         raise does_not_read(name, error) from error
     check_reading(name, reading)
+
+
+def check_seen(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: int) -> None:
+    """Refuse a guide that reads the mask, where a critic that learns log q(z | x, mask) sees x and z alone.
+
+    Raises:
+        UnsuitableObjective: the guide's draws are others where nothing is hidden, of the same x and noise.
+    """
+    if getattr(settings.loss, "judges_given_x", False) and "mask" in data.side:
+        first = slice(min(ROWS, settings.batch_size))
+        x, side = data.train[first], take_rows(data.side, first)
+        seen = {**side, "mask": np.ones_like(side["mask"])}
+        drawn = [pair.sample(x, 1, seed, side=beside)[0] for beside in (side, seen)]
+        if not all(np.allclose(drawn[0][name], drawn[1][name], atol=1e-5) for name in drawn[0]):
+            raise UnsuitableObjective(
+                f"{type(settings.loss).__name__}: the critic sees x and z, and not the mask, of which q(z | x, mask) "
+                "of this guide is made, too: let it read x alone, with zeros in the hidden places, as guides.Amortised "
+                "does; or use TraceELBO, and a guide that has a density."
+            )
 
 
 def check_known_labels(settings: TrainingSettings, sites: Sites, data: TrainingData) -> None:

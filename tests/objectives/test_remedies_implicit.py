@@ -52,6 +52,26 @@ def hierarchy() -> Fit:
     return Fit.untrained(B.inference.Pair(*pair), X)
 
 
+def masked(loss: Any, reads: Callable[[Any, Any], Any]) -> Fit:
+    """Train on data of which half is hidden, with a guide that reads x or the mask."""
+
+    def model(x: Any, *, mask: Any = None) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(P), 1.0).to_event(1))
+            pyro.sample("x", dist.Bernoulli(logits=z).mask(True if mask is None else mask).to_event(1), obs=x)
+
+    def guide(x: Any, *, mask: Any = None) -> None:
+        read = reads(x, torch.ones_like(x) if mask is None else mask)
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(P)) + read, 0.5).to_event(1))
+
+    hidden = np.random.default_rng(0).random(X.shape) < 0.5
+    settings: dict[str, Any] = {"epochs": 1, "batch_size": 12}
+    if loss.needs_critic:
+        return B.inference.Adversarial(loss, critic=Critic((4,)), **settings).fit(model, guide, X, mask=~hidden)
+    return B.inference.SVI(loss, **settings).fit(model, guide, X, mask=~hidden)
+
+
 def above_zero() -> Fit:
     """Latents above 0, where a normal is not."""
 
@@ -121,6 +141,11 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "the critic sees x and z, and not what the pair is given": (
         trains(o.AVB(), conditional(**IMPLICIT), X[:, :1]),
         trains(o.TraceELBO(), conditional(), X[:, :1]),
+    ),
+    "the critic sees x and z, and not the mask, of which q(z | x, mask)": (
+        lambda _: masked(o.AVB(), lambda x, mask: mask.to(x)),
+        lambda _: masked(o.AVB(), lambda x, mask: x),
+        lambda _: masked(o.TraceELBO(), lambda x, mask: mask.to(x)),
     ),
     "set patience=None, and watch valid_log_lik": (
         trains(o.AVB(), patience=2),
