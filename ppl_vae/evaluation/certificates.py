@@ -253,6 +253,7 @@ def certify(
         values = exact_log_likelihood(fit, x, **side)
         zero = np.zeros(len(values))
         return Certificate({SUMMED: LogLikelihood(values, zero, zero + 1, 1)}, tolerance=tolerance)
+    fit.sites.check_density_anywhere("certify", "evaluation.ais(fit, x), from the prior")
     data, settings = fit.checked(x, **side), settings or Annealing()
     options: dict[str, Any] = {"seed": seed, "progress": progress}
     diagnosis = diagnose(fit, data, num_particles, **options)

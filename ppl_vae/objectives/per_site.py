@@ -361,7 +361,7 @@ class PerSite(Objective):
     weight other than 1.
 
     Raises:
-        TypeError: something else as a strategy.
+        TypeError: something else as a strategy, or as weights by site.
         ValueError: leave-one-out with one particle, a weight of another site or below 0, or a chunk.
         UnsuitableObjective: a site without a strategy, one that it does not fit, or too many joint values.
 
@@ -396,7 +396,12 @@ class PerSite(Objective):
             if isinstance(strategy, Score) and strategy.leaves_one_out and self.num_particles < 2:
                 raise ValueError(f"PerSite: leaving one out, for {name!r}, needs num_particles of at least 2; got 1.")
         object.__setattr__(self, "strategies", given)
-        weights = dict(self.weights)
+        weighed = self.weights.items() if isinstance(self.weights, Mapping) else self.weights
+        if not hasattr(weighed, "__iter__") or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in weighed):
+            raise TypeError(
+                f"PerSite: 'weights' should be weights by site, such as {{'y': 2.0}}; got {self.weights!r}."
+            )
+        weights = dict(weighed)
         if unknown := weights.keys() - dict(given).keys():
             raise ValueError(
                 "PerSite: 'weights' are of sites that have a strategy; got some for "

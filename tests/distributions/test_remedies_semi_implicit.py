@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pairs import P, follow, toy
+from pairs import P, follow, toy, untrained
 
-from ppl_vae import backends
+from ppl_vae import backends, evaluation
 
 Backend = backends.Backend
 Way = Callable[[Backend], Any]
@@ -68,9 +68,40 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
 }
 
 
-@pytest.mark.parametrize("says", [*OF_DENSITIES, *REMEDIES])
+def judged(of_fit: Callable[[Any, Any], Any]) -> Way:
+    """What an evaluation finds of a pair as it is."""
+
+    def judge(b: Backend) -> Any:
+        likelihood = b.conditionals.Bernoulli(b.nets.MLP((2, P), np.random.default_rng(0)))
+        model = b.models.VAE(b.priors.StandardNormal(2), likelihood)
+        return of_fit(untrained(model, b.guides.Amortised(of(b)), b), toy(2))
+
+    return judge
+
+
+def annealed(start: str) -> evaluation.Annealing:
+    return evaluation.Annealing(num_temperatures=4, num_chains=2, start=start)
+
+
+EVALUATED: dict[str, tuple[Way, ...]] = {
+    "ais from the guide asks for log q at values that are not {} alone: use Annealing(start='prior')": (
+        judged(lambda fit, x: evaluation.ais(fit, x, annealed("guide"))),
+        judged(lambda fit, x: evaluation.ais(fit, x, annealed("prior"))),
+    ),
+    "bdmc from the guide asks for log q at values that are not {} alone: use Annealing(start='prior')": (
+        judged(lambda fit, x: evaluation.bdmc(fit, 2, annealed("guide"))),
+        judged(lambda fit, x: evaluation.bdmc(fit, 2, annealed("prior")).lower),
+    ),
+    "certify asks for log q at values that are not {} alone: use evaluation.ais(fit, x), from the prior": (
+        judged(lambda fit, x: evaluation.certify(fit, x, 10, annealed("prior"), size=2)),
+        judged(lambda fit, x: evaluation.ais(fit, x, annealed("prior"))),
+    ),
+}
+
+
+@pytest.mark.parametrize("says", [*OF_DENSITIES, *REMEDIES, *EVALUATED])
 def test_remedies(says: str, backend: Backend) -> None:
-    follow(says, backend, *{**OF_DENSITIES, **REMEDIES}[says])
+    follow(says, backend, *{**OF_DENSITIES, **REMEDIES, **EVALUATED}[says])
 
 
 @pytest.mark.parametrize("wrong", [{"num_extra": -1}, {"num_extra": True}, {"noise": 0}])

@@ -116,6 +116,14 @@ def test_far_out_everything_is_finite(backend: backends.Backend) -> None:
     assert all(np.isfinite(np.asarray(gradient.tolist())).all() for gradient in found)
 
 
+def test_shares_beyond_all_rounding_have_their_density(backend: backends.Backend) -> None:
+    """At b = 0.001, the least of a posterior, log(1 - v) is -1000 e in the mean over e: log v^a is -a (1 - v) there."""
+    y, a, b = np.array([[10.5], [799.0], [900.0], [2000.0], [12000.0]]), 2.0, 0.001
+    q = posterior(backend, *(np.full((5, 1), number, np.float32) for number in (a, b)))
+    right = np.log(a * b) + (b - 1) * (np.log(a) - y[:, 0]) - y[:, 0]
+    np.testing.assert_allclose(q.log_prob(as_array(y.astype(np.float32), backend)).tolist(), right, atol=5e-3)
+
+
 def test_pieces_are_those_of_a_broken_stick() -> None:
     v = special.expit(Y.astype(float))
     pieces = sticks.weights(Y.astype(float))

@@ -246,6 +246,9 @@ def test_bad_settings() -> None:
         Score(True)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'weights' are of sites that have a strategy; got some for 'y'"):
         PerSite({"z": Score()}, weights={"y": 1.0})
+    for weights in (2.0, None, "z", [2.0]):
+        with pytest.raises(TypeError, match="'weights' should be weights by site, such as {'y': 2.0}; got"):
+            PerSite({"z": Score()}, weights=weights)
     with pytest.raises(ValueError, match="the weight of 'z' should be .*; got -1.0"):
         PerSite({"z": Score()}, weights={"z": -1.0})
     with pytest.raises(ValueError, match="leave 'chunk' at None"):
