@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ..mcmc import kernels
 from ..mcmc.layout import Position
 from ..objectives.checks import no_target
 from ..objectives.request import ChainRequest
-from ..pairs.keywords import inner
 from .densities import Densities, encoded, layout_of_sites, repeat
 from .traces import PyroSite
 
@@ -23,9 +24,9 @@ def gain(
     chain: ChainRequest, model: Any, x: Tensor, side: Mapping[str, Tensor], latent: dict[str, PyroSite], draws: int
 ) -> Tensor:
     """log p(x, z') - log p(x, z), (K, B), of draws z that HMC moved to z': a gradient to the model, none to draws."""
-    _check_still(model)
     densities = Densities(model, None, x, side, layout_of_sites(latent, draws * len(x)))
-    start = densities.position({name: _with_particles(site["value"].detach(), draws) for name, site in latent.items()})
+    with _still():
+        start = densities.position({n: _with_particles(site["value"].detach(), draws) for n, site in latent.items()})
     density, u = densities.at(start.codes, 1.0), start.u
     with encoded(model):
         for _ in range(chain.transitions):
@@ -37,12 +38,19 @@ def gain(
     return after - before
 
 
-def _check_still(model: Any) -> None:
-    """Refuse a model whose log p(x, z) is another one at each call, or is not a datum's own."""
-    program = inner(model)
-    for module in program.modules() if isinstance(program, torch.nn.Module) else ():
+@contextmanager
+def _still() -> Iterator[None]:
+    """Context that refuses a model whose log p(x, z) is another one at each call, or is not a datum's own."""
+
+    def check(module: torch.nn.Module, _: Any) -> None:
         if module.training and isinstance(module, _DropoutNd | _BatchNorm):
             raise no_target(type(module).__name__)
+
+    handle = register_module_forward_pre_hook(check)  # a plain function's nets are found as it runs
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _with_particles(values: Tensor, draws: int) -> Tensor:

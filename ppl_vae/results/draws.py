@@ -140,9 +140,19 @@ def _resample(fit: Trained, data: CheckedData, num_draws: int, particles: int, s
     with in_chunks(fit.pair, data.x, data.arrays, seed=seed, purpose="importance", doing=doing, **options) as chunks:
         for chunk in chunks:
             values, terms = sample_in_chunks(fit.pair, chunk.x, proposals, chunk.seed, side=chunk.side)
+            _check_possible(terms.log_weights, num_draws if alone else 1, particles)
             rng = generator(chunk.seed, "resample")
             chosen = (resample_each if alone else resample)(terms.log_weights, num_draws, rng)
             kept = {name: value[chosen, np.arange(len(chunk))] for name, value in values.items()}
             parts.append(chunk.keep((kept, terms.log_weights), axis=1))
     values, log_w = concatenate(parts, axis=1)
     return Draws(values, log_weights=log_w, resampled=True)
+
+
+def _check_possible(log_w: np.ndarray, parts: int, particles: int) -> None:
+    """Refuse log-weights (P, N) of which all of a part are -inf, so that there is nothing to choose."""
+    if np.isneginf(log_w.reshape(parts, -1, log_w.shape[1])).all(1).any():
+        raise ValueError(
+            "No draw of the guide with p(x, z) above 0 is among those to choose from: raise 'num_particles', "
+            f"{particles} now."
+        )

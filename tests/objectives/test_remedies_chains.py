@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
-from pairs import follow, pair, toy, untrained
+from pairs import follow, pair, plain_functions, toy, untrained
 
 from ppl_vae import backends, objectives
 from ppl_vae.objectives import TermsRequest
@@ -42,6 +45,28 @@ def draws(**options: Any) -> Callable[[Backend], Any]:
     return lambda b: untrained(*of_standard(b), b).draws(toy(2), 3, **options)["z"]
 
 
+def of_the_possible(method: str, particles: int) -> Callable[[Backend], Any]:
+    """Draws of z, of which z > 0 is certain given x, while the guide says so of one draw in six."""
+
+    def model(x: torch.Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Uniform(z.sign() - 1, z.sign(), validate_args=False), obs=x[:, 0])
+
+    def guide(x: torch.Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(-torch.ones(len(x)), 1.0))
+
+    def choose(b: Backend) -> Any:
+        x, count = np.full((2, 1), 0.5, np.float32), 1 if method == "importance" else 100
+        fit = untrained(model, guide, b, x)
+        drawn = np.stack([fit.draws(x, count, method=method, num_particles=particles, seed=s)["z"] for s in range(9)])
+        assert (drawn > 0).all()
+        return drawn
+
+    return choose
+
+
 o = objectives
 REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
     "HMCELBO: 'transitions' should be 1 or more, as without one draws stay: use TraceELBO": (
@@ -58,6 +83,11 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
         draws(method="importance", num_particles=4),
         draws(),
     ),
+    "No draw of the guide with p(x, z) above 0 is among those to choose from: raise 'num_particles', {} now": (
+        of_the_possible("sir", 3),
+        of_the_possible("sir", 200),
+        of_the_possible("importance", 200),
+    ),
     "'chunk' takes draws apart, and 'chain' moves all of them: leave one of them at None": (
         lambda b: TermsRequest(2, chunk=1, chain=o.ChainRequest()),
         lambda b: TermsRequest(2, chain=o.ChainRequest()).num_particles,
@@ -69,6 +99,13 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
 def test_remedies(says: str) -> None:
     """The refusals are of neutral code, so that one backend follows them."""
     follow(says, backends.load("pyro"), *REMEDIES[says])
+
+
+def of_function(b: Backend) -> tuple[Any, Any]:
+    """Plain functions, whose decoder has a Dropout."""
+    model, guide, (decoder, _) = plain_functions(b)
+    decoder.layers[-1] = torch.nn.Sequential(decoder.layers[-1], torch.nn.Dropout(0.5))
+    return model, guide
 
 
 dropped, normed = (with_layer(layer) for layer in (lambda: torch.nn.Dropout(0.5), lambda: torch.nn.LayerNorm(3)))
@@ -84,3 +121,8 @@ REMEDIES_OF_PYRO = {
 @pytest.mark.parametrize("says", REMEDIES_OF_PYRO)
 def test_remedies_of_pyro(says: str) -> None:
     follow(says, backends.load("pyro"), *REMEDIES_OF_PYRO[says])
+    follow(says, backends.load("pyro"), trains(o.HMCELBO, of_function), trains(o.TraceELBO, of_function))
+
+
+def test_no_impossible_draw_is_chosen_among_all() -> None:
+    follow("raise 'num_particles', 3 now", backends.load("pyro"), *(of_the_possible("importance", n) for n in (3, 200)))
