@@ -149,6 +149,7 @@ def describe(site: Any) -> Site:
         codes=getattr(base, "codes", ()),
         codebook=getattr(base, "codebook_shape", ()),
         chain=getattr(base, "chain", 0),
+        steps=getattr(base, "steps", 0),
         schedule=getattr(base, "schedule", None),
         has_density=not any(isinstance(part, dist.Delta) for part in _inside(fn)),
         density=_density_of(site),

@@ -8,7 +8,7 @@ import pyro
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ..conditionals.masking import joined, observed_only
+from ..conditionals.masking import joined, lasting, observed_only
 
 
 class ConditionalVAE(PyroModule):
@@ -44,5 +44,5 @@ class ConditionalVAE(PyroModule):
         if given is None:
             raise ValueError("A ConditionalVAE needs side information for each datum: pass given= of shape (N, G)")
         with pyro.plate("data", len(given), dim=-1):
-            z = pyro.sample("z", self.prior(given))
+            z = pyro.sample("z", lasting(self.prior(given), mask))
             return pyro.sample("x", observed_only(self.likelihood(joined(z, given)), mask), obs=x)

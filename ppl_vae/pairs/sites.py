@@ -41,6 +41,8 @@ class Site:
     """The shape (L, K, E) of the guide's codes, where they are learned."""
     chain: int = 0
     """T, where a value is the levels 0, ..., T of noise, side by side."""
+    steps: int = 0
+    """T, where a value is a path of steps side by side, which a mask may end."""
     schedule: Any = field(default=None, compare=False, repr=False)
     """What says how much noise these have; the same object in a model and a guide that share it."""
     has_density: bool = True
@@ -176,11 +178,7 @@ class Sites:
         self.check_plain(what, "evaluation.log_likelihood(fit, x)")
 
     def check_covered(self, what: str, instead: str = "the bound, evaluation.elbo(fit, x)") -> None:
-        """Refuse codes of a codebook, of which q(z | x) has one alone, for what needs all that p(z | x) has.
-
-        Raises:
-            UnsuitableObjective: names the site, and what to use.
-        """
+        """Refuse codes of a codebook, of which q(z | x) has one alone, for what needs all that p(z | x) has."""
         count = self.num_configurations
         exact = f"evaluation.exact_log_likelihood(fit, x, max_configurations={count})"
         more = f"; log p(x) is the sum over all {count} codes, {exact}" if count <= MOST_CODES else ""

@@ -22,7 +22,7 @@ from ..pairs.terms import Terms
 from .arviz import to_inference_data
 from .draws import Draws, draws
 from .files import read_fit, write_fit
-from .imputation import fill_hidden
+from .imputation import check_ends, fill_hidden
 from .refinement import fit_locally
 
 DRAWN = "draws, fit.generate(mean=False)"
@@ -231,8 +231,8 @@ class Fit:
                 have, or side information, positions or a mask that do not fit.
         """
         check_names(side)
-        if self.sites.implicit:
-            self.sites.check_data()
+        if self.pair.sites is not None and self.pair.sites.implicit:
+            self.pair.sites.check_data()
         check_scale(x, self.settings.get("data", {}).get("scale"))
         data = check_data(self.pair, x, likely, side.get("given"), side.get("mask"))
         index = side.get("index")
@@ -363,6 +363,7 @@ class Fit:
         if side.get("mask") is None and not isinstance(x, CheckedData):
             side["mask"] = ~np.isnan(np.asarray(x, float))
         data = self.checked(x, **side)
+        check_ends(self.sites, data.arrays.get("mask"))
         options: dict[str, Any] = {"num_particles": num_particles, "num_draws": num_draws, "seed": seed}
         if num_draws is None:
             self.sites.check_data_means("draws of the hidden pixels, num_draws=10")

@@ -7,10 +7,27 @@ from typing import Any
 import numpy as np
 
 from ..arrays.log_weights import normalised, resample
+from ..arrays.sequences import lasts
 from ..pairs.chunks import concatenate, in_chunks
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays
+from ..pairs.sites import Sites
 from ..seeds import generator
+
+
+def check_ends(sites: Sites, mask: np.ndarray | None) -> None:
+    """Refuse to fill in what follows the end of a sequence, where the latents are no part of the model.
+
+    Raises:
+        ValueError: a row of which the last step is hidden.
+    """
+    length = next((site.steps for site in sites.latent if site.steps), 0)
+    ended = 0 if mask is None or not length else int((~lasts(mask, length)[:, -1]).sum())
+    if ended:
+        raise ValueError(
+            f"impute fills in gaps, and {ended} rows have no value in their last step: a mask ends a sequence after "
+            "the last value that is seen, and what follows is no part of the model. Pass rows whose last step is seen."
+        )
 
 
 def fill_hidden(

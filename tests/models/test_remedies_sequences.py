@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pairs import follow
+from pairs import follow, untrained
 
 from ppl_vae import backends, recipes
 
@@ -39,6 +39,17 @@ def smoother(backward: bool, name: str = "Smoothing", steps: int = 3) -> Way:
     return build
 
 
+def imputed(steps: int) -> Way:
+    """Of three steps, the first one hidden, and the last one from ``steps`` on."""
+
+    def impute(b: backends.Backend) -> Any:
+        model, guide = recipes.deep_markov((3, 2), backend=b.name, latent_dim=2)(np.random.default_rng(0))
+        mask = np.repeat(np.arange(3) < steps, 2)[None] & (np.arange(6) > 1)
+        return untrained(model, guide, b, ZEROS).impute(ZEROS[:1], num_particles=3, mask=mask)
+
+    return impute
+
+
 REMEDIES: dict[str, tuple[Way, ...]] = {
     "reads it the other way: make it with backward={}, or use conditionals.{}": (
         smoother(False),
@@ -58,6 +69,7 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         made(guide="per-datapoint", num_images=4),
         made(),
     ),
+    "no part of the model. Pass rows whose last step is seen": (imputed(2), imputed(3)),
     "set all three, as recipes.deep_markov does, or none": (
         made(make=recipes.vae, prior="markov"),
         made(make=recipes.vae, prior="markov", posterior="filtering", net="recurrent"),

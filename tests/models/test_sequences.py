@@ -179,3 +179,12 @@ def test_objectives_train_it_and_a_graph_records_it(backend: backends.Backend) -
         recorded = svi.fit(*deep_markov(backend), X, mask=MASK).history["loss"]
         eager = backend.inference.SVI(objectives.TraceELBO(), epochs=2, batch_size=6)
         np.testing.assert_allclose(recorded, eager.fit(*deep_markov(backend), X, mask=MASK).history["loss"], rtol=1e-6)
+
+
+def test_gaps_are_imputed_and_what_follows_an_end_is_not(backend: backends.Backend) -> None:
+    fit = untrained(*deep_markov(backend), backend, X)
+    gap = MASK[4:]
+    filled = fit.impute(X[4:], num_particles=5, mask=gap)
+    assert (filled[gap] == X[4:][gap]).all() and ((filled > 0) & (filled < 1))[~gap].all()
+    with pytest.raises(ValueError, match="4 rows have no value in their last step"):
+        fit.impute(X, num_particles=5, mask=MASK)

@@ -72,6 +72,11 @@ class Markov(dist.Distribution):
         """Return the same distribution with another batch shape."""
         return Markov(self.initial.expand(batch_shape), self.transition, self.length, self.context, self.on)
 
+    @property
+    def steps(self) -> int:
+        """T, which tells that a value is a path."""
+        return self.length
+
     def lasting(self, mask: Array) -> Markov:
         """Return the same paths, each to the last step of which ``mask`` (..., T P) or a later one shows something."""
         return Markov(self.initial, self.transition, self.length, self.context, lasts(mask, self.length))

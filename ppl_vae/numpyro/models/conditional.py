@@ -8,7 +8,7 @@ import numpyro
 from flax import nnx
 from jax import Array
 
-from ..conditionals.masking import joined, observed_only
+from ..conditionals.masking import joined, lasting, observed_only
 
 
 class ConditionalVAE(nnx.Module):
@@ -45,5 +45,5 @@ class ConditionalVAE(nnx.Module):
         if given is None:
             raise ValueError("A ConditionalVAE needs side information for each datum: pass given= of shape (N, G)")
         with numpyro.plate("data", len(given), dim=-1):
-            z = numpyro.sample("z", self.prior(given))
+            z = numpyro.sample("z", lasting(self.prior(given), mask))
             return numpyro.sample("x", observed_only(self.likelihood(joined(z, given)), mask), obs=x)
