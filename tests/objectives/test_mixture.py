@@ -214,7 +214,7 @@ def test_a_guide_that_does_not_read_x_is_as_one_that_repeats_itself(size: int, b
         model = backend.models.VAE(backend.models.StandardNormal(2), likelihood)
         own = untrained(model, Guide(posterior, repeats), backend)
         bounds = [backend.inference.MISELBO(k, density=d) for k in (1, 2) for d in ("all", "drawn")]
-        found.append([value_of(backend, bound, own.pair, x, seed) for bound in bounds for seed in (0, 1)])
+        found.append([value_of(backend, bound, own.pair, x, seed=0) for bound in bounds])
     np.testing.assert_allclose(*found, rtol=1e-6)
 
 
