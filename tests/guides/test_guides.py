@@ -362,10 +362,8 @@ def test_a_frozen_model_stays_and_the_guide_learns(backend: backends.Backend, ki
     moved = {name for name, value in start.items() if (end[name] != value).any()}
     assert moved and all("encoder" in name or name.startswith("guide") for name in moved)
     if kind == "modules":
-        shared = pair("vampprior", backend)
-        before = backend.inference.Pair(*shared).state()
-        after = svi.fit(*shared, toy(), seed=0).pair.state()
-        assert all((after[name] == value).all() for name, value in before.items())
+        with pytest.raises(ValueError, match="has no parameter of its own, so that nothing would learn"):
+            svi.fit(*pair("vampprior", backend), toy(), seed=0)
 
 
 def test_stock_objectives_train_rows_too(backend: backends.Backend) -> None:
