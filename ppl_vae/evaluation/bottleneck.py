@@ -12,7 +12,7 @@ import scipy.linalg
 from ..errors import UnsuitableObjective
 from ..pairs.chunks import sample_in_chunks
 from ..pairs.inputs import CheckedData, Input
-from ..pairs.side_inputs import Side, take_rows
+from ..pairs.side_inputs import Side, check_names, take_rows
 from ..results.fit import Fit
 
 
@@ -111,6 +111,7 @@ def predictive(fit: Fit, x: Input, num_particles: int = 100, *, seed: int = 0, *
     >>> bool(np.allclose(np.exp(each).sum(0), 1.0))
     True
     """
+    check_names(side)
     observed = [math.prod(site.event_shape) for site in fit.sites.observed]
     whole = sum(observed) == fit.pair.dim != fit.pair.given_dim
     if not fit.pair.given_dim or whole or any(site.label for site in fit.sites.observed):
