@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import ops
 from .ops import Array
 
 
@@ -31,6 +32,16 @@ def steps(rows: Array, length: int) -> Array:
 def joined_steps(path: Array) -> Array:
     """Join the steps (..., T, D) of a path to a row, (..., T D)."""
     return path.reshape(*path.shape[:-2], path.shape[-2] * path.shape[-1])
+
+
+def beside(z: Array, context: Array) -> Array:
+    """Put h (..., H) beside z (..., D), whose leading dimensions it may lack: (..., D + H).
+
+    >>> import numpy as np
+    >>> beside(np.zeros((5, 3, 2)), np.ones((3, 4))).shape
+    (5, 3, 6)
+    """
+    return ops.concatenate([z, ops.broadcast_to(context, (*z.shape[:-1], context.shape[-1]))], -1)
 
 
 def lasts(mask: Array, length: int) -> Array:

@@ -8,6 +8,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from ..arrays.sequences import beside
 from ..errors import UnsuitableObjective
 
 
@@ -23,7 +24,7 @@ def joined(h: Tensor, given: Tensor) -> Tensor:
     >>> joined(torch.zeros(5, 3, 2), torch.ones(3, 4)).shape
     torch.Size([5, 3, 6])
     """
-    return torch.cat([h, given.to(h.dtype).expand(*h.shape[:-1], given.shape[-1])], -1)
+    return beside(h, given.to(h.dtype))
 
 
 def observed_only(distribution: Any, mask: Tensor | None) -> Any:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import pyro.distributions as dist
 import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from ..arrays.sequences import joined_steps, lasts, steps
-
-LOG_TWO_PI = 1.8378770664093453
+from ..arrays.sequences import beside, joined_steps, lasts, steps
 
 
 class Markov(TorchDistribution):
@@ -74,7 +73,7 @@ class Markov(TorchDistribution):
 
     def after(self, z: Tensor, step: int | slice) -> Any:
         """Return p(z_t | z_{t-1}) given z_{t-1} (..., D), t counted from 0, or for several t at once."""
-        return self.transition(z if self.context is None else _beside(z, self.context[..., step, :]))
+        return self.transition(z if self.context is None else beside(z, self.context[..., step, :]))
 
     def _path(self, draw: Callable[[Any], Tensor], first: Any, rest: Callable[[Tensor], Tensor]) -> Tensor:
         """Go from step to step by a draw from each conditional; where the sequence has ended, by ``rest``."""
@@ -99,14 +98,10 @@ class Markov(TorchDistribution):
         """Return log p(z_1:T) in nats: paths (..., T D) give (...)."""
         z = steps(value, self.length)
         first = self.initial.log_prob(z[..., 0, :])
-        if self.length == 1:
+        if self.length == 1:  # distributions of no steps are refused by the library
             return first
         later = self.after(z[..., :-1, :], slice(1, None)).log_prob(z[..., 1:, :])
         if self.on is not None:
-            ended = -0.5 * (z[..., 1:, :].square() + LOG_TWO_PI).sum(-1)
+            ended = dist.Normal(0.0, 1.0).log_prob(z[..., 1:, :]).sum(-1)
             later = torch.where(self.on[..., 1:], later, ended)
         return first + later.sum(-1)
-
-
-def _beside(z: Tensor, context: Tensor) -> Tensor:
-    return torch.cat([z, context.expand(*z.shape[:-1], context.shape[-1])], -1)

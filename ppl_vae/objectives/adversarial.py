@@ -10,14 +10,13 @@ import numpy as np
 from .. import bounds
 from ..arrays import contrast, ops
 from ..arrays.ops import Array
-from ..critics import Critic
+from ..critics import Critic, JointCritic
 from ..discriminators import Discriminator
 from ..divergences import costs, two_sample
 from ..divergences.costs import Cost, CostFunction
 from ..divergences.families import FAMILIES
 from ..errors import UnsuitableObjective
 from ..games import Game, NonSaturating
-from ..joint_critics import JointCritic
 from ..pairs.terms import Terms
 from ..players import Player
 from ..schedules import Schedule

@@ -36,6 +36,15 @@ def table(name: str) -> tuple[pd.DataFrame, str]:
     return found.table, str(found)
 
 
+def test_the_rows_of_a_part_are_drawn_from_all() -> None:
+    """Samples that come one component after the other, as a mixture's do, are judged by all of them."""
+    rows = np.concatenate([RNG.normal(size=(100, 2)), RNG.normal(size=(100, 2)) + 20])
+    found = sample_quality(rows, rows[::-1] + 0.1, permutations=2, max_rows=60).table
+    assert found.loc["coverage", "value"] > 0.8
+    told = classifier_test(rows, rows[::-1] + 0.1, classifier=LogisticRegression())  # in order it would be always wrong
+    assert 0.3 < told.accuracy < 0.7
+
+
 def test_copies_of_training_data_look_perfect_but_for_their_distance_to_them() -> None:
     found, _ = table("copies")
     assert (found["p"].drop("nearest train") > 0.01).all() and found["value"]["nearest train"] == 0

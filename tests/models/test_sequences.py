@@ -13,6 +13,7 @@ from pairs import fill, same, untrained
 
 from ppl_vae import backends, evaluation, objectives, recipes
 from ppl_vae.arrays.sequences import lasts
+from ppl_vae.results import Fit
 
 LENGTH, WIDTH, DIM = 5, 2, 2
 RNG = np.random.default_rng(0)
@@ -75,6 +76,35 @@ def test_a_filter_has_not_seen_what_comes_and_a_smoother_has(backend: backends.B
         assert [bool(c) for c in np.abs(h[0] - h[1]).max((0, 2)) > 0] == changes
 
 
+def test_the_recurrent_net_is_that_of_torch(backend: backends.Backend) -> None:
+    """torch.nn.GRU with the same weights, in either direction."""
+    x = RNG.normal(size=(3, 7, 2)).astype(np.float32)
+    for backward in (False, True):
+        net = backend.nets.GRU(2, 4, np.random.default_rng(1), backward=backward)
+        fill(net.of_h, np.asarray(RNG.normal(size=(12, 4))), RNG.normal(size=12))
+        stock = torch.nn.GRU(2, 4, batch_first=True)
+        with torch.no_grad():
+            for part, layer in (("ih", net.of_x), ("hh", net.of_h)):
+                for name in ("weight", "bias"):
+                    value = getattr(layer, name)
+                    value = value if isinstance(value, torch.Tensor) else value[...]
+                    getattr(stock, f"{name}_{part}_l0").copy_(torch.tensor(numbers(value)))
+            steps = torch.tensor(x[:, ::-1].copy() if backward else x)
+            expected = stock(steps)[0].numpy()
+        expected = expected[:, ::-1] if backward else expected
+        np.testing.assert_allclose(numbers(net(array(backend, x))), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_one_step_is_no_chain(backend: backends.Backend) -> None:
+    model, _ = deep_markov(backend, (1, WIDTH))
+    z = array(backend, RNG.normal(size=(3, DIM)).astype(np.float32))
+    path = model.prior()
+    np.testing.assert_allclose(numbers(path.log_prob(z)), numbers(path.initial.log_prob(z)), rtol=1e-6)
+    assert numbers(path.mean).shape == (DIM,) and untrained(*deep_markov(backend, (1, 2)), backend, X[:, :2]).encode(
+        X[:, :2]
+    ).shape == (len(X), DIM)
+
+
 # Masks
 
 
@@ -118,6 +148,26 @@ def test_what_follows_the_end_is_no_part_of_a_weight(backend: backends.Backend) 
         numbers(whole), numbers(short.prior().log_prob(part) - alone.log_prob(part)), rtol=1e-4, atol=2e-5
     )
     assert (numbers(long.mean)[:, 3 * DIM :] == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["VAE", "ConditionalVAE"])
+def test_programs_end_their_sequences(backend: backends.Backend, kind: str) -> None:
+    """The KL of a padded sequence is that of the short one: neither model nor guide goes on behind its end."""
+    side = {} if kind == "VAE" else {"given": np.zeros((4, 3), np.float32)}
+
+    def kl(length: int, mask: np.ndarray | None) -> Any:
+        vae, guide = deep_markov(backend, (length, WIDTH))
+        x = np.where(MASK, X, 0)[:4, : length * WIDTH]
+        if side:
+            net = backend.nets.MLP((length * DIM + 3, length * WIDTH), np.random.default_rng(0))
+            prior = backend.priors.Unconditional(vae.prior)
+            vae = backend.models.ConditionalVAE(prior, backend.conditionals.Bernoulli(net))
+            guide = backend.guides.Amortised(guide.posterior, reads=0)
+        pair, beside = backend.inference.Pair(vae, guide), dict(side) if mask is None else {**side, "mask": mask}
+        pair.prepare(x, 0, beside)
+        return evaluation.elbo(Fit(pair, {}, {}), x, num_particles=4000, seed=3, **beside).kl
+
+    np.testing.assert_allclose(kl(LENGTH, MASK[:4]), kl(3, None), atol=0.12)
 
 
 # Exact likelihoods

@@ -14,9 +14,8 @@ from pairs import apart, common_names, distance, fill, recipe, toy
 
 from ppl_vae import backends, bounds, evaluation, objectives, seeds
 from ppl_vae.arrays import contrast
-from ppl_vae.critics import Critic
+from ppl_vae.critics import Critic, JointCritic
 from ppl_vae.errors import UnsuitableObjective
-from ppl_vae.joint_critics import JointCritic
 from ppl_vae.pairs.terms import Latents, Terms
 from ppl_vae.players import Sizes, View
 from ppl_vae.results import Fit

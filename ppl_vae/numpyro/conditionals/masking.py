@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 
+from ...arrays.sequences import beside
 from ...errors import UnsuitableObjective
 
 
@@ -23,7 +24,7 @@ def joined(h: Array, given: Array) -> Array:
     >>> joined(jnp.zeros((5, 3, 2)), jnp.ones((3, 4))).shape
     (5, 3, 6)
     """
-    return jnp.concatenate([h, jnp.broadcast_to(given.astype(h.dtype), (*h.shape[:-1], given.shape[-1]))], -1)
+    return beside(h, given.astype(h.dtype))
 
 
 def observed_only(distribution: Any, mask: Array | None) -> Any:

@@ -12,9 +12,7 @@ from flax import nnx
 from jax import Array
 from numpyro.distributions import constraints
 
-from ...arrays.sequences import joined_steps, lasts, steps
-
-LOG_TWO_PI = 1.8378770664093453
+from ...arrays.sequences import beside, joined_steps, lasts, steps
 
 
 class Markov(dist.Distribution):
@@ -83,7 +81,7 @@ class Markov(dist.Distribution):
 
     def after(self, z: Array, context: Array | None) -> Any:
         """Return p(z_t | z_{t-1}) given z_{t-1} (..., D) and h_t (..., H)."""
-        return self.transition(z if context is None else _beside(z, context))
+        return self.transition(z if context is None else beside(z, context))
 
     def _path(self, draw: Callable[[Any, Array], Array], first: Any, noise: Array, ended: Array | None) -> Array:
         """Go from step to step by a draw from each conditional; where the sequence has ended, by ``ended``."""
@@ -123,15 +121,11 @@ class Markov(dist.Distribution):
         """Return log p(z_1:T) in nats: paths (..., T D) give (...)."""
         z = steps(value, self.length)
         first = self.initial.log_prob(z[..., 0, :])
-        if self.length == 1:
+        if self.length == 1:  # distributions of no steps are refused by the library
             return first
         context = None if self.context is None else self.context[..., 1:, :]
         later = self.after(z[..., :-1, :], context).log_prob(z[..., 1:, :])
         if self.on is not None:
-            ended = -0.5 * (jnp.square(z[..., 1:, :]) + LOG_TWO_PI).sum(-1)
+            ended = dist.Normal(0.0, 1.0).log_prob(z[..., 1:, :]).sum(-1)
             later = jnp.where(self.on[..., 1:], later, ended)
         return first + later.sum(-1)
-
-
-def _beside(z: Array, context: Array) -> Array:
-    return jnp.concatenate([z, jnp.broadcast_to(context, (*z.shape[:-1], context.shape[-1]))], -1)
