@@ -11,7 +11,7 @@ from ppl_vae.data.registry import load, names
 from ppl_vae.data.rendering import renderer
 from ppl_vae.data.rendering.renderer import inverted, pixel_noise, render
 from ppl_vae.data.sequences import Padded, lengths_to_mask, pad
-from ppl_vae.data.sets import adult, canvases, dsprites, dsprites_grid, dsprites_subset, sprites
+from ppl_vae.data.sets import adult, canvases, dsprites, dsprites_grid, dsprites_subset, japanese_vowels, nile, sprites
 from ppl_vae.data.split import Split
 from ppl_vae.data.streams import Stream, stream
 
@@ -33,9 +33,11 @@ __all__ = [
     "dsprites_subset",
     "from_arrays",
     "inverted",
+    "japanese_vowels",
     "lengths_to_mask",
     "load",
     "names",
+    "nile",
     "pad",
     "pixel_noise",
     "render",

@@ -21,6 +21,7 @@ from ppl_vae.data.sets import (
     dsprites_subset,
     fashion_mnist,
     freyfaces,
+    japanese_vowels,
     jsb_chorales,
     mnist,
     omniglot,
@@ -136,6 +137,14 @@ REGISTRY: dict[str, Entry] = {
         sizes=jsb_chorales.SIZES,
         image_shape=jsb_chorales.SHAPE,
         files=jsb_chorales.SOURCE,
+    ),
+    "japanese_vowels": Entry(
+        read=japanese_vowels.read,
+        binarisation="none",
+        source="Japanese Vowels, padded, labels are lengths; Kudo, Toyama & Shimbo 1999; doi.org/10.24432/C5NS47",
+        licence="CC BY 4.0",
+        sizes=japanese_vowels.SIZES,
+        image_shape=japanese_vowels.SHAPE,
     ),
     "dsprites": Entry(
         read=dsprites.read,

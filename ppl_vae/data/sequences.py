@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from ppl_vae.data.long_form import read_long
 
 
 class Padded(NamedTuple):
@@ -20,33 +24,53 @@ class Padded(NamedTuple):
     """steps of each, (N,)"""
     shape: tuple[int, int]
     """(T, P), the ``image_shape``"""
+    ids: tuple[str, ...] = ()
+    """of a table in long form, whose each sequence is"""
 
 
-def pad(sequences: Sequence[ArrayLike], *, length: int | None = None) -> Padded:
+def pad(
+    sequences: Sequence[ArrayLike] | np.ndarray | str | os.PathLike[str],
+    *,
+    length: int | None = None,
+    lengths: ArrayLike | None = None,
+) -> Padded:
     """Pad sequences (T_n, P) to rows of T steps; NaN inside them is a gap, hidden by the mask.
 
     Args:
-        sequences: arrays (T_n, P), or (T_n,) of single numbers.
+        sequences: arrays (T_n, P), or (T_n,) of single numbers; one array (N, T, P), padded with anything; or the path
+            of a CSV in long form, lines of ``id, time, value, ...`` under one of names, where steps without a line and
+            empty cells are gaps.
         length: T; that of the longest by default.
+        lengths: steps of each, (N,), if it is fewer than its array has; what follows is left out.
 
     Raises:
-        ValueError: no sequences, one that is empty, one of another width or of infinite numbers, or one longer than T.
+        FileNotFoundError: no such table.
+        ValueError: no sequences, one that is empty, one of another width or of infinite numbers, or one longer than T;
+            lengths that are not whole numbers from 1 to the steps that there are; a table whose times are not even.
 
     >>> padded = pad([[1.0, 2.0, 3.0], [4.0]])
     >>> padded.x.tolist(), padded.lengths.tolist(), padded.shape
     ([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0]], [3, 1], (3, 1))
+    >>> pad(np.ones((2, 3, 1)), lengths=[1, 3]).x.tolist()
+    [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
     """
+    ids: tuple[str, ...] = ()
+    if isinstance(sequences, str | os.PathLike):
+        table = read_long(Path(sequences))
+        ids, sequences = tuple(table), list(table.values())
     arrays = [_steps(number, values) for number, values in enumerate(sequences)]
     if not arrays:
         raise ValueError("'sequences' should be a list of arrays (T, P); got none: give at least one.")
+    if lengths is not None:
+        arrays = _cut(arrays, lengths)
     widths = {a.shape[1] for a in arrays}
     if len(widths) > 1:
         raise ValueError(
             f"'sequences' should all have steps of as many numbers; got {sorted(widths)}: give "
             "each step the same ones, NaN where one was not seen."
         )
-    lengths = np.array([len(a) for a in arrays])
-    most = int(lengths.max())
+    ends = np.array([len(a) for a in arrays])
+    most = int(ends.max())
     if length is not None and length < most:
         raise ValueError(
             f"'length' should be at least {most}, the longest of the sequences; got {length}: raise it, or cut the "
@@ -58,7 +82,19 @@ def pad(sequences: Sequence[ArrayLike], *, length: int | None = None) -> Padded:
         row[: len(values)] = values
     x = x.reshape(len(x), -1)
     seen = ~np.isnan(x)
-    return Padded(np.where(seen, x, 0), seen, lengths, shape)
+    return Padded(np.where(seen, x, 0), seen, ends, shape, ids)
+
+
+def _cut(arrays: list[np.ndarray], lengths: ArrayLike) -> list[np.ndarray]:
+    """Cut each array to so many of its steps."""
+    given, most = np.asarray(lengths), np.array([len(a) for a in arrays])
+    if given.shape != most.shape or given.dtype.kind not in "iu" or not ((given >= 1) & (given <= most)).all():
+        raise ValueError(
+            f"'lengths' should be {len(most)} whole numbers, each from 1 to the steps that its sequence has; got "
+            f"{given.tolist() if given.size < 9 else f'dtype {given.dtype} and shape {given.shape}'}: give the number "
+            "of steps that are data."
+        )
+    return [a[:n] for a, n in zip(arrays, given, strict=True)]
 
 
 def _steps(number: int, values: ArrayLike) -> np.ndarray:

@@ -27,6 +27,15 @@ def lengths(content: Any) -> Any:
         return music(Path(folder) / "jsb_chorales.pickle", content)
 
 
+def table(*lines: str) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "flows.csv"
+        if lines:
+            path.write_text("\n".join(lines))
+        return data.pad(path).x
+
+
+NAMES = "id,time,flow"
 REMEDIES: dict[str, Any] = {
     "lists of notes by part; got {}: copy it again from where it came": (
         lambda: lengths([1]),
@@ -46,6 +55,41 @@ REMEDIES: dict[str, Any] = {
         lambda: data.pad([np.array([1.0, np.inf])]),
         lambda: data.pad([np.array([1.0, np.nan])]).x,
         lambda: data.pad([np.array([1.0])]).x,
+    ),
+    "give the path of a CSV of columns id, time and values": (lambda: table(), lambda: table(NAMES, "a,0,1")),
+    "has two lines of the time {}: keep one": (
+        lambda: table(NAMES, "a,0,1", "a,0,2"),
+        lambda: table(NAMES, "a,0,1", "b,0,2"),
+    ),
+    "have lines under that of the names; there is none: give one for each step": (
+        lambda: table(NAMES),
+        lambda: table(NAMES, "a,0,1"),
+    ),
+    "give a line for each step, under one of names": (
+        lambda: table("time,flow", "0,1"),
+        lambda: table(NAMES, "a,0,1"),
+    ),
+    "columns of the first line; it has {}: leave a cell empty": (
+        lambda: table("id,time,u,v", "a,0,1"),
+        lambda: table("id,time,u,v", "a,0,1,"),
+    ),
+    "the time should be known; got {}: give the number of the step": (
+        lambda: table(NAMES, "a,,1"),
+        lambda: table(NAMES, "a,0,1"),
+    ),
+    "give dates as numbers of steps, categories as columns of 0 and 1": (
+        lambda: table(NAMES, "a,1871-01-01,1"),
+        lambda: table(NAMES, "a,1871,1"),
+        lambda: table("id,time,x,y", "a,0,1,0", "a,1,0,1"),
+        lambda: table(NAMES, "a,0,1", "a,1,"),
+    ),
+    "in the sequence {} the time {} does not: number the steps 0, 1, 2 and so on": (
+        lambda: table(NAMES, "a,0,1", "a,1,1", "a,2.5,1"),
+        lambda: table(NAMES, "a,0,1", "a,1,1", "a,2,1"),
+    ),
+    "give the number of steps that are data": (
+        lambda: data.pad(SEQUENCES, lengths=[3, 2, 1]),
+        lambda: data.pad(SEQUENCES, lengths=[3, 1, 1]).x,
     ),
     "give the number of steps of each sequence": (
         lambda: data.lengths_to_mask([0, 2], (3, 1)),

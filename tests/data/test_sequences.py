@@ -28,6 +28,45 @@ def test_rows_hold_the_sequences_and_the_mask_what_is_there() -> None:
     assert (data.lengths_to_mask(whole.lengths, whole.shape) == whole.mask).all()
 
 
+def test_an_array_and_a_table_are_the_list(tmp_path: Path) -> None:
+    """The same sequences as a list, an array with lengths, and lines in any order, with a gap and an empty cell."""
+    whole = [a.astype(np.float32) for a in SEQUENCES]
+    whole[2][1] = np.nan  # a step that has no line
+    whole[0][2, 1] = np.nan
+    listed = data.pad(whole)
+    array = np.full((3, 4, 2), 7.0)
+    lines = []
+    for name, row, a in zip("bac", array, whole, strict=True):
+        row[: len(a)] = a
+        for t, (u, v) in enumerate(a):
+            if not np.isnan(u):
+                lines.append(f"{name},{1990 + 0.25 * t},{u},{'' if np.isnan(v) else v}")
+    path = tmp_path / "flows.csv"
+    path.write_text("\n".join(["id,time,u,v", lines[0], *reversed(lines[1:])]))
+    from_table = data.pad(str(path))
+    assert from_table.ids == ("b", "c", "a")
+    for found, order in ((data.pad(array, lengths=[3, 1, 4]), [0, 1, 2]), (from_table, [0, 2, 1])):
+        assert found.shape == (4, 2) and (found.lengths == listed.lengths[order]).all()
+        assert (found.x == listed.x[order]).all() and (found.mask == listed.mask[order]).all()
+
+
+def test_published_sequences_are_those_of_their_papers() -> None:
+    """Counts, lengths and moments as published: UCI's description, and Durbin and Koopman's table of the Nile."""
+    flows = data.nile.read().x[0]
+    assert len(data.nile.YEARS) == len(flows) == 100 and (flows[0], flows[-1], flows.min()) == (1120, 740, 456)
+    assert flows.mean() == pytest.approx(919.35) and flows[:28].mean() > 1090 and flows[28:].mean() < 860
+    vowels = data.load("japanese_vowels")
+    assert vowels.labels is not None
+    for part, count in (("train", 243), ("valid", 27), ("test", 370)):
+        mask = data.lengths_to_mask(vowels.labels[part], vowels.image_shape)
+        x = getattr(vowels, part)
+        assert len(x) == count == len(data.japanese_vowels.speakers(part))
+        assert not x[~mask].any() and (vowels.images(x).any(-1) == mask[:, ::12]).all()
+        assert vowels.labels[part].min() >= 7 and vowels.labels[part].max() < 30
+    assert sum(labels.sum() for labels in vowels.labels.values()) == 9961
+    assert vowels.train[0, :2] == pytest.approx([1.860936, -0.207383])
+
+
 def test_a_pickle_that_runs_something_is_refused_unrun(tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> Any:
