@@ -5,8 +5,10 @@ A path of T steps of D numbers is a row of T D numbers, step after step, as an i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from ..errors import UnsuitableObjective
 from . import ops
 from .ops import Array
 
@@ -74,3 +76,18 @@ def check_direction(name: str, net: Any, *, backward: bool) -> None:
             f"{name}: the net should read x {'backwards' if backward else 'forwards'}; got a {type(net).__name__} that "
             f"reads it the other way: make it with backward={backward}, or use conditionals.{other}."
         )
+
+
+def continuation(path: Any) -> Callable[[Array, int], Any]:
+    """Return the method of a distribution over paths that gives the one of H further steps from z_T (..., D).
+
+    Raises:
+        UnsuitableObjective: it has none.
+    """
+    found: Callable[[Array, int], Any] | None = getattr(path, "continued", None)
+    if found is None:
+        raise UnsuitableObjective(
+            f"A forecast needs a prior that goes on from its last step, by a method continued(z, steps); got a "
+            f"{type(path).__name__}: use priors.Markov."
+        )
+    return found

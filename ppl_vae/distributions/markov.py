@@ -75,6 +75,10 @@ class Markov(TorchDistribution):
         """Return p(z_t | z_{t-1}) given z_{t-1} (..., D), t counted from 0, or for several t at once."""
         return self.transition(z if self.context is None else beside(z, self.context[..., step, :]))
 
+    def continued(self, z: Tensor, steps: int) -> Markov:
+        """Return the path of so many further steps from z_T (..., D), where no context is needed for them."""
+        return Markov(self.transition(z), self.transition, steps)
+
     def _path(self, draw: Callable[[Any], Tensor], first: Any, rest: Callable[[Tensor], Tensor]) -> Tensor:
         """Go from step to step by a draw from each conditional; where the sequence has ended, by ``rest``."""
         path = [draw(first)]

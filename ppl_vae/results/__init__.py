@@ -2,3 +2,4 @@
 
 from .draws import Draws as Draws
 from .fit import Fit as Fit
+from .forecasts import Forecast as Forecast

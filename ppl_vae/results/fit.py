@@ -22,6 +22,7 @@ from ..pairs.terms import Terms
 from .arviz import to_inference_data
 from .draws import Draws, draws
 from .files import read_fit, write_fit
+from .forecasts import Forecast, forecast
 from .imputation import check_ends, fill_hidden
 from .refinement import fit_locally
 
@@ -369,6 +370,37 @@ class Fit:
             self.sites.check_data_means("draws of the hidden pixels, num_draws=10")
         values = fill_hidden(self.pair, data.x, data.arrays, **options)
         return values[0] if num_draws is None else values
+
+    def forecast(
+        self,
+        x: np.ndarray | CheckedData[np.ndarray],
+        steps: int,
+        *,
+        num_draws: int = 100,
+        method: str | HMC = "sir",
+        num_particles: int | None = None,
+        seed: int = 0,
+        **side: Unpack[Side],
+    ) -> Forecast:
+        """Draws of the ``steps`` that follow each sequence x (N, T P), from the last step that is seen of it.
+
+        z_T ~ p(z_T | x) by ``draws``, then step by step z_t ~ p(z_t | z_{t-1}) and x_t ~ p(x_t | z_t). The model is one
+        of ``priors.Markov``, and its likelihood the same at each step.
+
+        Args:
+            x: data (N, T P).
+            steps: H.
+            num_draws: K.
+            method: of the draws of z_T, as of ``draws``: ``sir`` corrects the guide by weights, ``guide`` does not.
+            num_particles: of ``sir`` and ``importance``.
+            seed: of the draws.
+            side: ``mask``, after whose last number a sequence goes on; ``given``; ``index``.
+
+        Returns:
+            ``Forecast``: its draws (K, N, H P), ``mean`` (N, H P), and ``interval(0.9)``, two of them.
+        """
+        options: dict[str, Any] = {"num_particles": num_particles, "seed": seed}
+        return forecast(self, x, steps, num_draws, method, **options, **side)
 
     def generate(
         self, size: int | None = None, *, seed: int = 0, mean: bool = True, given: np.ndarray | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from pairs import follow, untrained
 
 from ppl_vae import backends, recipes
+from ppl_vae.arrays.sequences import continuation
 
 Way = Callable[[backends.Backend], Any]
 ZEROS = np.zeros((4, 6), np.float32)
@@ -50,6 +52,25 @@ def imputed(steps: int) -> Way:
     return impute
 
 
+def forecast(*, whole: bool = False, hidden: int | None = None, level: float = 0.5, make: Any = None) -> Way:
+    """Two steps more of three, from a likelihood of each step or of the ``whole`` path, where one row is ``hidden``."""
+
+    def go_on(b: backends.Backend) -> Any:
+        rng = np.random.default_rng(0)
+        model, guide = (make or partial(recipes.deep_markov, recurrent_units=4, transition_hidden=(3,)))(
+            (3, 2) if make is None else (6,), backend=b.name, latent_dim=2, hidden=(4,)
+        )(rng)
+        if whole:
+            model = b.models.VAE(model.prior, b.conditionals.Bernoulli(b.nets.MLP((6, 6), rng)))
+        mask = np.ones((4, 6), bool)
+        if hidden is not None:
+            mask[hidden] = False
+        found = untrained(model, guide, b, ZEROS).forecast(ZEROS, 2, num_draws=3, method="guide", mask=mask)
+        return found.interval(level)[0]
+
+    return go_on
+
+
 REMEDIES: dict[str, tuple[Way, ...]] = {
     "reads it the other way: make it with backward={}, or use conditionals.{}": (
         smoother(False),
@@ -70,6 +91,23 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         made(),
     ),
     "no part of the model. Pass rows whose last step is seen": (imputed(2), imputed(3)),
+    "use nets.PerStep(net, T) in the likelihood": (forecast(whole=True), forecast()),
+    "and the only latent site; got {}: use priors.Markov, as recipes.deep_markov does": (
+        forecast(make=recipes.vae),
+        forecast(),
+    ),
+    "leave it out, or use fit.generate": (
+        forecast(hidden=1),
+        forecast(),
+        lambda b: untrained(
+            *recipes.deep_markov((3, 2), backend=b.name)(np.random.default_rng(0)), b, ZEROS
+        ).generate(),
+    ),
+    "lie between 0 and 1; got {}: give 0.9 for nine in ten": (forecast(level=1.0), forecast(level=0.9)),
+    "by a method continued(z, steps); got a {}: use priors.Markov": (
+        lambda b: continuation(b.priors.StandardNormal(2)()),
+        lambda b: continuation(b.priors.Markov(b.priors.StandardNormal(2), lambda z: z, 3)()) is not None,
+    ),
     "set all three, as recipes.deep_markov does, or none": (
         made(make=recipes.vae, prior="markov"),
         made(make=recipes.vae, prior="markov", posterior="filtering", net="recurrent"),

@@ -83,6 +83,10 @@ class Markov(dist.Distribution):
         """Return p(z_t | z_{t-1}) given z_{t-1} (..., D) and h_t (..., H)."""
         return self.transition(z if context is None else beside(z, context))
 
+    def continued(self, z: Array, steps: int) -> Markov:
+        """Return the path of so many further steps from z_T (..., D), where no context is needed for them."""
+        return Markov(self.transition(z), self.transition, steps)
+
     def _path(self, draw: Callable[[Any, Array], Array], first: Any, noise: Array, ended: Array | None) -> Array:
         """Go from step to step by a draw from each conditional; where the sequence has ended, by ``ended``."""
         start = draw(first, noise[0])

@@ -1,0 +1,80 @@
+"""Laws of forecasts: the exact conditional law where all is linear and Gaussian, from each sequence's own end."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from pairs import fill, untrained
+
+from ppl_vae import backends, data, recipes
+from ppl_vae.results import Fit
+
+LENGTH, STEPS, WIDTH = 3, 5, 2
+A, C, S, R = 0.8, np.array([[1.0], [-0.5]]), 0.6, 0.4
+LENGTHS = np.array([3, 3, 2, 1])
+
+
+def covariance(length: int) -> np.ndarray:
+    """Of x_1, ..., x_length of the linear Gaussian model, whose first state is N(0, 1)."""
+    variance = [1.0]
+    for _ in range(length - 1):
+        variance.append(A**2 * variance[-1] + S**2)
+    states = [[A ** abs(t - u) * variance[min(t, u)] for u in range(length)] for t in range(length)]
+    return np.kron(states, C @ C.T) + R**2 * np.eye(length * WIDTH)
+
+
+def exact(x: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of the STEPS steps that follow the first ``length`` of a row."""
+    seen, cov = length * WIDTH, covariance(length + STEPS)
+    gain = np.linalg.solve(cov[:seen, :seen], cov[:seen, seen:]).T
+    return gain @ x[:seen], cov[seen:, seen:] - gain @ cov[:seen, seen:]
+
+
+@cache
+def linear(name: str) -> Fit:
+    """A fit of that model, whose guide knows nothing."""
+    backend = backends.load(name)
+    own: dict[str, Any] = {"latent_dim": 1, "recurrent_units": 4, "hidden": (), "transition": "linear"}
+    recipe = recipes.deep_markov((LENGTH, WIDTH), **own, likelihood="normal", backend=name)
+    model, guide = recipe(np.random.default_rng(0))
+    fill(model.prior.transition.net.layers[0], np.array([[A]]), np.zeros(1))
+    fill(model.likelihood.net.net.layers[0], C, np.zeros(WIDTH))
+    for conditional, scale in ((model.prior.transition, S), (model.likelihood, R)):
+        raw = np.log(np.expm1(scale - conditional.floor))
+        if backend.name == "pyro":
+            conditional.raw.data.fill_(raw)
+        else:
+            conditional.raw[...] = jnp.asarray(raw)
+    return untrained(model, guide, backend, np.zeros((4, LENGTH * WIDTH), np.float32))
+
+
+def test_a_forecast_is_the_exact_conditional_law(backend: backends.Backend) -> None:
+    """Means and covariances, more steps than the model has, each sequence from its own end; the same from NaN."""
+    x = np.random.default_rng(1).multivariate_normal(np.zeros(6), covariance(LENGTH), size=len(LENGTHS))
+    padded = data.pad(x.reshape(-1, LENGTH, WIDTH), lengths=LENGTHS)
+    fit, count = linear(backend.name), 3000
+    options: dict[str, Any] = {"num_draws": count, "method": "importance", "num_particles": 20, "seed": 2}
+    found = fit.forecast(np.where(padded.mask, padded.x, np.nan), STEPS, mask=padded.mask, **options)
+    assert found.draws.shape == (count, 4, STEPS * WIDTH) and found.latents.shape == (count, 4, STEPS)
+    for row, length in enumerate(LENGTHS):
+        mean, cov = exact(padded.x[row], int(length))
+        error = np.sqrt(np.diag(cov) / count)
+        assert (np.abs(found.draws[:, row].mean(0) - mean) < 5.5 * error).all(), (row, length)
+        assert (np.abs(found.mean[row] - mean) < 5.5 * error).all()
+        np.testing.assert_allclose(np.cov(found.draws[:, row].T), cov, atol=0.12)
+        low, high = found.interval(0.8)
+        np.testing.assert_allclose(high[row] - low[row], 2 * 1.2816 * np.sqrt(np.diag(cov)), rtol=0.1)
+
+
+def test_intervals_cover_as_often_as_they_say(backend: backends.Backend) -> None:
+    """Of 600 sequences the share whose next steps lie inside, under the exact posterior of one step."""
+    many = np.random.default_rng(3).multivariate_normal(np.zeros(16), covariance(LENGTH + STEPS), size=600)
+    mask = np.tile(np.arange(6) < 6, (600, 1))
+    fit = linear(backend.name)
+    options: dict[str, Any] = {"num_draws": 100, "method": "importance", "num_particles": 2, "seed": 4}
+    low, high = fit.forecast(many[:, :6].astype(np.float32), STEPS, mask=mask, **options).interval(0.8)
+    inside = ((many[:, 6:] > low) & (many[:, 6:] < high)).mean(0)
+    assert (np.abs(inside - 0.79) < 4.5 * np.sqrt(0.16 / 600)).all(), inside
