@@ -382,6 +382,30 @@ def refuse_per_datapoint(recipe: Values) -> str | None:
     return None
 
 
+HAMILTONIAN = (
+    Setting("hamiltonian_steps", 5, "leapfrog steps of the guide 'hamiltonian'", least=1, metavar="K"),
+    Setting("hamiltonian_step_size", 0.05, "where their learned sizes start", above=0, metavar="SIZE"),
+    Setting(
+        "hamiltonian_beta",
+        1.0,
+        "where the learned inverse temperature of their first momentum starts, below 1; 1 for no tempering",
+        above=0,
+    ),
+)
+
+
+def refuse_hamiltonian(recipe: Values) -> str | None:
+    """Steps go through real numbers, from a normal distribution."""
+    if recipe.hamiltonian_beta > 1:
+        return f"'hamiltonian_beta' should be at most 1, for no tempering; got {recipe.hamiltonian_beta}."
+    if recipe.latents == "gaussian" and recipe.posterior == "standard":
+        return None
+    return (
+        "A hamiltonian guide moves real latents from a normal distribution: leave latents='gaussian' and "
+        f"posterior='standard', or use another guide; got {recipe.latents!r} latents, posterior {recipe.posterior!r}."
+    )
+
+
 GUIDES = (
     Guide("amortised", "a net", build=lambda b, recipe, rng, posterior, model: b.guides.Amortised(posterior)),
     Guide(
@@ -393,6 +417,20 @@ GUIDES = (
         refuse=refuse_semi_amortised,
         build=lambda b, recipe, rng, posterior, model: b.guides.SemiAmortised(
             posterior, model, num_steps=recipe.refinement_steps
+        ),
+    ),
+    Guide(
+        "hamiltonian",
+        "a net whose draws leapfrog steps carry on along the gradient of log p(x, z)",
+        settings=HAMILTONIAN,
+        refuse=refuse_hamiltonian,
+        build=lambda b, recipe, rng, posterior, model: b.guides.Hamiltonian(
+            posterior,
+            model,
+            recipe.latent_dim,
+            num_steps=recipe.hamiltonian_steps,
+            step_size=recipe.hamiltonian_step_size,
+            beta=recipe.hamiltonian_beta,
         ),
     ),
     Guide(

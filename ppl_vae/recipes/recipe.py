@@ -60,6 +60,7 @@ LATER |= {
         *hierarchies.SETTINGS,
         *autoregressive.SETTINGS,
         *sequences.SETTINGS,
+        *builders.HAMILTONIAN,
     )
 }
 """What earlier versions did not know, with its default: it is saved where it is another."""
@@ -89,7 +90,8 @@ class Recipe:
     ``components``, A; ``mixture_hidden``, the numbers of the encoder that every component reads; ``learned_weights``
     of the components in place of equal ones. Of an implicit posterior: ``implicit_noise``, R, ``implicit_hidden`` and
     ``implicit_context``. Of ``diffusion``: ``noise_levels``, T; ``prediction``; ``most_noise``;
-    ``schedule_pieces``. ``auxiliary_dim`` of the program ``semi-supervised``.
+    ``schedule_pieces``. ``auxiliary_dim`` of the program ``semi-supervised``. ``hamiltonian_steps``,
+    ``hamiltonian_step_size`` and ``hamiltonian_beta`` of a Hamiltonian guide.
     Of hierarchies: ``latent_levels``, L, and ``skip_connections``, whether the likelihood reads every level.
     Of sequences: ``transition``, ``gated``, ``mlp`` or ``linear``, its ``transition_hidden``, and ``recurrent_units``.
     Of pixels one after the other: ``pixel_channels``, ``pixel_layers``, ``pixel_kernel`` and ``pixel_context``, the
@@ -132,6 +134,7 @@ class Recipe:
             number of labels, whose one-hot row stands in the place of c; ``given`` is the label itself, (N, 1).
         conditional_prior: p(z | c) = N(loc(c), diag scale(c)^2) by a net of its own, instead of a prior without c.
         guide: ``amortised``; ``semi-amortised``, whose encoder's answer is refined by ``refinement_steps`` steps;
+            ``hamiltonian``, whose draws go on by leapfrog steps;
             ``per-datapoint``, which has parameters for each training image and no encoder; ``semi-supervised``;
             ``noising``; ``empty``; of a hierarchy ``top-down``, q(z_l | x, z_{l+1}), or ``ladder``, which multiplies
             what x says by the model's own p(z_l | z_{l+1}).

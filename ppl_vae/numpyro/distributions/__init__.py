@@ -5,6 +5,7 @@ from ppl_vae.numpyro.distributions.bernoulli import BernoulliLogits
 from ppl_vae.numpyro.distributions.concrete import Concrete
 from ppl_vae.numpyro.distributions.diffusion import Denoising, Noising
 from ppl_vae.numpyro.distributions.flow import Flow
+from ppl_vae.numpyro.distributions.hamiltonian import Hamiltonian
 from ppl_vae.numpyro.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.numpyro.distributions.implicit import Implicit
 from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedLogistic
@@ -27,6 +28,7 @@ __all__ = [
     "DiagNormalMixture",
     "DiscretisedLogistic",
     "Flow",
+    "Hamiltonian",
     "Implicit",
     "LogitBeta",
     "LogitKumaraswamy",
