@@ -275,7 +275,8 @@ def trained_table(folder: Path, name: str, backend: str) -> str:
 
 def draw(folder: Path, bits: int, backend: str, name: str) -> Figure:
     """Bias, noise and what training made, a row for each estimator, the quietest at the top."""
-    found = {n: read(file_of(folder, "atlas", bits, backend, n)) for n in estimators(backends.load(backend).inference)}
+    names = of_atlas(backends.load(backend).inference, bits, layers=1)
+    found = {n: read(file_of(folder, "atlas", bits, backend, n)) for n in names}
     shown = {n: row for n, row in sorted(found.items(), key=lambda item: -item[1]["noise"] if item[1] else 0) if row}
     biased = np.array([n.startswith(("Gumbel", "straight")) for n in shown])  # in their mean, by construction
     colours, places = np.where(biased, "C1", "C0"), np.arange(len(shown))

@@ -2,9 +2,9 @@
 
     python benchmarks/semi_supervised.py                       # what is missing, then the table: some minutes
     python benchmarks/semi_supervised.py --strategies enumerated --seeds 0 --labels 100
-    PPL_VAE_DATA=<folder> python benchmarks/semi_supervised.py --data static_mnist --epochs 20
+    PPL_VAE_DATA=<folder> python benchmarks/semi_supervised.py --data mnist --epochs 20
 
-The data are binary: digits at half their grey levels, or static MNIST. Each seed draws the labels that are known, as
+The data are binary: digits or MNIST, at half their grey levels. Each seed draws the labels that are known, as
 many of each class, and starts another pair; log q(y | x) of a known label counts as ``--weight`` data. Accuracy is that
 of the most likely class of test images; the ELBO sums over the class. Each row is written to ``--out`` when it is done.
 """
@@ -130,7 +130,7 @@ def table(args: argparse.Namespace) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", choices=("digits", "static_mnist", "mnist"), default="digits")
+    parser.add_argument("--data", choices=("digits", "mnist"), default="digits")
     parser.add_argument(
         "--strategies", nargs="+", choices=(*SUPERVISED, *STRATEGIES), default=[*SUPERVISED, *STRATEGIES]
     )
