@@ -88,6 +88,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "of which no mean is known: average draws",
         "of which no mean is known. Use {}",
     ),
+    "testing/test_parity.py": ("no partner was found for some: pass names=", "make the nets of the same sizes"),
     "inference/test_trials.py": ("the size of an epoch's {}: set batch_size={}", "a net there mixes rows"),
 }
 """Test file -> parts of texts whose advice it follows, in tests without a table of remedies."""

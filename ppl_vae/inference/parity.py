@@ -1,0 +1,85 @@
+"""Weights and densities of a pair's sites, for a comparison with the same pair on the other library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from pyro import poutine
+from torch.distributions import biject_to, constraints, transform_to
+
+from ..pairs.keywords import tolerant
+from ..pairs.parity import Densities, of_sites
+from ..pairs.side_inputs import NOTHING, Arrays
+from .pair import Pair, forked
+from .sites import base_of
+from .traces import split_sites
+
+PREFIX = "store."
+"""Before the names of parameters of plain functions."""
+
+
+def _transform(constraint: Any) -> Any:
+    return biject_to(constraint) if constraint is constraints.real else transform_to(constraint)
+
+
+def weights(pair: Pair) -> dict[str, np.ndarray]:
+    """Parameters and constants of a prepared pair as its programs see them, by name: constrained, (...) each."""
+    state = pair.state()
+    with torch.no_grad(), pair.active():
+        store = pyro.get_param_store()
+        held = {f"{PREFIX}{n}": store[n].detach().cpu().numpy().copy() for n in pair.lent}
+    return {**state, **held}
+
+
+def set_weights(pair: Pair, values: Mapping[str, np.ndarray]) -> None:
+    """Set what ``weights`` returned, or some of it."""
+    state = {**pair.state(), **values}
+    with pair.active():
+        store = pyro.get_param_store()
+        for name in pair.lent:
+            if f"{PREFIX}{name}" in values:
+                constraint = store._constraints.get(name, constraints.real)
+                inverse = _transform(constraint).inv(pair.tensor(values[f"{PREFIX}{name}"]))
+                state[f"{PREFIX}{name}"] = inverse.cpu().numpy()
+    pair.load_state(state)
+
+
+def densities(
+    pair: Pair, x: np.ndarray, seed: int, side: Arrays = NOTHING, values: Mapping[str, np.ndarray] | None = None
+) -> tuple[Densities, Densities]:
+    """Run the guide and the model on its draws, or on values that are given: each site's log-density, (model, guide).
+
+    Args:
+        pair: prepared.
+        x: data (B, P).
+        seed: of the draws.
+        side: side inputs of x.
+        values: latent site -> its value.
+    """
+    where = pair.tensors({"index": np.arange(len(x)), **side})
+    given = {n: torch.as_tensor(v, device=pair.device) for n, v in (values or {}).items()}
+    model, guide = tolerant(pair.programs[0], ("mask",)), tolerant(pair.programs[1])
+    with torch.no_grad(), forked(seed, pair.device), pair.active():
+        fixed = poutine.Trace()
+        for name, value in given.items():
+            fixed.add_node(name, name=name, type="sample", is_observed=False, infer={}, value=value)
+        q = poutine.trace(poutine.replay(guide, trace=fixed)).get_trace(pair.tensor(x), **where)
+        p = poutine.trace(poutine.replay(model, trace=q)).get_trace(pair.tensor(x), **where)
+        for trace in (p, q):
+            trace.compute_log_prob()
+    return _of(p), _of(q)
+
+
+def _of(trace: poutine.Trace) -> Densities:
+    latent, observed = split_sites(trace)
+    found: dict[str, Any] = {name: s for name, s in trace.nodes.items() if name in latent or name in observed}
+    arrays = {name: (_array(s["value"]), _array(s["log_prob"]), s["is_observed"]) for name, s in found.items()}
+    return of_sites(arrays, {name: base_of(s["fn"]) for name, s in found.items()}, _array)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()
