@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from ..errors import WorkerLost as WorkerLost
 from ..mcmc.samplers import HMC as HMC
 from ..mcmc.samplers import NUTS as NUTS
+from .checks.examination import examine as examine
 from .continuation import continued as continued
-from .examination import examine as examine
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
 from .marginals import marginals as marginals

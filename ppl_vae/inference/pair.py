@@ -24,15 +24,15 @@ from ..pairs.sites import Sites, observed_data, side_by_side, value_of_data
 from ..pairs.terms import SiteTerms, Terms
 from ..pairs.trials import Trial, of_one_size, require_draws
 from ..runtime.threads import process_lock
-from .examination import examine
+from .checks.examination import examine
+from .checks.programs import check_programs
+from .checks.reached import buffers, found, in_mode, warn_of_untrained
+from .checks.scales import Unscaled, one_scale
+from .checks.trials import kept, trial
 from .parts import of_the_prior
-from .programs import check_programs
-from .reached import buffers, found, in_mode, warn_of_untrained
-from .scales import Unscaled, one_scale
 from .sites import base_of, describe, moments_of
 from .terms import log_terms, site_terms_of, terms_of
 from .traces import PyroSite, quiet, run, sites_of, split_sites
-from .trials import kept, trial
 
 REHEARSALS = 5
 """Runs that move running statistics before a trial: those of a fresh net do nothing to any axis."""

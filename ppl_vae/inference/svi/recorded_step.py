@@ -17,9 +17,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.stateless import _reparametrize_module
 
 from ...runtime.compile_cache import cache_folder
+from ..checks.trials import kept
 from ..objectives import TermsObjective
 from ..pair import Pair, forked
-from ..trials import kept
 
 MODES = ("trace", "inductor")
 TOLERANCE = 1e-3

@@ -27,11 +27,11 @@ from ...training.data import TrainingData
 from ...training.prefetch import read_ahead, steps_at_once
 from ...training.settings import describe
 from ...training.svi import BaseSVI
+from ..checks.trials import observed, rehearse
 from ..objectives import TermsObjective
 from ..pair import Pair, forked
 from ..parts import moved
 from ..traces import quiet
-from ..trials import observed, rehearse
 from .cuda_graph import Replayed, replays
 from .local import LocalParameters
 from .optimiser_state import load_slots, slots

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 from ...mcmc.samplers import HMC as HMC
 from ...mcmc.samplers import NUTS as NUTS
+from .checks.examination import examine as examine
+from .checks.programs import as_functions as as_functions
 from .continuation import continued as continued
-from .examination import examine as examine
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
 from .marginals import marginals as marginals
 from .pair import Pair as Pair
-from .programs import as_functions as as_functions
 from .refinement import localised as localised
 from .svi.svi import SVI as SVI
 from .svi.svi import Adversarial as Adversarial

@@ -26,15 +26,15 @@ from ...pairs.sites import Sites, observed_data, side_by_side, value_of_data
 from ...pairs.terms import SiteTerms, Terms
 from ...pairs.trials import Trial, of_one_size, require_draws
 from ..nets.tables import PerDatum
-from .examination import REMEDIES, examine
+from .checks.examination import REMEDIES, examine
+from .checks.programs import check_programs
+from .checks.reached import MOVES, StateStays, warn_of_untrained
+from .checks.scales import Unscaled, one_scale
+from .checks.trials import trial
 from .parts import of_the_prior, rows_of
-from .programs import check_programs
-from .reached import MOVES, StateStays, warn_of_untrained
-from .scales import Unscaled, one_scale
 from .sites import NUMPYRO, base_of, describe, moments_of, traced
 from .terms import log_terms, site_terms_of, terms_of
 from .traces import run, sites_of, split_sites
-from .trials import trial
 
 Tree = Any
 COMPILED_FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}

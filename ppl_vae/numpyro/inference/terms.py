@@ -22,8 +22,8 @@ from ...pairs.keywords import generated_site, inner, tolerant
 from ...pairs.levels import first_level, level_terms
 from ...pairs.sites import Sites
 from ...pairs.terms import Latents, SiteTerms, Terms
+from .checks.examination import examine
 from .closed_kl import closed_kl
-from .examination import examine
 from .moved import gain
 from .sites import PARAMETRIC, base_of, describe, masks_of, traced
 from .traces import (

@@ -25,10 +25,10 @@ from ....runtime.storage import below
 from ....training.checks import check_dreams, check_moved, prepare
 from ....training.data import TrainingData
 from ....training.svi import BaseSVI
+from ..checks.trials import observed
 from ..objectives import TermsObjective
 from ..pair import Pair, Tree, filled, named
 from ..parts import merge, split
-from ..trials import observed
 from .compilation import compilation_seconds, keep_compiled
 from .local import Local, fresh
 from .players import init, path_of, restored, saved

@@ -8,14 +8,14 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ..arrays.net_outputs import check_outputs
-from ..pairs.failures import explained
-from ..pairs.implicit import generated_by, match_implicit
-from ..pairs.keywords import inner
-from ..pairs.sites import Plates, Sites, check_batch_shape, match, misplaced
-from .closed_kl import closed_kl
-from .sites import describe
-from .traces import run, split_sites
+from ...arrays.net_outputs import check_outputs
+from ...pairs.failures import explained
+from ...pairs.implicit import generated_by, match_implicit
+from ...pairs.keywords import inner
+from ...pairs.sites import Plates, Sites, check_batch_shape, match, misplaced
+from ..closed_kl import closed_kl
+from ..sites import describe
+from ..traces import run, split_sites
 
 
 def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..pairs.programs import check_backend
+from ...pairs.programs import check_backend
 
 
 def check_programs(model: Any, guide: Any) -> None:

@@ -8,8 +8,8 @@ import jax
 import numpyro
 from flax import nnx
 
-from ...pairs.keywords import tolerant
-from ...pairs.programs import check_backend, is_a
+from ....pairs.keywords import tolerant
+from ....pairs.programs import check_backend, is_a
 
 
 def check_programs(model: Any, guide: Any) -> None:

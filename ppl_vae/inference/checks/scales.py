@@ -1,23 +1,21 @@
-"""Programs without the scale that all their sites share, in NumPyro."""
+"""Programs without the scale that all their sites share, in Pyro."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import jax
-import numpy as np
-from numpyro.primitives import Messenger
+import torch
+from pyro.poutine.messenger import Messenger
 
 from ...pairs.keywords import Tolerant
-from .traces import run, sites_of
+from ..traces import run, sites_of
 
 
 class _One(Messenger):
-    """A handler under which every site of the program inside has no scale."""
+    """A handler under which every site of the program inside has the scale 1."""
 
-    def process_message(self, msg: Any) -> None:
-        if msg["type"] == "sample":
-            msg["scale"] = None
+    def _pyro_sample(self, msg: Any) -> None:
+        msg["scale"] = 1.0
 
 
 class Unscaled(Tolerant):
@@ -31,7 +29,8 @@ class Unscaled(Tolerant):
 
 def one_scale(model: Any, guide: Any, *args: Any, **kwargs: Any) -> bool:
     """Whether all sites of a pair have the same number as their scale."""
-    p, q = run(model, guide, args, kwargs, 1, 1, jax.random.key(0))
+    with torch.no_grad():
+        p, q = run(model, guide, args, kwargs, 1)
     found = [sites_of(trace, observed=observed) for trace in (p, q) for observed in (False, True)]
-    scales = [1.0 if site["scale"] is None else site["scale"] for sites in found for site in sites.values()]
-    return all(isinstance(scale, int | float | np.number) and scale == scales[0] for scale in scales)
+    scales = [torch.as_tensor(site["scale"]) for sites in found for site in sites.values()]
+    return all(scale.numel() == 1 and bool(scale == scales[0]) for scale in scales)

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ...arrays.net_outputs import check_outputs
-from ...pairs.failures import explained
-from ...pairs.implicit import generated_by, match_implicit
-from ...pairs.keywords import inner
-from ...pairs.sites import Plates, Sites, check_batch_shape, match, misplaced
-from .closed_kl import closed_kl
-from .sites import describe
-from .traces import NumPyroTrace, run, split_sites
+from ....arrays.net_outputs import check_outputs
+from ....pairs.failures import explained
+from ....pairs.implicit import generated_by, match_implicit
+from ....pairs.keywords import inner
+from ....pairs.sites import Plates, Sites, check_batch_shape, match, misplaced
+from ..closed_kl import closed_kl
+from ..sites import describe
+from ..traces import NumPyroTrace, run, split_sites
 
 COMPILED = (
     "A NumPyro program is compiled, for arrays whose values are not known yet: decide by jnp.where(...) where it says "

@@ -11,9 +11,9 @@ import numpy as np
 from jax import Array
 from numpyro import handlers
 
-from ...pairs.side_inputs import Arrays
-from ...pairs.trials import Trial, others
-from .traces import NumPyroTrace, density_of, run, sites_of
+from ....pairs.side_inputs import Arrays
+from ....pairs.trials import Trial, others
+from ..traces import NumPyroTrace, density_of, run, sites_of
 
 
 def trial(

@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from numpyro.primitives import Messenger
 
-from ...errors import UntrainedNet
+from ....errors import UntrainedNet
 
 MOVES = (
     "A net of the pair holds state that changes as it runs (BatchNorm, Dropout), which a compiled NumPyro training "

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from ..errors import UntrainedNet
+from ...errors import UntrainedNet
 
 
 @contextmanager

@@ -11,11 +11,11 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ..pairs.side_inputs import Arrays, take_rows
-from ..pairs.trials import Trial, does_not_take, others
-from ..training.data import TrainingData
-from ..training.settings import TrainingSettings
-from .traces import PyroSite, density_of, run, sites_of
+from ...pairs.side_inputs import Arrays, take_rows
+from ...pairs.trials import Trial, does_not_take, others
+from ...training.data import TrainingData
+from ...training.settings import TrainingSettings
+from ..traces import PyroSite, density_of, run, sites_of
 
 Values = dict[str, tuple[Tensor, int]]
 """Site -> its value, and the number of its event dimensions."""
