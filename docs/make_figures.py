@@ -3,7 +3,8 @@
     python docs/make_figures.py                            # all, a few minutes on two cores
     python docs/make_figures.py ink_on_digits.png
 
-Those of MNIST need the folder that ``PPL_VAE_DATA`` names; they are made when they are asked for, or when it is set.
+Those of MNIST and of chorales need the folder that ``PPL_VAE_DATA`` names; they are made when they are asked for, or
+when it is set.
 On the versions of constraints.txt and one thread (OMP_NUM_THREADS=1) they come out as they are.
 """
 
@@ -30,6 +31,8 @@ FIGURES = {
     "discrete_estimators.png": ("examples/discrete_latents.py", "atlas.png"),
     "codes_on_digits.png": ("examples/discrete_latents.py", "codes.png"),
     "levels_on_digits.png": ("examples/hierarchical.py", "levels.png"),
+    "forecast_of_the_nile.png": ("examples/sequences.py --only nile", "nile.png"),
+    "chorales.png": ("examples/sequences.py --only chorales", "chorales.png"),
     "chain_of_noise.png": ("examples/diffusion.py", "chain.png"),
     "windows_on_canvases.png": ("examples/attend_infer_repeat.py", "windows.png"),
     "gaps_on_digits.png": ("examples/amortisation_gap.py", "gaps_test.png"),
@@ -81,7 +84,8 @@ def main() -> None:
     """Make the figures that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[[], *FIGURES], metavar="FIGURE", help="by default all")
-    there = [name for name, (source, _) in FIGURES.items() if "mnist" not in source or "PPL_VAE_DATA" in os.environ]
+    here = "PPL_VAE_DATA" in os.environ
+    there = [name for name, (source, _) in FIGURES.items() if here or not re.search("mnist|chorales", source)]
     chosen = parser.parse_args().names or there
     for source in dict.fromkeys(FIGURES[name][0] for name in chosen):
         with tempfile.TemporaryDirectory() as out:

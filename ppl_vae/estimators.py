@@ -32,6 +32,7 @@ from .recipes import published, recipe
 from .recipes.components import COMMON, SLOTS
 from .recipes.components import settings as component_settings
 from .results.fit import Fit
+from .results.forecasts import Forecast
 from .training.protocols import Callback
 from .training.svi import BaseSVI
 
@@ -380,6 +381,63 @@ class SemiSupervisedVAE(ClassifierMixin, VAE):
     def _svi(self, num_rows: int) -> BaseSVI:
         made = super()._svi(num_rows)
         return dataclasses.replace(made, loss=Labelled(made.loss, weight=self.label_weight))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SequenceVAE(VAE):
+    """VAE of sequences, a deep Markov model: latents that move from step to step, and forecasts.
+
+    z_1 ~ N(0, I);  z_t ~ p(z_t | z_{t-1});  x_t ~ p(x_t | z_t). Rows are flat, T steps of ``width`` numbers side by
+    side, NaN where there is none: a row ends after its last number, and a gap before it is latent. ``data.pad`` makes
+    rows and their mask of other forms, ``np.where(padded.mask, padded.x, np.nan)`` of these what ``fit`` takes.
+    ``transform`` gives the mean path, (N, T D). A scaler should have one scale for each of the ``width`` numbers, the
+    same at all steps.
+
+    The settings are those of ``VAE`` and:
+
+    Args:
+        width: P, numbers of a step; T follows from the rows.
+        posterior: ``smoothing``, which knows all that follows a step, or ``filtering``, which knows what came before.
+        transition: ``gated``, ``mlp``, or ``linear`` with constant scales.
+        transition_hidden: units of the hidden layers of a transition.
+        recurrent_units: state of the net that reads the steps.
+
+    Raises:
+        ValueError: rows that are no whole number of steps, and what ``VAE`` raises.
+
+    Structured Inference Networks for Nonlinear State Space Models, Krishnan, Shalit and Sontag, 2017.
+
+    >>> x = np.random.default_rng(0).normal(size=(20, 6)).cumsum(1)
+    >>> vae = SequenceVAE(latent_dim=2, hidden=(8,), recurrent_units=8, epochs=2, random_state=0).fit(x)
+    >>> vae.transform(x).shape, vae.forecast(x, 3).mean.shape
+    ((20, 12), (20, 3))
+    """
+
+    width: int = 1
+    prior: str = "markov"
+    posterior: str = "smoothing"
+    transition: str = "gated"
+    transition_hidden: tuple[int, ...] = (32,)
+    recurrent_units: int = 32
+
+    def forecast(self, X: ArrayLike, steps: int) -> Forecast:
+        """Draw the ``steps`` that follow each row of X (N, T P), ``num_particles`` times: see ``Fit.forecast``."""
+        rows = self._rows(X)
+        return self.fit_.forecast(rows, steps, num_draws=self.num_particles, seed=self.seed_, mask=_find_mask(rows))
+
+    def _own_settings(self) -> dict[str, Any]:
+        if self.width < 1 or self.n_features_in_ % self.width:
+            raise ValueError(
+                f"SequenceVAE: rows should have whole steps of width={self.width} numbers; got {self.n_features_in_} "
+                "columns: set width to the numbers of a step."
+            )
+        names = ("posterior", "transition", "transition_hidden", "recurrent_units")
+        shape = (self.n_features_in_ // self.width, self.width)
+        return {**{name: getattr(self, name) for name in names}, "net": "recurrent", "image_shape": shape}
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.recipe_.latent_dim * (self.n_features_in_ // self.width)
 
 
 _NAMES = {f.name for f in dataclasses.fields(VAE)} - {"settings"}

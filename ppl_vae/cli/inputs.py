@@ -127,6 +127,7 @@ def _stored(
 ) -> tuple[dict[str, Pixels], Mapping[str, ArrayLike], dict[str, Any]]:
     """Read the stored pixels and labels of each part, and the other arguments of ``from_arrays``."""
     if what in REGISTRY:
+        check_ends(what)
         entry = REGISTRY[what]
         parts = entry.read(None)
         pixels = _pixels(parts.pixels, what)
@@ -141,6 +142,20 @@ def _stored(
     pixels = _pixels(parts.pixels, path.stem)
     scale = _scale(run, parts.pixels, what)
     return pixels, parts.labels, {"name": path.stem, "scale": scale, "source": str(path)}
+
+
+def check_ends(name: str) -> None:
+    """Refuse a set of padded sequences, whose ends a command cannot tell a model.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if name in REGISTRY and REGISTRY[name].lengths:
+        raise ValueError(
+            f"{name} holds padded sequences, and the command line has no mask that says where they end, so that their "
+            "padding would be data: pass mask=data.lengths_to_mask(split.labels['train'], split.image_shape) to "
+            "SVI.fit in Python, or save sequences of one length as (N, T, P) in a .npy file"
+        )
 
 
 def _pixels(parts: Mapping[str, Any], name: str) -> dict[str, Pixels]:

@@ -281,6 +281,7 @@ def load_data(options: Mapping[str, Any]) -> Split:
         ValueError: data that are unreadable or unsuitable.
     """
     names = ("scale", "binarisation", "stream", "valid_fraction", "test_fraction")
+    inputs.check_ends(options["data"])
     with inputs.reading(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DoubtfulScale)  # ``told_scale`` tells of every guess
         split = data.load(options["data"], seed=options["data_seed"], **{name: options[name] for name in names})

@@ -45,6 +45,7 @@ class Entry:
         sizes: the numbers of images to train on, for validation and to test.
         image_shape: the shape of one image.
         files: the files and their download; None for a set that needs none.
+        lengths: whether it has padded sequences, of which the labels are the lengths.
 
     """
 
@@ -56,6 +57,7 @@ class Entry:
     sizes: tuple[int, int, int] | None = None
     image_shape: tuple[int, ...] | None = None
     files: Source | None = None
+    lengths: bool = False
 
 
 _MATTHEY = "Matthey, Higgins, Hassabis & Lerchner 2017; github.com/deepmind/dsprites-dataset"
@@ -137,6 +139,7 @@ REGISTRY: dict[str, Entry] = {
         sizes=jsb_chorales.SIZES,
         image_shape=jsb_chorales.SHAPE,
         files=jsb_chorales.SOURCE,
+        lengths=True,
     ),
     "japanese_vowels": Entry(
         read=japanese_vowels.read,
@@ -145,6 +148,7 @@ REGISTRY: dict[str, Entry] = {
         licence="CC BY 4.0",
         sizes=japanese_vowels.SIZES,
         image_shape=japanese_vowels.SHAPE,
+        lengths=True,
     ),
     "dsprites": Entry(
         read=dsprites.read,

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from pairs import TINY, binary, fit, follow, refused, told, write_images
 
+from ppl_vae import data, inference, recipes
 from ppl_vae.cli.config import CONFIG
 from ppl_vae.cli.runs import CHECKPOINT, FIT, SETTINGS
 from ppl_vae.results import Fit
@@ -128,6 +129,17 @@ def configured(text: str, command: str = "fit", **options: Any) -> Way:
         return trains("--config", "{at}/options.toml", **options)(at)
 
     return work
+
+
+MARKOV = ("--prior", "markov", "--posterior", "smoothing", "--net", "recurrent", "--recurrent-units", 4)
+
+
+def masked_vowels() -> Fit:
+    """A training on a few sequences with the mask of their lengths."""
+    split = data.load("japanese_vowels").subset(train=6)
+    mask = data.lengths_to_mask(split.labels["train"], split.image_shape)
+    recipe = recipes.deep_markov(split, likelihood="normal", latent_dim=2, hidden=(4,), recurrent_units=4)
+    return inference.SVI(epochs=1, batch_size=6).fit(*recipe(np.random.default_rng(0)), split.train, mask=mask)
 
 
 def the_help(lists: str, wrong: Callable[[], Any]) -> None:
@@ -291,6 +303,11 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
     "holds no settings of a run: give a folder that 'ppl-vae fit --out' made": (
         lambda at: ((at.run / SETTINGS).write_text("{}"), runs("sample", "{at}/run", out="s.npy")(at)),
         runs("sample", "{at}/flat", out="s.npy"),
+    ),
+    "so that their padding would be data: pass mask=data.lengths_to_mask(": (
+        lambda at: told("fit", "--data", "japanese_vowels", "--out", at.path / "vowels"),
+        lambda _: masked_vowels(),
+        trains(*MARKOV),
     ),
     "is damaged ({}): fit again, into another --out": (
         lambda at: ((at.run / SETTINGS).write_text("{"), runs("sample", "{at}/run", out="s.npy")(at)),

@@ -447,3 +447,9 @@ def test_levels_of_latents_are_compared(tmp_path: Path, example: Example) -> Non
     table = pd.read_csv(tmp_path / "table.csv", index_col="pair")
     assert list(table["kl_z2"].isna()) == [True, True, False, False] and np.isfinite(table["kl_z1"]).all()
     assert (tmp_path / "levels.png").stat().st_size > 10_000
+
+
+def test_the_nile_is_forecast(tmp_path: Path, example: Example) -> None:
+    done = example("sequences", "--smoke", "--backend", "pyro", "--only", "nile", "--out", str(tmp_path), here=True)
+    assert done.returncode == 0, done.stderr
+    assert "of the 20 years to come" in done.stdout and (tmp_path / "nile.png").stat().st_size > 10_000

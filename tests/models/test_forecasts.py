@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import cache
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from pairs import fill, untrained
 
-from ppl_vae import backends, data, recipes
+from ppl_vae import SequenceVAE, backends, data, recipes
 from ppl_vae.results import Fit
 
 LENGTH, STEPS, WIDTH = 3, 5, 2
@@ -78,3 +79,17 @@ def test_intervals_cover_as_often_as_they_say(backend: backends.Backend) -> None
     low, high = fit.forecast(many[:, :6].astype(np.float32), STEPS, mask=mask, **options).interval(0.8)
     inside = ((many[:, 6:] > low) & (many[:, 6:] < high)).mean(0)
     assert (np.abs(inside - 0.79) < 4.5 * np.sqrt(0.16 / 600)).all(), inside
+
+
+def test_the_estimator_is_its_fit() -> None:
+    """Its forecast is that of the fit, NaN at the end is the end of a row, and a pickle forecasts the same."""
+    x = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
+    x[:5, 4:] = np.nan
+    own: dict[str, Any] = {"width": 2, "latent_dim": 2, "hidden": (4,), "recurrent_units": 4, "transition_hidden": (3,)}
+    made = SequenceVAE(**own, epochs=2, num_particles=5, random_state=0).fit(x)
+    found = made.forecast(x, 3)
+    there = made.fit_.forecast(np.nan_to_num(x), 3, num_draws=5, mask=~np.isnan(x), seed=0)
+    assert found.draws.shape == (5, 20, 6) and (found.draws == there.draws).all()
+    assert (pickle.loads(pickle.dumps(made)).forecast(x, 3).draws == found.draws).all()
+    assert made.transform(x).shape == (20, 8) and len(made.get_feature_names_out()) == 8
+    assert not made.transform(x)[:5, 4:].any() and np.isfinite(made.score_samples(x)).all()

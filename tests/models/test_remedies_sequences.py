@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pairs import follow, untrained
 
-from ppl_vae import backends, recipes
+from ppl_vae import SequenceVAE, backends, recipes
 from ppl_vae.arrays.sequences import continuation
 
 Way = Callable[[backends.Backend], Any]
@@ -107,6 +107,10 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
     "by a method continued(z, steps); got a {}: use priors.Markov": (
         lambda b: continuation(b.priors.StandardNormal(2)()),
         lambda b: continuation(b.priors.Markov(b.priors.StandardNormal(2), lambda z: z, 3)()) is not None,
+    ),
+    "columns: set width to the numbers of a step": (
+        lambda _: SequenceVAE(width=4).fit(ZEROS),
+        lambda _: SequenceVAE(width=2, hidden=(4,), recurrent_units=4, epochs=1).fit(ZEROS).fit_,
     ),
     "set all three, as recipes.deep_markov does, or none": (
         made(make=recipes.vae, prior="markov"),
