@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import UnsuitableObjective
 from . import ops
+from .loops import repeated
 from .ops import Array
 
 
@@ -78,16 +79,63 @@ def check_direction(name: str, net: Any, *, backward: bool) -> None:
         )
 
 
-def continuation(path: Any) -> Callable[[Array, int], Any]:
-    """Return the method of a distribution over paths that gives the one of H further steps from z_T (..., D).
+def continuation(p: Any, method: str = "continued") -> Callable[..., Any]:
+    """Return a method of a distribution over sequences, by which a forecast goes on, or states are known.
 
     Raises:
         UnsuitableObjective: it has none.
     """
-    found: Callable[[Array, int], Any] | None = getattr(path, "continued", None)
+    found: Callable[..., Any] | None = getattr(p, method, None)
     if found is None:
         raise UnsuitableObjective(
-            f"A forecast needs a prior that goes on from its last step, by a method continued(z, steps); got a "
-            f"{type(path).__name__}: use priors.Markov."
+            f"What follows a sequence, and its states, are known of priors.Markov under models.VAE and of "
+            f"priors.HiddenMarkov under models.FullyVisible, by a method {method!r}; got a {type(p).__name__}: use one "
+            "of these."
         )
     return found
+
+
+def check_independent(emission: Any) -> None:
+    """Refuse a distribution of a step from which single numbers cannot be left out.
+
+    Raises:
+        UnsuitableObjective: its numbers are not independent.
+    """
+    if getattr(emission, "reinterpreted_batch_ndims", 0) != 1:
+        raise UnsuitableObjective(
+            f"A mask needs an emission of independent numbers, from which hidden ones drop out; got "
+            f"{type(emission).__name__}: use conditionals.DiagNormal or Bernoulli, or leave mask= out."
+        )
+
+
+def forward(initial: Array, transition: Array, emitted: Array) -> Array:
+    """Compute log p(x_1:T), (...), of states that are summed out, by the forward algorithm.
+
+    Args:
+        initial: log p(s_1), (..., C).
+        transition: log p(s_t | s_{t-1}), a row for each s_{t-1}, (C, C).
+        emitted: log p(x_t | s_t), (..., T, C).
+
+    >>> import numpy as np
+    >>> half = np.log(np.full((2, 2), 0.5))
+    >>> forward(half[0], half, np.log(np.full((3, 2), 0.1))).round(4)  # log 0.1^3
+    np.float64(-6.9078)
+    """
+
+    def step(i: Any, before: Array) -> Array:
+        return ops.logsumexp(before[..., :, None] + transition, -2) + emitted[..., i + 1, :]
+
+    return ops.logsumexp(repeated(step, emitted.shape[-2] - 1, initial + emitted[..., 0, :]), -1)
+
+
+def state_probabilities(initial: Array, transition: Array, emitted: Array) -> Array:
+    """Compute p(s_t | x_1:T), (..., T, C): the gradient of log p(x_1:T) with respect to log p(x_t | s_t)."""
+    return ops.gradient(lambda e: forward(initial, transition, e).sum(), emitted)
+
+
+def moved_states(initial: Array, transition: Array, length: int) -> Array:
+    """Compute p(s_t) of T steps, (..., T, C)."""
+    log_p = [initial]
+    for _ in range(1, length):
+        log_p.append(ops.logsumexp(log_p[-1][..., :, None] + transition, -2))
+    return ops.exp(ops.concatenate([p[..., None, :] for p in log_p], -2))

@@ -6,6 +6,7 @@ from ppl_vae.distributions.concrete import Concrete
 from ppl_vae.distributions.diffusion import Denoising, Noising
 from ppl_vae.distributions.flow import Flow
 from ppl_vae.distributions.hamiltonian import Hamiltonian
+from ppl_vae.distributions.hidden_markov import HiddenMarkov
 from ppl_vae.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.distributions.implicit import Implicit
 from ppl_vae.distributions.levels import CategoricalLevels, DiscretisedLogistic
@@ -29,6 +30,7 @@ __all__ = [
     "DiagNormalMixture",
     "DiscretisedLogistic",
     "Flow",
+    "HiddenMarkov",
     "Hamiltonian",
     "Implicit",
     "Markov",

@@ -6,12 +6,14 @@ from ..errors import WorkerLost as WorkerLost
 from ..mcmc.samplers import HMC as HMC
 from ..mcmc.samplers import NUTS as NUTS
 from .checks.examination import examine as examine
-from .continuation import continued as continued
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners
 from .marginals import marginals as marginals
 from .pair import Pair as Pair
 from .refinement import localised as localised
+from .sequences import continued as continued
+from .sequences import followed as followed
+from .sequences import states as states
 from .svi.processes import launch as launch
 from .svi.svi import SVI as SVI
 from .svi.svi import Adversarial as Adversarial

@@ -11,6 +11,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from .. import init
+from ..conditionals.masking import observed_only
 from ..data.regions import checked_hidden
 from ..data.streams import Data
 from ..distributions import BernoulliMixture
@@ -48,7 +49,8 @@ class FullyVisible(PyroModule):
     Site: ``x`` (P,). Plate: ``data`` at dim -1.
 
     Args:
-        images: a module whose call returns p(x): ``MixtureOfBernoullis`` or ``Autoregressive``.
+        images: a module whose call returns p(x): ``MixtureOfBernoullis``, ``Autoregressive`` or ``HiddenMarkov``, which
+            alone takes a mask.
 
     >>> images = MixtureOfBernoullis(10, np.eye(4), np.random.default_rng(0))
     >>> FullyVisible(images)(size=3).shape
@@ -61,10 +63,10 @@ class FullyVisible(PyroModule):
         super().__init__()
         self.images = images
 
-    def forward(self, x: Tensor | None = None, *, size: int = 1) -> Tensor:
-        """Observe x (B, P), or draw ``size`` images."""
+    def forward(self, x: Tensor | None = None, *, mask: Tensor | None = None, size: int = 1) -> Tensor:
+        """Observe x (B, P) where ``mask`` (B, P) allows, or draw ``size`` images."""
         with pyro.plate("data", size if x is None else len(x), dim=-1):
-            return pyro.sample("x", self.images(), obs=x)
+            return pyro.sample("x", observed_only(self.images(), mask), obs=x)
 
 
 class Completion(PyroModule):

@@ -359,6 +359,7 @@ class Fit:
         Returns:
             (N, P), or (num_draws, N, P); what was seen stays as it is.
         """
+        self.sites.check_latent("impute")
         self.sites.check_covered("impute", "the reconstruction of what is seen, fit.reconstruct(x, mask=mask)")
         check_weights(self.sites, "impute", "impute of evaluation.normal_proposal(fit, x, mask=mask)")
         if side.get("mask") is None and not isinstance(x, CheckedData):
@@ -385,13 +386,14 @@ class Fit:
         """Draws of the ``steps`` that follow each sequence x (N, T P), from the last step that is seen of it.
 
         z_T ~ p(z_T | x) by ``draws``, then step by step z_t ~ p(z_t | z_{t-1}) and x_t ~ p(x_t | z_t). The model is one
-        of ``priors.Markov``, and its likelihood the same at each step.
+        of ``priors.Markov``, its likelihood the same at each step; or ``priors.HiddenMarkov``.
 
         Args:
             x: data (N, T P).
             steps: H.
             num_draws: K.
-            method: of the draws of z_T, as of ``draws``: ``sir`` corrects the guide by weights, ``guide`` does not.
+            method: of the draws of z_T, as of ``draws``: ``sir`` corrects the guide by weights, ``guide`` does not. A
+                model without latents, ``priors.HiddenMarkov``, needs none: its forecast is exact.
             num_particles: of ``sir`` and ``importance``.
             seed: of the draws.
             side: ``mask``, after whose last number a sequence goes on; ``given``; ``index``.

@@ -30,7 +30,7 @@ class Forecast:
     means: np.ndarray
     """E[x | z] of each draw, (K, N, H P); the draws themselves where it is not known"""
     latents: np.ndarray
-    """z_{T+1}, ..., z_{T+H} of each draw, (K, N, H D)"""
+    """z_{T+1}, ..., z_{T+H} of each draw, (K, N, H D); of a model without latents none, (K, N, 0)"""
 
     @property
     def mean(self) -> np.ndarray:
@@ -68,6 +68,9 @@ def forecast(
     """
     data = fit.checked(x, **side)
     check_count("forecast", steps=steps, num_draws=num_draws)
+    assert fit.pair.sites is not None
+    if not fit.pair.sites.latent:
+        return _follow(fit, data, steps, num_draws, seed)
     path = _path(fit)
     length, dim = path.steps, path.event_shape[0] // path.steps
     check_each_step(fit, length, dim, data.arrays)
@@ -77,9 +80,22 @@ def forecast(
     given = {name: np.tile(a, (num_draws, 1)) for name, a in data.arrays.items() if name == "given"}
     later = _go_on(fit, z.astype(np.float32), given, steps, seed)
     means, drawn = _observe(fit, later, given, steps, length, seed)
-    known = all(site.has_mean for site in fit.pair.sites.observed) if fit.pair.sites else False
+    known = all(site.has_mean for site in fit.pair.sites.observed)
     shaped = [a.reshape(num_draws, len(data), -1) for a in (drawn, means if known else drawn, later)]
     return Forecast(*shaped)
+
+
+def _follow(fit: Trained, data: CheckedData[np.ndarray], steps: int, num_draws: int, seed: int) -> Forecast:
+    """Draw what follows under a model without latents, whose p(x_{T+1}, ... | x) is known."""
+    if "mask" in data.arrays:
+        check_seen(data.arrays["mask"])
+    followed: Any = backends.load(fit.backend).inference.followed
+    options: dict[str, Any] = {"seed": derive(seed, "forecast"), "purpose": "path", "rows_each": num_draws}
+    with in_chunks(fit.pair, data.x, data.arrays, doing=f"on {len(data)} sequences", **options) as chunks:
+        found = ((chunk, followed(fit.pair, chunk.x, steps, num_draws, chunk.seed, chunk.side)) for chunk in chunks)
+        parts = [chunk.keep((drawn, np.broadcast_to(mean, drawn.shape)), axis=1) for chunk, (drawn, mean) in found]
+    drawn, means = concatenate(parts, axis=1)
+    return Forecast(drawn, means, np.empty((*drawn.shape[:2], 0)))
 
 
 def _path(fit: Trained) -> Site:
@@ -99,13 +115,17 @@ def _last(mask: np.ndarray | None, count: int, length: int) -> np.ndarray:
     """Find the last step of each sequence, (N,), counted from 0."""
     if mask is None:
         return np.full(count, length - 1)
-    last = np.asarray(lasts(mask, length)).sum(-1) - 1
-    if (last < 0).any():
+    check_seen(mask)
+    return np.asarray(lasts(mask, length)).sum(-1) - 1
+
+
+def check_seen(mask: np.ndarray) -> None:
+    """Refuse a sequence of which nothing is seen, which ends nowhere."""
+    if not mask.any(-1).all():
         raise ValueError(
-            f"A forecast goes on from what is seen, and of row {int(np.argmin(last))} nothing is: leave it out, or use "
-            "fit.generate."
+            f"A forecast goes on from what is seen, and of row {int(np.argmin(mask.any(-1)))} nothing is: leave it "
+            "out, or use fit.generate."
         )
-    return last
 
 
 def check_each_step(fit: Trained, length: int, dim: int, arrays: Arrays) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from pairs import follow, untrained
 
-from ppl_vae import SequenceVAE, backends, recipes
-from ppl_vae.arrays.sequences import continuation
+from ppl_vae import SequenceVAE, backends, evaluation, recipes
 
 Way = Callable[[backends.Backend], Any]
 ZEROS = np.zeros((4, 6), np.float32)
+RNG = np.random.default_rng(0)
 
 
 def made(shape: tuple[int, ...] = (3, 2), make: Any = recipes.deep_markov, data: Any = None, **settings: Any) -> Way:
@@ -71,6 +71,17 @@ def forecast(*, whole: bool = False, hidden: int | None = None, level: float = 0
     return go_on
 
 
+def hidden_markov(b: backends.Backend, full: bool = False) -> Any:
+    """Three steps of two numbers, which are independent given a state, or not."""
+    c, mlp = b.conditionals, b.nets.MLP
+    emission = c.FullNormal(mlp((2, 5), RNG), 2) if full else c.DiagNormal(mlp((2, 4), RNG))
+    return b.priors.HiddenMarkov(2, emission, 3, RNG)
+
+
+def images(b: backends.Backend, p: Any) -> Any:
+    return untrained(b.models.FullyVisible(p), b.guides.Empty(), b, ZEROS)
+
+
 REMEDIES: dict[str, tuple[Way, ...]] = {
     "reads it the other way: make it with backward={}, or use conditionals.{}": (
         smoother(False),
@@ -104,9 +115,15 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         ).generate(),
     ),
     "lie between 0 and 1; got {}: give 0.9 for nine in ten": (forecast(level=1.0), forecast(level=0.9)),
-    "by a method continued(z, steps); got a {}: use priors.Markov": (
-        lambda b: continuation(b.priors.StandardNormal(2)()),
-        lambda b: continuation(b.priors.Markov(b.priors.StandardNormal(2), lambda z: z, 3)()) is not None,
+    "by a method {}; got a {}: use one of these": (
+        lambda b: evaluation.state_probabilities(images(b, b.priors.Autoregressive(b.nets.MADE(6, (4,), RNG))), ZEROS),
+        lambda b: evaluation.state_probabilities(images(b, hidden_markov(b)), ZEROS),
+        forecast(),
+    ),
+    "emission of independent numbers, from which hidden ones drop out; got {}: use": (
+        lambda b: images(b, hidden_markov(b, full=True)).forecast(ZEROS, 1, num_draws=2, mask=ZEROS < 1).mean,
+        lambda b: images(b, hidden_markov(b)).forecast(ZEROS, 1, num_draws=2, mask=ZEROS < 1).mean,
+        lambda b: images(b, hidden_markov(b, full=True)).forecast(ZEROS, 1, num_draws=2).mean,
     ),
     "columns: set width to the numbers of a step": (
         lambda _: SequenceVAE(width=4).fit(ZEROS),

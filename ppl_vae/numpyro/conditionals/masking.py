@@ -30,11 +30,15 @@ def joined(h: Array, given: Array) -> Array:
 def observed_only(distribution: Any, mask: Array | None) -> Any:
     """Restrict a distribution to the pixels where ``mask`` (..., P) is true; others drop out of the log-density.
 
+    One that sums hidden pixels out has a method ``where_seen`` for it.
+
     Raises:
         UnsuitableObjective: pixels that are not independent.
     """
     if mask is None:
         return distribution
+    if hasattr(distribution, "where_seen"):
+        return distribution.where_seen(mask)
     if not isinstance(distribution, dist.Independent):
         raise UnsuitableObjective(
             "'mask' needs a likelihood of independent pixels, from which hidden ones drop out; got "

@@ -6,6 +6,7 @@ from ppl_vae.numpyro.distributions.concrete import Concrete
 from ppl_vae.numpyro.distributions.diffusion import Denoising, Noising
 from ppl_vae.numpyro.distributions.flow import Flow
 from ppl_vae.numpyro.distributions.hamiltonian import Hamiltonian
+from ppl_vae.numpyro.distributions.hidden_markov import HiddenMarkov
 from ppl_vae.numpyro.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.numpyro.distributions.implicit import Implicit
 from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedLogistic
@@ -28,6 +29,7 @@ __all__ = [
     "DiagNormalMixture",
     "DiscretisedLogistic",
     "Flow",
+    "HiddenMarkov",
     "Hamiltonian",
     "Implicit",
     "LogitBeta",

@@ -13,6 +13,7 @@ from jax import Array
 from ... import init
 from ...data.regions import checked_hidden
 from ...data.streams import Data
+from ..conditionals.masking import observed_only
 from ..distributions import BernoulliMixture
 
 
@@ -47,7 +48,8 @@ class FullyVisible(nnx.Module):
     Site: ``x`` (P,). Plate: ``data`` at dim -1.
 
     Args:
-        images: a module whose call returns p(x): ``MixtureOfBernoullis`` or ``Autoregressive``.
+        images: a module whose call returns p(x): ``MixtureOfBernoullis``, ``Autoregressive`` or ``HiddenMarkov``, which
+            alone takes a mask.
 
     >>> from numpyro import handlers
     >>> images = MixtureOfBernoullis(10, np.eye(4), np.random.default_rng(0))
@@ -60,10 +62,10 @@ class FullyVisible(nnx.Module):
     def __init__(self, images: nnx.Module) -> None:
         self.images = images
 
-    def __call__(self, x: Array | None = None, *, size: int = 1) -> Array:
-        """Observe x (B, P), or draw ``size`` images."""
+    def __call__(self, x: Array | None = None, *, mask: Array | None = None, size: int = 1) -> Array:
+        """Observe x (B, P) where ``mask`` (B, P) allows, or draw ``size`` images."""
         with numpyro.plate("data", size if x is None else len(x), dim=-1):
-            return numpyro.sample("x", self.images(), obs=x)
+            return numpyro.sample("x", observed_only(self.images(), mask), obs=x)
 
 
 class Completion(nnx.Module):

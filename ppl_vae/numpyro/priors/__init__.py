@@ -9,6 +9,7 @@ from .factorised import StandardNormal as StandardNormal
 from .factorised import UniformCategorical as UniformCategorical
 from .factorised import UniformConcrete as UniformConcrete
 from .flow import FlowPrior as FlowPrior
+from .hidden_markov import HiddenMarkov as HiddenMarkov
 from .markov import Markov as Markov
 from .mixtures import MixtureOfGaussians as MixtureOfGaussians
 from .sticks import StickBreaking as StickBreaking

@@ -1,0 +1,77 @@
+"""Steps of a model's sequences: those that come, and the states that are summed out, in NumPyro."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from numpyro import handlers
+
+from ...arrays.sequences import continuation
+from ...pairs.side_inputs import NOTHING, Arrays
+from .pair import Pair, Structure
+from .sites import base_of, traced
+
+
+def continued(pair: Pair, z: np.ndarray, steps: int, seed: int, side: Arrays = NOTHING) -> np.ndarray:
+    """Draw z_{T+1}, ..., z_{T+H} of the model's path given z_T (B, D), (B, H D).
+
+    Raises:
+        UnsuitableObjective: a prior that does not go on.
+    """
+    assert pair.sites is not None
+    parameters = pair.structure, pair.params, pair.constants
+    options = {"name": pair.sites.latent[0].name, "steps": steps}
+    return np.asarray(_continued(*parameters, pair.array(z), pair.arrays(side), jax.random.key(seed), **options))
+
+
+@partial(jax.jit, static_argnames=("structure", "name", "steps"))
+def _continued(
+    structure: Structure, params: Any, constants: Any, z: Array, side: Any, key: Array, *, name: str, steps: int
+) -> Array:
+    model, _ = structure.programs(params, constants)
+    ours, theirs = jax.random.split(key)
+    prior = traced(handlers.seed(model, theirs), size=len(z), **side)[name]["fn"]
+    drawn: Array = continuation(prior)(z, steps).sample(ours)
+    return drawn
+
+
+def followed(
+    pair: Pair, x: np.ndarray, steps: int, num_draws: int, seed: int, side: Arrays = NOTHING
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the steps that follow x (B, T P) under a model without latents, (K, B, H P); return E[x] of them, too."""
+    parameters = pair.structure, pair.params, pair.constants
+    options = {"steps": steps, "num_draws": num_draws}
+    drawn, mean = _followed(*parameters, pair.array(x), pair.arrays(side), jax.random.key(seed), **options)
+    return np.asarray(drawn), np.asarray(mean)
+
+
+def states(pair: Pair, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> np.ndarray:
+    """Compute p(s_t | x) of each state that is summed out, (B, T, C)."""
+    parameters = pair.structure, pair.params, pair.constants
+    return np.asarray(_states(*parameters, pair.array(x), pair.arrays(side), jax.random.key(seed)))
+
+
+def _of_x(structure: Structure, params: Any, constants: Any, x: Array, side: Any, key: Array) -> Any:
+    """p(x), as the model observes these data."""
+    model, _ = structure.programs(params, constants)
+    return base_of(traced(handlers.seed(model, key), x, **side)["x"]["fn"])
+
+
+@partial(jax.jit, static_argnames=("structure", "steps", "num_draws"))
+def _followed(
+    structure: Structure, params: Any, constants: Any, x: Array, side: Any, key: Array, *, steps: int, num_draws: int
+) -> tuple[Array, Array]:
+    p = _of_x(structure, params, constants, x, side, key)
+    later = continuation(p, "following")(x, steps).expand((len(x),))
+    return later.sample(key, (num_draws,)), later.mean
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _states(structure: Structure, params: Any, constants: Any, x: Array, side: Any, key: Array) -> Array:
+    p = _of_x(structure, params, constants, x, side, key)
+    probabilities: Array = continuation(p, "states")(x)
+    return probabilities
