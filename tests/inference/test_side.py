@@ -415,7 +415,15 @@ def test_a_guide_does_not_see_what_is_hidden(guide: str, backend: backends.Backe
 def test_an_unknown_keyword_is_no_side_input(backend: backends.Backend) -> None:
     """Whatever reads data refuses it: a mask under a wrong name would be left out in silence."""
     fit, x = untrained(*pair("standard", backend), backend), toy(4)
-    given = {"fit": fit, "fits": {"a": fit, "b": fit}, "x": x, "test": x, "batch_sizes": (2,), "pair": fit.pair}
+    given = {
+        "fit": fit,
+        "fits": {"a": fit, "b": fit},
+        "x": x,
+        "test": x,
+        "batch_sizes": (2,),
+        "pair": fit.pair,
+        "steps": 2,
+    }
     given["objectives"] = {"ELBO": backend.inference.TraceELBO()}
     chains = (kind(num_warmup=2, num_samples=4).run for kind in (backend.inference.HMC, backend.inference.NUTS))
     asked = [*chains, *(getattr(where, name) for where in (evaluation, fit) for name in dir(where) if name[0] != "_")]
