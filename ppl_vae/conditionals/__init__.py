@@ -4,6 +4,7 @@ from .autoregressive import Autoregressive as Autoregressive
 from .discrete import Bernoulli as Bernoulli
 from .discrete import Categorical as Categorical
 from .discrete import Concrete as Concrete
+from .drawing import Drawing as Drawing
 from .flow import Flow as Flow
 from .hierarchical import Beside as Beside
 from .hierarchical import Merged as Merged

@@ -14,6 +14,7 @@ from ppl_vae.distributions.markov import Markov
 from ppl_vae.distributions.mixture import DiagNormalMixture, mixture
 from ppl_vae.distributions.normal import Normal
 from ppl_vae.distributions.quantised import Nearest, RandomCodes
+from ppl_vae.distributions.recurrent import Recurrent
 from ppl_vae.distributions.semi_implicit import SemiImplicit
 from ppl_vae.distributions.shared_mixture import SharedMixture, Strata
 from ppl_vae.distributions.sticks import LogitBeta, LogitKumaraswamy
@@ -40,6 +41,7 @@ __all__ = [
     "Nearest",
     "Noising",
     "RandomCodes",
+    "Recurrent",
     "SemiImplicit",
     "SharedMixture",
     "Strata",

@@ -28,7 +28,7 @@ class GRU(nn.Module):
         super().__init__()
         self.of_x = linear(inputs, 3 * hidden, rng)
         self.of_h = linear(hidden, 3 * hidden, rng)
-        self.hidden, self.backward = hidden, backward
+        self.inputs, self.hidden, self.backward = inputs, hidden, backward
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., T, P) -> (..., T, H)."""
@@ -112,3 +112,29 @@ class PerStep(nn.Module):
         """(..., T D) -> (..., parts T P)."""
         out = self.net(steps(z, self.length))
         return torch.cat([joined_steps(part) for part in out.chunk(self.parts, -1)], -1)
+
+
+class Canvas(nn.Module):
+    """Net that draws an image in T steps, z -> logits of its pixels: (..., T D) -> (..., P).
+
+    Each step reads its z_t, ``g_t = GRU(g_{t-1}, z_t)``, and adds ``W g_t + b`` to the logits that stand, at first 0.
+    The decoder of DRAW, Gregor et al., 2015, without attention and with a GRU.
+
+    >>> canvas = Canvas(2, 4, 5, 3, np.random.default_rng(0))
+    >>> canvas(torch.zeros(7, 6)).shape, canvas.stages(torch.zeros(7, 6)).shape
+    (torch.Size([7, 5]), torch.Size([7, 3, 5]))
+    """
+
+    def __init__(self, dim: int, hidden: int, pixels: int, length: int, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.cell = GRU(dim, hidden, rng)
+        self.write = linear(hidden, pixels, rng)
+        self.length = length
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(..., T D) -> (..., P)."""
+        return self.write(self.cell(steps(z, self.length))).sum(-2)
+
+    def stages(self, z: Tensor) -> Tensor:
+        """Return the logits after each step, (..., T D) -> (..., T, P)."""
+        return self.write(self.cell(steps(z, self.length))).cumsum(-2)

@@ -94,6 +94,7 @@ class Recipe:
     ``hamiltonian_step_size`` and ``hamiltonian_beta`` of a Hamiltonian guide.
     Of hierarchies: ``latent_levels``, L, and ``skip_connections``, whether the likelihood reads every level.
     Of sequences: ``transition``, ``gated``, ``mlp`` or ``linear``, its ``transition_hidden``, and ``recurrent_units``.
+    Of ``draw``: ``draw_steps``, T, which share the latents, and ``draw_units``.
     Of pixels one after the other: ``pixel_channels``, ``pixel_layers``, ``pixel_kernel`` and ``pixel_context``, the
     decoder's numbers for each pixel, of a PixelCNN; ``pixel_hidden`` of ``made``.
 
@@ -122,7 +123,7 @@ class Recipe:
             the decoder's, of images with a height and a width (``nets.ConvEncoder``, ``ConvDecoder``); ``grid``, the
             same with the hidden layers at each cell that the convolutions leave, for discrete latents, of which each
             cell has some; ``recurrent``, of sequences (T, P), a gated recurrent unit over the steps and a perceptron at
-            each; or one that is registered.
+            each; ``draw``, recurrent nets that draw an image in ``draw_steps``; or one that is registered.
         program: ``vae``, ``models.VAE`` or with side information ``ConditionalVAE``; ``semi-supervised``, whose label
             is a latent that is known of some data, with the guide of that name; ``diffusion``, a chain of images
             with ever less noise, whose guide is ``noising`` and which has no use for the prior, the posterior, the
@@ -134,7 +135,7 @@ class Recipe:
             number of labels, whose one-hot row stands in the place of c; ``given`` is the label itself, (N, 1).
         conditional_prior: p(z | c) = N(loc(c), diag scale(c)^2) by a net of its own, instead of a prior without c.
         guide: ``amortised``; ``semi-amortised``, whose encoder's answer is refined by ``refinement_steps`` steps;
-            ``hamiltonian``, whose draws go on by leapfrog steps;
+            ``hamiltonian``, whose draws go on by leapfrog steps; ``draw``, which looks on as that net draws;
             ``per-datapoint``, which has parameters for each training image and no encoder; ``semi-supervised``;
             ``noising``; ``empty``; of a hierarchy ``top-down``, q(z_l | x, z_{l+1}), or ``ladder``, which multiplies
             what x says by the model's own p(z_l | z_{l+1}).

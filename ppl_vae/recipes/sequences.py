@@ -1,4 +1,4 @@
-"""The components of sequences: latents that move from step to step, and posteriors that read the steps in order."""
+"""The components of sequences, whose latents move from step to step, and of images that are drawn in steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import Backend
-from .components import Net, Posterior, Prior, Setting, Values, register
+from .components import Guide, Net, Posterior, Prior, Setting, Values, register
 from .nets import ACTIVATION, HIDDEN, INITIAL, build_perceptron
 
 TRANSITION = Setting(
@@ -21,7 +21,11 @@ TRANSITION_UNITS = Setting(
     "transition_hidden", (200,), "units of the hidden layers of a transition", least=1, metavar="UNITS"
 )
 UNITS = Setting("recurrent_units", 200, "state of the net that reads the steps one after the other", least=1)
-SETTINGS = (TRANSITION, TRANSITION_UNITS, UNITS)
+DRAW_STEPS = Setting(
+    "draw_steps", 8, "in which the net 'draw' draws an image; they share the latents", least=1, metavar="T"
+)
+DRAW_UNITS = Setting("draw_units", 256, "state of the encoder and of the decoder of 'draw'", least=1)
+SETTINGS = (TRANSITION, TRANSITION_UNITS, UNITS, DRAW_STEPS, DRAW_UNITS)
 DIRECTIONS = {"smoothing": True, "filtering": False}
 """Posterior -> whether its net reads x backwards."""
 PARTS = "prior='markov', posterior='smoothing' or 'filtering' and net='recurrent'"
@@ -110,5 +114,62 @@ POSTERIORS = tuple(
     for name, reads in (("smoothing", "from it on"), ("filtering", "up to it"))
 )
 
-for entry in (PRIOR, NET, *POSTERIORS):
+
+def refuse_draw(recipe: Values) -> str | None:
+    """A net that draws in steps goes with the guide that looks on, over real latents that the steps share."""
+    if recipe.net != "draw" or recipe.guide != "draw":
+        return (
+            f"The net and the guide 'draw' go together; got net={recipe.net!r} and guide={recipe.guide!r}: set both "
+            "or neither."
+        )
+    plain = {"likelihood": "bernoulli", "latents": "gaussian", "posterior": "standard", "program": "vae"}
+    if (
+        recipe.component("prior").of_posteriors
+        or recipe.full_covariance
+        or recipe.given_dim
+        or any(getattr(recipe, slot) != name for slot, name in plain.items())
+    ):
+        return (
+            "The net 'draw' has its own posterior, of pixels in [0, 1] without side information: leave given_dim=0, "
+            f"full_covariance=False and {', '.join(f'{slot}={name!r}' for slot, name in plain.items())}, and use a "
+            "prior without an encoder, as prior='standard' or 'flow'."
+        )
+    if recipe.latent_dim % recipe.draw_steps:
+        return (
+            f"The net 'draw' has as many latents at each of its {recipe.draw_steps} steps: set latent_dim="
+            f"{recipe.draw_steps * max(1, recipe.latent_dim // recipe.draw_steps)}, or another multiple of draw_steps; "
+            f"got {recipe.latent_dim}."
+        )
+    return None
+
+
+def build_reader(b: Backend, recipe: Values, rng: np.random.Generator, outputs: int) -> Any:
+    """Build the recurrent net that reads x, what is left of it to draw, and the state of the canvas."""
+    return b.nets.GRU(2 * recipe.dim + recipe.draw_units, recipe.draw_units, rng)
+
+
+def build_canvas(b: Backend, recipe: Values, rng: np.random.Generator, inputs: int, outputs: int) -> Any:
+    """Build the recurrent net that draws."""
+    return b.nets.Canvas(inputs // recipe.draw_steps, recipe.draw_units, recipe.dim, recipe.draw_steps, rng)
+
+
+def build_onlooker(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any, model: Any) -> Any:
+    """Build the guide that shares the model's canvas."""
+    head = b.nets.MLP((recipe.draw_units, 2 * recipe.latent_dim // recipe.draw_steps), rng)
+    return b.guides.Amortised(
+        b.conditionals.Drawing(posterior.net, b.conditionals.DiagNormal(head), model.likelihood.net)
+    )
+
+
+DRAW_NET = Net(
+    "draw",
+    "recurrent nets that draw an image in steps (DRAW)",
+    settings=(DRAW_STEPS, DRAW_UNITS),
+    refuse=refuse_draw,
+    encoder=build_reader,
+    decoder=build_canvas,
+)
+DRAW_GUIDE = Guide("draw", "the one that looks on as the net 'draw' does", refuse=refuse_draw, build=build_onlooker)
+
+for entry in (PRIOR, NET, *POSTERIORS, DRAW_NET, DRAW_GUIDE):
     register(entry)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from oracles import PCA, gradient, value_of
-from pairs import pair, recipe, toy, untrained
+from pairs import pair, recipe, same, toy, untrained
 
 from ppl_vae import backends, objectives
 from ppl_vae.arrays.flows import hamiltonian
@@ -68,11 +68,11 @@ def test_the_bound_is_exact_and_weights_are_proper(backend: Backend) -> None:
     model, guide = pca.pair(backend, **wrong)
     fit = untrained(model, backend.guides.Hamiltonian(guide.posterior, model, 2, **SETTINGS), backend, pca.x)
     exact = exact_elbo(pca, **wrong, **SETTINGS)
-    log_w = fit.terms(pca.x, 4000).log_weights
-    assert (abs(log_w.mean(0) - exact) < 5 * log_w.std(0) / 4000**0.5).all()
+    log_w = fit.terms(pca.x, 40_000).log_weights
+    assert (abs(log_w.mean(0) - exact) < 4 * log_w.std(0) / 40_000**0.5).all()
     assert exact.mean() > pca.log_p().mean() - pca.kl(**wrong) + 0.1
     w = np.exp(log_w - pca.log_p())
-    assert (abs(w.mean(0) - 1) < 5 * w.std(0) / 4000**0.5).all() and w.std(0).max() < 3
+    assert (abs(w.mean(0) - 1) < 4 * w.std(0) / 40_000**0.5).all() and w.std(0).max() < 3
     np.testing.assert_allclose(fit.encode(pca.x), fit.draws(pca.x, 4000)["z"].mean(0), atol=0.1)
 
 
@@ -123,7 +123,7 @@ def test_it_trains_and_is_saved(trained: tuple[Backend, Fit], tmp_path: Path) ->
     b, fit = trained
     assert np.isfinite(fit.history["loss"]).all()
     path = fit.save(tmp_path / "f", recipe=recipe("standard", b, guide="hamiltonian"))
-    np.testing.assert_array_equal(Fit.load(path).encode(toy(4)), fit.encode(toy(4)))
+    assert same(Fit.load(path).pair.state(), fit.pair.state())
     if b.name == "pyro":
         svi = b.inference.SVI(objectives.IWAE(2), epochs=1, batch_size=20, compile="trace")
         traced = svi.fit(*pair("standard", b, guide="hamiltonian"), toy(40))

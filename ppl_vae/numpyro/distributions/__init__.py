@@ -13,6 +13,7 @@ from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedL
 from ppl_vae.numpyro.distributions.markov import Markov
 from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
 from ppl_vae.numpyro.distributions.quantised import Nearest, RandomCodes
+from ppl_vae.numpyro.distributions.recurrent import Recurrent
 from ppl_vae.numpyro.distributions.semi_implicit import SemiImplicit
 from ppl_vae.numpyro.distributions.shared_mixture import SharedMixture, Strata
 from ppl_vae.numpyro.distributions.sticks import LogitBeta, LogitKumaraswamy
@@ -38,6 +39,7 @@ __all__ = [
     "Nearest",
     "Noising",
     "RandomCodes",
+    "Recurrent",
     "SemiImplicit",
     "SharedMixture",
     "Strata",

@@ -33,6 +33,7 @@ from .perceptrons import MLP as MLP
 from .perceptrons import GatedMLP as GatedMLP
 from .pixelcnn import PixelCNN as PixelCNN
 from .recurrent import GRU as GRU
+from .recurrent import Canvas as Canvas
 from .recurrent import Combiner as Combiner
 from .recurrent import GatedTransition as GatedTransition
 from .recurrent import PerStep as PerStep

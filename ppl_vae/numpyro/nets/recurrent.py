@@ -29,7 +29,7 @@ class GRU(nnx.Module):
     def __init__(self, inputs: int, hidden: int, rng: np.random.Generator, *, backward: bool = False) -> None:
         self.of_x = linear(inputs, 3 * hidden, rng)
         self.of_h = linear(hidden, 3 * hidden, rng)
-        self.hidden, self.backward = hidden, backward
+        self.inputs, self.hidden, self.backward = inputs, hidden, backward
 
     def __call__(self, x: Array) -> Array:
         """(..., T, P) -> (..., T, H)."""
@@ -111,3 +111,28 @@ class PerStep(nnx.Module):
         """(..., T D) -> (..., parts T P)."""
         out = self.net(steps(z, self.length))
         return jnp.concatenate([joined_steps(part) for part in jnp.split(out, self.parts, -1)], -1)
+
+
+class Canvas(nnx.Module):
+    """Net that draws an image in T steps, z -> logits of its pixels: (..., T D) -> (..., P).
+
+    Each step reads its z_t, ``g_t = GRU(g_{t-1}, z_t)``, and adds ``W g_t + b`` to the logits that stand, at first 0.
+    The decoder of DRAW, Gregor et al., 2015, without attention and with a GRU.
+
+    >>> canvas = Canvas(2, 4, 5, 3, np.random.default_rng(0))
+    >>> canvas(jnp.zeros((7, 6))).shape, canvas.stages(jnp.zeros((7, 6))).shape
+    ((7, 5), (7, 3, 5))
+    """
+
+    def __init__(self, dim: int, hidden: int, pixels: int, length: int, rng: np.random.Generator) -> None:
+        self.cell = GRU(dim, hidden, rng)
+        self.write = linear(hidden, pixels, rng)
+        self.length = length
+
+    def __call__(self, z: Array) -> Array:
+        """(..., T D) -> (..., P)."""
+        return self.write(self.cell(steps(z, self.length))).sum(-2)
+
+    def stages(self, z: Array) -> Array:
+        """Return the logits after each step, (..., T D) -> (..., T, P)."""
+        return self.write(self.cell(steps(z, self.length))).cumsum(-2)
