@@ -51,6 +51,7 @@ from exact_bounds import (  # noqa: E402
     likelihood,
     mean_log_mean,
     moved,
+    rejection,
     relaxed,
     renyi,
     slept,
@@ -170,6 +171,7 @@ OBJECTIVES: dict[str, Case] = {
     "CIWAE": Case(
         ours("CIWAE", weight=0.5), lambda e, k: e.ascent(lambda t: 0.5 * elbo(t) + 0.5 * mean_log_mean(t, k))
     ),
+    "RejectionELBO": Case(ours("RejectionELBO"), lambda e, k: e.ascent(lambda t: rejection(t, k)), (1, 2)),
     "TraceGraphELBO": Case(ours("TraceGraphELBO"), of_elbo()),
     "TraceGraphELBO, analytic KL": Case(ours("TraceGraphELBO", analytic_kl=True), of_elbo()),
     "TraceGraphELBO, leave one out": Case(ours("TraceGraphELBO", baseline=baselines.LeaveOneOut()), of_elbo(), (3,)),

@@ -61,6 +61,9 @@ STRATEGIES: dict[str, Strategy] = {
     "dreg": Strategy("the IWAE with doubly reparameterised gradients", lambda k: objectives.DReG(k), 5),
     "miwae": Strategy("the mean of N IWAE bounds of 5 draws each", lambda n: objectives.MIWAE(5, num_groups=n), 2),
     "ciwae": Strategy("half the ELBO, half the IWAE", lambda k: objectives.CIWAE(k), 5),
+    "rejection": Strategy(
+        "the ELBO of the draws that a rejection step keeps", lambda k: objectives.RejectionELBO(k), 10
+    ),
     "renyi": Strategy("the Renyi bound of order 1/2", lambda k: objectives.RenyiELBO(k), 5),
     "miselbo": Strategy(
         "the ELBO of a mixture guide, K of its components, one draw of each",

@@ -135,3 +135,29 @@ class CIWAE(Objective):
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""
         return bounds.ciwae(terms, weight=self.weight)
+
+
+@dataclass(frozen=True)
+class RejectionELBO(Objective):
+    """The ELBO of a guide whose draws are kept with probability a = 1 / (1 + exp(T - log w)): nearer to p(z | x).
+
+    The K draws of a datum are the proposals, and T is their ``quantile`` of log w: the higher, the fewer are kept. A
+    lower bound, between the ELBO, at K = 1, and the IWAE of the same draws. Every draw is weighed, none is thrown away,
+    so that a step has a fixed cost, and the gradient, pathwise, is that of the value. Variational Rejection Sampling,
+    Grover et al., 2018, whose T stays between steps.
+
+    Raises:
+        ValueError: a quantile outside [0, 1].
+
+    >>> RejectionELBO(10, quantile=0.9).is_bound
+    True
+    """
+
+    num_particles: int = 10
+    quantile: float = option(
+        0.5, "of the weights, at which half of the draws are kept", name="rejection_quantile", kind="share", metavar="Q"
+    )
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.rejection(terms, quantile=self.quantile)

@@ -118,6 +118,7 @@ LOSSES = {
     ("renyi-4", "--alpha", "-1"): inference.RenyiELBO(4, alpha=-1.0),
     ("miwae", "--num-groups", "3", "--train-particles", "6"): inference.MIWAE(6, num_groups=3),
     ("ciwae-8", "--elbo-weight", "0.1"): inference.CIWAE(8, weight=0.1),
+    ("rejection", "--rejection-quantile", "0.8"): inference.RejectionELBO(10, quantile=0.8),
     ("reinforce-3", "--analytic-kl"): inference.TraceGraphELBO(3, analytic_kl=True),
 }
 

@@ -93,6 +93,7 @@ OBJECTIVES = {
     "RenyiELBO": {"alpha": 0.5, "num_particles": 4},
     "MIWAE": {"num_particles": 4, "num_groups": 2},
     "CIWAE": {"num_particles": 4},
+    "RejectionELBO": {"num_particles": 4},
     "CapacityELBO": {"target": 1.0},
     "FreeBitsELBO": {"floor": 0.5},
 }

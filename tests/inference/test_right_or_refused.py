@@ -32,6 +32,7 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("two normals", "BetaTCVAE, stratified", 1, "right"),
     ("two normals", "DIPVAE, kind i", 3, "right"),
     ("log-normal", "CIWAE", 3, "right"),
+    ("log-normal", "RejectionELBO", 2, "right"),
     ("log-normal vector", "InfoVAE, MMD", 1, "right"),
     ("log-normal vector", "BetaTCVAE, weighted", 1, "'z' is LogNormal"),
     ("gamma", "RenyiELBO", 3, "right"),

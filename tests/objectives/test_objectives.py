@@ -17,6 +17,7 @@ import pytest
 import torch
 from oracles import PCA, bias, fit_of, gradient, names_of_the_guide, value_of
 from pairs import pair, toy, two_latents
+from scipy.stats import norm
 
 from ppl_vae import backends, bounds, evaluation, objectives, schedules
 from ppl_vae.errors import UnsuitableObjective
@@ -32,6 +33,7 @@ BOUNDS: dict[str, Callable[[Terms], Any]] = {
     "renyi 2": lambda t: bounds.renyi(t, alpha=2.0),
     "miwae": lambda t: bounds.miwae(t, num_groups=2),
     "ciwae": lambda t: bounds.ciwae(t, weight=0.3),
+    "rejection": lambda t: bounds.rejection(t, quantile=0.7),
     "capacity": lambda t: bounds.capacity(t, target=3.0, strength=5.0),
     "free bits": lambda t: bounds.free_bits(t, floor=1.0, over_batch=False),
     "free bits over batch": lambda t: bounds.free_bits(t, floor=0.1, over_batch=True),
@@ -74,13 +76,40 @@ def test_limits() -> None:
     np.testing.assert_allclose(bounds.renyi(terms, alpha=0.0), bounds.iwae(terms))
     for alpha in (1 - 1e-6, 1 + 1e-6):
         np.testing.assert_allclose(bounds.renyi(terms, alpha=alpha), bounds.elbo(terms), rtol=1e-4)
-    for bound in (bounds.iwae, BOUNDS["renyi 2"], BOUNDS["ciwae"], lambda t: bounds.miwae(t, num_groups=1)):
+    for bound in (
+        bounds.iwae,
+        BOUNDS["renyi 2"],
+        BOUNDS["ciwae"],
+        BOUNDS["rejection"],
+        lambda t: bounds.miwae(t, num_groups=1),
+    ):
         np.testing.assert_allclose(bound(one), bounds.elbo(one))
     np.testing.assert_allclose(bounds.miwae(terms, num_groups=1), bounds.iwae(terms))
     np.testing.assert_allclose(bounds.miwae(terms, num_groups=6), bounds.elbo(terms))
     np.testing.assert_allclose(bounds.ciwae(terms, weight=1.0), bounds.elbo(terms))
     np.testing.assert_allclose(bounds.free_bits(terms, floor=-1e9, over_batch=False), bounds.elbo(terms))
     np.testing.assert_allclose(bounds.capacity(terms, target=0.0, strength=0.0), terms.log_lik.mean(0))
+
+
+def test_rejection_is_between_the_elbo_and_the_iwae_and_what_quadrature_gives() -> None:
+    """On every draw, for every quantile; and for many draws E_r[log w - log a] + log E_q[a], with r = q a / E_q[a]."""
+    terms = Terms(*random_terms(7, 400))
+    for quantile in (0.0, 0.3, 0.5, 1.0):
+        value = bounds.rejection(terms, quantile=quantile)
+        assert (value >= bounds.elbo(terms) - 1e-12).all() and (value <= bounds.iwae(terms) + 1e-12).all()
+    z = np.linspace(-12, 12, 4001)
+    log_q, log_p = norm.logpdf(z, 0.0, 1.0), norm.logpdf(z, 0.8, 1.5) - 3.0
+    q = np.exp(log_q) * (z[1] - z[0])
+    drawn = np.random.default_rng(0).standard_normal((400_000, 1))
+    log_w = norm.logpdf(drawn, 0.8, 1.5) - 3.0 - norm.logpdf(drawn)
+    for quantile in (0.3, 0.9):
+        order = np.argsort(log_p - log_q)
+        threshold = (log_p - log_q)[order][np.searchsorted(np.cumsum(q[order]), quantile)]
+        a = 1 / (1 + np.exp(threshold - log_p + log_q))
+        kept = q * a / (q @ a)
+        exact = kept @ (log_p - log_q - np.log(a)) + np.log(q @ a)
+        value = bounds.rejection(Terms(log_w, 0 * log_w, 0 * log_w), quantile=quantile)
+        assert value == pytest.approx(exact, abs=0.005) and exact < -3.0
 
 
 SCORED = {
@@ -156,7 +185,15 @@ def test_bounds_on_probabilistic_pca(backend: backends.Backend) -> None:
     assert mean_field.mean() < exact - 0.1
     exactly = fit_of(pca, backend).terms(pca.x, 20000, analytic_kl=True).log_weights.astype(float)
     assert exactly.mean() == pytest.approx(exact, abs=1e-3)
-    for name, direction in (("iwae", 1), ("miwae", 1), ("ciwae", 1), ("renyi 0.5", 1), ("renyi 2", -1), ("elbo", 0)):
+    for name, direction in (
+        ("iwae", 1),
+        ("miwae", 1),
+        ("ciwae", 1),
+        ("rejection", 1),
+        ("renyi 0.5", 1),
+        ("renyi 2", -1),
+        ("elbo", 0),
+    ):
         results = [mean_bound(log_w, draws, BOUNDS[name]) for draws in (2, 8, 64)]
         for value, error in results:
             assert value < exact + 4 * error, name
@@ -170,7 +207,15 @@ def test_bounds_on_probabilistic_pca(backend: backends.Backend) -> None:
 
 def test_what_objectives_say_of_themselves() -> None:
     o = objectives
-    yes = [o.TraceELBO(), o.TraceELBO(stick_the_landing=True), o.IWAE(5), o.DReG(5), o.MIWAE(5), o.CIWAE(5)]
+    yes = [
+        o.TraceELBO(),
+        o.TraceELBO(stick_the_landing=True),
+        o.IWAE(5),
+        o.DReG(5),
+        o.MIWAE(5),
+        o.CIWAE(5),
+        o.RejectionELBO(5),
+    ]
     no = [o.TraceELBO(beta=2.0), o.CapacityELBO(), o.FreeBitsELBO(), o.RenyiELBO(alpha=-0.5)]
     assert all(x.is_bound for x in [*yes, o.RenyiELBO(alpha=0.0), o.RenyiELBO(alpha=3.0)])
     assert not any(x.is_bound for x in [*no, o.TraceELBO(beta=schedules.Linear(0.0, 1.0, over=2))])
