@@ -37,6 +37,7 @@ class Smoothing(nn.Module):
     """
 
     backward: ClassVar[bool] = True
+    reads_steps: ClassVar[bool] = True
 
     def __init__(self, net: nn.Module, conditional: nn.Module, dim: int, length: int) -> None:
         super().__init__()

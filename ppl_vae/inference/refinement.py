@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..conditionals.masking import visible
 from ..guides import PerDatapoint
 from ..nets.tables import Rows
-from ..pairs.keywords import inner, no_family
+from ..pairs.keywords import check_rows, inner, no_family
 from ..pairs.side_inputs import NOTHING, Arrays, take_rows
 from .pair import Pair
 
@@ -26,12 +26,13 @@ def localised(pair: Pair, x: np.ndarray, side: Arrays = NOTHING) -> tuple[Any, A
     The result is (model, guide). A guide that is per-datapoint itself knows no new data: its rows' mean is the start.
 
     Raises:
-        ValueError: a guide without ``posterior.net``, whose family is not known.
+        ValueError: a guide without ``posterior.net``, whose family is not known, or a net of steps.
     """
     posterior = getattr(pair.guide, "posterior", None)
     net = getattr(posterior, "net", None)
     if not isinstance(posterior, nn.Module) or not isinstance(net, nn.Module):
         raise no_family(inner(pair.guide))
+    check_rows(posterior)
     with torch.no_grad():
         if isinstance(net, Rows):
             start = net.table.mean(0).expand(len(x), -1).cpu().numpy()

@@ -96,6 +96,20 @@ def no_family(guide: Any) -> ValueError:
     )
 
 
+def check_rows(posterior: Any) -> None:
+    """Refuse a posterior whose net has an output for each step, which no row of parameters replaces.
+
+    Raises:
+        ValueError: it says so by its attribute ``reads_steps``.
+    """
+    if getattr(posterior, "reads_steps", False):
+        raise ValueError(
+            "Refining puts a row of parameters for each data point in the place of the outputs of a net, and that of "
+            f"{type(posterior).__name__} has some for each step of a sequence: use fit.draws(x, method='importance'), "
+            "which leaves the guide as it is."
+        )
+
+
 class Tolerant:
     """A program that is callable with every keyword of the house: what it does not take is dropped.
 

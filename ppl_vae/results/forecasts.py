@@ -78,7 +78,7 @@ def forecast(
     z = draws_of(fit, data, num_draws, method, num_particles=num_particles, seed=seed)[path.name]
     z = z.reshape(num_draws, len(data), length, dim)[:, np.arange(len(data)), last].reshape(-1, dim)
     given = {name: np.tile(a, (num_draws, 1)) for name, a in data.arrays.items() if name == "given"}
-    later = _go_on(fit, z.astype(np.float32), given, steps, seed)
+    later = _go_on(fit, z, given, steps, seed)
     means, drawn = _observe(fit, later, given, steps, length, seed)
     known = all(site.has_mean for site in fit.pair.sites.observed)
     shaped = [a.reshape(num_draws, len(data), -1) for a in (drawn, means if known else drawn, later)]

@@ -71,6 +71,11 @@ def forecast(*, whole: bool = False, hidden: int | None = None, level: float = 0
     return go_on
 
 
+def sequences(b: backends.Backend) -> Any:
+    recipe = recipes.deep_markov((3, 2), backend=b.name, latent_dim=1, recurrent_units=4, transition_hidden=(3,))
+    return untrained(*recipe(np.random.default_rng(0)), b, ZEROS)
+
+
 def hidden_markov(b: backends.Backend, full: bool = False) -> Any:
     """Three steps of two numbers, which are independent given a state, or not."""
     c, mlp = b.conditionals, b.nets.MLP
@@ -102,6 +107,10 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         made(),
     ),
     "no part of the model. Pass rows whose last step is seen": (imputed(2), imputed(3)),
+    "has some for each step of a sequence: use fit.draws(x, method='importance')": (
+        lambda b: sequences(b).refine(ZEROS, steps=2),
+        lambda b: sequences(b).draws(ZEROS, 2, method="importance")["z"],
+    ),
     "use nets.PerStep(net, T) in the likelihood": (forecast(whole=True), forecast()),
     "and the only latent site; got {}: use priors.Markov, as recipes.deep_markov does": (
         forecast(make=recipes.vae),

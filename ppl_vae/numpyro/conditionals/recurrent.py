@@ -38,6 +38,7 @@ class Smoothing(nnx.Module):
     """
 
     backward: ClassVar[bool] = True
+    reads_steps: ClassVar[bool] = True
 
     def __init__(self, net: nnx.Module, conditional: nnx.Module, dim: int, length: int) -> None:
         check_direction(type(self).__name__, net, backward=self.backward)

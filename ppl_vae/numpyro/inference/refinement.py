@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from ...pairs.keywords import inner, no_family
+from ...pairs.keywords import check_rows, inner, no_family
 from ...pairs.side_inputs import NOTHING, Arrays, take_rows
 from ..conditionals.masking import visible
 from ..guides import PerDatapoint
@@ -25,12 +25,13 @@ def localised(pair: Pair, x: np.ndarray, side: Arrays = NOTHING) -> tuple[Any, A
     The result is (model, guide). A guide that is per-datapoint itself knows no new data: its rows' mean is the start.
 
     Raises:
-        ValueError: a guide without ``posterior.net``, whose family is not known.
+        ValueError: a guide without ``posterior.net``, whose family is not known, or a net of steps.
     """
     posterior = getattr(pair.guide, "posterior", None)
     net = getattr(posterior, "net", None)
     if not isinstance(posterior, nnx.Module) or not isinstance(net, nnx.Module):
         raise no_family(inner(pair.guide))
+    check_rows(posterior)
     if isinstance(net, Rows):
         mean = np.asarray(net.table[...]).mean(0)
         start = np.broadcast_to(mean, (len(x), len(mean)))
