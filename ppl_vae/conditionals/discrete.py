@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyro.distributions as dist
 from torch import Tensor, nn
 
@@ -31,6 +33,11 @@ class Bernoulli(nn.Module):
         return dist.Independent(
             distributions.BernoulliLogits(logits=self.net(h), validate_args=False), 1, validate_args=False
         )
+
+    def steps(self) -> list[dict[str, Any]]:
+        """E[x | h] written down, for ``explorer``."""
+        net: Any = self.net
+        return [*net.steps(), {"op": "activation", "name": "sigmoid"}]
 
 
 class Categorical(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyro.distributions as dist
 import torch
@@ -38,6 +40,11 @@ class DiagNormal(nn.Module):
         check_halves("DiagNormal", out, "means")
         loc, raw = out.chunk(2, -1)
         return distributions.Normal(loc, softplus(raw) + self.floor).to_event(1)
+
+    def steps(self) -> list[dict[str, Any]]:
+        """E[x | h] written down, for ``explorer``."""
+        net: Any = self.net
+        return [*net.steps(), {"op": "first", "parts": 2}]
 
 
 class FullNormal(nn.Module):
@@ -105,3 +112,8 @@ class Normal(nn.Module):
         """Map h (..., H) to a distribution over (P,)."""
         scale = softplus(self.raw) + self.floor if self.learned else self.scale
         return dist.Normal(self.net(h), scale).to_event(1)
+
+    def steps(self) -> list[dict[str, Any]]:
+        """E[x | h] written down, for ``explorer``."""
+        net: Any = self.net
+        return list(net.steps())

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .. import init
-from ..arrays.convolution_shapes import cells_of, check_length, halvings
+from ..arrays.convolution_shapes import KERNEL, PADDING, STRIDE, cells_of, check_length, halvings
 from ..init import KernelInitialiser
 from .convolutions import convolution, transposed_convolution
-from .layers import find_activation, linear
+from .layers import find_activation, linear, written, written_activation
 
 
 class ConvEncoder(nn.Module):
@@ -150,3 +151,17 @@ class ConvDecoder(nn.Module):
         height, width, channels = self.image_size
         h = h.reshape(-1, height, width, self.parts, channels).movedim(3, 1)
         return h.reshape(*lead, self.parts * math.prod(self.image_size))
+
+    def steps(self) -> list[dict[str, Any]]:
+        """The net written down, for ``explorer``; pixels in the order (H, W, C)."""
+        found = [step for layer in self.layers for step in (written(layer), written_activation(self.activation))]
+        size, last = self.first_size, len(self.convolutions) - 1
+        layers: Any = enumerate(self.convolutions)
+        for number, layer in layers:
+            odd = layer.output_padding
+            to = (STRIDE * size[0] + odd[0], STRIDE * size[1] + odd[1], layer.bias.shape[0])
+            shape = {"from": size, "to": to, "kernel": KERNEL, "stride": STRIDE, "padding": PADDING}
+            found.append(written(layer, "transposed_convolution", **shape))
+            found += [written_activation(self.activation)] if number < last else []
+            size = to
+        return [*found, {"op": "split", "parts": self.parts, "channels": self.image_size[2]}]

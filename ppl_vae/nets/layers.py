@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +42,27 @@ def linear(inp: int, out: int, rng: np.random.Generator, weights: Initialiser = 
         layer.weight.copy_(torch.from_numpy(weights(rng, out, inp)))
         layer.bias.copy_(torch.from_numpy(init.draw_biases(weights, rng, out, inp)))
     return layer
+
+
+def written(layer: Any, op: str = "affine", **settings: Any) -> dict[str, Any]:
+    """Write a layer with weight and bias down as a step of ``explorer.steps``."""
+    arrays = (("weight", layer.weight), ("bias", layer.bias))
+    return {"op": op, **settings, **{name: value.detach().cpu().numpy() for name, value in arrays}}
+
+
+def written_activation(function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    """Write an activation down as a step of ``explorer.steps``.
+
+    Raises:
+        ValueError: a function that is none of ours.
+    """
+    name = next((name for name, own in ACTIVATIONS.items() if own is function), None)
+    if name is None:
+        raise ValueError(
+            f"The activation {function!r} has no name that a page could compute: train the pair with one of "
+            f"{', '.join(ACTIVATIONS)}, by its name."
+        )
+    return {"op": "activation", "name": name}
 
 
 class OneHot(nn.Module):

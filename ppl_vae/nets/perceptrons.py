@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from .. import init
 from ..init import Initialiser
-from .layers import find_activation, linear
+from .layers import find_activation, linear, written, written_activation
 
 
 class MLP(nn.Module):
@@ -43,6 +44,12 @@ class MLP(nn.Module):
             h = self.activation(layer(h))
         return last(h)
 
+    def steps(self) -> list[dict[str, Any]]:
+        """The net written down, for ``explorer``."""
+        *hidden, last = self.layers
+        steps = [step for layer in hidden for step in (written(layer), written_activation(self.activation))]
+        return [*steps, written(last)]
+
 
 class GatedMLP(nn.Module):
     """Perceptron of gated layers, with a linear last layer.
@@ -68,3 +75,13 @@ class GatedMLP(nn.Module):
         for value, gate in zip(hidden, self.gates, strict=True):
             h = value(h) * torch.sigmoid(gate(h))
         return last(h)
+
+    def steps(self) -> list[dict[str, Any]]:
+        """The net written down, for ``explorer``."""
+        *hidden, last = self.values
+        gates = [written(gate) for gate in self.gates]
+        inside = [
+            {**written(value, "gated"), "gate": gate["weight"], "gate_bias": gate["bias"]}
+            for value, gate in zip(hidden, gates, strict=True)
+        ]
+        return [*inside, written(last)]

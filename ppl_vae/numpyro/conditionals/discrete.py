@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpyro.distributions as dist
 from flax import nnx
 from jax import Array
@@ -29,6 +31,11 @@ class Bernoulli(nnx.Module):
     def __call__(self, h: Array) -> dist.Distribution:
         """Map h (..., H) to a distribution over (P,)."""
         return dist.Independent(distributions.BernoulliLogits(self.net(h), validate_args=False), 1, validate_args=False)
+
+    def steps(self) -> list[dict[str, Any]]:
+        """E[x | h] written down, for ``explorer``."""
+        net: Any = self.net
+        return [*net.steps(), {"op": "activation", "name": "sigmoid"}]
 
 
 class Categorical(nnx.Module):

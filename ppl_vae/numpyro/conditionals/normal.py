@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -37,6 +39,11 @@ class DiagNormal(nnx.Module):
         check_halves("DiagNormal", out, "means")
         loc, raw = jnp.split(out, 2, -1)
         return dist.Normal(loc, softplus(raw) + self.floor).to_event(1)
+
+    def steps(self) -> list[dict[str, Any]]:
+        """E[x | h] written down, for ``explorer``."""
+        net: Any = self.net
+        return [*net.steps(), {"op": "first", "parts": 2}]
 
 
 class FullNormal(nnx.Module):
@@ -103,3 +110,8 @@ class Normal(nnx.Module):
         """Map h (..., H) to a distribution over (P,)."""
         scale = softplus(self.raw[...]) + self.floor if self.learned else self.scale
         return dist.Normal(self.net(h), scale).to_event(1)
+
+    def steps(self) -> list[dict[str, Any]]:
+        """E[x | h] written down, for ``explorer``."""
+        net: Any = self.net
+        return list(net.steps())

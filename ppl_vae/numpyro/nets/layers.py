@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,27 @@ def find_activation(name_or_function: str | Callable[[Array], Array]) -> Callabl
     if name_or_function not in ACTIVATIONS:
         raise ValueError(f"Unknown activation {name_or_function!r}; there are {', '.join(ACTIVATIONS)}, or a function.")
     return ACTIVATIONS[name_or_function]
+
+
+def written(layer: Any, op: str = "affine", **settings: Any) -> dict[str, Any]:
+    """Write a layer with weight and bias down as a step of ``explorer.steps``."""
+    arrays = (("weight", layer.weight), ("bias", layer.bias))
+    return {"op": op, **settings, **{name: np.asarray(value[...]) for name, value in arrays}}
+
+
+def written_activation(function: Callable[[Array], Array]) -> dict[str, Any]:
+    """Write an activation down as a step of ``explorer.steps``.
+
+    Raises:
+        ValueError: a function that is none of ours.
+    """
+    name = next((name for name, own in ACTIVATIONS.items() if own is function), None)
+    if name is None:
+        raise ValueError(
+            f"The activation {function!r} has no name that a page could compute: train the pair with one of "
+            f"{', '.join(ACTIVATIONS)}, by its name."
+        )
+    return {"op": "activation", "name": name}
 
 
 class Linear(nnx.Module):

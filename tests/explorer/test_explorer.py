@@ -1,0 +1,129 @@
+"""The explorer computes what the fit computes: in NumPy, and in a browser where there is one."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pairs import untrained
+
+from ppl_vae import backends, recipes, seeds
+from ppl_vae.explorer import explorer, to_html
+from ppl_vae.explorer.page import steps_of
+from ppl_vae.explorer.steps import run
+from ppl_vae.results import Fit
+
+BROWSER = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+DECODERS: dict[str, dict[str, Any]] = {
+    "perceptron": {"hidden": (7, 6), "activation": "tanh"},
+    "elu": {"hidden": (7,), "activation": "elu", "likelihood": "normal"},
+    "softplus": {"hidden": (7,), "activation": "softplus"},
+    "gated": {"hidden": (7,), "gated": True},
+    "convolutions": {"net": "conv", "channels": (3, 4), "hidden": (6,)},
+    "convolutions, scales": {"net": "conv", "channels": (3,), "hidden": (6,), "likelihood": "normal-diagonal"},
+}
+
+
+def images(number: int, shape: tuple[int, ...] = (9, 7)) -> np.ndarray:
+    return (seeds.generator(1, "images").random((number, *shape)) < 0.4).astype(np.float32).reshape(number, -1)
+
+
+def made(backend: str = "pyro", shape: tuple[int, ...] = (9, 7), **settings: Any) -> Fit:
+    chosen = {"latent_dim": 3, **settings}
+    pair = recipes.vae(shape, backend=backend, **chosen)(seeds.generator(0, "weights"))
+    return untrained(*pair, backends.load(backend), images(6, shape))
+
+
+@pytest.mark.parametrize("backend", backends.NAMES)
+@pytest.mark.parametrize("name", DECODERS)
+def test_the_steps_are_the_decoder(name: str, backend: str) -> None:
+    fit, z = made(backend, **DECODERS[name]), seeds.generator(2, "codes").normal(size=(5, 3)).astype(np.float32)
+    np.testing.assert_allclose(run(steps_of(fit), z), fit.decode(z), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    return explorer(
+        made(**DECODERS["convolutions"]),
+        images(12),
+        folder / "page.html",
+        image_shape=(9, 7),
+        labels=["</script>", *"abcdefghijk"],
+        title="A <page> of {{data}}",
+    )
+
+
+def content(text: str) -> dict[str, Any]:
+    return json.loads(text.partition('type="application/json">')[2].partition("</script>")[0])
+
+
+def test_the_page_holds_all_that_it_needs(page: Path) -> None:
+    """Nothing is asked of a network; what a user wrote is text, not code."""
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"https?://|\b(?:src|href)=|\bfetch\(|import\(", text)
+    held = content(text)
+    assert held["labels"][0] == "</script>"
+    assert "<title>A &lt;page&gt; of {{data}}</title>" in text
+    assert sorted(held["order"]) == [0, 1, 2]
+    assert [held["kl"][d] for d in held["order"]] == sorted(held["kl"], reverse=True)
+
+
+PROBE = """<script>
+{
+  const before = element("decoded").toDataURL(), slider = element(`z${data.order[0]}`);
+  slider.value = +slider.value > 0 ? -3.5 : 3.5;
+  slider.dispatchEvent(new Event("input"));
+  const moves = before !== element("decoded").toDataURL(), moved = z[data.order[0]];
+  document.querySelectorAll("#images .thumb")[4].click();
+  const decoded = [...Array(N).keys()].map(n => Array.from(decode(code(n))));
+  const near = +element("near").children[0].dataset.n, images = document.querySelectorAll("#images .thumb").length;
+  const told = document.createElement("pre");
+  told.id = "found";
+  told.textContent = JSON.stringify({moves, moved, decoded, near, images, code: Array.from(z)});
+  document.body.append(told);
+}
+</script>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium: its package of the system")
+@pytest.mark.parametrize("name", ["gated", "convolutions, scales"])
+def test_a_browser_shows_what_the_fit_decodes(name: str, tmp_path: Path) -> None:
+    fit, x = made("numpyro", **DECODERS[name]), images(8)
+    path = explorer(fit, x, tmp_path / "page.html", image_shape=(9, 7))
+    path.write_text(path.read_text(encoding="utf-8").replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    words = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"]
+    done = subprocess.run(
+        [str(BROWSER), *words, path.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    found = json.loads(re.search(r'<pre id="found">(.*?)</pre>', done.stdout)[1])  # type: ignore[index]
+    codes = fit.encode(x)
+    np.testing.assert_allclose(found["decoded"], fit.decode(codes), atol=1e-4)
+    np.testing.assert_allclose(found["code"], codes[4], rtol=1e-6)
+    assert found["moves"] and abs(found["moved"]) == 3.5
+    gap = np.square(codes - codes[4]).sum(1)
+    assert found["near"] == np.argsort(gap)[1] and found["images"] == 8
+
+
+def test_images_of_another_range_and_a_vector_are_shown() -> None:
+    x = np.linspace(-3, 5, 24).reshape(4, 6).astype(np.float32)
+    held = content(to_html(made(shape=(6,), hidden=(5,), likelihood="normal"), x))
+    assert held["shape"] == [1, 6, 1] and held["range"] == [-3.0, 5.0]
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    x, fit = images(5), made(hidden=(5,))
+    with pytest.raises(ValueError, match=r"should be \(H, W\) or \(H, W, C\) of 63 numbers .* got \(8, 8\)"):
+        to_html(fit, x, image_shape=(8, 8))
+    with pytest.raises(ValueError, match="a label for each of the 5 images; got 2"):
+        to_html(fit, x, labels=[0, 1])
+    with pytest.raises(ValueError, match="a slider for each number of one latent site; this model has 'z', of categ"):
+        to_html(made(hidden=(5,), latents="categorical", num_categories=3), x)
