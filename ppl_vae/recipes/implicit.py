@@ -1,4 +1,4 @@
-"""The component that is an implicit posterior: a net of the encoder's numbers and noise."""
+"""The posteriors that read noise beside the encoder's numbers: without a density, or with one that is estimated."""
 
 from __future__ import annotations
 
@@ -9,35 +9,62 @@ import numpy as np
 from ..backends import Backend
 from .components import Posterior, Setting, Values, register
 
-NOISE = Setting("implicit_noise", 16, "numbers of noise that an implicit posterior takes", least=1, metavar="R")
+NOISE = Setting(
+    "implicit_noise", 16, "numbers of noise that an implicit or semi-implicit posterior takes", least=1, metavar="R"
+)
 HIDDEN = Setting("implicit_hidden", (128,), "units of the layers that read the noise", least=1, metavar="UNITS")
 CONTEXT = Setting("implicit_context", 64, "numbers of the encoder that they read beside it", least=1, metavar="H")
-SETTINGS = (NOISE, HIDDEN, CONTEXT)
+EXTRA = Setting(
+    "implicit_extra", 10, "further noise by which 'semi-implicit' estimates its density", least=0, metavar="M"
+)
+SETTINGS = (NOISE, HIDDEN, CONTEXT, EXTRA)
+
+
+def build_head(b: Backend, recipe: Values, rng: np.random.Generator, outputs: int) -> Any:
+    """Build the net of h(x) and noise."""
+    return b.nets.MLP((recipe.implicit_context + recipe.implicit_noise, *recipe.implicit_hidden, outputs), rng)
 
 
 def build(b: Backend, recipe: Values, rng: np.random.Generator, net: Any) -> Any:
     """Build z = g(h(x), eps)."""
-    widths = (recipe.implicit_context + recipe.implicit_noise, *recipe.implicit_hidden, recipe.latent_dim)
-    return b.conditionals.Implicit(net, b.nets.MLP(widths, rng), recipe.implicit_noise)
+    return b.conditionals.Implicit(net, build_head(b, recipe, rng, recipe.latent_dim), recipe.implicit_noise)
+
+
+def build_semi_implicit(b: Backend, recipe: Values, rng: np.random.Generator, net: Any) -> Any:
+    """Build z ~ N(loc(h(x), eps), diag scale(h(x), eps)^2)."""
+    head = b.conditionals.DiagNormal(build_head(b, recipe, rng, 2 * recipe.latent_dim))
+    extra = recipe.implicit_extra
+    return b.conditionals.SemiImplicit(net, head, recipe.latent_dim, recipe.implicit_noise, num_extra=extra)
 
 
 def refuse(recipe: Values) -> str | None:
-    """A VampPrior is a mixture of the guide's densities."""
-    if recipe.prior.startswith("vampprior"):
+    """A VampPrior is a mixture of the guide's densities, at draws of the others."""
+    if recipe.component("prior").of_posteriors:
         return (
-            f"The prior {recipe.prior!r} is made of the guide's densities, and an implicit posterior has none: use "
-            "prior='standard' or 'mixture', or posterior='standard'."
+            f"The prior {recipe.prior!r} is made of the guide's densities, and an implicit posterior has none, a "
+            "semi-implicit one none but at its own draws: use prior='standard' or 'mixture', or posterior='standard'."
         )
     return None
 
 
-POSTERIOR = Posterior(
-    "implicit",
-    "draws of a net that takes noise, without a density",
-    settings=SETTINGS,
-    refuse=refuse,
-    build=build,
-    outputs=lambda recipe: recipe.implicit_context,
+POSTERIORS = (
+    Posterior(
+        "implicit",
+        "draws of a net that takes noise, without a density",
+        settings=(NOISE, HIDDEN, CONTEXT),
+        refuse=refuse,
+        build=build,
+        outputs=lambda recipe: recipe.implicit_context,
+    ),
+    Posterior(
+        "semi-implicit",
+        "a normal whose net takes noise, with a density that is estimated",
+        settings=SETTINGS,
+        refuse=refuse,
+        build=build_semi_implicit,
+        outputs=lambda recipe: recipe.implicit_context,
+    ),
 )
 
-register(POSTERIOR)
+for entry in POSTERIORS:
+    register(entry)

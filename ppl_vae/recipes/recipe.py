@@ -89,9 +89,9 @@ class Recipe:
     ``prior_flow``, the prior's steps: ``coupling``, ``spline`` or ``maf``. Of a posterior that is a mixture:
     ``components``, A; ``mixture_hidden``, the numbers of the encoder that every component reads; ``learned_weights``
     of the components in place of equal ones. Of an implicit posterior: ``implicit_noise``, R, ``implicit_hidden`` and
-    ``implicit_context``. Of ``diffusion``: ``noise_levels``, T; ``prediction``; ``most_noise``;
-    ``schedule_pieces``. ``auxiliary_dim`` of the program ``semi-supervised``. ``hamiltonian_steps``,
-    ``hamiltonian_step_size`` and ``hamiltonian_beta`` of a Hamiltonian guide.
+    ``implicit_context``, and ``implicit_extra``, M, of a semi-implicit one. Of ``diffusion``: ``noise_levels``, T;
+    ``prediction``; ``most_noise``; ``schedule_pieces``. ``auxiliary_dim`` of the program ``semi-supervised``. Of a
+    Hamiltonian guide: ``hamiltonian_steps``, ``hamiltonian_step_size`` and ``hamiltonian_beta``.
     Of hierarchies: ``latent_levels``, L, and ``skip_connections``, whether the likelihood reads every level.
     Of sequences: ``transition``, ``gated``, ``mlp`` or ``linear``, its ``transition_hidden``, and ``recurrent_units``.
     Of ``draw``: ``draw_steps``, T, which share the latents, and ``draw_units``.

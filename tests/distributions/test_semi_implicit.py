@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from oracles import PCA, gradient, value_of
-from pairs import P, fill, toy, untrained
+from pairs import P, fill, recipe, toy, untrained
 
 from ppl_vae import backends, evaluation, objectives
 from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.results import Fit
 
 Backend = backends.Backend
 SPREAD, SCALE = np.array([0.8, 0.5]), 0.4
@@ -116,3 +118,13 @@ def test_objectives_and_priors_that_ask_elsewhere_are_refused(backend: Backend) 
     many = fit.draws(x, 4000)["z"]
     np.testing.assert_allclose(fit.encode(x), many.mean(0), atol=0.08)
     np.testing.assert_allclose(fit.posterior(x)["z"][1] ** 2, many.var(0), rtol=0.25)
+
+
+def test_a_recipe_makes_it(tmp_path: Path) -> None:
+    settings = {"posterior": "semi-implicit", "implicit_noise": 2, "implicit_hidden": (4,), "implicit_extra": 3}
+    made = recipe("standard", "pyro", **settings)
+    model, guide = made(np.random.default_rng(0))
+    assert guide.posterior.num_extra == 3 and guide.posterior.noise == 2
+    fit = backends.load("pyro").inference.SVI(objectives.IWAE(2), epochs=1, batch_size=10).fit(model, guide, toy(10))
+    again = Fit.load(fit.save(tmp_path / "f", recipe=made))
+    np.testing.assert_array_equal(again.encode(toy(3)), fit.encode(toy(3)))

@@ -151,7 +151,7 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         trains(o.AVB(), patience=2),
         lambda _: trains(o.AVB(), patience=None)(None).history["valid_log_lik"],
     ),
-    "is made of the guide's densities, and an implicit posterior has none": (
+    "is made of the guide's densities, and an implicit posterior has none, a semi-implicit one none but": (
         lambda _: vampprior(),
         trains(o.AVB(), lambda: made(prior="standard")),
         trains(o.AVB(), lambda: made(prior="mixture", num_pseudo_inputs=2)),
