@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -27,6 +27,9 @@ class Flow(nn.Module):
     >>> Flow(base, 4, steps)(torch.zeros(2, 5)).event_shape
     torch.Size([3])
     """
+
+    inverts: ClassVar[bool] = True
+    """A density at a given value goes back through every step."""
 
     def __init__(self, posterior: Any, context: int, steps: Iterable[nn.Module]) -> None:
         super().__init__()

@@ -55,7 +55,7 @@ def check_components(what: str, posterior: nn.Module) -> None:
             f"{what} is a mixture of densities at given values, and this posterior estimates those of its own draws "
             "alone: use a posterior with a density, such as DiagNormal, with a net of its own."
         )
-    if hasattr(posterior, "steps"):
+    if getattr(posterior, "inverts", False):
         raise ValueError(
             f"{what} would invert a flow posterior once for each pseudo-input and draw: use a flow as prior, "
             "priors.FlowPrior, or the posterior's base, posterior.posterior, with a net of its own."

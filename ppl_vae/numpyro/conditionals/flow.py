@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from flax import nnx
 from jax import Array
@@ -28,6 +28,9 @@ class Flow(nnx.Module):
     >>> Flow(base, 4, steps)(jnp.zeros((2, 5))).event_shape
     (3,)
     """
+
+    inverts: ClassVar[bool] = True
+    """A density at a given value goes back through every step."""
 
     def __init__(self, posterior: Any, context: int, steps: Iterable[nnx.Module]) -> None:
         self.posterior, self.context = posterior, context
