@@ -59,3 +59,7 @@ class UntrainedNet(UserWarning):
 
 class SampledKL(UserWarning):
     """Warning of sites whose KL is sampled where an objective takes closed forms; it names them."""
+
+
+class LowAcceptance(RuntimeWarning):
+    """Warning of chains within a training that reject most of their transitions; it says how many, and what to set."""

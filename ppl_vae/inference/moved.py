@@ -22,20 +22,24 @@ from .traces import PyroSite
 
 def gain(
     chain: ChainRequest, model: Any, x: Tensor, side: Mapping[str, Tensor], latent: dict[str, PyroSite], draws: int
-) -> Tensor:
-    """log p(x, z') - log p(x, z), (K, B), of draws z that HMC moved to z': a gradient to the model, none to draws."""
+) -> tuple[Tensor, Tensor]:
+    """log p(x, z') - log p(x, z), (K, B), of draws z that HMC moved to z': a gradient to the model, none to draws.
+
+    Beside it the mean over the transitions of the probability that one is accepted, (K, B).
+    """
     densities = Densities(model, None, x, side, layout_of_sites(latent, draws * len(x)))
     with _still():
         start = densities.position({n: _with_particles(site["value"].detach(), draws) for n, site in latent.items()})
-    density, u = densities.at(start.codes, 1.0), start.u
+    density, u, accepted = densities.at(start.codes, 1.0), start.u, torch.zeros_like(start.u[..., 0])
     with encoded(model):
         for _ in range(chain.transitions):
             momentum, noise = torch.randn_like(u), torch.rand(*u.shape[:2], 2, dtype=u.dtype, device=u.device)
             step_size = kernels.jittered(chain.step_size, noise[..., 0])
-            u = kernels.hmc(u, density(u), momentum, noise[..., 1], step_size, chain.leapfrog, density, repeat).u
+            moved = kernels.hmc(u, density(u), momentum, noise[..., 1], step_size, chain.leapfrog, density, repeat)
+            u, accepted = moved.u, accepted + moved.accept_prob / chain.transitions
     log_lik, log_prior, _, _ = densities.parts(Position(torch.cat([start.u, u]), torch.cat([start.codes] * 2)))
     before, after = (log_lik + log_prior).chunk(2)
-    return after - before
+    return after - before, accepted
 
 
 @contextmanager

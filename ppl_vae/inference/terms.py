@@ -122,7 +122,8 @@ def log_terms(
         if request.labels in observed:
             terms = terms._replace(log_label=density_of(observed[request.labels], draws).mean(0))
         if request.chain is not None:
-            terms = terms._replace(gain=gain(request.chain, model, args[0], kwargs, latent, draws))
+            gained, accepted = gain(request.chain, model, args[0], kwargs, latent, draws)
+            terms = terms._replace(gain=gained, accepted=accepted)
         slopes = _slopes(terms, guided) if gradient.slopes else {}
         return Run(terms, {} if ruled is None else ruled.sites, slopes, densities, tuple(latent), configurations)
 

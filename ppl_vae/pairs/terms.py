@@ -73,6 +73,8 @@ class Terms(NamedTuple):
     """log q(y | x) of labels y that are known, (B,), where it was asked for"""
     gain: Array = None
     """log p(x, z') - log p(x, z) of draws z that chains moved to z', (K, B): a gradient to the model, none to draws"""
+    accepted: Array = None
+    """the mean probability that a transition of these chains is accepted, (K, B)"""
 
     @property
     def log_weights(self) -> Array:

@@ -35,7 +35,8 @@ class Fit:
     """A trained pair with the record of its training. Arrays in, arrays out.
 
     ``history`` holds one number per epoch under ``epoch``, ``loss`` (the objective, nats per datum), ``valid_elbo`` and
-    its part ``valid_log_lik`` (nats per datum), of codes ``codes_used`` and ``perplexity``, and ``seconds``.
+    its part ``valid_log_lik`` (nats per datum), of codes ``codes_used`` and ``perplexity``, of ``HMCELBO``
+    ``acceptance``, and ``seconds``.
     ``settings`` is every setting, JSON-able.
     """
 

@@ -34,6 +34,7 @@ HISTORY = frozenset(
         "valid_log_lik",
         "valid_mmd",
         "codes_used",
+        "acceptance",
         "perplexity",
         "seconds",
         "compilation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ..arrays.quantisation import usage
 from ..data.streams import Data
-from ..errors import NotFiniteLoss
+from ..errors import LowAcceptance, NotFiniteLoss
 from ..objectives.base import Objective
 from ..pairs.chunks import elbo_in_chunks, memory_settings
 from ..pairs.densities import density_unknown
@@ -35,6 +36,8 @@ from .settings import TrainingSettings
 
 VALID_LEVELS = 16
 """The least number of levels of a chain of noise that its validation ELBO is estimated from."""
+CHAIN_ROWS, LOW = 100, 0.2
+"""The number of data whose chains are watched, and the acceptance below which a warning comes."""
 
 
 @dataclass
@@ -135,6 +138,7 @@ class Loop:
             self._fail(f"the loss became {losses[~np.isfinite(losses)][0]}", epoch, int(np.argmin(np.isfinite(losses))))
         metrics = {"epoch": float(epoch), "loss": _mean_loss(losses, self.epoch_size, self.settings.batch_size)}
         metrics |= self.run.metrics
+        metrics |= self._accepted(epoch)
         if self.data.valid is not None and self.run.pair.num_rows is None:
             doing = f"in the validation ELBO after epoch {epoch}"
             with explain_out_of_memory(doing, memory_settings(), self.kept()), self.serving():
@@ -183,6 +187,25 @@ class Loop:
                 used, perplexity = usage(values[site.name][0], len(site.codes))
                 metrics |= {"codes_used": float(used), "perplexity": perplexity}
         return metrics
+
+    def _accepted(self, epoch: int) -> dict[str, float]:
+        """Find how often the objective's chains, if it has some, accept a transition, and warn where that is rare."""
+        loss = self.settings.loss
+        chain = loss.request.chain if isinstance(loss, Objective) else None
+        if chain is None:
+            return {}
+        first = slice(CHAIN_ROWS)
+        x = np.asarray(self.data.train[first])
+        side = {"index": np.arange(len(x)), **take_rows(self.data.side, first)}
+        share = self.run.acceptance(x, side, derive(self.seed, "acceptance", epoch))
+        if share < LOW and min(self.history.get("acceptance", [1.0])) >= LOW:
+            warnings.warn(
+                f"{type(loss).__name__}: after epoch {epoch} chains accept {share:.0%} of their transitions, and most "
+                f"draws stay where the guide put them: set step_size lower; here {chain.step_size}.",
+                LowAcceptance,
+                stacklevel=2,
+            )
+        return {"acceptance": share}
 
     @property
     def epoch_size(self) -> int:

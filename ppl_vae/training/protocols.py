@@ -41,6 +41,9 @@ class Run(Protocol):
     def epoch(self, epoch: int, order: np.ndarray) -> np.ndarray:
         """Pass over the data once in that order; return the loss per datum of each step, in nats."""
 
+    def acceptance(self, x: np.ndarray, side: Mapping[str, np.ndarray], seed: int) -> float:
+        """Return the mean probability that the transitions of the objective's chains are accepted on data x (B, P)."""
+
     def averaged(self) -> dict[str, np.ndarray]:
         """The pair's weights by name, averaged over the steps where the settings ask for that."""
 

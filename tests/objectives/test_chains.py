@@ -114,6 +114,26 @@ def test_a_model_learns_more_than_its_guide_can_reach(backend: Backend) -> None:
     assert moved > plain + 0.4
 
 
+def test_the_history_has_the_acceptance_of_the_chains(backend: Backend) -> None:
+    """Beside that of trajectories in NumPy, from the exact posterior, whose step sizes have the kernels' jitter."""
+    pca, rng, size, draws = PCA(), np.random.default_rng(0), 0.45, 40_000
+    precision = np.linalg.inv(pca.cov)
+    z, momentum = rng.standard_normal((draws, 2)) @ np.linalg.cholesky(pca.cov).T, rng.standard_normal((draws, 2))
+    step = size * (0.8 + 0.4 * rng.random((draws, 1)))
+    before = 0.5 * ((z @ precision * z).sum(-1) + (momentum**2).sum(-1))
+    for _ in range(3):
+        momentum = momentum - 0.5 * step * z @ precision
+        z = z + step * momentum
+        momentum = momentum - 0.5 * step * z @ precision
+    rise = 0.5 * ((z @ precision * z).sum(-1) + (momentum**2).sum(-1)) - before
+    svi = backend.inference.SVI(
+        objectives.HMCELBO(100, leapfrog=3, step_size=size), epochs=1, batch_size=70, learning_rate=1e-9
+    )
+    fit = svi.fit(*pca.pair(backend), np.repeat(pca.x, 10, 0), seed=0)
+    expected = np.exp(np.minimum(0, -rise)).mean()
+    assert 0.3 < expected < 0.95 and fit.history["acceptance"] == pytest.approx([expected], abs=0.02)
+
+
 def test_a_recorded_step_is_the_same() -> None:
     """Chains of a fixed length are operations of a graph."""
     b = backends.load("pyro")

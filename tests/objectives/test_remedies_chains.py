@@ -73,6 +73,10 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
         trains(lambda: o.HMCELBO(transitions=0), of_standard),
         trains(o.TraceELBO, of_standard),
     ),
+    "of their transitions, and most draws stay where the guide put them: set step_size lower": (
+        trains(lambda: o.HMCELBO(step_size=9.0), of_standard),
+        trains(lambda: o.HMCELBO(step_size=0.1), of_standard),
+    ),
     "HMCELBO moves its draws at once: leave 'chunk' at None": (
         trains(lambda: o.HMCELBO(2, chunk=1), of_standard),
         trains(lambda: o.HMCELBO(2), of_standard),

@@ -171,6 +171,12 @@ class PyroRun:
         self.metrics = {name: value for player in self.players for name, value in player.metrics().items()}
         return losses.rows().cpu().numpy().astype(np.float64)
 
+    def acceptance(self, x: np.ndarray, side: Mapping[str, np.ndarray], seed: int) -> float:
+        """Return the mean probability that the transitions of the objective's chains are accepted on data x (B, P)."""
+        with torch.no_grad(), forked(seed, self.pair.device), self.pair.active() as (model, guide):
+            terms = self.objective.log_terms(model, guide, self.pair.tensor(x), **self.pair.tensors(side))
+        return float(terms.accepted.mean())
+
     def _batches(self, order: np.ndarray) -> Generator[tuple[Tensor, Tensor]]:
         """Yield the data of each step, and their positions; 'dynamic' images are drawn afresh."""
         train, size = self.train, self.settings.batch_size

@@ -171,7 +171,8 @@ def log_terms(
             terms = terms._replace(log_label=density_of(observed[request.labels], draws).mean(0))
         if request.chain is not None:
             moving = jax.random.fold_in(key, CHAIN)
-            terms = terms._replace(gain=gain(request.chain, model, args[0], kwargs, latent, draws, moving))
+            gained, accepted = gain(request.chain, model, args[0], kwargs, latent, draws, moving)
+            terms = terms._replace(gain=gained, accepted=accepted)
         slopes: Mapping[str, Array] = {}
         if gradient.slopes:
             slopes = _slopes(

@@ -115,6 +115,12 @@ class NumPyroRun:
         self.measure(outcomes)
         return np.concatenate(losses)
 
+    def acceptance(self, x: np.ndarray, side: Mapping[str, np.ndarray], seed: int) -> float:
+        """Return the mean probability that the transitions of the objective's chains are accepted on data x (B, P)."""
+        pair, key = self.pair, jax.random.key(seed)
+        data = pair.array(x), pair.arrays(side)
+        return float(_acceptance(self.step.objective, pair.structure, pair.params, pair.constants, key, *data))
+
     def places(self, batches: Batches) -> Array | None:
         """Positions in the data set of the rows in memory, for a player that needs another batch of them."""
         if not self.step.redraws:
@@ -253,3 +259,11 @@ def _adam(learning_rate: float, clip_norm: float | None) -> optax.GradientTransf
 
 def _clipped(optim: optax.GradientTransformation, clip_norm: float | None) -> optax.GradientTransformation:
     return optim if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), optim)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _acceptance(
+    objective: Any, structure: Any, params: Tree, constants: Tree, key: Array, x: Array, side: dict[str, Array]
+) -> Array:
+    model, guide = structure.programs(params, constants)
+    return objective.log_terms(model, guide, x, key=key, **side).accepted.mean()
