@@ -13,7 +13,7 @@ from ..runtime.extensions import load_registered
 from ..runtime.out_of_memory import ran_out
 from ..runtime.versions import __version__
 from . import config
-from .commands import compare, data, encode, evaluate, fit, metrics, reconstruct, sample, traverse, two_sample
+from .commands import compare, data, encode, evaluate, explore, fit, metrics, reconstruct, sample, traverse, two_sample
 from .completion import SHELLS, PrintCompletion
 from .options import flag
 from .parsing import Parser
@@ -33,6 +33,7 @@ from data to pictures:
   ppl-vae reconstruct runs/digits --out pairs.png
   ppl-vae sample runs/digits --out grid.png
   ppl-vae traverse runs/digits --out traversal.png
+  ppl-vae explore runs/digits --out digits.html
 
 how well the codes hold the factors of images apart, where the data have labels or FILE says them:
   ppl-vae metrics runs/mine --factors FILE
@@ -69,7 +70,7 @@ def parser() -> Parser:
     text = f"print a script that completes commands and options; SHELL is one of {', '.join(SHELLS)}"
     top.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL", help=text)
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for module in (fit, evaluate, encode, reconstruct, sample, traverse, metrics, two_sample, compare, data):
+    for module in (fit, evaluate, encode, reconstruct, sample, traverse, explore, metrics, two_sample, compare, data):
         command = module.add(commands)
         command.set_defaults(run=module.run, interrupted=module.interrupted, parser=command)
     return top

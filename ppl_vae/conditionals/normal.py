@@ -41,10 +41,10 @@ class DiagNormal(nn.Module):
         loc, raw = out.chunk(2, -1)
         return distributions.Normal(loc, softplus(raw) + self.floor).to_event(1)
 
-    def steps(self) -> list[dict[str, Any]]:
+    def as_steps(self) -> list[dict[str, Any]]:
         """E[x | h] written down, for ``explorer``."""
         net: Any = self.net
-        return [*net.steps(), {"op": "first", "parts": 2}]
+        return [*net.as_steps(), {"op": "first", "parts": 2}]
 
 
 class FullNormal(nn.Module):
@@ -113,7 +113,7 @@ class Normal(nn.Module):
         scale = softplus(self.raw) + self.floor if self.learned else self.scale
         return dist.Normal(self.net(h), scale).to_event(1)
 
-    def steps(self) -> list[dict[str, Any]]:
+    def as_steps(self) -> list[dict[str, Any]]:
         """E[x | h] written down, for ``explorer``."""
         net: Any = self.net
-        return list(net.steps())
+        return list(net.as_steps())

@@ -128,7 +128,7 @@ def steps_of(fit: Fit) -> list[Step]:
         )
     likelihood = getattr(fit.model, "likelihood", None)
     try:
-        return list(likelihood.steps())  # type: ignore[union-attr]
+        return list(likelihood.as_steps())  # type: ignore[union-attr]
     except AttributeError as error:
         raise ValueError(
             f"The decoder of this model cannot be written into a page: use {LIKELIHOODS} over {NETS}, or draw pictures "
@@ -142,7 +142,7 @@ def _check(fit: Fit, steps: Sequence[Step], codes: np.ndarray) -> None:
     if not gap <= TOLERANCE * max(1.0, float(np.abs(fit.decode(codes)).max())):
         raise ValueError(
             f"The decoder as the page would compute it is {gap:.2g} from fit.decode: its parts do more than their "
-            "steps() say. Let the steps() of your own parts say all that they do."
+            "as_steps() say. Let the as_steps() of your own parts say all that they do."
         )
 
 

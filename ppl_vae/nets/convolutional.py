@@ -152,7 +152,7 @@ class ConvDecoder(nn.Module):
         h = h.reshape(-1, height, width, self.parts, channels).movedim(3, 1)
         return h.reshape(*lead, self.parts * math.prod(self.image_size))
 
-    def steps(self) -> list[dict[str, Any]]:
+    def as_steps(self) -> list[dict[str, Any]]:
         """The net written down, for ``explorer``; pixels in the order (H, W, C)."""
         found = [step for layer in self.layers for step in (written(layer), written_activation(self.activation))]
         size, last = self.first_size, len(self.convolutions) - 1

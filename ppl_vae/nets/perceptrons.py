@@ -44,7 +44,7 @@ class MLP(nn.Module):
             h = self.activation(layer(h))
         return last(h)
 
-    def steps(self) -> list[dict[str, Any]]:
+    def as_steps(self) -> list[dict[str, Any]]:
         """The net written down, for ``explorer``."""
         *hidden, last = self.layers
         steps = [step for layer in hidden for step in (written(layer), written_activation(self.activation))]
@@ -76,7 +76,7 @@ class GatedMLP(nn.Module):
             h = value(h) * torch.sigmoid(gate(h))
         return last(h)
 
-    def steps(self) -> list[dict[str, Any]]:
+    def as_steps(self) -> list[dict[str, Any]]:
         """The net written down, for ``explorer``."""
         *hidden, last = self.values
         gates = [written(gate) for gate in self.gates]

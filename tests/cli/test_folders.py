@@ -89,7 +89,8 @@ OWN = {
     "example": {"example"},
 }
 """Command -> the folders that are its own, or in which it overwrites nothing."""
-READING = ("evaluate", "encode", "reconstruct", "sample", "traverse", "metrics")
+READING = ("evaluate", "encode", "reconstruct", "sample", "traverse", "explore", "metrics")
+ENDINGS = {"metrics": ".json", "explore": ".html"}
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -116,7 +117,7 @@ def test_what_reads_a_run_refuses_other_folders_and_writes_nothing(
     name: str, kind: str, made: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = content(made[kind])
-    out = () if name == "evaluate" else ("--out", tmp_path / ("o.json" if name == "metrics" else "o.npy"))
+    out = () if name == "evaluate" else ("--out", tmp_path / f"o{ENDINGS.get(name, '.npy')}")
     assert command(name, made[kind], *out) == 2
     assert "fit" in one_line(capsys) and content(made[kind]) == before and not list(tmp_path.iterdir())
 

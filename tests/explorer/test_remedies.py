@@ -34,8 +34,8 @@ class Doubled(nets.MLP):
 class Told(Doubled):
     """The same with all its steps."""
 
-    def steps(self) -> list[dict[str, Any]]:
-        return [*super().steps(), {"op": "affine", "weight": 2 * np.eye(9), "bias": np.zeros(9)}]
+    def as_steps(self) -> list[dict[str, Any]]:
+        return [*super().as_steps(), {"op": "affine", "weight": 2 * np.eye(9), "bias": np.zeros(9)}]
 
 
 def net(kind: type[nets.MLP]) -> nets.MLP:
@@ -58,7 +58,7 @@ REMEDIES: dict[str, tuple[Any, ...]] = {
         lambda _: to_html(fit(activation=torch.sin), X),
         lambda _: to_html(fit(activation="tanh"), X),
     ),
-    "its parts do more than their steps() say. Let the steps() of your own parts say all that they do": (
+    "its parts do more than their as_steps() say. Let the as_steps() of your own parts say all that they do": (
         lambda _: to_html(fit(net(Doubled)), X),
         lambda _: to_html(fit(net(Told)), X),
     ),

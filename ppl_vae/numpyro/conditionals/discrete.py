@@ -32,10 +32,10 @@ class Bernoulli(nnx.Module):
         """Map h (..., H) to a distribution over (P,)."""
         return dist.Independent(distributions.BernoulliLogits(self.net(h), validate_args=False), 1, validate_args=False)
 
-    def steps(self) -> list[dict[str, Any]]:
+    def as_steps(self) -> list[dict[str, Any]]:
         """E[x | h] written down, for ``explorer``."""
         net: Any = self.net
-        return [*net.steps(), {"op": "activation", "name": "sigmoid"}]
+        return [*net.as_steps(), {"op": "activation", "name": "sigmoid"}]
 
 
 class Categorical(nnx.Module):

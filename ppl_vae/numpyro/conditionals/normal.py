@@ -40,10 +40,10 @@ class DiagNormal(nnx.Module):
         loc, raw = jnp.split(out, 2, -1)
         return dist.Normal(loc, softplus(raw) + self.floor).to_event(1)
 
-    def steps(self) -> list[dict[str, Any]]:
+    def as_steps(self) -> list[dict[str, Any]]:
         """E[x | h] written down, for ``explorer``."""
         net: Any = self.net
-        return [*net.steps(), {"op": "first", "parts": 2}]
+        return [*net.as_steps(), {"op": "first", "parts": 2}]
 
 
 class FullNormal(nnx.Module):
@@ -111,7 +111,7 @@ class Normal(nnx.Module):
         scale = softplus(self.raw[...]) + self.floor if self.learned else self.scale
         return dist.Normal(self.net(h), scale).to_event(1)
 
-    def steps(self) -> list[dict[str, Any]]:
+    def as_steps(self) -> list[dict[str, Any]]:
         """E[x | h] written down, for ``explorer``."""
         net: Any = self.net
-        return list(net.steps())
+        return list(net.as_steps())
