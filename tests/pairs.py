@@ -393,6 +393,7 @@ COMMANDS = (
     "reconstruct",
     "sample",
     "traverse",
+    "explore",
     "metrics",
     "two-sample",
     "compare",
