@@ -76,6 +76,7 @@ class Training:
         num_particles: draws per test image for log p(x).
         command: what makes its row again.
         about: further entries of its row.
+        certify: the number of test images whose log p(x) gets a certificate.
         extends: whether it goes on from the longest training of the same stem and fewer epochs; not where a schedule
             depends on the number of epochs.
     """
@@ -90,6 +91,7 @@ class Training:
     command: str
     about: Row = field(default_factory=dict)
     extends: bool = True
+    certify: int = 0
 
     @property
     def name(self) -> str:
@@ -103,6 +105,7 @@ class Training:
     def done(self) -> Row | None:
         """Its row, where it is done with as many draws as are asked for, and says of itself what it would say now."""
         row, wanted = read_row(self.path("json")), {**self.about, "num_particles": self.num_particles}
+        wanted |= {"certify": self.certify} if self.certify else {}
         return row if row and wanted.items() <= row.items() else None
 
     def run(self, *, device: str | None = None, progress: bool | None = None) -> Row:
@@ -131,9 +134,8 @@ class Training:
             description=self.name,
         )
         fit.save(self.path("safetensors"), recipe=self.recipe)
-        values = evaluation.evaluate(
-            fit, self.split.test, self.num_particles, train=self.split.train, seed=self.seed, progress=progress
-        )
+        options: dict[str, Any] = {"train": self.split.train, "certify": self.certify, "seed": self.seed}
+        values = evaluation.evaluate(fit, self.split.test, self.num_particles, progress=progress, **options)
         per_image = {"log_p": values.log_p.values, "elbo": values.elbo.values, "ess": values.log_p.ess}
         storage.write(self.path("values"), per_image, {"kind": "values", "name": self.name})
         row = {**self.about, **self._row(fit, values), "command": self.command, **provenance(fit.pair.device_name)}
@@ -141,7 +143,9 @@ class Training:
         return row
 
     def _row(self, fit: Fit, values: evaluation.Evaluation) -> Row:
-        numbers = {name: value if value == value else None for name, value in values.row().items()}  # NaN is no JSON
+        numbers: Row = {n: value if value == value else None for n, value in values.row().items()}  # NaN is no JSON
+        if values.certificate is not None:
+            numbers |= {"certify": self.certify, "verdict": values.certificate.verdict}
         return {
             "backend": fit.backend,
             "epochs": self.svi.epochs,

@@ -57,6 +57,7 @@ class Setting:
     learning_rate: float = 5e-4
     batch_size: int = 100
     num_particles: int = 500
+    certify: int = 0
     images: tuple[int, int, int] | None = None
     """of each part, where not all are used"""
 
@@ -165,11 +166,13 @@ class Cell:
             about["trained_on"] = f"train images; stopped {s.patience} epochs after the best validation ELBO"
         svi = s.svi(self.backend, split.sizes["train"])
         command = self.command([self.seed])
-        return Training(folder, self.stem, recipe, svi, split, self.seed, s.num_particles, command, about)
+        of_draws = s.num_particles, command, about
+        return Training(folder, self.stem, recipe, svi, split, self.seed, *of_draws, certify=s.certify)
 
     def command(self, seeds: Sequence[int]) -> str:
         """What makes this cell, under these seeds."""
-        return command(**self.key, num_particles=self.setting.num_particles, seeds=seeds)
+        draws = {"num_particles": self.setting.num_particles, "certify": self.setting.certify}
+        return command(**self.key, **draws, seeds=seeds)
 
     def work(self, split: Split) -> float:
         """Roughly how much there is to compute, in passes of one row through half of the nets."""
@@ -191,6 +194,7 @@ def command(
     epochs: int,
     num_particles: int,
     seeds: Sequence[int],
+    certify: int = 0,
 ) -> str:
     """What makes the cells with this key, under these seeds."""
     named = SETTINGS[setting]
@@ -200,6 +204,7 @@ def command(
     words += ["--pseudo-inputs-start", start] if start not in (None, named.start) else []
     words += ["--warm-up", str(warm_up)] if warm_up != named.warm_up else []
     words += ["--num-particles", str(num_particles)] if num_particles != named.num_particles else []
+    words += ["--certify", str(certify)] if certify else []
     words += ["--backend", backend] if backend != "numpyro" else []
     words += [f"--{setting}"] if setting != PLAIN.name else []
     return shlex.join(["python", "benchmarks/vampprior_table.py", *words])

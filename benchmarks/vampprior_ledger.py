@@ -21,10 +21,11 @@ from ppl_vae import recipes
 from ppl_vae.runtime import storage
 
 KEY = ("data", "prior", "components", "start", "setting", "warm_up", "backend", "epochs")
-NUMBERS = ("log_p", "bits_per_dim", "elbo", "active_units", "seconds", "seconds_per_epoch")
+NUMBERS = ("log_p", "certified_log_p", "bits_per_dim", "elbo", "active_units", "seconds", "seconds_per_epoch")
 """Told as mean and standard deviation over the seeds."""
 OF_A_RUN = (
     *("seed", "log_p", "bits_per_dim", "test_error", "mc_error", "elbo", "kl", "train_elbo", "objective"),
+    *("certify", "certified_log_p", "certified_error", "simulated_gap", "k_hat_above", "settled", "verdict"),
     *("active_units", "seconds", "seconds_per_epoch", "parameters", "epochs_done", "num_particles", "images"),
     *("binarisation", "likelihood", "learning_rate", "trained_on", "commit", "hardware", "versions", "date"),
 )
@@ -67,10 +68,10 @@ def _place(entry: Entry) -> tuple[Any, ...]:
 def _entry(key: Entry, runs: list[Entry]) -> Entry:
     runs = sorted(runs, key=lambda run: run["seed"])
     published = PUBLISHED.get((key["setting"], key["data"], key["prior"]), ()) if usual(key) else ()
-    draws = max(run["num_particles"] for run in runs)
+    most = {name: max(run.get(name, 0) for run in runs) for name in ("num_particles", "certify")}
     numbers: Entry = {}
     for name in NUMBERS:
-        if name in runs[0]:
+        if all(name in run for run in runs):
             values = [float(run[name]) for run in runs]
             numbers[name] = statistics.fmean(values)
             numbers[f"{name}_sd"] = statistics.stdev(values) if len(values) > 1 else None
@@ -79,7 +80,7 @@ def _entry(key: Entry, runs: list[Entry]) -> Entry:
         "seeds": [run["seed"] for run in runs],
         **numbers,
         "published": [number.to_dict() for number in published],
-        "command": command(**key, num_particles=draws, seeds=[run["seed"] for run in runs]),
+        "command": command(**key, **most, seeds=[run["seed"] for run in runs]),
         "runs": runs,
     }
 

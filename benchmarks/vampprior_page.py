@@ -43,6 +43,7 @@ class Section:
 HEADINGS = {
     "prior": "prior",
     "log_p": "log p(x)",
+    "certified_log_p": "certified",
     "bits_per_dim": "bits/dim",
     "from_standard": "beside standard",
     "elbo": "ELBO",
@@ -85,7 +86,8 @@ def sections(entries: Sequence[Entry], figures: Path) -> Iterator[Section]:
         groups.setdefault((entry["setting"], entry["data"], entry["backend"]), []).append(entry)
     for (setting, data, backend), group in groups.items():
         title = f"{TITLES[data]}: {SETTING_WORDS[setting]}, {backend}"
-        columns = [name for name in HEADINGS if name != "bits_per_dim" or "bits_per_dim" in group[0]]
+        rare = [n for n in ("bits_per_dim", "certified_log_p") if not any(n in entry for entry in group)]
+        columns = [name for name in HEADINGS if name not in rare]
         rows = [[_cell(entry, name, group) for name in columns] for entry in group]
         drawn = _drawn(figures, f"{data}-{setting}-{backend}-")
         yield Section(title, _notes(group), [HEADINGS[name] for name in columns], rows, drawn)
@@ -138,6 +140,8 @@ def _cell(entry: Entry, name: str, group: Sequence[Entry]) -> str:
         return "; ".join(str(_published(number)) for number in entry["published"])
     if name == "from_standard":
         return _from_standard(entry, group)
+    if name not in entry:
+        return ""
     spread = entry[f"{name}_sd"]
     digits = {"bits_per_dim": 3, "active_units": 0 if spread is None else 1, "seconds": 0}.get(name, 2)
     return f"{entry[name]:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
@@ -148,13 +152,20 @@ def _published(number: dict[str, Any]) -> Published:
 
 
 def _from_standard(entry: Entry, group: Sequence[Entry]) -> str:
-    """log p(x) minus that of the standard prior on the seeds that both have; at the same epochs and warm-up only."""
+    """log p(x) minus that of the standard prior on the seeds that both have; at the same epochs and warm-up only.
+
+    Of the certified numbers, where both have them; where one of these is not settled, the two are not ranked.
+    """
     same = [e for e in group if all(e[name] == entry[name] for name in ("epochs", "warm_up"))]
     others = [e for e in same if e["prior"] == "standard"]
     if entry["prior"] == "standard" or not others:
         return ""
-    theirs = {run["seed"]: run["log_p"] for run in others[0]["runs"]}
-    differences = [run["log_p"] - theirs[run["seed"]] for run in entry["runs"] if run["seed"] in theirs]
+    runs = [run for e in (entry, others[0]) for run in e["runs"]]
+    if any(run.get("settled") == 0 for run in runs):
+        return "not ranked"
+    number = "certified_log_p" if all("certified_log_p" in run for run in runs) else "log_p"
+    theirs = {run["seed"]: run[number] for run in others[0]["runs"]}
+    differences = [run[number] - theirs[run["seed"]] for run in entry["runs"] if run["seed"] in theirs]
     if not differences:
         return ""
     spread = f" ± {statistics.stdev(differences):.2f}" if len(differences) > 1 else ""
@@ -189,8 +200,9 @@ ABOUT = (
     "ledger.json has every run by itself. The plain setting has the nets of the VampPrior report, but Adam at 5e-4, "
     "a KL warm-up over 20 epochs and pseudo-inputs that start at training images; the report's numbers stand beside "
     "it for orientation. 'beside standard' is log p(x) minus that of the standard prior, seed by seed, at the same "
-    "number of epochs and warm-up. A gap of 0.5 nats is within the noise between independent implementations. A "
-    "commit with '+dirty' had changes that were not committed."
+    "number of epochs and warm-up; 'certified' is the best of three lower bounds on some of the test images, and where "
+    "it is not settled, nothing is ranked by it. A gap of 0.5 nats is within the noise between independent "
+    "implementations. A commit with '+dirty' had changes that were not committed."
 )
 TITLE = "Ledger of the VampPrior table"
 

@@ -167,6 +167,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     text = "epochs until the KL has its full weight, 0 for none; by default that of the setting"
     add("--warm-up", type=natural, metavar="EPOCHS", help=text)
     add("--pseudo-inputs-start", choices=recipes.STARTS, help="of VampPrior; by default that of the setting")
+    text = "number of test images whose log p(x) gets a certificate; none by default"
+    add("--certify", type=runs.positive, metavar="N", help=text)
     runs.add_options(parser, out="runs/vampprior_table")
     args = parser.parse_args(words)
     if args.sweep and (args.data or args.priors):
@@ -181,7 +183,7 @@ def setting(args: argparse.Namespace) -> Setting:
     asked = {SMOKE: args.smoke, PAPER: args.paper, EARLY_STOPPING: args.early_stopping, REPORT: args.report}
     named = next((one for one, chosen in asked.items() if chosen), PLAIN)
     given = {"epochs": args.epochs, "num_particles": args.num_particles, "start": args.pseudo_inputs_start}
-    given["warm_up"] = args.warm_up
+    given |= {"warm_up": args.warm_up, "certify": args.certify}
     return replace(named, **{name: value for name, value in given.items() if value is not None})
 
 

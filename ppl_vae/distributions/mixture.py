@@ -105,6 +105,11 @@ class DiagNormalMixture(TorchDistribution):
         """Draw a component, then z: ``sample_shape + batch_shape + (D,)``."""
         shape = self._extended_shape(torch.Size(sample_shape))
         component = torch.distributions.Categorical(logits=self.logits, validate_args=False).sample(shape[:-1])
+        return self.component_sample(component)
+
+    @torch.no_grad()
+    def component_sample(self, component: Tensor) -> Tensor:
+        """Draw from components: their numbers (...) give z (..., D)."""
         loc, scale = self.loc[component], self.scale[component]
         return loc + scale * torch.randn_like(loc)
 

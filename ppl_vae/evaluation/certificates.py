@@ -15,12 +15,26 @@ from ..mcmc.samplers import check_count
 from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
-from .likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, Annealing, ais, bdmc, exact_log_likelihood
+from .likelihood.annealed_importance_sampling import (
+    MAX_CONFIGURATIONS,
+    Annealing,
+    ais,
+    bdmc,
+    exact_log_likelihood,
+    has_components,
+)
 from .likelihood.importance_sampling import LogLikelihood, relative_error
 from .posterior.diagnostics import Diagnosis, diagnose
 
 IMPORTANCE, SUMMED = "importance sampling", "the sum over all values"
-ANNEALED = {"prior": "annealing from the prior", "guide": "annealing from the guide"}
+ANNEALED = {
+    "prior": "annealing from the prior",
+    "components": "annealing from components",
+    "guide": "annealing from the guide",
+}
+"""The estimates by annealing, by their start; under a prior that is a mixture its components are one in its place."""
+ADAPTING = Annealing(schedule="adaptive")
+"""The annealed runs, where nothing else is said."""
 ERRORS = 3.0
 """Two estimates differ where they are this many standard errors of their difference apart."""
 FEW = 0.1
@@ -216,7 +230,8 @@ def certify(
 ) -> Certificate:
     """log p(x) of each row of x (N, P), in nats, by three estimates log (1/K) sum_k w_k with E[w] = p(x).
 
-    w is p(x, z) / q(z | x) in importance sampling, and that of annealed chains from the prior and from the guide.
+    w is p(x, z) / q(z | x) in importance sampling, and that of annealed chains from the prior and from the guide; under
+    a prior that is a mixture of diagonal normals from its components (``Annealing``) in place of the whole.
 
     Each is a lower bound in expectation, so the largest is the nearest. How near, no data tell but those that the model
     simulates: of these bidirectional Monte Carlo has an upper bound too. That the gap is the same on x is an
@@ -227,7 +242,7 @@ def certify(
         fit: what an inference returned.
         x: data (N, P).
         num_particles: draws of importance sampling, for each datum.
-        settings: of the annealed runs; their ``start`` is not used, both are.
+        settings: of the annealed runs; their ``start`` is not used, both are. By default a ladder that adapts.
         size: number of data to simulate.
         tolerance: nats per datum that count as agreement, and as a small gap.
         seed: of all draws.
@@ -254,14 +269,14 @@ def certify(
         zero = np.zeros(len(values))
         return Certificate({SUMMED: LogLikelihood(values, zero, zero + 1, 1)}, tolerance=tolerance)
     fit.sites.check_density_anywhere("certify", "evaluation.ais(fit, x), from the prior")
-    data, settings = fit.checked(x, **side), settings or Annealing()
+    data, settings = fit.checked(x, **side), settings or ADAPTING
     options: dict[str, Any] = {"seed": seed, "progress": progress}
     diagnosis = diagnose(fit, data, num_particles, **options)
     estimates, simulated, uppers = {IMPORTANCE: _importance(diagnosis)}, {}, {}
     given = data.side.get("given")
     given = None if given is None else given[np.arange(size) % len(given)]
-    for start, name in ANNEALED.items():
-        setting = replace(settings, start=start)
+    for start in ("components" if fit.generalises and has_components(fit) else "prior", "guide"):
+        name, setting = ANNEALED[start], replace(settings, start=start)
         estimates[name] = _plain(ais(fit, data, setting, **options))
         if start == "prior" or fit.generalises:
             bounds = bdmc(fit, size, setting, given=given, **options)

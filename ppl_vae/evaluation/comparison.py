@@ -72,7 +72,8 @@ def compare(
     columns are of a model of their own, ``discrete_elbo`` and ``discrete_log_p`` of the discrete pair behind them;
     with ``certify`` also ``certified_log_p`` of that many test data, the best of three lower bounds,
     ``certified_error`` over them, ``simulated_gap``, ``k_hat_above``, the share of them with a k-hat above 0.7, and
-    ``settled``, 1 or 0: fits that are not should not be ranked (see ``evaluation.certify``);
+    ``settled``, 1 or 0, and ``rank`` by the certified number among those that are settled under every seed, NaN for the
+    others: importance sampling alone, with large k-hats, ranks nothing (see ``evaluation.certify``);
     with ``gaps`` also ``best_elbo``, the best bound of the guide's family for each datum, ``approximation_gap`` above
     it and ``amortisation_gap`` below it, with their errors over the data (see ``evaluation.gaps``), and with ``train``
     the same of training images, ``train_approximation_gap`` and so on;
@@ -140,27 +141,44 @@ def _tabulate(evaluations: Mapping[str, Sequence[Evaluation]], target: float) ->
         table = pd.concat(
             [means, groups[[name for name in DEVIATIONS if name in means]].std().add_suffix("_sd")], axis=1
         )
+    if "settled" in table:
+        trusted = table["certified_log_p"].where(table["settled"] == 1)
+        table.insert(table.columns.get_loc("settled") + 1, "rank", trusted.rank(ascending=False, method="min"))
     table = table.rename_axis(None)
     table.attrs["target"] = target
     return table
 
 
-def difference(one: Sequence[Evaluation], other: Sequence[Evaluation]) -> tuple[float, float]:
+def difference(
+    one: Sequence[Evaluation], other: Sequence[Evaluation], *, certified: bool = False
+) -> tuple[float, float]:
     """The mean log p(x) of ``one`` minus that of ``other``, nats per datum, and the standard error of that.
+
+    Where they are ``certified``, it is the certificates' best estimates that differ.
 
     Both are evaluations on the same test data, one per seed, the same seeds in the same order: the difference is taken
     image by image and seed by seed, so that its error, of images and of seeds, is far less than that of each mean.
 
     Raises:
-        ValueError: other test data, or another number of seeds.
+        ValueError: other test data, another number of seeds, or no certificate where it is asked for.
     """
-    shapes = [(len(group), len(group[0].log_p.values)) for group in (one, other)]
+    groups = [[_log_p(e, certified) for e in group] for group in (one, other)]
+    shapes = [(len(group), len(group[0])) for group in groups]
     _check_same("test data", [(f"evaluation {i}", e.test) for i, e in enumerate([*one, *other])])
     if shapes[0] != shapes[1]:
         raise ValueError(f"A difference needs the same seeds and test data; got (seeds, data points) {shapes}.")
-    values = np.stack([a.log_p.values - b.log_p.values for a, b in zip(one, other, strict=True)])
+    values = np.stack([a - b for a, b in zip(*groups, strict=True)])
     variance = sum(values.mean(1 - i).var(ddof=1) / n for i, n in enumerate(values.shape) if n > 1)
     return float(values.mean()), float(np.sqrt(variance)) if values.shape[1] > 1 else math.nan
+
+
+def _log_p(evaluation: Evaluation, certified: bool) -> np.ndarray:
+    """log p(x) of the test data, (N,), or of those that are certified."""
+    if not certified:
+        return evaluation.log_p.values
+    if evaluation.certificate is None:
+        raise ValueError("A difference of certified numbers needs certificates: evaluate(fit, test, certify=N).")
+    return evaluation.certificate.log_p.values
 
 
 def check_comparable(groups: Mapping[str, Sequence[Entry]]) -> None:

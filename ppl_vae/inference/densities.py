@@ -13,7 +13,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import biject_to
 
-from ..mcmc.kernels import Evaluated
+from ..mcmc.kernels import Evaluated, component_weights, stratified
 from ..mcmc.layout import Latent, Layout, Position
 from ..models import VampPrior
 from ..pairs.keywords import inner
@@ -21,6 +21,8 @@ from .sites import describe
 from .traces import PyroSite, density_of, quiet, sites_of
 
 MAX_PLATE_NESTING = 1
+GUESSES = 16
+"""Draws of the guide that responsibilities of a start from components are the mean over."""
 
 
 def layout_of(model: Any, x: Tensor, side: Mapping[str, Tensor]) -> Layout:
@@ -33,6 +35,11 @@ def layout_of(model: Any, x: Tensor, side: Mapping[str, Tensor]) -> Layout:
 def layout_of_sites(latent: Mapping[str, PyroSite], rows: int) -> Layout:
     """Describe the model's latent sites, from their values in as many rows, of all particles together."""
     return Layout(tuple(_latent(site, rows) for site in latent.values()))
+
+
+def _is_mixture(fn: Any) -> bool:
+    """Whether draws can be made of its components, and so with other weights."""
+    return hasattr(fn, "component_sample")
 
 
 @contextmanager
@@ -53,7 +60,9 @@ def _latent(site: PyroSite, rows: int) -> Latent:
         categorical = values is not None and not described.binary
         return Latent(site["name"], described.distribution, tuple(fn.event_shape), None, values, categorical)
     free = biject_to(fn.support).inv(site["value"])
-    return Latent(site["name"], described.distribution, tuple(fn.event_shape), free.numel() // rows, None)
+    return Latent(
+        site["name"], described.distribution, tuple(fn.event_shape), free.numel() // rows, None, False, _is_mixture(fn)
+    )
 
 
 def repeat(count: int, body: Callable[..., tuple[Tensor, ...]], start: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -80,7 +89,8 @@ class _Set(Messenger):
 class Densities:
     """log f_beta = (1 - beta) log f_0 + beta log p(x, z) of K chains for each of B data points, where z = z(u, codes).
 
-    f_0 is the prior p(z), or the guide's q(z | x). Densities are those of u, with the Jacobian of the bijection to z.
+    f_0 is the prior p(z), the guide's q(z | x), or the prior whose components are weighted anew for each datum, by the
+    guide's draws. Densities are those of u, with the Jacobian of the bijection to z.
     Call it while the pair is active.
 
     Args:
@@ -89,7 +99,7 @@ class Densities:
         x: data (B, P).
         side: side inputs of x.
         layout: the model's latent sites.
-        start: f_0, ``prior`` or ``guide``.
+        start: f_0, ``prior``, ``guide`` or ``components``.
     """
 
     def __init__(
@@ -101,6 +111,27 @@ class Densities:
             with torch.no_grad():
                 self.seed = torch.random.get_rng_state()
                 self.guided = sites_of(poutine.trace(guide).get_trace(x, **side), observed=False)
+        self.weights = self._component_weights() if start == "components" else {}
+
+    def _component_weights(self) -> dict[str, Tensor]:
+        """Compute the log-weights of the components of each site whose prior is a mixture, (B, C)."""
+        with torch.no_grad():
+            guided = sites_of(self.trace(self.guide, GUESSES, lambda site: None), observed=False)
+            drawn = {name: site["value"] for name, site in guided.items()}
+            latent = sites_of(self.trace(self.model, GUESSES, lambda site: drawn.get(site["name"])), observed=False)
+        mixed = {name: site for name, site in latent.items() if _is_mixture(site["fn"])}
+        near = {name: site["fn"].responsibilities(site["value"]) for name, site in mixed.items()}
+        return {name: component_weights(near[name], site["fn"].logits) for name, site in mixed.items()}
+
+    def _start_at(self, site: PyroSite) -> Tensor | None:
+        """Draw a value of a site whose components are weighted anew; None for others."""
+        log_weights = self.weights.get(site["name"])
+        if log_weights is None:
+            return None
+        shape = torch.broadcast_shapes(site["fn"].batch_shape, log_weights.shape[:-1])
+        noise = torch.rand(shape, device=log_weights.device)
+        component = stratified(log_weights, noise, torch.rand(shape[-1:], device=log_weights.device))
+        return site["fn"].component_sample(component)
 
     def trace(self, program: Any, num_chains: int, compute: Callable[[PyroSite], Any]) -> poutine.Trace:
         """Trace a program with a plate of chains; ``compute(site)`` gives each latent site its value."""
@@ -157,18 +188,29 @@ class Densities:
         """Draws from f_0, (K, B, ...) by site."""
         if self.start == "guide" and len(self.guided) == 1:
             return {name: site["fn"].sample((num_chains,)) for name, site in self.guided.items()}
-        trace = self.trace(self.guide if self.start == "guide" else self.model, num_chains, lambda site: None)
+        trace = self.trace(self.guide if self.start == "guide" else self.model, num_chains, self._start_at)
         return {name: site["value"] for name, site in sites_of(trace, observed=False).items()}
 
     def ends(self, position: Position) -> tuple[Tensor, Tensor]:
         """(log f_0, log f_1) of u, (K, B) each."""
         log_lik, log_prior, log_det, trace = self.parts(position)
         log_joint = log_lik + log_prior + log_det
-        if self.start == "prior":
-            return log_prior + log_det, log_joint
+        if self.start != "guide":
+            return log_prior + log_det + self._weighed(trace), log_joint
         return self._log_guide(trace, position.u.shape[0]) + log_det, log_joint
 
-    def at(self, codes: Tensor, beta: float) -> Callable[[Tensor], Evaluated]:
+    def _weighed(self, trace: poutine.Trace) -> Tensor | float:
+        """Compute log f_0 - log p(z), (K, B), from the weights of components; 0 at the prior."""
+        latent = sites_of(trace, observed=False)
+        each: list[Tensor] = []
+        for name, log_weights in self.weights.items():
+            fn, value = latent[name]["fn"], latent[name]["value"]
+            of_component = fn.component_log_prob(value)
+            own = of_component + fn.logits.log_softmax(-1)
+            each.append((of_component + log_weights).logsumexp(-1) - own.logsumexp(-1))
+        return sum(each, 0.0)
+
+    def at(self, codes: Tensor, beta: float | Tensor) -> Callable[[Tensor], Evaluated]:
         """Return u -> (log-density, its gradient), given the discrete entries."""
 
         def density(u: Tensor) -> Evaluated:
@@ -181,7 +223,7 @@ class Densities:
 
         return density
 
-    def log_f(self, position: Position, beta: float) -> Tensor:
+    def log_f(self, position: Position, beta: float | Tensor) -> Tensor:
         """log f_beta, (K, B), without its gradient."""
         with torch.no_grad():
             log_0, log_1 = self.ends(position)

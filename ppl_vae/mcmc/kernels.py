@@ -190,6 +190,35 @@ def adapt(state: Adaptation, accept_prob: Array, target: float) -> Adaptation:
     return Adaptation(log_step, weight * log_step + (1 - weight) * state.log_average, error, state.centre, count)
 
 
+PRIORS_SHARE = 0.2
+"""Of the weights of a start from components, the prior's own: it finds what the guide misses."""
+
+
+def component_weights(responsibilities: Array, logits: Array) -> Array:
+    """Log-weights of components at a start, (B, C), from p(c | z) at draws of the guide (S, B, C) and logits (C,).
+
+    >>> import numpy as np
+    >>> np.exp(component_weights(np.array([[[1.0, 0.0]], [[0.5, 0.5]]]), np.zeros(2))).round(2)
+    array([[0.7, 0.3]])
+    """
+    return ops.log((1 - PRIORS_SHARE) * responsibilities.mean(0) + PRIORS_SHARE * ops.softmax(logits, -1))
+
+
+def stratified(log_weights: Array, noise: Array, shift: Array) -> Array:
+    """The component of each of K chains, (K, B), with log-weights (B, C) and uniform noise (K, B) and (B,).
+
+    Each chain has each component with its weight, and together they have it as nearly as often as they can.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> sorted(stratified(np.log([[0.25, 0.75]]), rng.random((4, 1)), rng.random(1))[:, 0].tolist())
+    [0, 1, 1, 1]
+    """
+    level = (noise.argsort(0).argsort(0) + shift) / noise.shape[0]
+    cumulative = ops.softmax(log_weights, -1).cumsum(-1)
+    return (level[..., None] > cumulative[..., :-1]).sum(-1)
+
+
 def pick(log_f: Array, uniform: Array) -> Array:
     """The number of a value with probability proportional to f, (K, B): log f (V, K, B), uniform noise (K, B).
 

@@ -35,6 +35,8 @@ class Latent:
     """The number of values of each entry of a discrete site, where they are 0, 1, ..., num_values - 1."""
     is_categorical: bool = False
     """Whether programs take these values as integers, the names of categories, and not as floating numbers."""
+    is_mixture: bool = False
+    """Whether its distribution is a mixture whose components can be weighted anew, for each datum."""
 
     @property
     def size(self) -> int:

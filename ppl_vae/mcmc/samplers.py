@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
@@ -57,14 +57,14 @@ def check_probability(what: str, target_accept_prob: float) -> None:
         raise ValueError(f"{what}: 'target_accept_prob' should be between 0 and 1; got {target_accept_prob!r}.")
 
 
-def check_start(what: str, start: str) -> None:
-    """Refuse a start that is neither the guide nor the prior.
+def check_start(what: str, start: str, among: Sequence[str] = STARTS) -> None:
+    """Refuse a start that is none of these: the guide or the prior.
 
     Raises:
         ValueError: an unknown start.
     """
-    if start not in STARTS:
-        raise ValueError(f"{what}: 'start' should be one of {', '.join(map(repr, STARTS))}; got {start!r}.")
+    if start not in among:
+        raise ValueError(f"{what}: 'start' should be one of {', '.join(map(repr, among))}; got {start!r}.")
 
 
 def kernel_of(pair: Pair, name: str = "hmc") -> Any:

@@ -240,6 +240,7 @@ def test_an_entrys_command_makes_its_cells(table: ModuleType, ledger: ModuleType
         [row(0, -1.0, **{**learned, "components": 250})],
         [row(0, -1.0, data="fashion_mnist-grey", setting="paper", warm_up=100, **{**learned, "start": "mean"})],
         [row(0, -1.0, num_particles=5000)],
+        [row(0, -1.0, certify=20)],
         [row(0, -1.0, setting="early-stopping")],
         [row(0, -1.0, setting="report", epochs=1000, warm_up=0, **{**learned, "start": "means"})],
         [row(0, -1.0, setting="paper", warm_up=40, num_particles=500, **learned)],
@@ -253,6 +254,25 @@ def test_an_entrys_command_makes_its_cells(table: ModuleType, ledger: ModuleType
         assert [cell.seed for cell in cells] == entry["seeds"]
         assert all(tuple(cell.key.values()) == ledger.key_of(entry) for cell in cells)
         assert all(cell.setting.num_particles == made[0]["num_particles"] for cell in cells)
+        assert all(cell.setting.certify == made[0].get("certify", 0) for cell in cells)
+
+
+def test_priors_are_set_beside_each_other_by_certified_numbers(ledger: ModuleType, tmp_path: Path) -> None:
+    """And not at all where one of them is not settled."""
+    page = importlib.import_module("vampprior_page")
+    certified = [
+        {"certify": 9, "certified_log_p": n, "settled": s} for n, s in ((-89.0, 1.0), (-85.0, 1.0), (-84, 0.0))
+    ]
+    learned = {"components": 500, "start": "random"}
+    rows = [row(0, -90.0, **certified[0]), row(0, -91.0, prior="vampprior", **learned, **certified[1])]
+    (section, _) = page.sections(ledger.merged([], rows), tmp_path)
+    place, beside = (section.head.index(page.HEADINGS[n]) for n in ("certified_log_p", "from_standard"))
+    assert [r[place] for r in section.rows] == ["-89.00", "-85.00"] and section.rows[1][beside] == "+4.00"
+    rows[1] |= certified[2]
+    (section, _) = page.sections(ledger.merged([], rows), tmp_path)
+    assert section.rows[1][beside] == "not ranked"
+    (section, _) = page.sections(ledger.merged([], [row(0, -90.0), rows[0] | {"seed": 1}]), tmp_path)
+    assert section.rows[0][section.head.index("log p(x)")] == "-90.00 ± 0.00" and "certified" not in section.head
 
 
 def test_the_published_numbers_are_those_of_the_sources(ledger: ModuleType) -> None:
@@ -290,6 +310,7 @@ def test_the_reports_setting_is_what_its_text_says(table: ModuleType, tmp_path: 
         "learning_rate": 1e-3,
         "batch_size": 100,
         "num_particles": 500,
+        "certify": 0,
         "images": None,
     }
     report, plain = (dataclasses.asdict(table.setting(table.arguments(words))) for words in (["--report"], []))

@@ -91,7 +91,8 @@ def test_evaluate_certifies(run: Path, files: Path, capsys: pytest.CaptureFixtur
     assert command("evaluate", run, "--num-particles", 25, "--certify", 2, "--temperatures", 2) == 0
     told, metrics = capsys.readouterr().out, json.loads((run / METRICS).read_text())
     assert metrics["verdict"] in told and f"{metrics['certified_log_p']:.3f}" in told
-    test, loaded, settings = data.load(files / "images.npy").test, Fit.load(run / FIT), evaluation.Annealing(2)
+    test, loaded = data.load(files / "images.npy").test, Fit.load(run / FIT)
+    settings = evaluation.Annealing(2, schedule="adaptive")
     row = evaluation.evaluate(loaded, test, 25, certify=2, annealing=settings).row()
     for name in ("certified_log_p", "certified_error", "simulated_gap", "k_hat_above", "settled"):
         assert metrics[name] == pytest.approx(row[name], rel=1e-6), name

@@ -249,9 +249,9 @@ def test_bad_settings(backend: backends.Backend) -> None:
         ({"num_temperatures": 20.0}, "integer of at least two temperatures, .*; got 'num_temperatures' = 20.0"),
         ({"schedule": [0.0, 0.5, 0.5, 1.0]}, "should rise from 0 to 1"),
         ({"schedule": [0.0, np.nan, 1.0]}, "should rise from 0 to 1"),
-        ({"schedule": "cosine"}, "Unknown schedule 'cosine'; there are 'sigmoid' and 'linear'"),
+        ({"schedule": "cosine"}, "Unknown schedule 'cosine'; there are 'sigmoid', 'linear' and 'adaptive'"),
         ({"num_chains": 0}, "AIS: 'num_chains' should be an integer of at least 1; got 0"),
-        ({"start": "middle"}, "AIS: 'start' should be one of 'guide', 'prior'; got 'middle'"),
+        ({"start": "middle"}, "AIS: 'start' should be one of 'guide', 'prior', 'components'; got 'middle'"),
         ({"target_accept_prob": 0}, "'target_accept_prob' should be between 0 and 1; got 0"),
     ):
         with pytest.raises(ValueError, match=message):

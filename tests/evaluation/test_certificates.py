@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from pairs import P, untrained
 
 from ppl_vae import backends, evaluation
 from ppl_vae.errors import UnsuitableObjective
-from ppl_vae.evaluation import Annealing, Certificate, LogLikelihood
+from ppl_vae.evaluation import ELBO, Annealing, Certificate, Evaluation, LogLikelihood
 from ppl_vae.evaluation.certificates import ANNEALED, IMPORTANCE, SUMMED
+from ppl_vae.evaluation.studies.page import ranked
+from ppl_vae.evaluation.studies.study import Result, tabulate
 
 PRIOR, GUIDE = ANNEALED["prior"], ANNEALED["guide"]
 N, S = 200, 100
@@ -141,8 +144,8 @@ def test_few_joint_values_are_summed(backend: backends.Backend) -> None:
 def test_each_way_is_the_function_of_its_name() -> None:
     fit, rough = counts_fit(backends.load("pyro")), Annealing(3, 2, 1)
     found, uppers = evaluation.certify(fit, COUNTS, 30, rough, size=20, seed=4), []
-    for start, name in ANNEALED.items():
-        setting = replace(rough, start=start)
+    for start in ("prior", "guide"):
+        name, setting = ANNEALED[start], replace(rough, start=start)
         assert np.array_equal(found.estimates[name].values, evaluation.ais(fit, COUNTS, setting, seed=4).values)
         bounds = evaluation.bdmc(fit, 20, setting, seed=4)
         assert np.array_equal(found.simulated[name].values, bounds.lower.values)
@@ -189,3 +192,35 @@ def test_a_difference_that_is_too_uncertain_is_no_agreement() -> None:
     assert unsure.behind(IMPORTANCE).mean > 0.2 and not unsure.behind(IMPORTANCE).exceeds(0.2)
     assert "importance sampling" in unsure.verdict and "too uncertain to tell" in unsure.verdict
     assert "agree to 0.5" not in unsure.verdict
+
+
+def evaluated(certificate: Certificate | None, log_p: float) -> Evaluation:
+    """A fit whose importance sampling says that much, and whose certificate says something else."""
+    found = estimate(log_p)
+    return Evaluation(found, ELBO(found.values - 3, found.values * 0 + 2), log_p, 4, 1.0, 10, certificate=certificate)
+
+
+def test_only_what_is_settled_has_a_rank() -> None:
+    """By the certified numbers: importance sampling has these fits the other way round."""
+    above, below = planted(NEAR, NEAR), planted(misses(2.0, 1.0, 1.0), misses(1.9, 1.0, 1.0), tolerance=1.5)
+    torn = planted(misses(-3, 3, 0), misses(0, 0, 0), 0.5)
+    assert above.settled and below.settled and not torn.settled
+    fits = {"torn": (torn, -80.0), "below": (below, -85.0), "above": (above, -95.0)}
+    rows = {name: evaluated(*told) for name, told in fits.items()}
+    table = evaluation.compare(rows)
+    assert table["rank"].dropna().to_dict() == {"above": 1, "below": 2} and list(table["rank"].isna()) == [1, 0, 0]
+    seeds = evaluation.compare({"above": [rows["above"]] * 2, "mixed": [rows["above"], rows["torn"]]})
+    assert seeds["rank"]["above"] == 1 and math.isnan(seeds["rank"]["mixed"]), "one seed of two is not settled"
+    assert "rank" not in evaluation.compare({"plain": evaluated(None, -90.0)})
+
+    settings = {"cell": {"svi": {"is_bound": True}}}
+    results = [Result(Path(), name, "pyro", 0, row, {}, settings, "") for name, row in rows.items()]
+    table = tabulate(results)
+    assert list(ranked(table).index) == ["above", "below", "torn"]
+    told = above.log_p.values - below.log_p.values
+    assert table.log_p_difference["below"] == pytest.approx(-told.mean()) and table.log_p_difference["above"] == 0
+    assert math.isnan(table.log_p_difference["torn"]) and math.isnan(table.difference_error["torn"])
+    nothing = tabulate(results[:1])
+    assert nothing["rank"].isna().all() and nothing.log_p_difference.isna().all()
+    with pytest.raises(ValueError, match=r"needs certificates: evaluate\(fit, test, certify=N\)"):
+        evaluation.difference([rows["above"]], [evaluated(None, -90.0)], certified=True)

@@ -144,6 +144,10 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
             ).mean
         ),
     ),
+    "A difference of certified numbers needs certificates: evaluate(fit, test, certify=N)": (
+        lambda _: evaluation.difference([rated()], [rated()], certified=True)[0],
+        lambda _: evaluation.difference([rated(certify=1)], [rated(certify=1)], certified=True)[0],
+    ),
     "certify: simulated data have every pixel, so that they say nothing of data with some unseen": (
         lambda _: evaluation.certify(a_fit(), toy(4), mask=toy(4) > 0),
         lambda _: evaluation.ais(a_fit(), toy(4), Annealing(3, 2, 1), mask=toy(4) > 0).values,
@@ -217,6 +221,16 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         reports(lambda: {"ELBO": inference.TraceELBO()}, broken),
         reports(lambda: {"ELBO": inference.TraceELBO()}),
     ),
+    "from the spread of chains, and there is one: use 'num_chains' of at least 2, or schedule='sigmoid'": (
+        lambda _: Annealing(4, 1, schedule="adaptive").betas,
+        lambda _: evaluation.ais(a_fit(), VALID[:3], Annealing(4, 2, 1, schedule="adaptive")),
+        lambda _: evaluation.ais(a_fit(), VALID[:3], Annealing(4, 1, 1, schedule="sigmoid")).values,
+    ),
+    "no latent site has one: use Annealing(start='prior') or Annealing(start='guide')": (
+        lambda _: evaluation.ais(a_fit(), VALID[:3], Annealing(4, 2, 1, start="components")),
+        lambda _: evaluation.ais(a_fit(), VALID[:3], Annealing(4, 2, 1, start="prior")),
+        lambda _: evaluation.ais(a_fit(), VALID[:3], Annealing(4, 2, 1, start="guide")),
+    ),
     "has no answer for simulated data: use Annealing(..., start='prior')": (
         lambda _: evaluation.bdmc(per_datapoint(), 3, Annealing(num_temperatures=4, num_chains=2, start="guide")),
         lambda _: (
@@ -288,6 +302,10 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         lambda _: recipe("vampprior-mean", "pyro", num_pseudo_inputs=61)(np.random.default_rng(0)) and None,
     ),
 }
+
+
+def rated(**settings: Any) -> evaluation.Evaluation:
+    return evaluation.evaluate(a_fit(), VALID[:2], 5, annealing=SHORT, **settings)
 
 
 @functools.cache

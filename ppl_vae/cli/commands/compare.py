@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ...evaluation import Annealing, Study, study_gradients, write_report
 
     settings = {"num_particles": chosen["num_particles"], "gaps": chosen["gaps"]}
-    settings |= {"certify": chosen["certify"] or 0, "annealing": Annealing(chosen["temperatures"])}
+    settings |= {"certify": chosen["certify"] or 0, "annealing": Annealing(chosen["temperatures"], schedule="adaptive")}
     study = Study(out, split, _cells(chosen, split), chosen["seeds"], **settings)
     table, gradients = study.run(device=chosen["device"], progress=console.progress), None
     if chosen["gradients"]:
@@ -153,7 +153,15 @@ def _command(out: Path, given: dict[str, Any], extensions: list[str]) -> str:
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:
-    return table.sort_values("log_p", ascending=False) if "log_p" in table else table
+    from ...evaluation.studies.page import ranked
+
+    return ranked(table)
+
+
+def _unranked(table: pd.DataFrame) -> list[str]:
+    """Say which rows have no rank, and why."""
+    names = [str(name) for name, place in table.get("rank", {}).items() if place != place]
+    return [f"not ranked, as no estimate of log p(x) is settled: {', '.join(names)}"] if names else []
 
 
 def _record(out: Path, page: Path, table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> dict[str, Any]:
@@ -173,11 +181,20 @@ def _record(out: Path, page: Path, table: pd.DataFrame, split: Split, chosen: di
 
 def _table(table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> list[str]:
     names = ["log_p", "bits_per_dim", "test_error", "log_p_difference", "difference_error", "elbo", "kl", "objective"]
-    names += ["certified_log_p", "simulated_gap", "settled", "approximation_gap", "amortisation_gap", "active_units"]
+    names += [
+        "certified_log_p",
+        "simulated_gap",
+        "settled",
+        "rank",
+        "approximation_gap",
+        "amortisation_gap",
+        "active_units",
+    ]
     names += ["seconds", "peak_memory", "seeds"]
     columns = [c for name in names for c in (name, f"{name}_sd") if c in table and c != "active_units_sd"]
     return [
         f"{split.name}: {len(split.test)} test images, {chosen['latents']} latents; nats per image, best first\n",
         _ranked(table)[columns].round(2).to_string(na_rep=""),
+        *_unranked(table),
         *(f"{name}: {note}" for name, note in _ranked(table)["note"].items() if note),
     ]

@@ -145,7 +145,7 @@ def _metrics(fit: Fit, test: np.ndarray, arguments: argparse.Namespace, progress
     """Return the metrics, in nats per image; None for those that need more than one image or draw."""
     from ...evaluation import Annealing, evaluate
 
-    num_particles, annealing = arguments.num_particles, Annealing(arguments.temperatures)
+    num_particles, annealing = arguments.num_particles, Annealing(arguments.temperatures, schedule="adaptive")
     options: dict[str, Any] = {"elbo_particles": ELBO_PARTICLES, "seed": arguments.seed, "progress": progress}
     evaluation = evaluate(fit, test, num_particles, certify=arguments.certify or 0, annealing=annealing, **options)
     ess = evaluation.log_p.ess

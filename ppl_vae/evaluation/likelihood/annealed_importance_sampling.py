@@ -11,10 +11,11 @@ from typing import Any, Unpack
 import numpy as np
 
 from ...arrays.codebooks import codes_of
-from ...mcmc.annealing import Annealed, AnnealingSteps, annealing_steps, ladder
+from ...errors import UnsuitableObjective
+from ...mcmc.annealing import ADAPTIVE, Annealed, AnnealingSteps, adapted, annealing_steps, ladder
 from ...mcmc.kernels import first_step
 from ...mcmc.layout import Layout
-from ...mcmc.samplers import check_count, check_probability, check_start, kernel_of
+from ...mcmc.samplers import STARTS, check_count, check_probability, check_start, kernel_of
 from ...pairs.chunks import Chunk, chunk_size, concatenate, in_chunks, windows
 from ...pairs.codebooks import codebook_of
 from ...pairs.densities import check_weights
@@ -27,12 +28,16 @@ from ...seeds import derive
 from ..simulation import simulate
 from .importance_sampling import LogLikelihood, Moments
 
+COMPONENTS = "components"
+"""The start from the components of a prior that is a mixture, by their responsibilities."""
 GAIN = 0.3
 """The change of the log step size for an acceptance that misses its target by 1, in the preliminary runs."""
 MAX_CONFIGURATIONS = 4096
 """Joint values of discrete latents that are summed over, at most."""
 PRELIMINARY = 100
 """Transitions of the preliminary runs together, at least; and at least two runs."""
+FEWEST_ADAPTING = 3
+"""Preliminary runs of an adaptive ladder, at least: it is moved after each of them but the last."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,16 +81,22 @@ class Bidirectional:
 class Annealing:
     """Settings of annealed runs, from f_0 = p(z) or q(z | x) to f_T = p(x, z) along f_0^(1 - beta) f_T^beta.
 
+    Under a mixture prior sum_c pi_c p_c(z), such as a VampPrior, chains from p(z) have to find the right component.
+    ``components`` starts them there, f_0 = sum_c r_c(x) p_c(z): of r_c four fifths are the responsibilities p(c | z),
+    on average over the guide's draws of z, and one fifth is pi_c, so that what the guide misses can be found.
+
     Args:
         num_temperatures: of the ladder, T + 1.
         num_chains: K, for each datum.
         num_steps: leapfrog steps of the one transition at each temperature, at most.
-        schedule: ``sigmoid``, ``linear``, or the betas, rising from 0 to 1.
-        start: f_0, ``prior`` or ``guide``.
+        schedule: ``sigmoid``, ``linear``, or the betas, rising from 0 to 1; or ``adaptive``, each datum's own ladder,
+            whose increments all keep the same share of effective chains (``mcmc.annealing.adapted``): found in the
+            preliminary runs, from two chains or more.
+        start: f_0, ``prior``, ``guide`` or ``components``.
         target_accept_prob: the acceptance that step sizes aim at.
 
     Raises:
-        ValueError: settings out of range; a ladder of fewer than two temperatures.
+        ValueError: settings out of range; a ladder of fewer than two temperatures; an adaptive one of a single chain.
     """
 
     num_temperatures: int = 500
@@ -98,12 +109,22 @@ class Annealing:
     def __post_init__(self) -> None:
         check_count("AIS", num_chains=self.num_chains, num_steps=self.num_steps)
         check_probability("AIS", self.target_accept_prob)
-        check_start("AIS", self.start)
+        check_start("AIS", self.start, (*STARTS, COMPONENTS))
         ladder(self.schedule, self.num_temperatures)
+        if self.adaptive and self.num_chains < 2:
+            raise ValueError(
+                "AIS: an adaptive ladder is found from the spread of chains, and there is one: use 'num_chains' of at "
+                "least 2, or schedule='sigmoid'."
+            )
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether each datum has a ladder of its own."""
+        return isinstance(self.schedule, str) and self.schedule == ADAPTIVE
 
     @property
     def betas(self) -> np.ndarray:
-        """The inverse temperatures, from 0 to 1."""
+        """The inverse temperatures, from 0 to 1; of an adaptive ladder those that it starts with."""
         return ladder(self.schedule, self.num_temperatures)
 
 
@@ -144,7 +165,7 @@ def ais(
         OutOfMemory: the message says what to lower.
     """
     settings = _check(fit, "ais", settings)
-    data = checked_for_chains(fit, x, located=settings.start == "guide", **side)
+    data = checked_for_chains(fit, x, located=settings.start != "prior", **side)
     if 0 < _configurations(fit) <= max_configurations:
         return _exactly(exact_log_likelihood(fit, data, max_configurations=max_configurations))
     annealer, doing = _Annealer(fit, settings), f"in AIS of {len(data)} data points"
@@ -180,13 +201,13 @@ def bdmc(
         progress: a progress bar; None shows it on a terminal only.
 
     Raises:
-        ValueError: no positive size, a model that does not generate, or a start from a per-datapoint guide, which has
-            no answer for simulated data.
+        ValueError: no positive size, a model that does not generate, or a start that asks a per-datapoint guide, which
+            has no answer for simulated data.
         UnsuitableObjective: as for ``ais``.
     """
     check_count("bdmc", size=size)
     settings, arrays = _check(fit, "bdmc", settings), given_of(fit.pair, given, size)
-    if settings.start == "guide" and not fit.generalises:
+    if settings.start != "prior" and not fit.generalises:
         raise ValueError(
             "bdmc: a guide with parameters for its own data has no answer for simulated data: use "
             "Annealing(..., start='prior')."
@@ -198,8 +219,8 @@ def bdmc(
     options = {"seed": seed, "purpose": "bdmc", "bar": "BDMC", "progress": progress, **annealer.options}
     with in_chunks(fit.pair, x, arrays, doing=doing, **options) as chunks:
         for chunk in chunks:
-            log_step = annealer.step_sizes(chunk)
-            runs = annealer.forward(chunk, log_step), annealer.backward(chunk, chunk.rows_of(z), log_step)
+            steps = annealer.steps(chunk)
+            runs = annealer.forward(chunk, steps), annealer.backward(chunk, chunk.rows_of(z), steps)
             parts.append(chunk.keep(runs, axis=-1))
     below, above = concatenate(parts, axis=-1)
     return Bidirectional(_estimate(below, upper=False), _estimate(above, upper=True), x)
@@ -215,7 +236,17 @@ def _check(fit: Fit, what: str, settings: Annealing | None) -> Annealing:
     if settings.start == "guide":
         check_weights(fit.pair.sites, f"{what} from the guide", "Annealing(start='prior')")
         fit.pair.sites.check_density_anywhere(f"{what} from the guide", "Annealing(start='prior')")
+    if settings.start == COMPONENTS and not has_components(fit):
+        raise UnsuitableObjective(
+            f"{what} from components asks for a prior that is a mixture of diagonal normals, and no latent site has "
+            "one: use Annealing(start='prior') or Annealing(start='guide')."
+        )
     return settings
+
+
+def has_components(fit: Fit) -> bool:
+    """Whether the prior of a latent site is a mixture, from whose components chains can start."""
+    return any(site.is_mixture for site in _layout(fit, kernel_of(fit.pair)).sites)
 
 
 Runs = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -248,28 +279,36 @@ class _Annealer:
         seeds = {"seed": derive(seed, "start"), "guide_seed": chunk.seed}
         return self.kernel.starts(self.pair, chunk.x, self.chains, self.settings.start, chunk.side, **seeds)
 
-    def step_sizes(self, chunk: Chunk) -> np.ndarray:
-        """Log step sizes for each temperature and datum, (T, B), from runs on noise of their own."""
-        betas, width = self.settings.betas, self.layout.width
-        log_step = np.full((len(betas) - 1, len(chunk)), math.log(first_step(width)))
-        for number in range(max(2, -(-PRELIMINARY // len(log_step))) if width else 0):
-            seed = derive(chunk.seed, "preliminary", number)
-            steps = annealing_steps(betas, log_step)
-            log_step = self._run(chunk, self._starts(chunk, seed), steps, gain=GAIN, seed=seed).log_step
-        return log_step
+    def steps(self, chunk: Chunk) -> AnnealingSteps:
+        """Step sizes for each temperature and datum, and adaptive ladders, from runs on noise of their own.
 
-    def forward(self, chunk: Chunk, log_step: np.ndarray | None = None) -> Runs:
+        The last of these runs has the ladders that are returned.
+        """
+        betas, width, adaptive = self.settings.betas, self.layout.width, self.settings.adaptive
+        betas = np.repeat(betas[:, None], len(chunk), 1) if adaptive else betas
+        log_step = np.full((len(betas) - 1, len(chunk)), math.log(first_step(width)))
+        count = max(2, -(-PRELIMINARY // len(log_step))) if width else 0
+        count = max(count, FEWEST_ADAPTING) if adaptive else count
+        for number in range(count):
+            seed = derive(chunk.seed, "preliminary", number)
+            run = self._run(chunk, self._starts(chunk, seed), annealing_steps(betas, log_step), gain=GAIN, seed=seed)
+            log_step = run.log_step
+            if adaptive and number < count - 1:
+                betas, log_step = adapted(betas, run)
+        return annealing_steps(betas, log_step)
+
+    def forward(self, chunk: Chunk, steps: AnnealingSteps | None = None) -> Runs:
         """Run chains from f_0 up the ladder, with step sizes that are fixed."""
-        steps = annealing_steps(self.settings.betas, self.step_sizes(chunk) if log_step is None else log_step)
+        steps = self.steps(chunk) if steps is None else steps
         runs = []
         for number in range(len(self.windows)):
             seed = derive(chunk.seed, "forward", number)
             runs.append(self._run(chunk, self._starts(chunk, seed), steps, gain=0.0, seed=seed))
         return self._merge(runs)
 
-    def backward(self, chunk: Chunk, z: Arrays, log_step: np.ndarray) -> Runs:
+    def backward(self, chunk: Chunk, z: Arrays, steps: AnnealingSteps) -> Runs:
         """Run chains from an exact draw z of the posterior down the ladder."""
-        steps = annealing_steps(self.settings.betas, log_step).reversed()
+        steps = steps.reversed()
         start = {name: np.repeat(value[None], self.chains, 0) for name, value in z.items()}
         seeds = [derive(chunk.seed, "backward", number) for number in range(len(self.windows))]
         return self._merge([self._run(chunk, start, steps, gain=0.0, seed=seed) for seed in seeds])

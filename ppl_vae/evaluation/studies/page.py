@@ -39,7 +39,8 @@ QUALITY: dict[str, tuple[str, int, str]] = {
     "certified_log_p": ("certified log p(x)", 2, "the best of three lower bounds, of some test images"),
     "simulated_gap": ("simulated gap", 2, "how far it is below an upper bound on data that the model simulates, nats"),
     "k_hat_above": ("k-hat > 0.7", 2, "share of these images where importance sampling is not to be relied on"),
-    "settled": ("settled", 0, "1 where nothing speaks against that number, else 0: do not rank by it"),
+    "settled": ("settled", 0, "1 where nothing speaks against that number, else 0: it has no rank"),
+    "rank": ("rank", 0, "by certified log p(x), among those that are settled"),
     "elbo": ("ELBO", 2, "the plain one, of test images"),
     "discrete_log_p": ("discrete log p(x)", 2, "of the discrete pair with the weights of the relaxed categories"),
     "discrete_elbo": ("discrete ELBO", 2, "the plain one of that discrete pair"),
@@ -126,10 +127,12 @@ def figure(path: Path, caption: str) -> str:
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """Sort by log p(x), the best first, what failed last."""
+    """Sort by log p(x), the best first, what has a certificate but no rank after it, what failed last."""
     if "log_p" not in table:
         return table
     best_first = table.sort_values("log_p", ascending=False, kind="stable", na_position="last")
+    if "rank" in table:
+        best_first = best_first.sort_values("rank", kind="stable", na_position="last")
     best_first.attrs.update(table.attrs)
     return best_first
 
@@ -151,9 +154,13 @@ def _summary(study: Study, best_first: pd.DataFrame) -> str:
     what = _count(best_first["strategy"].nunique(), "strategy").replace("strategys", "strategies")
     backends, seeds = " and ".join(best_first["backend"].unique()), _count(len(study.seeds), "seed")
     text = f"{what} on {backends}, {seeds} each, on {data.name}: {sizes}, binarisation {data.binarisation!r}."
-    if "log_p" in best_first:
+    if "rank" in best_first and best_first["rank"].isna().all():
+        text += " Nothing is ranked: no certified log p(x) is settled."
+    elif "log_p" in best_first:
         best, near = best_first.iloc[0], [name for name, row in best_first.iloc[1:].iterrows() if _is_near(row)]
-        text += f" Highest test log p(x): {best_first.index[0]}, {best['log_p']:.2f} nats per image"
+        certified = "rank" in best_first
+        kind, number = ("certified", best["certified_log_p"]) if certified else ("test", best["log_p"])
+        text += f" Highest {kind} log p(x): {best_first.index[0]}, {number:.2f} nats per image"
         text += f", not told apart from {', '.join(map(str, near))}." if near else "."
     return text + (f" Not done yet: {_count(left, 'training')}." if left else "")
 
@@ -177,7 +184,7 @@ def _table(best_first: pd.DataFrame, columns: Mapping[str, tuple[str, int, str]]
 
 
 def _row(row: pd.Series, columns: Mapping[str, tuple[str, int, str]], several: bool, *, best: bool) -> str:
-    best = best and row["seeds"] > 0
+    best = best and row["seeds"] > 0 and not math.isnan(row.get("rank", 1))
     mark = " ★" if best else " ≈" if "log_p_difference" in row and _is_near(row) else ""
     cells = [f'<td class="left">{_text(row["strategy"])}{mark}</td>']
     cells += [f'<td class="left">{_text(row["backend"])}</td>'] if several else []

@@ -27,6 +27,7 @@ from ...runtime.locks import only_writer
 from ...runtime.versions import __version__, versions
 from ...training.settings import describe
 from ...training.svi import BaseSVI
+from ..certificates import ADAPTING
 from ..comparison import compare, difference
 from ..evaluations import Evaluation, evaluate, plain
 from ..likelihood.annealed_importance_sampling import Annealing
@@ -137,7 +138,7 @@ class Study:
 
     def annealed(self) -> dict[str, Any]:
         """Settings of the annealed runs, JSON-able."""
-        return as_python(asdict(self.annealing or Annealing()))
+        return as_python(asdict(self.annealing or ADAPTING))
 
     def __post_init__(self) -> None:
         keep_python(self, "seeds")
@@ -204,7 +205,8 @@ class Study:
 
         Before them ``strategy``, ``backend``, ``is_bound``, whether the objective is one, and ``seeds``, how many the
         numbers are the mean of; after ``log_p`` how far it is from the best, ``log_p_difference``, with its
-        ``difference_error`` (see ``evaluation.difference``); at the end ``note``.
+        ``difference_error`` (see ``evaluation.difference``), of the certified numbers where there are any, and NaN
+        for a row whose number is not settled; at the end ``note``.
         """
         return tabulate(self.results())
 
@@ -239,8 +241,7 @@ def tabulate(results: Sequence[Result]) -> pd.DataFrame:
     finished = {name: group for name, group in evaluations.items() if group}
     if finished:
         numbers = compare(finished)
-        best = groups[numbers["log_p"].idxmax()]
-        behind = [_difference(groups[name], best) for name in numbers.index]
+        behind = _behind(groups, numbers)
         place = numbers.columns.get_loc("log_p") + 1
         numbers.insert(place, "log_p_difference", [mean for mean, _ in behind])
         numbers.insert(place + 1, "difference_error", [error for _, error in behind])
@@ -250,13 +251,24 @@ def tabulate(results: Sequence[Result]) -> pd.DataFrame:
     return table
 
 
-def _difference(one: Sequence[Result], other: Sequence[Result]) -> tuple[float, float]:
+def _behind(groups: Mapping[str, Sequence[Result]], numbers: pd.DataFrame) -> list[tuple[float, float]]:
+    """The difference of each row to the best; NaN where a row has a certificate, but no rank."""
+    if "rank" not in numbers:
+        best = groups[numbers["log_p"].idxmax()]
+        return [_difference(groups[name], best) for name in numbers.index]
+    places = numbers["rank"].dropna()
+    best = groups[places.idxmin()] if len(places) else []
+    none = math.nan, math.nan
+    return [_difference(groups[n], best, certified=True) if n in places else none for n in numbers.index]
+
+
+def _difference(one: Sequence[Result], other: Sequence[Result], *, certified: bool = False) -> tuple[float, float]:
     """``difference`` over the seeds that both have."""
     ours, theirs = ({r.seed: r.evaluation for r in group if r.evaluation} for group in (one, other))
     common = [seed for seed in ours if seed in theirs]
     if not common:
         return math.nan, math.nan
-    return difference([ours[seed] for seed in common], [theirs[seed] for seed in common])
+    return difference([ours[seed] for seed in common], [theirs[seed] for seed in common], certified=certified)
 
 
 def _note(results: Sequence[Result]) -> str:

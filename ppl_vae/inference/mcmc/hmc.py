@@ -77,7 +77,12 @@ def log_joint(pair: Pair, x: np.ndarray, values: Arrays, side: Arrays) -> np.nda
 
 
 def move(
-    densities: Densities, position: Position, at: kernels.Evaluated, beta: float, step_size: Tensor, num_steps: int
+    densities: Densities,
+    position: Position,
+    at: kernels.Evaluated,
+    beta: float | Tensor,
+    step_size: Tensor,
+    num_steps: int,
 ) -> kernels.Moved:
     """Make one HMC transition of the continuous sites with step sizes (B,), of 1 to ``num_steps`` steps, at random."""
     u = position.u
@@ -120,7 +125,7 @@ def sample(
     return Sampled(to_numpy(draws), accepted, diverged, state.log_average.exp().cpu().numpy())
 
 
-def sweep(densities: Densities, position: Position, beta: float, entries: list[int]) -> Position:
+def sweep(densities: Densities, position: Position, beta: float | Tensor, entries: list[int]) -> Position:
     """Draw the discrete entries one after the other, each from its conditional under f_beta: a Gibbs sweep."""
     codes = position.codes
     for entry in entries:
@@ -153,12 +158,12 @@ def anneal(
         position = position_of(pair, densities, start)
         entries = list(range(len(densities.layout.num_values)))
         log_w = position.u.new_zeros(position.u.shape[:2])
-        shift, accept_prob, divergences, used = log_w[0], 0 * log_w[0], 0 * log_w[0], []
-        for rung, log_step in enumerate(rungs.log_step):
-            increment, beta = float(rungs.increment[rung]), float(rungs.beta[rung])
-            log_step = torch.as_tensor(log_step, dtype=log_w.dtype, device=log_w.device)
+        shift, accept_prob, divergences, used, spread = log_w[0], 0 * log_w[0], 0 * log_w[0], [], []
+        for rung in zip(*rungs, strict=True):
+            increment, beta, log_step = (torch.as_tensor(a, dtype=log_w.dtype, device=log_w.device) for a in rung)
             at = densities.at(position.codes, beta)(position.u)
             log_w = log_w + increment * at.gap
+            spread.append(at.gap.std(0, correction=0))
             if entries:
                 position = sweep(densities, position, beta, entries)
                 at = densities.at(position.codes, beta)(position.u)
@@ -171,4 +176,5 @@ def anneal(
                 divergences = divergences + moved.diverging.sum(0)
             position = sweep(densities, position, beta, entries[::-1])
             used.append(log_step + shift)
-    return Annealed(*(part.cpu().numpy() for part in (log_w, torch.stack(used), accept_prob, divergences)))
+        parts = log_w, torch.stack(used), accept_prob, divergences, torch.stack(spread)
+    return Annealed(*(part.cpu().numpy() for part in parts))

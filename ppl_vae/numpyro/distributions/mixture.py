@@ -104,8 +104,12 @@ class DiagNormalMixture(dist.Distribution):
         """Draw a component, then z: ``sample_shape + batch_shape + (D,)``."""
         for_component, for_noise = random.split(key)
         component = random.categorical(for_component, self.logits, shape=tuple(sample_shape) + self.batch_shape)
+        return self.component_sample(for_noise, component)
+
+    def component_sample(self, key: Array, component: Array) -> Array:
+        """Draw from components: their numbers (...) give z (..., D)."""
         loc, scale = self.loc[component], self.scale[component]
-        return lax.stop_gradient(loc + scale * random.normal(for_noise, loc.shape, loc.dtype))
+        return lax.stop_gradient(loc + scale * random.normal(key, loc.shape, loc.dtype))
 
     @property
     def mean(self) -> Array:

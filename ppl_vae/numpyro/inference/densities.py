@@ -14,7 +14,7 @@ from numpyro import handlers
 from numpyro.distributions import biject_to
 from numpyro.primitives import Messenger
 
-from ...mcmc.kernels import Evaluated
+from ...mcmc.kernels import Evaluated, component_weights, stratified
 from ...mcmc.layout import Latent, Layout, Position
 from ...pairs.keywords import inner
 from ..models import VampPrior
@@ -22,6 +22,8 @@ from .sites import describe, traced
 from .traces import NumPyroSite, NumPyroTrace, density_of, sites_of
 
 MAX_PLATE_NESTING = 1
+GUESSES = 16
+"""Draws of the guide that responsibilities of a start from components are the mean over."""
 
 
 def layout_of(model: Any, x: Array, side: Mapping[str, Array]) -> Layout:
@@ -35,6 +37,11 @@ def layout_of_sites(latent: NumPyroTrace, rows: int) -> Layout:
     return Layout(tuple(_latent(site, rows) for site in latent.values()))
 
 
+def _is_mixture(fn: Any) -> bool:
+    """Whether draws can be made of its components, and so with other weights."""
+    return hasattr(fn, "component_sample")
+
+
 def _latent(site: NumPyroSite, rows: int) -> Latent:
     fn, described = site["fn"], describe(site)
     if fn.support.is_discrete:
@@ -42,7 +49,9 @@ def _latent(site: NumPyroSite, rows: int) -> Latent:
         categorical = values is not None and not described.binary
         return Latent(site["name"], described.distribution, tuple(fn.event_shape), None, values, categorical)
     free = biject_to(fn.support).inv(site["value"])
-    return Latent(site["name"], described.distribution, tuple(fn.event_shape), free.size // rows, None)
+    return Latent(
+        site["name"], described.distribution, tuple(fn.event_shape), free.size // rows, None, False, _is_mixture(fn)
+    )
 
 
 def repeat(count: int, body: Callable[..., tuple[Array, ...]], start: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -67,7 +76,8 @@ class _Set(Messenger):
 class Densities:
     """log f_beta = (1 - beta) log f_0 + beta log p(x, z) of K chains for each of B data points, where z = z(u, codes).
 
-    f_0 is the prior p(z), or the guide's q(z | x). Densities are those of u, with the Jacobian of the bijection to z.
+    f_0 is the prior p(z), the guide's q(z | x), or the prior whose components are weighted anew for each datum, by the
+    guide's draws. Densities are those of u, with the Jacobian of the bijection to z.
 
     Args:
         model: the generative program.
@@ -75,7 +85,7 @@ class Densities:
         x: data (B, P).
         side: side inputs of x.
         layout: the model's latent sites.
-        start: f_0, ``prior`` or ``guide``.
+        start: f_0, ``prior``, ``guide`` or ``components``.
         key: of the noise that a guide may draw inside, always the same.
     """
 
@@ -99,6 +109,26 @@ class Densities:
         if start == "guide":
             trace = traced(handlers.seed(guide, self.key), x, **side)
             self.guided = sites_of(trace, observed=False)
+        self.weights = self._component_weights() if start == "components" else {}
+
+    def _component_weights(self) -> dict[str, Array]:
+        """Compute the log-weights of the components of each site whose prior is a mixture, (B, C)."""
+        guided = sites_of(self.trace(self.guide, GUESSES, lambda site: None), observed=False)
+        drawn = {name: site["value"] for name, site in guided.items()}
+        latent = sites_of(self.trace(self.model, GUESSES, lambda site: drawn.get(site["name"])), observed=False)
+        mixed = {name: site for name, site in latent.items() if _is_mixture(site["fn"])}
+        near = {name: site["fn"].responsibilities(site["value"]) for name, site in mixed.items()}
+        return {name: component_weights(near[name], site["fn"].logits) for name, site in mixed.items()}
+
+    def _start_at(self, site: NumPyroSite, key: Array) -> Array | None:
+        """Draw a value of a site whose components are weighted anew; None for others."""
+        log_weights = self.weights.get(site["name"])
+        if log_weights is None:
+            return None
+        for_noise, for_shift, for_value = jax.random.split(key, 3)
+        shape = jnp.broadcast_shapes(site["fn"].batch_shape, log_weights.shape[:-1])
+        noise, shift = jax.random.uniform(for_noise, shape), jax.random.uniform(for_shift, shape[-1:])
+        return site["fn"].component_sample(for_value, stratified(log_weights, noise, shift))
 
     def trace(
         self, program: Any, num_chains: int, compute: Callable[[NumPyroSite], Any], key: Array | None = None
@@ -159,16 +189,28 @@ class Densities:
         """Draws from f_0, (K, B, ...) by site."""
         if self.start == "guide" and len(self.guided) == 1:
             return {name: site["fn"].sample(key, (num_chains,)) for name, site in self.guided.items()}
-        trace = self.trace(self.guide if self.start == "guide" else self.model, num_chains, lambda site: None, key)
+        keys = {name: jax.random.fold_in(key, number) for number, name in enumerate(self.weights)}
+        program = self.guide if self.start == "guide" else self.model
+        trace = self.trace(program, num_chains, lambda site: self._start_at(site, keys.get(site["name"], key)), key)
         return {name: site["value"] for name, site in sites_of(trace, observed=False).items()}
 
     def ends(self, position: Position) -> tuple[Array, Array]:
         """(log f_0, log f_1) of u, (K, B) each."""
         log_lik, log_prior, log_det, trace = self.parts(position)
         log_joint = log_lik + log_prior + log_det
-        if self.start == "prior":
-            return log_prior + log_det, log_joint
+        if self.start != "guide":
+            return log_prior + log_det + self._weighed(trace), log_joint
         return self._log_guide(trace, position.u.shape[0]) + log_det, log_joint
+
+    def _weighed(self, trace: NumPyroTrace) -> Array | float:
+        """Compute log f_0 - log p(z), (K, B), from the weights of components; 0 at the prior."""
+        each: list[Array] = []
+        for name, log_weights in self.weights.items():
+            fn, value = trace[name]["fn"], trace[name]["value"]
+            of_component = fn.component_log_prob(value)
+            own = of_component + jax.nn.log_softmax(fn.logits)
+            each.append(jax.nn.logsumexp(of_component + log_weights, -1) - jax.nn.logsumexp(own, -1))
+        return sum(each, 0.0)
 
     def at(self, codes: Array, beta: Any) -> Callable[[Array], Evaluated]:
         """Return u -> (log-density, its gradient), given the discrete entries."""

@@ -271,11 +271,11 @@ def _anneal(
     position = densities.position(start)
     zeros = jnp.zeros(position.u.shape[:2], position.u.dtype)
 
-    def step(carry: Any, rung: Any) -> tuple[Any, Array]:
+    def step(carry: Any, rung: Any) -> tuple[Any, tuple[Array, Array]]:
         position, log_w, shift, accept_prob, divergences = carry
         (increment, beta, log_step), (up, middle, down) = rung
         at = densities.at(position.codes, beta)(position.u)
-        log_w = log_w + increment * at.gap
+        log_w, spread = log_w + increment * at.gap, at.gap.std(0)
         if layout.discrete:
             position = sweep(densities, position, beta, up)
             at = densities.at(position.codes, beta)(position.u)
@@ -288,9 +288,9 @@ def _anneal(
             divergences = divergences + moved.diverging.sum(0)
         if layout.discrete:
             position = sweep(densities, position, beta, down, down=True)
-        return (position, log_w, shift, accept_prob, divergences), log_step + shift
+        return (position, log_w, shift, accept_prob, divergences), (log_step + shift, spread)
 
     keys = jax.random.split(key, (len(rungs.beta), 3))
     begin = (position, zeros, zeros[0], zeros[0], jnp.zeros(len(x), int))
-    (_, log_w, _, accept_prob, divergences), log_step = jax.lax.scan(step, begin, (rungs, tuple(keys.T)))
-    return Annealed(log_w, log_step, accept_prob, divergences)
+    (_, log_w, _, accept_prob, divergences), (log_step, spread) = jax.lax.scan(step, begin, (rungs, tuple(keys.T)))
+    return Annealed(log_w, log_step, accept_prob, divergences, spread)
