@@ -139,3 +139,33 @@ def moved_states(initial: Array, transition: Array, length: int) -> Array:
     for _ in range(1, length):
         log_p.append(ops.logsumexp(log_p[-1][..., :, None] + transition, -2))
     return ops.exp(ops.concatenate([p[..., None, :] for p in log_p], -2))
+
+
+def at_ends(path: Array, on: Array | None) -> Array:
+    """Return the last step of each path (..., T, D) that is ``on`` (..., T): (..., D); the very last one by default.
+
+    >>> import numpy as np
+    >>> at_ends(np.arange(6.0).reshape(3, 2), np.array([True, True, False]))
+    array([2., 3.])
+    """
+    if on is None:
+        return path[..., -1, :]
+    before = 1 * on
+    after = before.cumsum(-1) == before.sum(-1)[..., None]
+    last = on & after
+    return ops.where(last[..., None], path, 0 * ops.stop_gradient(path)).sum(-2)
+
+
+def loc_and_scale(p: Any) -> tuple[Array, Array]:
+    """Return means and standard deviations of independent normals.
+
+    Raises:
+        UnsuitableObjective: a distribution of another kind.
+    """
+    base: Any = getattr(p, "base_dist", None)
+    if getattr(p, "reinterpreted_batch_ndims", 0) != 1 or not hasattr(base, "loc") or not hasattr(base, "scale"):
+        raise UnsuitableObjective(
+            f"The steps of models.Recurrent should be independent normals, given their states; got a "
+            f"{type(p).__name__}: use conditionals.DiagNormal."
+        )
+    return base.loc, base.scale

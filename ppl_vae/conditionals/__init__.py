@@ -25,5 +25,6 @@ from .presence import if_present as if_present
 from .quantised import Nearest as Nearest
 from .recurrent import Filtering as Filtering
 from .recurrent import Smoothing as Smoothing
+from .recurrent_filtering import RecurrentFiltering as RecurrentFiltering
 from .semi_implicit import SemiImplicit as SemiImplicit
 from .sticks import StickBreaking as StickBreaking

@@ -6,11 +6,11 @@ from ppl_vae.distributions.concrete import Concrete
 from ppl_vae.distributions.diffusion import Denoising, Noising
 from ppl_vae.distributions.flow import Flow
 from ppl_vae.distributions.hamiltonian import Hamiltonian
-from ppl_vae.distributions.hidden_markov import HiddenMarkov
 from ppl_vae.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.distributions.implicit import Implicit
+from ppl_vae.distributions.innovations import Innovations, Sequences
 from ppl_vae.distributions.levels import CategoricalLevels, DiscretisedLogistic
-from ppl_vae.distributions.markov import Markov
+from ppl_vae.distributions.markov import HiddenMarkov, Markov
 from ppl_vae.distributions.mixture import DiagNormalMixture, mixture
 from ppl_vae.distributions.normal import Normal
 from ppl_vae.distributions.quantised import Nearest, RandomCodes
@@ -34,6 +34,7 @@ __all__ = [
     "HiddenMarkov",
     "Hamiltonian",
     "Implicit",
+    "Innovations",
     "Markov",
     "Normal",
     "LogitBeta",
@@ -43,6 +44,7 @@ __all__ = [
     "RandomCodes",
     "Recurrent",
     "SemiImplicit",
+    "Sequences",
     "SharedMixture",
     "Strata",
     "mixture",

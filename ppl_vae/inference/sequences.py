@@ -13,7 +13,7 @@ from pyro import poutine
 from ..arrays.sequences import continuation
 from ..pairs.side_inputs import NOTHING, Arrays
 from .pair import Pair, forked
-from .sites import base_of
+from .sites import base_of, moments_of
 
 
 def continued(pair: Pair, z: np.ndarray, steps: int, seed: int, side: Arrays = NOTHING) -> np.ndarray:
@@ -29,21 +29,20 @@ def continued(pair: Pair, z: np.ndarray, steps: int, seed: int, side: Arrays = N
 
 
 @contextmanager
-def _of_x(pair: Pair, x: np.ndarray, seed: int, side: Arrays) -> Iterator[tuple[Any, Any]]:
-    """Yield p(x), as the model observes these data, and the data, (B, P)."""
-    assert pair.sites is not None
+def _of_x(pair: Pair, x: np.ndarray, seed: int, side: Arrays, z: Arrays = NOTHING) -> Iterator[tuple[Any, Any]]:
+    """Yield p(x | z), as the model observes these data, and the data, (B, P)."""
     with torch.no_grad(), forked(seed, pair.device), pair.active() as (model, _):
-        rows = pair.tensor(x)
-        yield base_of(poutine.trace(model).get_trace(rows, **pair.tensors(side)).nodes["x"]["fn"]), rows
+        rows, given = pair.tensor(x), poutine.condition(model, {name: pair.tensor(a) for name, a in z.items()})
+        yield base_of(poutine.trace(given).get_trace(rows, **pair.tensors(side)).nodes["x"]["fn"]), rows
 
 
 def followed(
-    pair: Pair, x: np.ndarray, steps: int, num_draws: int, seed: int, side: Arrays = NOTHING
+    pair: Pair, x: np.ndarray, steps: int, num_draws: int, seed: int, side: Arrays = NOTHING, z: Arrays = NOTHING
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the steps that follow x (B, T P) under a model without latents, (K, B, H P); return E[x] of them, too."""
-    with _of_x(pair, x, seed, side) as (p, rows):
+    """Draw the steps that follow x (B, T P) under p(x | z), (K, B, H P); return E[x] of them, too, or NaN."""
+    with _of_x(pair, x, seed, side, z) as (p, rows):
         later = continuation(p, "following")(rows, steps).expand([len(x)])
-        return later.sample([num_draws]).cpu().numpy(), later.mean.cpu().numpy()
+        return later.sample([num_draws]).cpu().numpy(), moments_of({"fn": later})[0].cpu().numpy()
 
 
 def states(pair: Pair, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> np.ndarray:

@@ -9,11 +9,13 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
 import numpy as np
 
 from ..arrays import causal, pixel_levels
+from ..arrays.sequences import lasts
 from ..data import Stream, check_unit_interval
 from ..data.containers import as_array, check_numbers
 from ..data.streams import Data, blocks
 from .pair import Pair
 from .side_inputs import Arrays, apply_mask, given_of, take_rows, told_by
+from .sites import Sites
 
 X = TypeVar("X", bound=Data)
 
@@ -31,6 +33,8 @@ class Requirements(NamedTuple):
     """the numbers of levels that a pixel can have, of each observed site that has levels"""
     read: tuple[int, ...]
     """the numbers of values 0, 1, ... of a pixel, of each observed site that reads its own pixels"""
+    steps: tuple[int, ...]
+    """the numbers of steps of each observed site whose steps read those before, so that a mask has no gaps"""
 
     @classmethod
     def of(cls, pair: Pair) -> Requirements:
@@ -38,7 +42,8 @@ class Requirements(NamedTuple):
         sites = pair.sites.observed if pair.sites is not None else ()
         levels = tuple(site.levels for site in sites if site.levels is not None)
         read = tuple(site.read_values for site in sites if site.read_values is not None)
-        return cls(pair.dim, pair.given_dim, any(site.binary for site in sites), levels, read)
+        steps = tuple(site.steps for site in sites if site.steps)
+        return cls(pair.dim, pair.given_dim, any(site.binary for site in sites), levels, read, steps)
 
 
 @overload
@@ -197,6 +202,23 @@ Input: TypeAlias = Data | CheckedData[Any]
 """Data (N, P) as methods of a fit take them: to be checked, or checked already."""
 
 
+def check_gaps(sites: Sites, mask: np.ndarray | None) -> None:
+    """Refuse a mask that hides numbers before the end of a sequence of which each step reads those before.
+
+    Raises:
+        ValueError: names the first row.
+    """
+    for length in (site.steps for site in sites.observed if site.steps and mask is not None):
+        assert mask is not None
+        holed = (np.repeat(lasts(mask, length), mask.shape[1] // length, 1) & ~mask).any(1)
+        if holed.any():
+            raise ValueError(
+                "Each step of this model reads all that came before, so that a mask may end a sequence and hide "
+                f"nothing within; {holed.sum()} rows have gaps, first row {int(np.argmax(holed))}: leave these out, or "
+                "use recipes.deep_markov, whose latents bridge them."
+            )
+
+
 @overload
 def check_data(
     pair: Pair, x: CheckedData[X], likely: bool = True, given: Any = None, mask: Any = None
@@ -232,4 +254,6 @@ def check_data(pair: Pair, x: Any, likely: bool = True, given: Any = None, mask:
     values, side = apply_mask(x, mask)
     values = checked(pair, values) if likely else as_batch(values, dim=pair.dim)
     side |= given_of(pair, given, len(values))
+    if pair.sites is not None:
+        check_gaps(pair.sites, side.get("mask"))
     return CheckedData(values, side, pair, likely, index, digests=digests)

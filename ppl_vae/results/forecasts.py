@@ -30,7 +30,7 @@ class Forecast:
     means: np.ndarray
     """E[x | z] of each draw, (K, N, H P); the draws themselves where it is not known"""
     latents: np.ndarray
-    """z_{T+1}, ..., z_{T+H} of each draw, (K, N, H D); of a model without latents none, (K, N, 0)"""
+    """z_{T+1}, ..., z_{T+H} of each draw, (K, N, H D); none, (K, N, 0), where they are no path of their own"""
 
     @property
     def mean(self) -> np.ndarray:
@@ -71,6 +71,9 @@ def forecast(
     assert fit.pair.sites is not None
     if not fit.pair.sites.latent:
         return _follow(fit, data, steps, num_draws, seed)
+    if any(site.steps for site in fit.pair.sites.observed):
+        paths = draws_of(fit, data, num_draws, method, num_particles=num_particles, seed=seed)
+        return _follow_each(fit, data, paths, steps, num_draws, seed)
     path = _path(fit)
     length, dim = path.steps, path.event_shape[0] // path.steps
     check_each_step(fit, length, dim, data.arrays)
@@ -96,6 +99,28 @@ def _follow(fit: Trained, data: CheckedData[np.ndarray], steps: int, num_draws: 
         parts = [chunk.keep((drawn, np.broadcast_to(mean, drawn.shape)), axis=1) for chunk, (drawn, mean) in found]
     drawn, means = concatenate(parts, axis=1)
     return Forecast(drawn, means, np.empty((*drawn.shape[:2], 0)))
+
+
+def _follow_each(
+    fit: Trained, data: CheckedData[np.ndarray], z: Arrays, steps: int, num_draws: int, seed: int
+) -> Forecast:
+    """Draw what follows each sequence and draw of z, where all steps before are read: one continuation of each."""
+    if "mask" in data.arrays:
+        check_seen(data.arrays["mask"])
+    followed: Any = backends.load(fit.backend).inference.followed
+    flat = {name: a.reshape(-1, *a.shape[2:]) for name, a in z.items()}
+    rows, arrays = (
+        np.tile(data.x, (num_draws, 1)),
+        {name: np.tile(a, (num_draws, 1)) for name, a in data.arrays.items()},
+    )
+    options: dict[str, Any] = {"seed": derive(seed, "forecast"), "purpose": "path", "doing": f"on {len(rows)} paths"}
+    with in_chunks(fit.pair, rows, arrays, **options) as chunks:
+        parts = []
+        for chunk in chunks:
+            drawn, _ = followed(fit.pair, chunk.x, steps, 1, chunk.seed, chunk.side, chunk.rows_of(flat))
+            parts.append(chunk.keep(drawn[0]))
+    drawn = concatenate(parts).reshape(num_draws, len(data), -1)
+    return Forecast(drawn, drawn, np.empty((*drawn.shape[:2], 0)))
 
 
 def _path(fit: Trained) -> Site:

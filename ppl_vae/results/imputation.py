@@ -21,6 +21,11 @@ def check_ends(sites: Sites, mask: np.ndarray | None) -> None:
     Raises:
         ValueError: a row of which the last step is hidden.
     """
+    if any(site.steps for site in sites.observed):
+        raise ValueError(
+            "impute fills in numbers that depend on those seen through z alone, and here each step reads all before: "
+            "use draws of what follows a sequence, fit.forecast(x, steps, mask=mask)."
+        )
     length = next((site.steps for site in sites.latent if site.steps), 0)
     ended = 0 if mask is None or not length else int((~lasts(mask, length)[:, -1]).sum())
     if ended:

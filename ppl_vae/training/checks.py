@@ -15,7 +15,7 @@ from ..objectives.relaxed import ReadingOnTrial
 from ..objectives.request import TermsRequest
 from ..pairs.densities import density_unknown
 from ..pairs.implicit import NO_DENSITY
-from ..pairs.inputs import checked
+from ..pairs.inputs import check_gaps, checked
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays, check_labels, take_rows
 from ..pairs.sites import Sites
@@ -78,6 +78,8 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
     check_objective(settings, pair, sites, len(data.train))
     if pair.size_refusal:
         raise ValueError(pair.size_refusal)
+    for side in (data.side, data.valid_side):
+        check_gaps(sites, side.get("mask"))
     for name, x in (("data", data.train), ("valid", data.valid)):
         if x is not None:
             checked(pair, x, name, intensities=data.dynamic and name == "data")

@@ -60,6 +60,11 @@ def test_the_page_of_canvases_runs(capsys: pytest.CaptureFixture) -> None:
     assert 0 <= right <= 1 and elbo > 0
 
 
+def test_the_page_of_sequences_runs(capsys: pytest.CaptureFixture) -> None:
+    exec(compile("\n".join(blocks("docs/sequences.md", "python")), "docs/sequences.md", "exec"), {})
+    assert "(50, 60, 12) (60, 12)" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_the_page_of_critics_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture

@@ -87,6 +87,18 @@ def images(b: backends.Backend, p: Any) -> Any:
     return untrained(b.models.FullyVisible(p), b.guides.Empty(), b, ZEROS)
 
 
+def recurrent(b: backends.Backend, full: bool = False) -> Any:
+    """Three steps of two numbers, each of which reads those before."""
+    c, mlp = b.conditionals, b.nets.MLP
+    transition = c.FullNormal(mlp((4, 2), RNG), 1) if full else c.DiagNormal(mlp((4, 2), RNG))
+    model = b.models.Recurrent(b.nets.GRU(2 + 1, 4, RNG), transition, c.DiagNormal(mlp((5, 4), RNG)), 1, 3)
+    q = c.RecurrentFiltering(model, c.DiagNormal(mlp((6, 2), RNG)))
+    return untrained(model, b.guides.Amortised(q), b, ZEROS)
+
+
+GAP = np.tile([True, True, False, False, True, True], (4, 1))
+
+
 REMEDIES: dict[str, tuple[Way, ...]] = {
     "reads it the other way: make it with backward={}, or use conditionals.{}": (
         smoother(False),
@@ -110,6 +122,19 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
     "has some for each step of a sequence: use fit.draws(x, method='importance')": (
         lambda b: sequences(b).refine(ZEROS, steps=2),
         lambda b: sequences(b).draws(ZEROS, 2, method="importance")["z"],
+    ),
+    "or use recipes.deep_markov, whose latents bridge them": (
+        lambda b: recurrent(b).encode(ZEROS, mask=GAP),
+        lambda b: recurrent(b).encode(ZEROS[:3], mask=np.tile(np.arange(6) < 2, (3, 1))),
+        lambda b: sequences(b).encode(ZEROS, mask=GAP),
+    ),
+    "use draws of what follows a sequence, fit.forecast(x, steps, mask=mask)": (
+        lambda b: recurrent(b).impute(ZEROS, mask=np.tile(np.arange(6) < 2, (4, 1))),
+        lambda b: recurrent(b).forecast(ZEROS, 2, num_draws=2, mask=np.tile(np.arange(6) < 2, (4, 1))).draws,
+    ),
+    "be independent normals, given their states; got a {}: use conditionals.DiagNormal": (
+        lambda b: recurrent(b, full=True),
+        lambda b: recurrent(b).encode(ZEROS),
     ),
     "use nets.PerStep(net, T) in the likelihood": (forecast(whole=True), forecast()),
     "and the only latent site; got {}: use priors.Markov, as recipes.deep_markov does": (

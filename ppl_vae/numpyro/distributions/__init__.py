@@ -6,11 +6,11 @@ from ppl_vae.numpyro.distributions.concrete import Concrete
 from ppl_vae.numpyro.distributions.diffusion import Denoising, Noising
 from ppl_vae.numpyro.distributions.flow import Flow
 from ppl_vae.numpyro.distributions.hamiltonian import Hamiltonian
-from ppl_vae.numpyro.distributions.hidden_markov import HiddenMarkov
 from ppl_vae.numpyro.distributions.images import AutoregressiveBernoulli, BernoulliMixture
 from ppl_vae.numpyro.distributions.implicit import Implicit
+from ppl_vae.numpyro.distributions.innovations import Innovations, Sequences
 from ppl_vae.numpyro.distributions.levels import CategoricalLevels, DiscretisedLogistic
-from ppl_vae.numpyro.distributions.markov import Markov
+from ppl_vae.numpyro.distributions.markov import HiddenMarkov, Markov
 from ppl_vae.numpyro.distributions.mixture import DiagNormalMixture, mixture
 from ppl_vae.numpyro.distributions.quantised import Nearest, RandomCodes
 from ppl_vae.numpyro.distributions.recurrent import Recurrent
@@ -33,6 +33,7 @@ __all__ = [
     "HiddenMarkov",
     "Hamiltonian",
     "Implicit",
+    "Innovations",
     "LogitBeta",
     "LogitKumaraswamy",
     "Markov",
@@ -41,6 +42,7 @@ __all__ = [
     "RandomCodes",
     "Recurrent",
     "SemiImplicit",
+    "Sequences",
     "SharedMixture",
     "Strata",
     "mixture",

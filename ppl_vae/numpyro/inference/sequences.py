@@ -13,7 +13,7 @@ from numpyro import handlers
 from ...arrays.sequences import continuation
 from ...pairs.side_inputs import NOTHING, Arrays
 from .pair import Pair, Structure
-from .sites import base_of, traced
+from .sites import base_of, moments_of, traced
 
 
 def continued(pair: Pair, z: np.ndarray, steps: int, seed: int, side: Arrays = NOTHING) -> np.ndarray:
@@ -40,38 +40,47 @@ def _continued(
 
 
 def followed(
-    pair: Pair, x: np.ndarray, steps: int, num_draws: int, seed: int, side: Arrays = NOTHING
+    pair: Pair, x: np.ndarray, steps: int, num_draws: int, seed: int, side: Arrays = NOTHING, z: Arrays = NOTHING
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the steps that follow x (B, T P) under a model without latents, (K, B, H P); return E[x] of them, too."""
+    """Draw the steps that follow x (B, T P) under p(x | z), (K, B, H P); return E[x] of them, too, or NaN."""
     parameters = pair.structure, pair.params, pair.constants
-    options = {"steps": steps, "num_draws": num_draws}
-    drawn, mean = _followed(*parameters, pair.array(x), pair.arrays(side), jax.random.key(seed), **options)
+    options, given = {"steps": steps, "num_draws": num_draws}, {name: pair.array(a) for name, a in z.items()}
+    drawn, mean = _followed(*parameters, pair.array(x), pair.arrays(side), given, jax.random.key(seed), **options)
     return np.asarray(drawn), np.asarray(mean)
 
 
 def states(pair: Pair, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> np.ndarray:
     """Compute p(s_t | x) of each state that is summed out, (B, T, C)."""
     parameters = pair.structure, pair.params, pair.constants
-    return np.asarray(_states(*parameters, pair.array(x), pair.arrays(side), jax.random.key(seed)))
+    return np.asarray(_states(*parameters, pair.array(x), pair.arrays(side), {}, jax.random.key(seed)))
 
 
-def _of_x(structure: Structure, params: Any, constants: Any, x: Array, side: Any, key: Array) -> Any:
-    """p(x), as the model observes these data."""
+def _of_x(structure: Structure, params: Any, constants: Any, x: Array, side: Any, z: Any, key: Array) -> Any:
+    """p(x | z), as the model observes these data."""
     model, _ = structure.programs(params, constants)
-    return base_of(traced(handlers.seed(model, key), x, **side)["x"]["fn"])
+    return base_of(traced(handlers.seed(handlers.condition(model, z), key), x, **side)["x"]["fn"])
 
 
 @partial(jax.jit, static_argnames=("structure", "steps", "num_draws"))
 def _followed(
-    structure: Structure, params: Any, constants: Any, x: Array, side: Any, key: Array, *, steps: int, num_draws: int
+    structure: Structure,
+    params: Any,
+    constants: Any,
+    x: Array,
+    side: Any,
+    z: Any,
+    key: Array,
+    *,
+    steps: int,
+    num_draws: int,
 ) -> tuple[Array, Array]:
-    p = _of_x(structure, params, constants, x, side, key)
+    p = _of_x(structure, params, constants, x, side, z, key)
     later = continuation(p, "following")(x, steps).expand((len(x),))
-    return later.sample(key, (num_draws,)), later.mean
+    return later.sample(key, (num_draws,)), moments_of({"fn": later, "type": "sample"})[0]
 
 
 @partial(jax.jit, static_argnames=("structure",))
-def _states(structure: Structure, params: Any, constants: Any, x: Array, side: Any, key: Array) -> Array:
-    p = _of_x(structure, params, constants, x, side, key)
+def _states(structure: Structure, params: Any, constants: Any, x: Array, side: Any, z: Any, key: Array) -> Array:
+    p = _of_x(structure, params, constants, x, side, z, key)
     probabilities: Array = continuation(p, "states")(x)
     return probabilities

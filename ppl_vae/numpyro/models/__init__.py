@@ -25,5 +25,6 @@ from .images import Completion as Completion
 from .images import FullyVisible as FullyVisible
 from .images import MixtureOfBernoullis as MixtureOfBernoullis
 from .implicit import Implicit as Implicit
+from .recurrent import Recurrent as Recurrent
 from .semi_supervised import SemiSupervisedVAE as SemiSupervisedVAE
 from .vae import VAE as VAE

@@ -1,0 +1,42 @@
+"""Posterior of a variational recurrent net, which reads the states of its model, in NumPyro."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flax import nnx
+from jax import Array
+
+from ...arrays.sequences import loc_and_scale, steps
+from ..distributions import Innovations
+
+
+class RecurrentFiltering(nnx.Module):
+    """x -> prod_t q(z_t | x_t, h_t), with the h_t of ``models.Recurrent``, as innovations e. Event shape (T D,).
+
+    Args:
+        model: the model, shared and not copied: h_t is its own, and so are the scales of e_t.
+        conditional: maps x_t and h_t, side by side (..., P + H), to q(z_t | x_t, h_t), independent normals over (D,).
+
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> from ppl_vae.numpyro import conditionals, models, nets
+    >>> rng = np.random.default_rng(0)
+    >>> transition, emission = (conditionals.DiagNormal(nets.MLP((n, m), rng)) for n, m in ((8, 4), (10, 6)))
+    >>> model = models.Recurrent(nets.GRU(3 + 2, 8, rng), transition, emission, 2, 7)
+    >>> q = RecurrentFiltering(model, conditionals.DiagNormal(nets.MLP((3 + 8, 4), rng)))
+    >>> q(jnp.zeros((5, 7 * 3))).event_shape
+    (14,)
+    """
+
+    def __init__(self, model: Any, conditional: Any) -> None:
+        self.model = model
+        self.conditional = conditional
+
+    def located(self, both: Array) -> tuple[Array, Array]:
+        """Return mean and scale of q(z_t | x_t, h_t) of x_t and h_t, side by side."""
+        return loc_and_scale(self.conditional(both))
+
+    def __call__(self, x: Array) -> Innovations:
+        """Map x (..., T P) to a distribution over innovations (T D,)."""
+        return Innovations(self, steps(x, self.model.length))
