@@ -103,13 +103,23 @@ class DiagNormalMixture(TorchDistribution):
     @torch.no_grad()
     def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Draw a component, then z: ``sample_shape + batch_shape + (D,)``."""
+        return self.sample_along(sample_shape)
+
+    def sample_along(self, sample_shape: Shape = ()) -> Tensor:
+        """Draw the same, with a gradient to the mean and scale of the component that was drawn; none to the weights.
+
+        That of an expectation by means and scales is unbiased, with whatever weights.
+        """
         shape = self._extended_shape(torch.Size(sample_shape))
         component = torch.distributions.Categorical(logits=self.logits, validate_args=False).sample(shape[:-1])
-        return self.component_sample(component)
+        return self._along(component)
 
     @torch.no_grad()
     def component_sample(self, component: Tensor) -> Tensor:
         """Draw from components: their numbers (...) give z (..., D)."""
+        return self._along(component)
+
+    def _along(self, component: Tensor) -> Tensor:
         loc, scale = self.loc[component], self.scale[component]
         return loc + scale * torch.randn_like(loc)
 

@@ -219,7 +219,8 @@ def _latents(
         shape = site["value"].shape
         told |= {n: _with_particles(getattr(base, n).expand(shape), num_particles)[0] for n in ("loc", "scale")}
     if request.prior:
-        told["prior"] = _with_particles(latent[name]["fn"](), num_particles)
+        prior = base_of(latent[name]["fn"])
+        told["prior"] = _with_particles(getattr(prior, "sample_along", latent[name]["fn"])(), num_particles)
     if request.noise:
         told["noise"] = Normal(torch.zeros_like(told["z"]), 1.0).sample()
     if request.directions:

@@ -102,14 +102,24 @@ class DiagNormalMixture(dist.Distribution):
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draw a component, then z: ``sample_shape + batch_shape + (D,)``."""
+        return lax.stop_gradient(self.sample_along(key, sample_shape))
+
+    def sample_along(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Draw the same, with a gradient to the mean and scale of the component that was drawn; none to the weights.
+
+        That of an expectation by means and scales is unbiased, with whatever weights.
+        """
         for_component, for_noise = random.split(key)
         component = random.categorical(for_component, self.logits, shape=tuple(sample_shape) + self.batch_shape)
-        return self.component_sample(for_noise, component)
+        return self._along(for_noise, component)
 
     def component_sample(self, key: Array, component: Array) -> Array:
         """Draw from components: their numbers (...) give z (..., D)."""
+        return lax.stop_gradient(self._along(key, component))
+
+    def _along(self, key: Array, component: Array) -> Array:
         loc, scale = self.loc[component], self.scale[component]
-        return lax.stop_gradient(loc + scale * random.normal(key, loc.shape, loc.dtype))
+        return loc + scale * random.normal(key, loc.shape, loc.dtype)
 
     @property
     def mean(self) -> Array:

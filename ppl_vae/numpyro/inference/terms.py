@@ -279,7 +279,9 @@ def _latents(
         moments = {n: jnp.broadcast_to(getattr(base, n), shape) for n in ("loc", "scale")}
         told |= {n: _with_particles(value, num_particles)[0] for n, value in moments.items()}
     if request.prior:
-        told["prior"] = _with_particles(latent[name]["fn"].sample(jax.random.fold_in(key, PRIOR)), num_particles)
+        fn = latent[name]["fn"]
+        draw = getattr(base_of(fn), "sample_along", fn.sample)
+        told["prior"] = _with_particles(draw(jax.random.fold_in(key, PRIOR)), num_particles)
     if request.noise:
         told["noise"] = jax.random.normal(jax.random.fold_in(key, NOISE), told["z"].shape, told["z"].dtype)
     if request.directions:
