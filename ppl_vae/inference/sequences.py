@@ -31,9 +31,11 @@ def continued(pair: Pair, z: np.ndarray, steps: int, seed: int, side: Arrays = N
 @contextmanager
 def _of_x(pair: Pair, x: np.ndarray, seed: int, side: Arrays, z: Arrays = NOTHING) -> Iterator[tuple[Any, Any]]:
     """Yield p(x | z), as the model observes these data, and the data, (B, P)."""
+    assert pair.sites is not None
+    name = pair.sites.observed[0].name
     with torch.no_grad(), forked(seed, pair.device), pair.active() as (model, _):
         rows, given = pair.tensor(x), poutine.condition(model, {name: pair.tensor(a) for name, a in z.items()})
-        yield base_of(poutine.trace(given).get_trace(rows, **pair.tensors(side)).nodes["x"]["fn"]), rows
+        yield base_of(poutine.trace(given).get_trace(rows, **pair.tensors(side)).nodes[name]["fn"]), rows
 
 
 def followed(

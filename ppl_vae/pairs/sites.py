@@ -483,8 +483,9 @@ def match(
                 "guide's draws: give the model a distribution whose transform has an inverse."
             )
     shared = {n for n, site in guide.items() if site.chain == latent[n].chain and site.schedule is latent[n].schedule}
+    steps = {name: site.steps or latent[name].steps for name, site in guide.items()}
     return Sites(
-        tuple(replace(site, chain=site.chain * (name in shared), schedule=None) for name, site in guide.items()),
+        tuple(replace(s, chain=s.chain * (n in shared), schedule=None, steps=steps[n]) for n, s in guide.items()),
         tuple(observed.values()),
         tuple(latent),
         scaled=scaled,

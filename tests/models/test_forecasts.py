@@ -8,6 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from pairs import fill, untrained
 
 from ppl_vae import SequenceVAE, backends, data, recipes
@@ -79,6 +80,17 @@ def test_intervals_cover_as_often_as_they_say(backend: backends.Backend) -> None
     low, high = fit.forecast(many[:, :6].astype(np.float32), STEPS, mask=mask, **options).interval(0.8)
     inside = ((many[:, 6:] > low) & (many[:, 6:] < high)).mean(0)
     assert (np.abs(inside - 0.79) < 4.5 * np.sqrt(0.16 / 600)).all(), inside
+
+
+def test_a_guide_without_steps_is_of_a_path_all_the_same(backend: backends.Backend) -> None:
+    """One normal over a path: what the model says of its steps holds, and what follows an end is not filled in."""
+    model, rng = linear(backend.name).model, np.random.default_rng(0)
+    q = backend.conditionals.DiagNormal(backend.nets.MLP((LENGTH * WIDTH, 2 * LENGTH), rng))
+    x = np.zeros((4, LENGTH * WIDTH), np.float32)
+    fit = untrained(model, backend.guides.Amortised(q), backend, x)
+    assert fit.forecast(x, 2, num_draws=3, method="guide").draws.shape == (3, 4, 4)
+    with pytest.raises(ValueError, match="4 rows have no value in their last step"):
+        fit.impute(x, mask=np.tile(np.arange(6) < 4, (4, 1)))
 
 
 def test_the_estimator_is_its_fit() -> None:

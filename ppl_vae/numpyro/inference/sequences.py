@@ -44,24 +44,27 @@ def followed(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the steps that follow x (B, T P) under p(x | z), (K, B, H P); return E[x] of them, too, or NaN."""
     parameters = pair.structure, pair.params, pair.constants
-    options, given = {"steps": steps, "num_draws": num_draws}, {name: pair.array(a) for name, a in z.items()}
+    assert pair.sites is not None
+    options = {"site": pair.sites.observed[0].name, "steps": steps, "num_draws": num_draws}
+    given = {name: pair.array(a) for name, a in z.items()}
     drawn, mean = _followed(*parameters, pair.array(x), pair.arrays(side), given, jax.random.key(seed), **options)
     return np.asarray(drawn), np.asarray(mean)
 
 
 def states(pair: Pair, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> np.ndarray:
     """Compute p(s_t | x) of each state that is summed out, (B, T, C)."""
-    parameters = pair.structure, pair.params, pair.constants
-    return np.asarray(_states(*parameters, pair.array(x), pair.arrays(side), {}, jax.random.key(seed)))
+    assert pair.sites is not None
+    parameters, site = (pair.structure, pair.params, pair.constants), pair.sites.observed[0].name
+    return np.asarray(_states(*parameters, pair.array(x), pair.arrays(side), {}, jax.random.key(seed), site=site))
 
 
-def _of_x(structure: Structure, params: Any, constants: Any, x: Array, side: Any, z: Any, key: Array) -> Any:
+def _of_x(structure: Structure, params: Any, constants: Any, x: Array, side: Any, z: Any, key: Array, site: str) -> Any:
     """p(x | z), as the model observes these data."""
     model, _ = structure.programs(params, constants)
-    return base_of(traced(handlers.seed(handlers.condition(model, z), key), x, **side)["x"]["fn"])
+    return base_of(traced(handlers.seed(handlers.condition(model, z), key), x, **side)[site]["fn"])
 
 
-@partial(jax.jit, static_argnames=("structure", "steps", "num_draws"))
+@partial(jax.jit, static_argnames=("structure", "site", "steps", "num_draws"))
 def _followed(
     structure: Structure,
     params: Any,
@@ -71,16 +74,19 @@ def _followed(
     z: Any,
     key: Array,
     *,
+    site: str,
     steps: int,
     num_draws: int,
 ) -> tuple[Array, Array]:
-    p = _of_x(structure, params, constants, x, side, z, key)
+    p = _of_x(structure, params, constants, x, side, z, key, site)
     later = continuation(p, "following")(x, steps).expand((len(x),))
     return later.sample(key, (num_draws,)), moments_of({"fn": later, "type": "sample"})[0]
 
 
-@partial(jax.jit, static_argnames=("structure",))
-def _states(structure: Structure, params: Any, constants: Any, x: Array, side: Any, z: Any, key: Array) -> Array:
-    p = _of_x(structure, params, constants, x, side, z, key)
+@partial(jax.jit, static_argnames=("structure", "site"))
+def _states(
+    structure: Structure, params: Any, constants: Any, x: Array, side: Any, z: Any, key: Array, *, site: str
+) -> Array:
+    p = _of_x(structure, params, constants, x, side, z, key, site)
     probabilities: Array = continuation(p, "states")(x)
     return probabilities
