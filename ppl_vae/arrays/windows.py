@@ -1,4 +1,4 @@
-"""Square windows on an image: what is seen in one, what is written to one, and what is left outside.
+"""Square windows on an image, and grids of filters: what is seen in one, what is written to one, what is left outside.
 
 A window has three coordinates, real numbers without bounds: its size, its row and its column. Linear interpolation
 between pixels is one matrix for the rows and one for the columns, and has a gradient in the coordinates. The same text
@@ -8,6 +8,7 @@ runs on NumPy, torch and JAX. Spatial Transformer Networks, Jaderberg, Simonyan,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -105,3 +106,91 @@ class Windows:
     @staticmethod
     def _numbers(count: int, a: Array) -> Array:
         return ops.like(np.arange(count), a)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Grids of N x N Gaussian filters on images of ``shape`` (H, W), by which DRAW reads and writes; N ``resolution``.
+
+    Five numbers say where a grid is and how it looks: its centre, row and column, -1 and 1 at the edges of the image;
+    the log of the filters' variance, in pixels; the log of the grid's size, 0 for the image's larger side; and the log
+    of the intensity. DRAW: A Recurrent Neural Network For Image Generation, Gregor et al., 2015, equations 22 to 29,
+    whose filters are divided by their sum, here also where nearly all of one is outside the image.
+
+    Raises:
+        ValueError: no image (H, W), or fewer than 2 filters each way.
+
+    >>> filters = Filters((8, 8), 3)
+    >>> filters.read(np.ones((1, 64)), np.zeros((1, 5))).round(6).tolist()
+    [[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]]
+    """
+
+    shape: tuple[int, ...]
+    resolution: int
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 2 or self.resolution < 2:
+            raise ValueError(
+                f"Filters: 'shape' should be (H, W) and 'resolution' at least 2; got {self.shape} and "
+                f"{self.resolution}."
+            )
+
+    @property
+    def numbers(self) -> int:
+        """The number of filters, N^2."""
+        return self.resolution**2
+
+    def _filters(self, where: Array) -> tuple[Array, Array, Array]:
+        """Return the filters of rows (..., N, H) and of columns (..., N, W), and the intensity (..., 1, 1)."""
+        variance, size, intensity = (ops.exp(where[..., i, None, None]) for i in (2, 3, 4))
+        stride = size * (max(self.shape) - 1) / (self.resolution - 1)
+        grid = ops.like(np.arange(self.resolution)[:, None] - (self.resolution - 1) / 2, where)
+        filters = []
+        for i, extent in enumerate(self.shape):
+            centres = (extent + 1) / 2 * (where[..., i, None, None] + 1) + grid * stride
+            away = ops.like(np.arange(1, extent + 1), where) - centres
+            filters.append(ops.softmax(-0.5 * away**2 / variance, -1))
+        return filters[0], filters[1], intensity
+
+    def read(self, image: Array, where: Array) -> Array:
+        """Return the patches (..., N N) that the filters (..., 5) see of images (..., H W)."""
+        rows, columns, intensity = self._filters(where)
+        seen = intensity * (rows @ image.reshape(*image.shape[:-1], *self.shape) @ columns.swapaxes(-1, -2))
+        return seen.reshape(*seen.shape[:-2], self.numbers)
+
+    def write(self, patch: Array, where: Array) -> Array:
+        """Return the images (..., H W) on which the filters (..., 5) put patches (..., N N)."""
+        rows, columns, intensity = self._filters(where)
+        patch = patch.reshape(*patch.shape[:-1], self.resolution, self.resolution) / intensity
+        image = rows.swapaxes(-1, -2) @ patch @ columns
+        return image.reshape(*image.shape[:-2], self.shape[0] * self.shape[1])
+
+
+SIGHT = 5
+"""The numbers that say where a grid of filters is."""
+
+
+def check_filters(filters: Filters | None, pixels: int) -> None:
+    """Refuse filters of images of another number of pixels.
+
+    Raises:
+        ValueError: names both numbers.
+    """
+    if filters is not None and filters.shape[0] * filters.shape[1] != pixels:
+        raise ValueError(
+            f"Canvas: filters of images {filters.shape} should draw {filters.shape[0] * filters.shape[1]} pixels; got "
+            f"{pixels}."
+        )
+
+
+def check_look(look: Any, canvas: Any) -> None:
+    """Refuse a posterior that looks where its canvas has no filters, or that does not where it has.
+
+    Raises:
+        ValueError: says which of the two is missing.
+    """
+    if (look is None) != (canvas.filters is None):
+        raise ValueError(
+            "Drawing: 'look' goes with a canvas that has filters: give both, nets.Canvas(..., filters=Filters(shape, "
+            "N)) and look=nets.MLP((G, 5), rng), or neither."
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays.windows import SIGHT, Filters
 from ..backends import Backend
 from .components import Guide, Net, Posterior, Prior, Setting, Values, register
 from .nets import ACTIVATION, HIDDEN, INITIAL, build_perceptron
@@ -25,7 +26,10 @@ DRAW_STEPS = Setting(
     "draw_steps", 8, "in which the net 'draw' draws an image; they share the latents", least=1, metavar="T"
 )
 DRAW_UNITS = Setting("draw_units", 256, "state of the encoder and of the decoder of 'draw'", least=1)
-SETTINGS = (TRANSITION, TRANSITION_UNITS, UNITS, DRAW_STEPS, DRAW_UNITS)
+DRAW_WINDOW = Setting(
+    "draw_window", 0, "filters each way by which 'draw' reads and writes; 0 for whole images", least=0
+)
+SETTINGS = (TRANSITION, TRANSITION_UNITS, UNITS, DRAW_STEPS, DRAW_UNITS, DRAW_WINDOW)
 DIRECTIONS = {"smoothing": True, "filtering": False}
 """Posterior -> whether its net reads x backwards."""
 PARTS = "prior='markov', posterior='smoothing' or 'filtering' and net='recurrent'"
@@ -134,6 +138,12 @@ def refuse_draw(recipe: Values) -> str | None:
             f"full_covariance=False and {', '.join(f'{slot}={name!r}' for slot, name in plain.items())}, and use a "
             "prior without an encoder, as prior='standard' or 'flow'."
         )
+    if recipe.draw_window and (len(recipe.shape) != 2 or recipe.draw_window < 2):
+        return (
+            f"The net 'draw' looks at images (H, W) through 2 filters each way or more; got shape {recipe.shape} and "
+            f"draw_window={recipe.draw_window}: leave draw_window=0 for whole images, or set it to 2 or more and say "
+            "image_shape=(H, W)."
+        )
     if recipe.latent_dim % recipe.draw_steps:
         return (
             f"The net 'draw' has as many latents at each of its {recipe.draw_steps} steps: set latent_dim="
@@ -145,26 +155,29 @@ def refuse_draw(recipe: Values) -> str | None:
 
 def build_reader(b: Backend, recipe: Values, rng: np.random.Generator, outputs: int) -> Any:
     """Build the recurrent net that reads x, what is left of it to draw, and the state of the canvas."""
-    return b.nets.GRU(2 * recipe.dim + recipe.draw_units, recipe.draw_units, rng)
+    seen = recipe.draw_window**2 or recipe.dim
+    return b.nets.GRU(2 * seen + recipe.draw_units, recipe.draw_units, rng)
 
 
 def build_canvas(b: Backend, recipe: Values, rng: np.random.Generator, inputs: int, outputs: int) -> Any:
     """Build the recurrent net that draws."""
-    return b.nets.Canvas(inputs // recipe.draw_steps, recipe.draw_units, recipe.dim, recipe.draw_steps, rng)
+    filters = Filters(recipe.shape, recipe.draw_window) if recipe.draw_window else None
+    dim = inputs // recipe.draw_steps
+    return b.nets.Canvas(dim, recipe.draw_units, recipe.dim, recipe.draw_steps, rng, filters=filters)
 
 
 def build_onlooker(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any, model: Any) -> Any:
     """Build the guide that shares the model's canvas."""
     head = b.nets.MLP((recipe.draw_units, 2 * recipe.latent_dim // recipe.draw_steps), rng)
-    return b.guides.Amortised(
-        b.conditionals.Drawing(posterior.net, b.conditionals.DiagNormal(head), model.likelihood.net)
-    )
+    look = b.nets.MLP((recipe.draw_units, SIGHT), rng) if recipe.draw_window else None
+    canvas = model.likelihood.net
+    return b.guides.Amortised(b.conditionals.Drawing(posterior.net, b.conditionals.DiagNormal(head), canvas, look))
 
 
 DRAW_NET = Net(
     "draw",
     "recurrent nets that draw an image in steps (DRAW)",
-    settings=(DRAW_STEPS, DRAW_UNITS),
+    settings=(DRAW_STEPS, DRAW_UNITS, DRAW_WINDOW),
     refuse=refuse_draw,
     encoder=build_reader,
     decoder=build_canvas,

@@ -15,6 +15,7 @@ from pairs import P, recipe, same, toy, untrained
 from scipy.special import expit
 
 from ppl_vae import backends, evaluation, objectives
+from ppl_vae.arrays.windows import Filters
 from ppl_vae.pairs.keywords import inner
 from ppl_vae.results import Fit
 
@@ -144,3 +145,43 @@ def test_it_trains_is_recorded_and_saved(backend: Backend, tmp_path: Path) -> No
         svi = backend.inference.SVI(objectives.TraceELBO(), epochs=1, batch_size=20, compile="trace")
         traced = svi.fit(*settings(np.random.default_rng(0)), x)
         np.testing.assert_allclose(traced.history["loss"], fit.history["loss"], rtol=1e-5)
+
+
+def test_filters_are_those_of_the_paper() -> None:
+    """Equations 22 to 29, by loops; writing is what is adjoint to reading, but for the intensity."""
+    rng, filters = np.random.default_rng(0), Filters((4, 3), 2)
+    image, patch, where = rng.normal(size=(5, 12)), rng.normal(size=(5, 4)), 0.5 * rng.normal(size=(5, 5))
+    seen = np.zeros((5, 2, 2))
+    for b in range(5):
+        centre_y, centre_x = 5 / 2 * (where[b, 0] + 1), 4 / 2 * (where[b, 1] + 1)
+        variance, stride, intensity = np.exp(where[b, 2]), 3 * np.exp(where[b, 3]), np.exp(where[b, 4])
+        for i, j in np.ndindex(2, 2):
+            mean_y, mean_x = centre_y + (i - 0.5) * stride, centre_x + (j - 0.5) * stride
+            rows = np.exp(-((np.arange(1, 5) - mean_y) ** 2) / (2 * variance))
+            columns = np.exp(-((np.arange(1, 4) - mean_x) ** 2) / (2 * variance))
+            weights = np.outer(rows / rows.sum(), columns / columns.sum())
+            seen[b, i, j] = intensity * (weights * image[b].reshape(4, 3)).sum()
+    np.testing.assert_allclose(filters.read(image, where), seen.reshape(5, 4), rtol=1e-10)
+    inner = (filters.write(patch, where) * image).sum(-1) * np.exp(2 * where[:, 4])
+    np.testing.assert_allclose(inner, (patch * filters.read(image, where)).sum(-1), rtol=1e-10)
+
+
+def test_with_attention_densities_are_densities_and_the_backends_agree() -> None:
+    found, z, area = [], Z[::7, None], (GRID[1] - GRID[0]) ** 2
+    for name in backends.NAMES:
+        b = backends.load(name)
+        model, guide = recipe("standard", b, image_shape=(4, 3), draw_window=2, **DRAW)(np.random.default_rng(0))
+        if name == "pyro":
+            with torch.no_grad():
+                q = guide.posterior(torch.tensor(X))
+                drawn = q.rsample((5,))
+                np.testing.assert_allclose(q.log_prob(drawn), q.log_prob(drawn + 0), rtol=1e-5)
+                whole = q.log_prob(torch.tensor(Z)[:, None]).exp().sum(0) * area
+                np.testing.assert_allclose(whole, 1.0, atol=1e-3)
+                likelihood = model.likelihood(torch.tensor(z))
+                found.append((q.log_prob(torch.tensor(z)), likelihood.log_prob(torch.tensor(X))))
+        else:
+            both = jax.jit(lambda x, q=guide, p=model: (q.posterior(x).log_prob(z), p.likelihood(z).log_prob(x)))
+            found.append(both(X))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

@@ -11,6 +11,7 @@ from flax import nnx
 from jax import Array
 
 from ...arrays.sequences import joined_steps, steps
+from ...arrays.windows import SIGHT, Filters, check_filters
 from .layers import linear
 from .perceptrons import MLP
 
@@ -117,22 +118,38 @@ class Canvas(nnx.Module):
     """Net that draws an image in T steps, z -> logits of its pixels: (..., T D) -> (..., P).
 
     Each step reads its z_t, ``g_t = GRU(g_{t-1}, z_t)``, and adds ``W g_t + b`` to the logits that stand, at first 0.
-    The decoder of DRAW, Gregor et al., 2015, without attention and with a GRU.
+    The decoder of DRAW, Gregor et al., 2015, with a GRU. With ``filters`` a step puts a patch where it looks,
+    ``arrays.windows.Filters``, whose place and whose pixels are W g_t + b: attention.
 
     >>> canvas = Canvas(2, 4, 5, 3, np.random.default_rng(0))
     >>> canvas(jnp.zeros((7, 6))).shape, canvas.stages(jnp.zeros((7, 6))).shape
     ((7, 5), (7, 3, 5))
     """
 
-    def __init__(self, dim: int, hidden: int, pixels: int, length: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        dim: int,
+        hidden: int,
+        pixels: int,
+        length: int,
+        rng: np.random.Generator,
+        *,
+        filters: Filters | None = None,
+    ) -> None:
         self.cell = GRU(dim, hidden, rng)
-        self.write = linear(hidden, pixels, rng)
-        self.length = length
+        check_filters(filters, pixels)
+        self.write = linear(hidden, pixels if filters is None else SIGHT + filters.numbers, rng)
+        self.length, self.filters = length, filters
 
     def __call__(self, z: Array) -> Array:
         """(..., T D) -> (..., P)."""
-        return self.write(self.cell(steps(z, self.length))).sum(-2)
+        return self.stroke(self.cell(steps(z, self.length))).sum(-2)
 
     def stages(self, z: Array) -> Array:
         """Return the logits after each step, (..., T D) -> (..., T, P)."""
-        return self.write(self.cell(steps(z, self.length))).cumsum(-2)
+        return self.stroke(self.cell(steps(z, self.length))).cumsum(-2)
+
+    def stroke(self, g: Array) -> Array:
+        """Return what a step in the state g (..., G) adds to the logits, (..., P)."""
+        out = self.write(g)
+        return out if self.filters is None else self.filters.write(out[..., SIGHT:], out[..., :SIGHT])
