@@ -58,6 +58,11 @@ def pad(
     if isinstance(sequences, str | os.PathLike):
         table = read_long(Path(sequences))
         ids, sequences = tuple(table), list(table.values())
+    if hasattr(sequences, "keys"):
+        raise ValueError(
+            f"'sequences' should be a list of arrays (T, P), one array or the path of a table; got a "
+            f"{type(sequences).__name__}: pass list(sequences.values()) of a dictionary, [frame.to_numpy()] of a frame."
+        )
     arrays = [_steps(number, values) for number, values in enumerate(sequences)]
     if not arrays:
         raise ValueError("'sequences' should be a list of arrays (T, P); got none: give at least one.")
@@ -98,7 +103,13 @@ def _cut(arrays: list[np.ndarray], lengths: ArrayLike) -> list[np.ndarray]:
 
 
 def _steps(number: int, values: ArrayLike) -> np.ndarray:
-    a = np.asarray(values, np.float32)
+    try:
+        a = np.asarray(values, np.float32)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"Sequence {number} should be an array (T, P) of numbers; got {error}: give each step as many numbers, NaN "
+            "where one is not known."
+        ) from error
     a = a[:, None] if a.ndim == 1 else a
     if a.ndim != 2 or not a.size or np.isinf(a).any():
         what = "infinite numbers" if a.size and np.isinf(a).any() else f"shape {np.shape(values)}"

@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..data import Split, Stream
+from ..data.registry import REGISTRY
 from ..data.streams import Data
 from ..pairs.inputs import as_batch, digest
 from ..pairs.side_inputs import Arrays, apply_mask, check_given
+
+
+def holds_padding(split: Split) -> bool:
+    """Whether it is one of the sets whose labels are lengths of padded sequences."""
+    return split.name in REGISTRY and REGISTRY[split.name].lengths
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,12 @@ class TrainingData:
         split = data if isinstance(data, Split) else None
         if split is not None and valid is not None:
             raise ValueError("'valid' goes with an array; a Split brings its own validation part.")
+        if split is not None and holds_padding(split) and (mask is None or valid_mask is None):
+            raise ValueError(
+                f"{split.name} has padded sequences, and their padding would be data: pass both mask= and valid_mask=, "
+                "data.lengths_to_mask(split.labels['train'], split.image_shape) and that of 'valid'; or split.train, "
+                "with its mask alone."
+            )
         train, side = apply_mask(data if split is None else split.train, mask, "data")
         if mask is not None and not side["mask"].any():
             raise ValueError("The mask hides every pixel, so that there is nothing to learn from: true is seen.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from pairs import follow
 
@@ -42,6 +43,15 @@ REMEDIES: dict[str, Any] = {
         lambda: lengths({"train": [[(60,), ()]], "valid": [], "test": []}),
     ),
     "be a list of arrays (T, P); got none: give at least one": (lambda: data.pad([]), lambda: data.pad(SEQUENCES).x),
+    "got a {}: pass list(sequences.values()) of a dictionary, [frame.to_numpy()] of a frame": (
+        lambda: data.pad({"a": [1.0]}),  # type: ignore[arg-type]
+        lambda: data.pad(list({"a": [1.0]}.values())).x,
+        lambda: data.pad([pd.DataFrame({"u": [1.0, 2.0], "v": 0.0}).to_numpy()]).x,
+    ),
+    "(T, P) of numbers; got {}: give each step as many numbers, NaN where": (
+        lambda: data.pad([[[1.0, 2.0], [3.0]]]),
+        lambda: data.pad([[[1.0, 2.0], [3.0, np.nan]]]).x,
+    ),
     "should all have steps of as many numbers": (
         lambda: data.pad([np.zeros((2, 1)), np.zeros((2, 2))]),
         lambda: data.pad([np.array([[0, np.nan]] * 2), np.zeros((2, 2))]).x,

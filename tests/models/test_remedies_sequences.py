@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pairs import follow, untrained
 
-from ppl_vae import SequenceVAE, backends, evaluation, recipes
+from ppl_vae import SequenceVAE, backends, data, evaluation, inference, recipes
 
 Way = Callable[[backends.Backend], Any]
 ZEROS = np.zeros((4, 6), np.float32)
@@ -99,6 +99,20 @@ def recurrent(b: backends.Backend, full: bool = False) -> Any:
 GAP = np.tile([True, True, False, False, True, True], (4, 1))
 
 
+def vowels(*parts: str, whole: bool = True) -> Way:
+    """A training on few padded sequences, as a split or as an array, with masks of these parts."""
+
+    def train(b: backends.Backend) -> Any:
+        split = data.load("japanese_vowels").subset(train=4, valid=2)
+        recipe = recipes.deep_markov(split, likelihood="normal", latent_dim=1, hidden=(), recurrent_units=2)
+        masks = {part: data.lengths_to_mask(split.labels[part], split.image_shape) for part in parts}
+        named = {"mask": masks.get("train"), "valid_mask": masks.get("valid")}
+        x = split if whole else split.train
+        return inference.SVI(epochs=1, batch_size=4).fit(*recipe(np.random.default_rng(0)), x, **named)
+
+    return train
+
+
 REMEDIES: dict[str, tuple[Way, ...]] = {
     "reads it the other way: make it with backward={}, or use conditionals.{}": (
         smoother(False),
@@ -135,6 +149,11 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
     "be independent normals, given their states; got a {}: use conditionals.DiagNormal": (
         lambda b: recurrent(b, full=True),
         lambda b: recurrent(b).encode(ZEROS),
+    ),
+    "padding would be data: pass both mask= and valid_mask=, data.lengths_to_mask(": (
+        vowels("train"),
+        vowels("train", "valid"),
+        vowels("train", whole=False),
     ),
     "use nets.PerStep(net, T) in the likelihood": (forecast(whole=True), forecast()),
     "and the only latent site; got {}: use priors.Markov, as recipes.deep_markov does": (
