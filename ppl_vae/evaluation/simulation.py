@@ -14,6 +14,8 @@ from ..results.fit import Fit
 def simulate(fit: Fit, size: int, seed: int, side: Arrays = NOTHING) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """z ~ p(z) by site, (size, ...) each, and x ~ p(x | z), (size, P), a bounded number of rows at a time.
 
+    x is floating: integers are taken for stored levels, which the training may have divided by a scale.
+
     Raises:
         ValueError: the model does not take ``size``, or known labels, of which a datum's latents know nothing.
     """
@@ -24,4 +26,5 @@ def simulate(fit: Fit, size: int, seed: int, side: Arrays = NOTHING) -> tuple[di
     with in_chunks(
         fit.pair, np.empty((size, 0)), side, seed=seed, doing=f"while simulating {size} data points"
     ) as chunks:
-        return concatenate(c.keep(simulate_chunk(fit.pair, len(c), c.seed, c.side)) for c in chunks)
+        z, x = concatenate(c.keep(simulate_chunk(fit.pair, len(c), c.seed, c.side)) for c in chunks)
+    return z, x if x.dtype.kind == "f" else x.astype(np.float32)

@@ -22,6 +22,7 @@ from pairs import TRAIN, VALID, follow, pair, recipe, refused, toy, trained, unt
 from ppl_vae import backends, critics, data, evaluation, inference, plots
 from ppl_vae.errors import Divergence
 from ppl_vae.evaluation import Annealing, disentanglement
+from ppl_vae.evaluation.studies import executors
 from ppl_vae.mcmc.samplers import HMC, NUTS
 from ppl_vae.results import Fit
 
@@ -337,6 +338,10 @@ def test_chains_that_diverge() -> None:
             assert HMC(**{**few, **more}).run(narrow(scale), toy(2)).divergences.sum() < before
 
 
+def named(rng: np.random.Generator) -> Any:
+    return recipe("standard", "pyro")(rng)
+
+
 def narrow(scale: float) -> Fit:
     """A likelihood of that scale."""
     model = PYRO.models.VAE(
@@ -371,6 +376,13 @@ def test_studies(tmp_path: Path) -> None:
     refused("Use the settings that it has, or another folder", other.run)
     assert np.isfinite(one.run()["log_p"]).all()
     assert np.isfinite(study(tmp_path / "another", cell(learning_rate=0.01)).run()["log_p"]).all()
+    local = replace(cell(), recipe=lambda rng: recipe("standard", "pyro")(rng))
+    refused(
+        "make its pair by a recipe of ppl_vae.recipes or a function of a module, or leave 'executor' out",
+        study(tmp_path / "sent", local, executor=evaluation.Processes(1)).run,
+    )
+    assert executors.sent("cell", cell()) and executors.sent("cell", replace(cell(), recipe=named))
+    assert np.isfinite(study(tmp_path / "sent", local).run()["log_p"]).all()
     (folder,) = (tmp_path / "cells").iterdir()
     (folder / "settings.json").write_text("{")
     said = refused("remove its folder, and run the study again", one.run)

@@ -31,6 +31,7 @@ from ..certificates import ADAPTING
 from ..comparison import compare, difference
 from ..evaluations import Evaluation, evaluate, plain
 from ..likelihood.annealed_importance_sampling import Annealing
+from .executors import Executor, run_all, sent
 
 CELLS = "cells"
 ANOTHER = "use another folder"
@@ -121,9 +122,12 @@ class Study:
         gaps: whether to split what each guide misses in two parts (``evaluation.gaps``).
         certify: number of test data whose log p(x) gets a certificate (``evaluation.certify``).
         annealing: settings of the annealed runs of the certificate.
+        executor: trains in other processes: ``evaluation.Processes(2)``, or another object whose ``submit`` answers
+            with futures as those of ``concurrent.futures`` do. Trainings are sent with the data, and write into
+            ``folder``, which all should see. By default they run here, one after the other.
 
     Raises:
-        ValueError: no cell, no seed, or one of them twice.
+        ValueError: no cell, no seed, or one of them twice; an executor without ``submit``.
     """
 
     folder: Path
@@ -135,6 +139,7 @@ class Study:
     gaps: bool = False
     certify: int = 0
     annealing: Annealing | None = None
+    executor: Executor | None = None
 
     def annealed(self) -> dict[str, Any]:
         """Settings of the annealed runs, JSON-able."""
@@ -148,6 +153,11 @@ class Study:
             twice = [value for i, value in enumerate(values) if value in values[:i]]
             if twice:
                 raise ValueError(f"Study: every {what} should be there once; got {twice[0]!r} twice.")
+        if self.executor is not None and not isinstance(self.executor, Executor):
+            raise ValueError(
+                "Study: 'executor' should have a method 'submit' that answers with futures, as "
+                f"evaluation.Processes(2) has; got {self.executor!r}."
+            )
         folders: dict[str, str] = {}
         for training in self._trainings():
             other = folders.setdefault(training.folder.name.casefold(), training.name)
@@ -163,7 +173,7 @@ class Study:
 
         Raises:
             ValueError: the folder holds one of these trainings from other data, settings or versions, or something else
-                made it.
+                made it; a cell that cannot be sent to the executor.
             OutOfMemory: the message names the settings to lower; what is done is kept.
             InUse: another process runs a study in the folder.
         """
@@ -182,6 +192,9 @@ class Study:
                 )
         for training in trainings:
             training.check()
+        if self.executor is not None:
+            self._send([training for training in trainings if not training.done], self.executor, device)
+            return self.table()
         warm: set[str] = set()
         for number, training in enumerate(trainings, 1):
             training.tidy()
@@ -190,6 +203,14 @@ class Study:
                     warm.add(training.cell.backend)
                 training.run(device, progress, f"{number}/{len(trainings)} {training.name}")
         return self.table()
+
+    def _send(self, trainings: Sequence[_Training], executor: Executor, device: str | None) -> None:
+        """Let the executor do these trainings."""
+        here = dataclasses.replace(self, executor=None, folder=Path(self.folder).absolute())
+        for training in trainings:
+            training.tidy()
+        jobs = [(t.name, sent(t.name, dataclasses.replace(t, study=here))) for t in trainings]
+        run_all(executor, jobs, device)
 
     def results(self) -> list[Result]:
         """The results of the trainings that are done, seed by seed."""

@@ -1,0 +1,79 @@
+"""Laws of studies whose trainings run elsewhere."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pairs import recipe, toy
+
+from ppl_vae import data, evaluation, inference
+from ppl_vae.errors import InUse
+from ppl_vae.evaluation import Cell, Study
+
+SPLIT = data.from_arrays(toy(40), toy(10, seed=2), toy(10, seed=1))
+
+
+class Here:
+    """Calls at once; the first ``lost`` of them in vain, as where their process is killed."""
+
+    def __init__(self, lost: int = 0) -> None:
+        self.lost, self.calls = lost, 0
+
+    def submit(self, fn: Any, /, *args: Any) -> Future[Any]:
+        self.calls, future = self.calls + 1, Future[Any]()
+        try:
+            if self.calls <= self.lost:
+                raise BrokenProcessPool("killed")
+            future.set_result(fn(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def study(folder: Path, **settings: Any) -> Study:
+    cells = [Cell("ELBO", "pyro", recipe("standard", "pyro"), inference.SVI(epochs=1, batch_size=20))]
+    return Study(folder, SPLIT, cells, (0, 1), num_particles=5, elbo_particles=2, **settings)
+
+
+def test_a_study_elsewhere_is_the_study_here(tmp_path: Path) -> None:
+    """Where a process is killed its own cell alone is left, and the same study does it; what is done is done once."""
+    lossy, whole = Here(lost=1), study(tmp_path / "here").run()
+    with pytest.raises(BrokenProcessPool) as raised:
+        study(tmp_path / "there", executor=lossy).run()
+    assert raised.value.__notes__ == ["in the training 'ELBO, pyro, seed 0'; the same study goes on from what is done"]
+    assert study(tmp_path / "there").remaining == 1 and lossy.calls == 2
+    again = study(tmp_path / "there", executor=lossy)
+    table = again.run()
+    assert lossy.calls == 3 and list(table["seeds"]) == [2]
+    for column in ("log_p", "elbo", "kl", "objective", "log_p_sd"):
+        assert table[column]["ELBO"] == whole[column]["ELBO"], column
+    again.run()
+    assert lossy.calls == 3
+
+
+def test_one_scheduler_at_a_time(tmp_path: Path) -> None:
+    class Second(Here):
+        def submit(self, fn: Any, /, *args: Any) -> Future[Any]:
+            with pytest.raises(InUse, match="in use by another training"):
+                study(tmp_path, executor=Here()).run()
+            return Here(lost=1).submit(fn, *args)
+
+    with pytest.raises(BrokenProcessPool):
+        study(tmp_path, executor=Second()).run()
+
+
+def test_a_process_that_is_killed_starts_again(tmp_path: Path) -> None:
+    dies = f"import os, pathlib; p = pathlib.Path({str(tmp_path / 'seen')!r}); seen = p.exists(); p.touch()\n"
+    dies += "if not seen: os._exit(9)"
+    assert evaluation.Processes(1, restarts=1).submit(exec, dies).result() is None
+    (tmp_path / "seen").unlink()
+    with pytest.raises(BrokenProcessPool):
+        evaluation.Processes(1, restarts=0).submit(exec, dies).result()
+    with pytest.raises(ValueError, match="'executor' should have a method 'submit' that answers with futures.*; got 2"):
+        study(tmp_path, executor=2)
+    with pytest.raises(ValueError, match="'count' should be an integer of at least 1; got 0"):
+        evaluation.Processes(0)
