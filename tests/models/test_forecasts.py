@@ -71,11 +71,11 @@ def test_a_forecast_is_the_exact_conditional_law(backend: backends.Backend) -> N
         np.testing.assert_allclose(high[row] - low[row], 2 * 1.2816 * np.sqrt(np.diag(cov)), rtol=0.1)
 
 
-def test_intervals_cover_as_often_as_they_say(backend: backends.Backend) -> None:
+def test_intervals_cover_as_often_as_they_say() -> None:
     """Of 600 sequences the share whose next steps lie inside, under the exact posterior of one step."""
     many = np.random.default_rng(3).multivariate_normal(np.zeros(16), covariance(LENGTH + STEPS), size=600)
     mask = np.tile(np.arange(6) < 6, (600, 1))
-    fit = linear(backend.name)
+    fit = linear("pyro")
     options: dict[str, Any] = {"num_draws": 100, "method": "importance", "num_particles": 2, "seed": 4}
     low, high = fit.forecast(many[:, :6].astype(np.float32), STEPS, mask=mask, **options).interval(0.8)
     inside = ((many[:, 6:] > low) & (many[:, 6:] < high)).mean(0)

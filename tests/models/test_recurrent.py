@@ -93,9 +93,9 @@ class ByHand:
         return log_p, log_q, np.array(path)
 
 
-@pytest.mark.parametrize("kind", X)
-def test_weights_are_those_of_the_paper(backend: backends.Backend, kind: str) -> None:
+def test_weights_are_those_of_the_paper(backend: backends.Backend) -> None:
     """log p(x, e) - log q(e | x) sums log p(z_t | h_t) + log p(x_t | z_t, h_t) - log q(z_t | x_t, h_t), to the end."""
+    kind = "normal"
     fit, hand = made(backend.name, kind), ByHand(made(backend.name, kind), kind)
     dirty = np.where(MASK, X[kind], 1).astype(np.float32)
     draws = fit.draws(dirty, 3, mask=MASK, seed=1)
@@ -143,7 +143,7 @@ def test_draws_have_the_probability_that_is_told(backend: backends.Backend) -> N
     assert (np.abs(found - p) < 4.5 * np.sqrt(p * (1 - p) / count) + 0.004).all()
     begun = np.arange(4)[None] < 2
     later = fit.forecast(
-        every, 1, num_draws=500, method="importance", num_particles=40, mask=np.repeat(begun, 16, 0), seed=3
+        every, 1, num_draws=500, method="importance", num_particles=10, mask=np.repeat(begun, 16, 0), seed=3
     ).draws
     for row in range(16):
         mates = (every[:, :2] == every[row, :2]).all(1)
