@@ -178,7 +178,7 @@ def likelihood_intervals(
         log_p: name of the strategy -> mean log p(x) of each seed (S,), nats per image; drawn from the top.
         elbo: the same names -> the ELBO of each seed (S,).
         error: the same names -> the standard error of the mean that comes from which images were seen.
-        difference: the same names -> log p(x) minus the best's, and its standard error.
+        difference: the same names -> log p(x) minus the best's, and its standard error; NaN where there is no rank.
         title: of the figure.
 
     Raises:
