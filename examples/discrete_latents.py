@@ -173,18 +173,17 @@ def pair_of(args: argparse.Namespace, *, few: bool = False) -> dict[str, Any]:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Bias and noise of each estimator, a row each, the quietest below."""
+    """Bias, beside what chance explains, and noise of each estimator, a row each, the quietest below."""
     shown = table[table["noise"] > 0].sort_values("noise")
     biased = shown["bias"] > 3 * shown["error"]
     colours, rows = ["C1" if one else "C0" for one in biased], np.arange(len(shown))
     figure = Figure(figsize=(9, 5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    left.barh(rows, shown["bias"], color=colours)
-    left.plot(3 * shown["error"], rows, "k|", markersize=12, label="three times what chance explains")
+    left.scatter(shown["bias"], rows, color=colours)
+    left.plot(3 * shown["error"], rows, "k|", markersize=12)
+    left.set_xscale("log")
     left.set_yticks(rows, shown.index)
-    left.set_xlabel("bias / norm of the exact gradient")
-    left.set_xlim(0, 1.1 * max(shown.loc[biased, "bias"].max() if biased.any() else 0.0, 0.2))
-    left.legend(loc="center right")
+    left.set_xlabel("bias / norm of the exact gradient\n( | is three times what chance explains)")
     right.plot(shown["noise"], rows, "k-", linewidth=0.5)
     right.scatter(shown["noise"], rows, color=colours)
     right.set_xscale("log")

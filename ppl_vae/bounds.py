@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .arrays.discrete import where_possible
 from .arrays.ops import Array, clip_below, exp, logsumexp, softmax, softplus, sort, stop_gradient, with_diagonal
 from .arrays.quantisation import entropy_penalty
 from .pairs.terms import Terms
@@ -267,7 +268,7 @@ def enumerated(terms: Terms, *, num_particles: int = 1) -> Array:
     array([2.])
     """
     log_q = terms.log_guide if terms.log_score is None else terms.log_score
-    return (exp(log_q) * terms.log_weights).sum(0) / num_particles
+    return (exp(log_q) * where_possible(log_q, terms.log_weights)).sum(0) / num_particles
 
 
 def vq(terms: Terms, *, codebook: Any, commitment: Any, entropy: float = 0.0, temperature: float = 1.0) -> Array:

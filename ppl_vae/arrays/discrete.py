@@ -20,6 +20,8 @@ from .ops import Array
 
 EDGE = 1e-7
 """The distance of uniform noise from 0 and 1, where its logarithms are infinite."""
+IMPOSSIBLE = -1e6
+"""The smallest logit: its probability is exactly 0, and 0 times it is 0, where -inf is NaN."""
 
 
 def open_interval(uniform: Array) -> Array:
@@ -125,11 +127,35 @@ class Categories:
 def variables(logits: Array, dims: int) -> Bits | Categories:
     """Bits or categories, by the number of dimensions that a draw of the pair has: that of the logits, or one fewer.
 
+    A category may be impossible, of logit -inf.
+
     >>> import numpy as np
     >>> type(variables(np.zeros((5, 3)), 2)).__name__, type(variables(np.zeros((5, 3, 4)), 2)).__name__
     ('Bits', 'Categories')
     """
-    return Bits(logits) if logits.ndim == dims else Categories(logits)
+    return Bits(logits) if logits.ndim == dims else Categories(ops.clip_below(logits, IMPOSSIBLE))
+
+
+def where_possible(log_q: Array, values: Array) -> Array:
+    """``values`` where q is above 0, and 0 without a gradient where it is 0: what adds q times them is a number.
+
+    >>> import numpy as np
+    >>> where_possible(np.array([0.0, -np.inf]), np.array([2.0, np.inf])).tolist()
+    [2.0, 0.0]
+    """
+    return ops.where(ops.exp(log_q) == 0, 0.0, values)
+
+
+def kl(log_q: Array, log_p: Array, axis: int) -> Array:
+    """KL(q || p) by the log-probabilities of every value, along ``axis``; values may be impossible.
+
+    >>> import numpy as np
+    >>> half, no = np.log(0.5), -np.inf
+    >>> with np.errstate(invalid="ignore"):
+    ...     kl(np.array([[half, half, no]] * 2), np.array([[half, half, no], [half, no, half]]), -1).tolist()
+    [0.0, inf]
+    """
+    return (ops.exp(log_q) * where_possible(log_q, log_q - log_p)).sum(axis)
 
 
 def concrete_draw(logits: Array, uniform: Array, temperature: float) -> Array:

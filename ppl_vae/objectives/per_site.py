@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 
 from .. import bounds, schedules
 from ..arrays import ops
+from ..arrays.discrete import where_possible
 from ..arrays.ops import Array
 from ..baselines import Baseline, LeaveOneOut, OfSite, RunningAverage, SiteSignal
 from ..errors import UnsuitableObjective
@@ -251,14 +252,16 @@ class Sitewise(Gradient):
         """The terms of the first run with the estimate's gradient; ``log_score`` is log q of the enumerated values."""
         first, flipped = runs[0], iter(runs[1:])
         densities, by_name = self._cut(first), self.by_name
-        log_lik, f = first.terms.log_lik, self._total(first, densities)
-        log_q = self._log_q_of_values(first.densities, f)
+        log_lik = first.terms.log_lik
+        log_q = self._log_q_of_values(first.densities, log_lik)
+        f = where_possible(log_q, self._total(first, densities))
         surrogate = 0.0 * f
         followed: dict[str, SiteSignal] = {}
         for name, strategy in by_name.items():
             if isinstance(strategy, Score):
                 aside = self._before(name, densities, first.model_order) if strategy.rao_blackwellised else 0.0
-                signal, log_guide = ops.stop_gradient(f - aside), first.densities[name].log_guide
+                signal = where_possible(log_q, ops.stop_gradient(f - aside))
+                log_guide = first.densities[name].log_guide
                 if strategy.leaves_one_out:
                     signal = signal - self._others(name, signal, first)
                 elif strategy.baseline is not None:
@@ -334,20 +337,21 @@ class Sitewise(Gradient):
         return (others[:, None] + 0.0 * signal.reshape(shape)).reshape(signal.shape)
 
     def _by_flips(self, site: GuideSite, f: Array, log_q: Array, flipped: Iterator[Run]) -> Array:
-        """sum_d (f(b_d = 1) - f(b_d = 0)) q(b_d = 1), with constant factors, (rows, B)."""
-        total = 0.0 * f
+        """sum_d (f(b_d = 1) - f(b_d = 0)) q(b_d = 1), with constant factors, the mean of rows weighed by their q, (B,).
+
+        A flip changes the weights of values that are enumerated later, and which of them are possible.
+        """
+        total, weight = 0.0 * f, ops.stop_gradient(ops.exp(log_q))
         bits = ops.cast(site.value, f).reshape(*f.shape, -1)
         share = variables_of(site).mean().reshape(*f.shape, -1)
         for entry in range(bits.shape[-1]):
             run = next(flipped)
             densities = self._cut(run)
-            other = self._total(run, densities)
-            weight = ops.exp(
-                self._log_q_of_values(run.densities, f) - log_q
-            )  # of these values, beside those of this run
-            gap = ops.stop_gradient((2.0 * bits[..., entry] - 1.0) * (f - weight * other))
+            log_q_flipped = self._log_q_of_values(run.densities, f)
+            other = ops.exp(log_q_flipped) * where_possible(log_q_flipped, self._total(run, densities))
+            gap = ops.stop_gradient((2.0 * bits[..., entry] - 1.0) * (weight * f - other))
             total = total + gap * share[..., entry]
-        return total
+        return total.sum(0) / weight.sum(0)
 
 
 @dataclass(frozen=True)

@@ -46,14 +46,16 @@ def build_standard_prior(b: Backend, recipe: Values, rng: np.random.Generator, p
 
 def build_factorised(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
     """Build independent learned probabilities of each latent's values."""
-    values = recipe.component("latents").num_values(recipe)
-    return over_numbers(b, recipe, rng, posterior, b.priors.FactorisedCategorical(recipe.latent_dim, values))
+    latents = recipe.component("latents")
+    prior = b.priors.FactorisedCategorical(latents.num_slots(recipe), latents.num_values(recipe))
+    return over_numbers(b, recipe, rng, posterior, prior)
 
 
 def build_autoregressive(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
     """Build probabilities of each latent's values given those before it, by a masked perceptron (MADE)."""
-    values = recipe.component("latents").num_values(recipe)
-    net = b.nets.MADE(recipe.latent_dim, recipe.prior_hidden, rng, num_categories=values)
+    latents = recipe.component("latents")
+    values = latents.num_values(recipe)
+    net = b.nets.MADE(latents.num_slots(recipe), recipe.prior_hidden, rng, num_categories=values)
     return over_numbers(b, recipe, rng, posterior, b.priors.Autoregressive(net))
 
 
@@ -133,6 +135,9 @@ def refuse_given(recipe: Values) -> str | None:
     )
 
 
+NUMBERED = ("categorical", "vq", "residual-vq", "fsq", "lfq")
+"""Latents whose values are numbered, over which a prior can be learned."""
+
 PRIORS = (
     Prior(
         "standard",
@@ -181,7 +186,7 @@ PRIORS = (
     Prior(
         "factorised",
         "learned, independent probabilities of categories, or of a codebook's codes",
-        latents=("categorical", "vq", "fsq", "lfq"),
+        latents=NUMBERED,
         build=build_factorised,
         images_needed=lambda recipe: recipe.component("latents").images_needed(recipe),
     ),
@@ -189,7 +194,7 @@ PRIORS = (
         "autoregressive",
         "the same, each given those before it, by a masked perceptron; of real numbers: 'flow', prior_flow 'maf'",
         settings=(UNITS,),
-        latents=("categorical", "vq", "fsq", "lfq"),
+        latents=NUMBERED,
         build=build_autoregressive,
         images_needed=lambda recipe: recipe.component("latents").images_needed(recipe),
     ),

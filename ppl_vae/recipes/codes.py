@@ -128,6 +128,8 @@ LATENTS = (
         decode=lambda b, recipe, net: b.nets.SummedCodes(net, recipe.num_stages, recipe.code_dim),
         images_needed=count_images,
         side_by_side=True,
+        num_values=lambda recipe: recipe.num_codes,
+        num_slots=lambda recipe: recipe.latent_dim * recipe.num_stages,
     ),
     of_grid("fsq", "each bounded numbers that are rounded to levels", LEVELS, lambda recipe: Grid(recipe.code_levels)),
     of_grid(

@@ -253,6 +253,7 @@ class Latents(Component):
             what the encoder's net returns and in what the decoder's reads; so that a grid of cells can have them.
         num_values: ``num_values(recipe)``, the number of values of each latent, 0..C-1, or of codes that stand for
             such; 0 for other latents.
+        num_slots: ``num_slots(recipe)``, how many of these stand side by side.
     """
 
     slot: ClassVar[str] = "latents"
@@ -268,6 +269,7 @@ class Latents(Component):
     images_needed: Callable[[Values], int] = _none
     side_by_side: bool = False
     num_values: Callable[[Values], int] = _none
+    num_slots: Callable[[Values], int] = lambda recipe: recipe.latent_dim
 
 
 @dataclass(frozen=True)

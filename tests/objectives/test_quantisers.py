@@ -300,14 +300,15 @@ def test_the_gradient_of_a_residual_encoder_is_that_at_the_sum_and_of_each_stage
 @pytest.mark.parametrize("kind", ["residual-vq", "fsq", "lfq"])
 def test_a_recipe_has_each_kind(kind: str) -> None:
     x = toy(40)
-    settings: dict[str, Any] = {"num_codes": 3, "code_dim": 2} if kind == "residual-vq" else {"prior": "factorised"}
-    recipe = recipes.vae(x, latents=kind, latent_dim=2, hidden=(5,), **settings)
+    settings: dict[str, Any] = {"num_codes": 3, "code_dim": 2} if kind == "residual-vq" else {}
+    recipe = recipes.vae(x, latents=kind, prior="factorised", latent_dim=2, hidden=(5,), **settings)
     b = backends.load("pyro")
     svi = b.inference.SVI(b.inference.VQELBO(), epochs=2, batch_size=20)
     fit = svi.fit(*recipe(seeds.generator(0, "weights")), x, valid=x)
     assert fit.generate(3).shape == (3, P)
     np.testing.assert_allclose(fit.decode(fit.encode(x)), fit.reconstruct(x), rtol=1e-4, atol=1e-5)
     slots = 4 if kind == "residual-vq" else 2
+    assert tuple(fit.model.prior.inner().event_shape) == (slots,), "each code of each stage"
     used, perplexity = quantisation.usage(fit.encode(x), slots)
     assert fit.history["codes_used"][-1] == used and fit.history["perplexity"][-1] == pytest.approx(perplexity)
     assert recipes.Recipe.from_dict(recipe.to_dict()) == recipe

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
 from jax import Array
 from numpyro.distributions import Independent, Kumaraswamy, kl_divergence
 
+from ...arrays import discrete
 from .sites import base_of, masks_of
 from .traces import NumPyroSite
 
@@ -30,5 +30,5 @@ def _finite_kl(q: Any, p: Any) -> Array | None:
         return None
     values = bases[0].enumerate_support(expand=True)
     log_q, log_p = (base.log_prob(values) for base in bases)
-    kl = (jnp.exp(log_q) * (log_q - log_p)).sum(0)
+    kl: Array = discrete.kl(log_q, log_p, 0)
     return kl.sum(tuple(range(-len(q.event_shape), 0)))
