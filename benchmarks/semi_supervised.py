@@ -2,7 +2,7 @@
 
     python benchmarks/semi_supervised.py                       # what is missing, then the table: some minutes
     python benchmarks/semi_supervised.py --strategies enumerated --seeds 0 --labels 100
-    PPL_VAE_DATA=<folder> python benchmarks/semi_supervised.py --data mnist --epochs 20
+    PPL_VAE_DATA=<folder> python benchmarks/semi_supervised.py --data mnist --epochs 20 --latent-dim 3 --repeat 30
 
 The data are binary: digits or MNIST, at half their grey levels. Each seed draws the labels that are known, as
 many of each class, and starts another pair; log q(y | x) of a known label counts as ``--weight`` data. Accuracy is that
@@ -76,14 +76,17 @@ def trained(strategy: str, number: int, seed: int, args: argparse.Namespace) -> 
         train.shape[1],
         10,
         seeds.generator(seed, "weights"),
-        latent_dim=10,
+        latent_dim=args.latent_dim,
         hidden=(100,),
         backend=args.backend,
         **settings,
     )
-    loss = Labelled(make(), weight=args.weight)
+    loss, x, again = Labelled(make(), weight=args.weight), train, np.flatnonzero(given[:, 0] >= 0)
+    if args.repeat > 1:  # the rows that are known, in more batches
+        again = np.concatenate([np.arange(len(train)), np.tile(again, args.repeat - 1)])
+        x, given = train[again], given[again]
     svi = backend.inference.SVI(loss, epochs=args.epochs, batch_size=100, learning_rate=2e-3)
-    fit = svi.fit(*pair, train, given=given, seed=seed, description=f"{strategy}, {number} labels, seed {seed}")
+    fit = svi.fit(*pair, x, given=given, seed=seed, description=f"{strategy}, {number} labels, seed {seed}")
     seconds, unknown = time.process_time() - began, np.full((len(test), 1), -1.0)
     order = [site.name for site in fit.pair.sites.latent].index("y")
     column = 0 if order == 0 else settings["auxiliary_dim"]
@@ -104,7 +107,11 @@ def trained(strategy: str, number: int, seed: int, args: argparse.Namespace) -> 
 
 
 def path_of(strategy: str, number: int, seed: int, args: argparse.Namespace) -> Path:
-    backend = "" if strategy in SUPERVISED else f"-{args.backend}-{args.epochs}epochs-{args.weight:g}"
+    backend = (
+        ""
+        if strategy in SUPERVISED
+        else f"-{args.backend}-{args.epochs}epochs-{args.weight:g}x{args.repeat}-{args.latent_dim}"
+    )
     return args.out / f"{args.data}-{strategy}{backend}-{number}-{seed}.json"
 
 
@@ -138,6 +145,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--weight", type=float, default=10.0)
+    parser.add_argument("--repeat", type=int, default=1, help="times that a row with a known label stands in the data")
+    parser.add_argument("--latent-dim", type=int, default=10)
     parser.add_argument("--backend", choices=("pyro", "numpyro"), default="numpyro")
     parser.add_argument("--table", action="store_true", help="of what is done")
     parser.add_argument("--out", type=Path, default=Path("runs/semi_supervised"))

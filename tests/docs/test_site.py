@@ -117,7 +117,10 @@ def test_a_heading_that_is_not_there_is_said() -> None:
 
 
 def test_links_lead_to_pages_and_figures_of_the_site() -> None:
-    there = {*PAGES, *hooks.pictures(), *(path.relative_to(DOCS).as_posix() for path in DOCS.glob("figures/*.png"))}
+    shown = (
+        path.relative_to(DOCS).as_posix() for folder in ("figures", "screens") for path in DOCS.glob(f"{folder}/*.png")
+    )
+    there = {*PAGES, *hooks.pictures(), *shown}
     for name, text in PAGES.items():
         for _, target, _ in hooks.LINK.findall(text):
             assert posixpath.normpath(posixpath.join(posixpath.dirname(name), target)) in there, f"{name}: {target}"
