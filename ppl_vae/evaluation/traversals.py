@@ -64,7 +64,7 @@ def traverse(
     """
     sites = fit.pair.sites.latent if fit.pair.sites is not None else ()
     for site in sites:
-        if site.num_values is not None:
+        if site.num_values is not None or site.codes:
             raise ValueError(f"Traversals move continuous latents; the site {site.name!r} is {site.distribution}.")
     dim = sum(int(np.prod(site.event_shape)) for site in sites)
     start = np.asarray(start, np.float64)

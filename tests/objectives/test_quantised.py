@@ -127,6 +127,8 @@ def test_what_needs_more_than_one_code_is_refused(backend: backends.Backend) -> 
         with pytest.raises(UnsuitableObjective, match=rf"{what} needs draws of all .*max_configurations=9"):
             call()
     assert evaluation.exact_log_likelihood(fit, x, max_configurations=9).shape == (4,)
+    with pytest.raises(ValueError, match="Traversals move continuous latents; the site 'z' is Nearest"):
+        evaluation.traverse(fit, fit.encode(x)[0])  # what is between two codes is none
 
 
 def test_a_codebook_in_one_of_the_two_programs_alone_is_refused(backend: backends.Backend) -> None:
