@@ -255,14 +255,24 @@ def stratified(own: int, special: int) -> np.ndarray:
     return w
 
 
+def overlap(exact: Exact, tables: list[Tables]) -> float:
+    """1 - the integral of sqrt(q_B(z) p(z)): the squared Hellinger distance of the data's mixture and the prior."""
+    mean, prior = masses(tables)
+    return float(1 - np.sqrt(mean * prior).sum())
+
+
+def masses(tables: list[Tables]) -> tuple[np.ndarray, np.ndarray]:
+    """The mixture's and the prior's probability of each value."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cells = [np.where(t.prob > 0, t.prob / np.exp(t.log_guide), 0) for t in tables]
+    return np.mean([t.prob for t in tables], 0), np.exp(tables[0].log_prior) * np.max(cells, 0)
+
+
 def discrepancy(exact: Exact, tables: list[Tables]) -> float:
     """The expected squared maximum mean discrepancy, with the kernel 'imq', of codes and as many draws of the prior."""
     z, rows = codes_of(exact), SMALL // len(tables)
     kernel = KERNELS.setdefault(exact.program.name, imq(z))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cells = [np.where(t.prob > 0, t.prob / np.exp(t.log_guide), 0) for t in tables]
-    prior = np.exp(tables[0].log_prior) * np.max(cells, 0)
-    mean = np.mean([t.prob for t in tables], 0)
+    mean, prior = masses(tables)
     within = (SMALL**2 * mean @ kernel @ mean - rows * sum(t.prob @ kernel @ t.prob for t in tables)) / SMALL
     return float(within / (SMALL - 1) + prior @ kernel @ prior - 2 * mean @ kernel @ prior)
 

@@ -14,6 +14,7 @@ from .aggregate_posterior import WAE as WAE
 from .aggregate_posterior import BetaTCVAE as BetaTCVAE
 from .aggregate_posterior import InfoVAE as InfoVAE
 from .aggregate_posterior import MatchedObjective as MatchedObjective
+from .aggregate_posterior import RandomMixtureVAE as RandomMixtureVAE
 from .aggregate_posterior import RegularisedObjective as RegularisedObjective
 from .antithetic import ARM as ARM
 from .antithetic import AntitheticObjective as AntitheticObjective

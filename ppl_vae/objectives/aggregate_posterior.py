@@ -6,14 +6,19 @@ the codes of the batch stand for those of all data.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
+import numpy as np
+
 from .. import bounds
+from ..arrays import ops
 from ..arrays.ops import Array
 from ..divergences import aggregate_density, aggregate_posterior, costs, two_sample
 from ..divergences.aggregate_density import Estimator
 from ..divergences.costs import Cost, CostFunction
+from ..divergences.families import FAMILIES, FDivergence
 from ..divergences.two_sample import Kernel
 from ..pairs.sites import Sites
 from ..pairs.terms import Latents, Terms
@@ -25,6 +30,8 @@ from .options import from_python, option
 from .request import LatentsRequest, TermsRequest
 
 ASKED = "weight of what is asked of the codes"
+LEAST = -12.0
+"""c below it is cut off. At most e^-12 of the mixture's draws are there, and e^-c loses float32's digits."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,71 @@ class DIPVAE(RegularisedObjective):
         latents, of_draws = latents_of(terms), self.kind == "ii"
         gap = aggregate_posterior.covariance_gap(latents, of_draws=of_draws, diagonal=self.diagonal)
         return bounds.elbo(terms) - self._weight() * gap
+
+
+@dataclass(frozen=True)
+class RandomMixtureVAE(RegularisedObjective):
+    """ELBO - ``strength`` D_f(q_B(z) || p(z)): an f-divergence of the aggregate posterior, estimated from its density.
+
+    q_B = (1/B) sum_b q(z | x_b) is the mixture of a batch. The estimate is the mean of f(u) / u + f(0) (1 - 1/u) at the
+    guide's draws, u = q_B / p; the second part has the mean 0, and takes off what would grow as 1/u. It is unbiased for
+    q_B, whose divergence is on average at least that of all data's q: the bias falls with the batch. At strength 0 the
+    ELBO. Needs a diagonal normal guide. Beside it, ``FDivergenceVAE`` learns u by a critic, and takes any guide.
+    Practical and Consistent Estimation of f-Divergences, Rubenstein, Bousquet, Djolonga, Riquelme and Tolstikhin, 2019.
+
+    Args:
+        divergence: a name in ``divergences.FAMILIES``, or an ``FDivergence``, as ``divergences.from_generator`` makes.
+
+    Raises:
+        ValueError: an unknown divergence, or one whose f(0) is not finite, as that of reverse KL.
+
+    >>> RandomMixtureVAE(divergence="squared hellinger").is_bound, RandomMixtureVAE(strength=0.0).is_bound
+    (False, True)
+    """
+
+    needs_normal: ClassVar[bool] = True
+    asks: ClassVar[LatentsRequest] = LatentsRequest(moments=True)
+    strength: float | Schedule = option(10.0, ASKED, kind="non-negative", metavar="WEIGHT")
+    divergence: str | FDivergence = from_python("kl", "the command line has no name for this objective")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        f = self.divergence
+        if not (f in FAMILIES if isinstance(f, str) else isinstance(f, FDivergence)):
+            raise ValueError(
+                f"RandomMixtureVAE: 'divergence' should be one of {', '.join(map(repr, FAMILIES))}, or an FDivergence, "
+                f"such as divergences.FAMILIES['kl']; got {f!r}."
+            )
+        if not math.isfinite(self._at_zero):
+            raise ValueError(
+                f"RandomMixtureVAE: {self._family.name} has f(0) = {self._at_zero}, so that draws of the codes say "
+                "little of it: use divergence='jensen-shannon', which is finite, or FDivergenceVAE with a 'clip'."
+            )
+
+    @property
+    def _family(self) -> FDivergence:
+        return FAMILIES[self.divergence] if isinstance(self.divergence, str) else self.divergence
+
+    @property
+    def _at_zero(self) -> float:
+        """f(0)."""
+        with np.errstate(all="ignore"):
+            return float(self._family.of_q(np.float64(-np.inf)))
+
+    @property
+    def request(self) -> TermsRequest:
+        """The objective's request to a pair: log p(z) itself, and no KL in its place."""
+        return replace(super().request, analytic_kl=False)
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        latents = latents_of(terms)
+        draws, size, dim = latents.z.shape
+        weights = ops.zeros_like(latents.loc[:, 0])[None] - math.log(size)
+        log_q, _ = aggregate_density.log_densities(latents.z.reshape(-1, dim), latents.loc, latents.scale, weights)
+        c = ops.clip_below(log_q.reshape(draws, size) - terms.log_prior, LEAST)
+        penalty = self._family.of_p(c) - self._at_zero * ops.expm1(-c)
+        return bounds.elbo(terms) - self._weight() * penalty.mean(0)
 
 
 @dataclass(frozen=True)

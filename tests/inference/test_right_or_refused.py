@@ -25,6 +25,7 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("normal", "DReG, in chunks", 3, "right"),
     ("normal", "stock RenyiELBO", 3, "right"),
     ("normal", "DIPVAE, kind ii", 1, "right"),
+    ("normal", "RandomMixtureVAE, Hellinger", 3, "right"),
     ("normal", "FactorVAE, critic", 1, "right"),
     ("normal", "WAEGAN, critic, squared", 1, "right"),
     ("normal", "AVB, critic", 1, "right"),

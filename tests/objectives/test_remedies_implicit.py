@@ -132,6 +132,11 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         f_divergence(divergence="reverse kl", clip=5.0),
         f_divergence(divergence="jensen-shannon"),
     ),
+    "say little of it: use divergence='jensen-shannon', which is finite, or FDivergenceVAE with a 'clip'": (
+        lambda _: o.RandomMixtureVAE(divergence="reverse kl"),
+        trains(o.RandomMixtureVAE(divergence="jensen-shannon"), lambda: made(posterior="standard")),
+        f_divergence(divergence="reverse kl", clip=5.0),
+    ),
     "set 'num_particles' to 2 or more, better 8": (
         lambda _: o.AVB(1),
         trains(o.AVB(2)),
