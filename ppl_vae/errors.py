@@ -57,6 +57,10 @@ class UntrainedNet(UserWarning):
     """Warning of a net that the pair runs and that is no part of it, so that it is not trained; it says which."""
 
 
+class Collapsed(UserWarning):
+    """Warning of a fit whose latents say nothing of the data; the message says what to change."""
+
+
 class SampledKL(UserWarning):
     """Warning of sites whose KL is sampled where an objective takes closed forms; it names them."""
 

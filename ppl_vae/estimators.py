@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,15 +28,22 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import backends, seeds, strategies
-from .evaluation import class_probabilities, log_likelihood
+from .errors import Collapsed
+from .evaluation import class_probabilities, collapsed, log_likelihood
 from .objectives import Labelled
-from .recipes import published, recipe
+from .recipes import likelihoods, published, recipe
 from .recipes.components import COMMON, SLOTS
 from .recipes.components import settings as component_settings
 from .results.fit import Fit
 from .results.forecasts import Forecast
 from .training.protocols import Callback
 from .training.svi import BaseSVI
+
+Auto = Literal["auto"]
+COLLAPSED = (
+    "no latent is used: the mean of q(z | x) is the same for every row, and the fit is a model of each column by "
+    "itself. Set standardise=True where columns are not standardised; where they are, they may have nothing in common."
+)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -45,8 +54,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     means of q(z | x), ``inverse_transform`` E[x | z], ``score_samples`` log p(x) in nats of the observed values,
     ``impute`` the rows with missing values filled in, ``sample`` new rows. All in float32.
 
-    Data are not scaled. The default ``likelihood``, ``normal``, suits columns of any range: put a
-    ``StandardScaler`` before it, because one learned scale serves all columns. ``bernoulli`` is for columns in [0, 1].
+    The default ``likelihood``, ``normal``, suits columns of any units: they are standardised within the model, and
+    log p(x) stays in the units of the data. ``bernoulli`` is for columns in [0, 1]. What is ``auto`` follows the data;
+    ``recipe_`` and ``fit_.settings`` say what it came to. A fit in which no latent is used warns, ``errors.Collapsed``.
 
     Args:
         prior: ``standard``, ``mixture``, ``vampprior``, ``vampprior-data``, ``aggregate``, or one that is
@@ -55,20 +65,25 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
             for columns of values k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; or one that is
             registered.
         levels: the number of levels of the last two likelihoods.
-        latent_dim: D.
-        hidden: the units of the encoder's hidden layers; the decoder has them in reverse.
+        standardise: whether columns are standardised within the model, by the means and scales of the training rows,
+            and each has a learned scale; ``auto`` for the normal likelihoods.
+        latent_dim: D; ``auto`` is 16, or one less than the columns if they are fewer.
+        hidden: the units of the encoder's hidden layers; the decoder has them in reverse. ``auto`` is (128,), and
+            (256,) for more than 128 columns.
         gated: gated hidden layers instead of ``activation``.
         activation: the activation of the hidden layers.
         full_covariance: a q(z | x) with full covariance instead of a diagonal one.
         num_pseudo_inputs: components of the mixtures but ``aggregate``, at most the number of rows.
         pseudo_inputs_start: ``random`` rows, their ``mean`` plus noise, or the ``means`` net.
         strategy: the objective of the training: a name such as ``elbo`` or ``iwae-10``, or an objective of the backend.
-        epochs: passes over the rows, at most.
-        batch_size: rows per step; all rows if they are fewer.
+        epochs: passes over the rows, at most. ``auto`` is 20,000 steps, but 50 epochs at least and 1000 at most; 100
+            for fewer than 20 rows.
+        batch_size: rows per step; all rows if they are fewer. ``auto`` is 32 below 1000 rows, then 100.
         learning_rate: the learning rate of Adam.
         clip_norm: the largest norm of the gradient, or None.
         patience: stop when the ELBO of held-out rows has not risen for this number of epochs, and restore the best
-            weights; None trains on every row to the end.
+            weights; None trains on every row to the end. ``auto`` is a twentieth of the epochs, but 5 at least, where
+            ``epochs`` is ``auto`` and there are 20 rows; else None.
         validation_fraction: the part of the rows that is held out, if ``patience`` is set.
         num_particles: draws per row of ``score_samples`` and ``impute``.
         backend: ``pyro`` or ``numpyro``.
@@ -105,19 +120,20 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     prior: str = "standard"
     likelihood: str = "normal"
     levels: int = 256
-    latent_dim: int = 8
-    hidden: tuple[int, ...] = (64, 64)
+    standardise: bool | Auto = "auto"
+    latent_dim: int | Auto = "auto"
+    hidden: tuple[int, ...] | Auto = "auto"
     gated: bool = False
     activation: str = "relu"
     full_covariance: bool = False
     num_pseudo_inputs: int = 50
     pseudo_inputs_start: str = "random"
     strategy: Any = "elbo"
-    epochs: int = 100
-    batch_size: int = 100
-    learning_rate: float = 1e-3
+    epochs: int | Auto = "auto"
+    batch_size: int | Auto = "auto"
+    learning_rate: float = 2e-3
     clip_norm: float | None = None
-    patience: int | None = None
+    patience: int | Auto | None = "auto"
     validation_fraction: float = 0.1
     num_particles: int = 100
     backend: str = "pyro"
@@ -136,12 +152,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         """Train on checked rows and their labels, where there are some."""
         valid, valid_given = None, None
         seed = _seed(self.random_state)
-        if self.patience is not None:
+        training = self._training(len(train))
+        if training["patience"] is not None:
             held_out: dict[str, Any] = {"test_size": self.validation_fraction, "random_state": seed}
             if given is not None:
                 given, valid_given = train_test_split(given, **held_out)
             train, valid = train_test_split(train, **held_out)
-        recipe, svi = self._recipe(train), self._svi(len(train))
+        recipe, svi = self._recipe(train), self._svi(training, len(train))
         fit = svi.fit(
             *recipe(seeds.generator(seed, "weights")),
             train,
@@ -158,6 +175,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
             progress=self.verbose,
         )
         self.recipe_, self.seed_, self.fit_ = dataclasses.replace(recipe, images=None), seed, fit
+        if collapsed(fit, train, mask=_find_mask(train)):
+            warnings.warn(f"{type(self).__name__}: {COLLAPSED}", Collapsed, stacklevel=3)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -217,15 +236,33 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
                 f"The strategy {self.strategy!r} infers z for the training rows only, so that it cannot transform "
                 "others: use another one, or SVI and Fit.refine."
             )
-        return published.vae(train, **settings)
+        auto = {"standardise": False, "latent_dim": max(1, min(16, train.shape[1] - 1))}
+        auto["hidden"] = (128,) if train.shape[1] <= 128 else (256,)
+        settings |= {name: value for name, value in auto.items() if settings.get(name) == "auto"}
+        recipe = published.vae(train, **settings)
+        if self.standardise == "auto" and not likelihoods.unfit(recipe):
+            return published.vae(train, **{**settings, "standardise": True})
+        return recipe
+
+    def _training(self, num_rows: int) -> dict[str, Any]:
+        """Return the settings of ``SVI``, for so many rows."""
+        settings = {name: getattr(self, name) for name in _SVI}
+        if self.batch_size == "auto":
+            settings["batch_size"] = 32 if num_rows < 1000 else 100
+        few, auto = num_rows < 20, self.epochs == "auto"
+        if auto:
+            steps = math.ceil(num_rows / settings["batch_size"])
+            settings["epochs"] = 100 if few else min(1000, max(50, 20_000 // steps))
+        if self.patience == "auto":
+            settings["patience"] = max(5, settings["epochs"] // 20) if auto and not few else None
+        return settings
 
     def _own_settings(self) -> dict[str, Any]:
         """Return settings of ``Recipe`` that the kind of estimator fixes."""
         return {}
 
-    def _svi(self, num_rows: int) -> BaseSVI:
-        settings = {name: getattr(self, name) for name in _SVI}
-        settings["batch_size"] = min(self.batch_size, num_rows)
+    def _svi(self, training: dict[str, Any], num_rows: int) -> BaseSVI:
+        settings = {**training, "batch_size": min(training["batch_size"], num_rows)}
         if isinstance(self.strategy, str):
             return strategies.svi(self.strategy, self.backend, **settings)
         return backends.load(self.backend).inference.SVI(self.strategy, **settings)
@@ -251,6 +288,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state of ``__getstate__``, on the backend's default device."""
         state = dict(state)
+        state.setdefault("standardise", False)  # an estimator of an earlier version
         if "fit_" in state:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder, "fit")
@@ -378,8 +416,8 @@ class SemiSupervisedVAE(ClassifierMixin, VAE):
         own = {"program": "semi-supervised", "guide": "semi-supervised", "given_dim": len(self.classes_)}
         return {**own, "auxiliary_dim": self.auxiliary_dim}
 
-    def _svi(self, num_rows: int) -> BaseSVI:
-        made = super()._svi(num_rows)
+    def _svi(self, training: dict[str, Any], num_rows: int) -> BaseSVI:
+        made = super()._svi(training, num_rows)
         return dataclasses.replace(made, loss=Labelled(made.loss, weight=self.label_weight))
 
 

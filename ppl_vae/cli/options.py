@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from ..data.stored import pixel_blocks
 from ..errors import DoubtfulScale
 from ..recipes import Recipe, components, vae
 from ..recipes.components import SLOTS, TABLES, Setting, find
+from ..recipes.likelihoods import unfit
 from . import inputs
 from .parsing import (
     BACKENDS_NOTE,
@@ -61,7 +63,7 @@ def _model() -> dict[str, Any]:
             model["latent_dim"] = 40
         for component in TABLES[slot].values():
             model |= {s.name: _plain(s.default) for s in component.settings if component.is_own}
-    return {name: None if name in AT_MOST else value for name, value in model.items()}
+    return {name: None if name in (*AT_MOST, "standardise") else value for name, value in model.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -145,6 +147,7 @@ def add_model(group: Group) -> None:
             group.option("--latent-dim", "dimensions of z", type=positive_int, metavar="D")
         else:
             default = f"{AT_MOST[name]}, or all training images" if name in AT_MOST else None
+            default = "yes for the normal likelihoods" if name == "standardise" else default
             _add_setting(group, settings[name], settings[name].help, default)
 
 
@@ -316,7 +319,15 @@ def settled(options: Mapping[str, Any], split: Split) -> dict[str, Any]:
     others = {name: _plain(s.default) for name, s in chosen.items() if name not in MODEL}
     left_out = {name for name in components.settings(own=False) if options.get(name) is None}
     given = {name: value for name, value in options.items() if name not in left_out}
+    if given.get("standardise") is None:
+        given["standardise"] = not unfit(Namespace(**given))
     return {**others, **given, **sizes, "binarisation": split.binarisation, "decay_epochs": decay}
+
+
+def as_recorded(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete options that a run of an earlier version recorded, which did not standardise; others stay."""
+    complete = {name for name, value in {**DATA, **TRAINING}.items() if value is not None} <= given.keys()
+    return {**({"standardise": False} if complete else {}), **given}
 
 
 def model() -> dict[str, Any]:

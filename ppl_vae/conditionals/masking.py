@@ -12,9 +12,12 @@ from ..arrays.sequences import beside
 from ..errors import UnsuitableObjective
 
 
-def visible(x: Tensor, *, given: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-    """Make an encoder's inputs (B, P + G): x (B, P) with zeros where ``mask`` hides it, then ``given`` (B, G)."""
-    x = x if mask is None else torch.where(mask, x, 0)
+def visible(x: Tensor, *, given: Tensor | None = None, mask: Tensor | None = None, reader: Any = None) -> Tensor:
+    """Make an encoder's inputs (B, P + G): x (B, P) with zeros where ``mask`` hides it, then ``given`` (B, G).
+
+    Where the net of ``reader``, a conditional, says what stands for a value that is not seen, that stands there.
+    """
+    x = x if mask is None else torch.where(mask, x, getattr(getattr(reader, "net", None), "hidden_input", 0))
     return x if given is None else joined(x, given)
 
 

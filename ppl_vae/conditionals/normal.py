@@ -85,10 +85,11 @@ class FullNormal(nn.Module):
 class Normal(nn.Module):
     """h -> independent N(loc(h), scale^2) pixels, with one scale for all, fixed or learned. Event shape (P,).
 
-    ``net`` maps (..., H) to the means (..., P). A learned scale is ``softplus(raw) + floor``, started at ``scale``.
+    ``net`` maps (..., H) to the means (..., P). A learned scale is ``softplus(raw) + floor``, started at ``scale``;
+    with ``columns``, P, each column has its own.
 
     Raises:
-        ValueError: a scale that is not above the floor.
+        ValueError: a scale that is not above the floor, or scales of columns that are not learned.
 
     >>> from ppl_vae import nets
     >>> Normal(nets.MLP((2, 6), np.random.default_rng(0)), scale=0.5)(torch.zeros(3, 2)).base_dist.scale.mean().item()
@@ -96,17 +97,28 @@ class Normal(nn.Module):
     """
 
     def __init__(
-        self, net: nn.Module, *, scale: float = 1.0, learned: bool = False, floor: float = SCALE_FLOOR
+        self,
+        net: nn.Module,
+        *,
+        scale: float = 1.0,
+        learned: bool = False,
+        columns: int | None = None,
+        floor: float = SCALE_FLOOR,
     ) -> None:
         super().__init__()
         if not scale > (floor if learned else 0.0):
             raise ValueError(f"Normal: 'scale' should be above {floor if learned else 0.0}; got {scale}.")
+        if columns is not None and not learned:
+            raise ValueError(
+                f"Normal: 'columns' is for learned scales; got {columns}: set learned=True, or leave it out."
+            )
         self.net = net
         self.floor = floor
         self.learned = learned
         self.scale = scale
         if learned:
-            self.raw = nn.Parameter(torch.tensor(float(np.log(np.expm1(scale - floor)))))
+            start = float(np.log(np.expm1(scale - floor)))
+            self.raw = nn.Parameter(torch.full((columns,) if columns else (), start))
 
     def forward(self, h: Tensor) -> dist.Distribution:
         """Map h (..., H) to a distribution over (P,)."""

@@ -43,6 +43,7 @@ from .posterior.inference_gaps import Gaps as Gaps
 from .posterior.inference_gaps import gaps as gaps
 from .posterior.latents import Level as Level
 from .posterior.latents import active_units as active_units
+from .posterior.latents import collapsed as collapsed
 from .posterior.latents import kl_by_dimension as kl_by_dimension
 from .posterior.latents import levels as levels
 from .posterior.rates import data_entropy as data_entropy

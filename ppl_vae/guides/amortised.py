@@ -12,7 +12,8 @@ from ..conditionals.masking import lasting, visible
 class Amortised(PyroModule):
     """z ~ q(z | x), with variational parameters that a net computes from x.
 
-    With ``given`` (B, G) it is q(z | x, c), and the net takes x and c concatenated. Pixels hidden by ``mask`` are zero.
+    With ``given`` (B, G) it is q(z | x, c), and the net takes x and c concatenated. Pixels hidden by ``mask`` are zero,
+    or what ``conditionals.visible`` says.
 
     Sites: ``z`` (D,). Plate: ``data`` at dim -1. Auto-Encoding Variational Bayes, Kingma and Welling, 2014.
 
@@ -36,4 +37,5 @@ class Amortised(PyroModule):
         """Draw z (..., B, D) for x (B, P)."""
         given = given if given is None or self.reads is None else given[:, : self.reads]
         with pyro.plate("data", len(x), dim=-1):
-            return pyro.sample("z", lasting(self.posterior(visible(x, given=given, mask=mask)), mask))
+            seen = visible(x, given=given, mask=mask, reader=self.posterior)
+            return pyro.sample("z", lasting(self.posterior(seen), mask))

@@ -63,7 +63,7 @@ class TopDown(PyroModule):
 
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """Draw every level for x (B, P); returns z_1 (..., B, D_1)."""
-        seen, level = visible(x, mask=mask), len(self.lower) + 1
+        seen, level = visible(x, mask=mask, reader=self.posterior), len(self.lower) + 1
         with pyro.plate("data", len(x), dim=-1):
             z = pyro.sample(f"z{level}", self.posterior(seen))
             for posterior in self.lower:

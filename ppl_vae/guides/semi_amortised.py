@@ -71,7 +71,7 @@ class SemiAmortised(PyroModule):
         self, x: Tensor, *, index: Tensor | None = None, given: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Draw z (..., B, D) for x (B, P)."""
-        parameters = self.posterior.net(visible(x, given=given, mask=mask))
+        parameters = self.posterior.net(visible(x, given=given, mask=mask, reader=self.posterior))
         model, options = tolerant(self.model), {"index": index, "given": given, "mask": mask}
         for _ in range(self.num_steps):
             gradient = self._gradient(model, parameters, x, options)

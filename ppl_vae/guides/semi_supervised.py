@@ -33,7 +33,7 @@ class SemiSupervised(PyroModule):
 
     def forward(self, x: Tensor, *, given: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Draw y (..., B, 1) and z (..., B, D) for x (B, P); returns z."""
-        h = visible(x, mask=mask)
+        h = visible(x, mask=mask, reader=self.classifier)
         with pyro.plate("data", len(x), dim=-1):
             if self.auxiliary is not None:
                 h = joined(pyro.sample("a", self.auxiliary(h)), h)

@@ -49,4 +49,4 @@ def _seen(pair: Pair, x: np.ndarray, side: Arrays, first: int) -> Tensor:
     options = {name: a for name, a in pair.tensors(take_rows(side, rows)).items() if name != "index"}
     if "given" in options:
         options["given"] = options["given"][:, : getattr(inner(pair.guide), "reads", None)]
-    return visible(pair.tensor(x[rows]), **options)
+    return visible(pair.tensor(x[rows]), **options, reader=pair.guide.posterior)

@@ -32,6 +32,8 @@ from .recurrent import Combiner as Combiner
 from .recurrent import GatedTransition as GatedTransition
 from .recurrent import PerStep as PerStep
 from .scenes import Scene as Scene
+from .standardised import InUnits as InUnits
+from .standardised import Standardised as Standardised
 from .sticks import Sticks as Sticks
 from .stock import Stock as Stock
 from .tables import Rows as Rows

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..backends import Backend
-from .builders import LEVELS
 from .components import SLOTS, Guide, Likelihood, Program, Setting, Values, register
+from .likelihoods import LEVELS
 
 CHANNELS = Setting("pixel_channels", 32, "features of each stack of a PixelCNN", least=1)
 LAYERS = Setting(

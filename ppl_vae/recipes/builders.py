@@ -9,7 +9,8 @@ import numpy as np
 from .. import init
 from ..backends import Backend
 from ..data.streams import Stream
-from .components import Guide, Latents, Likelihood, Posterior, Prior, Program, Setting, Values, register
+from .components import Guide, Latents, Posterior, Prior, Program, Setting, Values, register
+from .likelihoods import LIKELIHOODS, seen, standardised, units
 from .nets import NETS, build_perceptron
 
 STARTS = ("random", "mean", "means")
@@ -23,13 +24,6 @@ COMPONENTS = Setting(
     "components of the priors 'mixture', 'vampprior' and 'vampprior-data'",
     least=1,
     metavar="C",
-)
-LEVELS = Setting(
-    "levels",
-    256,
-    "of a pixel, for the likelihoods 'discretised-logistic' and '...categorical'",
-    least=2,
-    metavar="L",
 )
 
 
@@ -72,10 +66,14 @@ def build_mixture(b: Backend, recipe: Values, rng: np.random.Generator, posterio
 
 def build_vampprior(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
     """Build a VampPrior with learned pseudo-inputs."""
+    inputs: Any
     if recipe.pseudo_inputs_start == "means":
-        return b.priors.VampPrior(posterior, b.priors.Means(recipe.num_pseudo_inputs, recipe.dim, rng))
-    start = init.mean_images if recipe.pseudo_inputs_start == "mean" else init.random_images
-    return b.priors.VampPrior(posterior, start(rng, find_images(recipe), recipe.num_pseudo_inputs), learned=True)
+        inputs = b.priors.Means(recipe.num_pseudo_inputs, recipe.dim, rng)
+    else:
+        start = init.mean_images if recipe.pseudo_inputs_start == "mean" else init.random_images
+        inputs = start(rng, standardised(recipe, find_images(recipe)), recipe.num_pseudo_inputs)
+    inputs = b.nets.InUnits(inputs, *units(recipe)) if recipe.standardise else inputs
+    return b.priors.VampPrior(posterior, inputs, learned=True)
 
 
 def build_vampprior_of_data(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any) -> Any:
@@ -112,7 +110,7 @@ def find_images(recipe: Values) -> Any:
             f"The prior {recipe.prior!r} starts at training images: make the recipe from the data, "
             "recipes.vae(data, ...), not only from its settings."
         )
-    return recipe.images
+    return seen(recipe)
 
 
 def refuse_vampprior(recipe: Values) -> str | None:
@@ -201,45 +199,6 @@ PRIORS = (
 )
 
 
-# Likelihoods
-
-
-LIKELIHOODS = (
-    Likelihood(
-        "bernoulli",
-        "for pixels in [0, 1]",
-        build=lambda b, recipe, rng, net: b.conditionals.Bernoulli(net),
-        unit_interval=True,
-    ),
-    Likelihood(
-        "normal",
-        "Gaussian, one learned scale",
-        build=lambda b, recipe, rng, net: b.conditionals.Normal(net, learned=True),
-    ),
-    Likelihood(
-        "normal-diagonal",
-        "the same with a scale for each pixel from the decoder",
-        build=lambda b, recipe, rng, net: b.conditionals.DiagNormal(net),
-        outputs=lambda recipe: 2,
-    ),
-    Likelihood(
-        "discretised-logistic",
-        "for pixels k / (levels - 1), with --binarisation none",
-        settings=(LEVELS,),
-        build=lambda b, recipe, rng, net: b.conditionals.DiscretisedLogistic(net, levels=recipe.levels),
-        outputs=lambda recipe: 2,
-    ),
-    Likelihood(
-        "categorical",
-        "for the same pixels",
-        settings=(LEVELS,),
-        build=lambda b, recipe, rng, net: b.conditionals.CategoricalLevels(net, recipe.levels),
-        outputs=lambda recipe: recipe.levels,
-        side_by_side=True,
-    ),
-)
-
-
 # Latents and posteriors
 
 
@@ -292,6 +251,10 @@ TEMPERATURES = (
     Setting("prior_temperature", 0.5, "softness of 'concrete' latents in the prior", above=0),
 )
 
+CONCENTRATION = Setting(
+    "concentration", 5.0, "of 'stick-breaking' latents: the larger, the more pieces share the stick", above=0
+)
+
 LATENTS = (
     Latents(
         "gaussian",
@@ -342,6 +305,18 @@ LATENTS = (
         outputs=lambda recipe: recipe.latent_dim * recipe.num_categories,
         width=lambda recipe: recipe.latent_dim * recipe.num_categories,
         decode=lambda b, recipe, net: b.nets.Simplex(net, recipe.num_categories),
+        pathwise=True,
+    ),
+    Latents(
+        "stick-breaking",
+        "shares of what is left of a stick, whose pieces the decoder reads",
+        settings=(CONCENTRATION,),
+        refuse=lambda recipe: refuse_discrete(recipe) or refuse_given(recipe),
+        prior=lambda b, recipe: b.priors.StickBreaking(recipe.latent_dim, recipe.concentration),
+        posterior=lambda b, recipe, net: b.conditionals.StickBreaking(net),
+        outputs=lambda recipe: 2 * recipe.latent_dim,
+        width=lambda recipe: recipe.latent_dim + 1,
+        decode=lambda b, recipe, net: b.nets.Sticks(net),
         pathwise=True,
     ),
 )

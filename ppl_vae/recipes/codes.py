@@ -14,6 +14,7 @@ from ..arrays.codebooks import Grid
 from ..backends import Backend
 from .builders import refuse_discrete, refuse_given
 from .components import Latents, Setting, Values, register
+from .likelihoods import seen
 
 NO_ENCODINGS = (
     "The codes start at encodings of training images: make the recipe from the data, or start them elsewhere "
@@ -51,7 +52,7 @@ def start_tables(b: Backend, recipe: Values, rng: np.random.Generator, posterior
     """Build the uniform prior over the posterior's codes, and start these."""
     size = posterior.codebook.array().shape
     if recipe.codebook_start == "encodings":
-        images = recipe.images
+        images = seen(recipe)
         if images is None:
             raise ValueError(NO_ENCODINGS)
         some = init.random_images(rng, images, min(len(images), ENCODED))

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..backends import Backend
 from .components import Guide, Program, Setting, Values, register
+from .likelihoods import build_encoder
 from .nets import build_perceptron
 
 LEVELS = Setting("latent_levels", 2, "levels of the program 'hierarchy', each of --latent-dim", least=1, metavar="L")
@@ -36,16 +37,16 @@ def build_top_down(b: Backend, recipe: Values, rng: np.random.Generator, posteri
     sizes = (recipe.latent_dim + width, *recipe.hidden[-1:], outputs)
     lower = []
     for _ in range(recipe.latent_levels - 1):
-        features = recipe.component("net").encoder(b, recipe, rng, width)
+        features = build_encoder(b, recipe, rng, width)
         lower.append(given.Beside(features, given.DiagNormal(build_perceptron(b, recipe, rng, sizes))))
     return b.guides.TopDown(posterior, lower)
 
 
 def build_ladder(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any, model: Any) -> Any:
     """Build posteriors in proportion to q(z_l | x) p(z_l | z_{l+1}), each q with an encoder of its own."""
-    encoder, outputs = recipe.component("net").encoder, 2 * recipe.latent_dim
+    outputs = 2 * recipe.latent_dim
     lower = [
-        b.conditionals.Merged(b.conditionals.DiagNormal(encoder(b, recipe, rng, outputs)), conditional)
+        b.conditionals.Merged(b.conditionals.DiagNormal(build_encoder(b, recipe, rng, outputs)), conditional)
         for conditional in model.conditionals
     ]
     return b.guides.TopDown(posterior, lower)

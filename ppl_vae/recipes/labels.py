@@ -11,6 +11,7 @@ import numpy as np
 from .. import backends
 from ..backends import Backend
 from .components import Guide, Program, Setting, Values, register
+from .likelihoods import build_encoder
 from .nets import build_perceptron
 
 AUXILIARY = Setting(
@@ -135,7 +136,7 @@ def build_guide(b: Backend, recipe: Values, rng: np.random.Generator, posterior:
 def _build_encoder(b: Backend, recipe: Any, rng: np.random.Generator, beside: int, outputs: int) -> Any:
     """Build a net of the recipe's kind from x and ``beside`` numbers."""
     plain = dataclasses.replace(recipe, program="vae", guide="amortised", given_dim=beside)
-    return recipe.component("net").encoder(b, plain, rng, outputs)
+    return build_encoder(b, plain, rng, outputs)
 
 
 def _build_auxiliary(b: Backend, recipe: Values, rng: np.random.Generator, seen: int) -> Any:

@@ -48,7 +48,8 @@ def vae(data: Split | Data | tuple[int, ...], *, image_shape: tuple[int, ...] | 
             raise ValueError(f"'data' should be images of shape (N, P) or (N, H, W); got {array.shape}.")
         check_numbers(array, "data")
         shape, images = array.shape[1:], array.reshape(len(array), -1)
-        images = np.where(np.isnan(images), 0, images)
+        if not settings.get("standardise"):
+            images = np.where(np.isnan(images), 0, images)
     recipe = Recipe(_shape(shape, image_shape), images=images, **settings)
     if images is None and recipe.component("prior").images_needed(recipe):
         if recipe.component("latents").images_needed(recipe):

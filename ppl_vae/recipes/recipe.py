@@ -22,10 +22,10 @@ from . import (
     hierarchies,
     implicit,
     labels,
+    likelihoods,
     mixtures,
     nets,
     sequences,
-    sticks,
 )
 from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
 
@@ -54,7 +54,8 @@ LATER |= {
         *flows.SETTINGS,
         *mixtures.SETTINGS,
         *implicit.SETTINGS,
-        *sticks.SETTINGS,
+        builders.CONCENTRATION,
+        likelihoods.STANDARDISE,
         *diffusion.SETTINGS,
         labels.AUXILIARY,
         *hierarchies.SETTINGS,
@@ -215,7 +216,7 @@ class Recipe:
         """Let each component say what it does not fit."""
         for slot in ("net", "guide", "latents", "prior", "posterior", "likelihood", "program"):
             component = self.component(slot)
-            reason = component.refuse(self)
+            reason = component.refuse(self) or likelihoods.refuse(self)
             if reason:
                 raise ValueError(reason)
             kinds = getattr(component, "latents", None)
@@ -280,7 +281,7 @@ class Recipe:
         posterior = self.component("posterior")
         outputs = posterior.outputs(self)
         if self.component("guide").has_encoder:
-            return posterior.build(b, self, rng, self.component("net").encoder(b, self, rng, outputs))
+            return posterior.build(b, self, rng, likelihoods.build_encoder(b, self, rng, outputs))
         assert self.num_images is not None
         rows = posterior.start(self)
         rows = np.zeros((self.num_images, outputs)) if rows is None else rows

@@ -71,7 +71,7 @@ def test_the_options_are_those_of_the_library() -> None:
     differ = {
         n for n, value in options.MODEL.items() if recipe[n] != (tuple(value) if isinstance(value, list) else value)
     }
-    assert differ == {"num_pseudo_inputs"}  # filled in from the data
+    assert differ == {"num_pseudo_inputs", "standardise"}  # filled in from the data
     svi = {f.name: f.default for f in dataclasses.fields(BaseSVI)}
     without = {"loss", "optim", "check_stock", "freeze_model", "learning_rate_factor"}
     assert set(objectives.SVI) == set(svi) - without

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pairs import TINY, TRAIN, P, command, follow, recipe, refused, told, toy, trained, write_images
 
-from ppl_vae import VAE, backends, inference, recipes, strategies
+from ppl_vae import VAE, backends, conditionals, inference, recipes, strategies
 from ppl_vae.recipes import Recipe, components
 from ppl_vae.results import Fit
 
@@ -35,6 +36,8 @@ def vae(data: Any = TRAIN, **settings: Any) -> Callable[[], Recipe]:
 FIRST = np.zeros((4, 3, 8, 8), np.float32)
 IMAGES = TRAIN.reshape(-1, 4, 3)
 EIGHTS = np.zeros((4, 8, 8), np.float32)
+SEQUENCES = {"likelihood": "normal", "net": "recurrent", "prior": "markov", "posterior": "smoothing"}
+FEW_LABELS = {"likelihood": "normal", "program": "semi-supervised", "guide": "semi-supervised", "given_dim": 3}
 
 
 def made(data: Any = TRAIN, **settings: Any) -> Way:
@@ -42,7 +45,8 @@ def made(data: Any = TRAIN, **settings: Any) -> Way:
 
     def make(_: Path) -> np.ndarray:
         model, _ = recipes.vae(data, **{**SMALL, **settings})(np.random.default_rng(0))
-        return np.asarray(model(size=2))
+        with torch.no_grad():
+            return np.asarray(model(size=2))
 
     return make
 
@@ -174,6 +178,29 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         lambda at: Fit.load(checkpoint(at)),
         lambda at: codes(Fit.load(saved(at), pair=pair_again())),
         lambda at: trained(backends.load("pyro"), "standard", epochs=2, checkpoint=at / "checkpoint"),
+    ),
+    "takes the mean and the scale of each column from training data: make the recipe from the data": (
+        made((P,), likelihood="normal", standardise=True),
+        made(likelihood="normal", standardise=True),
+    ),
+    "of columns in any units; got {}: leave it out, or use likelihood='normal'": (
+        made(standardise=True),
+        made(),
+        made(likelihood="normal", standardise=True),
+    ),
+    "got {} and net={}: leave it out, and scale the data": (
+        made(IMAGES, **SEQUENCES, standardise=True),
+        made(IMAGES, **SEQUENCES),
+    ),
+    "is for encoders of x alone: leave it out, or use auxiliary_dim=0": (
+        made(**FEW_LABELS, standardise=True, auxiliary_dim=2),
+        made(**FEW_LABELS, auxiliary_dim=2),
+        made(**FEW_LABELS, standardise=True, auxiliary_dim=0),
+    ),
+    "is for learned scales; got {}: set learned=True, or leave it out": (
+        lambda _: conditionals.Normal(lambda h: h, columns=3),
+        lambda _: conditionals.Normal(lambda h: h, columns=3, learned=True)(torch.zeros(3)).sample().numpy(),
+        lambda _: conditionals.Normal(lambda h: h)(torch.zeros(3)).sample().numpy(),
     ),
     "There is a strategy {} already ({}): choose another name": (
         lambda _: strategies.register("iwae", replace(strategies.STRATEGIES["iwae"])),

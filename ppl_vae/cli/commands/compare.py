@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
     given = {name: value for name, value in arguments.given.items() if name in defaults()}
     outputs.claim_comparison(out)
     needed("compare", "data", arguments.data, "the name of a data set or a file")
-    chosen = {**defaults(), **given}
+    chosen = {**defaults(), **options.as_recorded(given)}
     if arguments.extensions:
         chosen["with"] = arguments.extensions
     for name in ("strategies", "backends", "seeds"):

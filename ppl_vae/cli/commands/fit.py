@@ -183,7 +183,7 @@ def _begin(out: Path, given: dict[str, Any], *, resume: bool = False) -> dict[st
             "its options again, --data first of all, and it starts"
         )
     needed("fit", "data", given.get("data"), "the name of a data set or a file")
-    return {**defaults(), **given}
+    return {**defaults(), **options.as_recorded(given)}
 
 
 def _resume(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def _resume(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
         return _begin(folder, {**known, **given}, resume=True)
     if not (folder / SETTINGS).exists():
         raise ValueError(f"{folder} holds {CHECKPOINT} but no {SETTINGS} to go on with: give another --out")
-    known = {**defaults(), **runs.read_settings(folder)["options"]}
+    known = {**defaults(), **options.as_recorded(runs.read_settings(folder)["options"])}
     for name, value in given.items():
         if name not in CHANGEABLE and value != known[name]:
             raise ValueError(

@@ -57,6 +57,18 @@ def _active_units(fit: Fit, x: Input, threshold: float, **side: Unpack[Side]) ->
     return {name: int((variance > threshold).sum()) for name, variance in variances.items()}
 
 
+def collapsed(fit: Fit, x: Input, *, mask: np.ndarray | None = None, rows: int = 1000) -> bool:
+    """Tell whether no latent dimension is active on the first rows of x (N, P); not where these rows are all alike.
+
+    A pair without latents has none that could be.
+    """
+    if not fit.sites.latent:
+        return False
+    first, seen = np.asarray(x)[:rows], None if mask is None else mask[:rows]
+    alike = (first == first[0]) | (np.isnan(first) & np.isnan(first[0]))
+    return not (alike.all() or active_units(fit, first, mask=seen))
+
+
 def variances_of_codes(z: np.ndarray, slots: int) -> np.ndarray:
     """Compute max_k Var_x(1[slot s holds code k]) for each slot of codes side by side, (N, S E) -> (S,).
 

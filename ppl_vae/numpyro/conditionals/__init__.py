@@ -27,4 +27,5 @@ from .recurrent import Filtering as Filtering
 from .recurrent import Smoothing as Smoothing
 from .recurrent_filtering import RecurrentFiltering as RecurrentFiltering
 from .semi_implicit import SemiImplicit as SemiImplicit
+from .standardised import Standardised as Standardised
 from .sticks import StickBreaking as StickBreaking

@@ -84,10 +84,11 @@ class FullNormal(nnx.Module):
 class Normal(nnx.Module):
     """h -> independent N(loc(h), scale^2) pixels, with one scale for all, fixed or learned. Event shape (P,).
 
-    ``net`` maps (..., H) to the means (..., P). A learned scale is ``softplus(raw) + floor``, started at ``scale``.
+    ``net`` maps (..., H) to the means (..., P). A learned scale is ``softplus(raw) + floor``, started at ``scale``;
+    with ``columns``, P, each column has its own.
 
     Raises:
-        ValueError: a scale that is not above the floor.
+        ValueError: a scale that is not above the floor, or scales of columns that are not learned.
 
     >>> from ppl_vae.numpyro import nets
     >>> Normal(nets.MLP((2, 6), np.random.default_rng(0)), scale=0.5)(jnp.zeros((3, 2))).base_dist.scale.mean().item()
@@ -95,16 +96,27 @@ class Normal(nnx.Module):
     """
 
     def __init__(
-        self, net: nnx.Module, *, scale: float = 1.0, learned: bool = False, floor: float = SCALE_FLOOR
+        self,
+        net: nnx.Module,
+        *,
+        scale: float = 1.0,
+        learned: bool = False,
+        columns: int | None = None,
+        floor: float = SCALE_FLOOR,
     ) -> None:
         if not scale > (floor if learned else 0.0):
             raise ValueError(f"Normal: 'scale' should be above {floor if learned else 0.0}; got {scale}.")
+        if columns is not None and not learned:
+            raise ValueError(
+                f"Normal: 'columns' is for learned scales; got {columns}: set learned=True, or leave it out."
+            )
         self.net = net
         self.floor = floor
         self.learned = learned
         self.scale = scale
         if learned:
-            self.raw = nnx.Param(jnp.asarray(np.log(np.expm1(scale - floor))))
+            start = np.log(np.expm1(scale - floor))
+            self.raw = nnx.Param(jnp.asarray(np.full(columns, start) if columns else start))
 
     def __call__(self, h: Array) -> dist.Distribution:
         """Map h (..., H) to a distribution over (P,)."""

@@ -62,7 +62,7 @@ class TopDown(nnx.Module):
 
     def __call__(self, x: Array, *, mask: Array | None = None) -> Array:
         """Draw every level for x (B, P); returns z_1 (..., B, D_1)."""
-        seen, level = visible(x, mask=mask), len(self.lower) + 1
+        seen, level = visible(x, mask=mask, reader=self.posterior), len(self.lower) + 1
         with numpyro.plate("data", len(x), dim=-1):
             z = numpyro.sample(f"z{level}", self.posterior(seen))
             for posterior in self.lower:

@@ -72,7 +72,7 @@ class SemiAmortised(nnx.Module):
         self, x: Array, *, index: Array | None = None, given: Array | None = None, mask: Array | None = None
     ) -> Array:
         """Draw z (..., B, D) for x (B, P)."""
-        parameters = self.posterior.net(visible(x, given=given, mask=mask))
+        parameters = self.posterior.net(visible(x, given=given, mask=mask, reader=self.posterior))
         model, options = tolerant(self.model), {"index": index, "given": given, "mask": mask}
         for _ in range(self.num_steps):
             gradient = self._gradient(model, parameters, x, options)

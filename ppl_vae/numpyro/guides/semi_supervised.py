@@ -32,7 +32,7 @@ class SemiSupervised(nnx.Module):
 
     def __call__(self, x: Array, *, given: Array | None = None, mask: Array | None = None) -> Array:
         """Draw y (..., B, 1) and z (..., B, D) for x (B, P); returns z."""
-        h = visible(x, mask=mask)
+        h = visible(x, mask=mask, reader=self.classifier)
         with numpyro.plate("data", len(x), dim=-1):
             if self.auxiliary is not None:
                 h = joined(numpyro.sample("a", self.auxiliary(h)), h)

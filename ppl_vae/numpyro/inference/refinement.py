@@ -48,4 +48,4 @@ def _seen(pair: Pair, x: np.ndarray, side: Arrays, first: int) -> Array:
     options = {name: a for name, a in pair.arrays(take_rows(side, rows)).items() if name != "index"}
     if "given" in options:
         options["given"] = options["given"][:, : getattr(inner(pair.guide), "reads", None)]
-    return visible(pair.array(x[rows]), **options)
+    return visible(pair.array(x[rows]), **options, reader=pair.guide.posterior)

@@ -58,6 +58,10 @@ def written_activation(function: Callable[[Array], Array]) -> dict[str, Any]:
     return {"op": "activation", "name": name}
 
 
+class Constant(nnx.Variable):
+    """Array of a module that is never trained."""
+
+
 class Linear(nnx.Module):
     """Linear layer ``W h + b`` with the weights stored as torch stores them, (out, inp)."""
 
