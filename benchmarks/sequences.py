@@ -26,6 +26,7 @@ BOUNDS = {
     "ELBO": objectives.TraceELBO(),
     "IWAE, K = 4": objectives.IWAE(4),
     "DReG, K = 4": objectives.DReG(4),
+    "FIVO, K = 4": objectives.FIVO(4),
 }
 POSTERIORS = ("smoothing", "filtering")
 AXES = ("posteriors", "bounds", "seeds")

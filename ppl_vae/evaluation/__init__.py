@@ -31,7 +31,11 @@ from .likelihood.importance_sampling import LogLikelihood as LogLikelihood
 from .likelihood.importance_sampling import elbo as elbo
 from .likelihood.importance_sampling import elbo_of_levels as elbo_of_levels
 from .likelihood.importance_sampling import log_likelihood as log_likelihood
+from .likelihood.kalman import Kalman as Kalman
+from .likelihood.kalman import kalman as kalman
 from .likelihood.normal_proposals import normal_proposal as normal_proposal
+from .likelihood.particle_filters import SMC as SMC
+from .likelihood.particle_filters import smc as smc
 from .modes import Modes as Modes
 from .modes import modes as modes
 from .outliers import outlier_auc as outlier_auc

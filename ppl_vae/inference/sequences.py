@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from pyro import poutine
+from torch import Tensor
+from torch.distributions import Normal
 
 from ..arrays.sequences import continuation
+from ..mcmc.filtering import Filtered, Moments, check_normal
+from ..objectives.request import FilterRequest
 from ..pairs.side_inputs import NOTHING, Arrays
+from .filtering import filtered
 from .pair import Pair, forked
 from .sites import base_of, moments_of
 
@@ -45,6 +50,36 @@ def followed(
     with _of_x(pair, x, seed, side, z) as (p, rows):
         later = continuation(p, "following")(rows, steps).expand([len(x)])
         return later.sample([num_draws]).cpu().numpy(), moments_of({"fn": later})[0].cpu().numpy()
+
+
+def particles(
+    pair: Pair, x: np.ndarray, num_particles: int, request: FilterRequest, seed: int, side: Arrays = NOTHING
+) -> Filtered:
+    """Filter data x (B, T P) by K particles for each, by the guide.
+
+    Raises:
+        UnsuitableObjective: a pair that does not go step by step, or a likelihood that does not.
+    """
+    assert pair.sites is not None
+    with torch.no_grad(), forked(seed, pair.device), pair.active() as programs:
+        args, beside, nesting = (pair.tensor(x),), pair.tensors(side), pair.sites.nesting
+        found, _ = filtered(request, *programs, args, beside, num_particles, nesting, "A particle filter")
+    return Filtered(*(np.asarray(a.cpu()) if isinstance(a, Tensor) else a for a in found))
+
+
+def step_moments(pair: Pair, z: np.ndarray) -> tuple[Moments, Moments]:
+    """Mean and standard deviation of p(z_1) and of p(z_t | z_{t-1}) given z_{t-1} (B, D), where they are normal.
+
+    Raises:
+        UnsuitableObjective: a prior that is no path, or another one.
+    """
+    assert pair.sites is not None
+    with torch.no_grad(), forked(0, pair.device), pair.active() as (model, _):
+        prior = base_of(poutine.trace(model).get_trace(size=1).nodes[pair.sites.latent[0].name]["fn"])
+        pieces = [base_of(p) for p in (prior.initial, prior.transition(pair.tensor(z)))]
+        check_normal(all(isinstance(p, Normal) for p in pieces), "a step of the prior")
+        initial, later = ([np.asarray(a.cpu()) for a in (p.loc, p.scale)] for p in pieces)
+    return (initial[0], initial[1]), (later[0], later[1])
 
 
 def states(pair: Pair, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.utils.checkpoint import checkpoint
 
+from ..arrays.ops import zeros_like
 from ..errors import UnsuitableObjective
 from ..objectives.checks import check_dream, given_groups, known_labels, no_closed_kl, not_normal
 from ..objectives.gradients import Gradient, Rule, Run
@@ -26,6 +27,7 @@ from ..pairs.sites import Sites
 from ..pairs.terms import Latents, SiteTerms, Terms
 from .checks.examination import examine
 from .closed_kl import closed_kl
+from .filtering import filtered
 from .moved import gain
 from .sites import PARAMETRIC, base_of, describe, masks_of
 from .traces import PyroSite, Ruled, Tap, density_of, in_plate, per_datum, run, sites_of, split_sites
@@ -96,6 +98,10 @@ def log_terms(
         return _generated(model, args, kwargs, request.num_particles, max_plate_nesting)
     if request.levels is not None:
         return _of_levels(model, guide, args, kwargs, request, max_plate_nesting)
+    if request.filter is not None:
+        found, sites = filtered(request.filter, model, guide, args, kwargs, request.num_particles, max_plate_nesting)
+        none = zeros_like(found.log_w)
+        return Terms(found.log_w, none, none, _common_scale(sites))
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     configurations: dict[str, int] = {}
     if gradient.enumerates:

@@ -34,6 +34,7 @@ from .elbo import FreeBitsELBO as FreeBitsELBO
 from .elbo import TraceELBO as TraceELBO
 from .elbo import TraceMeanFieldELBO as TraceMeanFieldELBO
 from .importance_weighted import CIWAE as CIWAE
+from .importance_weighted import FIVO as FIVO
 from .importance_weighted import IWAE as IWAE
 from .importance_weighted import MIWAE as MIWAE
 from .importance_weighted import DReG as DReG
@@ -52,6 +53,7 @@ from .prior import PriorELBO as PriorELBO
 from .quantised import VQELBO as VQELBO
 from .relaxed import GumbelSoftmax as GumbelSoftmax
 from .request import ChainRequest as ChainRequest
+from .request import FilterRequest as FilterRequest
 from .request import LatentsRequest as LatentsRequest
 from .request import LevelsRequest as LevelsRequest
 from .request import TermsRequest as TermsRequest

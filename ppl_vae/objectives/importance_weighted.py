@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from .. import bounds
 from ..arrays.ops import Array
+from ..mcmc.filtering import no_steps
+from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from .base import Objective
 from .gradients import DoublyReparameterised, Pathwise, StickingTheLanding
-from .options import option
-from .request import TermsRequest
+from .options import from_python, option
+from .request import FilterRequest, TermsRequest
 
 
 @dataclass(frozen=True)
@@ -161,3 +164,51 @@ class RejectionELBO(Objective):
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""
         return bounds.rejection(terms, quantile=self.quantile)
+
+
+PYTHON = "the command line trains no particle filters: sequences with ends are for Python"
+
+
+@dataclass(frozen=True)
+class FIVO(Objective):
+    """log of a particle filter's estimate of p(x), by the pathwise gradient: the IWAE of sequences, with resampling.
+
+    Particles go from step to step by the guide. Before a step they are resampled by their weights where their effective
+    number is below ``ess`` K. With ``ess`` 0 it is the IWAE, and with K = 1 the ELBO. A lower bound, as the estimate is
+    unbiased. The gradient leaves out the score of the choice of ancestors, as is usual, and so is biased where there is
+    resampling. Filtering Variational Objectives, Maddison et al., 2017.
+
+    Raises:
+        ValueError: a share outside [0, 1], an unknown scheme, or a chunk.
+
+    >>> FIVO(8, resampling="stratified").is_bound
+    True
+    """
+
+    unused: ClassVar[tuple[str, ...]] = ("chunk",)
+    num_particles: int = 4
+    ess: float = from_python(0.5, PYTHON, kind="share")
+    resampling: str = from_python("systematic", PYTHON)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.chunk is not None:
+            raise ValueError(f"FIVO weighs its draws together: leave 'chunk' at None; got {self.chunk}.")
+        FilterRequest(self.ess, self.resampling)  # refuses what is none
+
+    @property
+    def request(self) -> TermsRequest:
+        """The objective's request to a pair."""
+        return replace(super().request, filter=FilterRequest(self.ess, self.resampling))
+
+    def check(self, sites: Sites) -> None:
+        """Refuse a pair that the objective is wrong for."""
+        super().check(sites)
+        if len(sites.latent) != 1 or not sites.latent[0].steps:
+            raise no_steps(
+                type(self).__name__, ", ".join(f"{s.name}: {s.distribution}" for s in sites.latent) or "none"
+            )
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.iwae(terms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..mcmc.filtering import SCHEMES
 from .gradients import Gradient, Pathwise
 
 PATHWISE = Pathwise()
@@ -61,6 +62,33 @@ class ChainRequest:
 
 
 @dataclass(frozen=True)
+class FilterRequest:
+    """A particle filter in the place of independent draws, of latents that are a path.
+
+    Args:
+        ess: the share of K that the effective number of particles falls below before they are resampled; 0 for never.
+        resampling: ``systematic``, ``stratified`` or ``multinomial``.
+
+    Raises:
+        ValueError: a share outside [0, 1], or an unknown scheme.
+    """
+
+    ess: float = 0.5
+    resampling: str = "systematic"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ess <= 1 or self.resampling not in SCHEMES:
+            raise ValueError(
+                f"A particle filter needs 'ess' between 0 and 1 and 'resampling' of {', '.join(map(repr, SCHEMES))}; "
+                f"got {self.ess!r} and {self.resampling!r}: use 0.5 and 'systematic'."
+            )
+
+    def noise(self, num_particles: int) -> int:
+        """The number of uniform numbers of each datum and step."""
+        return 1 if self.resampling == "systematic" else num_particles
+
+
+@dataclass(frozen=True)
 class TermsRequest:
     """The request of an objective to a pair: draws, an estimator of the gradient, and log-densities.
 
@@ -76,12 +104,15 @@ class TermsRequest:
         levels: of a pair whose latent site is a chain of levels of noise, one level at random for each draw:
             ``log_lik + log_prior`` is then an unbiased estimate of the ELBO, no log-weight, and ``log_guide`` is 0.
         chain: move the draws; ``Terms.gain`` is what log p(x, z) gains by that, with a gradient to the model alone.
+        filter: move the draws from step to step, and resample them; ``log_weights`` are those of the last step, whose
+            mean estimates p(x), and stand in ``log_lik`` alone.
         generated: of an implicit model its draws, ``Latents.generated``, beside the data; the densities are 0.
         chunk: number of draws to hold in memory at a time. The others' activations are computed again when the gradient
             needs them, and the encoder runs once for each chunk. None holds all of them.
 
     Raises:
-        ValueError: a chunk together with an enumeration, with slopes, with latents, with levels or with chains.
+        ValueError: a chunk together with an enumeration, with slopes, with latents, with levels, with a
+            filter or with chains.
 
     >>> TermsRequest(5).gradient
     Pathwise()
@@ -95,6 +126,7 @@ class TermsRequest:
     latents: LatentsRequest | None = None
     levels: LevelsRequest | None = None
     chain: ChainRequest | None = None
+    filter: FilterRequest | None = None
     generated: bool = False
     chunk: int | None = None
 
@@ -114,5 +146,7 @@ class TermsRequest:
             )
         if self.chunk is not None and self.levels is not None:
             raise ValueError("'chunk' takes draws apart, and 'levels' are spread over all of them: leave it at None.")
+        if self.chunk is not None and self.filter is not None:
+            raise ValueError("'chunk' takes draws apart, and 'filter' weighs them together: leave it at None.")
         if self.chunk is not None and self.chain is not None:
             raise ValueError("'chunk' takes draws apart, and 'chain' moves all of them: leave one of them at None.")

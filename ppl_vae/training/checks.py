@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsuitableObjective
+from ..mcmc.filtering import not_of_each_step
 from ..objectives.base import Objective
 from ..objectives.checks import check_stock
 from ..objectives.relaxed import ReadingOnTrial
@@ -94,6 +95,7 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
     check_seen(settings, pair, data, derive(seed, "trial"))
     check_known_labels(settings, sites, data)
     check_relaxed(settings, pair, data, derive(seed, "trial"))
+    check_filter(settings, pair, data, derive(seed, "trial"))
     check_guide(settings, pair)
     if settings.local_steps:
         check_inner_loop(settings, pair)
@@ -247,6 +249,20 @@ def check_relaxed(settings: TrainingSettings, pair: Pair, data: TrainingData, se
     except Exception as error:  # whatever a user's own code raises
         raise does_not_read(name, error) from error
     check_reading(name, reading)
+
+
+def check_filter(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: int) -> None:
+    """Refuse a likelihood of which single steps are not known, where the objective is a particle filter.
+
+    Raises:
+        UnsuitableObjective: says what to use.
+    """
+    loss = settings.loss
+    if isinstance(loss, Objective) and loss.request.filter is not None:
+        first = slice(min(ROWS, settings.batch_size))
+        request = TermsRequest(filter=loss.request.filter)
+        if np.isnan(pair.terms(data.train[first], request, seed, take_rows(data.side, first)).log_lik).all():
+            raise not_of_each_step(type(loss).__name__)
 
 
 def check_seen(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: int) -> None:

@@ -215,6 +215,7 @@ def test_what_objectives_say_of_themselves() -> None:
         o.MIWAE(5),
         o.CIWAE(5),
         o.RejectionELBO(5),
+        o.FIVO(5),
     ]
     no = [o.TraceELBO(beta=2.0), o.CapacityELBO(), o.FreeBitsELBO(), o.RenyiELBO(alpha=-0.5)]
     assert all(x.is_bound for x in [*yes, o.RenyiELBO(alpha=0.0), o.RenyiELBO(alpha=3.0)])

@@ -13,7 +13,9 @@ from .pair import Pair as Pair
 from .refinement import localised as localised
 from .sequences import continued as continued
 from .sequences import followed as followed
+from .sequences import particles as particles
 from .sequences import states as states
+from .sequences import step_moments as step_moments
 from .svi.svi import SVI as SVI
 from .svi.svi import Adversarial as Adversarial
 from .terms import log_terms as log_terms

@@ -9,9 +9,13 @@ import jax
 import numpy as np
 from jax import Array
 from numpyro import handlers
+from numpyro.distributions import Normal
 
 from ...arrays.sequences import continuation
+from ...mcmc.filtering import Filtered, Moments, check_normal
+from ...objectives.request import FilterRequest
 from ...pairs.side_inputs import NOTHING, Arrays
+from .filtering import filtered
 from .pair import Pair, Structure
 from .sites import base_of, moments_of, traced
 
@@ -49,6 +53,45 @@ def followed(
     given = {name: pair.array(a) for name, a in z.items()}
     drawn, mean = _followed(*parameters, pair.array(x), pair.arrays(side), given, jax.random.key(seed), **options)
     return np.asarray(drawn), np.asarray(mean)
+
+
+def particles(
+    pair: Pair, x: np.ndarray, num_particles: int, request: FilterRequest, seed: int, side: Arrays = NOTHING
+) -> Filtered:
+    """Filter data x (B, T P) by K particles for each, by the guide.
+
+    Raises:
+        UnsuitableObjective: a pair that does not go step by step, or a likelihood that does not.
+    """
+    assert pair.sites is not None
+    arrays = pair.array(x), pair.arrays(side), jax.random.key(seed)
+    options = {"num_particles": num_particles, "request": request, "nesting": pair.sites.nesting}
+    found = _particles(pair.structure, pair.params, pair.constants, *arrays, **options)
+    return Filtered(*(np.asarray(a) if isinstance(a, Array) else a for a in found))
+
+
+@partial(jax.jit, static_argnames=("structure", "num_particles", "request", "nesting"))
+def _particles(
+    structure: Structure, params: Any, constants: Any, x: Array, side: Any, key: Array, **options: Any
+) -> Filtered:
+    programs = structure.programs(params, constants)
+    request, draws, nesting = (options[name] for name in ("request", "num_particles", "nesting"))
+    return filtered(request, *programs, (x,), side, draws, nesting, key, "A particle filter")[0]
+
+
+def step_moments(pair: Pair, z: np.ndarray) -> tuple[Moments, Moments]:
+    """Mean and standard deviation of p(z_1) and of p(z_t | z_{t-1}) given z_{t-1} (B, D), where they are normal.
+
+    Raises:
+        UnsuitableObjective: a prior that is no path, or another one.
+    """
+    assert pair.sites is not None
+    model, _ = pair.structure.programs(pair.params, pair.constants)
+    prior = base_of(traced(handlers.seed(model, 0), size=1)[pair.sites.latent[0].name]["fn"])
+    pieces = [base_of(p) for p in (prior.initial, prior.transition(pair.array(z)))]
+    check_normal(all(isinstance(p, Normal) for p in pieces), "a step of the prior")
+    initial, later = ([np.asarray(a) for a in (p.loc, p.scale)] for p in pieces)
+    return (initial[0], initial[1]), (later[0], later[1])
 
 
 def states(pair: Pair, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> np.ndarray:

@@ -14,6 +14,7 @@ from numpyro import handlers
 from numpyro.distributions import Normal
 from numpyro.primitives import Messenger
 
+from ...arrays.ops import zeros_like
 from ...objectives.checks import check_dream, given_groups, known_labels, no_closed_kl, not_normal
 from ...objectives.gradients import Gradient, Rule, Run
 from ...objectives.request import LatentsRequest, TermsRequest
@@ -24,6 +25,7 @@ from ...pairs.sites import Sites
 from ...pairs.terms import Latents, SiteTerms, Terms
 from .checks.examination import examine
 from .closed_kl import closed_kl
+from .filtering import filtered
 from .moved import gain
 from .sites import PARAMETRIC, base_of, describe, masks_of, traced
 from .traces import (
@@ -135,6 +137,12 @@ def log_terms(
         return _generated(model, args, kwargs, request.num_particles, max_plate_nesting, key)
     if request.levels is not None:
         return _of_levels(model, guide, args, kwargs, request, max_plate_nesting, key)
+    if request.filter is not None:
+        found, sites = filtered(
+            request.filter, model, guide, args, kwargs, request.num_particles, max_plate_nesting, key
+        )
+        none = zeros_like(found.log_w)
+        return Terms(found.log_w, none, none, _common_scale(sites))
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     configurations: dict[str, int] = {}
     if gradient.enumerates:

@@ -1,0 +1,85 @@
+"""Particle filters of a pair, in Pyro."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from ..arrays.sequences import steps
+from ..mcmc.filtering import Filtered, check_filtered, log_emission, reads_each_step, resample
+from ..objectives.request import FilterRequest
+from .sites import base_of, masks_of
+from .traces import Ruled, run, split_sites
+
+
+def filtered(
+    request: FilterRequest,
+    model: Any,
+    guide: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    num_particles: int,
+    max_plate_nesting: int = 1,
+    name: str = "FIVO",
+) -> tuple[Filtered, Any]:
+    """Move K particles of each datum from step to step by the guide, and resample them; return the sites, too.
+
+    All log-weights are NaN where the likelihood of a step knows of other steps.
+
+    Raises:
+        UnsuitableObjective: a pair of which not every step is known.
+    """
+    ruled = Ruled(lambda site: torch.zeros(site.shape, dtype=args[0].dtype, device=args[0].device))
+    p, q = run(model, guide, args, dict(kwargs), 1, max_plate_nesting, None, ruled)
+    (latent, observed), guided = split_sites(p), split_sites(q)[0]
+    prior, posterior = (base_of(next(iter(s.values()))["fn"]) if len(s) == 1 else None for s in (latent, guided))
+    masked = any(masks_of(site) for site in [*latent.values(), *guided.values()])
+    check_filtered(name, prior, posterior, [s["fn"] for s in observed.values()], masked, "given" in kwargs)
+    ((of_z, _),), ((of_x, data),) = latent.items(), observed.items()
+    assert prior is not None and posterior is not None
+
+    def rows(z: Tensor, x: Tensor) -> Tensor:
+        conditioned: Any = poutine.condition(model, {of_z: z})
+        nodes: dict[str, Any] = dict(poutine.trace(conditioned).get_trace(x, *args[1:]).nodes)
+        log_p: Tensor = nodes[of_x]["fn"].base_dist.log_prob(x)
+        return log_p
+
+    length, x, seen = prior.steps, data["value"], None
+    for mask in masks_of(data):
+        seen = mask.expand(x.shape) if seen is None else seen & mask
+    x = steps(x if seen is None else torch.where(seen, x, 0), length)
+    seen = None if seen is None else steps(seen, length)
+
+    def emission(z: Tensor, t: int) -> Tensor:
+        return log_emission(rows, z, x[:, t], None if seen is None else seen[:, t], length)
+
+    first = posterior.initial.expand((num_particles, len(x)))
+    z = first.rsample()
+    log_w = prior.initial.log_prob(z) + emission(z, 0) - first.log_prob(z)
+    path, ancestors, weights = [z], [], [log_w]
+    for t in range(1, length):
+        on = torch.ones_like(log_w[0], dtype=torch.bool) if prior.on is None else prior.on[..., t]
+        if request.ess:
+            uniform = torch.rand(request.noise(num_particles), len(x), dtype=log_w.dtype, device=log_w.device)
+            chosen, log_w = resample(log_w, uniform, request.resampling, request.ess, on)
+            z = z.gather(0, chosen[..., None].expand(z.shape))
+            ancestors.append(chosen)
+        proposal = posterior.after(z, t)
+        moved = proposal.rsample()
+        gain = prior.after(z, t).log_prob(moved) + emission(moved, t) - proposal.log_prob(moved)
+        log_w, z = torch.where(on, log_w + gain, log_w), torch.where(on[..., None], moved, z)
+        path.append(z)
+        weights.append(log_w)
+    path_like = torch.sin(1 + torch.arange(z.shape[-1] * length, dtype=z.dtype, device=z.device) ** 2)
+    stepwise = reads_each_step(rows, path_like.reshape(length, -1), x[0, 0])
+    log_w = torch.where(stepwise, log_w, torch.nan)
+    chosen_of = torch.stack(ancestors) if ancestors else ()
+    return Filtered(log_w, torch.stack(path), chosen_of, torch.stack(weights), prior.on), [
+        *latent.values(),
+        *observed.values(),
+        *guided.values(),
+    ]

@@ -1,0 +1,187 @@
+"""Particle filters of a pair whose latents are a path: resampling, and which pairs it serves, for three libraries.
+
+Particles of a datum that have little weight make room for others between two steps. An Introduction to Sequential Monte
+Carlo, Chopin and Papaspiliopoulos, 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from ..arrays import ops
+from ..arrays.ops import Array
+from ..arrays.sequences import steps
+from ..errors import UnsuitableObjective
+
+SCHEMES = ("systematic", "stratified", "multinomial")
+
+
+Moments: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Mean and standard deviation of each entry, (..., D)."""
+
+
+class Filtered(NamedTuple):
+    """K particles for each of B data points, after the last of T steps.
+
+    The mean of exp(log_w) over K estimates p(x) without bias, whatever was resampled.
+    """
+
+    log_w: Array
+    """(K, B), in nats"""
+    z: Array
+    """each step's particles, (T, K, B, D); a sequence that has ended keeps its own"""
+    ancestors: Array
+    """the particles of step t - 1 that those of step t follow, (T - 1, K, B); () where nothing was to be resampled"""
+    weights: Array
+    """log-weights after each step, (T, K, B)"""
+    lasts: Array = None
+    """whether the sequence lasts, (B, T), where a mask may end it"""
+
+
+def effective(log_w: Array) -> Array:
+    """The effective number of particles of log-weights (K, B), 1 / sum_k w_k^2 of those that add up to 1: (B,)."""
+    return 1 / (ops.softmax(ops.stop_gradient(log_w), 0) ** 2).sum(0)
+
+
+def resample(log_w: Array, uniform: Array, scheme: str, ess: float, lasts: Array) -> tuple[Array, Array]:
+    """Choose K particles of K by their weights where the effective number is below a share ``ess`` of K.
+
+    Those chosen all have the mean weight, so that the mean of the weights is the same before and after.
+
+    Args:
+        log_w: (K, B), in nats.
+        uniform: noise in [0, 1), (K, B), or (1, B) of the scheme ``systematic``.
+        scheme: one of ``SCHEMES``.
+        ess: in [0, 1].
+        lasts: whether there is a next step, (B,) or (1,).
+
+    Returns: the positions of those chosen, (K, B), and their log-weights, (K, B).
+
+    >>> log_w = np.log(np.array([[0.8], [0.1], [0.1]]))
+    >>> chosen, level = resample(log_w, np.array([[0.5]]), "systematic", 1.0, np.array([True]))
+    >>> chosen[:, 0], np.exp(level[:, 0]).round(3)
+    (array([0, 0, 1]), array([0.333, 0.333, 0.333]))
+    """
+    size = log_w.shape[0]
+    due = (effective(log_w) < ess * size) & lasts
+    cumulative = ops.softmax(ops.stop_gradient(log_w), 0).cumsum(0)
+    cumulative = cumulative / cumulative[-1:]
+    places = uniform if scheme == "multinomial" else (ops.zeros_like(log_w) + 1).cumsum(0) - 1 + uniform
+    places = places if scheme == "multinomial" else places / size
+    chosen = (cumulative[None, :-1] <= ops.stop_gradient(places)[:, None]).sum(1)
+    own = (ops.zeros_like(chosen) + 1).cumsum(0) - 1
+    level = ops.logsumexp(log_w, 0) - math.log(size)
+    return ops.where(due, chosen, own), ops.where(due, level, log_w)
+
+
+def in_rows(numbers: Array, length: int) -> Array:
+    """Put numbers (K, B, D) of single steps side by side, as many as a path has steps: (R, T D); the first fill it up.
+
+    >>> in_rows(np.arange(10.0).reshape(1, 5, 2), 4)[1]
+    array([8., 9., 0., 1., 2., 3., 4., 5.])
+    """
+    flat = numbers.reshape(-1, numbers.shape[-1])
+    rows = -(-len(flat) // length)
+    filled = [flat] * -(-rows * length // len(flat))
+    return ops.concatenate(filled)[: rows * length].reshape(rows, -1)
+
+
+def log_emission(rows: Callable[[Array, Array], Array], z: Array, x: Array, seen: Array | None, length: int) -> Array:
+    """log p(x_t | z_t) of one step, (K, B), from log p of each number of whole paths, (R, T D), (R, T P) -> (R, T P).
+
+    Args:
+        rows: those densities.
+        z: z_t, (K, B, D).
+        x: x_t, (B, P).
+        seen: which of x_t are, (B, P); None for all.
+        length: T.
+    """
+    x = ops.broadcast_to(x, (*z.shape[:-1], x.shape[-1]))
+    log_p = rows(in_rows(z, length), in_rows(x, length))
+    log_p = log_p.reshape(-1, x.shape[-1])[: z.shape[0] * z.shape[1]].reshape(x.shape)
+    return (log_p if seen is None else ops.where(seen, log_p, ops.zeros_like(log_p))).sum(-1)
+
+
+def reads_each_step(rows: Callable[[Array, Array], Array], z: Array, x: Array) -> Array:
+    """Whether p(x_t | z_t) is the same at each t and knows no other step, of a path (T, D) and one x_t (P,).
+
+    The path is compared with itself moved on by a step, and with its first step alone.
+    """
+    length = z.shape[0]
+    moved, first = ops.roll(z, 1, 0), ops.broadcast_to(z[:1], z.shape)
+    paths = ops.concatenate([a.reshape(1, -1) for a in (z, moved, first)])
+    x = ops.broadcast_to(x, (3, length, x.shape[-1]))
+    ours, theirs, same = steps(rows(paths, x.reshape(3, -1)), length)
+    apart = abs(ops.concatenate([theirs - ops.roll(ours, 1, 0), same - ours[:1]]))
+    return (apart <= 1e-3 * (1 + abs(ours)).max()).all()
+
+
+def check_filtered(name: str, prior: Any, posterior: Any, likelihoods: list[Any], masked: bool, given: bool) -> None:
+    """Refuse a pair of which a particle filter does not know each step.
+
+    Args:
+        name: that of the objective or method.
+        prior: the distribution of the one latent site in the model, None if there are several.
+        posterior: the same in the guide.
+        likelihoods: the distributions of the observed sites.
+        masked: whether a handler masks the latents.
+        given: whether there is side information.
+
+    Raises:
+        UnsuitableObjective: says what is missing, and what to use.
+    """
+    if not all(hasattr(p, part) for p in (prior, posterior) for part in ("initial", "after", "steps")):
+        raise no_steps(name, f"{type(prior).__name__} and {type(posterior).__name__}")
+    separate = len(likelihoods) == 1 and getattr(likelihoods[0], "reinterpreted_batch_ndims", 0) == 1
+    if prior.steps != posterior.steps or masked or given or not separate:
+        raise UnsuitableObjective(
+            f"{name} takes p(x_t | z_t) out of a likelihood of independent numbers, the only observed site, without "
+            f"side information, by paths that no handler masks and that have as many steps in the guide; got observed "
+            f"sites {[type(p).__name__ for p in likelihoods]}, {'some' if given else 'no'} side information, "
+            f"{'a' if masked else 'no'} mask of latents, and {prior.steps} and {posterior.steps} steps: use "
+            "conditionals.Bernoulli or DiagNormal under models.VAE, as recipes.deep_markov does, or IWAE."
+        )
+
+
+def check_normal(fits: bool, what: str) -> None:
+    """Refuse a pair that is no linear Gaussian state space.
+
+    Raises:
+        UnsuitableObjective: names the part that is another one.
+    """
+    if not fits:
+        raise UnsuitableObjective(
+            f"A Kalman filter is for a linear Gaussian state space, and {what} is none: use priors.Markov of linear "
+            "steps and a linear likelihood, recipes.deep_markov(data, transition='linear', hidden=(), "
+            "likelihood='normal'), or evaluation.smc."
+        )
+
+
+def no_steps(name: str, got: str) -> UnsuitableObjective:
+    """Make the error for a pair that does not go step by step."""
+    return UnsuitableObjective(
+        f"{name} needs a prior and a guide that go step by step, as the only latent site: priors.Markov with "
+        f"conditionals.Filtering or Smoothing, as recipes.deep_markov makes them; got {got}: use IWAE."
+    )
+
+
+def not_of_each_step(name: str) -> UnsuitableObjective:
+    """Make the error for a likelihood that knows more than a step."""
+    return UnsuitableObjective(
+        f"{name} weighs particles by p(x_t | z_t), and this likelihood depends on more of the path than z_t, on t, or "
+        "on noise of its own, as of dropout: use nets.PerStep(net, T) in it, of a net without such layers, or IWAE."
+    )
+
+
+def check_found(name: str, found: Filtered) -> None:
+    """Refuse particles that no step has weighed.
+
+    Raises:
+        UnsuitableObjective: a likelihood of which single steps are not known.
+    """
+    if np.isnan(found.log_w).all():
+        raise not_of_each_step(name)

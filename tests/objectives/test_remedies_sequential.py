@@ -1,0 +1,91 @@
+"""What a refusal of a particle filter advises, followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from pairs import follow, untrained
+
+from ppl_vae import backends, evaluation, objectives, recipes
+from ppl_vae.objectives import FIVO, IWAE, TermsRequest
+
+Way = Callable[[backends.Backend], Any]
+X = (np.arange(24.0).reshape(4, 6) % 5 > 2).astype(np.float32)
+SMALL = {"latent_dim": 2, "recurrent_units": 4, "transition_hidden": (3,), "hidden": (4,)}
+
+
+def of(b: backends.Backend, kind: str = "", **settings: Any) -> tuple[Any, Any]:
+    """A deep Markov model of three steps of two numbers, or what is none."""
+    if kind == "image":
+        return recipes.vae((6,), latent_dim=2, hidden=(4,), backend=b.name)(np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    model, guide = recipes.deep_markov((3, 2), backend=b.name, **SMALL, **settings)(rng)
+    if kind == "whole":
+        model = b.models.VAE(model.prior, b.conditionals.Bernoulli(b.nets.MLP((6, 6), rng)))
+    if kind == "dependent":
+        model = b.models.VAE(model.prior, b.conditionals.FullNormal(b.nets.MLP((6, 27), rng), 6))
+    return model, guide
+
+
+def trains(objective: Callable[[], Any], kind: str = "") -> Way:
+    return lambda b: b.inference.SVI(objective(), epochs=1, batch_size=4).fit(*of(b, kind), X, seed=0)
+
+
+def evaluates(function: Any, *options: Any, **settings: Any) -> Way:
+    def run(b: backends.Backend) -> Any:
+        found = function(untrained(*of(b, **settings), b, X), X, *options)
+        return getattr(found, "log_p", found)
+
+    return run
+
+
+LINEAR = {"transition": "linear", "likelihood": "normal", "hidden": ()}
+REMEDIES: dict[str, tuple[Way, ...]] = {
+    "as recipes.deep_markov makes them; got {}: use IWAE": (
+        trains(FIVO, "image"),
+        trains(FIVO),
+        trains(IWAE, "image"),
+    ),
+    "steps: use conditionals.Bernoulli or DiagNormal under models.VAE, as recipes.deep_markov does, or IWAE": (
+        trains(FIVO, "dependent"),
+        trains(FIVO),
+        trains(IWAE, "dependent"),
+    ),
+    "use nets.PerStep(net, T) in it, of a net without such layers, or IWAE": (
+        trains(FIVO, "whole"),
+        trains(FIVO),
+        trains(IWAE, "whole"),
+    ),
+    "a linear Gaussian state space, and {} is none: use priors.Markov of linear steps": (
+        evaluates(evaluation.kalman),
+        lambda b: (
+            evaluation.kalman(
+                untrained(
+                    *recipes.deep_markov((3, 2), backend=b.name, **{**SMALL, **LINEAR})(np.random.default_rng(0)), b, X
+                ),
+                X,
+            ).log_p
+        ),
+        evaluates(evaluation.smc, 5),
+    ),
+    "got {} and {}: use 0.5 and 'systematic'": (
+        lambda _: objectives.FilterRequest(1.5),
+        lambda _: objectives.FilterRequest(0.5, "systematic"),
+    ),
+    "FIVO weighs its draws together: leave 'chunk' at None": (
+        lambda _: FIVO(4, chunk=2),
+        lambda _: FIVO(4),
+    ),
+    "'chunk' takes draws apart, and 'filter' weighs them together: leave it at None": (
+        lambda _: TermsRequest(4, filter=objectives.FilterRequest(), chunk=2),
+        lambda _: TermsRequest(4, filter=objectives.FilterRequest()),
+    ),
+}
+
+
+@pytest.mark.parametrize("says", REMEDIES)
+def test_the_advice_of_a_filter_works(says: str, backend: backends.Backend) -> None:
+    follow(says, backend, *REMEDIES[says])

@@ -1,0 +1,170 @@
+"""Laws of particle filters: of what they estimate, of ends and padding, and of resampling itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from pairs import fill, untrained
+
+from ppl_vae import backends, evaluation, objectives, recipes
+from ppl_vae.arrays.log_weights import effective
+from ppl_vae.mcmc.filtering import SCHEMES, resample
+from ppl_vae.objectives import FilterRequest
+
+LENGTH, WIDTH, DIM = 4, 2, 2
+RNG = np.random.default_rng(0)
+X = (RNG.random((6, LENGTH * WIDTH)) < 0.4).astype(np.float32)
+MASK = np.ones_like(X, bool)
+MASK[:2, 4:] = False  # two steps
+MASK[3, 2:4] = False  # a gap
+
+
+def pair_of(backend: backends.Backend, length: int = LENGTH, **settings: Any) -> Any:
+    own = {"latent_dim": DIM, "recurrent_units": 4, "transition_hidden": (3,), "hidden": (4,), "posterior": "filtering"}
+    recipe = recipes.deep_markov((length, WIDTH), backend=backend.name, **{**own, **settings})
+    return recipe(np.random.default_rng(0))
+
+
+def array(backend: backends.Backend, a: np.ndarray) -> Any:
+    return torch.as_tensor(a) if backend.name == "pyro" else jnp.asarray(a)
+
+
+def numbers(values: Any) -> np.ndarray:
+    return np.asarray(values.detach() if isinstance(values, torch.Tensor) else values)
+
+
+def filtered(backend: backends.Backend, own: Any, x: np.ndarray, draws: int, seed: int = 0, **settings: Any) -> Any:
+    """The particles of a filter, and what it is made of, as arrays."""
+    mask, options = settings.pop("mask", None), {}
+    side = {} if mask is None else {"mask": array(backend, mask)}
+    if backend.name == "pyro":
+        from ppl_vae.inference.filtering import filtered as run
+
+        torch.manual_seed(seed)
+    else:
+        from ppl_vae.numpyro.inference.filtering import filtered as run
+
+        options = {"key": jax.random.key(seed)}
+    model, guide = own
+    from ppl_vae.pairs.keywords import tolerant
+
+    programs = tolerant(model, ("mask",)), tolerant(guide)
+    found, _ = run(FilterRequest(**settings), *programs, (array(backend, x),), side, draws, 1, **options)
+    return type(found)(*(None if a is None else numbers(a) for a in found))
+
+
+@pytest.mark.parametrize("posterior", ["filtering", "smoothing"])
+def test_without_resampling_the_weights_are_those_of_whole_paths(backend: backends.Backend, posterior: str) -> None:
+    """log w = log p(x, z) - log q(z | x), each by one density of the path: the IWAE, and the ELBO of one particle."""
+    own = pair_of(backend, posterior=posterior)
+    found = filtered(backend, own, X, 3, ess=0.0)
+    z = array(backend, np.moveaxis(found.z, 0, 2).reshape(3, len(X), -1))
+    (model, guide), x = own, array(backend, X)
+    expected = model.prior().log_prob(z) + model.likelihood(z).log_prob(x) - guide.posterior(x).log_prob(z)
+    np.testing.assert_allclose(found.log_w, numbers(expected), rtol=1e-4, atol=1e-5)
+    once = filtered(backend, own, X, 1, ess=1.0)
+    z = array(backend, np.moveaxis(once.z, 0, 2).reshape(1, len(X), -1))
+    expected = model.prior().log_prob(z) + model.likelihood(z).log_prob(x) - guide.posterior(x).log_prob(z)
+    np.testing.assert_allclose(once.log_w, numbers(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("garbage", [1.0, np.nan])
+def test_padding_changes_no_bit_and_no_slope(backend: backends.Backend, garbage: float) -> None:
+    """Particles, weights and the weights after a step, of zeros or of anything in hidden places."""
+    own, dirty = pair_of(backend), np.where(MASK, X, garbage).astype(np.float32)
+    one, other = (filtered(backend, own, x, 3, ess=1.0, mask=MASK) for x in (np.where(MASK, X, 0), dirty))
+    assert all((a == b).all() for a, b in zip(one, other, strict=True))
+    svi = backend.inference.SVI(objectives.FIVO(3, ess=1.0), epochs=1, batch_size=6)
+    fits = [svi.fit(*pair_of(backend), x, mask=MASK).pair.state() for x in (np.where(MASK, X, 0), dirty)]
+    assert all((a == b).all() and np.isfinite(a).all() for a, b in zip(*(f.values() for f in fits), strict=True))
+
+
+def test_a_sequence_that_has_ended_neither_moves_nor_weighs(backend: backends.Backend) -> None:
+    """Its particles and weights stay after its last step; the weights are those of masked paths, with gaps, too."""
+    own = pair_of(backend)
+    found = filtered(backend, own, X, 3, ess=1.0, mask=MASK)
+    assert (found.z[1:2, :, :2] == found.z[2:, :, :2]).all() and (found.weights[1, :, :2] == found.log_w[:, :2]).all()
+    assert (found.ancestors[1:, :, :2] == np.arange(3)[:, None]).all()
+    whole, (model, guide) = filtered(backend, own, X, 3, ess=0.0, mask=MASK), own
+    x, mask = array(backend, np.where(MASK, X, 0)), array(backend, MASK)
+    z = array(backend, np.moveaxis(whole.z, 0, 2).reshape(3, len(X), -1))
+    log_lik = (numbers(model.likelihood(z).base_dist.log_prob(x)) * MASK).sum(-1)
+    log_kl = model.prior().lasting(mask).log_prob(z) - guide.posterior(x).lasting(mask).log_prob(z)
+    np.testing.assert_allclose(whole.log_w, log_lik + numbers(log_kl), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_resampling_keeps_the_mean_weight_and_takes_each_by_its_own(scheme: str) -> None:
+    """Of many filters with the same weights: the mean number of descendants is K w_k; equal weights stay."""
+    rng, size, count = np.random.default_rng(0), 4, 20_000
+    log_w = np.tile(np.log([0.5, 0.3, 0.15, 0.05])[:, None], (1, count)) + 3.0
+    uniform = rng.random((1 if scheme == "systematic" else size, count))
+    chosen, level = resample(log_w, uniform, scheme, 1.0, np.ones(count, bool))
+    children = (chosen[None] == np.arange(size)[:, None, None]).sum(1)
+    np.testing.assert_allclose(children.mean(1) / size, [0.5, 0.3, 0.15, 0.05], atol=0.01)
+    np.testing.assert_allclose(np.exp(level).mean(0), np.exp(log_w).mean(0))
+    spread = {"systematic": 1, "stratified": 2, "multinomial": size}[scheme]
+    assert np.ptp(children, 1).max() <= spread and children.var(1).sum() <= 4 * 0.65
+    for due in (0.5 * np.ones(count, bool), effective(log_w) < 0):  # not below half of K; not wanted
+        share = 0.5 if due.dtype != bool else 1.0
+        kept, same = resample(log_w, uniform, scheme, share, np.ones(count, bool) if share < 1 else due)
+        assert (kept == np.arange(size)[:, None]).all() and (same == log_w).all()
+    for own in (torch.tensor, jnp.asarray):
+        there, at = resample(own(log_w), own(uniform), scheme, 1.0, own(np.ones(count, bool)))
+        assert (np.asarray(there) == chosen).mean() > 0.999
+        np.testing.assert_allclose(np.asarray(at), level, rtol=1e-5)
+
+
+# Exact answers
+
+
+def linear(backend: backends.Backend) -> tuple[Any, Any, np.ndarray, np.ndarray]:
+    """A fit of a linear Gaussian state space of two states, and the covariances of its x and of its z."""
+    own = pair_of(backend, transition="linear", likelihood="normal", hidden=(), posterior="smoothing")
+    model, s, r, outer = own[0], 0.6, 0.8, own[1].posterior.conditional.net.outer
+    fill(outer, np.zeros(tuple(outer.weight.shape)), np.repeat([0.0, 1.0], DIM))  # proposals as wide as a posterior
+    turn, loadings = np.array([[0.7, 0.4], [-0.3, 0.6]]), np.array([[1.0, 0.5], [-0.5, 1.0]])
+    fill(model.prior.transition.net.layers[0], turn, np.zeros(2))
+    fill(model.likelihood.net.net.layers[0], loadings, np.zeros(WIDTH))
+    for conditional, scale in ((model.prior.transition, s), (model.likelihood, r)):
+        raw = np.log(np.expm1(scale - conditional.floor))
+        if backend.name == "pyro":
+            conditional.raw.data.fill_(raw)
+        else:
+            conditional.raw[...] = jnp.asarray(raw)
+    path = np.eye(LENGTH * DIM)  # z = path @ noise
+    for t in range(1, LENGTH):
+        path[t * DIM : (t + 1) * DIM] = turn @ path[(t - 1) * DIM : t * DIM]
+        path[t * DIM : (t + 1) * DIM, t * DIM : (t + 1) * DIM] = np.eye(DIM)
+    noise = np.diag([1.0] * DIM + [s**2] * DIM * (LENGTH - 1))
+    of_z, to_x = path @ noise @ path.T, np.kron(np.eye(LENGTH), loadings)
+    cov = to_x @ of_z @ to_x.T + r**2 * np.eye(LENGTH * WIDTH)
+    x = np.random.default_rng(1).multivariate_normal(np.zeros(len(cov)), cov, size=6).astype(np.float32)
+    return untrained(*own, backend, x), x, cov, of_z @ to_x.T
+
+
+def test_kalman_is_conditioning_of_the_joint_normal_and_filters_estimate_it(backend: backends.Backend) -> None:
+    """Of whole sequences, of one with a gap and of two that end; smc has the mean p(x) and stays below log p(x)."""
+    fit, x, cov, across = linear(backend)
+    found = evaluation.kalman(fit, x, mask=MASK)
+    for n, (row, seen) in enumerate(zip(x.astype(float), MASK, strict=True)):
+        part = cov[np.ix_(seen, seen)]
+        exact = -0.5 * (row[seen] @ np.linalg.solve(part, row[seen]) + np.linalg.slogdet(2 * np.pi * part)[1])
+        np.testing.assert_allclose(found.log_p[n], exact, rtol=1e-5)
+        mean = across[:, seen] @ np.linalg.solve(part, row[seen])
+        np.testing.assert_allclose(found.mean[n].ravel(), mean, rtol=1e-4, atol=1e-5)
+        for t in range(LENGTH):
+            known = seen & (np.arange(len(seen)) < (t + 1) * WIDTH)
+            mean = across[t * DIM : (t + 1) * DIM, known] @ np.linalg.solve(cov[np.ix_(known, known)], row[known])
+            np.testing.assert_allclose(found.filtered_mean[n, t], mean, rtol=1e-4, atol=1e-5)
+    copies = np.repeat(np.arange(6), 100)
+    estimates = evaluation.smc(fit, x[copies], 400, num_filters=1, mask=MASK[copies]).values.reshape(6, 100)
+    assert (estimates.std(1) < 1).all(), "of others a mean of exponentials tells nothing"
+    ratio = np.exp(estimates - found.log_p[:, None])
+    assert (np.abs(ratio.mean(1) - 1) < 4 * ratio.std(1, ddof=1) / np.sqrt(100)).all()
+    assert (estimates.mean(1) < found.log_p + 4 * estimates.std(1) / np.sqrt(100)).all()
