@@ -2,7 +2,7 @@
 
     python benchmarks/semi_supervised.py                       # what is missing, then the table: some minutes
     python benchmarks/semi_supervised.py --strategies enumerated --seeds 0 --labels 100
-    PPL_VAE_DATA=<folder> python benchmarks/semi_supervised.py --data mnist --epochs 20 --latent-dim 3 --repeat 30
+    PPL_VAE_DATA=<folder> python benchmarks/semi_supervised.py --data mnist --epochs 20 --latent-dim 3 --known 10000
 
 The data are binary: digits or MNIST, at half their grey levels. Each seed draws the labels that are known, as
 many of each class, and starts another pair; log q(y | x) of a known label counts as ``--weight`` data. Accuracy is that
@@ -81,12 +81,12 @@ def trained(strategy: str, number: int, seed: int, args: argparse.Namespace) -> 
         backend=args.backend,
         **settings,
     )
-    loss, x, again = Labelled(make(), weight=args.weight), train, np.flatnonzero(given[:, 0] >= 0)
-    if args.repeat > 1:  # the rows that are known, in more batches
-        again = np.concatenate([np.arange(len(train)), np.tile(again, args.repeat - 1)])
-        x, given = train[again], given[again]
+    loss, known_rows = Labelled(make(), weight=args.weight), np.flatnonzero(given[:, 0] >= 0)
+    rows = np.concatenate([np.arange(len(train)), np.tile(known_rows, max(0, args.known // number - 1))])
     svi = backend.inference.SVI(loss, epochs=args.epochs, batch_size=100, learning_rate=2e-3)
-    fit = svi.fit(*pair, x, given=given, seed=seed, description=f"{strategy}, {number} labels, seed {seed}")
+    fit = svi.fit(
+        *pair, train[rows], given=given[rows], seed=seed, description=f"{strategy}, {number} labels, seed {seed}"
+    )
     seconds, unknown = time.process_time() - began, np.full((len(test), 1), -1.0)
     order = [site.name for site in fit.pair.sites.latent].index("y")
     column = 0 if order == 0 else settings["auxiliary_dim"]
@@ -110,7 +110,7 @@ def path_of(strategy: str, number: int, seed: int, args: argparse.Namespace) -> 
     backend = (
         ""
         if strategy in SUPERVISED
-        else f"-{args.backend}-{args.epochs}epochs-{args.weight:g}x{args.repeat}-{args.latent_dim}"
+        else f"-{args.backend}-{args.epochs}epochs-{args.weight:g}-{args.known}rows-{args.latent_dim}latents"
     )
     return args.out / f"{args.data}-{strategy}{backend}-{number}-{seed}.json"
 
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--weight", type=float, default=10.0)
-    parser.add_argument("--repeat", type=int, default=1, help="times that a row with a known label stands in the data")
+    parser.add_argument("--known", type=int, default=0, help="rows that those with a label come to, by repetition")
     parser.add_argument("--latent-dim", type=int, default=10)
     parser.add_argument("--backend", choices=("pyro", "numpyro"), default="numpyro")
     parser.add_argument("--table", action="store_true", help="of what is done")
