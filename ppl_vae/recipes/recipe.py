@@ -74,10 +74,10 @@ class Recipe:
     With Gaussian latents it is the model of the VampPrior report, and of Tomczak and Welling with gated nets. Settings
     of components are given, and read, beside the others: ``Recipe(shape, prior="mixture", num_pseudo_inputs=10)``.
 
-    Settings of the package's components: ``levels`` of the likelihoods of pixels k / (levels - 1); ``num_categories``
-    of each categorical latent; ``concentration`` of stick-breaking ones; ``posterior_temperature`` and
-    ``prior_temperature`` of ``concrete`` ones; ``num_codes``, ``code_dim`` and ``codebook_start`` of ``vq`` and
-    ``residual-vq``, and ``num_stages`` of the latter;
+    Settings of the package's components: ``levels`` of the likelihoods of pixels k / (levels - 1); ``standardise`` of
+    the normal ones, whose columns are then in units of their own; ``num_categories`` of each categorical latent;
+    ``concentration`` of stick-breaking ones; ``posterior_temperature`` and ``prior_temperature`` of ``concrete`` ones;
+    ``num_codes``, ``code_dim`` and ``codebook_start`` of ``vq`` and ``residual-vq``, and ``num_stages`` of the latter;
     ``code_levels`` of ``fsq``; ``num_bits`` of ``lfq``; ``hidden``, the units of
     the encoder's hidden layers, and ``channels`` of its convolutions, each of which halves the image (the decoder has
     both in reverse); ``activation`` of the hidden layers, or ``gated`` ones instead; ``initial_weights``, ``xavier``,

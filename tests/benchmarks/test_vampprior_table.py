@@ -264,14 +264,17 @@ def test_priors_are_set_beside_each_other_by_certified_numbers(ledger: ModuleTyp
         {"certify": 9, "certified_log_p": n, "settled": s} for n, s in ((-89.0, 1.0), (-85.0, 1.0), (-84, 0.0))
     ]
     learned = {"components": 500, "start": "random"}
-    rows = [row(0, -90.0, **certified[0]), row(0, -91.0, prior="vampprior", **learned, **certified[1])]
+    kept = json.loads((BENCHMARKS / "ledger.json").read_text(encoding="utf-8"))["entries"][0]["runs"][0]
+    told = {name: kept[name] for name in kept.keys() - row(0, 0.0).keys() - {"num_particles"}}
+    rows = [row(0, -90.0, **told, **certified[0])]
+    rows.append(row(0, -91.0, prior="vampprior", **told, **learned, **certified[1]))
     (section, _) = page.sections(ledger.merged([], rows), tmp_path)
     place, beside = (section.head.index(page.HEADINGS[n]) for n in ("certified_log_p", "from_standard"))
     assert [r[place] for r in section.rows] == ["-89.00", "-85.00"] and section.rows[1][beside] == "+4.00"
     rows[1] |= certified[2]
     (section, _) = page.sections(ledger.merged([], rows), tmp_path)
     assert section.rows[1][beside] == "not ranked"
-    (section, _) = page.sections(ledger.merged([], [row(0, -90.0), rows[0] | {"seed": 1}]), tmp_path)
+    (section, _) = page.sections(ledger.merged([], [row(0, -90.0, **told), rows[0] | {"seed": 1}]), tmp_path)
     assert section.rows[0][section.head.index("log p(x)")] == "-90.00 ± 0.00" and "certified" not in section.head
 
 
