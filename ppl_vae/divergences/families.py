@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,10 +38,10 @@ class FDivergence:
     """
 
     name: str
-    of_q: Function
-    of_p: Function
-    witness: Function
-    conjugate: Function
+    of_q: Function = field(repr=False)
+    of_p: Function = field(repr=False)
+    witness: Function = field(repr=False)
+    conjugate: Function = field(repr=False)
 
 
 def from_generator(name: str, f: Function, derivative: Function) -> FDivergence:

@@ -20,6 +20,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ppl_vae import backends, schedules
 from ppl_vae.divergences import aggregate_density, aggregate_posterior, costs, two_sample
+from ppl_vae.divergences.families import from_generator
 from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.evaluation import gradient_report
 from ppl_vae.objectives import WAE, LatentsRequest, TermsRequest
@@ -510,6 +511,9 @@ def test_settings_are_the_same_in_every_process(backend: backends.Backend) -> No
 
     told = backend.inference.SVI(backend.inference.WAE(cost=fourth)).to_dict()["loss"]
     assert "cost=fourth" in told and "0x" not in told
+    own = from_generator("Pearson", lambda u: (u - 1) ** 2, lambda u: 2 * (u - 1))
+    told = backend.inference.SVI(backend.inference.RandomMixtureVAE(divergence=own)).to_dict()["loss"]
+    assert "Pearson" in told and "0x" not in told
     plain = backend.inference.BetaTCVAE(strength=schedules.Linear(0.0, 1.0, over=3))
     assert describe(plain) == repr(plain)
 
