@@ -101,11 +101,30 @@ def data_set(text: str) -> str:
     return text
 
 
+IMAGE = "np.asarray(PIL.Image.open({!r}))[None]"
+READERS = {
+    ".csv": "np.loadtxt({!r}, delimiter=',', skiprows=1)",
+    ".tsv": "np.loadtxt({!r}, delimiter='\\t', skiprows=1)",
+    ".txt": "np.loadtxt({!r})",
+    ".mat": "scipy.io.loadmat({!r})['NAME']",
+    ".parquet": "pandas.read_parquet({!r}).to_numpy()",
+    **dict.fromkeys((".png", ".jpg", ".jpeg"), IMAGE),
+}
+"""Ending of a file -> what reads its numbers."""
+
+
 def name_or_file(text: str) -> str:
     """Return the name of a data set, or the absolute path of a ``.npy`` or ``.npz`` file or a folder of shards."""
     if text in data.names():
         return text
-    if Path(text).suffix not in (".npy", ".npz") and not (text and Path(text).expanduser().is_dir()):
+    path = Path(text).expanduser()
+    if path.suffix not in (".npy", ".npz") and path.is_file():
+        how = READERS.get(path.suffix.lower(), "the array")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is a file of another kind than .npy and .npz: save its numbers in Python, a row for each datum, "
+            f"np.save('{path.stem}.npy', {how.format(text)}), and give that file"
+        )
+    if path.suffix not in (".npy", ".npz") and not (text and path.is_dir()):
         raise argparse.ArgumentTypeError(
             f"there is no data set {text!r}{closest(text, data.names())}: give one of {', '.join(data.names())}, a "
             ".npy or .npz file, or a folder of .npy files"
