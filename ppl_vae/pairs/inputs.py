@@ -19,6 +19,9 @@ from .sites import Sites
 
 X = TypeVar("X", bound=Data)
 
+REAL = "divide intensities by their largest, or take the likelihood 'normal' for numbers of any size"
+"""The way out for data that a Bernoulli likelihood does not have."""
+
 
 class Requirements(NamedTuple):
     """A pair's requirements on its data; those of two pairs of one likelihood are equal."""
@@ -102,7 +105,7 @@ def checked(pair: Pair, x: Any, what: str = "x", *, intensities: bool = False) -
     read = () if intensities else requirements.read
     for first, block in blocks(array) if requirements.binary or requirements.levels or read else ():
         if requirements.binary:
-            check_unit_interval(block, f"{what!r}, under a Bernoulli likelihood,", first=first)
+            check_unit_interval(block, f"{what!r}, under a Bernoulli likelihood,", remedy=REAL, first=first)
         for count in requirements.levels:
             pixel_levels.check(block, count, what, first)
         for count in read:

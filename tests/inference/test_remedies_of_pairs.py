@@ -116,7 +116,18 @@ def refined(name: str) -> np.ndarray:
 GIVEN = np.eye(3, dtype=np.float32)[np.arange(60) % 3]
 NEW = toy(5, seed=4)
 
+
+def numbers_of_any_size(b: Backend, x: np.ndarray, likelihood: str) -> Fit:
+    recipe = recipes.vae((P,), latent_dim=2, hidden=(4,), likelihood=likelihood, backend=b.name)
+    return b.inference.SVI(epochs=1, batch_size=20).fit(*recipe(np.random.default_rng(0)), x, seed=0)
+
+
 REMEDIES_ON_BOTH: dict[str, tuple[Way, ...]] = {
+    "divide intensities by their largest, or take the likelihood 'normal' for numbers of any size": (
+        lambda b: numbers_of_any_size(b, 9 * TRAIN, "bernoulli"),
+        lambda b: numbers_of_any_size(b, TRAIN, "bernoulli"),
+        lambda b: numbers_of_any_size(b, 9 * TRAIN, "normal"),
+    ),
     "make it with such an order, nets.MADE(..., order=np.argsort(hidden, kind='stable')), or use a mixture": (
         lambda b: given_seen(b, autoregressive(b, np.arange(P)[::-1])),
         lambda b: given_seen(b, autoregressive(b, np.argsort(~SEEN, kind="stable"))),
