@@ -188,7 +188,7 @@ def draw(table: pd.DataFrame) -> Figure:
     right.scatter(shown["noise"], rows, color=colours)
     right.set_xscale("log")
     right.set_xlabel("variance x evaluations / squared norm")
-    figure.suptitle("The guide's gradient through discrete latents (orange: biased)")
+    figure.suptitle("The guide's gradient through discrete latents (orange: more bias than chance explains)")
     return figure
 
 

@@ -78,7 +78,7 @@ def filtered(
     stepwise = reads_each_step(rows, path_like.reshape(length, -1), x[0, 0])
     log_w = torch.where(stepwise, log_w, torch.nan)
     chosen_of = torch.stack(ancestors) if ancestors else ()
-    return Filtered(log_w, torch.stack(path), chosen_of, torch.stack(weights), prior.on), [
+    return Filtered(log_w, torch.stack(path), chosen_of, torch.stack(weights)), [
         *latent.values(),
         *observed.values(),
         *guided.values(),

@@ -38,12 +38,10 @@ class Filtered(NamedTuple):
     """the particles of step t - 1 that those of step t follow, (T - 1, K, B); () where nothing was to be resampled"""
     weights: Array
     """log-weights after each step, (T, K, B)"""
-    lasts: Array = None
-    """whether the sequence lasts, (B, T), where a mask may end it"""
 
 
 def effective(log_w: Array) -> Array:
-    """The effective number of particles of log-weights (K, B), 1 / sum_k w_k^2 of those that add up to 1: (B,)."""
+    """The effective number of particles of log-weights (K, B), as ``log_weights.effective``, without a slope: (B,)."""
     return 1 / (ops.softmax(ops.stop_gradient(log_w), 0) ** 2).sum(0)
 
 

@@ -89,7 +89,7 @@ def filtered(
     stepwise = reads_each_step(rows, path_like.reshape(length, -1), x[0, 0])
     log_w = jnp.where(stepwise, log_w, jnp.nan)
     path, weights = (jnp.concatenate([a[None], b]) for a, b in zip(start, (path, weights), strict=True))
-    return Filtered(log_w, path, () if ancestors is None else ancestors, weights, prior.on), [
+    return Filtered(log_w, path, () if ancestors is None else ancestors, weights), [
         *latent.values(),
         *observed.values(),
         *guided.values(),
