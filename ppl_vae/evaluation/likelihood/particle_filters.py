@@ -14,7 +14,7 @@ from ...mcmc.samplers import check_count
 from ...objectives.request import FilterRequest
 from ...pairs.chunks import concatenate, in_chunks
 from ...pairs.inputs import Input
-from ...pairs.side_inputs import Side
+from ...pairs.side_inputs import Side, check_names
 from ...results.fit import Fit
 from .importance_sampling import LogLikelihood, Moments
 
@@ -63,6 +63,7 @@ def smc(
         ValueError: data that are not (N, T P), or settings out of range.
         UnsuitableObjective: a pair whose latents are not known step by step.
     """
+    check_names(side)
     check_count("smc", num_particles=num_particles, num_filters=num_filters)
     request = FilterRequest(ess, resampling)
     if len(fit.sites.latent) != 1 or not fit.sites.latent[0].steps:
