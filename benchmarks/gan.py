@@ -7,7 +7,8 @@
 
 The laws are mixtures of normals of standard deviation 0.05: 8 on a circle of radius 2, or 25 at a distance of 2. Both
 players have two layers of 64 units. With ``--slow-critic`` its rate is a tenth of the generator's, which is where one
-mode is left. A training is a line of the file. The means over seeds, with their standard deviations, stand at the end.
+mode is left. A training is a line of the file; one whose loss or weights are no longer finite has no numbers in it. The
+means over seeds, with their standard deviations, stand at the end, beside the number of seeds that came so far.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rows import options_of, table
 
 from ppl_vae import backends, evaluation, games, seeds
 from ppl_vae.discriminators import Discriminator
+from ppl_vae.errors import NotFiniteLoss
 
 SCALE, DRAWS = 0.05, 2500
 AXES = ("kinds", "seeds", "published")
@@ -43,6 +45,9 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "kl": (games.FGAN("kl"), {}),
     "reverse-kl": (games.FGAN("reverse kl"), {}),
     "jensen-shannon": (games.FGAN("jensen-shannon"), {}),
+    "squared-hellinger": (games.FGAN("squared hellinger"), {}),
+    "pearson": (games.FGAN("pearson"), {}),
+    "total-variation": (games.FGAN("total variation", own_bound=True), {}),
     "mmd": (None, {}),
 }
 """Name -> the game, and what the critic has besides; without a game the MMD alone."""
@@ -96,7 +101,10 @@ def train(a: argparse.Namespace, loss: str, seed: int) -> dict[str, Any]:
         svi = b.inference.Adversarial(b.inference.GAN(game=game), critic=critic, **options)
     net = b.nets.MLP((a.latent_dim, *a.hidden, 2), seeds.generator(seed, "weights"))
     model = b.models.Implicit(b.models.StandardNormal(a.latent_dim), net)
-    fit = svi.fit(model, b.guides.Empty(), draw(a.data, a.size, seed), seed=seed, progress=False)
+    try:
+        fit = svi.fit(model, b.guides.Empty(), draw(a.data, a.size, seed), seed=seed, progress=False)
+    except NotFiniteLoss:
+        return {"modes": None, "good": None, "reverse KL": None, "seconds": None}
     found = evaluation.modes(fit.generate(DRAWS, seed=seed), means_of(a.data), SCALE)
     return {"modes": found.found, "good": found.good, "reverse KL": found.reverse_kl, "seconds": fit.seconds}
 
@@ -127,10 +135,12 @@ def main() -> None:
     table(a.out, COLUMNS, options_of(a, *AXES), cells, partial(train, a))
     for row in rows_of(a):
         made[row["loss"]].append(row)
-    print("\n| loss | modes | good | reverse KL |\n| --- | --- | --- | --- |")
+    print("\n| loss | modes | good | reverse KL | seeds |\n| --- | --- | --- | --- | --- |")
     for kind, rows in made.items():
-        told = [np.array([row[name] for row in rows], float) for name in COLUMNS[2:5]]
-        print(f"| {kind} |", " | ".join(f"{v.mean():.2f} +- {v.std():.2f}" for v in told), "|")
+        ended = [row for row in rows if row["modes"] is not None]
+        told = [np.array([row[name] for row in ended], float) for name in COLUMNS[2:5]]
+        words = [f"{v.mean():.2f} +- {v.std():.2f}" if ended else "" for v in told]
+        print(f"| {kind} |", " | ".join(words), f"| {len(ended)} of {len(rows)} |")
 
 
 def rows_of(a: argparse.Namespace) -> list[dict[str, Any]]:
