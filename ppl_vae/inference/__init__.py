@@ -14,6 +14,7 @@ from .refinement import localised as localised
 from .sequences import continued as continued
 from .sequences import followed as followed
 from .sequences import particles as particles
+from .sequences import smoothed as smoothed
 from .sequences import states as states
 from .sequences import step_moments as step_moments
 from .svi.processes import launch as launch

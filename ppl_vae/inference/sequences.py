@@ -13,12 +13,15 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from ..arrays.sequences import continuation
-from ..mcmc.filtering import Filtered, Moments, check_normal
+from ..mcmc.filtering import Filtered, Moments, check_normal, one_back
 from ..objectives.request import FilterRequest
 from ..pairs.side_inputs import NOTHING, Arrays
 from .filtering import filtered
 from .pair import Pair, forked
 from .sites import base_of, moments_of
+
+ROOM = 2**20
+"""Numbers of pairs of a path and a particle whose densities are taken at once."""
 
 
 def continued(pair: Pair, z: np.ndarray, steps: int, seed: int, side: Arrays = NOTHING) -> np.ndarray:
@@ -60,10 +63,45 @@ def particles(
     Raises:
         UnsuitableObjective: a pair that does not go step by step, or a likelihood that does not.
     """
-    assert pair.sites is not None
     with torch.no_grad(), forked(seed, pair.device), pair.active() as programs:
-        args, beside, nesting = (pair.tensor(x),), pair.tensors(side), pair.sites.nesting
-        found, _ = filtered(request, *programs, args, beside, num_particles, nesting, "A particle filter")
+        return _on_host(_filter(pair, programs, x, num_particles, request, side)[0])
+
+
+def smoothed(
+    pair: Pair, x: np.ndarray, num_particles: int, request: FilterRequest, num_draws: int, seed: int, side: Arrays
+) -> tuple[Filtered, np.ndarray]:
+    """Filter data x (B, T P), and draw M paths of z for each by backward simulation, (M, B, T, D).
+
+    Raises:
+        UnsuitableObjective: as of ``particles``.
+    """
+    with torch.no_grad(), forked(seed, pair.device), pair.active() as programs:
+        found, prior = _filter(pair, programs, x, num_particles, request, side)
+        uniform = torch.rand(prior.steps, num_draws, len(x), dtype=found.z.dtype, device=found.z.device)
+        chosen = one_back(found.log_w, torch.zeros_like(found.log_w)[None], uniform[-1])
+        columns = torch.arange(len(x), device=chosen.device)
+        path = [found.z[-1][chosen, columns]]
+        block = max(1, ROOM // found.z[0].numel())
+        for t in range(prior.steps - 2, -1, -1):
+            p, parts = prior.after(found.z[t], t + 1), zip(path[-1].split(block), uniform[t].split(block), strict=True)
+            back = torch.cat([one_back(found.weights[t], p.log_prob(z[:, None]), u) for z, u in parts])
+            chosen = back if prior.on is None else torch.where(prior.on[..., t + 1], back, chosen)
+            path.append(found.z[t][chosen, columns])
+        return _on_host(found), torch.stack(path[::-1], 2).cpu().numpy()
+
+
+def _filter(
+    pair: Pair, programs: tuple[Any, Any], x: np.ndarray, num_particles: int, request: FilterRequest, side: Arrays
+) -> tuple[Filtered, Any]:
+    """Filter data, and return the particles with the prior of their paths."""
+    assert pair.sites is not None
+    args, beside, nesting = (pair.tensor(x),), pair.tensors(side), pair.sites.nesting
+    found, sites = filtered(request, *programs, args, beside, num_particles, nesting, "A particle filter")
+    return found, base_of(sites[0]["fn"])
+
+
+def _on_host(found: Filtered) -> Filtered:
+    """Copy tensors to NumPy."""
     return Filtered(*(np.asarray(a.cpu()) if isinstance(a, Tensor) else a for a in found))
 
 

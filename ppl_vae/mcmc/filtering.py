@@ -76,6 +76,41 @@ def resample(log_w: Array, uniform: Array, scheme: str, ess: float, lasts: Array
     return ops.where(due, chosen, own), ops.where(due, level, log_w)
 
 
+def ancestral(found: Filtered, chosen: np.ndarray) -> np.ndarray:
+    """Follow particles of the last step back to the first: positions (M, B) give paths (M, B, T, D).
+
+    >>> z = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(2, 2, 1, 1)  # of two steps and two particles
+    >>> found = Filtered(np.zeros((2, 1)), z, np.array([[[1], [1]]]), np.zeros((2, 2, 1)))
+    >>> ancestral(found, np.array([[0], [1]]))[:, 0, :, 0]
+    array([[2., 3.],
+           [2., 4.]])
+    """
+    path, columns = [found.z[-1][chosen, np.arange(chosen.shape[1])]], np.arange(chosen.shape[1])
+    for t in range(len(found.z) - 2, -1, -1):
+        chosen = found.ancestors[t][chosen, columns] if len(found.ancestors) else chosen
+        path.append(found.z[t][chosen, columns])
+    return np.stack(path[::-1], 2)
+
+
+def one_back(log_w: Array, log_p: Array, uniform: Array) -> Array:
+    """Choose z_t for each z_{t+1} by p(z_t | z_{t+1}, x_1, ..., x_t) on the particles: a step of backward simulation.
+
+    Monte Carlo Smoothing for Nonlinear Time Series, Godsill, Doucet and West, 2004.
+
+    Args:
+        log_w: the particles' log-weights after step t, (K, B).
+        log_p: log p(z_{t+1} | z_t) of each z_{t+1} and each particle, (M, K, B); 0 at the last step.
+        uniform: noise in [0, 1), (M, B).
+
+    Returns: positions (M, B).
+
+    >>> one_back(np.log([[0.5], [0.5]]), np.log([[[0.8], [0.2]]]), np.array([[0.79]]))
+    array([[0]])
+    """
+    cumulative = ops.softmax(log_w + log_p, 1).cumsum(1)
+    return (cumulative[:, :-1] <= uniform[:, None] * cumulative[:, -1:]).sum(1)
+
+
 def in_rows(numbers: Array, length: int) -> Array:
     """Put numbers (K, B, D) of single steps side by side, as many as a path has steps: (R, T D); the first fill it up.
 
@@ -159,11 +194,11 @@ def check_normal(fits: bool, what: str) -> None:
         )
 
 
-def no_steps(name: str, got: str) -> UnsuitableObjective:
+def no_steps(name: str, got: str, instead: str = "IWAE") -> UnsuitableObjective:
     """Make the error for a pair that does not go step by step."""
     return UnsuitableObjective(
         f"{name} needs a prior and a guide that go step by step, as the only latent site: priors.Markov with "
-        f"conditionals.Filtering or Smoothing, as recipes.deep_markov makes them; got {got}: use IWAE."
+        f"conditionals.Filtering or Smoothing, as recipes.deep_markov makes them; got {got}: use {instead}."
     )
 
 

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from .. import backends
 from ..arrays.log_weights import effective, k_hat, resample, resample_each
+from ..arrays.sequences import lasts
 from ..errors import UnsuitableObjective
+from ..mcmc.filtering import ancestral, check_found, no_steps
 from ..mcmc.samplers import HMC, check_count
+from ..objectives.request import FilterRequest
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
 from ..pairs.densities import check_weights
 from ..pairs.inputs import CheckedData, Input
@@ -20,10 +24,11 @@ from ..seeds import derive, generator
 if TYPE_CHECKING:
     import pandas as pd
 
-METHODS = ("guide", "importance", "sir", "refined", "hmc")
+METHODS = ("guide", "importance", "sir", "refined", "hmc", "smc", "backward")
 PROPOSALS = 10
 """The number of draws of the guide for each that importance resampling returns."""
 RESAMPLED = ("importance", "sir")
+FILTERED = ("smc", "backward")
 SHORT = HMC(num_warmup=100, num_chains=4)
 """The chains of ``method="hmc"``; their length follows from the number of draws."""
 
@@ -33,6 +38,7 @@ class Draws(dict[str, np.ndarray]):
 
     ``log_weights`` (P, N) are of the guide's own draws, log p(x, z) - log q(z | x); ``refined_log_weights`` (K, N) of
     the refined guide's; ``resampled`` says that the former chose these draws; ``chains`` is where they are from.
+    ``distinct`` (N,), of the paths of a particle filter, is the number of different z_t among them where it is least.
     """
 
     def __init__(
@@ -43,10 +49,11 @@ class Draws(dict[str, np.ndarray]):
         refined_log_weights: np.ndarray | None = None,
         resampled: bool = False,
         chains: Any = None,
+        distinct: np.ndarray | None = None,
     ) -> None:
         super().__init__(values)
         self.log_weights, self.refined_log_weights = log_weights, refined_log_weights
-        self.resampled, self.chains = resampled, chains
+        self.resampled, self.chains, self.distinct = resampled, chains, distinct
 
     @property
     def num_draws(self) -> int:
@@ -58,7 +65,8 @@ class Draws(dict[str, np.ndarray]):
 
         ``k_hat`` and ``ess`` are of K draws of the guide, as draws from the posterior. ``ess_after`` is of these K:
         after resampling 1 / (1/K + 1/ESS of the weights), for chains ArviZ's bulk ESS of the worst latent; of a
-        refined guide that of its weights, with its ``k_hat_after``. Chains add ``r_hat`` and ``divergences``.
+        refined guide that of its weights, with its ``k_hat_after``. Chains add ``r_hat`` and ``divergences``. Paths of
+        a particle filter have ``distinct``: how many of K are left at the step at which fewest are.
         """
         import pandas as pd
 
@@ -78,6 +86,8 @@ class Draws(dict[str, np.ndarray]):
         if self.chains is not None:
             columns["ess_after"], columns["r_hat"] = self.chains.ess(), self.chains.r_hat()
             columns["divergences"] = self.chains.divergences
+        if self.distinct is not None:
+            columns["distinct"] = self.distinct
         return pd.DataFrame(columns).rename_axis("datum")
 
 
@@ -101,21 +111,30 @@ def draws(
     name = "hmc" if isinstance(method, HMC) else method
     if name not in METHODS:
         raise ValueError(f"'method' should be one of {', '.join(map(repr, METHODS))}, or HMC(...); got {method!r}.")
-    if num_particles is not None and name not in RESAMPLED:
+    if num_particles is not None and name not in (*RESAMPLED, *FILTERED):
         raise ValueError(
-            "'num_particles' are draws to choose from, for method='sir' or 'importance': leave it at None for "
-            f"method={name!r}."
+            "'num_particles' are draws to choose from, for method='sir', 'importance', 'smc' or 'backward': leave it "
+            f"at None for method={name!r}."
         )
     if name != "guide":
         assert fit.pair.sites is not None
         fit.pair.sites.check_covered(f"method={name!r}", "method='guide'")
-    if name in (*RESAMPLED, "refined"):
+    if name in (*RESAMPLED, *FILTERED, "refined"):
         assert fit.pair.sites is not None
         check_weights(fit.pair.sites, f"method={name!r}", "method='guide' or 'hmc'")
+    if name in FILTERED:
+        assert fit.pair.sites is not None
+        latent = fit.pair.sites.latent
+        if len(latent) != 1 or not latent[0].steps:
+            got = ", ".join(f"{site.name}: {site.distribution}" for site in latent) or "none"
+            raise no_steps(f"method={name!r}", got, "method='sir'")
     data = fit.checked(x, likely=name != "guide", **side)
     if name in RESAMPLED:
         return _resample(fit, data, num_draws, particles, seed, alone=name == "sir")
     values, terms = sample_in_chunks(fit.pair, data.x, num_draws, seed, side=data.arrays)
+    if name in FILTERED:
+        paths, distinct = _filter(fit, data, num_draws, particles, seed, backward=name == "backward")
+        return Draws(paths, log_weights=terms.log_weights, distinct=distinct)
     if name == "guide":
         return Draws(values, log_weights=terms.log_weights)
     if name == "refined":
@@ -156,3 +175,33 @@ def _check_possible(log_w: np.ndarray, parts: int, particles: int) -> None:
             "No draw of the guide with p(x, z) above 0 is among those to choose from: raise 'num_particles', "
             f"{particles} now."
         )
+
+
+def _filter(
+    fit: Trained, data: CheckedData, num_draws: int, particles: int, seed: int, *, backward: bool
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Draw paths from one particle filter of each datum; return the least number of distinct z_t, too.
+
+    By the ancestors of its last particles, or by backward simulation. After the end of a sequence z_t is N(0, I).
+    """
+    assert fit.pair.sites is not None
+    site, inference, size = fit.pair.sites.latent[0], backends.load(fit.backend).inference, particles * num_draws
+    run: Any = inference.smoothed if backward else inference.particles
+    parts, doing = [], f"while filtering {len(data)} sequences"
+    options: dict[str, Any] = {"rows_each": size, "settings": {"num_draws": num_draws}, "doing": doing}
+    with in_chunks(fit.pair, data.x, data.arrays, seed=seed, purpose="paths", **options) as chunks:
+        for chunk in chunks:
+            rng, draws = generator(chunk.seed, "paths"), (num_draws,) if backward else ()
+            found = run(fit.pair, chunk.x, size, FilterRequest(), *draws, chunk.seed, chunk.side)
+            found, path = found if backward else (found, None)
+            check_found("A particle filter", found)
+            path = ancestral(found, resample(found.log_w, num_draws, rng)) if path is None else path
+            distinct = np.sort(path[..., 0], 0)
+            distinct = 1 + (distinct[1:] != distinct[:-1]).sum(0)
+            if "mask" in chunk.side:
+                on = lasts(chunk.side["mask"], site.steps)
+                path = np.where(on[..., None], path, rng.normal(size=path.shape)).astype(path.dtype)
+                distinct = np.where(on, distinct, num_draws)
+            parts.append(chunk.keep((path.reshape(*path.shape[:2], -1), distinct.min(1)[None]), axis=1))
+    paths, least = concatenate(parts, axis=1)
+    return {site.name: paths}, least[0]

@@ -280,8 +280,10 @@ class Fit:
             method: ``guide``, from q(z | x). ``importance``, of ten times as many K by their importance weights.
                 ``sir``, sampling-importance-resampling: each of ten draws of its own. ``refined``, from the best q(z)
                 of the family for each datum, by ``refine``. ``hmc``, or ``HMC(...)``: from chains that start at draws
-                of the guide.
-            num_particles: of ``sir`` and ``importance``, the draws to choose from for each, in the place of ten.
+                of the guide. ``smc``, of paths: K by the ancestors of the last particles of a filter with ten times
+                as many, which few of its first steps may have left; ``backward``, K of the same by backward
+                simulation, each step by p(z_t | z_{t+1}) among the particles.
+            num_particles: of ``sir``, ``importance`` and both filters, the draws for each, in the place of ten.
             seed: of the draws.
             side: ``given``, ``mask``, ``index``.
 

@@ -81,7 +81,7 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
         trains(lambda: o.HMCELBO(2, chunk=1), of_standard),
         trains(lambda: o.HMCELBO(2), of_standard),
     ),
-    "'num_particles' are draws to choose from, for method='sir' or 'importance': leave it at None": (
+    "are draws to choose from, for method='sir', 'importance', 'smc' or 'backward': leave it at None": (
         draws(num_particles=4),
         draws(method="sir", num_particles=4),
         draws(method="importance", num_particles=4),

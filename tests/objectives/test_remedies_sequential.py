@@ -42,12 +42,19 @@ def evaluates(function: Any, *options: Any, **settings: Any) -> Way:
     return run
 
 
+def draws(method: str, **settings: Any) -> Way:
+    return lambda b: untrained(*of(b, **settings), b, X).draws(X, 3, method=method)["z"]
+
+
 LINEAR = {"transition": "linear", "likelihood": "normal", "hidden": ()}
 REMEDIES: dict[str, tuple[Way, ...]] = {
-    "as recipes.deep_markov makes them; got {}: use IWAE": (
+    "as recipes.deep_markov makes them; got {}: use {}": (
         trains(FIVO, "image"),
         trains(FIVO),
         trains(IWAE, "image"),
+        draws("backward"),
+        draws("smc"),
+        draws("sir", kind="image"),
     ),
     "steps: use conditionals.Bernoulli or DiagNormal under models.VAE, as recipes.deep_markov does, or IWAE": (
         trains(FIVO, "dependent"),

@@ -168,3 +168,26 @@ def test_kalman_is_conditioning_of_the_joint_normal_and_filters_estimate_it(back
     ratio = np.exp(estimates - found.log_p[:, None])
     assert (np.abs(ratio.mean(1) - 1) < 4 * ratio.std(1, ddof=1) / np.sqrt(100)).all()
     assert (estimates.mean(1) < found.log_p + 4 * estimates.std(1) / np.sqrt(100)).all()
+
+
+def test_paths_of_a_filter_have_the_moments_of_the_smoother(backend: backends.Backend) -> None:
+    """Means, covariances and those of neighbours, by ancestors and backwards; z is N(0, I) after an end."""
+    fit, x, cov, across = linear(backend)
+    x, draws = 0.4 * x, 1500  # near to the proposals, which are at 0
+    found = evaluation.kalman(fit, x, mask=MASK)
+    on = np.array([[True, True, n > 1, n > 1] for n in range(len(x))])
+    sd, seen, few = np.sqrt(np.einsum("ntdd->ntd", found.cov)), MASK[3], {}
+    of_z = across @ np.kron(np.eye(LENGTH), np.linalg.inv([[1.0, 0.5], [-0.5, 1.0]]).T)
+    of_z = of_z - across[:, seen] @ np.linalg.solve(cov[np.ix_(seen, seen)], across[:, seen].T)
+    for method in ("smc", "backward"):
+        drawn = fit.draws(x, draws, method=method, num_particles=2, mask=MASK)
+        z = drawn["z"].reshape(draws, len(x), LENGTH, DIM).astype(float)
+        spread = np.stack([np.cov(z[:, :, t].transpose(1, 2, 0)[n]) for n in range(6) for t in range(4)])
+        apart = (z.mean(0) - found.mean) / sd, spread.reshape(found.cov.shape) - found.cov
+        assert (np.sqrt([(a[on] ** 2).mean() for a in apart]) < [0.1, 0.04]).all(), method
+        neighbours = np.cov(z[:, 3].reshape(draws, -1).T)
+        assert np.sqrt(((neighbours - of_z) ** 2).mean()) < 0.04, method
+        assert abs(z[:, ~on].mean()) < 0.05 and abs(z[:, ~on].std() - 1) < 0.05
+        few[method] = drawn.diagnostics()["distinct"]
+        assert drawn.log_weights.shape == (draws, len(x))
+    assert (few["smc"] < few["backward"]).mean() > 0.5 and (few["backward"] < draws).all()

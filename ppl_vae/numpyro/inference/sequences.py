@@ -6,13 +6,14 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpyro import handlers
 from numpyro.distributions import Normal
 
 from ...arrays.sequences import continuation
-from ...mcmc.filtering import Filtered, Moments, check_normal
+from ...mcmc.filtering import Filtered, Moments, check_normal, one_back
 from ...objectives.request import FilterRequest
 from ...pairs.side_inputs import NOTHING, Arrays
 from .filtering import filtered
@@ -66,17 +67,65 @@ def particles(
     assert pair.sites is not None
     arrays = pair.array(x), pair.arrays(side), jax.random.key(seed)
     options = {"num_particles": num_particles, "request": request, "nesting": pair.sites.nesting}
-    found = _particles(pair.structure, pair.params, pair.constants, *arrays, **options)
+    found, _ = _particles(pair.structure, pair.params, pair.constants, *arrays, **options)
+    return _on_host(found)
+
+
+def smoothed(
+    pair: Pair, x: np.ndarray, num_particles: int, request: FilterRequest, num_draws: int, seed: int, side: Arrays
+) -> tuple[Filtered, np.ndarray]:
+    """Filter data x (B, T P), and draw M paths of z for each by backward simulation, (M, B, T, D).
+
+    Raises:
+        UnsuitableObjective: as of ``particles``.
+    """
+    assert pair.sites is not None
+    arrays = pair.array(x), pair.arrays(side), jax.random.key(seed)
+    options = {"num_particles": num_particles, "request": request, "nesting": pair.sites.nesting}
+    found, path = _particles(pair.structure, pair.params, pair.constants, *arrays, num_draws=num_draws, **options)
+    return _on_host(found), np.asarray(path)
+
+
+def _on_host(found: Filtered) -> Filtered:
+    """Copy arrays to NumPy."""
     return Filtered(*(np.asarray(a) if isinstance(a, Array) else a for a in found))
 
 
-@partial(jax.jit, static_argnames=("structure", "num_particles", "request", "nesting"))
+@partial(jax.jit, static_argnames=("structure", "num_particles", "request", "nesting", "num_draws"))
 def _particles(
     structure: Structure, params: Any, constants: Any, x: Array, side: Any, key: Array, **options: Any
-) -> Filtered:
+) -> tuple[Filtered, Array | None]:
     programs = structure.programs(params, constants)
     request, draws, nesting = (options[name] for name in ("request", "num_particles", "nesting"))
-    return filtered(request, *programs, (x,), side, draws, nesting, key, "A particle filter")[0]
+    found, sites = filtered(request, *programs, (x,), side, draws, nesting, key, "A particle filter")
+    if "num_draws" not in options:
+        return found, None
+    return found, _backward(found, base_of(sites[0]["fn"]), options["num_draws"], jax.random.fold_in(key, 1))
+
+
+def _backward(found: Filtered, prior: Any, num_draws: int, key: Array) -> Array:
+    """Draw paths (M, B, T, D) by backward simulation."""
+    count = found.log_w.shape[1]
+    uniform = jax.random.uniform(key, (prior.steps, num_draws, count), found.log_w.dtype)
+    chosen = one_back(found.log_w, jnp.zeros_like(found.log_w)[None], uniform[-1])
+
+    def take(z: Array, chosen: Array) -> Array:
+        return jnp.take_along_axis(z, chosen[..., None], 0)
+
+    def go(state: tuple[Array, Array], inputs: tuple[Any, ...]) -> tuple[Any, Array]:
+        (later, chosen), (z, log_w, on, context, uniform) = state, inputs
+        p = prior.after(z, context)
+        log_p = jax.lax.map(lambda later: p.log_prob(later), later)
+        chosen = jnp.where(on, one_back(log_w, log_p, uniform), chosen)
+        here = take(z, chosen)
+        return (here, chosen), here
+
+    on = jnp.ones((prior.steps, 1), bool) if prior.on is None else jnp.moveaxis(prior.on, -1, 0)
+    context = None if prior.context is None else jnp.moveaxis(prior.context, -2, 0)[1:]
+    inputs = found.z[:-1], found.weights[:-1], on[1:], context, uniform[:-1]
+    last = take(found.z[-1], chosen)
+    _, path = jax.lax.scan(go, (last, chosen), inputs, reverse=True)
+    return jnp.moveaxis(jnp.concatenate([path, last[None]]), 0, 2)
 
 
 def step_moments(pair: Pair, z: np.ndarray) -> tuple[Moments, Moments]:
