@@ -6,6 +6,7 @@
     python benchmarks/vampprior_table.py --early-stopping                      # stopped by the validation images
     python benchmarks/vampprior_table.py --paper                               # after Tomczak and Welling
     python benchmarks/vampprior_table.py --sweep 100 250 500 1000 --epochs 100 # static MNIST, ever more pseudo-inputs
+    python benchmarks/vampprior_table.py --executor processes:2                # two cells at a time; or dask://..., ray
     python benchmarks/vampprior_table.py --ledger                              # what is done, into the ledger, drawn
 
 A cell is a data set, a prior and a seed: it is trained, evaluated on all test images and kept as files of its own below
@@ -21,6 +22,7 @@ VAE with a VampPrior, Tomczak and Welling, 2018; Large VAE (the VampPrior report
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -34,8 +36,9 @@ import vampprior_page
 from runs import Row
 from vampprior_cells import DATA, EARLY_STOPPING, PAPER, PLAIN, REPORT, SMOKE, Cell, Setting, cells, sweep
 
-from ppl_vae import recipes
+from ppl_vae import evaluation, recipes
 from ppl_vae.data import Split
+from ppl_vae.evaluation import Executor
 
 HERE = Path(__file__).parent
 NOT_THERE = (OSError, ValueError)
@@ -46,17 +49,19 @@ FAILED = (ValueError, ArithmeticError, OSError, RuntimeError)
 
 @dataclass
 class Table:
-    """The cells of one run of this command, done one after the other."""
+    """The cells of one run of this command, done one after the other, or by an executor."""
 
     cells: Sequence[Cell]
     folder: Path
     device: str | None = None
+    executor: Executor | None = None
     failures: list[str] = field(default_factory=list)
     _splits: dict[str, Split | None] = field(default_factory=dict)
 
     def run(self) -> list[Row]:
         """Do what is not done; say a line of each cell; return the rows of those that are done."""
         rows, pace = [], _Pace()
+        self._elsewhere()
         for number, cell in enumerate(self.cells, 1):
             split = self.split(cell)
             if split is None:
@@ -69,6 +74,19 @@ class Table:
             left = pace.left([(c, s) for c in self.cells[number:] if (s := self.split(c)) is not None], self.folder)
             print(f"{number}/{len(self.cells)} {line(row)}{_took(seconds)}{left}", flush=True)
         return rows
+
+    def _elsewhere(self) -> None:
+        """Let the executor, where there is one, do what is not done; what it fails at is left out."""
+        if self.executor is None:
+            return
+        todo = {c.stem: c for c in self.cells if (s := self.split(c)) and not c.training(s, self.folder).done()}
+        end = ["--out", str(self.folder.absolute()), *(["--device", self.device] if self.device else [])]
+        script = [sys.executable, str(Path(__file__).absolute())]
+        commands = {name: script + shlex.split(c.command([c.seed]))[2:] + end for name, c in todo.items()}
+        for name, why in evaluation.run_commands(self.executor, commands):
+            if why:
+                self._fail(f"{name} failed: {why}")
+                self.cells = [cell for cell in self.cells if cell.stem != name]
 
     def split(self, cell: Cell) -> Split | None:
         """The cell's data, loaded once; None where they are not there, which is said once."""
@@ -169,6 +187,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--pseudo-inputs-start", choices=recipes.STARTS, help="of VampPrior; by default that of the setting")
     text = "number of test images whose log p(x) gets a certificate; none by default"
     add("--certify", type=runs.positive, metavar="N", help=text)
+    text = "trains the cells elsewhere: processes:N here, dask://HOST:PORT, ray or ray://HOST:PORT"
+    add("--executor", metavar="ADDRESS", help=text)
     runs.add_options(parser, out="runs/vampprior_table")
     args = parser.parse_args(words)
     if args.sweep and (args.data or args.priors):
@@ -215,11 +235,16 @@ def write_ledger(args: argparse.Namespace) -> int:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do the cells; 0 if all are done, 1 if some failed, 130 if interrupted."""
+    """Do the cells; 0 if all are done, 1 if some failed, 130 if interrupted, 2 without its executor."""
     args = arguments(words)
     if args.ledger:
         return write_ledger(args)
-    table = Table(chosen(args), args.out, args.device)
+    try:
+        executor = evaluation.executor(args.executor) if args.executor else None
+    except (ValueError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    table = Table(chosen(args), args.out, args.device, executor)
     try:
         table.run()
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
     python examples/disentanglement.py                             # sprites drawn at 32 x 32: some minutes on two cores
     python examples/disentanglement.py --data dsprites_grid        # 46,080 of the original images, 64 x 64
+    python examples/disentanglement.py --executor processes:2      # two objectives at a time; or dask://..., ray
     python examples/disentanglement.py --thesis --device cuda      # a thesis as its text has it: 170 trainings
     python examples/disentanglement.py --thesis-code --device cuda # the same as its public code has it
 
@@ -258,6 +259,21 @@ def rows_of(name: str, images: Images, told: Images, args: argparse.Namespace) -
     return [json.loads(file.read_text(encoding="utf-8")) for file in files.values()]
 
 
+def elsewhere(args: argparse.Namespace) -> None:
+    """Let the executor make the rows of each objective.
+
+    Raises:
+        ValueError: an objective failed.
+    """
+    words = [sys.executable, str(Path(__file__).absolute()), *sys.argv[1:], "--out", str(args.out.absolute())]
+    commands = {name: [*words, "--rows-only", "--objectives", name] for name in args.objectives}
+    failed = [
+        f"{name}: {why}" for name, why in evaluation.run_commands(evaluation.executor(args.executor), commands) if why
+    ]
+    if failed:
+        raise ValueError("; ".join(failed))
+
+
 def best(frame: pd.DataFrame) -> pd.DataFrame:
     """For each model and metric mean ± sd over seeds at the strength whose mean is best, beside what was published."""
     table: dict[str, dict[str, str]] = {}
@@ -367,7 +383,7 @@ def settle(args: argparse.Namespace) -> None:
         (args.out / folder).mkdir(parents=True, exist_ok=True)
     if file.exists() and json.loads(file.read_text(encoding="utf-8")) != settings:
         raise ValueError(f"{args.out} holds a study with other settings, as {file} says: give another --out.")
-    file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    storage.write_atomically(file, json.dumps(settings, indent=1).encode())
 
 
 def arguments() -> argparse.Namespace:
@@ -385,6 +401,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoint-every", type=int, default=5, metavar="EPOCHS", help="what a killed run may lose")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...")
     parser.add_argument("--out", type=Path, help="a folder; by default runs/disentanglement-<data>-<backend>")
+    text = "trains each objective elsewhere: processes:N here, dask://HOST:PORT, ray or ray://HOST:PORT"
+    parser.add_argument("--executor", metavar="ADDRESS", help=text)
+    parser.add_argument("--rows-only", action="store_true", help="train and judge; no table and no figures")
     whose = parser.add_mutually_exclusive_group()
     whose.add_argument("--thesis", action="store_true", help="the setting of the thesis's text: 170 trainings")
     whose.add_argument("--thesis-code", action="store_true", help="that of its public code, where it differs")
@@ -409,14 +428,18 @@ def main() -> int:
     args = arguments()
     try:
         settle(args)
+        if args.executor and not args.rows_only:
+            elsewhere(args)
         images = load(args.data, args.smoke)
         told = judged(images, args)
         rows = [row for name in args.objectives for row in rows_of(name, images, told, args)]
+        if args.rows_only:
+            return 0
         frame = pd.DataFrame(rows)
         frame.drop(columns="history").to_csv(args.out / "table.csv", index=False)
         for name, figure in figures(frame, told, args):
             plots.save(figure, args.out / f"{name}.png")
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+    except (ValueError, TypeError, ImportError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     steps, seeds = f"{args.steps:,} steps", f"{len(args.seeds)} seeds"

@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader of the output, such as head, has ended; the work is done
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    except (ValueError, FloatingPointError, OSError) as error:
+    except (ValueError, FloatingPointError, ImportError, OSError) as error:
         return _fail(error)
     except (MemoryError, RuntimeError) as error:
         if not ran_out(error):

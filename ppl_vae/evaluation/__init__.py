@@ -60,7 +60,11 @@ from .posterior.surgery import minibatch_surgery as minibatch_surgery
 from .samples import SampleQuality as SampleQuality
 from .samples import sample_quality as sample_quality
 from .states import state_probabilities as state_probabilities
+from .studies.executors import Executor as Executor
 from .studies.executors import Processes as Processes
+from .studies.executors import Ray as Ray
+from .studies.executors import executor as executor
+from .studies.executors import run_commands as run_commands
 from .studies.noise import study_gradients as study_gradients
 from .studies.report import write_report as write_report
 from .studies.study import Cell as Cell

@@ -7,7 +7,9 @@ import importlib
 import json
 import shlex
 import statistics
+import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from types import ModuleType
 
@@ -358,3 +360,30 @@ def test_another_warm_up_is_another_cell(table: ModuleType, ledger: ModuleType, 
     learned = "vampprior 10, start: random"
     assert [cell["prior"] for cell in cells] == ["standard", learned, f"{learned}, warm-up: 2"]
     assert [bool(cell["beside standard"]) for cell in cells] == [False, True, False]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_cells_elsewhere_are_the_cells_here(
+    table: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, fails: bool
+) -> None:
+    """Their commands run alone; what fails there is named and not done here, and what is done is not sent again."""
+    sent = []
+
+    class Elsewhere:
+        def submit(self, run: Callable, words: list[str]) -> Future:
+            future: Future = Future()
+            sent.append(words)
+            assert words[:2] == [sys.executable, str(BENCHMARKS / "vampprior_table.py")] and "--executor" not in words
+            future.set_exception(RuntimeError("no memory")) if fails else future.set_result(table.main(words[2:]))
+            return future
+
+    monkeypatch.setattr(table.evaluation, "executor", {"there": Elsewhere()}.__getitem__)
+    command = [*QUICK, "--data", "static_mnist", "--priors", "standard", "--epochs", "1"]
+    assert table.main([*command, "--executor", "there", "--out", str(tmp_path / "there")]) == int(fails)
+    assert len(sent) == 1
+    if fails:
+        assert "failed: no memory" in capsys.readouterr().err and not rows(tmp_path / "there")
+        return
+    assert table.main([*command, "--executor", "there", "--out", str(tmp_path / "there")]) == 0
+    assert table.main([*command, "--out", str(tmp_path / "here")]) == 0
+    assert len(sent) == 1 and rows(tmp_path / "there") == rows(tmp_path / "here")

@@ -326,6 +326,7 @@ USAGE = {
     ("compare", "--out", "new", "--data", "digits", "--backends", "jax"): "'numpyro'",
     ("compare", "--out", "new", "--data", "digits", "--seeds", "-1"): "at least 0",
     ("compare", "--out", "new", "--data", "digits", "--latents", "poisson"): "'categorical'",
+    ("compare", "--out", "new", "--data", "digits", "--executor", "dask"): "'dask://HOST:PORT'",
     ("compare", "--out", "new", "--data", "digits", "--latents", "bernoulli", "--prior", "mixture"): "of their own",
     ("compare", "--out", "new", "--data", "digits", "--device", "toaster"): "cpu",
     ("compare", "--out", "new", "--data", "digits", "--batch-size", "5000"): "1258",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,3 +79,32 @@ def test_a_process_that_is_killed_starts_again(tmp_path: Path) -> None:
         study(tmp_path, executor=2)
     with pytest.raises(ValueError, match="'count' should be an integer of at least 1; got 0"):
         evaluation.Processes(0)
+
+
+def test_an_address_names_an_executor(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="An executor should be 'processes:2' .*; got 'threads:2'"):
+        evaluation.executor("threads:2")
+
+    class Client:
+        def __init__(self, address: str, timeout: float) -> None:
+            self.address = address
+            if address.endswith(":9"):
+                raise OSError("Timed out")
+
+        def get_executor(self) -> Any:
+            return self.address
+
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client))
+    assert evaluation.executor("dask://host:8786") == "tcp://host:8786"
+    with pytest.raises(
+        OSError, match=r"No Dask scheduler answers at tcp://host:9 \(Timed out\): start one by 'dask sched"
+    ):
+        evaluation.executor("dask://host:9")
+
+
+def test_a_command_that_fails_says_its_last_line() -> None:
+    fails = "import sys; print('one\\ntwo', file=sys.stderr); sys.exit(3)"
+    commands = {"good": [sys.executable, "-c", "print(1)"], "bad": [sys.executable, "-c", fails]}
+    commands["silent"] = [sys.executable, "-c", "raise SystemExit(3)"]
+    told = dict(evaluation.run_commands(Here(), commands))
+    assert told == {"good": "", "bad": "two", "silent": "exit status 3"}

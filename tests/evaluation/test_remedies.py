@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import shutil
+import sys
+import tomllib
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -363,7 +365,7 @@ def study(folder: Path, *cells: evaluation.Cell, **settings: Any) -> evaluation.
     return evaluation.Study(folder, split, cells or (cell(),), num_particles=3, elbo_particles=2, **settings)
 
 
-def test_studies(tmp_path: Path) -> None:
+def test_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused("but its SVI is that of {}: give the backend's own", lambda: replace(cell(), backend="numpyro"))
     assert cell(backend="numpyro").backend == "numpyro"
     refused("would share a folder: rename one", lambda: study(tmp_path, cell("elbo"), cell("ELBO")))
@@ -381,6 +383,14 @@ def test_studies(tmp_path: Path) -> None:
         "make its pair by a recipe of ppl_vae.recipes or a function of a module, or leave 'executor' out",
         study(tmp_path / "sent", local, executor=evaluation.Processes(1)).run,
     )
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "distributed", None)
+        refused(
+            "This executor needs {}, which is not installed: pip install 'ppl_vae[{}]'",
+            lambda: evaluation.executor("dask://here:8786"),
+        )
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"dask", "ray"} <= project["optional-dependencies"].keys()
     assert executors.sent("cell", cell()) and executors.sent("cell", replace(cell(), recipe=named))
     assert np.isfinite(study(tmp_path / "sent", local).run()["log_p"]).all()
     (folder,) = (tmp_path / "cells").iterdir()

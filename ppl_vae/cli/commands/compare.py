@@ -80,12 +80,14 @@ def add(commands: Any) -> Parser:
     )
     known = defaults()
     options.add_data(Group(parser, "data", known))
-    compared = Group(parser, "compared", known)
+    compared = Group(parser, "compared", {**known, "executor": None})
     usual = f"{' '.join(strategies.USUAL['gaussian'])}; for discrete latents {' '.join(strategies.USUAL['bernoulli'])}"
     compared.option("--strategies", "names from the list below", usual, type=objectives.name, nargs="+", metavar="NAME")
     compared.option("--backends", "which libraries do the work", nargs="+", choices=backends.NAMES)
     text = "each with weights, order of the data and draws of its own"
     compared.option("--seeds", text, type=seed, nargs="+", metavar="N")
+    text = "trains elsewhere: processes:N here, dask://HOST:PORT, ray or ray://HOST:PORT"
+    compared.option("--executor", text, "here, one training after the other", metavar="ADDRESS")
     options.add_particles(compared)
     compared.switch("--gaps", "what each guide misses: its family's part, and its encoder's")
     options.add_certify(compared)
@@ -113,10 +115,11 @@ def run(arguments: argparse.Namespace) -> None:
     split = options.load_data(chosen)
     console.say(*options.told_scale(chosen, split))
     chosen = options.settled(chosen, split)
-    from ...evaluation import Annealing, Study, study_gradients, write_report
+    from ...evaluation import Annealing, Study, executor, study_gradients, write_report
 
     settings = {"num_particles": chosen["num_particles"], "gaps": chosen["gaps"]}
     settings |= {"certify": chosen["certify"] or 0, "annealing": Annealing(chosen["temperatures"], schedule="adaptive")}
+    settings["executor"] = executor(arguments.executor) if arguments.executor else None
     study = Study(out, split, _cells(chosen, split), chosen["seeds"], **settings)
     table, gradients = study.run(device=chosen["device"], progress=console.progress), None
     if chosen["gradients"]:

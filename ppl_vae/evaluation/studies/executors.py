@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
-from collections.abc import Callable, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -54,6 +56,112 @@ class Processes:
                     if not left:
                         raise
         raise AssertionError
+
+
+class Ray:
+    """Calls as tasks of a Ray cluster, one core each; where a worker dies, Ray starts its task again.
+
+    Args:
+        address: ``ray://HOST:PORT`` or ``HOST:PORT`` of a cluster; None starts one on this machine, or takes the one
+            that runs.
+        restarts: how often a call is started again where its worker died.
+
+    Raises:
+        ModuleNotFoundError: Ray is not installed.
+    """
+
+    def __init__(self, address: str | None = None, restarts: int = 2) -> None:
+        self._ray, self.restarts = _module("ray"), restarts
+        self._ray.init(address, ignore_reinit_error=True, log_to_driver=False, configure_logging=False)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """Call ``fn(*args)`` in a worker, and return the future."""
+        task = self._ray.remote(num_cpus=1, max_retries=self.restarts)(_apply)
+        future: Future[Any] = task.remote(fn, *args).future()
+        return future
+
+
+def _apply(fn: Callable[..., Any], *args: Any) -> Any:
+    """``fn(*args)``: Ray takes no built-in functions."""
+    return fn(*args)
+
+
+EXECUTORS = "'processes:2' (any number), 'dask://HOST:PORT', 'ray', or 'ray://HOST:PORT'"
+
+
+def executor(address: str) -> Executor:
+    """Executor that an address names: ``processes:N``, ``dask://HOST:PORT``, ``ray`` or ``ray://HOST:PORT``.
+
+    ``dask://HOST:PORT`` is that of a Dask scheduler, whose workers should have one thread each
+    (``dask worker HOST:PORT --nworkers 8 --nthreads 1``); ``ray`` a cluster of Ray on this machine. All workers should
+    have ``ppl_vae`` and see the same folders.
+
+    Raises:
+        ValueError: no such kind of executor, or no number of processes.
+        ModuleNotFoundError: the library of that kind is not installed.
+        OSError: nothing answers at the address.
+
+    >>> executor("processes:2").submit(pow, 2, 5).result()
+    32
+    """
+    kind, _, rest = address.partition(":")
+    if kind == "processes" and rest.isdecimal():
+        return Processes(int(rest))
+    if address.startswith("dask://") and len(address) > len("dask://"):
+        return _of_dask("tcp" + address.removeprefix("dask"))
+    if address == "ray" or address.startswith("ray://"):
+        return Ray(None if address == "ray" else address)
+    raise ValueError(f"An executor should be {EXECUTORS}; got {address!r}.")
+
+
+def _of_dask(address: str) -> Executor:
+    """The executor of a client of Dask, which starts a call again where its worker died."""
+    distributed = _module("distributed", "dask")
+    try:
+        client = distributed.Client(address, timeout=10)
+    except OSError as error:
+        raise OSError(f"No Dask scheduler answers at {address} ({error}): start one by 'dask scheduler'.") from None
+    runs: Executor = client.get_executor()
+    return runs
+
+
+def _module(name: str, extra: str = "") -> Any:
+    """A module of an extra.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"This executor needs {extra or name}, which is not installed: pip install 'ppl_vae[{extra or name}]'."
+        ) from None
+
+
+def run_commands(executor: Executor, commands: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """Run command lines by an executor; yield the name of each and why it failed, empty where it did not, in order.
+
+    Args:
+        executor: what runs them, in any folder: paths should be absolute.
+        commands: name -> words.
+    """
+    futures = {name: executor.submit(run_command, list(words)) for name, words in commands.items()}
+    for name, future in futures.items():
+        error = future.exception()
+        yield name, "" if error is None else str(error)
+
+
+def run_command(words: Sequence[str]) -> None:
+    """Run a command line to its end.
+
+    Raises:
+        RuntimeError: it failed; the message is the last line that it printed.
+    """
+    done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise RuntimeError(said[-1])
 
 
 def sent(name: str, training: Any) -> bytes:
