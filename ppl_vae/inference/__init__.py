@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ..errors import WorkerLost as WorkerLost
 from ..mcmc.samplers import HMC as HMC
 from ..mcmc.samplers import NUTS as NUTS
+from ..mcmc.samplers import LearnedHMC as LearnedHMC
 from .checks.examination import examine as examine
 from .gradients import draw_gradients as draw_gradients
 from .gradients import owners as owners

@@ -7,6 +7,7 @@ over all data would have to move in steps that suit the worst of them.
 from __future__ import annotations
 
 import importlib
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays, Side
 from ..pairs.trained import Trained, checked_for_chains
 from ..runtime.versions import __version__
-from ..seeds import derive
+from ..seeds import derive, generator
+from . import learned
 from .kernels import Sampled
 
 if TYPE_CHECKING:
@@ -309,3 +311,48 @@ class NUTS(_Sampler):
         counts = {"num_warmup": self.num_warmup, "num_samples": self.num_samples, "depth": self.max_tree_depth}
         nuts = kernel_of(pair, "nuts")
         return nuts.sample(pair, x, start, side, **counts, target=self.target_accept_prob, seed=seed)
+
+
+@dataclass(frozen=True)
+class LearnedHMC(_Sampler):
+    """Hamiltonian Monte Carlo whose leapfrog steps two nets rescale and translate, trained to jump far.
+
+    Chains warm up as those of ``HMC``, which finds a step size, a place and a scale for each datum. Then the nets,
+    which all data of a chunk share, descend the mean of c / J - J / c while the chains go on, where J is the expected
+    squared distance of a transition, and c that of the warm-up. Then they are fixed, and draws begin. Whatever nets
+    say, a transition leaves p(z | x) as it is: steps have a reverse, and the factor by which they stretch volumes.
+    Generalizing Hamiltonian Monte Carlo with Neural Networks, Levy, Hoffman and Sohl-Dickstein, 2018.
+
+    Args:
+        num_samples: S, draws of each chain.
+        num_warmup: transitions of ``HMC`` before the training.
+        num_chains: C, of each datum.
+        target_accept_prob: the acceptance that step sizes aim at, in the warm-up.
+        start: ``guide``, from draws of q(z | x), or ``prior``.
+        num_steps: steps of every trajectory; a net knows which one it is at.
+        num_training: gradient steps of the nets, each a transition of all chains.
+        hidden: units of each of a net's two hidden layers.
+        learning_rate: of Adam.
+
+    Raises:
+        ValueError: settings that are no positive numbers, or an acceptance that is no probability.
+    """
+
+    num_steps: int = 10
+    num_training: int = 500
+    hidden: int = 16
+    learning_rate: float = 3e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("LearnedHMC", num_steps=self.num_steps, num_training=self.num_training, hidden=self.hidden)
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"LearnedHMC: 'learning_rate' should be above 0; got {self.learning_rate!r}.")
+
+    def _sample(self, pair: Pair, x: np.ndarray, start: Arrays, side: Arrays, seed: int) -> Sampled:
+        width, rng = kernel_of(pair).layout(pair, x, side).width, generator(seed, "nets")
+        nets: dict[str, Any] = {"weights": learned.start_weights(width, self.hidden, rng)}
+        nets |= {"masks": learned.masks(width, self.num_steps, rng)}
+        counts = {"num_warmup": self.num_warmup, "num_training": self.num_training, "num_samples": self.num_samples}
+        options: dict[str, Any] = {"learning_rate": self.learning_rate, "target": self.target_accept_prob, "seed": seed}
+        return kernel_of(pair, "learned").sample(pair, x, start, side, **nets, **counts, **options)

@@ -12,7 +12,7 @@ from ..arrays.log_weights import effective, k_hat, resample, resample_each
 from ..arrays.sequences import lasts
 from ..errors import UnsuitableObjective
 from ..mcmc.filtering import ancestral, check_found, no_steps
-from ..mcmc.samplers import HMC, check_count
+from ..mcmc.samplers import HMC, LearnedHMC, check_count
 from ..objectives.request import FilterRequest
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
 from ..pairs.densities import check_weights
@@ -95,7 +95,7 @@ def draws(
     fit: Trained,
     x: Input,
     num_draws: int,
-    method: str | HMC,
+    method: str | HMC | LearnedHMC,
     *,
     num_particles: int | None = None,
     seed: int = 0,
@@ -108,7 +108,7 @@ def draws(
     """
     particles = PROPOSALS if num_particles is None else num_particles
     check_count("draws", num_draws=num_draws, num_particles=particles)
-    name = "hmc" if isinstance(method, HMC) else method
+    name = "hmc" if isinstance(method, HMC | LearnedHMC) else method
     if name not in METHODS:
         raise ValueError(f"'method' should be one of {', '.join(map(repr, METHODS))}, or HMC(...); got {method!r}.")
     if num_particles is not None and name not in (*RESAMPLED, *FILTERED):
@@ -142,7 +142,7 @@ def draws(
         after = refined.checked(data, index=np.arange(len(data)))
         values, better = sample_in_chunks(refined.pair, after.x, num_draws, derive(seed, "refined"), side=after.arrays)
         return Draws(values, log_weights=terms.log_weights, refined_log_weights=better.log_weights)
-    hmc = method if isinstance(method, HMC) else SHORT
+    hmc = method if isinstance(method, HMC | LearnedHMC) else SHORT
     chains = dataclasses.replace(hmc, num_samples=-(-num_draws // hmc.num_chains)).run(fit, data, seed=seed)
     values = {n: v.swapaxes(0, 1).reshape(-1, *v.shape[2:])[:num_draws] for n, v in chains.draws.items()}
     return Draws(values, log_weights=terms.log_weights, chains=chains)

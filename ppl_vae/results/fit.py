@@ -11,7 +11,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from ..init import check_index
-from ..mcmc.samplers import HMC
+from ..mcmc.samplers import HMC, LearnedHMC
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
 from ..pairs.densities import check_weights
 from ..pairs.inputs import CheckedData, Input, X, as_batch, check_data, check_scale, digest
@@ -267,7 +267,7 @@ class Fit:
         x: Input,
         num_draws: int = 100,
         *,
-        method: str | HMC = "guide",
+        method: str | HMC | LearnedHMC = "guide",
         num_particles: int | None = None,
         seed: int = 0,
         **side: Unpack[Side],
@@ -279,10 +279,10 @@ class Fit:
             num_draws: K.
             method: ``guide``, from q(z | x). ``importance``, of ten times as many K by their importance weights.
                 ``sir``, sampling-importance-resampling: each of ten draws of its own. ``refined``, from the best q(z)
-                of the family for each datum, by ``refine``. ``hmc``, or ``HMC(...)``: from chains that start at draws
-                of the guide. ``smc``, of paths: K by the ancestors of the last particles of a filter with ten times
-                as many, which few of its first steps may have left; ``backward``, K of the same by backward
-                simulation, each step by p(z_t | z_{t+1}) among the particles.
+                of the family for each datum, by ``refine``. ``hmc``, ``HMC(...)`` or ``LearnedHMC(...)``: from chains
+                that start at draws of the guide. ``smc``, of paths: K by the ancestors of the last particles of a
+                filter with ten times as many, which few of its first steps may have left; ``backward``, K of the same
+                by backward simulation, each step by p(z_t | z_{t+1}) among the particles.
             num_particles: of ``sir``, ``importance`` and both filters, the draws for each, in the place of ten.
             seed: of the draws.
             side: ``given``, ``mask``, ``index``.
@@ -381,7 +381,7 @@ class Fit:
         steps: int,
         *,
         num_draws: int = 100,
-        method: str | HMC = "sir",
+        method: str | HMC | LearnedHMC = "sir",
         num_particles: int | None = None,
         seed: int = 0,
         **side: Unpack[Side],

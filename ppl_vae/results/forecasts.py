@@ -11,7 +11,7 @@ import numpy as np
 from .. import backends
 from ..arrays.sequences import lasts
 from ..errors import UnsuitableObjective
-from ..mcmc.samplers import HMC, check_count
+from ..mcmc.samplers import HMC, LearnedHMC, check_count
 from ..pairs.chunks import concatenate, in_chunks
 from ..pairs.inputs import CheckedData
 from ..pairs.side_inputs import Arrays, Side
@@ -54,7 +54,7 @@ def forecast(
     x: np.ndarray | CheckedData[np.ndarray],
     steps: int,
     num_draws: int,
-    method: str | HMC,
+    method: str | HMC | LearnedHMC,
     *,
     num_particles: int | None = None,
     seed: int = 0,

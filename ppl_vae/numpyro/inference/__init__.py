@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from ...mcmc.samplers import HMC as HMC
 from ...mcmc.samplers import NUTS as NUTS
+from ...mcmc.samplers import LearnedHMC as LearnedHMC
 from .checks.examination import examine as examine
 from .checks.programs import as_functions as as_functions
 from .gradients import draw_gradients as draw_gradients

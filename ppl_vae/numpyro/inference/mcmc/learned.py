@@ -1,0 +1,120 @@
+"""Chains whose leapfrog steps two nets change, in NumPyro: trained while they run, then fixed, in compiled scans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from ....mcmc import kernels, learned
+from ....mcmc.kernels import Sampled
+from ....mcmc.layout import Layout
+from ....pairs.side_inputs import Arrays
+from ..densities import Densities, repeat
+from ..pair import Pair, Structure, Tree
+from .hmc import arrays_of, inputs_of, layout, move
+
+
+def sample(
+    pair: Pair,
+    x: np.ndarray,
+    start: Arrays,
+    side: Arrays,
+    *,
+    weights: Mapping[str, np.ndarray],
+    masks: np.ndarray,
+    num_warmup: int,
+    num_training: int,
+    num_samples: int,
+    learning_rate: float,
+    target: float,
+    seed: int,
+) -> Sampled:
+    """Warm up by leapfrog chains from ``start`` (K, B, ...), train the nets, and draw."""
+    counts = {"num_warmup": num_warmup, "num_training": num_training, "num_samples": num_samples}
+    nets, first = {name: pair.array(w) for name, w in weights.items()}, pair.array(masks)
+    inputs = *inputs_of(pair, x, side), arrays_of(pair, start), nets, first, learning_rate, target
+    draws, *stats = _sample(*inputs, jax.random.key(seed), layout=layout(pair, x, side), **counts)
+    moved = {name: np.moveaxis(np.asarray(value), 0, 1) for name, value in draws.items()}
+    accept_prob, diverging, step_size = (np.asarray(a) for a in stats)
+    return Sampled(moved, accept_prob.swapaxes(0, 1), diverging.swapaxes(0, 1), step_size)
+
+
+@partial(jax.jit, static_argnames=("structure", "layout", "num_warmup", "num_training", "num_samples"))
+def _sample(
+    structure: Structure,
+    params: Tree,
+    constants: Tree,
+    x: Array,
+    side: dict[str, Array],
+    start: dict[str, Array],
+    nets: dict[str, Array],
+    first: Array,
+    learning_rate: float,
+    target: float,
+    key: Array,
+    *,
+    layout: Layout,
+    num_warmup: int,
+    num_training: int,
+    num_samples: int,
+) -> tuple[Any, ...]:
+    densities = Densities(*structure.programs(params, constants), x, side, layout)
+    position = densities.position(start)
+    plain = densities.at(position.codes, 1.0)
+    keys = jax.random.split(key, num_warmup + num_training + num_samples)
+
+    def warm_up(carry: Any, key: Array) -> tuple[Any, None]:
+        u, state, seen = carry
+        moved = move(densities, position._replace(u=u), plain(u), 1.0, jnp.exp(state.log_step), len(first), key)
+        state = kernels.adapt(state, moved.accept_prob.mean(0), target)
+        return (moved.u, state, learned.see(seen, u, moved.u)), None
+
+    begun = kernels.start_adaptation(jnp.full(len(x), kernels.first_step(layout.width), position.u.dtype))
+    half, u = num_warmup // 2, position.u
+    (u, state, _), _ = jax.lax.scan(warm_up, (u, begun, learned.start_seen(u)), keys[:half])
+    (u, state, seen), _ = jax.lax.scan(warm_up, (u, state, learned.start_seen(u)), keys[half:num_warmup])
+    place, usual = learned.place_of(seen)
+    step_size = jnp.exp(state.log_average) / place.scale[..., 0]
+    density = learned.placed(plain, place)
+
+    def propose(nets: dict[str, Array], y: Array, key: Array) -> tuple[learned.Proposed, Array]:
+        momentum_key, noise_key = jax.random.split(key)
+        momentum = jax.random.normal(momentum_key, y.shape, y.dtype)
+        noise = jax.random.uniform(noise_key, (2, *y.shape[:2]), y.dtype)
+        return learned.propose(nets, y, density(y), momentum, noise, step_size, first, density, repeat)
+
+    def moved_by(y: Array, end: learned.Proposed, log_ratio: Array, key: Array) -> kernels.Moved:
+        return learned.moved(y, end, log_ratio, jax.random.uniform(key, log_ratio.shape, log_ratio.dtype))
+
+    adam = optax.apply_if_finite(optax.adam(learning_rate), num_training)
+
+    def train(carry: Any, key: Array) -> tuple[Any, None]:
+        nets, optimiser, y = carry
+        propose_key, key = jax.random.split(key)
+
+        def loss(nets: dict[str, Array]) -> tuple[Array, tuple[learned.Proposed, Array]]:
+            end, log_ratio = propose(nets, y, propose_key)
+            return learned.loss(learned.jump(y, end, log_ratio), usual), (end, log_ratio)
+
+        gradients, (end, log_ratio) = jax.grad(loss, has_aux=True)(nets)
+        updates, optimiser = adam.update(gradients, optimiser, nets)
+        return (optax.apply_updates(nets, updates), optimiser, moved_by(y, end, log_ratio, key).u), None
+
+    def draw(y: Array, key: Array) -> tuple[Array, tuple[Any, ...]]:
+        propose_key, key = jax.random.split(key)
+        end, log_ratio = propose(nets, y, propose_key)
+        moved = moved_by(y, end, log_ratio, key)
+        values = densities.values(position._replace(u=place.centre + place.scale * moved.u))
+        return moved.u, (values, moved.accept_prob, moved.diverging)
+
+    y, trained = (u - place.centre) / place.scale, num_warmup + num_training
+    (nets, _, y), _ = jax.lax.scan(train, (nets, adam.init(nets), y), keys[num_warmup:trained])
+    _, (values, accept_prob, diverging) = jax.lax.scan(draw, y, keys[trained:])
+    return values, accept_prob, diverging, step_size * jnp.exp(nets["log_step"]) * place.scale[..., 0]
