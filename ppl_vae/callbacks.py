@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,28 @@ def chain(*callbacks: Callback) -> Chain:
     [0, 'again']
     """
     return Chain(callbacks)
+
+
+@dataclass(frozen=True)
+class Log:
+    """Callback that gives the metrics of each epoch to a logger, by ``function(metrics, step=epoch)``.
+
+    ``wandb.log`` and ``mlflow.log_metrics`` are such functions.
+
+    Args:
+        function: takes a dictionary of numbers by their names, and ``step``.
+
+    >>> seen = {}
+    >>> Log(lambda metrics, step: seen.update({step: metrics}))(3, {"epoch": 3.0, "loss": 1.5}, None)
+    >>> seen
+    {3: {'loss': 1.5}}
+    """
+
+    function: Callable[..., Any]
+
+    def __call__(self, epoch: int, metrics: Mapping[str, float], fit: Fit) -> None:
+        """Pass on the metrics of an epoch."""
+        self.function({name: value for name, value in metrics.items() if name != "epoch"}, step=epoch)
 
 
 @dataclass

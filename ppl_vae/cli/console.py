@@ -29,7 +29,7 @@ class Console:
 
     def say(self, *lines: str) -> None:
         """Print text for people: on stdout, with --json on stderr, with --quiet nowhere."""
-        if not self.quiet:
+        if lines and not self.quiet:
             print(*lines, sep="\n", file=sys.stderr if self.json else sys.stdout)
 
     def result(self, record: Mapping[str, Any]) -> None:

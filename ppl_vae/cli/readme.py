@@ -139,6 +139,7 @@ def _results(record: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> li
         lines.append(f"- loss {record['loss']:.2f} nats per training image")
     else:
         lines.append(f"- validation ELBO {record['valid_elbo']:.2f} nats per image")
+    lines += [f"- warning: {text}" for text in record.get("warnings", ())]
     if metrics is not None:
         images = f"{metrics['num_images']:,} test images of {metrics['data']['name']}"
         after = f", after {metrics['epochs']} epochs" if metrics["epochs"] != record["epochs"] else ""

@@ -74,3 +74,6 @@ from .traversals import Traversal as Traversal
 from .traversals import prior_draws as prior_draws
 from .traversals import prior_mean as prior_mean
 from .traversals import traverse as traverse
+from .verdicts import Check as Check
+from .verdicts import Finding as Finding
+from .verdicts import check as check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -428,6 +429,15 @@ class Fit:
         with in_chunks(self.pair, np.empty((size, 0)), arrays, seed=seed, purpose="generate", **options) as chunks:
             generate = self.pair.generate
             return concatenate(chunk.keep(generate(len(chunk), chunk.seed, chunk.side)[which]) for chunk in chunks)
+
+    def check(self, x: Input, num_particles: int = 500, *, seed: int = 0, **side: Unpack[Side]) -> Any:
+        """Verdicts on this fit by data x (N, P) that it was not trained on, ``evaluation.check``.
+
+        Whether it converged, which latents are in use, whether it is ahead of a model of each column by itself, k-hat,
+        the gap of the ELBO and the guide's calibration: each with its number, a sentence, and what to do.
+        """
+        evaluation = importlib.import_module(f"{__package__.rpartition('.')[0]}.evaluation")  # is built on fits
+        return evaluation.check(self, x, num_particles, seed=seed, **side)
 
     def save(self, path: str | Path, *, recipe: Any = None) -> Path:
         """Write weights, history and settings to one file; with the recipe, ``Fit.load`` needs nothing else.

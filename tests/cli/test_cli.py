@@ -196,9 +196,32 @@ def test_fit_says_where_things_are(files: Path, tmp_path: Path, capsys: pytest.C
     assert command("fit", "--data", files / "parts.npz", "--out", tmp_path / "run", *TINY, "--epochs", 1) == 0
     out = capsys.readouterr().out
     assert "validation ELBO" in out and "nats" in out and FIT in out and str(tmp_path / "run") in out
-    loaded = Fit.load(tmp_path / "run" / FIT)
-    valid = data.load(files / "parts.npz").valid
-    assert f"{evaluation.elbo(loaded, valid).mean:.2f}" in out
+    last = (tmp_path / "run" / HISTORY).read_text().splitlines()[-1].split(",")
+    assert f"validation ELBO {float(last[2]):.2f} nats per image, of 5 images, after epoch {last[0]}" in out
+
+
+def test_a_fit_that_learned_nothing_is_told_and_the_advice_mends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Columns of large units, without standardising: far behind a model of each column by itself."""
+    z = np.random.default_rng(0).normal(size=(200, 1))
+    np.save(tmp_path / "x.npy", 1000 + z * [10.0, 300.0] + np.random.default_rng(1).normal(size=(200, 2)) * [3, 90])
+    words = ("fit", "--data", tmp_path / "x.npy", "--likelihood", "normal", "--no-figures", *TINY, "--epochs", 40)
+    assert command(*words, "--no-standardise", "--out", tmp_path / "raw") == 0
+    out, record = capsys.readouterr().out, json.loads((tmp_path / "raw" / RECORD).read_text())
+    assert [text for text in record["warnings"] if "of a model of each column by itself" in text]
+    assert all(f"warning: {text}" in out for text in record["warnings"])
+    assert record["warnings"][0] in (tmp_path / "raw" / README).read_text()
+    assert command(*words, "--learning-rate", "1e-2", "--patience", 20, "--out", tmp_path / "scaled") == 0
+    record, history = (
+        json.loads((tmp_path / "scaled" / RECORD).read_text()),
+        Fit.load(tmp_path / "scaled" / FIT).history,
+    )
+    assert record["warnings"] == [] and "warning" not in capsys.readouterr().out
+    assert (
+        record["valid_epoch"] == np.argmax(history["valid_elbo"])
+        and record["valid_elbo"] == history["valid_elbo"].max()
+    )
 
 
 # Going on

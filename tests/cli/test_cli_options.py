@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from pairs import COMMANDS, TINY, binary, command, content, fit, one_line, same_weights, write_images
 
-from ppl_vae import backends, data, evaluation, inference, schedules
+from ppl_vae import backends, data, inference, schedules
 from ppl_vae import recipes as published
 from ppl_vae.cli import main, objectives, options
 from ppl_vae.cli.commands import compare, encode, evaluate, explore, metrics, reconstruct, sample, traverse, two_sample
@@ -443,8 +443,8 @@ def test_json_has_the_keys_that_the_help_lists(
         table = {row["name"]: row for row in csv.DictReader(file)}
     assert elbo["log_p"] == float(table["elbo"]["log_p"]) and elbo["active_units"] in (0, 1, 2)
     assert refused["log_p"] is None and "TraceEnumELBO cannot enumerate" in refused["note"]
-    loaded, split = Fit.load(tmp_path / "new" / FIT), data.load(files / "images.npy")
-    assert printed["fit"]["valid_elbo"] == pytest.approx(evaluation.elbo(loaded, split.valid).mean)
+    loaded = Fit.load(tmp_path / "new" / FIT)
+    assert printed["fit"]["valid_elbo"] == loaded.history["valid_elbo"][printed["fit"]["valid_epoch"]]
 
 
 def test_quiet_says_nothing_and_errors_are_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

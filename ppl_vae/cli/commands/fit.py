@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ import numpy as np
 
 from ... import backends
 from ...data import Split
-from ...pairs.densities import density_unknown
 from ...recipes.components import find
 from ...recipes.recipe import Recipe
 from ...runtime import storage
@@ -39,8 +39,10 @@ KEYS = {
     "peak_memory": "MiB",
     "parameters": "numbers that were trained",
     "loss": "what was minimised, nats per training image, last epoch",
-    "valid_elbo": "nats per validation image; null for a per-datapoint guide",
+    "valid_elbo": "nats per validation image, of the epoch whose weights were kept; null for a per-datapoint guide",
+    "valid_epoch": "that epoch's row of history.csv; null as well",
     "valid_images": "how many",
+    "warnings": "what speaks against the fit, a sentence each",
     "version": "of ppl_vae",
 }
 
@@ -95,6 +97,8 @@ objectives, and 'ppl-vae compare' sets them side by side:
 """Options that a run records."""
 CHANGEABLE = ("data", "epochs", "device")
 """Options that --resume may change; the fingerprint of the data shows whether they are the same."""
+DESCRIBED = 5000
+"""Training images that describe each column by itself."""
 HEADING = "Options of 'ppl-vae fit'. To repeat this training: ppl-vae fit --config THIS_FILE --out ANOTHER_FOLDER"
 DISPLAY: dict[str, Any] = {**OUTPUT, "resume": False, "figures": True}
 
@@ -266,9 +270,12 @@ def _check_progress(folder: Path, epochs: int) -> None:
 
 def _record(folder: Path, fit: Fit, split: Split, chosen: dict[str, Any]) -> dict[str, Any]:
     """Make the record of the command, with the keys of ``KEYS``."""
-    from ...evaluation import elbo
+    from ...evaluation.verdicts import of_training
 
     history, done = fit.history, len(fit.history["epoch"])
+    validated = "valid_elbo" in history and done > 0
+    kept = _kept(history["valid_elbo"], chosen["patience"]) if validated else None
+    found = of_training(fit, split.valid, split.train[:DESCRIBED])
     return {
         "run": str(folder),
         "data": split.name,
@@ -282,10 +289,26 @@ def _record(folder: Path, fit: Fit, split: Split, chosen: dict[str, Any]) -> dic
         "peak_memory": float(max(history["memory"])) if "memory" in history else None,
         "parameters": fit.num_parameters,
         "loss": float(history["loss"][-1]),
-        "valid_elbo": elbo(fit, split.valid).mean if fit.generalises and not density_unknown(fit.sites) else None,
+        "valid_elbo": None if kept is None else float(history["valid_elbo"][kept]),
+        "valid_epoch": kept,
         "valid_images": len(split.valid),
+        "warnings": [as_options(f"{finding.says} {finding.remedy}") for finding in found.bad],
         "version": __version__,
     }
+
+
+def _kept(valid_elbo: np.ndarray, patience: int | None) -> int:
+    """Return the epoch whose weights a training keeps: the last, under early stopping the best."""
+    return len(valid_elbo) - 1 if patience is None else int(np.argmax(valid_elbo))
+
+
+def as_options(sentence: str) -> str:
+    """Name an argument in a sentence as the command line does.
+
+    >>> as_options("set patience=20")
+    'set --patience 20'
+    """
+    return re.sub(r"\b([a-z_]+)=(\w+)", lambda found: f"{flag(found[1])} {found[2]}", sentence)
 
 
 def _report(console: Console, folder: Path, record: dict[str, Any], split: Split, chosen: dict[str, Any]) -> None:
@@ -293,9 +316,11 @@ def _report(console: Console, folder: Path, record: dict[str, Any], split: Split
     done = f"{record['epochs']} epochs{stopped} of {record['objective']}, {record['seconds']:.1f} s"
     console.say(f"{split.name}: {len(split.train)} training images, {done}")
     if record["valid_elbo"] is not None:
-        console.say(f"validation ELBO {record['valid_elbo']:.2f} nats per image, of {record['valid_images']} images")
+        after = f"of {record['valid_images']} images, after epoch {record['valid_epoch']}"
+        console.say(f"validation ELBO {record['valid_elbo']:.2f} nats per image, {after}")
     else:
         console.say(f"loss {record['loss']:.2f} nats per training image")
+    console.say(*(f"warning: {sentence}" for sentence in record["warnings"]))
     console.say(
         f"{folder}{os.sep} holds {FIT}, its settings and its history; {README} there says what each file is",
         f"next: ppl-vae evaluate {folder}",

@@ -1,0 +1,287 @@
+"""Verdicts on a fit: each a number, a sentence, and what to do."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import numpy as np
+
+from ..arrays.log_weights import UNRELIABLE
+from ..errors import UnsuitableObjective
+from ..pairs.inputs import CheckedData, Input
+from ..pairs.side_inputs import Side
+from ..results.fit import Fit
+from .independent import column_log_density
+from .likelihood.importance_sampling import elbo, log_likelihood
+from .posterior.diagnostics import FEWEST, diagnose
+from .posterior.latents import active_units, collapsed
+from .posterior.simulation_based_calibration import calibration
+
+ERRORS = 2.0
+"""Two numbers differ where they are this many standard errors apart."""
+FEWEST_EPOCHS = 20
+SMALL = 0.1
+"""Nats per datum that no further epochs are worth, and the share of data that may have a large k-hat."""
+LARGE_GAP = 2.0
+"""Nats per datum between log p(x) and the ELBO, beyond which the guide is worth mending."""
+LEVEL = 0.01
+"""The p-value below which a guide is not calibrated."""
+SIMULATED = 200
+"""Simulated data of the calibration."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One verdict."""
+
+    name: str
+    value: float
+    """NaN where it cannot be told"""
+    good: bool | None
+    """None where it cannot be told"""
+    says: str
+    """a sentence, with the number"""
+    remedy: str = ""
+    """the next step, where there is one"""
+
+    def __str__(self) -> str:
+        mark = {True: "good", False: "not good", None: "unknown"}[self.good]
+        return f"{self.name} ({mark}): {' '.join(filter(None, (self.says, self.remedy)))}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """Verdicts on a fit, by name; a text as such, and a table in a notebook."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was found that is not good."""
+        return not self.bad
+
+    @property
+    def bad(self) -> tuple[Finding, ...]:
+        """The findings that are not good."""
+        return tuple(finding for finding in self.findings if finding.good is False)
+
+    def row(self) -> dict[str, float]:
+        """The number of each finding."""
+        return {finding.name: finding.value for finding in self.findings}
+
+    def __getitem__(self, name: str) -> Finding:
+        for finding in self.findings:
+            if finding.name == name:
+                return finding
+        raise KeyError(f"There is no finding {name!r}; there are {', '.join(self.row())}.")
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self.findings))
+
+    def _repr_html_(self) -> str:
+        marks = {True: "✓", False: "✗", None: "?"}
+        cells = [(marks[f.good], f.name, f"{f.value:.4g}", f.says, f.remedy) for f in self.findings]
+        head = "".join(f"<th>{name}</th>" for name in ("", "", "number", "that is", "next"))
+        lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in cells]
+        return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def check(
+    fit: Fit,
+    x: Input,
+    num_particles: int = 500,
+    *,
+    num_simulated: int = SIMULATED,
+    seed: int = 0,
+    progress: bool | None = False,
+    **side: Unpack[Side],
+) -> Check:
+    """Judge a fit by data x (N, P) that it was not trained on: six findings.
+
+    ``converged``, nats that the last tenth of the epochs gained over the tenth before; ``active units``; ``columns``,
+    log p(x) above that of a model of each column by itself; ``k-hat``, the share of data whose k-hat is above 0.7;
+    ``gap``, log p(x) - ELBO; ``calibration``, the p-value of simulation-based calibration on data that the model draws.
+    What cannot be told of a pair is so marked, with the reason.
+
+    Args:
+        fit: what an inference returned.
+        x: data (N, P); some hundreds will do.
+        num_particles: draws for each datum, at least 25.
+        num_simulated: data that the calibration draws, at least 100; 0 leaves it out.
+        seed: of the draws.
+        progress: a progress bar for k-hat; None shows it on a terminal only.
+        side: side inputs of x.
+
+    Raises:
+        ValueError: data that do not fit, or fewer than 25 particles.
+
+    >>> from ppl_vae import inference, recipes
+    >>> pair = inference.Pair(*recipes.vae((6,), latent_dim=2, hidden=(4,))(np.random.default_rng(0)))
+    >>> x = np.eye(6)[np.arange(60) % 6]
+    >>> found = check(Fit.untrained(pair, x), x, num_particles=50, num_simulated=0)
+    >>> found["active units"].good, found["converged"].good
+    (False, None)
+    """
+    if num_particles < FEWEST:
+        raise ValueError(f"'num_particles' should be at least {FEWEST}; got {num_particles}.")
+    data = fit.checked(x, **side)
+    options: dict[str, Any] = {"seed": seed}
+    values: np.ndarray | None = None
+
+    def weigh() -> Finding:
+        nonlocal values
+        estimate = log_likelihood(fit, data, num_particles, **options)
+        values = estimate.values
+        return gap(float(values.mean() - elbo(fit, data, **options).mean), estimate.mean_mc_error)
+
+    weighed = _told("gap", weigh)
+    findings = [converged(fit), _told("active units", lambda: in_use(fit, data))]
+    if values is not None:
+        findings.append(beside_columns(fit, data, values, "Mean log p(x)"))
+    findings.append(_told("k-hat", lambda: k_hat(fit, data, num_particles, seed, progress)))
+    findings.append(weighed)
+    if num_simulated:
+        given = data.side.get("given")
+        given = None if given is None else given[np.arange(num_simulated) % len(given)]
+        findings.append(_told("calibration", lambda: calibrated(fit, num_simulated, seed, given)))
+    return Check(tuple(findings))
+
+
+def of_training(fit: Fit, valid: np.ndarray, train: np.ndarray, *, seed: int = 0) -> Check:
+    """Judge a training by its validation data (N, P): what ``check`` finds without weighing draws.
+
+    Args:
+        fit: what an inference returned.
+        valid: data that it was not trained on.
+        train: data that describe the columns.
+        seed: of the draws.
+    """
+    findings = [converged(fit)]
+    if fit.generalises:
+        data = fit.checked(valid)
+        findings.append(_told("active units", lambda: in_use(fit, data)))
+        bound = "By ten draws the validation ELBO"
+        findings.append(
+            _told("columns", lambda: beside_columns(fit, data, elbo(fit, data, seed=seed).values, bound, train))
+        )
+    return Check(tuple(findings))
+
+
+def _told(name: str, find: Callable[[], Finding]) -> Finding:
+    """Return what is found; where the pair does not allow it, the reason."""
+    try:
+        return find()
+    except (UnsuitableObjective, ValueError) as reason:
+        return Finding(name, math.nan, None, str(reason))
+
+
+def converged(fit: Fit) -> Finding:
+    """Judge the history: whether the last epochs still gain, or lose what was gained before.
+
+    Compares the mean validation ELBO of the last tenth of the epochs, or without one the objective, with that of the
+    tenth before; noise is that of the epochs about their means.
+    """
+    name, history = "converged", fit.history
+    validated = len(history.get("valid_elbo", ())) > 0
+    values = np.asarray(history["valid_elbo"] if validated else -np.asarray(history.get("loss", ())), float)
+    what = "validation ELBO" if validated else "objective"
+    if len(values) < FEWEST_EPOCHS:
+        says = f"{len(values)} epochs are too few to tell."
+        return Finding(name, math.nan, None, says, f"Train at least {FEWEST_EPOCHS} epochs.")
+    tenth = max(5, len(values) // 10)
+    before, last = values[-2 * tenth : -tenth], values[-tenth:]
+    gain = float(last.mean() - before.mean())
+    noise = ERRORS * math.sqrt((before.var(ddof=1) + last.var(ddof=1)) / tenth)
+    settings: Mapping[str, Any] = fit.settings.get("svi", {})
+    stopped = settings.get("patience") is not None and len(values) < settings.get("epochs", 0)
+    if stopped:
+        return Finding(name, gain, True, f"The training stopped early, and the best weights of {what} were kept.")
+    if gain > max(noise, SMALL):
+        says = f"The {what} still rose by {gain:.2f} nats in the last {tenth} epochs."
+        return Finding(name, gain, False, says, "Train for more epochs.")
+    smooth = np.convolve(values, np.full(tenth, 1 / tenth), "valid")
+    best = int(smooth.argmax()) + tenth // 2
+    fallen = float(smooth.max() - last.mean())
+    if validated and settings.get("patience") is None and fallen > max(noise, SMALL):
+        says = f"The {what} was best about epoch {best}, and has fallen by {fallen:.2f} nats since: it overfits."
+        return Finding(
+            name, gain, False, says, "Set patience=20, which keeps the best weights, or make the nets smaller."
+        )
+    return Finding(name, gain, True, f"The {what} gained {gain:.2f} nats in the last {tenth} epochs.")
+
+
+def in_use(fit: Fit, x: Input) -> Finding:
+    """Count the latents that depend on x."""
+    name = "active units"
+    if not fit.sites.latent:
+        return Finding(name, 0.0, None, "There are no latents.")
+    count = active_units(fit, x)
+    of = sum(len(site.codes) or math.prod(site.event_shape) for site in fit.sites.latent)
+    if count:
+        return Finding(name, float(count), True, f"{count} of {of} latents are in use.")
+    if isinstance(x, CheckedData) and not collapsed(fit, x.x, mask=x.side.get("mask")):
+        return Finding(name, 0.0, None, "The data are all alike, so that no latent can tell them apart.")
+    says = f"None of {of} latents is in use: q(z | x) is the same for all data, and the fit has collapsed."
+    remedy = "Train for more epochs, raise the weight of the KL slowly (warm-up), or standardise the columns."
+    return Finding(name, 0.0, False, says, remedy)
+
+
+def beside_columns(
+    fit: Fit,
+    data: CheckedData[np.ndarray],
+    values: np.ndarray,
+    what: str,
+    train: np.ndarray | None = None,
+) -> Finding:
+    """Compare log p(x) of data, or a bound ``values`` (N,), with a model of each column by itself."""
+    name = "columns"
+    alone = column_log_density(fit.sites, data.x, train, mask=data.side.get("mask"))
+    if alone is None:
+        says = "No model of each column by itself is known for this likelihood and these data."
+        return Finding(name, math.nan, None, says)
+    above = values - alone
+    error = float(above.std(ddof=1) / math.sqrt(len(above))) if len(above) > 1 else math.inf
+    mean, each = float(above.mean()), f"{alone.mean():.2f}, that of a model of each column by itself"
+    if mean < -ERRORS * error:
+        remedy = "Train until the validation ELBO rises no more, and no longer; standardise columns of several units."
+        return Finding(name, mean, False, f"{what}, {values.mean():.2f}, is below {each}.", remedy)
+    if mean > max(ERRORS * error, SMALL):
+        return Finding(name, mean, True, f"{what}, {values.mean():.2f}, is above {each}.")
+    return Finding(name, mean, None, f"{what}, {values.mean():.2f}, is no different from {each}.")
+
+
+def k_hat(fit: Fit, x: Input, num_particles: int, seed: int, progress: bool | None = False) -> Finding:
+    """Judge the guide as a proposal."""
+    share = diagnose(fit, x, num_particles, seed=seed, progress=progress).share_above()
+    says = f"{share:.0%} of the data have a k-hat above {UNRELIABLE}"
+    if share <= SMALL:
+        return Finding("k-hat", share, True, f"{says}: importance sampling with this guide can be trusted.")
+    remedy = "Estimate log p(x) by evaluation.ais(fit, x), and draw from fit.refine(x)."
+    return Finding("k-hat", share, False, f"{says}: weights of this guide's draws are unreliable.", remedy)
+
+
+def gap(nats: float, error: float) -> Finding:
+    """Judge the distance of the ELBO from log p(x)."""
+    says = f"log p(x) is at least {nats:.2f} ± {error:.2f} nats above the ELBO"
+    if nats <= LARGE_GAP:
+        return Finding("gap", nats, True, f"{says}.")
+    remedy = "Say log p(x), not the ELBO; train by iwae-10, give a richer guide, or see evaluation.gaps(fit, x)."
+    return Finding("gap", nats, False, f"{says}: the guide is far from the posterior.", remedy)
+
+
+def calibrated(fit: Fit, count: int, seed: int, given: np.ndarray | None = None) -> Finding:
+    """Judge the guide by data that the model draws, whose true z are known."""
+    ranks = calibration(fit, count, seed=seed, given=given)
+    worst, p_value = ranks.quantities[int(ranks.p_values.argmin())], ranks.p_value
+    says = f"p = {p_value:.2g} that ranks of the true z are uniform"
+    if p_value >= LEVEL:
+        return Finding("calibration", p_value, True, f"{says}: nothing speaks against the guide.")
+    remedy = "Use fit.draws(x, method='sir') or 'hmc' where q(z | x) itself is what you want."
+    return Finding("calibration", p_value, False, f"{says}, least so of {worst}.", remedy)
