@@ -66,10 +66,15 @@ USUAL_PAIR = "vampprior"
 PAIR_OF = {
     **dict.fromkeys(("reinforce", "running-average", "nvil", "rloo", "vimco", "wake-wake", "wake-sleep"), "bernoulli"),
     **dict.fromkeys(("vq", "vq-ema", "fsq", "lfq"), "vq"),
-    **dict.fromkeys(("per-datapoint", "semi-amortised", "diffusion", "avb"), "standard"),
+    **dict.fromkeys(("per-datapoint", "semi-amortised", "diffusion", "avb", "fivo"), "standard"),
     "enumeration": "categorical",
 }
 """Strategy -> the pair that it trains, where that is not the usual one."""
+SETTINGS_OF = {
+    "fivo": {"prior": "markov", "posterior": "filtering", "net": "recurrent", "transition_hidden": (8,)}
+    | {"recurrent_units": 8, "image_shape": (4, 3)}
+}
+"""Strategy -> further settings of that pair, which it does not bring itself."""
 
 COMPILED = ("trace", "inductor")
 """The ways in which a step of Pyro is recorded."""
@@ -338,7 +343,7 @@ def pair_agrees(options: Options, backend: str, name: str) -> Iterator[Row]:
 
 def steps_agree(options: Options, backend: str, name: str) -> Iterator[Row]:
     """Three epochs of a step each: the losses, of which the first is the bound at equal weights, and the weights."""
-    settings = strategies.recipe_settings(name)
+    settings = {**SETTINGS_OF.get(name, {}), **strategies.recipe_settings(name)}
     recipe, x = recipe_of(PAIR_OF.get(name, USUAL_PAIR), backend, **settings)
     svi = strategies.svi(name, backend, epochs=3, batch_size=len(x), learning_rate=0.01)
 

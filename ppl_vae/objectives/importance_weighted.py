@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from .. import bounds
 from ..arrays.ops import Array
-from ..mcmc.filtering import no_steps
+from ..mcmc.filtering import SCHEMES, no_steps
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
 from .base import Objective
 from .gradients import DoublyReparameterised, Pathwise, StickingTheLanding
-from .options import from_python, option
+from .options import option
 from .request import FilterRequest, TermsRequest
 
 
@@ -166,9 +166,6 @@ class RejectionELBO(Objective):
         return bounds.rejection(terms, quantile=self.quantile)
 
 
-PYTHON = "the command line trains no particle filters: sequences with ends are for Python"
-
-
 @dataclass(frozen=True)
 class FIVO(Objective):
     """log of a particle filter's estimate of p(x), by the pathwise gradient: the IWAE of sequences, with resampling.
@@ -187,8 +184,10 @@ class FIVO(Objective):
 
     unused: ClassVar[tuple[str, ...]] = ("chunk",)
     num_particles: int = 4
-    ess: float = from_python(0.5, PYTHON, kind="share")
-    resampling: str = from_python("systematic", PYTHON)
+    ess: float = option(
+        0.5, "effective share of the particles below which they are resampled", name="resample_below", kind="share"
+    )
+    resampling: str = option("systematic", "how particles are resampled", kind=SCHEMES)
 
     def __post_init__(self) -> None:
         super().__post_init__()

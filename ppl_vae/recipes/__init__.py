@@ -8,10 +8,12 @@ from .published import REPORT_PRIORS as REPORT_PRIORS
 from .published import conditional_vae as conditional_vae
 from .published import conv_vae as conv_vae
 from .published import deep_markov as deep_markov
+from .published import hidden_markov as hidden_markov
 from .published import hierarchy as hierarchy
 from .published import report_vae as report_vae
 from .published import vae as vae
 from .published import vampprior_vae as vampprior_vae
+from .published import variational_recurrent as variational_recurrent
 from .recipe import GUIDES as GUIDES
 from .recipe import LATENTS as LATENTS
 from .recipe import LIKELIHOODS as LIKELIHOODS

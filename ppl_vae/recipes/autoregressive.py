@@ -89,8 +89,11 @@ def build_program(b: Backend, recipe: Values, rng: np.random.Generator, prior: A
 
 def refuse_guide(recipe: Values) -> str | None:
     """An empty guide is one of a program without latents."""
-    if recipe.program != ALONE:
-        return f"guide='empty' is that of program={ALONE!r}; got {recipe.program!r}: use guide='amortised'."
+    if recipe.program not in (ALONE, "hidden-markov"):
+        return (
+            f"guide='empty' is that of program={ALONE!r} and 'hidden-markov'; got {recipe.program!r}: use "
+            "guide='amortised'."
+        )
     return None
 
 

@@ -317,6 +317,7 @@ class Program(Component):
         prior_given: whether it calls the prior with the side information, where there is some.
         guides: the guides that draw its latents; None for those of one site ``z``.
         reads: ``reads(recipe)``, the number of z side by side that the likelihood reads.
+        own_parts: whether it makes all its parts itself; its builder, and that of its guide, get None for the others.
     """
 
     slot: ClassVar[str] = "program"
@@ -325,6 +326,7 @@ class Program(Component):
     prior_given: bool = True
     guides: tuple[str, ...] | None = None
     reads: Callable[[Values], int] = _one
+    own_parts: bool = False
 
 
 @dataclass(frozen=True)

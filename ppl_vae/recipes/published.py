@@ -135,6 +135,32 @@ def deep_markov(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe
     return vae(data, **{**own, **settings})
 
 
+def hidden_markov(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
+    """A hidden Markov model of sequences (N, T, P), of ``hidden_states`` that are summed out.
+
+    Of sequences of several lengths, pad and pass ``mask``. A Tutorial on Hidden Markov Models, Rabiner, 1989.
+
+    >>> model, guide = hidden_markov((7, 3), hidden_states=4)(np.random.default_rng(0))
+    >>> model(size=2).shape
+    torch.Size([2, 21])
+    """
+    return vae(data, **{"program": "hidden-markov", "guide": "empty", **settings})
+
+
+def variational_recurrent(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
+    """A variational recurrent net of sequences (N, T, P), whose guide reads x up to each step.
+
+    Of sequences of several lengths, pad and pass ``mask``. A Recurrent Latent Variable Model for Sequential Data, Chung
+    et al., 2015, whose nets are larger.
+
+    >>> model, guide = variational_recurrent((7, 3), latent_dim=2, recurrent_units=4)(np.random.default_rng(0))
+    >>> model(size=2).shape
+    torch.Size([2, 21])
+    """
+    own = {"program": "recurrent", "guide": "recurrent", "latent_dim": 16, "hidden": (100,)}
+    return vae(data, **{**own, **settings})
+
+
 def conv_vae(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
     """The VAE usual for dSprites: four convolutions to 32 channels, 256 units, 10 latents; of 64 x 64 pixels.
 

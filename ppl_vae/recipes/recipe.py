@@ -94,7 +94,8 @@ class Recipe:
     ``prediction``; ``most_noise``; ``schedule_pieces``. ``auxiliary_dim`` of the program ``semi-supervised``. Of a
     Hamiltonian guide: ``hamiltonian_steps``, ``hamiltonian_step_size`` and ``hamiltonian_beta``.
     Of hierarchies: ``latent_levels``, L, and ``skip_connections``, whether the likelihood reads every level.
-    Of sequences: ``transition``, ``gated``, ``mlp`` or ``linear``, its ``transition_hidden``, and ``recurrent_units``.
+    Of sequences: ``transition``, ``gated``, ``mlp`` or ``linear``, its ``transition_hidden``, and ``recurrent_units``;
+    ``hidden_states`` of a hidden Markov model.
     Of ``draw``: ``draw_steps``, T, which share the latents, ``draw_units``, and ``draw_window`` of attention.
     Of pixels one after the other: ``pixel_channels``, ``pixel_layers``, ``pixel_kernel`` and ``pixel_context``, the
     decoder's numbers for each pixel, of a PixelCNN; ``pixel_hidden`` of ``made``.
@@ -130,7 +131,8 @@ class Recipe:
             with ever less noise, whose guide is ``noising`` and which has no use for the prior, the posterior, the
             latents and D; ``hierarchy``, ``models.Hierarchy`` of several levels, whose prior and posterior are those
             of the top one; ``autoregressive``, the net of such a likelihood alone, p(x) without latents, whose guide
-            is ``empty``; or one that is registered.
+            is ``empty``; of sequences ``hidden-markov``, whose guide is ``empty``, too, and ``recurrent``, with the
+            guide of that name; or one that is registered.
         given_dim: G, the width of the side information c that everything is conditional on; 0 for none. Then the prior
             is ``standard`` or ``mixture``, and the latents have values that stand beside c. Of ``semi-supervised`` the
             number of labels, whose one-hot row stands in the place of c; ``given`` is the label itself, (N, 1).
@@ -138,8 +140,8 @@ class Recipe:
         guide: ``amortised``; ``semi-amortised``, whose encoder's answer is refined by ``refinement_steps`` steps;
             ``hamiltonian``, whose draws go on by leapfrog steps; ``draw``, which looks on as that net draws;
             ``per-datapoint``, which has parameters for each training image and no encoder; ``semi-supervised``;
-            ``noising``; ``empty``; of a hierarchy ``top-down``, q(z_l | x, z_{l+1}), or ``ladder``, which multiplies
-            what x says by the model's own p(z_l | z_{l+1}).
+            ``noising``; ``recurrent``; ``empty``; of a hierarchy ``top-down``, q(z_l | x, z_{l+1}), or ``ladder``,
+            which multiplies what x says by the model's own p(z_l | z_{l+1}).
         num_images: the number of images a per-datapoint guide is for, or that the prior ``aggregate`` holds;
             the number of ``images`` by default.
         backend: ``pyro`` or ``numpyro``.
@@ -269,11 +271,14 @@ class Recipe:
 
     def __call__(self, rng: np.random.Generator) -> tuple[Any, Any]:
         """The (model, guide) with weights drawn from ``rng``."""
-        b = backends.load(self.backend)
+        b, program = backends.load(self.backend), self.component("program")
+        if program.own_parts:
+            model = program.build(b, self, rng, None, None)
+            return model, self.component("guide").build(b, self, rng, None, model)
         posterior = self._posterior(b, rng)
         prior = self._prior(b, posterior, rng)
         likelihood = self._likelihood(b, rng)
-        model = self.component("program").build(b, self, rng, prior, likelihood)
+        model = program.build(b, self, rng, prior, likelihood)
         return model, self.component("guide").build(b, self, rng, posterior, model)
 
     def _posterior(self, b: backends.Backend, rng: np.random.Generator) -> Any:

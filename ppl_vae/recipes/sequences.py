@@ -1,4 +1,4 @@
-"""The components of sequences, whose latents move from step to step, and of images that are drawn in steps."""
+"""The components of sequences, whose latents move from step to step or are summed out, and of images in steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays.windows import SIGHT, Filters
 from ..backends import Backend
-from .components import Guide, Net, Posterior, Prior, Setting, Values, register
+from .components import SLOTS, Guide, Net, Posterior, Prior, Program, Setting, Values, register
 from .nets import ACTIVATION, HIDDEN, INITIAL, build_perceptron
 
 TRANSITION = Setting(
@@ -29,7 +29,8 @@ DRAW_UNITS = Setting("draw_units", 256, "state of the encoder and of the decoder
 DRAW_WINDOW = Setting(
     "draw_window", 0, "filters each way by which 'draw' reads and writes; 0 for whole images", least=0
 )
-SETTINGS = (TRANSITION, TRANSITION_UNITS, UNITS, DRAW_STEPS, DRAW_UNITS, DRAW_WINDOW)
+STATES = Setting("hidden_states", 16, "values of the state of a hidden Markov model", least=2, metavar="C")
+SETTINGS = (TRANSITION, TRANSITION_UNITS, UNITS, STATES, DRAW_STEPS, DRAW_UNITS, DRAW_WINDOW)
 DIRECTIONS = {"smoothing": True, "filtering": False}
 """Posterior -> whether its net reads x backwards."""
 PARTS = "prior='markov', posterior='smoothing' or 'filtering' and net='recurrent'"
@@ -119,6 +120,83 @@ POSTERIORS = tuple(
 )
 
 
+EMISSIONS = ("bernoulli", "normal", "normal-diagonal")
+"""Likelihoods whose numbers are independent at each step."""
+
+
+def refuse_whole(name: str, guide: str, recipe: Values) -> str | None:
+    """A program that makes all its parts itself, of sequences, takes perceptrons and a likelihood of each step."""
+    plain = {slot: SLOTS[slot].default for slot in ("prior", "latents", "posterior", "net")} | {"guide": guide}
+    if recipe.given_dim or any(getattr(recipe, slot) != value for slot, value in plain.items()):
+        needed = ", ".join(f"{slot}={value!r}" for slot, value in plain.items())
+        return f"program={name!r} has parts of its own, and no side information: set given_dim=0, {needed}."
+    if recipe.likelihood not in EMISSIONS:
+        return (
+            f"program={name!r} is of numbers that are independent at each step: use likelihood="
+            f"{' or '.join(map(repr, EMISSIONS))}; got {recipe.likelihood!r}."
+        )
+    if len(recipe.shape) != 2:
+        return (
+            f"program={name!r} is of sequences, T steps of P numbers: give data (N, T, P), or flat rows with "
+            f"image_shape=(T, P); got {recipe.shape}."
+        )
+    return None
+
+
+def build_emission(b: Backend, recipe: Values, rng: np.random.Generator, sizes: tuple[int, ...]) -> Any:
+    """Build p(x_t | what a perceptron of these sizes reads)."""
+    likelihood = recipe.component("likelihood")
+    net = build_perceptron(b, recipe, rng, (*sizes, recipe.shape[1] * likelihood.outputs(recipe)))
+    return likelihood.build(b, recipe, rng, net)
+
+
+def build_hidden_markov(b: Backend, recipe: Values, rng: np.random.Generator, prior: Any, likelihood: Any) -> Any:
+    """Build p(x) with states that are summed out, each with numbers of its own for x_t."""
+    emission = build_emission(b, recipe, rng, (recipe.hidden_states,))
+    return b.models.FullyVisible(b.priors.HiddenMarkov(recipe.hidden_states, emission, recipe.shape[0], rng))
+
+
+def build_recurrent(b: Backend, recipe: Values, rng: np.random.Generator, prior: Any, likelihood: Any) -> Any:
+    """Build a variational recurrent net."""
+    dim, units, (length, width) = recipe.latent_dim, recipe.recurrent_units, recipe.shape
+    transition = build_perceptron(b, recipe, rng, (units, *recipe.hidden, 2 * dim))
+    emission = build_emission(b, recipe, rng, (dim + units, *reversed(recipe.hidden)))
+    cell = b.nets.GRU(width + dim, units, rng)
+    return b.models.Recurrent(cell, b.conditionals.DiagNormal(transition), emission, dim, length)
+
+
+def build_recurrent_guide(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any, model: Any) -> Any:
+    """Build q(z_t | x_t, h_t) over the states of the model."""
+    sizes = (recipe.shape[1] + recipe.recurrent_units, *recipe.hidden, 2 * recipe.latent_dim)
+    conditional = b.conditionals.DiagNormal(build_perceptron(b, recipe, rng, sizes))
+    return b.guides.Amortised(b.conditionals.RecurrentFiltering(model, conditional))
+
+
+HIDDEN_MARKOV = Program(
+    "hidden-markov",
+    "of sequences: states that are summed out, without latents",
+    settings=(STATES,),
+    refuse=partial(refuse_whole, "hidden-markov", "empty"),
+    build=build_hidden_markov,
+    own_parts=True,
+)
+RECURRENT = Program(
+    "recurrent",
+    "of sequences: each step given all before, by a recurrent net (VRNN)",
+    settings=(UNITS,),
+    refuse=partial(refuse_whole, "recurrent", "recurrent"),
+    build=build_recurrent,
+    guides=("recurrent",),
+    own_parts=True,
+)
+RECURRENT_GUIDE = Guide(
+    "recurrent",
+    "that of the program 'recurrent', which reads its states",
+    build=build_recurrent_guide,
+    programs=("recurrent",),
+)
+
+
 def refuse_draw(recipe: Values) -> str | None:
     """A net that draws in steps goes with the guide that looks on, over real latents that the steps share."""
     if recipe.net != "draw" or recipe.guide != "draw":
@@ -184,5 +262,5 @@ DRAW_NET = Net(
 )
 DRAW_GUIDE = Guide("draw", "the one that looks on as the net 'draw' does", refuse=refuse_draw, build=build_onlooker)
 
-for entry in (PRIOR, NET, *POSTERIORS, DRAW_NET, DRAW_GUIDE):
+for entry in (PRIOR, NET, *POSTERIORS, HIDDEN_MARKOV, RECURRENT, RECURRENT_GUIDE, DRAW_NET, DRAW_GUIDE):
     register(entry)

@@ -12,7 +12,7 @@ import torch
 from pairs import same, untrained
 from scipy.stats import bernoulli, norm
 
-from ppl_vae import backends, data, objectives
+from ppl_vae import backends, data, objectives, recipes
 from ppl_vae.results import Fit
 
 LENGTH, WIDTH, DIM, HIDDEN = 4, 2, 2, 3
@@ -159,3 +159,17 @@ def test_it_trains_and_what_is_behind_an_end_changes_no_bit(backend: backends.Ba
         svi = backend.inference.SVI(objectives.IWAE(2), epochs=3, batch_size=5, learning_rate=0.01)
         fits.append(svi.fit(*parts(backend, "normal"), x, mask=MASK, seed=0))
     assert same(fits[0].pair.state(), fits[1].pair.state()) and np.isfinite(fits[0].history["loss"]).all()
+
+
+@pytest.mark.parametrize("make", [recipes.hidden_markov, recipes.variational_recurrent])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "normal-diagonal"])
+def test_a_recipe_makes_the_same_pair_on_both_backends_and_from_its_record(make: Any, likelihood: str) -> None:
+    """Equal weights; the emission gives as many numbers to a step as the likelihood needs."""
+    own = {"program": "hidden-markov"} if make is recipes.hidden_markov else {"latent_dim": 2, "recurrent_units": 3}
+    made = [make((LENGTH, WIDTH), likelihood=likelihood, hidden=(4,), backend=b, **own) for b in backends.NAMES]
+    made.append(recipes.Recipe.from_dict(made[0].to_dict()))
+    pairs = [recipe(np.random.default_rng(0)) for recipe in made]
+    states = [backends.load(r.backend).inference.Pair(*pair).state() for r, pair in zip(made, pairs, strict=True)]
+    drawn = [np.sort(np.concatenate([a.ravel() for n, a in s.items() if "weight" in n])) for s in states]
+    assert np.array_equal(drawn[0], drawn[1]) and all((states[2][n] == a).all() for n, a in states[0].items())
+    assert pairs[0][0](size=3).shape == (3, LENGTH * WIDTH)

@@ -194,6 +194,21 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         lambda _: SequenceVAE(width=4).fit(ZEROS),
         lambda _: SequenceVAE(width=2, hidden=(4,), recurrent_units=4, epochs=1).fit(ZEROS).fit_,
     ),
+    "has parts of its own, and no side information: set given_dim=0, {}": (
+        made(make=recipes.vae, program="recurrent"),
+        made(make=recipes.variational_recurrent),
+    ),
+    "is of numbers that are independent at each step: use likelihood={}; got {}": (
+        made(make=recipes.hidden_markov, likelihood="made"),
+        made(make=recipes.hidden_markov, likelihood="bernoulli"),
+        made(make=recipes.hidden_markov, likelihood="normal"),
+        made(make=recipes.variational_recurrent, likelihood="normal-diagonal"),
+    ),
+    "is of sequences, T steps of P numbers: give data (N, T, P), or flat rows with image_shape=(T, P)": (
+        made((6,), make=recipes.hidden_markov),
+        made(data=ZEROS.reshape(4, 3, 2), make=recipes.hidden_markov),
+        made(make=recipes.vae, data=ZEROS, image_shape=(3, 2), program="hidden-markov", guide="empty"),
+    ),
     "set all three, as recipes.deep_markov does, or none": (
         made(make=recipes.vae, prior="markov"),
         made(make=recipes.vae, prior="markov", posterior="filtering", net="recurrent"),
