@@ -301,6 +301,29 @@ def criticised_jointly(exact: Exact, tables: list[Tables]) -> float:
     return float(np.mean(found))
 
 
+MEANS = np.arange(-8.0, 8.0, 0.02)
+"""Standard deviations from the mean of x, on a grid."""
+
+
+def hidden(exact: Exact, draws: int) -> Values:
+    """Minus E softplus of the logits of a critic of x and z at the data's pairs, and of minus those at the model's."""
+    z, density = codes_of(exact), np.exp(-0.5 * MEANS**2)
+
+    def value(at: Values) -> float:
+        tables = [exact.program.tables(x, **at) for x in exact.program.x]
+        ours = [linear(t, softplus(logits_at(x, z))) for x, t in zip(exact.program.x, tables, strict=True)]
+        away = exact.program.tables(np.ones(1), **at).log_lik - exact.program.tables(np.zeros(1), **at).log_lik
+        x = (SIGMA**2 * away + 0.5)[:, None] + SIGMA * MEANS
+        theirs = softplus(-logits_at(x[..., None], np.repeat(z[:, None], len(MEANS), 1))) @ density / density.sum()
+        return -float(np.mean(ours) + masses(tables)[1] @ theirs)
+
+    def logits_at(x: np.ndarray, z: np.ndarray) -> np.ndarray:
+        assert exact.critic is not None
+        return exact.critic(np.broadcast_to(x, (*z.shape[:-1], np.shape(x)[-1])), z)
+
+    return {"value": value(START), **difference(value)}
+
+
 def softplus(logits: np.ndarray) -> np.ndarray:
     return np.logaddexp(0, logits)
 

@@ -48,6 +48,7 @@ from exact_bounds import (  # noqa: E402
     discrepancy,
     elbo,
     floored,
+    hidden,
     likelihood,
     mean_log_mean,
     moved,
@@ -234,6 +235,7 @@ OBJECTIVES: dict[str, Case] = {
     "AVB, critic": replace(
         penalised("AVB", criticised_jointly, likelihood), make=ours("AVB", beta=2.0, adaptive_contrast=False)
     ),
+    "ALI, critic": Case(ours("ALI"), hidden, (1, 3), whole=True),
     "AAE, critic": penalised("AAE", partial(criticised, of=softplus), likelihood),
     "stock Trace_ELBO": Case(_stock("Trace_ELBO"), of_elbo()),
     "stock TraceMeanField_ELBO": Case(_stock("TraceMeanField_ELBO"), of_elbo()),

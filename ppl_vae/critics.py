@@ -144,9 +144,10 @@ class JointCritic(Player):
     """Critic T(x, z) that learns log q(z | x) - log r(z | x): a critic's net on x, z and |z|^2 / D side by side.
 
     r is the prior, whose draws are ``View.others``; or, with ``adaptive``, the normal with the moments of the guide's
-    draws of each datum: then z is measured from that normal, and the other class is standard noise.
+    draws of each datum: then z is measured from that normal, and the other class is standard noise. With ``dreams`` the
+    other class is pairs that the model draws, and T learns log q(z | x) p_data(x) - log p(x, z).
     ``Critic`` is its net, its loss and its optimiser. Adversarial Variational Bayes, Mescheder, Nowozin and
-    Geiger, 2017.
+    Geiger, 2017; Adversarially Learned Inference, Dumoulin et al., 2017.
 
     >>> critic = JointCritic(Critic(hidden=(5,)))
     >>> net = critic.init(Sizes(4, 3), np.random.default_rng(0)).learned
@@ -160,6 +161,7 @@ class JointCritic(Player):
 
     net: Critic
     adaptive: bool = False
+    dreams: bool = field(default=False, metadata={"later": True})
 
     @property
     def learning_rate(self) -> Any:
@@ -198,19 +200,26 @@ class JointCritic(Player):
         return ops.concatenate([x, z, (z**2).mean(-1)[..., None]], -1)
 
     def output(self, state: State, view: View) -> Array:
-        """Return the logits at the guide's draws, (K, B)."""
+        """Return the logits at the guide's draws, (K, B); with ``dreams`` those at the model's beside, (2, K, B)."""
         assert view.latents is not None
+        if self.dreams:
+            return self.net.logits(state.learned, ops.concatenate([rows[None] for rows in self._rows(view)]))
         return self.logits(state.learned, view.x, self._coordinates(view.latents.z))
+
+    def _rows(self, view: View) -> list[Array]:
+        """Return the critic's inputs of the two classes, (K, B, ...)."""
+        assert view.latents is not None
+        z, theirs = view.latents.z, view.latents.noise if self.adaptive else view.others
+        if self.dreams:
+            return [self._inputs(view.x, z), self._inputs(view.latents.generated, view.latents.prior)]
+        return [self._inputs(view.x, self._coordinates(z)), self._inputs(view.x, theirs)]
 
     def _coordinates(self, z: Array) -> Array:
         return contrast.standardised(z)[0] if self.adaptive else z
 
     def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
         """Return the loss, in nats, and the accuracy of telling the guide's codes from the others, given x."""
-        assert view.latents is not None
-        others = view.latents.noise if self.adaptive else view.others
-        rows = [self._inputs(view.x, z) for z in (self._coordinates(view.latents.z), others)]
-        loss, accuracy = self.net.classify(state.learned, *(a.reshape(-1, a.shape[-1]) for a in rows))
+        loss, accuracy = self.net.classify(state.learned, *(a.reshape(-1, a.shape[-1]) for a in self._rows(view)))
         return loss, (accuracy,)
 
 

@@ -79,7 +79,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "asks for log q at values that are not the guide's own draws",
         "whose log-density is not known at the guide's draws: give the model",
     ),
-    "inference/test_batches.py": ("gives the guide what the model draws at",),
+    "inference/test_batches.py": ("takes what the model draws at",),
     "inference/test_reached.py": ("stays as it is. To train it", "they stay as they are. To train them"),
     "inference/test_supports.py": (
         "the one has a density and the other probabilities",

@@ -12,7 +12,6 @@ from tqdm.auto import tqdm
 
 from ..backends import load
 from ..errors import UnsuitableObjective
-from ..objectives.adversarial import AdversarialObjective
 from ..objectives.base import Objective
 from ..objectives.checks import check_stock
 from ..pairs.side_inputs import Side
@@ -207,7 +206,7 @@ def _check(fit: Fit, objectives: Mapping[str, Any], size: int, repeats: int, bat
                 f"gradient_report: objectives[{name!r}] should be an objective of {kind.__module__} or of the ppl_vae "
                 f"package for {fit.backend}, such as TraceELBO(); got {objective!r}."
             )
-        if isinstance(objective, AdversarialObjective):
+        if getattr(objective, "needs_critic", False):
             raise UnsuitableObjective(
                 f"gradient_report: objectives[{name!r}], {type(objective).__name__}, needs a critic, and a fit keeps "
                 "none to take gradients through: leave it out."

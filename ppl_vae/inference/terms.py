@@ -20,17 +20,17 @@ from ..errors import UnsuitableObjective
 from ..objectives.checks import check_dream, given_groups, known_labels, no_closed_kl, not_normal
 from ..objectives.gradients import Gradient, Rule, Run
 from ..objectives.request import LatentsRequest, TermsRequest
-from ..pairs.implicit import generated_by
 from ..pairs.keywords import Tolerant, generated_site, inner, tolerant
 from ..pairs.levels import first_level, level_terms
 from ..pairs.sites import Sites
 from ..pairs.terms import Latents, SiteTerms, Terms
 from .checks.examination import examine
 from .closed_kl import closed_kl
+from .decoded import decoded, generated
 from .filtering import filtered
 from .moved import gain
 from .sites import PARAMETRIC, base_of, describe, masks_of
-from .traces import PyroSite, Ruled, Tap, density_of, in_plate, per_datum, run, sites_of, split_sites
+from .traces import PyroSite, Ruled, Tap, at_values, density_of, in_plate, per_datum, run, sites_of, split_sites
 
 DEFAULT = TermsRequest()
 NO_SITES: Mapping[str, PyroSite] = {}
@@ -95,7 +95,7 @@ def log_terms(
     model = model if isinstance(model, Tolerant) else tolerant(model, ("mask",))
     guide = guide if isinstance(guide, Tolerant) else tolerant(guide)
     if request.generated:
-        return _generated(model, args, kwargs, request.num_particles, max_plate_nesting)
+        return generated(model, args, kwargs, request.num_particles, max_plate_nesting)
     if request.levels is not None:
         return _of_levels(model, guide, args, kwargs, request, max_plate_nesting)
     if request.filter is not None:
@@ -123,6 +123,7 @@ def log_terms(
             examine(model, guide, *args, **kwargs).check_terms("A bound of log-densities")
         if request.latents is not None:
             latents = _latents(request.latents, latent, observed, guided, draws)
+            latents = decoded(request.latents, latents, model, guided, args, kwargs, max_plate_nesting)
             groups = given_groups(kwargs, request.latents.groups)
             terms = terms._replace(latents=latents._replace(groups=groups))
         if request.labels in observed:
@@ -162,20 +163,10 @@ def log_terms(
     return terms._replace(log_sleep=_sleep(model, guide, args, kwargs)) if request.sleep else terms
 
 
-def _generated(
-    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], num_particles: int, max_plate_nesting: int
-) -> Terms:
-    """Draw data from an implicit model, (K, B, P), beside those of the batch."""
-    trace = poutine.trace(in_plate(model, num_particles, max_plate_nesting)).get_trace(*args, **kwargs)
-    drawn = trace.nodes[generated_by(model)]["value"].reshape(num_particles, *args[0].shape)
-    none = drawn.new_zeros(drawn.shape[:2])
-    return Terms(none, none, none, latents=Latents(None, x=args[0], generated=drawn))
-
-
 def _labels(guide: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Compute log q(y | x) of known labels y, ``given`` (B, 1), by a guide that is not told of them: (B,)."""
     labels, others = known_labels(kwargs), {key: value for key, value in kwargs.items() if key != "given"}
-    at = _at_values(guide, {name: {"fn": None}}, {name: labels.clamp(min=0).long()})
+    at = at_values(guide, {name: {"fn": None}}, {name: labels.clamp(min=0).long()})
     q = sites_of(poutine.trace(at).get_trace(*args, **others), observed=False)
     return torch.where(labels[:, 0] < 0, 0.0, density_of(q[name], 1)[0])
 
@@ -363,16 +354,7 @@ def _at_every_configuration(
         value = torch.as_tensor(every, device=like.device).to(like.dtype).repeat_interleave(num_particles, 0)
         value = value.reshape(len(value), *[1] * max_plate_nesting, *value.shape[1:])
         values[name] = value.expand(*value.shape[:max_plate_nesting], *like.shape)
-    return _at_values(guide, {name: sites[name] for name in values}, values), described.sizes(gradient.takes_all)
-
-
-def _at_values(guide: Any, sites: Mapping[str, PyroSite], values: Mapping[str, Tensor]) -> Any:
-    """The guide with these values in the place of its draws."""
-    given = poutine.Trace()
-    for name, site in sites.items():
-        options = {"is_observed": False, "fn": site["fn"], "infer": {}}
-        given.add_node(name, name=name, type="sample", value=values[name], **options)
-    return poutine.replay(guide, trace=given)
+    return at_values(guide, {name: sites[name] for name in values}, values), described.sizes(gradient.takes_all)
 
 
 def _apart(
@@ -399,7 +381,7 @@ def _apart(
     drawn = {name: site["value"] for name, site in guided.items()}
 
     def at(values: Mapping[str, Tensor]) -> dict[str, PyroSite]:
-        again = _at_values(in_plate(guide, num_particles, max_plate_nesting), guided, values)
+        again = at_values(in_plate(guide, num_particles, max_plate_nesting), guided, values)
         return sites_of(poutine.trace(again).get_trace(*args, **kwargs), observed=False)
 
     return at(drawn) if tapped else guided, at(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -126,6 +127,15 @@ def run_guide(
     # The handler stands outside the trace, which then records what it did.
     with ruled or nullcontext():
         return poutine.trace(in_plate(guide, num_particles, max_plate_nesting)).get_trace(*args, **kwargs)
+
+
+def at_values(guide: Any, sites: Mapping[str, PyroSite], values: Mapping[str, Tensor]) -> Any:
+    """The guide with these values in the place of its draws."""
+    given = poutine.Trace()
+    for name, site in sites.items():
+        options = {"is_observed": False, "fn": site["fn"], "infer": {}}
+        given.add_node(name, name=name, type="sample", value=values[name], **options)
+    return poutine.replay(guide, trace=given)
 
 
 class TracedSite:

@@ -1,6 +1,7 @@
 """Objectives: settings, checks, and a bound of terms, written once for both backends."""
 
 from .adversarial import AAE as AAE
+from .adversarial import ALI as ALI
 from .adversarial import AVB as AVB
 from .adversarial import GAN as GAN
 from .adversarial import GMMN as GMMN

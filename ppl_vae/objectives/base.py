@@ -47,6 +47,8 @@ class Objective:
     )
     per_datum: ClassVar[bool] = True
     needs_critic: ClassVar[bool] = False
+    shows_draws: ClassVar[bool] = False
+    """whether its critic sees x that the model draws beside the data"""
     scheduled: ClassVar[str | None] = None
     """the field that may rise from 0 over the first epochs"""
     cooled: ClassVar[str | None] = None

@@ -231,6 +231,28 @@ def check_mean(name: str, sites: Sites) -> None:
         )
 
 
+def check_decoded(name: str, sites: Sites, *, mean: bool) -> None:
+    """Refuse a pair whose decoder a critic of x cannot train: draws of x without a gradient, or with ``mean`` no mean.
+
+    Raises:
+        UnsuitableObjective: names the sites and what fits.
+    """
+    told = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites.observed)
+    if len(sites.observed) > 1:
+        raise UnsuitableObjective(
+            f"{name} shows its critic x as one site draws it, and the model observes {told}: use TraceELBO."
+        )
+    if mean and not sites.observed[0].has_mean:
+        raise UnsuitableObjective(
+            f"{name} shows its critic E[x | z], which nobody knows of {told}: use conditionals.Bernoulli or Normal."
+        )
+    if not mean and not sites.observed[0].reparameterised:
+        raise UnsuitableObjective(
+            f"{name} trains the decoder by its draws of x, and those of {told} carry no gradient: set mean=True, which "
+            "shows the critic E[x | z] in their place, or use conditionals.Normal."
+        )
+
+
 REFUSED_STOCK = {
     "pyro": {
         "ReweightedWakeSleep": "weighs whole batches, not data, and has two losses. Use ppl_vae's WakeWake.",

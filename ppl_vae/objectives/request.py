@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..mcmc.filtering import SCHEMES
 from .gradients import Gradient, Pathwise
@@ -23,6 +24,8 @@ class LatentsRequest:
         codebook: with these, every code.
         groups: number of columns of the keyword ``given``, from the first, that say of which group a datum is.
         noise: standard normal draws, as many as from the guide.
+        dreams: 'draws' of x, or its 'mean', given the draws from the prior, with a gradient to the model.
+        stopped: the mean of x given the guide's draws, with a gradient to the model alone.
     """
 
     moments: bool = False
@@ -33,6 +36,8 @@ class LatentsRequest:
     codebook: bool = False
     groups: int = 0
     noise: bool = False
+    dreams: Literal["", "draws", "mean"] = ""
+    stopped: bool = False
 
 
 @dataclass(frozen=True)

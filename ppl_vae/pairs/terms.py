@@ -33,11 +33,13 @@ class Latents(NamedTuple):
     groups: Array = None
     """what says the group of each datum, columns of ``given``, (B, G)"""
     generated: Array = None
-    """data that the model draws, (K, B, P)"""
+    """data that the model draws, (K, B, P), or their mean given ``prior``"""
     control: Any = None
     """what a learned control variate reads: named tuples of arrays, as of ``ppl_vae.controls``, or one for each site"""
     noise: Array = None
     """standard normal draws, (K, B, D)"""
+    stopped: Array = None
+    """E[x | z], (K, B, P), with a gradient to the model alone"""
 
 
 class SiteTerms(NamedTuple):

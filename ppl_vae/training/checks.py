@@ -268,9 +268,16 @@ def check_filter(settings: TrainingSettings, pair: Pair, data: TrainingData, see
 def check_seen(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: int) -> None:
     """Refuse a guide that reads the mask, where a critic that learns log q(z | x, mask) sees x and z alone.
 
+    And any mask, where a critic sees what the model draws, in which nothing is hidden.
+
     Raises:
         UnsuitableObjective: the guide's draws are others where nothing is hidden, of the same x and noise.
     """
+    if getattr(settings.loss, "shows_draws", False) and "mask" in data.side:
+        raise UnsuitableObjective(
+            f"{type(settings.loss).__name__}: the critic would tell data by their hidden places, which draws of the "
+            "model do not have: fill them in before fit(...), and leave the mask out, or use TraceELBO."
+        )
     if getattr(settings.loss, "judges_given_x", False) and "mask" in data.side:
         first = slice(min(ROWS, settings.batch_size))
         x, side = data.train[first], take_rows(data.side, first)
@@ -337,7 +344,7 @@ def check_critic(settings: TrainingSettings) -> None:
     if critic is not None and not adversarial:
         raise UnsuitableObjective(
             f"Adversarial trains a critic beside the pair, and {name} has no use for one: use SVI, or FactorVAE, "
-            "AAE, WAEGAN or AVB, or GAN of an implicit model."
+            "AAE, WAEGAN, AVB or ALI, or GAN of an implicit model."
         )
 
 
@@ -408,7 +415,7 @@ def check_guide(settings: TrainingSettings, pair: Pair) -> None:
 def check_dreams(
     settings: TrainingSettings, data: TrainingData, observe: Callable[[np.ndarray, Arrays], dict[str, np.ndarray]]
 ) -> None:
-    """Refuse dreams of another kind than the data: the model observes something else than the guide is given.
+    """Refuse dreams of another kind than the data: the model observes something else than guide or critic are given.
 
     Args:
         settings: of the training.
@@ -418,7 +425,7 @@ def check_dreams(
     Raises:
         UnsuitableObjective: names the site.
     """
-    if not getattr(settings.loss, "dreams", False):
+    if not (getattr(settings.loss, "dreams", False) or getattr(settings.loss, "shows_draws", False)):
         return
     first = slice(min(ROWS, settings.batch_size))
     x, side = np.asarray(data.train[first], float), take_rows(data.side, first)
@@ -426,8 +433,8 @@ def check_dreams(
     for name, values in observe(x, side).items():
         if values.shape != x.shape or not np.allclose(values[seen], x[seen], rtol=1e-4, atol=1e-6):
             raise UnsuitableObjective(
-                f"{type(settings.loss).__name__} gives the guide what the model draws at {name!r} in the place of x, "
-                f"and that site observes something else than x, of shape {values.shape} where x has {x.shape}: let the "
+                f"{type(settings.loss).__name__} takes what the model draws at {name!r} for x, and "
+                f"that site observes something else than x, of shape {values.shape} where x has {x.shape}: let the "
                 "program observe x as it is given, .to_event(1), and scale or select the data before fit(...); or use "
                 "WakeWake."
             )

@@ -268,12 +268,18 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         fits(loss=inference.FactorVAE()),
         lambda _: inference.Adversarial(inference.FactorVAE(), epochs=1, batch_size=20).fit(*made(), TRAIN),
     ),
-    "has no use for one: use SVI, or FactorVAE, AAE, WAEGAN or AVB": (
+    "has no use for one: use SVI, or FactorVAE, AAE, WAEGAN, AVB or ALI": (
         lambda _: inference.Adversarial(inference.TraceELBO(), epochs=1, batch_size=20).fit(*made(), TRAIN),
         fits(loss=inference.TraceELBO()),
         *(
             lambda _, loss=loss: inference.Adversarial(loss(), epochs=1, batch_size=20).fit(*made(), TRAIN)
-            for loss in (inference.FactorVAE, inference.AAE, inference.WAEGAN, inference.AVB)
+            for loss in (
+                inference.FactorVAE,
+                inference.AAE,
+                inference.WAEGAN,
+                inference.AVB,
+                partial(inference.ALI, mean=True),
+            )
         ),
     ),
     "leave local_steps at 0, or use another objective": (

@@ -72,6 +72,22 @@ def masked(loss: Any, reads: Callable[[Any, Any], Any]) -> Fit:
     return B.inference.SVI(loss, **settings).fit(model, guide, X, mask=~hidden)
 
 
+def halves() -> tuple[Any, Any]:
+    """A pair that observes the halves of x at two sites."""
+
+    def model(x: Any) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(P), 1.0).to_event(1))
+            for name, part in (("left", slice(P // 2)), ("right", slice(P // 2, P))):
+                pyro.sample(name, dist.Normal(z[..., part], 1.0).to_event(1), obs=x[:, part])
+
+    def guide(x: Any) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(pyro.param("scale", torch.ones(P)) * x, 0.5).to_event(1))
+
+    return model, guide
+
+
 def above_zero() -> Fit:
     """Latents above 0, where a normal is not."""
 
@@ -146,6 +162,29 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "the critic sees x and z, and not what the pair is given": (
         trains(o.AVB(), conditional(**IMPLICIT), X[:, :1]),
         trains(o.TraceELBO(), conditional(), X[:, :1]),
+    ),
+    "the critic sees the draws of a batch together: leave 'chunk' at None": (
+        lambda _: o.ALI(2, chunk=1),
+        trains(o.ALI(2, mean=True)),
+    ),
+    "trains the decoder by its draws of x, and those of": (
+        trains(o.ALI()),
+        trains(o.ALI(mean=True)),
+        trains(o.ALI(), lambda: made(likelihood="normal")),
+    ),
+    "shows its critic E[x | z], which nobody knows of": (
+        trains(o.ALI(mean=True), lambda: made(likelihood="pixelcnn", net="conv", image_shape=(4, 3), channels=(2,))),
+        trains(o.ALI(mean=True)),
+        trains(o.ALI(mean=True), lambda: made(likelihood="normal")),
+    ),
+    "shows its critic x as one site draws it, and the model observes": (
+        trains(o.ALI(), halves),
+        trains(o.TraceELBO(), halves),
+    ),
+    "the critic would tell data by their hidden places": (
+        lambda _: masked(o.ALI(mean=True), lambda x, mask: x),
+        trains(o.ALI(mean=True)),
+        lambda _: masked(o.TraceELBO(), lambda x, mask: x),
     ),
     "the critic sees x and z, and not the mask, of which q(z | x, mask)": (
         lambda _: masked(o.AVB(), lambda x, mask: mask.to(x)),

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from ...errors import UnsuitableObjective
-from ...objectives.adversarial import AdversarialObjective
 from ...objectives.base import Objective
 from ...objectives.checks import check_stock
 from ...results.fit import Fit
@@ -53,7 +52,7 @@ def _at_its_end(svi: Any, num_data: int) -> Any:
 
 def _suits(loss: Any, fit: Fit) -> bool:
     assert fit.pair.sites is not None
-    if isinstance(loss, AdversarialObjective):
+    if getattr(loss, "needs_critic", False):
         return False
     try:
         if isinstance(loss, Objective):

@@ -18,13 +18,13 @@ from ...arrays.ops import zeros_like
 from ...objectives.checks import check_dream, given_groups, known_labels, no_closed_kl, not_normal
 from ...objectives.gradients import Gradient, Rule, Run
 from ...objectives.request import LatentsRequest, TermsRequest
-from ...pairs.implicit import generated_by
 from ...pairs.keywords import generated_site, inner, tolerant
 from ...pairs.levels import first_level, level_terms
 from ...pairs.sites import Sites
 from ...pairs.terms import Latents, SiteTerms, Terms
 from .checks.examination import examine
 from .closed_kl import closed_kl
+from .decoded import decoded, generated
 from .filtering import filtered
 from .moved import gain
 from .sites import PARAMETRIC, base_of, describe, masks_of, traced
@@ -134,7 +134,7 @@ def log_terms(
     """
     model, guide = tolerant(model, ("mask",)), tolerant(guide)
     if request.generated:
-        return _generated(model, args, kwargs, request.num_particles, max_plate_nesting, key)
+        return generated(model, args, kwargs, request.num_particles, max_plate_nesting, key)
     if request.levels is not None:
         return _of_levels(model, guide, args, kwargs, request, max_plate_nesting, key)
     if request.filter is not None:
@@ -173,6 +173,7 @@ def log_terms(
             examine(model, guide, *args, **kwargs).check_terms("A bound of log-densities")
         if request.latents is not None:
             latents = _latents(request.latents, latent, observed, guided, draws, key)
+            latents = decoded(request.latents, latents, model, guided, args, kwargs, max_plate_nesting, key)
             groups = given_groups(kwargs, request.latents.groups)
             terms = terms._replace(latents=latents._replace(groups=groups))
         if request.labels in observed:
@@ -213,16 +214,6 @@ def log_terms(
     if request.labels and terms.log_label is None:
         terms = terms._replace(log_label=_labels(guide, request.labels, args, kwargs, key))
     return terms._replace(log_sleep=_sleep(model, guide, args, kwargs, key)) if request.sleep else terms
-
-
-def _generated(
-    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], num_particles: int, max_plate_nesting: int, key: Array
-) -> Terms:
-    """Draw data from an implicit model, (K, B, P), beside those of the batch."""
-    trace = traced(handlers.seed(in_plate(model, num_particles, max_plate_nesting), key), *args, **kwargs)
-    drawn = trace[generated_by(model)]["value"].reshape(num_particles, *args[0].shape)
-    none = jnp.zeros(drawn.shape[:2], drawn.dtype)
-    return Terms(none, none, none, latents=Latents(None, x=args[0], generated=drawn))
 
 
 def _labels(guide: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], key: Array) -> Array:
