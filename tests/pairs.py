@@ -394,6 +394,7 @@ COMMANDS = (
     "sample",
     "traverse",
     "explore",
+    "forecast",
     "metrics",
     "two-sample",
     "compare",

@@ -14,10 +14,12 @@ from .. import data
 from ..data import Binarisation, Split
 from ..data.checks import PARTS, as_pixels, is_binary
 from ..data.files.readers import read_file
+from ..data.long_form import is_long
 from ..data.registry import REGISTRY
 from ..data.stored import Pixels
 from ..data.streams import Data, blocks
 from ..recipes.components import find
+from . import sequences
 from .runs import Run, check_unchanged
 
 
@@ -37,11 +39,12 @@ def load(
     stream: bool | None = None,
     *,
     labelled: bool = False,
+    ended: bool = False,
 ) -> Split:
     """Load the run's own data, or others, in three parts.
 
     With ``stream`` they stay on the disk; by default they do if the run's own did. With ``labelled`` they have their
-    labels, if there are any.
+    labels, if there are any. With ``ended`` sequences that end are some, and have their ends in the place of labels.
 
     Raises:
         ValueError: data that are unreadable or unsuitable, or images of another shape than the run's.
@@ -49,6 +52,8 @@ def load(
     options, record = run.settings["options"], run.settings["data"]
     own = options["data"]
     what, rule = name_or_file or own, binarisation or record["binarisation"]
+    if not ended:
+        sequences.check_ends(what)
     with reading():
         pixels, labels, settings = _stored(run, what, stream)
         split = data.from_arrays(
@@ -57,7 +62,7 @@ def load(
             pixels.get("test"),
             binarisation=rule,
             seed=record["seed"],
-            labels=labels if labelled else None,
+            labels=labels if labelled or sequences.has_ends(what) else None,
             **{name: options[name] for name in ("valid_fraction", "test_fraction")},
             **settings,
         )
@@ -78,7 +83,9 @@ def images(
         ValueError: as ``load`` and ``rows`` do.
     """
     if part == "all":
-        return rows(run, name_or_file or run.settings["options"]["data"], binarisation, stream)
+        what = name_or_file or run.settings["options"]["data"]
+        sequences.check_ends(what)
+        return rows(run, what, binarisation, stream)
     split: Split = load(run, name_or_file, binarisation, stream)
     x: np.ndarray = getattr(split, part)
     return x
@@ -96,6 +103,35 @@ def labelled(
         split: Split = load(run, name_or_file, binarisation, stream, labelled=True)
         return getattr(split, part), (split.labels or {}).get(part)
     what = name_or_file or run.settings["options"]["data"]
+    sequences.check_ends(what)
+    return _every(run, what, binarisation, stream)
+
+
+def masked(
+    run: Run, name_or_file: str | None, binarisation: Binarisation | None, part: str, stream: bool | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Load data as ``images`` does, with the mask (N, T P) of sequences that end; None for others.
+
+    Raises:
+        ValueError: as ``load`` and ``rows`` do.
+    """
+    what = name_or_file or run.settings["options"]["data"]
+    if not sequences.has_ends(what):
+        return images(run, name_or_file, binarisation, part, stream), None
+    if part == "all":
+        x, ends = _every(run, what, binarisation, stream)
+    else:
+        split: Split = load(run, name_or_file, binarisation, stream, ended=True)
+        assert split.labels is not None
+        x, ends = getattr(split, part), split.labels[part]
+    assert ends is not None
+    return x, sequences.mask_of(ends, run.shape)
+
+
+def _every(
+    run: Run, what: str, binarisation: Binarisation | None, stream: bool | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Load every image of a data set or a file, with the labels if all have some."""
     x = rows(run, what, binarisation, stream)
     with reading():
         pixels, labels, _ = _stored(run, what, stream)
@@ -127,7 +163,6 @@ def _stored(
 ) -> tuple[dict[str, Pixels], Mapping[str, ArrayLike], dict[str, Any]]:
     """Read the stored pixels and labels of each part, and the other arguments of ``from_arrays``."""
     if what in REGISTRY:
-        check_ends(what)
         entry = REGISTRY[what]
         parts = entry.read(None)
         pixels = _pixels(parts.pixels, what)
@@ -137,25 +172,14 @@ def _stored(
             {"name": what, "scale": entry.scale, "source": entry.source, "licence": entry.licence},
         )
     path, options = Path(what), run.settings["options"]
+    if is_long(path):
+        rows, seen = sequences.read_table(path, run.shape[0])
+        return _pixels(rows, path.stem), seen, {"name": path.stem, "scale": 1.0, "source": str(path)}
     own = options.get("stream", False) and what == options["data"]
     parts = read_file(path, stream=own if stream is None else stream)
     pixels = _pixels(parts.pixels, path.stem)
     scale = _scale(run, parts.pixels, what)
     return pixels, parts.labels, {"name": path.stem, "scale": scale, "source": str(path)}
-
-
-def check_ends(name: str) -> None:
-    """Refuse a set of padded sequences, whose ends a command cannot tell a model.
-
-    Raises:
-        ValueError: it is one.
-    """
-    if name in REGISTRY and REGISTRY[name].lengths:
-        raise ValueError(
-            f"{name} holds padded sequences, and the command line has no mask that says where they end, so that their "
-            "padding would be data: pass mask=data.lengths_to_mask(split.labels['train'], split.image_shape) to "
-            "SVI.fit in Python, or save sequences of one length as (N, T, P) in a .npy file"
-        )
 
 
 def _pixels(parts: Mapping[str, Any], name: str) -> dict[str, Pixels]:

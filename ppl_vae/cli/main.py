@@ -13,7 +13,20 @@ from ..runtime.extensions import load_registered
 from ..runtime.out_of_memory import ran_out
 from ..runtime.versions import __version__
 from . import config
-from .commands import compare, data, encode, evaluate, explore, fit, metrics, reconstruct, sample, traverse, two_sample
+from .commands import (
+    compare,
+    data,
+    encode,
+    evaluate,
+    explore,
+    fit,
+    forecast,
+    metrics,
+    reconstruct,
+    sample,
+    traverse,
+    two_sample,
+)
 from .completion import SHELLS, PrintCompletion
 from .options import flag
 from .parsing import Parser
@@ -34,6 +47,10 @@ from data to pictures:
   ppl-vae sample runs/digits --out grid.png
   ppl-vae traverse runs/digits --out traversal.png
   ppl-vae explore runs/digits --out digits.html
+
+from sequences to what follows them:
+  ppl-vae fit --data jsb_chorales --prior markov --posterior filtering --net recurrent --out runs/jsb --epochs 50
+  ppl-vae forecast runs/jsb --steps 8 --out next.npz
 
 how well the codes hold the factors of images apart, where the data have labels or FILE says them:
   ppl-vae metrics runs/mine --factors FILE
@@ -70,7 +87,20 @@ def parser() -> Parser:
     text = f"print a script that completes commands and options; SHELL is one of {', '.join(SHELLS)}"
     top.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL", help=text)
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for module in (fit, evaluate, encode, reconstruct, sample, traverse, explore, metrics, two_sample, compare, data):
+    for module in (
+        fit,
+        evaluate,
+        encode,
+        reconstruct,
+        sample,
+        traverse,
+        explore,
+        forecast,
+        metrics,
+        two_sample,
+        compare,
+        data,
+    ):
         command = module.add(commands)
         command.set_defaults(run=module.run, interrupted=module.interrupted, parser=command)
     return top

@@ -13,13 +13,14 @@ import numpy as np
 from .. import data
 from ..data import Split
 from ..data.checks import PARTS
+from ..data.long_form import is_long
 from ..data.registry import REGISTRY
 from ..data.stored import pixel_blocks
 from ..errors import DoubtfulScale
 from ..recipes import Recipe, components, vae
 from ..recipes.components import SLOTS, TABLES, Setting, find
 from ..recipes.likelihoods import unfit
-from . import inputs
+from . import inputs, sequences
 from .parsing import (
     BACKENDS_NOTE,
     Group,
@@ -117,7 +118,7 @@ def add_console(group: Group, quiet: str = "print no text and no progress bar, o
 
 def add_data(group: Group) -> None:
     """Add the options of ``DATA``."""
-    text = "name of a data set, a .npy or .npz file, or a folder of .npy files"
+    text = "name of a data set, a .npy or .npz file, a folder of .npy files, or a .csv of sequences"
     group.option("--data", text, REQUIRED, type=name_or_file, metavar="NAME|FILE")
     text = "leave a .npy file that is larger than memory on the disk, and read it by blocks, as a folder always is"
     group.switch("--stream", text)
@@ -237,8 +238,8 @@ def add_device(group: Group) -> None:
     )
 
 
-def add_images(group: Group, *, part: bool) -> None:
-    """Add the options of ``IMAGES``, and --part."""
+def add_images(group: Group, *, part: bool, refine: bool = True) -> None:
+    """Add the options of ``IMAGES``, --part and --refine."""
     text = "name of a data set, a .npy or .npz file, or a folder of .npy files"
     group.option("--data", text, "the data of the run", type=name_or_file, metavar="NAME|FILE")
     text = "leave a .npy file on the disk, and read it by blocks"
@@ -247,6 +248,7 @@ def add_images(group: Group, *, part: bool) -> None:
     group.option("--binarisation", text, "as in the run", choices=data.BINARISATIONS)
     if part:
         group.option("--part", "which images", choices=("all", *PARTS))
+    if part and refine:
         text = "fit q(z | x) to each image by at most this number of steps; the model stays as it is"
         default = "0; 300 for a run with a per-datapoint guide, but for its training images"
         group.option("--refine", text, default, type=positive_int, metavar="STEPS")
@@ -277,17 +279,25 @@ def add_certify(group: Group) -> None:
     group.option("--temperatures", text, type=at_least_two, metavar="T")
 
 
-def load_data(options: Mapping[str, Any]) -> Split:
-    """Load the data that the options of ``DATA`` describe.
+def load_data(options: Mapping[str, Any], *, ended: bool = False) -> Split:
+    """Load the data that the options of ``DATA`` describe; with ``ended`` sequences that end are some.
 
     Raises:
         ValueError: data that are unreadable or unsuitable.
     """
     names = ("scale", "binarisation", "stream", "valid_fraction", "test_fraction")
-    inputs.check_ends(options["data"])
+    if not ended:
+        sequences.check_ends(options["data"])
+    settings = {"seed": options["data_seed"], **{name: options[name] for name in names}}
     with inputs.reading(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DoubtfulScale)  # ``told_scale`` tells of every guess
-        split = data.load(options["data"], seed=options["data_seed"], **{name: options[name] for name in names})
+        if is_long(path := Path(options["data"])):
+            if settings.pop("stream"):
+                raise ValueError(f"--stream is for .npy files, and {path.name} is read whole: leave it out")
+            pixels, seen = sequences.read_table(path)
+            split = data.from_arrays(pixels["train"], labels=seen, name=path.stem, source=str(path), **settings)
+        else:
+            split = data.load(options["data"], **settings)
     if options["scale"] is not None and split.pixels["train"].dtype != np.uint8:
         raise ValueError(
             f"--scale divides uint8, and {split.name} holds other pixels: leave it out, and save x / scale"

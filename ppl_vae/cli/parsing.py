@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from .. import data
 from ..data.checks import closest
+from ..data.long_form import is_long
 
 BACKENDS_NOTE = "cpu, cuda, cuda:1 ...; by default the CPU under pyro and JAX's own choice under numpyro"
 
@@ -114,10 +115,15 @@ READERS = {
 
 
 def name_or_file(text: str) -> str:
-    """Return the name of a data set, or the absolute path of a ``.npy`` or ``.npz`` file or a folder of shards."""
+    """Return the name of a data set, or the absolute path of a file or a folder of shards.
+
+    Files are ``.npy``, ``.npz``, or a ``.csv`` of sequences, whose first columns are ``id,time``.
+    """
     if text in data.names():
         return text
     path = Path(text).expanduser()
+    if is_long(path):
+        return os.path.abspath(path)
     if path.suffix not in (".npy", ".npz") and path.is_file():
         how = READERS.get(path.suffix.lower(), "the array")
         raise argparse.ArgumentTypeError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,7 @@ def pairs(path: Path, x: np.ndarray, made: np.ndarray, shape: Sequence[int], tit
     plots.save(plots.image_grid(both, shape, columns=columns, title=title), path)
 
 
-def of_training(folder: Path, fit: Fit, split: Split) -> None:
+def of_training(folder: Path, fit: Fit, split: Split, valid_side: Mapping[str, Any]) -> None:
     """Draw the figures of a training: its history; for images also reconstructions, samples and pseudo-inputs."""
     from .. import plots
 
@@ -86,7 +86,8 @@ def of_training(folder: Path, fit: Fit, split: Split) -> None:
         index = np.arange(len(x))
     mean, shape = fit.sites.has_data_means, split.image_shape
     if fit.sites.latent:
-        made = fit.reconstruct(x, index=index, mean=mean)
+        side: dict[str, Any] = {name: a[:PAIRS] for name, a in valid_side.items()}
+        made = fit.reconstruct(x, index=index, mean=mean, **side)
         pairs(figures / "reconstructions.png", x, made, shape, f"{name}: {what}, each with its reconstruction")
     drawn = "means of" if mean else "draws from"
     grid(figures / "samples.png", fit.generate(SAMPLES, mean=mean), shape, f"{name}: new images, {drawn} p(x | z)")

@@ -44,6 +44,14 @@ def read_long(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return {name: _even(path.name, name, times, found[name], step) for name, times in ordered.items()}
 
 
+def is_long(path: Path) -> bool:
+    """Say whether a file is a .csv whose first two columns are called id and time."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
+        return [name.strip().lower() for name in next(csv.reader(file), [])[:2]] == ["id", "time"]
+
+
 def _lines(path: Path) -> Iterator[tuple[int, str, float, list[float]]]:
     """Yield number, id, time and values of each line under that of the names."""
     with path.open(encoding="utf-8-sig", newline="") as file:

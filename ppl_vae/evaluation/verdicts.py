@@ -154,12 +154,12 @@ def check(
     return Check(tuple(findings))
 
 
-def of_training(fit: Fit, valid: np.ndarray, train: np.ndarray, *, seed: int = 0) -> Check:
+def of_training(fit: Fit, valid: Input, train: np.ndarray, *, seed: int = 0) -> Check:
     """Judge a training by its validation data (N, P): what ``check`` finds without weighing draws.
 
     Args:
         fit: what an inference returned.
-        valid: data that it was not trained on.
+        valid: data that it was not trained on, checked where they have a mask.
         train: data that describe the columns.
         seed: of the draws.
     """

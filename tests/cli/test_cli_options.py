@@ -19,7 +19,18 @@ from pairs import COMMANDS, TINY, binary, command, content, fit, one_line, same_
 from ppl_vae import backends, data, inference, schedules
 from ppl_vae import recipes as published
 from ppl_vae.cli import main, objectives, options
-from ppl_vae.cli.commands import compare, encode, evaluate, explore, metrics, reconstruct, sample, traverse, two_sample
+from ppl_vae.cli.commands import (
+    compare,
+    encode,
+    evaluate,
+    explore,
+    forecast,
+    metrics,
+    reconstruct,
+    sample,
+    traverse,
+    two_sample,
+)
 from ppl_vae.cli.commands import data as data_command
 from ppl_vae.cli.commands import fit as fit_command
 from ppl_vae.cli.completion import SHELLS
@@ -34,7 +45,7 @@ from ppl_vae.results import Fit
 from ppl_vae.training import BaseSVI
 
 MODULES = (
-    *(fit_command, evaluate, encode, reconstruct, sample, traverse, explore),
+    *(fit_command, evaluate, encode, reconstruct, sample, traverse, explore, forecast),
     *(metrics, two_sample, compare, data_command),
 )
 
@@ -364,7 +375,7 @@ def test_every_name_of_a_file_is_that_of_an_option() -> None:
 
 def command_parser(name: str) -> Any:
     words = [name] if name == "data" else [name, *(["run"] if name in ("evaluate", "encode", "reconstruct") else [])]
-    words += ["run"] if name in ("sample", "traverse", "explore", "metrics") else []
+    words += ["run"] if name in ("sample", "traverse", "explore", "forecast", "metrics") else []
     words += ["a", "b"] if name == "two-sample" else []
     return parser().parse_args(words).parser
 
@@ -422,11 +433,13 @@ def test_json_has_the_keys_that_the_help_lists(
         "sample": (run, "--out", tmp_path / "s.png"),
         "traverse": (run, "--out", tmp_path / "t.png"),
         "explore": (run, "--out", tmp_path / "e.html"),
+        "forecast": (tmp_path / "sequences", "--steps", 2, "--out", tmp_path / "n.npz"),
         "metrics": (run, "--factors", tmp_path / "f.npy", "--out", tmp_path / "m.json"),
         "two-sample": (files / "images.npy", files / "reversed.npy", "--permutations", 5),
         "compare": ("--data", files / "images.npy", "--out", tmp_path / "c", "--epochs", 1, *TINY),
         "data": (),
     }
+    fit(files / "images.npy", tmp_path / "sequences", "--program", "hidden-markov", "--guide", "empty")
     arguments["compare"] += ("--strategies", "elbo", "enumeration", "--num-particles", 3)
     np.save(tmp_path / "f.npy", np.indices((4, 2, 5)).reshape(3, -1).T)
     printed = {}

@@ -89,8 +89,8 @@ OWN = {
     "example": {"example"},
 }
 """Command -> the folders that are its own, or in which it overwrites nothing."""
-READING = ("evaluate", "encode", "reconstruct", "sample", "traverse", "explore", "metrics")
-ENDINGS = {"metrics": ".json", "explore": ".html"}
+READING = ("evaluate", "encode", "reconstruct", "sample", "traverse", "explore", "forecast", "metrics")
+ENDINGS = {"metrics": ".json", "explore": ".html", "forecast": ".npz"}
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -152,6 +152,24 @@ def masked_vowels() -> Fit:
     return inference.SVI(epochs=1, batch_size=6).fit(*recipe(np.random.default_rng(0)), split.train, mask=mask)
 
 
+VOWELS = ("--program", "hidden-markov", "--guide", "empty", "--likelihood", "normal", *TINY, "--epochs", 1)
+
+
+def long_form(folder: Path) -> Path:
+    """A table of thirty sequences of one to three steps."""
+    lines = [f"{n},{t},{n % 5 - t}" for n in range(30) for t in range(1 + n % 3)]
+    (folder / "long.csv").write_text("\n".join(["id,time,flow", *lines]))
+    return folder / "long.csv"
+
+
+def looked_at(folder: Path) -> None:
+    """The commands that know where sequences end."""
+    told("fit", "--data", long_form(folder), *VOWELS, "--out", folder / "long", "--no-figures")
+    told("evaluate", folder / "long", "--num-particles", 2)
+    told("encode", folder / "long", "--out", folder / "z.npy")
+    told("forecast", folder / "long", "--steps", 2, "--out", folder / "n.npz")
+
+
 def the_help(lists: str, wrong: Callable[[], Any]) -> None:
     """Read the help that an error names."""
     words = refused("(see '{} --help')", wrong).split("(see 'ppl-vae ")[1].split("')")[0]
@@ -321,10 +339,19 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         lambda at: ((at.run / SETTINGS).write_text("{}"), runs("sample", "{at}/run", out="s.npy")(at)),
         runs("sample", "{at}/flat", out="s.npy"),
     ),
-    "so that their padding would be data: pass mask=data.lengths_to_mask(": (
-        lambda at: told("fit", "--data", "japanese_vowels", "--out", at.path / "vowels"),
+    "this command has no mask that says where: use 'ppl-vae fit', and then {}, or pass mask=data.lengths_to_mask(": (
+        lambda at: told("compare", "--data", "japanese_vowels", "--out", at.path / "vowels"),
+        lambda at: looked_at(at.path),
         lambda _: masked_vowels(),
         trains(*MARKOV),
+    ),
+    "has the ends of its sequences in their place: leave --labels out": (
+        lambda at: told("fit", "--data", long_form(at.path), "--labels", 9, *VOWELS[4:], "--out", at.path / "labelled"),
+        lambda at: told("fit", "--data", long_form(at.path), *VOWELS, "--out", at.path / "unlabelled"),
+    ),
+    "--stream is for .npy files, and {} is read whole: leave it out": (
+        lambda at: told("fit", "--data", long_form(at.path), "--stream", *VOWELS, "--out", at.path / "streamed"),
+        lambda at: told("fit", "--data", long_form(at.path), *VOWELS, "--out", at.path / "whole"),
     ),
     "is damaged ({}): fit again, into another --out": (
         lambda at: ((at.run / SETTINGS).write_text("{"), runs("sample", "{at}/run", out="s.npy")(at)),

@@ -26,7 +26,7 @@ ABOUT = """\
 Encode images: the mean of q(z | x) for each.
 
 reads   RUN, and its data or --data: the name of a data set, a .npy or .npz file of images like those of the fit, or a
-        folder of .npy files.
+        folder of .npy files; of sequences also those that 'fit' reads with their ends.
         uint8 is divided by what that of the fit was divided by, whatever its values, booleans and floats by nothing;
         the run's rule of binarisation holds.
 writes  --out, a .npy file: float32 (N, D), row i the code of image i; over a file that is there
@@ -61,9 +61,14 @@ def add(commands: Any) -> Parser:
 def run(arguments: argparse.Namespace) -> None:
     """Encode the images; write the codes."""
     (opened, out), console = open_with_output(arguments, ".npy"), Console.of(arguments)
-    x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
-    fit, x, index = runs.ready(opened.fit(arguments.device), x, None, arguments.refine, console.progress)
-    z = fit.encode(x, index=index).astype(np.float32)
+    x, ends = inputs.masked(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
+    fit = opened.fit(arguments.device)
+    if ends is None:
+        fit, x, index = runs.ready(fit, x, None, arguments.refine, console.progress)
+        z = fit.encode(x, index=index)
+    else:
+        z = (fit.refine(x, steps=arguments.refine, mask=ends) if arguments.refine else fit).encode(x, mask=ends)
+    z = z.astype(np.float32)
     runs.write_array(out, z)
     data = arguments.data or opened.data
     console.say(f"{out}: posterior means, float32 {z.shape}, of {arguments.part} images in {data}")

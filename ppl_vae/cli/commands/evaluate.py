@@ -10,7 +10,7 @@ import numpy as np
 
 from ...data import Split
 from ...runtime.versions import __version__
-from .. import inputs, labels, readme
+from .. import inputs, labels, readme, sequences
 from ..console import Console, keys
 from ..options import (
     IMAGES,
@@ -37,6 +37,8 @@ KEYS = {
     "elbo": "the plain ELBO",
     "discrete_elbo": "of relaxed categories, whose numbers are another model's: that of the discrete one",
     "discrete_log_p": "the same of log p(x); both null for other latents",
+    "steps": "of the test sequences, of data whose sequences end; else null",
+    "log_p_per_step": "the sum of log p(x) over that of the steps; else null",
     "reconstruction": "E_q[log p(x | z)]",
     "kl": "E_q[log q(z | x) - log p(z)]",
     "accuracy": "of the likeliest labels, of a run with --labels; else null",
@@ -118,10 +120,11 @@ def run(arguments: argparse.Namespace) -> None:
     opened, console = Run.open(arguments.folder), Console.of(arguments)
     chosen = {**labels.DEFAULTS, **opened.settings["options"]}
     known = bool(chosen["labels"])
-    split = inputs.load(opened, arguments.data, arguments.binarisation, arguments.stream, labelled=known)
+    split = inputs.load(opened, arguments.data, arguments.binarisation, arguments.stream, labelled=known, ended=True)
+    ends = sequences.masks(split)["test"] if sequences.has_ends(arguments.data or opened.data) else None
     fit = opened.fit(arguments.device)
     record = {
-        **_metrics(fit, split.test, arguments, console.progress),
+        **_metrics(fit, split.test, ends, arguments, console.progress),
         "accuracy": labels.accuracy(fit, split, chosen),
         "seed": arguments.seed,
         "run": str(opened.folder),
@@ -129,6 +132,10 @@ def run(arguments: argparse.Namespace) -> None:
         "version": __version__,
         "data": split.to_dict(),
     }
+    if ends is not None:
+        record["steps"] = sequences.steps(ends, opened.shape)
+        total = None if record["log_p"] is None else record["log_p"] * len(split.test)
+        record["log_p_per_step"] = None if total is None else total / record["steps"]
     record = {name: record.get(name) for name in KEYS}
     write_json(opened.folder / METRICS, record)
     readme.write(opened.folder)
@@ -141,12 +148,15 @@ def interrupted(arguments: argparse.Namespace) -> str:
     return f"nothing was written to {arguments.folder}"
 
 
-def _metrics(fit: Fit, test: np.ndarray, arguments: argparse.Namespace, progress: bool | None) -> dict[str, Any]:
+def _metrics(
+    fit: Fit, test: np.ndarray, ends: np.ndarray | None, arguments: argparse.Namespace, progress: bool | None
+) -> dict[str, Any]:
     """Return the metrics, in nats per image; None for those that need more than one image or draw."""
     from ...evaluation import Annealing, evaluate
 
     num_particles, annealing = arguments.num_particles, Annealing(arguments.temperatures, schedule="adaptive")
     options: dict[str, Any] = {"elbo_particles": ELBO_PARTICLES, "seed": arguments.seed, "progress": progress}
+    options |= {} if ends is None else {"mask": ends}
     evaluation = evaluate(fit, test, num_particles, certify=arguments.certify or 0, annealing=annealing, **options)
     ess = evaluation.log_p.ess
     numbers = {**evaluation.row(), "ess_median": float(np.median(ess)), "ess_smallest": float(ess.min())}
@@ -174,6 +184,9 @@ def _table(metrics: dict[str, Any], split: Split) -> list[str]:
         ("kl", "  KL, E_q[log q(z | x) - log p(z)]"),
     ):
         lines.append(f"{text:<42}{_format(metrics[name], '.3f'):>12}")
+    if metrics["steps"] is not None:
+        text = f"log p(x) a step, of {metrics['steps']:,}"
+        lines.append(f"{text:<42}{_format(metrics['log_p_per_step'], '.3f'):>12}")
     if metrics["discrete_elbo"] is not None:
         lines.append("these are of relaxed categories, another model; of the discrete one with the same weights:")
         lines.append(f"{'  log p(x)':<42}{_format(metrics['discrete_log_p'], '.3f'):>12}")

@@ -16,7 +16,7 @@ from ...recipes.components import find
 from ...recipes.recipe import Recipe
 from ...runtime import storage
 from ...runtime.versions import __version__, versions
-from .. import config, labels, objectives, options, outputs, pictures, readme, runs
+from .. import config, labels, objectives, options, outputs, pictures, readme, runs, sequences
 from ..config import CONFIG
 from ..console import Console, keys
 from ..options import DATA, OUTPUT, TRAINING, flag
@@ -54,6 +54,8 @@ reads   a data set by its name ('ppl-vae data' lists them), or a file:
                 see --valid-fraction, --test-fraction and --data-seed
           .npz  the same under the key 'images', or the parts under 'train', 'valid' and 'test'; for --labels labels
                 under 'labels', or 'train_labels' and so on, whole numbers from 0, -1 where unknown
+          .csv  sequences of several lengths, a line for each step: id,time,value,... under these names; empty where a
+                number is not known
         as uint8 in 0..255 (see --scale), booleans, or floating numbers; channels come last. Pickles are refused. Data
         larger than memory: a .npy file with --stream, or a folder of .npy files, all alike, in the order of their
         names; both stay on the disk
@@ -73,6 +75,8 @@ examples:
   ppl-vae fit --data static_mnist --out runs/vamp --prior vampprior --gated --warm-up 100 --epochs 2000 --patience 50
   ppl-vae fit --data images.npy --out runs/iwae --objective iwae-50 --learning-rate 1e-3 --final-learning-rate 1e-4
   ppl-vae fit --data big.npy --stream --out runs/big --epochs 5
+  ppl-vae fit --data jsb_chorales --prior markov --posterior filtering --net recurrent --objective fivo --out runs/jsb
+  ppl-vae fit --data flows.csv --program hidden-markov --guide empty --likelihood normal-diagonal --out runs/flows
   ppl-vae fit --data digits --binarisation threshold --out runs/few --labels 100 --latent-dim 10 --epochs 50
   ppl-vae fit --resume --out runs/digits --epochs 100
   ppl-vae fit --config runs/digits --out runs/digits-1 --seed 1
@@ -164,7 +168,7 @@ def run(arguments: argparse.Namespace) -> None:
     record = _record(out, fit, split, settings["options"])
     runs.write_json(out / RECORD, record)
     if arguments.figures:
-        pictures.of_training(out, fit, split)
+        pictures.of_training(out, fit, split, _valid_side(split, settings["options"]))
     readme.write(out)
     _report(console, out, record, split, settings["options"])
     console.result(record)
@@ -220,7 +224,7 @@ def _prepare(folder: Path, chosen: dict[str, Any], given: dict[str, Any]) -> tup
     name = chosen["objective"] or usual
     objectives.check_own(name, given)
     objectives.check_used([name], chosen)
-    split = options.load_data(chosen)
+    split = options.load_data(chosen, ended=True)
     if (folder / SETTINGS).exists():
         recorded = runs.read_settings(folder)
         if (folder / CHECKPOINT).exists():
@@ -233,7 +237,7 @@ def _train(folder: Path, settings: dict[str, Any], split: Split, console: Consol
     chosen = settings["options"]
     backends.load(chosen["backend"]).inference.pair.find_device(chosen["device"])
     svi = objectives.svi(chosen["objective"], chosen["backend"], chosen)
-    beside: dict[str, Any] = {}
+    beside: dict[str, Any] = sequences.of_training(split, chosen)
     width = 0
     if chosen["labels"]:
         known, width = labels.of_training(split, chosen)
@@ -275,7 +279,12 @@ def _record(folder: Path, fit: Fit, split: Split, chosen: dict[str, Any]) -> dic
     history, done = fit.history, len(fit.history["epoch"])
     validated = "valid_elbo" in history and done > 0
     kept = _kept(history["valid_elbo"], chosen["patience"]) if validated else None
-    found = of_training(fit, split.valid, split.train[:DESCRIBED])
+    valid: Any = split.valid
+    train = split.train[:DESCRIBED]
+    if sequences.has_ends(chosen["data"]):
+        valid = fit.checked(valid, **_valid_side(split, chosen))
+        train = np.where(sequences.masks(split)["train"][:DESCRIBED], train, np.nan)
+    found = of_training(fit, valid, train)
     return {
         "run": str(folder),
         "data": split.name,
@@ -309,6 +318,11 @@ def as_options(sentence: str) -> str:
     'set --patience 20'
     """
     return re.sub(r"\b([a-z_]+)=(\w+)", lambda found: f"{flag(found[1])} {found[2]}", sentence)
+
+
+def _valid_side(split: Split, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords of the validation data that say where sequences end."""
+    return {"mask": sequences.masks(split)["valid"]} if sequences.has_ends(chosen["data"]) else {}
 
 
 def _report(console: Console, folder: Path, record: dict[str, Any], split: Split, chosen: dict[str, Any]) -> None:
