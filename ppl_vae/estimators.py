@@ -28,6 +28,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import backends, seeds, strategies
+from .data.containers import as_array
 from .errors import Collapsed
 from .evaluation import class_probabilities, collapsed, log_likelihood
 from .objectives import Labelled
@@ -40,6 +41,7 @@ from .training.protocols import Callback
 from .training.svi import BaseSVI
 
 Auto = Literal["auto"]
+_TAKEN: dict[str, Any] = {"dtype": np.float32, "ensure_all_finite": "allow-nan", "accept_sparse": "csr"}
 COLLAPSED = (
     "no latent is used: the mean of q(z | x) is the same for every row, and the fit is a model of each column by "
     "itself. Set standardise=True where columns are not standardised; where they are, they may have nothing in common."
@@ -50,7 +52,7 @@ COLLAPSED = (
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
     """Variational auto-encoder as a scikit-learn transformer and density estimator.
 
-    z ~ p(z);  x | z ~ p(x | z);  trained on rows x (N, P), dense, NaN where a value is missing. ``transform`` gives the
+    z ~ p(z);  x | z ~ p(x | z);  trained on rows x (N, P), NaN where a value is missing. ``transform`` gives the
     means of q(z | x), ``inverse_transform`` E[x | z], ``score_samples`` log p(x) in nats of the observed values,
     ``impute`` the rows with missing values filled in, ``sample`` new rows. All in float32.
 
@@ -61,9 +63,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     Args:
         prior: ``standard``, ``mixture``, ``vampprior``, ``vampprior-data``, ``aggregate``, or one that is
             registered.
-        likelihood: ``normal``; ``normal-diagonal``, with a scale for each column from the decoder; ``bernoulli``; or,
-            for columns of values k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; or one that is
-            registered.
+        likelihood: ``normal``; ``normal-diagonal``, with a scale for each column from the decoder; ``bernoulli``; of
+            counts ``poisson`` or ``negative-binomial``, with ``zero-inflated-`` before it, too; of values
+            k / (``levels`` - 1) ``discretised-logistic`` or ``categorical``; or one that is registered.
         levels: the number of levels of the last two likelihoods.
         standardise: whether columns are standardised within the model, by the means and scales of the training rows,
             and each has a learned scale; ``auto`` for the normal likelihoods.
@@ -105,7 +107,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
 
     Raises:
         ValueError: data or settings that do not fit; the message says what to do.
-        TypeError: sparse data.
 
     Auto-Encoding Variational Bayes, Kingma and Welling, 2014.
 
@@ -219,7 +220,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     def _rows(self, X: ArrayLike, *, reset: bool = False) -> np.ndarray:
         if not reset:
             check_is_fitted(self)
-        return validate_data(self, X, reset=reset, dtype=np.float32, ensure_all_finite="allow-nan")
+        return as_array(validate_data(self, X, reset=reset, **_TAKEN))
 
     def _recipe(self, train: np.ndarray) -> recipe.Recipe:
         settings = {name: getattr(self, name) for name in _RECIPE}
@@ -274,7 +275,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
-        tags.input_tags.allow_nan = True
+        tags.input_tags.allow_nan = tags.input_tags.sparse = True
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
@@ -351,7 +352,7 @@ class SemiSupervisedVAE(ClassifierMixin, VAE):
 
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Train on rows X (N, P) with labels y (N,), -1 where they are not known."""
-        rows, y = validate_data(self, X, y, dtype=np.float32, ensure_all_finite="allow-nan")
+        rows, y = validate_data(self, X, y, **_TAKEN)
         known = _known(y)
         check_classification_targets(y[known] if known.any() else y)
         self.classes_, numbers = np.unique(y[known], return_inverse=True)
@@ -361,9 +362,9 @@ class SemiSupervisedVAE(ClassifierMixin, VAE):
                 f"{np.sum(~known)} times -1, which stands for an unknown label: give other names to classes, such as "
                 "y.astype(str)."
             )
-        given = np.full((len(rows), 1), -1, np.float32)
+        given = np.full((len(y), 1), -1, np.float32)
         given[known, 0] = numbers
-        return self._train(rows, given)
+        return self._train(as_array(rows), given)
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Return q(y | x) of each class, (N, C), for rows X (N, P); of an auxiliary variable by ten draws."""
@@ -373,8 +374,7 @@ class SemiSupervisedVAE(ClassifierMixin, VAE):
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the likeliest class of each row of X (N, P), (N,)."""
-        numbers = self.predict_proba(X).argmax(1)
-        return self.classes_[numbers]
+        return self.classes_[self.predict_proba(X).argmax(1)]
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy on the rows of X (N, P) whose label y is not -1."""

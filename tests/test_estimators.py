@@ -236,11 +236,18 @@ def test_strategies_by_name_and_by_object() -> None:
     assert refined.recipe_.refinement_steps == 2 and refined.transform(x).shape == (60, 2)
 
 
+def test_sparse_counts_are_those_of_the_dense_table() -> None:
+    x = np.random.default_rng(0).poisson(0.5, (60, 5))
+    settings: dict[str, Any] = {**SMALL, "likelihood": "zero-inflated-poisson", "random_state": 0}
+    one, other = (VAE(**settings).fit(rows) for rows in (x, scipy.sparse.csr_array(x)))
+    np.testing.assert_array_equal(one.transform(x), other.transform(scipy.sparse.csc_matrix(x)))
+    np.testing.assert_array_equal(one.score_samples(x), other.score_samples(scipy.sparse.coo_array(x)))
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(
     ("settings", "x", "error", "message"),
     [
-        ({}, scipy.sparse.csr_array(table()), TypeError, "Sparse data was passed for X, but dense data is required"),
         ({}, np.where(table() > 0, np.inf, 0), ValueError, "Input X contains infinity"),
         ({}, np.full((9, 3), np.nan), ValueError, "hides every pixel"),
         ({}, table() * 1e300, ValueError, r"value too large for dtype\('float32'\)"),

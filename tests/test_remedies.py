@@ -37,7 +37,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "data/test_containers.py": (
         "and all of its values are needed: pass {}.filled(0)",
         "pass {}.to_dense()",
-        "pass {}.toarray()",
         "pass rows of one length, np.stack([...])",
         "is a {} of {}: pass one of its arrays",
         "and a column of 0 and 1 for each category",

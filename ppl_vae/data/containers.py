@@ -11,6 +11,8 @@ import numpy as np
 def as_array(x: Any, what: str = "x") -> np.ndarray:
     """Read an array, a tensor, a table or a list of rows as one array; the caller checks its shape and values.
 
+    A sparse matrix of SciPy becomes dense, all of it at once.
+
     Raises:
         ValueError: what is no array of numbers by itself, with what to pass in its place.
 
@@ -19,7 +21,7 @@ def as_array(x: Any, what: str = "x") -> np.ndarray:
     """
     kind = type(x).__name__
     if hasattr(x, "toarray"):
-        raise ValueError(f"{what!r} is sparse ({kind}), and every value is needed: pass {what}.toarray().")
+        x = x.toarray()
     if getattr(x, "is_sparse", False) or getattr(x, "is_sparse_csr", False):
         raise ValueError(f"{what!r} is sparse ({kind}), and every value is needed: pass {what}.to_dense().")
     if isinstance(x, np.ma.MaskedArray):

@@ -18,6 +18,7 @@ from ppl_vae.distributions.recurrent import Recurrent
 from ppl_vae.distributions.semi_implicit import SemiImplicit
 from ppl_vae.distributions.shared_mixture import SharedMixture, Strata
 from ppl_vae.distributions.sticks import LogitBeta, LogitKumaraswamy
+from ppl_vae.distributions.tables import Columns
 
 __all__ = [
     "AutoregressiveBernoulli",
@@ -26,6 +27,7 @@ __all__ = [
     "BernoulliLogits",
     "BernoulliMixture",
     "CategoricalLevels",
+    "Columns",
     "Concrete",
     "Denoising",
     "DiagNormalMixture",

@@ -20,6 +20,7 @@ from torch.distributions import (
     constraints,
 )
 
+from ..data.tables.kinds import COUNT
 from ..distributions.normal import Normal as OurNormal
 from ..pairs.sites import ANYWHERE, AT_OWN_DRAWS, NOWHERE, Site
 
@@ -146,6 +147,7 @@ def describe(site: Any) -> Site:
         num_values=2 if binary else base._num_events if categorical else getattr(base, "num_values", None),
         levels=getattr(base, "levels", None),
         read_values=getattr(base, "read_values", None),
+        columns=(COUNT,) if support is constraints.nonnegative_integer else getattr(base, "columns", ()),
         codes=getattr(base, "codes", ()),
         codebook=getattr(base, "codebook_shape", ()),
         chain=getattr(base, "chain", 0),

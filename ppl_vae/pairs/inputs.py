@@ -13,6 +13,7 @@ from ..arrays.sequences import lasts
 from ..data import Stream, check_unit_interval
 from ..data.containers import as_array, check_numbers
 from ..data.streams import Data, blocks
+from ..data.tables.kinds import Column, check_columns
 from .pair import Pair
 from .side_inputs import Arrays, apply_mask, given_of, take_rows, told_by
 from .sites import Sites
@@ -36,6 +37,8 @@ class Requirements(NamedTuple):
     """the numbers of levels that a pixel can have, of each observed site that has levels"""
     read: tuple[int, ...]
     """the numbers of values 0, 1, ... of a pixel, of each observed site that reads its own pixels"""
+    columns: tuple[tuple[Column, ...], ...]
+    """the kinds of columns of each observed site but labels, where all of these know theirs"""
     steps: tuple[int, ...]
     """the numbers of steps of each observed site whose steps read those before, so that a mask has no gaps"""
 
@@ -46,7 +49,9 @@ class Requirements(NamedTuple):
         levels = tuple(site.levels for site in sites if site.levels is not None)
         read = tuple(site.read_values for site in sites if site.read_values is not None)
         steps = tuple(site.steps for site in sites if site.steps)
-        return cls(pair.dim, pair.given_dim, any(site.binary for site in sites), levels, read, steps)
+        of_x = [site for site in sites if not site.label]
+        columns = tuple(site.columns for site in of_x) if all(site.columns for site in of_x) else ()
+        return cls(pair.dim, pair.given_dim, any(site.binary for site in sites), levels, read, columns, steps)
 
 
 @overload
@@ -87,29 +92,37 @@ def as_batch(x: Any, what: str = "x", dim: int | None = None, *, maskable: bool 
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
-@overload
-def checked(pair: Pair, x: Stream, what: str = "x", *, intensities: bool = False) -> Stream: ...
+Mask: TypeAlias = np.ndarray | None
 
 
 @overload
-def checked(pair: Pair, x: Any, what: str = "x", *, intensities: bool = False) -> np.ndarray: ...
+def checked(pair: Pair, x: Stream, what: str = "x", *, intensities: bool = False, mask: Mask = None) -> Stream: ...
 
 
-def checked(pair: Pair, x: Any, what: str = "x", *, intensities: bool = False) -> Data:
+@overload
+def checked(pair: Pair, x: Any, what: str = "x", *, intensities: bool = False, mask: Mask = None) -> np.ndarray: ...
+
+
+def checked(pair: Pair, x: Any, what: str = "x", *, intensities: bool = False, mask: Mask = None) -> Data:
     """Check the shape and the values of data (N, P) for a pair; ``intensities`` are binarised before it sees them.
+
+    Where ``mask`` hides them, which takes data in memory, values of a table's columns may be any.
 
     Raises:
         ValueError: another shape, NaN or infinite values, or values that the likelihood cannot have.
     """
     array, requirements = as_batch(x, what, pair.dim or None), Requirements.of(pair)
     read = () if intensities else requirements.read
-    for first, block in blocks(array) if requirements.binary or requirements.levels or read else ():
+    asked = requirements.binary or requirements.levels or read or requirements.columns
+    for first, block in blocks(array) if asked else ():
         if requirements.binary:
             check_unit_interval(block, f"{what!r}, under a Bernoulli likelihood,", remedy=REAL, first=first)
         for count in requirements.levels:
             pixel_levels.check(block, count, what, first)
         for count in read:
             causal.check_values(block, count, what, first)
+        for columns in requirements.columns:
+            check_columns(block, columns, what, first, mask)
     return array
 
 
@@ -255,7 +268,7 @@ def check_data(pair: Pair, x: Any, likely: bool = True, given: Any = None, mask:
         index, digests = x.index if x.pair is pair else None, x.digests
         x, given, mask = x.x, x.side.get("given"), x.side.get("mask")
     values, side = apply_mask(x, mask)
-    values = checked(pair, values) if likely else as_batch(values, dim=pair.dim)
+    values = checked(pair, values, mask=side.get("mask")) if likely else as_batch(values, dim=pair.dim)
     side |= given_of(pair, given, len(values))
     if pair.sites is not None:
         check_gaps(pair.sites, side.get("mask"))

@@ -35,6 +35,8 @@ class Site:
     """L, where the distribution is over the levels 0, 1/(L - 1), ..., 1 of a pixel."""
     read_values: int | None = None
     """C, where the distribution reads its own entries one after the other, which must be whole: 0, 1, ..., C - 1."""
+    columns: tuple[Any, ...] = ()
+    """The kinds of its columns, where they are those of a table; one that stands for all, of counts."""
     codes: tuple[int, ...] = ()
     """The number of codes of each slot, where a value is codes of a codebook, side by side."""
     codebook: tuple[int, ...] = ()
@@ -298,9 +300,8 @@ class Sites:
 
     def configurations(self, of: Callable[[Site], bool] = lambda site: True) -> dict[str, np.ndarray]:
         """Every joint value of the latent sites, or some ``of`` them, (configurations, *event_shape) each."""
-        sites = [site for site in self.latent if of(site)]
-        which = np.indices(tuple(self.sizes(of).values())).reshape(len(sites), -1)
-        return {site.name: site.configurations()[i] for site, i in zip(sites, which, strict=True)}
+        each = np.indices(tuple(self.sizes(of).values())).reshape(len(self.sizes(of)), -1)
+        return {site.name: site.configurations()[i] for site, i in zip(filter(of, self.latent), each, strict=True)}
 
     def sizes(self, of: Callable[[Site], bool]) -> dict[str, int]:
         """The number of values of the latent sites, or some ``of`` them, by name."""

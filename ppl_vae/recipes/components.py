@@ -22,6 +22,7 @@ from ..arrays.plain import as_python
 from ..backends import Backend
 from ..data.checks import closest
 from ..data.streams import Data
+from ..data.tables.kinds import Column
 from ..runtime.extensions import load_registered as load_registered
 
 
@@ -224,6 +225,7 @@ class Likelihood(Component):
         outputs: ``outputs(recipe)``, numbers for each pixel.
         side_by_side: whether the numbers of one pixel stand side by side, (P, outputs); else (outputs, P).
         unit_interval: whether the pixels should be in [0, 1].
+        columns: ``columns(recipe)``, the kinds of the columns, where they are counts or those of a table.
     """
 
     slot: ClassVar[str] = "likelihood"
@@ -232,6 +234,7 @@ class Likelihood(Component):
     outputs: Callable[[Values], int] = _one
     side_by_side: bool = False
     unit_interval: bool = False
+    columns: Callable[[Values], tuple[Column, ...]] = lambda recipe: ()
 
 
 @dataclass(frozen=True)

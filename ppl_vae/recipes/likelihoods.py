@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..backends import Backend
-from ..data.columns import column_units
+from ..data.columns import FLOOR, START, column_units
 from ..data.streams import Data, Stream
+from ..data.tables.kinds import COUNT, KINDS, NAMED, Column, Units, columns_of, groups_of, units_of
 from .components import Likelihood, Setting, Values, find
+from .nets import build_perceptron
 
 LEVELS = Setting(
     "levels",
@@ -24,8 +27,13 @@ STANDARDISE = Setting(
     "columns of any units, for the normal likelihoods: each is standardised by the training data within the model, and "
     "'normal' has a learned scale for each",
 )
-START, FLOOR = 0.5, 0.01
-"""Learned scale of a standardised column at the start, and the least that it can be, in units of the column's own."""
+COLUMNS = Setting(
+    "columns",
+    ("real",),
+    "kinds of the columns for the likelihood 'columns', one for all or one for each: "
+    f"{', '.join(kind + ':C' * (kind in NAMED) for kind in KINDS)}",
+    metavar="KIND",
+)
 
 
 def units(recipe: Values) -> tuple[np.ndarray, np.ndarray]:
@@ -42,11 +50,39 @@ def units(recipe: Values) -> tuple[np.ndarray, np.ndarray]:
     return column_units(recipe.images)
 
 
+def columns(recipe: Values) -> tuple[Column, ...]:
+    """The kinds of the columns of tables and counts; () for other data."""
+    kinds: tuple[Column, ...] = find("likelihood", recipe.likelihood).columns(recipe)
+    return kinds
+
+
+def is_table(recipe: Values) -> bool:
+    """Whether the columns have distributions of several kinds."""
+    return COLUMNS in recipe.component("likelihood").settings
+
+
+def table_units(recipe: Values) -> Units:
+    """The units of the columns of tables and counts.
+
+    Raises:
+        ValueError: a table, of a recipe without data.
+    """
+    if recipe.images is None and is_table(recipe):
+        raise ValueError(
+            "The likelihood 'columns' takes the units of each column from training data: make the recipe from the "
+            "data, recipes.vae(data, ...), not from a shape."
+        )
+    return units_of(columns(recipe), recipe.images)
+
+
 def seen(recipe: Values) -> Data | None:
-    """The training data with the mean of its column where a value was not seen."""
-    if not recipe.standardise or isinstance(recipe.images, Stream | None):
+    """The training data with 0 where a value was not seen, or the middle of its column where that is known."""
+    if isinstance(recipe.images, Stream | None) or not np.isnan(recipe.images).any():
         return recipe.images
-    return np.where(np.isnan(recipe.images), units(recipe)[0].astype(recipe.images.dtype), recipe.images)
+    kinds = columns(recipe)
+    middle = units(recipe)[0] if recipe.standardise else np.zeros(recipe.dim)
+    middle = table_units(recipe).hidden(kinds) if kinds else middle
+    return np.where(np.isnan(recipe.images), middle.astype(recipe.images.dtype), recipe.images)
 
 
 def standardised(recipe: Values, x: Data) -> Data:
@@ -59,8 +95,26 @@ def standardised(recipe: Values, x: Data) -> Data:
 
 def build_encoder(b: Backend, recipe: Values, rng: np.random.Generator, outputs: int) -> Any:
     """Build the recipe's net from x."""
-    net = recipe.component("net").encoder(b, recipe, rng, outputs)
+    if is_table(recipe):
+        net = build_perceptron(b, recipe, rng, (width(recipe) + recipe.given_dim, *recipe.hidden, outputs))
+    else:
+        net = recipe.component("net").encoder(b, recipe, rng, outputs)
+    if kinds := columns(recipe):
+        return b.nets.Columns(net, kinds, table_units(recipe))
     return b.nets.Standardised(net, *units(recipe)) if recipe.standardise else net
+
+
+def width(recipe: Values) -> int:
+    """The number of inputs and outputs of the nets of a table: one for each column, and for each name."""
+    return sum(group.outputs for group in groups_of(columns(recipe)))
+
+
+def build_decoder(b: Backend, recipe: Values, rng: np.random.Generator, inputs: int) -> Any:
+    """Build the recipe's net to the numbers that describe a likelihood."""
+    if is_table(recipe):
+        return build_perceptron(b, recipe, rng, (inputs, *reversed(recipe.hidden), width(recipe)))
+    outputs = recipe.component("likelihood").outputs(recipe)
+    return recipe.component("net").decoder(b, recipe, rng, inputs, outputs)
 
 
 def build_normal(b: Backend, recipe: Values, rng: np.random.Generator, net: Any) -> Any:
@@ -76,6 +130,42 @@ def build_diagonal(b: Backend, recipe: Values, rng: np.random.Generator, net: An
     if not recipe.standardise:
         return b.conditionals.DiagNormal(net)
     return b.conditionals.Standardised(b.conditionals.DiagNormal(net, floor=FLOOR), *units(recipe))
+
+
+def build_poisson(b: Backend, recipe: Values, rng: np.random.Generator, net: Any) -> Any:
+    """Build a Poisson likelihood, with further zeros where its name says so."""
+    return b.conditionals.Poisson(net, table_units(recipe).centre, zero_inflated=inflated(recipe) == 2)
+
+
+def build_negative_binomial(b: Backend, recipe: Values, rng: np.random.Generator, net: Any) -> Any:
+    """Build a negative binomial likelihood, with further zeros where its name says so."""
+    own = table_units(recipe)
+    zeros = inflated(recipe) == 2
+    return b.conditionals.NegativeBinomial(net, own.centre, own.concentration, zero_inflated=zeros)
+
+
+def _numbers(outputs: int, recipe: Values) -> int:
+    return outputs
+
+
+def inflated(recipe: Values) -> int:
+    """The numbers that describe a count: 2 where one of them is the logit of further zeros."""
+    return int(recipe.component("likelihood").outputs(recipe))
+
+
+def refuse_table(recipe: Values) -> str | None:
+    """Say why the columns of a recipe cannot be those of a table."""
+    if recipe.program != "vae" or recipe.net != "mlp" or recipe.prior == "vampprior":
+        return (
+            "The likelihood 'columns' is for the program 'vae', the net 'mlp' and priors but 'vampprior', whose "
+            f"learned rows would be no rows of a table; got {recipe.program!r}, {recipe.net!r} and {recipe.prior!r}: "
+            "use program='vae', net='mlp', and prior='vampprior-data', say."
+        )
+    try:
+        columns_of(recipe.columns, recipe.dim)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def refuse(recipe: Values) -> str | None:
@@ -134,5 +224,27 @@ LIKELIHOODS = (
         build=lambda b, recipe, rng, net: b.conditionals.CategoricalLevels(net, recipe.levels),
         outputs=lambda recipe: recipe.levels,
         side_by_side=True,
+    ),
+    *(
+        Likelihood(
+            f"{'zero-inflated-' * (outputs - 1)}{name}",
+            f"{about}{', and further zeros' * (outputs - 1)}",
+            build=build,
+            outputs=partial(_numbers, outputs),
+            columns=lambda recipe: (COUNT,) * recipe.dim,
+        )
+        for outputs in (1, 2)
+        for name, about, build in (
+            ("poisson", "for counts 0, 1, 2, ...", build_poisson),
+            ("negative-binomial", "for counts that scatter more", build_negative_binomial),
+        )
+    ),
+    Likelihood(
+        "columns",
+        "for tables, whose columns have kinds of their own",
+        settings=(COLUMNS,),
+        refuse=refuse_table,
+        build=lambda b, recipe, rng, net: b.conditionals.Columns(net, columns(recipe), table_units(recipe)),
+        columns=lambda recipe: columns_of(recipe.columns, recipe.dim),
     ),
 )

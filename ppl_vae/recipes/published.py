@@ -6,8 +6,6 @@ import math
 from numbers import Integral
 from typing import Any
 
-import numpy as np
-
 from ..arrays.convolution_shapes import channels_first
 from ..data import Split, Stream
 from ..data.containers import as_array, check_numbers
@@ -31,6 +29,7 @@ def vae(data: Split | Data | tuple[int, ...], *, image_shape: tuple[int, ...] | 
 
     Auto-Encoding Variational Bayes, Kingma and Welling, 2014; VAE with a VampPrior, Tomczak and Welling, 2018.
 
+    >>> import numpy as np
     >>> model, guide = vae((28, 28), prior="mixture", num_pseudo_inputs=10)(np.random.default_rng(0))
     >>> model(size=2).shape
     torch.Size([2, 784])
@@ -48,8 +47,6 @@ def vae(data: Split | Data | tuple[int, ...], *, image_shape: tuple[int, ...] | 
             raise ValueError(f"'data' should be images of shape (N, P) or (N, H, W); got {array.shape}.")
         check_numbers(array, "data")
         shape, images = array.shape[1:], array.reshape(len(array), -1)
-        if not settings.get("standardise"):
-            images = np.where(np.isnan(images), 0, images)
     recipe = Recipe(_shape(shape, image_shape), images=images, **settings)
     if images is None and recipe.component("prior").images_needed(recipe):
         if recipe.component("latents").images_needed(recipe):
@@ -113,6 +110,7 @@ def hierarchy(data: Split | Data | tuple[int, ...], latent_levels: int = 2, **se
     With ``prior="vampprior", gated=True`` it is the two-level model of Tomczak and Welling, 2018, 40 latents a level,
     but for the likelihood and q(z_1 | x, z_2), whose two inputs have no layer of their own before they meet.
 
+    >>> import numpy as np
     >>> model, guide = hierarchy((28, 28), guide="ladder")(np.random.default_rng(0))
     >>> model(size=2).shape
     torch.Size([2, 784])
@@ -127,6 +125,7 @@ def deep_markov(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe
     ``posterior="filtering"`` reads x forwards. Of sequences of several lengths, pad and pass ``mask``. Structured
     Inference Networks for Nonlinear State Space Models, Krishnan, Shalit and Sontag, 2017, whose nets are larger.
 
+    >>> import numpy as np
     >>> model, guide = deep_markov((7, 3), latent_dim=2)(np.random.default_rng(0))
     >>> model(size=2).shape
     torch.Size([2, 21])

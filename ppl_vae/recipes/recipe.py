@@ -56,6 +56,7 @@ LATER |= {
         *implicit.SETTINGS,
         builders.CONCENTRATION,
         likelihoods.STANDARDISE,
+        likelihoods.COLUMNS,
         *diffusion.SETTINGS,
         labels.AUXILIARY,
         *hierarchies.SETTINGS,
@@ -75,7 +76,8 @@ class Recipe:
     of components are given, and read, beside the others: ``Recipe(shape, prior="mixture", num_pseudo_inputs=10)``.
 
     Settings of the package's components: ``levels`` of the likelihoods of pixels k / (levels - 1); ``standardise`` of
-    the normal ones, whose columns are then in units of their own; ``num_categories`` of each categorical latent;
+    the normal ones, whose columns are then in units of their own; ``columns``, their kinds, of the likelihood of that
+    name; ``num_categories`` of each categorical latent;
     ``concentration`` of stick-breaking ones; ``posterior_temperature`` and ``prior_temperature`` of ``concrete`` ones;
     ``num_codes``, ``code_dim`` and ``codebook_start`` of ``vq`` and ``residual-vq``, and ``num_stages`` of the latter;
     ``code_levels`` of ``fsq``; ``num_bits`` of ``lfq``; ``hidden``, the units of
@@ -108,8 +110,10 @@ class Recipe:
             ``factorised`` or ``autoregressive``, learned probabilities of each, alone or given those before it; or one
             that is registered.
         likelihood: ``bernoulli``; ``normal`` with one learned scale; ``normal-diagonal``, whose decoder gives each
-            pixel a scale; of pixels k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; each pixel given
-            those before it, ``pixelcnn`` and ``made`` of 0 and 1, ``pixelcnn-categorical`` and ``made-categorical`` of
+            pixel a scale; of counts ``poisson`` and ``negative-binomial``, and these with further zeros,
+            ``zero-inflated-poisson`` and ``zero-inflated-negative-binomial``; of tables ``columns``; of pixels
+            k / (``levels`` - 1), ``discretised-logistic`` or ``categorical``; each pixel given those before it,
+            ``pixelcnn`` and ``made`` of 0 and 1, ``pixelcnn-categorical`` and ``made-categorical`` of
             k / (``levels`` - 1); or one that is registered.
         latents: ``gaussian``; ``bernoulli`` (a sigmoid belief net of one layer); ``categorical``; ``concrete``, relaxed
             categories, a model of its own (``evaluation.discrete_twin`` is the discrete one); ``vq``, each the
@@ -301,10 +305,10 @@ class Recipe:
         return b.priors.Unconditional(prior) if called_with and not component.conditional else prior
 
     def _likelihood(self, b: backends.Backend, rng: np.random.Generator) -> Any:
-        likelihood, latents = self.component("likelihood"), self.component("latents")
+        latents = self.component("latents")
         inputs = self.component("program").reads(self) * latents.width(self) + self.given_dim
-        net = self.component("net").decoder(b, self, rng, inputs, likelihood.outputs(self))
-        return likelihood.build(b, self, rng, latents.decode(b, self, net))
+        net = likelihoods.build_decoder(b, self, rng, inputs)
+        return self.component("likelihood").build(b, self, rng, latents.decode(b, self, net))
 
     def skeleton(self) -> tuple[Any, Any]:
         """The (model, guide) with arbitrary weights and pseudo-inputs, for a saved fit to fill in."""

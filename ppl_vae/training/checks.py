@@ -83,7 +83,8 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
         check_gaps(sites, side.get("mask"))
     for name, x in (("data", data.train), ("valid", data.valid)):
         if x is not None:
-            checked(pair, x, name, intensities=data.dynamic and name == "data")
+            mask = (data.side if name == "data" else data.valid_side).get("mask")
+            checked(pair, x, name, intensities=data.dynamic and name == "data", mask=mask)
     check_draws(settings, pair, data, derive(seed, "trial"))
     if sites.implicit and data.valid is not None and len(data.valid) < 2:
         raise ValueError(

@@ -29,3 +29,6 @@ from .recurrent_filtering import RecurrentFiltering as RecurrentFiltering
 from .semi_implicit import SemiImplicit as SemiImplicit
 from .standardised import Standardised as Standardised
 from .sticks import StickBreaking as StickBreaking
+from .tables import Columns as Columns
+from .tables import NegativeBinomial as NegativeBinomial
+from .tables import Poisson as Poisson

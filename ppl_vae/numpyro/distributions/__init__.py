@@ -17,6 +17,7 @@ from ppl_vae.numpyro.distributions.recurrent import Recurrent
 from ppl_vae.numpyro.distributions.semi_implicit import SemiImplicit
 from ppl_vae.numpyro.distributions.shared_mixture import SharedMixture, Strata
 from ppl_vae.numpyro.distributions.sticks import LogitBeta, LogitKumaraswamy
+from ppl_vae.numpyro.distributions.tables import Columns
 
 __all__ = [
     "AutoregressiveBernoulli",
@@ -25,6 +26,7 @@ __all__ = [
     "BernoulliLogits",
     "BernoulliMixture",
     "CategoricalLevels",
+    "Columns",
     "Concrete",
     "Denoising",
     "DiagNormalMixture",

@@ -24,6 +24,7 @@ from numpyro.distributions import (
     constraints,
 )
 
+from ...data.tables.kinds import COUNT
 from ...pairs.sites import ANYWHERE, AT_OWN_DRAWS, NOWHERE, Site
 from ...runtime.threads import process_lock
 
@@ -161,6 +162,7 @@ def describe(site: Any) -> Site:
         num_values=2 if binary else int(base.probs.shape[-1]) if categorical else getattr(base, "num_values", None),
         levels=getattr(base, "levels", None),
         read_values=getattr(base, "read_values", None),
+        columns=(COUNT,) if support is constraints.nonnegative_integer else getattr(base, "columns", ()),
         codes=getattr(base, "codes", ()),
         codebook=getattr(base, "codebook_shape", ()),
         chain=getattr(base, "chain", 0),

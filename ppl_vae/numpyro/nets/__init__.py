@@ -1,6 +1,7 @@
 """Nets, functions of arrays, with weights drawn from a NumPy generator, in NumPyro."""
 
 from .codebook import Codebook as Codebook
+from .columns import Columns as Columns
 from .convolutional import ConvDecoder as ConvDecoder
 from .convolutional import ConvEncoder as ConvEncoder
 from .convolutions import Convolution as Convolution

@@ -1,0 +1,1 @@
+"""Tables of mixed columns as arrays of numbers: the kinds of columns, and their units."""

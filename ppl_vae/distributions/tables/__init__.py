@@ -1,0 +1,3 @@
+"""Distributions of tables, in Pyro."""
+
+from .columns import Columns as Columns

@@ -1,0 +1,3 @@
+"""Distributions of tables, in NumPyro."""
+
+from .columns import Columns as Columns
