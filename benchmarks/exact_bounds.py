@@ -305,15 +305,41 @@ MEANS = np.arange(-8.0, 8.0, 0.02)
 """Standard deviations from the mean of x, on a grid."""
 
 
+def means(exact: Exact, at: Values) -> np.ndarray:
+    """E[x | z] of one pixel at every value of the latents, of a normal of standard deviation SIGMA: (M,)."""
+    one, none = (exact.program.tables(np.full(1, x), **at).log_lik for x in (1.0, 0.0))
+    return SIGMA**2 * (one - none) + 0.5
+
+
+def alike(exact: Exact, draws: int) -> Values:
+    """The ELBO of a discriminator's units; for the model's parameter twice their part, less what the game costs."""
+    assert exact.critic is not None
+    player, state = exact.critic  # type: ignore[misc]
+
+    def parts(at: Values) -> tuple[float, float, float]:
+        tables, x = [exact.program.tables(x, **at) for x in exact.program.x], means(exact, at)[:, None]
+        units = player.net.units(state.learned, np.concatenate([x, exact.program.x]), player.layer)
+        kl = np.mean([linear(t, t.log_guide - t.log_prior) for t in tables])
+        away = [
+            linear(t, ((units[: len(x)] - u) ** 2).sum(-1) / 2) for t, u in zip(tables, units[len(x) :], strict=True)
+        ]
+        fooled = softplus(-player.net.logits(state.learned, x))
+        costs = np.mean([linear(t, fooled) for t in tables]) + masses(tables)[1] @ fooled
+        return float(kl), float(np.mean(away)), float(costs) / 2
+
+    kl, away, _ = parts(START)
+    found = {"value": -kl - away, **difference(lambda at: -sum(parts(at)[:2]))}
+    return found | {"c": float(derivative(lambda at: -2.0 * parts(at)[1] - parts(at)[2], "c"))}
+
+
 def hidden(exact: Exact, draws: int) -> Values:
     """Minus E softplus of the logits of a critic of x and z at the data's pairs, and of minus those at the model's."""
     z, density = codes_of(exact), np.exp(-0.5 * MEANS**2)
 
     def value(at: Values) -> float:
         tables = [exact.program.tables(x, **at) for x in exact.program.x]
-        ours = [linear(t, softplus(logits_at(x, z))) for x, t in zip(exact.program.x, tables, strict=True)]
-        away = exact.program.tables(np.ones(1), **at).log_lik - exact.program.tables(np.zeros(1), **at).log_lik
-        x = (SIGMA**2 * away + 0.5)[:, None] + SIGMA * MEANS
+        x = means(exact, at)[:, None] + SIGMA * MEANS
+        ours = [linear(t, softplus(logits_at(seen, z))) for seen, t in zip(exact.program.x, tables, strict=True)]
         theirs = softplus(-logits_at(x[..., None], np.repeat(z[:, None], len(MEANS), 1))) @ density / density.sum()
         return -float(np.mean(ours) + masses(tables)[1] @ theirs)
 

@@ -39,6 +39,7 @@ from exact_bounds import (  # noqa: E402
     TARGET,
     Exact,
     Values,
+    alike,
     capacity,
     correlation,
     covariance,
@@ -69,6 +70,9 @@ from programs import PROGRAMS, SIZE, START, Program, Tables  # noqa: E402
 
 from ppl_vae import backends, baselines, objectives  # noqa: E402
 from ppl_vae.critics import Critic  # noqa: E402
+from ppl_vae.discriminators import Discriminator  # noqa: E402
+from ppl_vae.players import Sizes  # noqa: E402
+from ppl_vae.seeds import generator  # noqa: E402
 
 RATE = 1e-7
 """Of the training: parameters move by this much of a gradient."""
@@ -236,6 +240,7 @@ OBJECTIVES: dict[str, Case] = {
         penalised("AVB", criticised_jointly, likelihood), make=ours("AVB", beta=2.0, adaptive_contrast=False)
     ),
     "ALI, critic": Case(ours("ALI"), hidden, (1, 3), whole=True),
+    "VAEGAN, critic": Case(ours("VAEGAN", strength=2.0), alike, (1,), whole=True),
     "AAE, critic": penalised("AAE", partial(criticised, of=softplus), likelihood),
     "stock Trace_ELBO": Case(_stock("Trace_ELBO"), of_elbo()),
     "stock TraceMeanField_ELBO": Case(_stock("TraceMeanField_ELBO"), of_elbo()),
@@ -283,7 +288,8 @@ def losses_and_steps(
     loss = case.make(inference, draws, program.nesting)
     training: Any = inference.SVI
     if getattr(loss, "needs_critic", False):
-        training = partial(inference.Adversarial, critic=Critic((2,), learning_rate=1e-12))
+        kind = Discriminator if loss.judges == "data" else Critic
+        training = partial(inference.Adversarial, critic=kind((2,), learning_rate=1e-12))
     optim = optax.sgd(RATE) if side == "numpyro" else partial(torch.optim.SGD, lr=RATE)
     rows, size = (SMALL, SMALL) if case.whole else (2 * SIZE, SIZE)
     x = np.tile(program.x, (rows // len(program.x), 1))
@@ -297,7 +303,10 @@ def losses_and_steps(
     found = {"value": -fit.history["loss"][1:]}
     for name in NAMES:
         found[name] = np.diff([state[name] for state in states]) / (rows // size * RATE)
-    return found, fit.critic
+    if getattr(loss, "judges", "") != "data":
+        return found, fit.critic
+    (player,) = svi.players
+    return found, (player, player.init(Sizes(x.shape[1], 1), generator(seed, player.name)))
 
 
 def parameter(state: dict[str, np.ndarray], name: str) -> float:

@@ -96,12 +96,16 @@ class Critic(Player):
             net[f"bias_{layer}"] = np.zeros(out)
         return State({}, net)
 
+    def units(self, net: Values, z: Array, layers: int) -> Array:
+        """Return the units of the last of the first ``layers`` hidden layers: (..., D) -> (..., H)."""
+        for layer in range(layers):
+            z = ops.leaky_relu(ops.affine(z, net[f"weight_{layer}"], net[f"bias_{layer}"]), self.slope)
+        return z
+
     def logits(self, net: Values, z: Array) -> Array:
         """Return the logits c(z): (..., D) -> (...)."""
         last = len(self.hidden)
-        for layer in range(last):
-            z = ops.leaky_relu(ops.affine(z, net[f"weight_{layer}"], net[f"bias_{layer}"]), self.slope)
-        out = ops.affine(z, net[f"weight_{last}"], net[f"bias_{last}"])
+        out = ops.affine(self.units(net, z, last), net[f"weight_{last}"], net[f"bias_{last}"])
         return out[..., 0] if self.outputs == 1 else out[..., 0] - out[..., 1]
 
     def read(self, state: State, z: Array) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -111,8 +111,9 @@ class Discriminator(Player):
         return self.noise > 0 or self.penalty == "gradient"
 
     def playing(self, objective: Any) -> Player:
-        """Return the discriminator with the objective's game."""
-        return dataclasses.replace(self, game=getattr(objective, "game", None))
+        """Return the player that an objective makes of the discriminator with its game: by default that itself."""
+        own, made = dataclasses.replace(self, game=getattr(objective, "game", None)), getattr(objective, "player", None)
+        return own if made is None else made(own)
 
     def check(self, num_data: int, batch_size: int) -> None:
         """Refuse batches that it cannot pack, and a game that needs its slope held where nothing holds it.
@@ -140,12 +141,13 @@ class Discriminator(Player):
             )
 
     @property
-    def _net(self) -> Critic:
+    def net(self) -> Critic:
+        """Its layers."""
         return Critic(self.hidden, slope=self.slope)
 
     def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
         """Return the state before the first batch of data (B, P)."""
-        net = self._net.init(Sizes(0, sizes.data * self.pack), rng).learned
+        net = self.net.init(Sizes(0, sizes.data * self.pack), rng).learned
         tracked = {}
         for name in self._weights(net) if self.spectral else ():
             u = rng.standard_normal(len(net[name]))
@@ -168,7 +170,7 @@ class Discriminator(Player):
         return net
 
     def _logits(self, net: Values, rows: Array) -> Array:
-        return self._net.logits(net, rows) * (self.spectral or 1.0)
+        return self.net.logits(net, rows) * (self.spectral or 1.0)
 
     def _packed(self, x: Array) -> Array:
         return x.reshape(-1, self.pack * x.shape[-1])
@@ -221,6 +223,58 @@ class Discriminator(Player):
             learned = {n: ops.clip(ops.stop_gradient(w), -self.clip, self.clip) for n, w in after.learned.items()}
             after = after._replace(learned=learned)
         return after, metrics
+
+
+class Similarity(NamedTuple):
+    """Units of a discriminator's hidden layer, (M, H), and its logits; ``M`` is B / pack."""
+
+    real: Array
+    """of data"""
+    by_code: Array
+    """of E[x | z] at the guide's draws, with a gradient to the guide alone"""
+    by_decoder: Array
+    """the same, with a gradient to the model alone"""
+    reconstructed: Array
+    """logits at data and at E[x | z] of the guide's draws, with a gradient to the model alone, (2, M)"""
+    generated: Array
+    """logits at data and at E[x | z] of the prior's draws, (2, M)"""
+
+
+@dataclass(frozen=True)
+class SimilarityDiscriminator(Discriminator):
+    """Discriminator of data from E[x | z] of the guide's and of the prior's draws, half the weight each.
+
+    Its output is a ``Similarity``: a hidden layer measures how alike two images are. Autoencoding beyond Pixels using a
+    Learned Similarity Metric, Larsen et al., 2016.
+
+    >>> SimilarityDiscriminator(hidden=(5,), layer=1).layer
+    1
+    """
+
+    layer: int = 1
+
+    def output(self, state: State, view: View) -> Similarity:
+        """Return the units of the layer, and the logits."""
+        latents, net = view.latents, self._normalised(state)
+        assert latents is not None
+        still = latents.stopped.reshape(view.x.shape)
+        by_code = latents.mean.reshape(view.x.shape) - still + ops.stop_gradient(still)
+        rows = ops.concatenate([self._packed(x)[None] for x in (view.x, by_code, still)])
+        real, ours, theirs = self.net.units(net, rows, self.layer)
+        reconstructed, generated = (super(SimilarityDiscriminator, self).output(state, v) for v in _fakes(view))
+        return Similarity(real, ours, theirs, reconstructed, generated)
+
+    def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
+        """Return the mean of the losses beside either kind of draws, and of the gaps."""
+        both = [super(SimilarityDiscriminator, self).loss(state, fakes) for fakes in _fakes(view)]
+        (first, (gap,)), (second, (other,)) = both
+        return (first + second) / 2, ((gap + other) / 2,)
+
+
+def _fakes(view: View) -> list[View]:
+    """Return the view with the reconstructions in the place of draws of the model, and the view with these."""
+    assert view.latents is not None
+    return [view._replace(latents=view.latents._replace(generated=view.latents.stopped)), view]
 
 
 def _unit(a: Array) -> Array:

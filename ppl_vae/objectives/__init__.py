@@ -5,6 +5,7 @@ from .adversarial import ALI as ALI
 from .adversarial import AVB as AVB
 from .adversarial import GAN as GAN
 from .adversarial import GMMN as GMMN
+from .adversarial import VAEGAN as VAEGAN
 from .adversarial import WAEGAN as WAEGAN
 from .adversarial import AdversarialObjective as AdversarialObjective
 from .adversarial import FactorVAE as FactorVAE

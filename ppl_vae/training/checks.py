@@ -345,7 +345,7 @@ def check_critic(settings: TrainingSettings) -> None:
     if critic is not None and not adversarial:
         raise UnsuitableObjective(
             f"Adversarial trains a critic beside the pair, and {name} has no use for one: use SVI, or FactorVAE, "
-            "AAE, WAEGAN, AVB or ALI, or GAN of an implicit model."
+            "AAE, WAEGAN, AVB, ALI or VAEGAN, or GAN of an implicit model."
         )
 
 

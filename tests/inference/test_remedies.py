@@ -29,6 +29,9 @@ MASKED = np.ma.masked_invalid(HOLED)
 ROWS: dict[str, Any] = {"guide": "per-datapoint", "num_images": len(TRAIN)}
 
 
+bigan = partial(inference.ALI, deterministic=True, mean=True)
+
+
 def made(**settings: Any) -> Any:
     one = recipes.vae((P,), **{**SMALL, **settings})
     return one(np.random.default_rng(0))
@@ -268,7 +271,7 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         fits(loss=inference.FactorVAE()),
         lambda _: inference.Adversarial(inference.FactorVAE(), epochs=1, batch_size=20).fit(*made(), TRAIN),
     ),
-    "has no use for one: use SVI, or FactorVAE, AAE, WAEGAN, AVB or ALI": (
+    "has no use for one: use SVI, or FactorVAE, AAE, WAEGAN, AVB, ALI or VAEGAN": (
         lambda _: inference.Adversarial(inference.TraceELBO(), epochs=1, batch_size=20).fit(*made(), TRAIN),
         fits(loss=inference.TraceELBO()),
         *(

@@ -30,6 +30,7 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("normal", "WAEGAN, critic, squared", 1, "right"),
     ("normal", "AVB, critic", 1, "right"),
     ("normal", "ALI, critic", 3, "right"),
+    ("normal", "VAEGAN, critic", 1, "right"),
     ("Bernoulli", "FDivergenceVAE, critic", 1, "no pathwise gradient for the site 'z'"),
     ("two normals", "BetaTCVAE, stratified", 1, "right"),
     ("two normals", "DIPVAE, kind i", 3, "right"),

@@ -15,6 +15,7 @@ from pairs import D, P, follow, toy
 from ppl_vae import backends, evaluation, recipes
 from ppl_vae import objectives as o
 from ppl_vae.critics import Critic
+from ppl_vae.discriminators import Discriminator
 from ppl_vae.results import Fit
 
 X = toy(12)
@@ -27,6 +28,10 @@ def made(**settings: Any) -> tuple[Any, Any]:
     return recipes.vae((P,), **options)(np.random.default_rng(0))
 
 
+def standard() -> tuple[Any, Any]:
+    return made(posterior="standard")
+
+
 def fit(**settings: Any) -> Fit:
     return Fit.untrained(B.inference.Pair(*made(**settings)), X)
 
@@ -36,7 +41,8 @@ def trains(loss: Any, model_guide: Callable[[], Any] = made, given: np.ndarray |
         settings: dict[str, Any] = {"epochs": 1, "batch_size": 12, **options}
         kind: Any = B.inference.SVI
         if loss.needs_critic:
-            kind, settings["critic"] = B.inference.Adversarial, Critic((4,))
+            kind = B.inference.Adversarial
+            settings.setdefault("critic", Discriminator((4,)) if loss.judges == "data" else Critic((4,)))
         beside = {"valid": X} if "patience" in options else {}
         return kind(loss, **settings).fit(*model_guide(), X, given=given, **beside)
 
@@ -166,6 +172,19 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "the critic sees the draws of a batch together: leave 'chunk' at None": (
         lambda _: o.ALI(2, chunk=1),
         trains(o.ALI(2, mean=True)),
+    ),
+    "takes one draw of the guide for each datum of a batch": (
+        lambda _: o.VAEGAN(2),
+        trains(o.VAEGAN(), standard),
+    ),
+    "measures similarity by hidden layer": (
+        trains(o.VAEGAN(layer=2), standard),
+        trains(o.VAEGAN(layer=2), standard, critic=Discriminator((128, 128))),
+        trains(o.VAEGAN(layer=1), standard),
+    ),
+    "the discriminator sees x, and not what the pair is given": (
+        trains(o.VAEGAN(), conditional(), X[:, :1]),
+        trains(o.TraceELBO(), conditional(), X[:, :1]),
     ),
     "trains the decoder by its draws of x, and those of": (
         trains(o.ALI()),

@@ -10,3 +10,4 @@ from .implicit import GMMN as GMMN
 from .implicit import ImplicitObjective as ImplicitObjective
 from .joint import ALI as ALI
 from .joint import AVB as AVB
+from .similarity import VAEGAN as VAEGAN

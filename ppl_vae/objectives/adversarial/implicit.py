@@ -19,6 +19,19 @@ from ..request import TermsRequest
 from .codes import needed
 
 
+def check_game(objective: Objective, game: Game) -> None:
+    """Refuse a game that lacks a player's loss.
+
+    Raises:
+        ValueError: names the objective.
+    """
+    if not all(callable(getattr(game, name, None)) for name in ("critic", "generator")):
+        raise ValueError(
+            f"{type(objective).__name__}: 'game' should be both players' losses, with critic(real, fake) and "
+            f"generator(real, fake), such as games.Hinge(); got {game!r}."
+        )
+
+
 @dataclass(frozen=True)
 class ImplicitObjective(Objective):
     """An objective of draws of the model beside data, for a model that has no density; no bound of log p(x)."""
@@ -77,11 +90,7 @@ class GAN(ImplicitObjective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not all(callable(getattr(self.game, name, None)) for name in ("critic", "generator")):
-            raise ValueError(
-                "GAN: 'game' should be both players' losses, with critic(real, fake) and generator(real, fake), "
-                f"such as games.Hinge(); got {self.game!r}."
-            )
+        check_game(self, self.game)
 
     def bound(self, terms: Terms, logits: Array | None = None) -> Array:
         """Terms, and the critic's logits at data and at draws, (2, M) -> (B,), the same number for each datum."""
