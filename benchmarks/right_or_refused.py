@@ -190,6 +190,7 @@ OBJECTIVES: dict[str, Case] = {
     "TraceEnumELBO": Case(ours("TraceEnumELBO"), of_elbo()),
     "DiffusionELBO": Case(ours("DiffusionELBO"), of_elbo()),
     "FIVO": Case(ours("FIVO"), of_iwae, (3,)),
+    "NASMC": Case(ours("NASMC"), woken, (3,)),
     "VQELBO": Case(ours("VQELBO"), of_elbo(), (1,)),
     "PriorELBO": Case(ours("PriorELBO"), of_elbo()),
     "HMCELBO": Case(ours("HMCELBO", transitions=40, leapfrog=3, step_size=0.5), moved),

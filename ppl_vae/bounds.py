@@ -226,6 +226,21 @@ def wake_wake(terms: Terms) -> Array:
     return scored(iwae(fixed), (weights * terms.log_guide).sum(0))
 
 
+def filter_wake(terms: Terms) -> Array:
+    """log of a particle filter's estimate of p(x), (B,), whose draws carry no gradient: that of the model.
+
+    The guide follows sum_t sum_k w~_tk d log q(z_tk | z_{t-1}, x_1:t), with the normalised weights of each step, and so
+    descends the sum over t of KL(p(z_1:t | x_1:t) || q), with a bias of order 1/K. Neural Adaptive Sequential Monte
+    Carlo, Gu, Ghahramani and Turner, 2015.
+
+    >>> import numpy as np
+    >>> w = np.log(np.array([[1.0], [3.0]]))
+    >>> np.exp(filter_wake(Terms(w, 0 * w, 0 * w, log_score=0 * w))).round(6)
+    array([2.])
+    """
+    return scored(iwae(terms), terms.log_score.sum(0))
+
+
 def wake_sleep(terms: Terms) -> Array:
     """The IWAE bound, (B,), whose gradient is the wake phase's for the model and the sleep phase's for the guide.
 

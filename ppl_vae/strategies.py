@@ -65,6 +65,9 @@ STRATEGIES: dict[str, Strategy] = {
         "the ELBO of the draws that a rejection step keeps", lambda k: objectives.RejectionELBO(k), 10
     ),
     "fivo": Strategy("log of a particle filter's estimate of p(x), of sequences", lambda k: objectives.FIVO(k), 4),
+    "nasmc": Strategy(
+        "the same for the model; its guide follows the filter's particles", lambda k: objectives.NASMC(k), 4
+    ),
     "renyi": Strategy("the Renyi bound of order 1/2", lambda k: objectives.RenyiELBO(k), 5),
     "miselbo": Strategy(
         "the ELBO of a mixture guide, K of its components, one draw of each",

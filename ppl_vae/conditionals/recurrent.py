@@ -51,7 +51,8 @@ class Smoothing(nn.Module):
         """Map x (..., T P) to a distribution over paths (T D,)."""
         h = self.net(steps(x, self.length))
         start = self.start.expand(*h.shape[:-2], len(self.start))
-        return Markov(self.conditional(joined(start, h[..., 0, :])), self.conditional, self.length, h)
+        first = self.conditional(joined(start, h[..., 0, :]))
+        return Markov(first, self.conditional, self.length, h, foresees=self.backward)
 
 
 class Filtering(Smoothing):

@@ -39,6 +39,7 @@ class Markov(TorchDistribution):
         length: T.
         context: h, (..., T, H); none by default. h_1 is not read here.
         on: whether the sequence lasts, (..., T); by default it does.
+        foresees: whether h_t knows data of later steps.
 
     >>> import numpy as np
     >>> import pyro.distributions as dist
@@ -59,9 +60,10 @@ class Markov(TorchDistribution):
         length: int,
         context: Tensor | None = None,
         on: Tensor | None = None,
+        foresees: bool = False,
     ) -> None:
         self.initial, self.transition, self.length = initial, transition, length
-        self.context, self.on = context, on
+        self.context, self.on, self.foresees = context, on, foresees
         shapes = [initial.batch_shape]
         shapes += [a.shape[: a.ndim - over] for a, over in ((context, 2), (on, 1)) if a is not None]
         super().__init__(
@@ -70,7 +72,8 @@ class Markov(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Markov:
         """Return the same distribution with another batch shape."""
-        return Markov(self.initial.expand(batch_shape), self.transition, self.length, self.context, self.on)
+        first = self.initial.expand(batch_shape)
+        return Markov(first, self.transition, self.length, self.context, self.on, self.foresees)
 
     @property
     def steps(self) -> int:
@@ -79,7 +82,8 @@ class Markov(TorchDistribution):
 
     def lasting(self, mask: Tensor) -> Markov:
         """Return the same paths, each to the last step of which ``mask`` (..., T P) or a later one shows something."""
-        return Markov(self.initial, self.transition, self.length, self.context, lasts(mask, self.length))
+        on = lasts(mask, self.length)
+        return Markov(self.initial, self.transition, self.length, self.context, on, self.foresees)
 
     def after(self, z: Tensor, step: int | slice) -> Any:
         """Return p(z_t | z_{t-1}) given z_{t-1} (..., D), t counted from 0, or for several t at once."""

@@ -10,7 +10,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ..arrays.sequences import steps
-from ..mcmc.filtering import Filtered, check_filtered, log_emission, reads_each_step, resample
+from ..mcmc.filtering import Filtered, check_filtered, check_scored, log_emission, reads_each_step, resample, scored
 from ..objectives.request import FilterRequest
 from .sites import base_of, masks_of
 from .traces import Ruled, run, split_sites
@@ -57,10 +57,17 @@ def filtered(
     def emission(z: Tensor, t: int) -> Tensor:
         return log_emission(rows, z, x[:, t], None if seen is None else seen[:, t], length)
 
-    first = posterior.initial.expand((num_particles, len(x)))
-    z = first.rsample()
-    log_w = prior.initial.log_prob(z) + emission(z, 0) - first.log_prob(z)
+    def drawn(proposal: Any) -> tuple[Tensor, Tensor]:
+        z = proposal.rsample()
+        z = z.detach() if request.scored else z
+        return z, proposal.log_prob(z)
+
+    if request.scored:
+        check_scored(name, posterior)
+    z, log_q = drawn(posterior.initial.expand((num_particles, len(x))))
+    log_w = prior.initial.log_prob(z) + emission(z, 0) - (log_q.detach() if request.scored else log_q)
     path, ancestors, weights = [z], [], [log_w]
+    scores = [scored(log_w, log_q)] if request.scored else []
     for t in range(1, length):
         on = torch.ones_like(log_w[0], dtype=torch.bool) if prior.on is None else prior.on[..., t]
         if request.ess:
@@ -68,17 +75,20 @@ def filtered(
             chosen, log_w = resample(log_w, uniform, request.resampling, request.ess, on)
             z = z.gather(0, chosen[..., None].expand(z.shape))
             ancestors.append(chosen)
-        proposal = posterior.after(z, t)
-        moved = proposal.rsample()
-        gain = prior.after(z, t).log_prob(moved) + emission(moved, t) - proposal.log_prob(moved)
+        moved, log_q = drawn(posterior.after(z, t))
+        log_p = prior.after(z, t).log_prob(moved) + emission(moved, t)
+        gain = log_p - (log_q.detach() if request.scored else log_q)
         log_w, z = torch.where(on, log_w + gain, log_w), torch.where(on[..., None], moved, z)
+        if request.scored:
+            scores.append(torch.where(on, scored(log_w, log_q), 0))
         path.append(z)
         weights.append(log_w)
     path_like = torch.sin(1 + torch.arange(z.shape[-1] * length, dtype=z.dtype, device=z.device) ** 2)
     stepwise = reads_each_step(rows, path_like.reshape(length, -1), x[0, 0])
     log_w = torch.where(stepwise, log_w, torch.nan)
     chosen_of = torch.stack(ancestors) if ancestors else ()
-    return Filtered(log_w, torch.stack(path), chosen_of, torch.stack(weights)), [
+    score = torch.stack(scores).sum(0) if request.scored else ()
+    return Filtered(log_w, torch.stack(path), chosen_of, torch.stack(weights), score), [
         *latent.values(),
         *observed.values(),
         *guided.values(),

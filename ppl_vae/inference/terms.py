@@ -101,7 +101,8 @@ def log_terms(
     if request.filter is not None:
         found, sites = filtered(request.filter, model, guide, args, kwargs, request.num_particles, max_plate_nesting)
         none = zeros_like(found.log_w)
-        return Terms(found.log_w, none, none, _common_scale(sites))
+        score = found.score if request.filter.scored else None
+        return Terms(found.log_w, none, none, _common_scale(sites), score)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     configurations: dict[str, int] = {}
     if gradient.enumerates:

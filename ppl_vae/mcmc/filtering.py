@@ -38,6 +38,13 @@ class Filtered(NamedTuple):
     """the particles of step t - 1 that those of step t follow, (T - 1, K, B); () where nothing was to be resampled"""
     weights: Array
     """log-weights after each step, (T, K, B)"""
+    score: Array = ()
+    """log q(z_t | z_{t-1}, x) of all steps, each times the normalised weight after it, (K, B); () where unwanted"""
+
+
+def scored(log_w: Array, log_q: Array) -> Array:
+    """Weigh log q of the particles of a step, (K, B), by their normalised weights, which have no slope."""
+    return ops.softmax(ops.stop_gradient(log_w), 0) * log_q
 
 
 def effective(log_w: Array) -> Array:
@@ -191,6 +198,19 @@ def check_normal(fits: bool, what: str) -> None:
             f"A Kalman filter is for a linear Gaussian state space, and {what} is none: use priors.Markov of linear "
             "steps and a linear likelihood, recipes.deep_markov(data, transition='linear', hidden=(), "
             "likelihood='normal'), or evaluation.smc."
+        )
+
+
+def check_scored(name: str, posterior: Any) -> None:
+    """Refuse a smoother where the weights of a step are to teach its proposals.
+
+    Raises:
+        UnsuitableObjective: a posterior that knows data of later steps.
+    """
+    if getattr(posterior, "foresees", False):
+        raise UnsuitableObjective(
+            f"{name} takes a guide to p(z_t | z_{{t-1}}, x_1:t), and this one knows data of later steps: use "
+            "conditionals.Filtering, posterior='filtering' of recipes, or FIVO."
         )
 
 

@@ -39,6 +39,7 @@ from .importance_weighted import CIWAE as CIWAE
 from .importance_weighted import FIVO as FIVO
 from .importance_weighted import IWAE as IWAE
 from .importance_weighted import MIWAE as MIWAE
+from .importance_weighted import NASMC as NASMC
 from .importance_weighted import DReG as DReG
 from .importance_weighted import RejectionELBO as RejectionELBO
 from .importance_weighted import RenyiELBO as RenyiELBO

@@ -192,7 +192,9 @@ class FIVO(Objective):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.chunk is not None:
-            raise ValueError(f"FIVO weighs its draws together: leave 'chunk' at None; got {self.chunk}.")
+            raise ValueError(
+                f"{type(self).__name__} weighs its draws together: leave 'chunk' at None; got {self.chunk}."
+            )
         FilterRequest(self.ess, self.resampling)  # refuses what is none
 
     @property
@@ -211,3 +213,30 @@ class FIVO(Objective):
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""
         return bounds.iwae(terms)
+
+
+@dataclass(frozen=True)
+class NASMC(FIVO):
+    """Reweighted wake-sleep for particle filters: the model ascends FIVO's value, the guide follows the particles.
+
+    The guide is a filter. Its gradient is that of log q(z_t | z_{t-1}, x_1:t) at each step's particles and weights,
+    down the inclusive KL from the filter's targets p(z_1:t | x_1:t), with a bias of order 1/K; where q is the model's
+    p(z_t | z_{t-1}, x_t) its mean is zero for any K. Draws carry no gradient. Neural Adaptive Sequential Monte Carlo,
+    Gu, Ghahramani and Turner, 2015.
+
+    Raises:
+        ValueError: a share outside [0, 1], an unknown scheme, or a chunk.
+        UnsuitableObjective: when it trains, a guide that knows data of later steps.
+
+    >>> NASMC(8).request.filter.scored
+    True
+    """
+
+    @property
+    def request(self) -> TermsRequest:
+        """The objective's request to a pair."""
+        return replace(super().request, filter=FilterRequest(self.ess, self.resampling, scored=True))
+
+    def bound(self, terms: Terms) -> Array:
+        """Terms (K, B) -> (B,)."""
+        return bounds.filter_wake(terms)

@@ -73,6 +73,8 @@ class FilterRequest:
     Args:
         ess: the share of K that the effective number of particles falls below before they are resampled; 0 for never.
         resampling: ``systematic``, ``stratified`` or ``multinomial``.
+        scored: no draw carries a gradient; ``Terms.log_score`` is then log q(z_t | z_{t-1}, x_1:t) summed over steps,
+            each with the normalised weight that the particle has after it.
 
     Raises:
         ValueError: a share outside [0, 1], or an unknown scheme.
@@ -80,6 +82,7 @@ class FilterRequest:
 
     ess: float = 0.5
     resampling: str = "systematic"
+    scored: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.ess <= 1 or self.resampling not in SCHEMES:

@@ -66,7 +66,8 @@ class Terms(NamedTuple):
     """log q(z | x), (K, B)"""
     scale: Any = 1.0
     log_score: Array = None
-    """log q of the sites whose draws carry no gradient, (K, B): what a score-function estimator multiplies"""
+    """log q of the sites whose draws carry no gradient, (K, B): what a score-function estimator multiplies; of a
+    particle filter its sum over steps, each times a weight"""
     log_sleep: Array = None
     """log q(z | x) of latents and data that the model dreamt, (B,), where they were asked for"""
     latents: Latents | None = None

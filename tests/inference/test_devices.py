@@ -29,7 +29,7 @@ PAIR_OF = {
     **dict.fromkeys(("reinforce", "running-average", "nvil", "rloo", "vimco", "wake-wake", "wake-sleep"), "bernoulli"),
     **dict.fromkeys(("per-datapoint", "semi-amortised", "diffusion"), "standard"),
     "enumeration": "categorical",
-    **dict.fromkeys(("avb", "fivo"), "standard"),
+    **dict.fromkeys(("avb", "fivo", "nasmc"), "standard"),
     **dict.fromkeys(("gumbel-softmax", "straight-through", "gumbel-rao", "rebar", "relax", "muprop"), "categorical"),
     **dict.fromkeys(("arm", "disarm", "rodeo"), "bernoulli"),
     **dict.fromkeys(("vq", "vq-ema", "fsq", "lfq"), "vq"),
@@ -73,7 +73,7 @@ def test_every_pair_computes_where_its_data_are(name: str) -> None:
 @pytest.mark.parametrize("name", strategies.STRATEGIES)
 def test_every_strategy_computes_where_its_data_are(name: str) -> None:
     strategy, number = strategies.find(name)
-    settings = MARKOV if name == "fivo" else strategies.recipe_settings(name)
+    settings = MARKOV if name in ("fivo", "nasmc") else strategies.recipe_settings(name)
     gradients(PAIR_OF.get(name, "vampprior"), strategy.loss(number), **settings)
 
 

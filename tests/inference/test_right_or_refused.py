@@ -55,6 +55,7 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("Bernoulli", "HMCELBO", 1, "no pathwise gradient for the site 'z'"),
     ("reshaped to rows", "HMCELBO", 1, "Several draws of each datum run at once"),
     ("normal", "FIVO", 3, "needs a prior and a guide that go step by step"),
+    ("normal", "NASMC", 3, "needs a prior and a guide that go step by step"),
     ("normal", "DiffusionELBO", 3, "takes one level of a chain of noise"),
     ("Bernoulli", "PriorELBO", 1, "put a learned prior there"),
     ("normal", "GAN", 1, "GAN trains an implicit model"),

@@ -10,7 +10,7 @@ import pytest
 from pairs import follow, untrained
 
 from ppl_vae import backends, evaluation, objectives, recipes
-from ppl_vae.objectives import FIVO, IWAE, TermsRequest
+from ppl_vae.objectives import FIVO, IWAE, NASMC, TermsRequest
 
 Way = Callable[[backends.Backend], Any]
 X = (np.arange(24.0).reshape(4, 6) % 5 > 2).astype(np.float32)
@@ -30,8 +30,8 @@ def of(b: backends.Backend, kind: str = "", **settings: Any) -> tuple[Any, Any]:
     return model, guide
 
 
-def trains(objective: Callable[[], Any], kind: str = "") -> Way:
-    return lambda b: b.inference.SVI(objective(), epochs=1, batch_size=4).fit(*of(b, kind), X, seed=0)
+def trains(objective: Callable[[], Any], kind: str = "", **settings: Any) -> Way:
+    return lambda b: b.inference.SVI(objective(), epochs=1, batch_size=4).fit(*of(b, kind, **settings), X, seed=0)
 
 
 def evaluates(function: Any, *options: Any, **settings: Any) -> Way:
@@ -82,9 +82,14 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         lambda _: objectives.FilterRequest(1.5),
         lambda _: objectives.FilterRequest(0.5, "systematic"),
     ),
-    "FIVO weighs its draws together: leave 'chunk' at None": (
+    "{} weighs its draws together: leave 'chunk' at None": (
         lambda _: FIVO(4, chunk=2),
         lambda _: FIVO(4),
+    ),
+    "this one knows data of later steps: use conditionals.Filtering, posterior='filtering' of recipes, or FIVO": (
+        trains(NASMC),
+        trains(NASMC, posterior="filtering"),
+        trains(FIVO),
     ),
     "'chunk' takes draws apart, and 'filter' weighs them together: leave it at None": (
         lambda _: TermsRequest(4, filter=objectives.FilterRequest(), chunk=2),

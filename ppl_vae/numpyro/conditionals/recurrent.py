@@ -52,7 +52,8 @@ class Smoothing(nnx.Module):
         h = self.net(steps(x, self.length))
         start = self.start[...]
         start = jnp.broadcast_to(start, (*h.shape[:-2], len(start)))
-        return Markov(self.conditional(joined(start, h[..., 0, :])), self.conditional, self.length, h)
+        first = self.conditional(joined(start, h[..., 0, :]))
+        return Markov(first, self.conditional, self.length, h, foresees=self.backward)
 
 
 class Filtering(Smoothing):

@@ -42,6 +42,7 @@ class Markov(dist.Distribution):
         length: T.
         context: h, (..., T, H); none by default. h_1 is not read here.
         on: whether the sequence lasts, (..., T); by default it does.
+        foresees: whether h_t knows data of later steps.
 
     >>> walk = Markov(dist.Normal(jnp.zeros(1), 1.0).to_event(1), lambda z: dist.Normal(z, 1.0).to_event(1), 3)
     >>> walk.log_prob(jnp.array([1.0, 1.0, 2.0])).item()  # steps of 1, 0 and 1
@@ -53,7 +54,7 @@ class Markov(dist.Distribution):
     has_rsample = True
     density_known: ClassVar[str] = "anywhere"
     pytree_data_fields = ("initial", "weights", "context", "on")
-    pytree_aux_fields = ("graph", "length")
+    pytree_aux_fields = ("graph", "length", "foresees")
 
     def __init__(
         self,
@@ -62,12 +63,14 @@ class Markov(dist.Distribution):
         length: int,
         context: Array | None = None,
         on: Array | None = None,
+        foresees: bool = False,
     ) -> None:
         module = isinstance(transition, nnx.Module)
         self.graph: Any
         self.weights: Any
         self.graph, self.weights = nnx.split(transition) if module else (transition, None)
         self.initial, self.length, self.context, self.on = initial, length, context, on
+        self.foresees = foresees
         shapes = [initial.batch_shape]
         shapes += [a.shape[: a.ndim - over] for a, over in ((context, 2), (on, 1)) if a is not None]
         super().__init__(jnp.broadcast_shapes(*shapes), (length * initial.event_shape[-1],), validate_args=False)
@@ -79,7 +82,8 @@ class Markov(dist.Distribution):
 
     def expand(self, batch_shape: tuple[int, ...]) -> Markov:
         """Return the same distribution with another batch shape."""
-        return Markov(self.initial.expand(batch_shape), self.transition, self.length, self.context, self.on)
+        first = self.initial.expand(batch_shape)
+        return Markov(first, self.transition, self.length, self.context, self.on, self.foresees)
 
     @property
     def steps(self) -> int:
@@ -88,7 +92,8 @@ class Markov(dist.Distribution):
 
     def lasting(self, mask: Array) -> Markov:
         """Return the same paths, each to the last step of which ``mask`` (..., T P) or a later one shows something."""
-        return Markov(self.initial, self.transition, self.length, self.context, lasts(mask, self.length))
+        on = lasts(mask, self.length)
+        return Markov(self.initial, self.transition, self.length, self.context, on, self.foresees)
 
     def after(self, z: Array, context: Array | None) -> Any:
         """Return p(z_t | z_{t-1}) given z_{t-1} (..., D) and h_t (..., H)."""

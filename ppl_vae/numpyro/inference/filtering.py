@@ -11,7 +11,7 @@ from jax import Array
 from numpyro import handlers
 
 from ...arrays.sequences import steps
-from ...mcmc.filtering import Filtered, check_filtered, log_emission, reads_each_step, resample
+from ...mcmc.filtering import Filtered, check_filtered, check_scored, log_emission, reads_each_step, resample, scored
 from ...objectives.request import FilterRequest
 from .sites import base_of, masks_of, traced
 from .traces import Ruled, run, split_sites
@@ -60,10 +60,20 @@ def filtered(
     def emission(z: Array, x: Array, seen: Array | None) -> Array:
         return log_emission(rows, z, x, seen, length)
 
-    first = posterior.initial.expand((num_particles, len(x)))
-    z = first.rsample(jax.random.fold_in(drawing, 0))
-    log_w = prior.initial.log_prob(z) - first.log_prob(z)
+    def drawn(proposal: Any, key: Array) -> tuple[Array, Array]:
+        z = proposal.rsample(key)
+        z = jax.lax.stop_gradient(z) if request.scored else z
+        return z, proposal.log_prob(z)
+
+    def weighed(log_q: Array) -> Array:
+        return jax.lax.stop_gradient(log_q) if request.scored else log_q
+
+    if request.scored:
+        check_scored(name, posterior)
+    z, log_q = drawn(posterior.initial.expand((num_particles, len(x))), jax.random.fold_in(drawing, 0))
+    log_w = prior.initial.log_prob(z) - weighed(log_q)
     log_w = log_w + emission(z, x[:, 0], None if seen is None else seen[:, 0])
+    score = scored(log_w, log_q)
 
     def go(state: tuple[Array, Array], inputs: tuple[Any, ...]) -> tuple[Any, Any]:
         (z, log_w), (x, seen, on, of_prior, of_posterior, uniform, key) = state, inputs
@@ -71,11 +81,10 @@ def filtered(
         if request.ess:
             chosen, log_w = resample(log_w, uniform, request.resampling, request.ess, on)
             z = jnp.take_along_axis(z, chosen[..., None], 0)
-        proposal = posterior.after(z, of_posterior)
-        moved = proposal.rsample(key)
-        gain = prior.after(z, of_prior).log_prob(moved) + emission(moved, x, seen) - proposal.log_prob(moved)
+        moved, log_q = drawn(posterior.after(z, of_posterior), key)
+        gain = prior.after(z, of_prior).log_prob(moved) + emission(moved, x, seen) - weighed(log_q)
         log_w, z = jnp.where(on, log_w + gain, log_w), jnp.where(on[..., None], moved, z)
-        return (z, log_w), (z, log_w, chosen)
+        return (z, log_w), (z, log_w, chosen, jnp.where(on, scored(log_w, log_q), 0) if request.scored else None)
 
     shape = (length - 1, request.noise(num_particles), len(x))
     on = jnp.ones((length, 1), bool) if prior.on is None else jnp.moveaxis(prior.on, -1, 0)
@@ -84,12 +93,13 @@ def filtered(
     uniform = jax.random.uniform(noise, shape, log_w.dtype) if request.ess else None
     keys = jax.random.split(drawing, length)[1:]
     start = z, log_w
-    (_, log_w), (path, weights, ancestors) = jax.lax.scan(go, start, (*later, on[1:], *contexts, uniform, keys))
+    (_, log_w), (path, weights, ancestors, scores) = jax.lax.scan(go, start, (*later, on[1:], *contexts, uniform, keys))
     path_like = jnp.sin(1 + jnp.arange(z.shape[-1] * length, dtype=z.dtype) ** 2)
     stepwise = reads_each_step(rows, path_like.reshape(length, -1), x[0, 0])
     log_w = jnp.where(stepwise, log_w, jnp.nan)
     path, weights = (jnp.concatenate([a[None], b]) for a, b in zip(start, (path, weights), strict=True))
-    return Filtered(log_w, path, () if ancestors is None else ancestors, weights), [
+    of_steps = () if scores is None else score + scores.sum(0)
+    return Filtered(log_w, path, () if ancestors is None else ancestors, weights, of_steps), [
         *latent.values(),
         *observed.values(),
         *guided.values(),

@@ -1,0 +1,82 @@
+"""Laws of the gradients that particle filters give to a guide, at the filter that is exact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pairs import fill, untrained
+
+from ppl_vae import backends
+from ppl_vae.results import Fit
+
+LENGTH, TURN, SPREAD = 4, 0.8, 0.5
+GAIN = 1 / (1 + SPREAD**2)
+"""Of x_t in p(z_t | z_{t-1}, x_t), with steps and loadings of 1: its mean is (1 - GAIN) TURN z_{t-1} + GAIN x_t."""
+
+
+def exact(b: backends.Backend, x: np.ndarray, sd: float = 1.0) -> Fit:
+    """A scalar state space under the guide p(z_t | z_{t-1}, x_t), with ``sd`` times its deviation."""
+    rng, c, mlp = np.random.default_rng(0), b.conditionals, b.nets.MLP
+    prior = b.priors.Markov(b.priors.StandardNormal(1), c.Normal(mlp((1, 1), rng), learned=True), LENGTH)
+    likelihood = c.Normal(b.nets.PerStep(mlp((1, 1), rng), LENGTH), learned=True)
+    posterior = c.Filtering(lambda x: x, c.Normal(mlp((2, 1), rng), learned=True), 1, LENGTH)
+    fill(prior.transition.net.layers[0], np.array([[TURN]]), np.zeros(1))
+    fill(likelihood.net.net.layers[0], np.ones((1, 1)), np.zeros(1))
+    weights = np.array([[(1 - GAIN) * TURN, GAIN]])
+    fill(posterior.conditional.net.layers[0], weights, np.zeros(1))
+    scales = {prior.transition: 1.0, likelihood: SPREAD, posterior.conditional: sd * SPREAD * np.sqrt(GAIN)}
+    for conditional, scale in scales.items():
+        raw = np.log(np.expm1(scale - conditional.floor))
+        if b.name == "pyro":
+            conditional.raw.data.fill_(raw)
+        else:
+            conditional.raw[...] = np.float32(raw) + 0 * conditional.raw[...]
+    return untrained(b.models.VAE(prior, likelihood), b.guides.Amortised(posterior), b, x)
+
+
+X = np.array([[0.5, -1.0, 2.0, 0.3]], np.float32)
+
+
+def of_guide(b: backends.Backend, objective: Any, sd: float = 1.0, batches: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard error of the gradient of weights, bias, deviation and start of the guide, of many filters."""
+    copies = np.repeat(X, 400, 0)
+    pair = exact(b, copies, sd).pair
+    rows = np.tile(np.arange(len(copies)), (batches, 1))
+    parts: list[np.ndarray] = []
+    for found, _ in b.inference.draw_gradients(pair, objective, copies, rows, range(batches)):
+        guided = [
+            a.reshape(len(a), -1) for name, a in sorted(found.items()) if b.inference.owners(pair)[name] == "guide"
+        ]
+        parts.append(np.concatenate(guided, 1))
+    each = np.concatenate(parts)
+    return each.mean(0), each.std(0, ddof=1) / np.sqrt(batches)
+
+
+def test_at_the_exact_filter_its_particles_teach_it_nothing_and_fivo_teaches_it_otherwise(
+    backend: backends.Backend,
+) -> None:
+    """The mean gradient is 0 for any K, and not of a filter that is too wide; FIVO's is 0 at another guide."""
+    mean, error = of_guide(backend, backend.inference.NASMC(3, ess=1.0))
+    assert mean.shape == (5,) and (error > 0).all() and (np.abs(mean) < 4 * error).all()
+    mean, error = of_guide(backend, backend.inference.NASMC(3, ess=1.0), sd=1.3)
+    assert (np.abs(mean) > 10 * error).any()
+    mean, error = of_guide(backend, backend.inference.FIVO(3, ess=1.0))
+    assert (np.abs(mean) > 10 * error).any()
+
+
+def test_the_value_is_fivos_and_the_model_s_gradient_that_of_its_draws(backend: backends.Backend) -> None:
+    """One particle: the gradient of log p(x, z) at a draw, whose value is the ELBO's."""
+    copies = np.repeat(X, 50, 0)
+    pair = exact(backend, copies).pair
+    rows, found = np.arange(50)[None], []
+    for objective in (backend.inference.NASMC(1), backend.inference.WakeWake(1)):
+        total: list[dict[str, np.ndarray]] = []
+        for gradients, _ in backend.inference.draw_gradients(
+            pair, objective, copies, np.repeat(rows, 40, 0), range(40)
+        ):
+            total.append(gradients)
+        names = [name for name, owner in backend.inference.owners(pair).items() if owner == "model"]
+        found.append(np.concatenate([np.concatenate([t[n] for t in total]).reshape(40, -1) for n in names], 1))
+    error = np.sqrt(sum(a.var(0, ddof=1) for a in found) / 40)
+    assert (np.abs(found[0].mean(0) - found[1].mean(0)) < 4 * error).all() and (np.abs(found[0].mean(0)) > error).any()
