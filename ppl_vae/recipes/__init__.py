@@ -10,6 +10,7 @@ from .published import conv_vae as conv_vae
 from .published import deep_markov as deep_markov
 from .published import hidden_markov as hidden_markov
 from .published import hierarchy as hierarchy
+from .published import pixel_hvae as pixel_hvae
 from .published import report_vae as report_vae
 from .published import vae as vae
 from .published import vampprior_vae as vampprior_vae

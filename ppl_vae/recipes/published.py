@@ -119,6 +119,22 @@ def hierarchy(data: Split | Data | tuple[int, ...], latent_levels: int = 2, **se
     return vae(data, **{**own, **settings})
 
 
+def pixel_hvae(data: Split | Data | tuple[int, ...], latent_levels: int = 2, **settings: Any) -> Recipe:
+    """A hierarchy, ``hierarchy``, whose likelihood is a PixelCNN that reads every level: PixelHVAE with a VampPrior.
+
+    Its nets of z are perceptrons, gated, with 40 latents a level; settings of the PixelCNN are ``pixel_layers`` and the
+    like. VAE with a VampPrior, Tomczak and Welling, 2018, whose nets of z and x convolve; PixelVAE, Gulrajani et al.,
+    2017.
+
+    >>> recipe = pixel_hvae((4, 4), latent_dim=3, prior="standard", pixel_channels=4, pixel_layers=2)
+    >>> model, guide = recipe(np.random.default_rng(0))
+    >>> model(size=2).shape
+    torch.Size([2, 16])
+    """
+    own = {"likelihood": "pixelcnn", "prior": "vampprior", "gated": True}
+    return hierarchy(data, latent_levels, **{**own, **settings})
+
+
 def deep_markov(data: Split | Data | tuple[int, ...], **settings: Any) -> Recipe:
     """A deep Markov model of sequences (N, T, P): gated transitions, and a smoother that reads x backwards.
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from pairs import SMALL, P, common_names, fill, toy, untrained
+from pairs import SMALL, P, command, common_names, fill, toy, untrained, write_images
+from pairs import fit as fit_by_command
 
 from ppl_vae import backends, evaluation, inference, objectives, recipes, seeds
 from ppl_vae.errors import SampledKL
+from ppl_vae.mcmc import kernel_of
 from ppl_vae.results import Fit
 
 W, S1, SX = 0.8, 0.6, 0.5
@@ -178,3 +182,38 @@ def test_a_fit_is_saved_resumed_and_evaluated(tmp_path: Path) -> None:
     row = evaluation.Evaluation.from_dict(found.to_dict()).row()
     assert row["kl_z1"] + row["kl_z2"] == pytest.approx(row["kl"], abs=0.5)
     assert row["active_units"] == row["active_units_z1"] + row["active_units_z2"]
+
+
+def test_a_pixelcnn_of_all_levels_is_normalised_and_the_same_on_both_backends(float64: None) -> None:
+    """log p(x, z1, z2) less log p(z1, z2) of every image of 2 x 3 pixels at a few latents; each level matters."""
+    every = np.array(list(itertools.product(range(2), repeat=6)), float)
+    settings = {"latent_dim": 2, "hidden": (5,), "pixel_channels": 4, "pixel_layers": 2, "num_pseudo_inputs": 3}
+    rng = np.random.default_rng(0)
+    z = {name: np.tile(rng.normal(size=(3, 1, 2)), (1, len(every), 1)) for name in ("z2", "z1")}
+    swapped = {"z2": z["z1"], "z1": z["z2"]}
+    found = []
+    for backend in map(backends.load, backends.NAMES):
+        recipe = recipes.pixel_hvae((2, 3), backend=backend.name, prior="standard", **settings)
+        own = untrained(*recipe(seeds.generator(0, "weights")), backend, every).pair
+        joint, other = (kernel_of(own).log_joint(own, every, values, {}) for values in (z, swapped))
+        log_prior = np.logaddexp.reduce(joint, 1)
+        lower = joint - log_prior[:, None] - (other - np.logaddexp.reduce(other, 1)[:, None])
+        assert np.abs(lower).max() > 1e-3
+        prior = own.model.prior, own.model.conditionals[0]
+        found.append(joint)
+        if backend.name == "pyro":
+            top, below = (own.tensor(z[name][:, 0]) for name in ("z2", "z1"))
+            exact = prior[0]().log_prob(top) + prior[1](top).log_prob(below)
+            np.testing.assert_allclose(log_prior, exact.detach(), atol=1e-10)
+    np.testing.assert_allclose(*found, atol=1e-9)
+
+
+def test_the_command_line_trains_a_pixelcnn_of_two_levels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = write_images(tmp_path) / "images.npy"
+    pixels = ("--likelihood", "pixelcnn", "--pixel-layers", 1, "--pixel-channels", 3)
+    fit_by_command(x, tmp_path / "run", "--program", "hierarchy", "--guide", "ladder", "--prior", "vampprior", *pixels)
+    assert command("evaluate", tmp_path / "run", "--num-particles", 2, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["levels"]) == ["z2", "z1"] and set(found["levels"]["z1"]) == {"kl", "active_units"}
+    assert command("evaluate", tmp_path / "run", "--num-particles", 2) == 0
+    assert "level z2" in capsys.readouterr().out

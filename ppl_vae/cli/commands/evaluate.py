@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,7 @@ KEYS = {
     "kl": "E_q[log q(z | x) - log p(z)]",
     "accuracy": "of the likeliest labels, of a run with --labels; else null",
     "active_units": "latents in use",
+    "levels": "of a hierarchy, the KL and the latents in use of each level, from the top",
     "latent_dim": "of how many",
     "codes_used": "different codes in the test images; null where latents are none",
     "perplexity": "exp of the entropy of these codes",
@@ -163,6 +165,7 @@ def _metrics(
     return {
         **{name: None if value is None or not math.isfinite(value) else value for name, value in numbers.items()},
         "verdict": evaluation.certificate.verdict if evaluation.certificate else None,
+        "levels": {name: asdict(level) for name, level in evaluation.levels.items()} or None,
         "latent_dim": sum(len(site.codes) or math.prod(site.event_shape) for site in fit.sites.latent),
         "epochs": len(fit.history["epoch"]),
         "num_images": len(test),
@@ -200,6 +203,9 @@ def _table(metrics: dict[str, Any], split: Split) -> list[str]:
         lines.append(f"{'accuracy of the likeliest label':<42}{metrics['accuracy']:>12.3f}")
     units = f"{_format(metrics['active_units'], 'd')} of {metrics['latent_dim']}"
     lines.append(f"{'active units':<42}{units:>12}")
+    for name, level in (metrics["levels"] or {}).items():
+        used = f"KL {level['kl']:.3f}, {_format(level['active_units'], 'd')} active"
+        lines.append(f"{f'  level {name}':<35}{used:>19}")
     if metrics["codes_used"] is not None:
         codes = f"{metrics['codes_used']}, perplexity {metrics['perplexity']:.1f}"
         lines.append(f"{'codes in use':<42}{codes:>12}")
