@@ -2,8 +2,8 @@
 
 The inference strategy is an object: exchange it, keep the pair as it is, and compare the results.
 This module imports neither torch nor jax; ``ppl_vae.models`` and its siblings are in Pyro, the same
-names under ``ppl_vae.numpyro`` in NumPyro. ``VAE``, ``VampVAE``, ``SemiSupervisedVAE`` and ``SequenceVAE``
-are scikit-learn estimators, imported when they are first used.
+names under ``ppl_vae.numpyro`` in NumPyro. ``VAE``, ``VampVAE``, ``SemiSupervisedVAE``, ``SequenceVAE`` and
+``TabularVAE`` are scikit-learn estimators, imported when they are first used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .estimators import SemiSupervisedVAE as SemiSupervisedVAE
     from .estimators import SequenceVAE as SequenceVAE
     from .estimators import VampVAE as VampVAE
+    from .tabular import TabularVAE as TabularVAE
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +23,8 @@ def __getattr__(name: str) -> Any:
         from . import estimators
 
         return getattr(estimators, name)
+    if name == "TabularVAE":
+        from . import tabular
+
+        return tabular.TabularVAE
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

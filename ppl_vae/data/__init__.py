@@ -14,6 +14,7 @@ from ppl_vae.data.sequences import Padded, lengths_to_mask, pad
 from ppl_vae.data.sets import adult, canvases, dsprites, dsprites_grid, dsprites_subset, japanese_vowels, nile, sprites
 from ppl_vae.data.split import Split
 from ppl_vae.data.streams import Stream, stream
+from ppl_vae.data.tables.frames import Table, table
 
 __all__ = [
     "BINARISATIONS",
@@ -23,6 +24,7 @@ __all__ = [
     "Padded",
     "Split",
     "Stream",
+    "Table",
     "adult",
     "canvases",
     "catalogue",
@@ -44,4 +46,5 @@ __all__ = [
     "renderer",
     "sprites",
     "stream",
+    "table",
 ]

@@ -60,6 +60,11 @@ def test_the_page_of_canvases_runs(capsys: pytest.CaptureFixture) -> None:
     assert 0 <= right <= 1 and elbo > 0
 
 
+def test_the_page_of_tables_runs(capsys: pytest.CaptureFixture) -> None:
+    exec("\n".join(blocks("docs/tables.md", "python")), {})
+    assert "('real', 'positive', 'count', 'boolean', 'categorical:3', 'ordinal:4')" in capsys.readouterr().out
+
+
 def test_the_page_of_sequences_runs(capsys: pytest.CaptureFixture) -> None:
     exec(compile("\n".join(blocks("docs/sequences.md", "python")), "docs/sequences.md", "exec"), {})
     assert "(50, 60, 12) (60, 12)" in capsys.readouterr().out

@@ -203,7 +203,7 @@ def check_columns(
     for group in groups_of(columns):
         column, places = group.column, np.arange(x.shape[1]) if len(columns) == 1 else group.places
         values = x[:, places]
-        wrong = _is_wrong(column, values)
+        wrong = is_wrong(column, values)
         wrong = wrong if mask is None else wrong & mask[:, places]
         if wrong.any():
             row, place = np.argwhere(wrong)[0]
@@ -222,7 +222,7 @@ def check_columns(
             )
 
 
-def _is_wrong(column: Column, x: np.ndarray) -> np.ndarray:
+def is_wrong(column: Column, x: np.ndarray) -> np.ndarray:
     """Say which values a kind of column does not have."""
     if column.kind == "real":
         return np.zeros(x.shape, bool)
