@@ -37,6 +37,7 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "pack": (games.NonSaturating(), {"pack": 2}),
     "steps": (games.NonSaturating(), {"steps": 5}),
     "noise": (games.NonSaturating(), {"noise": 0.1}),
+    "unrolled": (games.NonSaturating(), {"unroll": 5}),
     "wgan-gp": (games.Wasserstein(), {"penalty": "gradient", "strength": 1.0, "steps": 5}),
     "clipping": (games.Wasserstein(), {"clip": 0.1, "steps": 5}),
     "least-squares": (games.LeastSquares(), {}),

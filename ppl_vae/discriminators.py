@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 import numpy as np
 
 from .arrays import ops
+from .arrays.loops import descended
 from .arrays.ops import Array
 from .arrays.plain import keep_python
 from .critics import KINDS as NET_KINDS
@@ -27,6 +28,8 @@ KINDS: dict[str, Kind] = {
     **{name: kind for name, kind in NET_KINDS.items() if name != "outputs"},
     **dict.fromkeys(("steps", "pack"), "count"),
     **dict.fromkeys(("strength", "clip", "spectral", "noise"), "non-negative"),
+    "unroll": "whole",
+    "unroll_rate": "positive",
 }
 """Field of a discriminator -> the numbers that it takes."""
 ROUNDS = 30
@@ -52,10 +55,14 @@ class Discriminator(Player):
         spectral: the Lipschitz constant that c has by spectral normalisation of each layer; 0 for none.
         pack: the number of rows that it judges together.
         noise: standard deviation of normal noise that is added to all rows that it sees.
+        unroll: steps that the model sees it take: the model descends the loss that follows these, and its gradient goes
+            through them. They are steps of plain gradient descent on the model's batch, and are taken back.
+        unroll_rate: their learning rate.
 
     Improved Training of Wasserstein GANs, Gulrajani et al., 2017; Which Training Methods for GANs do actually
     Converge?, Mescheder, Geiger and Nowozin, 2018; Spectral Normalization for GANs, Miyato et al., 2018; PacGAN, Lin et
-    al., 2018; Amortised MAP Inference for Image Super-resolution (instance noise), Sonderby et al., 2017.
+    al., 2018; Amortised MAP Inference for Image Super-resolution (instance noise), Sonderby et al., 2017; Unrolled
+    Generative Adversarial Networks, Metz et al., 2017.
 
     Raises:
         ValueError: a setting that is none; a penalty without a strength, or a strength without a penalty.
@@ -80,6 +87,8 @@ class Discriminator(Player):
     spectral: float = 0.0
     pack: int = 1
     noise: float = 0.0
+    unroll: int = field(default=0, metadata={"later": True})
+    unroll_rate: float = field(default=0.1, metadata={"later": True})
     game: Game | None = field(default=None, repr=False)
     """the losses, of the objective that it plays with"""
 
@@ -190,6 +199,21 @@ class Discriminator(Player):
 
     def output(self, state: State, view: View) -> Array:
         """Return the logits at data and at draws, (2, B / pack)."""
+        return self.judge(self.ahead(state, view), view)
+
+    def ahead(self, state: State, view: View) -> State:
+        """Return the state some gradient steps ahead, with a gradient through them to the draws."""
+        learned = state.learned
+        for _ in range(self.unroll):
+            learned = descended(
+                lambda values: self.loss(State(state.tracked, values), view)[0], learned, self.unroll_rate
+            )
+            if self.clip:
+                learned = {name: ops.clip(value, -self.clip, self.clip) for name, value in learned.items()}
+        return State(state.tracked, learned)
+
+    def judge(self, state: State, view: View) -> Array:
+        """Return the logits of a state at data and at draws, (2, B / pack)."""
         logits = self._logits(self._normalised(state), ops.concatenate(self._seen(view)))
         return logits.reshape(2, -1)
 
@@ -255,13 +279,13 @@ class SimilarityDiscriminator(Discriminator):
 
     def output(self, state: State, view: View) -> Similarity:
         """Return the units of the layer, and the logits."""
-        latents, net = view.latents, self._normalised(state)
+        latents, net, ahead = view.latents, self._normalised(state), self.ahead(state, view)
         assert latents is not None
         still = latents.stopped.reshape(view.x.shape)
         by_code = latents.mean.reshape(view.x.shape) - still + ops.stop_gradient(still)
         rows = ops.concatenate([self._packed(x)[None] for x in (view.x, by_code, still)])
         real, ours, theirs = self.net.units(net, rows, self.layer)
-        reconstructed, generated = (super(SimilarityDiscriminator, self).output(state, v) for v in _fakes(view))
+        reconstructed, generated = (self.judge(ahead, fakes) for fakes in _fakes(view))
         return Similarity(real, ours, theirs, reconstructed, generated)
 
     def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:

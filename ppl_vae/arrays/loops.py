@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -48,3 +49,26 @@ def repeated(body: Callable[[Any, Array], Array], times: int, start: Array) -> A
     for i in range(times):
         start = body(i, start)
     return start
+
+
+def descended(loss: Callable[[dict[str, Array]], Array], at: dict[str, Array], rate: float) -> dict[str, Array]:
+    """Descend a loss of arrays by a plain gradient step; differentiable by all that the loss and the arrays depend on.
+
+    >>> import torch
+    >>> descended(lambda a: (a["x"] ** 2).sum() / 2, {"x": torch.ones(1)}, 0.5)["x"].item()
+    0.5
+    """
+    slopes = _slopes(loss, at)
+    return {name: value - rate * slopes[name] for name, value in at.items()}
+
+
+def _slopes(loss: Callable[[dict[str, Array]], Array], at: dict[str, Array]) -> dict[str, Array]:
+    if is_torch(next(iter(at.values()))):
+        torch = sys.modules["torch"]
+        with torch.enable_grad():
+            at = {name: a if a.requires_grad else a.detach().requires_grad_() for name, a in at.items()}
+            found = torch.autograd.grad(loss(at), list(at.values()), create_graph=True, materialize_grads=True)
+        return dict(zip(at, found, strict=True))
+    import jax
+
+    return dict(jax.grad(loss)(at))
