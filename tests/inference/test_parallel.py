@@ -409,6 +409,7 @@ def on_two_devices(folder: str) -> None:
     """Runs where JAX sees two devices; compares, and prints what the test reads."""
     import jax
 
+    from ppl_vae.evaluation import log_likelihood
     from ppl_vae.numpyro import inference as mirrored
     from ppl_vae.numpyro.inference.svi.step import Data, scan_steps
     from ppl_vae.training import TrainingData
@@ -424,6 +425,16 @@ def on_two_devices(folder: str) -> None:
     for name in MESH:
         same(alone[name], trained(name, parallel=True))
         found[name] = list(alone[name]["history"]["loss"])
+    for name in MESH:
+        same(alone[name], trained(name, device="cpu:1"), 0)
+    svi = mirrored.SVI(mirrored.IWAE(2), epochs=1, batch_size=10)
+    run = svi.start(*made("vampprior", "numpyro"), TrainingData.of(split()), seed=0, device="cpu:1")
+    run.epoch(0, np.arange(N))
+    one, other = (svi.fit(*made("vampprior", "numpyro"), split(), device=d) for d in ("cpu", "cpu:1"))
+    for told in (lambda f: f.encode(toy(7)), lambda f: f.generate(3), lambda f: log_likelihood(f, toy(7), 4).values):
+        np.testing.assert_array_equal(told(one), told(other))
+    held = [a for a in jax.tree.leaves((run.carry, run.constants, run.train)) if isinstance(a, jax.Array)]
+    found["second"] = sorted({str(device) for a in held for device in a.devices()})
     np.save(Path(folder) / "x.npy", toy(N))
     same(*(numbers(train_stream("numpyro", Path(folder), parallel)) for parallel in (False, True)))
     for first in (True, False):
@@ -460,6 +471,7 @@ def test_two_devices_give_the_numbers_of_one(tmp_path: Path, script: Script) -> 
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["devices"] == 2
     assert all(np.ptp(found[name]) > 1e-2 for name in MESH)
+    assert found["second"] == ["cpu:1"]
     assert found["sums over devices"] and 10 not in found["products of"]
     assert found["first"] == found["after"] == [(N + 1) // 2]
     for said, expected in zip(found["refused"], ("name a platform", "a multiple of the 2", "not there"), strict=True):
