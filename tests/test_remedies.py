@@ -24,6 +24,7 @@ ADVICE = re.compile(
 """An imperative at the head of a clause, which is how a text advises."""
 
 ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "runtime/test_extras.py": ("This part of ppl_vae needs {}, not installed here: pip install",),
     "evaluation/test_clusters.py": ("No Dask scheduler answers at {} ({}): start one by 'dask scheduler'",),
     "recipes/test_standardise.py": ("Set standardise=True where columns are not standardised",),
     "inference/test_outputs.py": ("give its last layer 2 D outputs", "give the last layer of the net as many outputs"),

@@ -44,14 +44,35 @@ def pareto_smoothed(log_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     >>> float(k[0]), float(np.ptp(log_w))
     (-inf, 0.0)
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        from arviz import psislw
     log_w = log_w.astype(np.float64)
-    smoothed, found = psislw(np.ascontiguousarray(log_w.T), normalize=False)
+    smoothed, found = _psislw(log_w.T)
     tail = np.sort(log_w, 0)[-math.ceil(min(len(log_w) / 5, 3 * math.sqrt(len(log_w)))) - 1 :]
     flat = np.ptp(tail, 0) <= ROUNDING * np.maximum(1, np.abs(tail[-1]))
-    return np.where(flat, log_w, np.asarray(smoothed).T), np.where(flat, -np.inf, np.asarray(found))
+    return np.where(flat, log_w, smoothed.T), np.where(flat, -np.inf, found)
+
+
+def _psislw(log_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """ArviZ's, of log-weights (N, K), not normalised, and k-hat: infinite where the tail has fewer than five draws."""
+    log_w = np.ascontiguousarray(log_w)
+    try:
+        from arviz_stats.base import array_stats  # since ArviZ 1
+    except ImportError:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            import arviz
+        smoothed, found = arviz.psislw(log_w, normalize=False)
+        return np.asarray(smoothed), np.asarray(found)
+    smoothed, found, count = log_w.copy(), np.full(len(log_w), np.inf), log_w.shape[1]
+    size = int(count / 5 if count <= 225 else 3 * math.sqrt(count))
+    order = np.argsort(log_w, 1)[:, count - size - 1 :]
+    tails = np.take_along_axis(log_w, order, 1)  # the largest value below the tail, then the tail
+    telling = (size >= 5) & np.isfinite(tails[:, 0]) & (tails[:, 1:2] < tails[:, -1:]).any(1)
+    if telling.any():
+        shifted, found[telling] = array_stats.psislw(-log_w[telling])
+        below = np.take_along_axis(shifted, order[telling, :1], 1)
+        smoothed[telling] = shifted - below + tails[telling, :1]
+    unknown = np.isnan(found)
+    return np.where(unknown[:, None], log_w, smoothed), np.where(unknown, np.inf, found)
 
 
 def k_hat(log_w: np.ndarray) -> np.ndarray:

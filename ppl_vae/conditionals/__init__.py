@@ -1,5 +1,9 @@
 """Conditionals: modules whose call returns a distribution, given z or x, in Pyro."""
 
+from ..runtime.extras import check_installed
+
+check_installed("pyro")
+
 from .autoregressive import Autoregressive as Autoregressive
 from .discrete import Bernoulli as Bernoulli
 from .discrete import Categorical as Categorical

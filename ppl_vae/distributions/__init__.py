@@ -1,5 +1,9 @@
 """Distributions that Pyro lacks, and two of its own that take fewer passes over their arrays."""
 
+from ..runtime.extras import check_installed
+
+check_installed("pyro")
+
 from ppl_vae.distributions.autoregressive import AutoregressiveCategorical, AutoregressiveLevels
 from ppl_vae.distributions.bernoulli import BernoulliLogits
 from ppl_vae.distributions.concrete import Concrete

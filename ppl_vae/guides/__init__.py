@@ -1,5 +1,9 @@
 """Guides q(z | x), in Pyro."""
 
+from ..runtime.extras import check_installed
+
+check_installed("pyro")
+
 from .amortised import Amortised as Amortised
 from .attend_infer_repeat import AttendInferRepeat as AttendInferRepeat
 from .exact import Empty as Empty

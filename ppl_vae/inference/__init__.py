@@ -1,5 +1,9 @@
 """Inference in Pyro: objectives, stochastic variational inference and Markov chains."""
 
+from ..runtime.extras import check_installed
+
+check_installed("pyro")
+
 from typing import TYPE_CHECKING
 
 from ..errors import WorkerLost as WorkerLost

@@ -23,6 +23,7 @@ from ..pairs.inputs import Input
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays, Side
 from ..pairs.trained import Trained, checked_for_chains
+from ..runtime import arviz
 from ..runtime.versions import __version__
 from ..seeds import derive, generator
 from . import learned
@@ -94,21 +95,15 @@ class Chains:
         return self.diverging.sum((0, 1))
 
     def to_arviz(self) -> Any:
-        """The draws as ``arviz.InferenceData``, dims (chain, draw, datum, <site>_dim).
+        """The draws as ``arviz.InferenceData``, or ``DataTree`` since ArviZ 1, dims (chain, draw, datum, <site>_dim).
 
         Groups: posterior; sample_stats with acceptance_rate and diverging, (chain, draw, datum).
         """
-        arviz = _arviz()
         dims = {name: ["datum", *(f"{name}_dim" for _ in values.shape[3:4])] for name, values in self.draws.items()}
         stats = {"acceptance_rate": self.accept_prob, "diverging": self.diverging}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="More chains .* than draws")
-            return arviz.from_dict(
-                posterior=dict(self.draws),
-                sample_stats=stats,
-                dims={**dims, **{name: ["datum"] for name in stats}},
-                attrs={"library": "ppl_vae", "library_version": __version__, **self.settings},
-            )
+        attrs = {"library": "ppl_vae", "library_version": __version__, **self.settings}
+        groups = {"posterior": self.draws, "sample_stats": stats}
+        return arviz.inference_data(groups, {**dims, **{name: ["datum"] for name in stats}}, attrs)
 
     def r_hat(self) -> np.ndarray:
         """The largest rank-normalised split R-hat of a datum's latents, (N,): near 1 where its chains agree.
@@ -126,7 +121,7 @@ class Chains:
         """The worst of ArviZ's diagnostic over the latents of each datum, (N,); NaN where it has too few draws."""
         if self.diverging.shape[0] < chains or self.diverging.shape[1] < FEWEST:
             return np.full(self.diverging.shape[2], np.nan)
-        return _worst(getattr(_arviz(), diagnostic)(self.to_arviz()), worst)
+        return _worst(getattr(arviz.imported(), diagnostic)(self.to_arviz()), worst)
 
     def summary(self) -> pd.DataFrame:
         """A row for each datum: R-hat, ESS, mean acceptance, divergences and step size."""
@@ -140,13 +135,6 @@ class Chains:
             "step_size": np.atleast_2d(self.step_size).mean(0),
         }
         return pd.DataFrame(columns).rename_axis("datum")
-
-
-def _arviz() -> Any:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        import arviz
-    return arviz
 
 
 def _worst(per_latent: Any, how: str) -> np.ndarray:

@@ -1,5 +1,9 @@
 """Generative programs p(x, z) and their priors, in Pyro."""
 
+from ..runtime.extras import check_installed
+
+check_installed("pyro")
+
 from ..priors.aggregate import AggregatePosterior as AggregatePosterior
 from ..priors.autoregressive import Autoregressive as Autoregressive
 from ..priors.codebook import CodePrior as CodePrior

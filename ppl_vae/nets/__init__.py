@@ -1,5 +1,9 @@
 """Nets, functions of arrays, with weights drawn from a NumPy generator, in Pyro."""
 
+from ..runtime.extras import check_installed
+
+check_installed("pyro")
+
 from .codebook import Codebook as Codebook
 from .columns import Columns as Columns
 from .convolutional import ConvDecoder as ConvDecoder

@@ -1,5 +1,9 @@
 """Priors: modules whose call, with no argument, returns p(z), in Pyro."""
 
+from ..runtime.extras import check_installed
+
+check_installed("pyro")
+
 from .aggregate import AggregatePosterior as AggregatePosterior
 from .autoregressive import Autoregressive as Autoregressive
 from .codebook import CodePrior as CodePrior

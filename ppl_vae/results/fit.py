@@ -471,7 +471,7 @@ class Fit:
     def to_arviz(
         self, x: np.ndarray | CheckedData[np.ndarray], num_draws: int = 100, *, seed: int = 0, **side: Unpack[Side]
     ) -> Any:
-        """Draws from the guide as ``arviz.InferenceData``.
+        """Draws from the guide as ``arviz.InferenceData``, or as xarray's ``DataTree`` since ArviZ 1.
 
         Groups: posterior; log_likelihood; sample_stats with log_prior and log_guide of each draw; observed_data. One
         chain of ``num_draws`` independent draws; dims (chain, draw, datum, <site>_dim).

@@ -23,9 +23,9 @@ from ppl_vae import backends, data, evaluation
 from ppl_vae.errors import Divergence, UnsuitableObjective
 from ppl_vae.mcmc import HMC, NUTS, Chains, annealing, kernel_of, kernels
 from ppl_vae.mcmc.layout import Position
-from ppl_vae.mcmc.samplers import _arviz
 from ppl_vae.pairs.chunks import sample_in_chunks
 from ppl_vae.results import Draws, Fit
+from ppl_vae.runtime import arviz
 
 
 def check_moments(chains: Chains, draws: np.ndarray, mean: np.ndarray, cov: np.ndarray) -> None:
@@ -487,7 +487,7 @@ def check_same(ours: np.ndarray, theirs: np.ndarray) -> None:
 
 def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of correlated draws (C, S, D), by ArviZ's effective sample size: (D,) each."""
-    ess = np.array([float(_arviz().ess(values[..., d])) for d in range(values.shape[-1])])
+    ess = np.array([float(arviz.imported().ess(values[..., d])) for d in range(values.shape[-1])])
     assert (ess > 25).all()
     return values.mean((0, 1)), values.std((0, 1)) / np.sqrt(ess)
 
