@@ -28,6 +28,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "evaluation/test_clusters.py": ("No Dask scheduler answers at {} ({}): start one by 'dask scheduler'",),
     "recipes/test_standardise.py": ("Set standardise=True where columns are not standardised",),
     "inference/test_outputs.py": ("give its last layer 2 D outputs", "give the last layer of the net as many outputs"),
+    "cli/test_cli.py": ("and --data says {}: leave --data out to go on",),
     "cli/test_folders.py": (
         "give its options again, --data first of all",
         "is among the run's own data, which would be lost",

@@ -68,7 +68,6 @@ def load(
         )
         if name_or_file is None and binarisation is None:
             check_unchanged(split, run.settings, remedy=f"pass --data {own} to use them as they are now")
-        _check_shape(run, split.image_shape, what)
         for part in PARTS:
             _check_values(run, getattr(split, part), f"{what}: {part!r}")
     return split
@@ -152,7 +151,6 @@ def rows(run: Run, name_or_file: str, binarisation: Binarisation | None, stream:
         parts = []
         for part, x in pixels.items():
             split = data.from_arrays(x, x[:1], x[:1], binarisation=rule, **settings)
-            _check_shape(run, split.image_shape, name_or_file)
             _check_values(run, split.train, f"{name_or_file}: {part!r}")
             parts.append(split.train)
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -166,6 +164,7 @@ def _stored(
         entry = REGISTRY[what]
         parts = entry.read(None)
         pixels = _pixels(parts.pixels, what)
+        _check_shapes(run, pixels, what)
         return (
             pixels,
             parts.labels,
@@ -178,6 +177,7 @@ def _stored(
     own = options.get("stream", False) and what == options["data"]
     parts = read_file(path, stream=own if stream is None else stream)
     pixels = _pixels(parts.pixels, path.stem)
+    _check_shapes(run, pixels, what)
     scale = _scale(run, parts.pixels, what)
     return pixels, parts.labels, {"name": path.stem, "scale": scale, "source": str(path)}
 
@@ -210,6 +210,26 @@ def _scale(run: Run, parts: Mapping[str, Any], what: str) -> float:
             "what the model is to see, such as x / 255"
         )
     return scale
+
+
+def check_same(run: Run, what: str) -> None:
+    """Refuse data to go on with that are not the run's by their name or by the shape of an image.
+
+    Raises:
+        ValueError: another data set, or images of another shape.
+    """
+    if what in REGISTRY and run.data in REGISTRY and what != run.data:
+        raise ValueError(
+            f"the run {run.folder} was trained on {run.data!r}, and --data says {what!r}: leave --data out to go on, "
+            "or give another --out"
+        )
+    with reading():
+        _stored(run, what, None)
+
+
+def _check_shapes(run: Run, pixels: Mapping[str, Pixels], what: str) -> None:
+    for x in pixels.values():
+        _check_shape(run, tuple(x.shape[1:]), what)
 
 
 def _check_shape(run: Run, shape: tuple[int, ...], what: str) -> None:

@@ -107,16 +107,19 @@ def parser() -> Parser:
 
 
 def complete(given: argparse.Namespace) -> argparse.Namespace:
-    """Complete the options given by those of --config and by the defaults; the field ``given`` has no defaults.
+    """Complete the options given by those of --config and by the defaults.
+
+    The field ``given`` has no defaults, and ``typed`` the names of those that stand on the command line.
 
     Raises:
         ValueError: a configuration with unknown names or wrong values.
     """
     command: Parser = given.parser
-    chosen = {name: value for name, value in vars(given).items() if name in command.values}
+    typed = {name: value for name, value in vars(given).items() if name in command.values}
+    chosen = typed
     if "config" in chosen:
         chosen = {**config.read(chosen["config"], command), **chosen}
-    return argparse.Namespace(**{**vars(given), **command.values, **chosen, "given": chosen})
+    return argparse.Namespace(**{**vars(given), **command.values, **chosen, "given": chosen, "typed": [*typed]})
 
 
 def find_extensions(arguments: Sequence[str] | None = None) -> tuple[list[str], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -174,7 +174,7 @@ def add_registered(parser: Parser) -> None:
         _add_setting(group, setting, text, default)
 
 
-RESERVED = ("run", "interrupted", "parser", "command", "given", "folder", "help", "extensions")
+RESERVED = ("run", "interrupted", "parser", "command", "given", "typed", "folder", "help", "extensions")
 """Names in the namespace of a command that are no options."""
 
 
@@ -332,6 +332,18 @@ def settled(options: Mapping[str, Any], split: Split) -> dict[str, Any]:
     if given.get("standardise") is None:
         given["standardise"] = not unfit(Namespace(**given))
     return {**others, **given, **sizes, "binarisation": split.binarisation, "decay_epochs": decay}
+
+
+def without_effect(typed: Iterable[str], chosen: Mapping[str, Any]) -> list[str]:
+    """Say which options on the command line are settings of components that are not chosen, a line each."""
+    in_use = {setting.name for slot in SLOTS for setting in find(slot, chosen[slot]).settings}
+    lines = []
+    for name in typed:
+        if name in MODEL and name not in (*SLOTS, "latent_dim", *in_use):
+            theirs = components.owners(name)
+            slot, names = theirs[0].slot, " or ".join(c.name for c in theirs if c.slot == theirs[0].slot)
+            lines.append(f"warning: {flag(name)} has no effect beside {flag(slot)} {chosen[slot]}; it is of {names}")
+    return lines
 
 
 def as_recorded(given: Mapping[str, Any]) -> dict[str, Any]:

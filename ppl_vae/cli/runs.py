@@ -189,12 +189,15 @@ def resume_command(folder: Path) -> str:
     return f"ppl-vae fit --resume --out {shlex.quote(str(folder))}"
 
 
-def check_unchanged(split: Split, settings: dict[str, Any], remedy: str) -> None:
-    """Refuse data that have changed since the run.
+def check_unchanged(split: Split, settings: dict[str, Any], remedy: str, where: str | None = None) -> None:
+    """Refuse data that have changed since the run; ``where`` they are now, if that is another place.
 
     Raises:
         ValueError: data with another fingerprint.
     """
     if split.fingerprint() != settings["data"]["fingerprint"]:
-        where = settings["options"]["data"]
-        raise ValueError(f"the data in {where} have changed since the fit (their fingerprint is another): {remedy}")
+        before = settings["options"]["data"]
+        said = f"the data in {before} have changed since the fit"
+        if where not in (None, before):
+            said = f"the data in {where} are not those of the fit, which were in {before}"
+        raise ValueError(f"{said} (their fingerprint is another): {remedy}")

@@ -14,6 +14,7 @@ from ..backends import load
 from ..errors import UnsuitableObjective
 from ..objectives.base import Objective
 from ..objectives.checks import check_stock
+from ..pairs.inputs import CheckedData
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from ..runtime.out_of_memory import explain_out_of_memory
@@ -149,6 +150,7 @@ def gradient_report(
         return pd.concat([part.rename(index=named, level=0) for part, named in zip(parts, names, strict=True)])
     data = fit.checked(x, **side)
     _check(fit, objectives, len(data), repeats, batch_size)
+    _check_possible(fit, data)
     inference = load(fit.backend).inference
     owner_of = inference.owners(fit.pair)
     batches = _batches(len(data), batch_size, repeats, seed)
@@ -216,6 +218,18 @@ def _check(fit: Fit, objectives: Mapping[str, Any], size: int, repeats: int, bat
             objective.check_batches(rows, rows)
         else:
             check_stock(objective, fit.pair.sites, fit.backend)
+
+
+def _check_possible(fit: Fit, data: CheckedData[np.ndarray]) -> None:
+    """Refuse data without a density, whose gradients may be zeros or NaN; of real numbers, bits and levels none are."""
+    if all(site.support == "real" or site.binary or site.levels for site in fit.sites.observed):
+        return
+    impossible = ~np.isfinite(fit.terms(data).log_lik).all(0)
+    if impossible.any():
+        raise ValueError(
+            f"gradient_report: {impossible.sum()} of the data, first row {int(impossible.argmax())}, have no density "
+            "under the likelihood, and no gradient: leave these out, or bring them to values that it has."
+        )
 
 
 def _batches(size: int, batch_size: int | None, repeats: int, seed: int) -> np.ndarray:

@@ -229,8 +229,13 @@ def in_use(fit: Fit, x: Input) -> Finding:
     if isinstance(x, CheckedData) and not collapsed(fit, x.x, mask=x.side.get("mask")):
         return Finding(name, 0.0, None, "The data are all alike, so that no latent can tell them apart.")
     says = f"None of {of} latents is in use: q(z | x) is the same for all data, and the fit has collapsed."
-    remedy = "Train for more epochs, raise the weight of the KL slowly (warm-up), or standardise the columns."
+    remedy = "Train for more epochs, or raise the weight of the KL slowly (warm-up)"
+    remedy += "; standardise the columns where they are not." if _is_real(fit) else "."
     return Finding(name, 0.0, False, says, remedy)
+
+
+def _is_real(fit: Fit) -> bool:
+    return any(site.support == "real" for site in fit.sites.observed)
 
 
 def beside_columns(
@@ -250,7 +255,8 @@ def beside_columns(
     error = float(above.std(ddof=1) / math.sqrt(len(above))) if len(above) > 1 else math.inf
     mean, each = float(above.mean()), f"{alone.mean():.2f}, that of a model of each column by itself"
     if mean < -ERRORS * error:
-        remedy = "Train until the validation ELBO rises no more, and no longer; standardise columns of several units."
+        remedy = "Train until the validation ELBO rises no more, and no longer (patience=20)"
+        remedy += "; standardise the columns where they are not." if _is_real(fit) else "."
         return Finding(name, mean, False, f"{what}, {values.mean():.2f}, is below {each}.", remedy)
     if mean > max(ERRORS * error, SMALL):
         return Finding(name, mean, True, f"{what}, {values.mean():.2f}, is above {each}.")

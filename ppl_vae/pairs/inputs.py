@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import causal, pixel_levels
 from ..arrays.sequences import lasts
-from ..data import Stream, check_unit_interval
+from ..data import Stream, check_binary, check_unit_interval
 from ..data.containers import as_array, check_numbers
 from ..data.streams import Data, blocks
 from ..data.tables.kinds import Column, check_columns
@@ -23,6 +23,12 @@ X = TypeVar("X", bound=Data)
 REAL = "divide intensities by their largest, or take the likelihood 'normal' for numbers of any size"
 """The way out for data that a Bernoulli likelihood does not have."""
 
+DRAW = (
+    "draw them, x > np.random.default_rng(0).random(x.shape), or pass the validation part of a 'dynamic' split, which "
+    "is drawn; or let the program take ppl_vae's conditionals.Bernoulli, under which they count as expected values"
+)
+"""The way out for grey levels, such as the training part of a 'dynamic' split holds."""
+
 
 class Requirements(NamedTuple):
     """A pair's requirements on its data; those of two pairs of one likelihood are equal."""
@@ -33,6 +39,8 @@ class Requirements(NamedTuple):
     """G, the number of columns of the side information"""
     binary: bool
     """whether values are within [0, 1]"""
+    whole: str
+    """the name of an observed site whose values are 0 or 1, and no grey levels; empty where there is none"""
     levels: tuple[int, ...]
     """the numbers of levels that a pixel can have, of each observed site that has levels"""
     read: tuple[int, ...]
@@ -51,7 +59,8 @@ class Requirements(NamedTuple):
         steps = tuple(site.steps for site in sites if site.steps)
         of_x = [site for site in sites if not site.label]
         columns = tuple(site.columns for site in of_x) if all(site.columns for site in of_x) else ()
-        return cls(pair.dim, pair.given_dim, any(site.binary for site in sites), levels, read, columns, steps)
+        whole, binary = next((site.name for site in of_x if site.whole), ""), any(site.binary for site in sites)
+        return cls(pair.dim, pair.given_dim, binary, whole, levels, read, columns, steps)
 
 
 @overload
@@ -117,6 +126,9 @@ def checked(pair: Pair, x: Any, what: str = "x", *, intensities: bool = False, m
     for first, block in blocks(array) if asked else ():
         if requirements.binary:
             check_unit_interval(block, f"{what!r}, under a Bernoulli likelihood,", remedy=REAL, first=first)
+        if requirements.whole and not intensities:
+            told = f"{what!r}, observed at {requirements.whole!r} by a Bernoulli that takes no grey levels,"
+            check_binary(block, told, remedy=DRAW, first=first)
         for count in requirements.levels:
             pixel_levels.check(block, count, what, first)
         for count in read:

@@ -29,6 +29,8 @@ class Site:
     """The shape of a datum's value: the sizes of the plates inside the data's, then the distribution's event shape."""
     reparameterised: bool
     binary: bool
+    whole: bool = False
+    """Whether it observes x itself, is binary and checks its values, so that grey levels have no density."""
     num_values: int | None = None
     """The number of values that each entry can take, where they are finitely many."""
     levels: int | None = None
@@ -90,9 +92,8 @@ class Site:
         """Every value of the site, (configurations, *event_shape); of codes their numbers, (configurations, D)."""
         if self.codes:
             return np.indices(self.codes).reshape(len(self.codes), -1).T
-        entries = math.prod(self.event_shape)
-        grid = np.indices((self.num_values or 0,) * entries).reshape(entries, -1).T
-        return grid.reshape(-1, *self.event_shape)
+        grid = np.indices((self.num_values or 0,) * math.prod(self.event_shape))
+        return grid.reshape(len(grid), -1).T.reshape(-1, *self.event_shape)
 
 
 @dataclass(frozen=True)
@@ -290,8 +291,7 @@ class Sites:
     def in_plates(self, z: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         """Yield values of the latent sites, (B, ...) each, in the order of their plates, (plates, B, ...)."""
         plates = {site.name: site.plates for site in self.latent}
-        for name, values in z.items():
-            yield name, np.moveaxis(values, 0, plates.get(name, 0))
+        yield from ((name, np.moveaxis(values, 0, plates.get(name, 0))) for name, values in z.items())
 
     @property
     def num_configurations(self) -> int:

@@ -35,7 +35,9 @@ from ppl_vae.results import Fit
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_images(tmp_path_factory.mktemp("data"))
+    folder = write_images(tmp_path_factory.mktemp("data"))
+    np.save(folder / "wide.npy", 100 * np.random.default_rng(0).normal(size=(40, 2)))  # no values of the run's, too
+    return folder
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -206,7 +208,7 @@ def test_a_fit_that_learned_nothing_is_told_and_the_advice_mends_it(
     """Columns of large units, without standardising: far behind a model of each column by itself."""
     z = np.random.default_rng(0).normal(size=(200, 1))
     np.save(tmp_path / "x.npy", 1000 + z * [10.0, 300.0] + np.random.default_rng(1).normal(size=(200, 2)) * [3, 90])
-    words = ("fit", "--data", tmp_path / "x.npy", "--likelihood", "normal", "--no-figures", *TINY, "--epochs", 40)
+    words = ("fit", "--data", tmp_path / "x.npy", "--likelihood", "normal", "--no-figures", *TINY[:-2], "--epochs", 40)
     assert command(*words, "--no-standardise", "--out", tmp_path / "raw") == 0
     out, record = capsys.readouterr().out, json.loads((tmp_path / "raw" / RECORD).read_text())
     assert [text for text in record["warnings"] if "of a model of each column by itself" in text]
@@ -424,7 +426,8 @@ def test_a_run_is_not_overwritten(pyro_run: Path, files: Path, capsys: pytest.Ca
         (("--seed", "1"), "--seed 0"),
         (("--batch-size", "8"), "--batch-size 16"),
         (("--epochs", "1"), "2 epochs already"),
-        (("--data", "reversed.npy"), "changed since"),
+        (("--data", "reversed.npy"), "are not those of the fit"),
+        (("--data", "wide.npy"), "has images of shape (2,), 2 pixels"),
     ],
 )
 def test_resume_with_other_settings_is_refused(
@@ -440,6 +443,37 @@ def test_resume_with_other_settings_is_refused(
     assert command("fit", "--resume", "--out", pyro_run, *arguments) == 2
     assert said in one_line(capsys)
     assert content(pyro_run) == before
+
+
+def test_resume_on_another_data_set_is_refused_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever its rule of binarisation and its shape are."""
+    fit("digits", tmp_path / "run", "--epochs", 1)
+    words = ("fit", "--resume", "--out", tmp_path / "run", "--epochs", 2, "--quiet", "--no-figures")
+    assert command(*words, "--data", "japanese_vowels") == 2
+    assert "trained on 'digits', and --data says 'japanese_vowels': leave --data out to go on" in one_line(capsys)
+    assert command(*words) == 0
+
+
+def test_what_has_no_effect_and_what_is_grey_is_told_before_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "grey.npy", np.random.default_rng(0).random((40, 4, 3)).astype(np.float32))
+    words = ("--data", tmp_path / "grey.npy", "--no-figures", "--epochs", 1, "--hidden", 4, "--latent-dim", 2)
+    useless = ("--prior", "standard", "--num-pseudo-inputs", 10, "--levels", 16)
+    assert command("fit", *words, *useless, "--out", tmp_path / "run") == 0
+    out = capsys.readouterr().out
+    said = [
+        "warning: --num-pseudo-inputs has no effect beside --prior standard; it is of mixture or vampprior",
+        "warning: --levels has no effect beside --likelihood bernoulli; it is of discretised-logistic or categorical",
+        "note: the data are grey, and a Bernoulli likelihood is none for them",
+        "training images, 1 epochs of elbo",
+    ]
+    places = [out.find(text) for text in said]
+    assert places == sorted(places) and places[0] >= 0
+    assert command("fit", "--config", tmp_path / "run", *words[2:], "--out", tmp_path / "again") == 0
+    assert "no effect" not in capsys.readouterr().out, "a file names every option"
+    assert command("fit", *words, "--prior", "vampprior", "--num-pseudo-inputs", 3, "--out", tmp_path / "used") == 0
+    assert "no effect" not in capsys.readouterr().out
 
 
 def test_a_fit_without_its_checkpoint_is_not_overwritten(
@@ -494,6 +528,8 @@ def test_data_unlike_those_of_the_fit(pyro_run: Path, tmp_path: Path, capsys: py
         "size": (binary(shape=(5, 5)), "(4, 3), 12 pixels", "(5, 5), 25 pixels"),
         "turned": (binary(shape=(3, 4)), "(4, 3)", "(3, 4)"),
         "grey": (np.full((20, 4, 3), 100, np.uint8), "beyond 0 and 1", "x / 255"),
+        "wide": (100 * np.random.default_rng(0).normal(size=(20, 2)), "(4, 3), 12 pixels", "(2,), 2 pixels"),
+        "counts": (np.arange(40, dtype=np.uint8).reshape(20, 2), "(4, 3), 12 pixels", "(2,), 2 pixels"),
     }
     for name, (x, *said) in images.items():
         np.save(tmp_path / f"{name}.npy", x)

@@ -114,6 +114,7 @@ def run(arguments: argparse.Namespace) -> None:
     objectives.check_used(chosen["strategies"], chosen)
     split = options.load_data(chosen)
     console.say(*options.told_scale(chosen, split))
+    console.say(*options.without_effect(arguments.typed, chosen))
     chosen = options.settled(chosen, split)
     from ...evaluation import Annealing, Study, executor, study_gradients, write_report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from ...recipes.components import find
 from ...recipes.recipe import Recipe
 from ...runtime import storage
 from ...runtime.versions import __version__, versions
-from .. import config, labels, objectives, options, outputs, pictures, readme, runs, sequences
+from .. import config, inputs, labels, objectives, options, outputs, pictures, readme, runs, sequences
 from ..config import CONFIG
 from ..console import Console, keys
 from ..options import DATA, OUTPUT, TRAINING, flag
@@ -161,7 +162,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.extensions:
         chosen["with"] = arguments.extensions
     split, settings = _prepare(out, chosen, given)
-    console.say(*options.told_scale(chosen, split))
+    console.say(*options.told_scale(chosen, split), *options.without_effect(arguments.typed, settings["options"]))
+    console.say(*_told_grey(settings["options"]))
     fit, pair = _train(out, settings, split, console)
     runs.write_history(out / HISTORY, dict(fit.history))
     fit.save(out / FIT, recipe=pair)
@@ -170,7 +172,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.figures:
         pictures.of_training(out, fit, split, _valid_side(split, settings["options"]))
     readme.write(out)
-    _report(console, out, record, split, settings["options"])
+    _report(console, out, record, split)
     console.result(record)
 
 
@@ -224,11 +226,12 @@ def _prepare(folder: Path, chosen: dict[str, Any], given: dict[str, Any]) -> tup
     name = chosen["objective"] or usual
     objectives.check_own(name, given)
     objectives.check_used([name], chosen)
+    recorded = runs.read_settings(folder) if (folder / SETTINGS).exists() and (folder / CHECKPOINT).exists() else None
+    if recorded is not None and given.get("data", recorded["options"]["data"]) != recorded["options"]["data"]:
+        inputs.check_same(runs.Run(folder, recorded), given["data"])
     split = options.load_data(chosen, ended=True)
-    if (folder / SETTINGS).exists():
-        recorded = runs.read_settings(folder)
-        if (folder / CHECKPOINT).exists():
-            runs.check_unchanged(split, recorded, remedy="restore them, or fit into another --out")
+    if recorded is not None:
+        runs.check_unchanged(split, recorded, remedy="restore them, or fit into another --out", where=chosen["data"])
     settled = {**options.settled(chosen, split), "objective": name, **objectives.own(name)}
     return split, {"kind": KIND, "version": __version__, "options": settled}
 
@@ -325,7 +328,17 @@ def _valid_side(split: Split, chosen: dict[str, Any]) -> dict[str, Any]:
     return {"mask": sequences.masks(split)["valid"]} if sequences.has_ends(chosen["data"]) else {}
 
 
-def _report(console: Console, folder: Path, record: dict[str, Any], split: Split, chosen: dict[str, Any]) -> None:
+def _told_grey(chosen: Mapping[str, Any]) -> list[str]:
+    """Say in a line, before the training, that a likelihood of 0 and 1 is none for grey levels."""
+    if not find("likelihood", chosen["likelihood"]).unit_interval or chosen["binarisation"] != "none":
+        return []
+    likelihood = chosen["likelihood"].capitalize()
+    return [
+        f"note: the data are grey, and a {likelihood} likelihood is none for them: see --binarisation, --likelihood"
+    ]
+
+
+def _report(console: Console, folder: Path, record: dict[str, Any], split: Split) -> None:
     stopped = " (early stopping)" if record["stopped_early"] else ""
     done = f"{record['epochs']} epochs{stopped} of {record['objective']}, {record['seconds']:.1f} s"
     console.say(f"{split.name}: {len(split.train)} training images, {done}")
@@ -339,8 +352,3 @@ def _report(console: Console, folder: Path, record: dict[str, Any], split: Split
         f"{folder}{os.sep} holds {FIT}, its settings and its history; {README} there says what each file is",
         f"next: ppl-vae evaluate {folder}",
     )
-    if find("likelihood", chosen["likelihood"]).unit_interval and split.binarisation == "none":
-        likelihood = chosen["likelihood"].capitalize()
-        console.say(
-            f"note: the data are grey, and a {likelihood} likelihood is none for them: see --binarisation, --likelihood"
-        )

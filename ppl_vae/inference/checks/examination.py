@@ -47,7 +47,7 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
             p, q = run(model, guide, (x, *args[1:]), more, 1, 1)
         return {**_plates_of(p), **_plates_of(q)}
 
-    all_described = ({name: describe(site) for name, site in sites.items()} for sites in (guided, latent, observed))
+    all_described = ({n: describe(site, args[0]) for n, site in sites.items()} for sites in (guided, latent, observed))
     both = [n for n in guided if n in latent and guided[n]["fn"].event_shape == latent[n]["fn"].event_shape]
     return match(
         *all_described,

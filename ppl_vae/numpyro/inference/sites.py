@@ -146,8 +146,8 @@ def _knows(fn: Any, *values: Any) -> bool:
     return True
 
 
-def describe(site: Any) -> Site:
-    """Describe a traced site for objectives and evaluation."""
+def describe(site: Any, x: Any = None) -> Site:
+    """Describe a traced site for objectives and evaluation; ``x`` are the data that the program got."""
     fn, inner = site["fn"], sorted([f.dim for f in site["cond_indep_stack"] if f.dim < -1])
     base = base_of(fn)
     support = _support_of(base)
@@ -159,6 +159,7 @@ def describe(site: Any) -> Site:
         (*(fn.batch_shape[dim] for dim in inner), *fn.event_shape),
         reparameterised=bool(fn.has_rsample),
         binary=binary,
+        whole=binary and bool(getattr(base, "_validate_args", False)) and site["value"] is x,
         num_values=2 if binary else int(base.probs.shape[-1]) if categorical else getattr(base, "num_values", None),
         levels=getattr(base, "levels", None),
         read_values=getattr(base, "read_values", None),
