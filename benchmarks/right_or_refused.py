@@ -193,6 +193,7 @@ OBJECTIVES: dict[str, Case] = {
     "NASMC": Case(ours("NASMC"), woken, (3,)),
     "VQELBO": Case(ours("VQELBO"), of_elbo(), (1,)),
     "PriorELBO": Case(ours("PriorELBO"), of_elbo()),
+    "ACN": Case(ours("ACN"), of_elbo(), (1,)),
     "HMCELBO": Case(ours("HMCELBO", transitions=40, leapfrog=3, step_size=0.5), moved),
     "GAN": Case(ours("GAN"), of_elbo(), (1,)),
     "GMMN": Case(ours("GMMN"), of_elbo(), (1,)),

@@ -27,21 +27,24 @@ class State(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Widths of a player's inputs: P of the data, D of the codes, the logits of the latents, and the codebook's shape.
+    """Widths of a player's inputs: P of the data, D of the codes, logits of the latents, the codebook's shape, and N.
 
     D is 0 if the codes are no single vector. A bit has one logit, a categorical variable of C categories has C; latents
-    of other kinds have none. Codes that are learned have a codebook (L, K, E).
+    of other kinds have none. Codes that are learned have a codebook (L, K, E). N are the training data.
     """
 
     data: int
     codes: int
     logits: int = 0
     codebook: tuple[int, ...] = ()
+    rows: int = 0
 
 
-def sizes_of(dim: int, sites: Sites | None) -> Sizes:
-    """Widths of the inputs that data of P = ``dim`` and the latents of these sites give to a player."""
-    return Sizes(dim, 0) if sites is None else Sizes(dim, sites.code_dim, sites.num_logits, sites.codebook)
+def sizes_of(dim: int, sites: Sites | None, rows: int) -> Sizes:
+    """Widths of the inputs that N = ``rows`` data of P = ``dim`` and the latents of these sites give to a player."""
+    if sites is None:
+        return Sizes(dim, 0, rows=rows)
+    return Sizes(dim, sites.code_dim, sites.num_logits, sites.codebook, rows)
 
 
 class Noise(NamedTuple):
@@ -66,6 +69,10 @@ class View(NamedTuple):
     """codes to tell the guide's from, (K, B, D); known to ``loss`` only"""
     noise: Noise | None = None
     """for a ``noisy`` player"""
+    rows: Array | None = None
+    """positions of the data in the training set, (B,)"""
+    log_weights: Array | None = None
+    """of each draw, (K, B), free of gradients"""
 
 
 Loss = Callable[[Values], tuple[Array, tuple[Array, ...]]]

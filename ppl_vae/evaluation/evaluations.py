@@ -20,6 +20,7 @@ from ..results.fit import Fit
 from ..seeds import derive, generator
 from .certificates import Certificate
 from .certificates import certify as certificate_of
+from .code_lengths import check_prior
 from .discrete_twins import discrete_twin, has_discrete_twin
 from .likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, Annealing, exact_log_likelihood
 from .likelihood.importance_sampling import ELBO, LogLikelihood, elbo, log_likelihood
@@ -206,6 +207,7 @@ def evaluate(
         ValueError: data that are not (N, P), or no particle.
     """
     data = fit.checked(test, located=False, **side)
+    check_prior(fit)
     own = is_own(fit, data)
     if refined is None and not own and (gaps or not fit.generalises):
         refined = fit.refine(data)

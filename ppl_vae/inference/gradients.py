@@ -122,7 +122,7 @@ def _settled(
     pair: Pair, objective: Any, data: tuple[Tensor, dict[str, Tensor]], index: Tensor, seeds: Sequence[int]
 ) -> list[RunningPlayer]:
     """Train the objective's players on ``SETTLING`` batches at the present parameters, and return them."""
-    sizes, rngs = sizes_of(pair.dim, pair.sites), partial(generator, seeds[0])
+    sizes, rngs = sizes_of(pair.dim, pair.sites, len(data[0])), partial(generator, seeds[0])
     players = [RunningPlayer(p, sizes, rngs(p.name), pair.device) for p in getattr(objective, "players", ())]
     if not players:
         return []
@@ -131,7 +131,8 @@ def _settled(
             rows = index[step % len(index)]
             x, side = data[0][rows], {name: a[rows] for name, a in data[1].items()}
             terms = objective.log_terms(model, guide, x, **side)
-            view = detached(view_of(x, terms), None if terms.latents is None else terms.latents.prior)
+            view = view_of(x, terms, side["index"], noisy=any(running.player.noisy for running in players))
+            view = detached(view, None if terms.latents is None else terms.latents.prior)
             for player in players:
                 player.step(view)
     return players
@@ -159,7 +160,7 @@ def _grads(
     """The gradient of the summed loss with respect to each parameter."""
     if players:
         terms = objective.log_terms(*programs, x, **side)
-        view = view_of(x, terms)
+        view = view_of(x, terms, side["index"], noisy=any(running.player.noisy for running in players))
         loss = -(terms.scale * objective.bound(terms, *(player.output(view) for player in players))).sum()
         return torch.autograd.grad(loss, parameters, allow_unused=True)
     if hasattr(objective, "differentiable_loss"):

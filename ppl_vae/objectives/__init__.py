@@ -52,6 +52,8 @@ from .per_site import PerSite as PerSite
 from .per_site import Relax as Relax
 from .per_site import Reparameterise as Reparameterise
 from .per_site import Score as Score
+from .prior import ACN as ACN
+from .prior import Neighbours as Neighbours
 from .prior import PriorELBO as PriorELBO
 from .quantised import VQELBO as VQELBO
 from .relaxed import GumbelSoftmax as GumbelSoftmax

@@ -60,6 +60,8 @@ class Objective:
     serves_models_without_latents: ClassVar[bool] = False
     implicit: ClassVar[bool] = False
     """whether it trains an implicit model, by draws, and asks for no density"""
+    prior_apart: ClassVar[bool] = False
+    """whether it trains under a prior that is not the pair's, so that no bound of the pair tells how good it is"""
     prior_alone: ClassVar[bool] = False
     """whether it trains what the model's prior has for itself, and leaves all else as it is"""
 

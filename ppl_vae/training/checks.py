@@ -401,6 +401,11 @@ def check_guide(settings: TrainingSettings, pair: Pair) -> None:
             f"The guide ({type(pair.guide).__name__}) refines under a model of its own, not under the one that is "
             "trained: give it the very module."
         )
+    if settings.patience is not None and getattr(settings.loss, "prior_apart", False):
+        raise UnsuitableObjective(
+            f"{type(settings.loss).__name__} does not train the pair's own prior, under which early stopping takes the "
+            "ELBO: set patience=None, and judge it by evaluation.code_lengths."
+        )
     if settings.patience is not None and pair.num_rows is not None:
         raise ValueError(
             "Early stopping needs a guide that serves validation data, and a per-datapoint guide does not: set "

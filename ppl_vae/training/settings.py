@@ -139,6 +139,8 @@ class TrainingSettings:
         """Return every setting as JSON-able values, and whether the loss is a bound."""
         settings = {f.name: getattr(self, f.name) for f in fields(self)}
         settings["is_bound"] = getattr(self.loss, "is_bound", None)
+        if getattr(self.loss, "prior_apart", False):
+            settings["prior_apart"] = True
         if self.optim is not None:
             settings["optim"] = f"{describe(self.optim)}, steps to {self.optimiser_steps()}"
         return {name: v if isinstance(v, int | float | None) else describe(v) for name, v in settings.items()}

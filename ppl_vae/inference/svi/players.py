@@ -86,10 +86,11 @@ class RunningPlayer:
         self.learned.load_state(state)
 
 
-def view_of(x: Tensor, terms: Terms, *, noisy: bool = False) -> View:
+def view_of(x: Tensor, terms: Terms, rows: Tensor | None = None, *, noisy: bool = False) -> View:
     """Make the view of a batch for ``output``: a gradient flows through the latents."""
     noise = Noise(torch.randn_like(torch.stack([x, x])), torch.rand_like(x[:, :1])) if noisy else None
-    return View(x, terms.log_weights.detach().mean(0), terms.latents, noise=noise)
+    log_w = terms.log_weights.detach()
+    return View(x, log_w.mean(0), terms.latents, noise=noise, rows=rows, log_weights=log_w)
 
 
 def detached(view: View, others: Tensor | None) -> View:

@@ -68,7 +68,7 @@ class PyroRun:
         self.optim = self._optimiser()
         self.base_rates = [group["lr"] for group in self.optim.param_groups] if self.optim else []
         self.optimiser = self._described()
-        sizes = sizes_of(pair.dim, pair.sites)
+        sizes = sizes_of(pair.dim, pair.sites, len(data.train))
         self.players = [
             RunningPlayer(player, sizes, seeds.generator(seed, player.name), pair.device) for player in settings.players
         ]
@@ -273,10 +273,10 @@ class PyroRun:
                 rows, beside = self._another(len(x), x.device)
                 with torch.no_grad():
                     drawn = objective.log_terms(model, guide, rows, **beside)
-                view = view_of(rows, drawn, noisy=running.player.noisy)
+                view = view_of(rows, drawn, beside["index"], noisy=running.player.noisy)
                 running.step(detached(view, self._others(objective, guide, drawn, rows)))
         terms = objective.log_terms(model, guide, x, **side)
-        view = view_of(x, terms, noisy=any(running.player.noisy for running in self.players))
+        view = view_of(x, terms, side["index"], noisy=any(running.player.noisy for running in self.players))
         bound = objective.bound(terms, *(player.output(view) for player in self.players))
         return -(terms.scale * bound).sum() / len(x), detached(view, self._others(objective, guide, terms, x))
 

@@ -106,7 +106,7 @@ def draw_gradients(
     data, repeats = pair.array(x), len(seeds)
     beside = pair.arrays({"index": np.arange(len(x)), **side})
     fixed = (pair.structure, objective, pair.params, pair.constants, (data, beside))
-    sizes = sizes_of(pair.dim, pair.sites)
+    sizes = sizes_of(pair.dim, pair.sites, len(x))
     named_players = getattr(objective, "players", ())
     players = tuple(init(player, sizes, generator(seeds[0], player.name)) for player in named_players)
     if players:
@@ -137,7 +137,7 @@ def _settled(
     def one(states: tuple[RunningPlayer, ...], step: tuple[Array, Array]) -> tuple[tuple[RunningPlayer, ...], None]:
         x, side = jax.tree.map(lambda a: a[step[0]], data)
         terms = objective.log_terms(*structure.programs(params, constants), x, key=step[1], **side)
-        view = view_of(x, terms)
+        view = view_of(x, terms, side["index"], step[1])
         view = view if terms.latents is None else view._replace(others=terms.latents.prior)
         return tuple(advance(p, state, view)[0] for p, state in zip(objective.players, states, strict=True)), None
 
@@ -181,7 +181,7 @@ def _loss(
     model, guide = structure.programs(params, constants)
     if players:
         terms = objective.log_terms(model, guide, x, key=key, **side)
-        view = view_of(x, terms)
+        view = view_of(x, terms, side["index"], key)
         outputs = (player.output(state.known, view) for player, state in zip(objective.players, players, strict=True))
         return -(terms.scale * objective.bound(terms, *outputs)).sum()
     with NUMPYRO:

@@ -82,13 +82,14 @@ def restored(tree: Any) -> RunningPlayer:
     return tree if isinstance(tree, RunningPlayer) else RunningPlayer(State({}, tree["learned"]), tree["optim"])
 
 
-def view_of(x: Array, terms: Terms, noise_key: Array | None = None) -> View:
+def view_of(x: Array, terms: Terms, rows: Array | None = None, noise_key: Array | None = None) -> View:
     """Make the view of a batch for ``output``: a gradient flows through the latents."""
     noise = None
     if noise_key is not None:
         keys = jax.random.split(noise_key)
         noise = Noise(jax.random.normal(keys[0], (2, *x.shape)), jax.random.uniform(keys[1], (len(x), 1)))
-    return View(x, jax.lax.stop_gradient(terms.log_weights.mean(0)), terms.latents, noise=noise)
+    log_w = jax.lax.stop_gradient(terms.log_weights)
+    return View(x, log_w.mean(0), terms.latents, noise=noise, rows=rows, log_weights=log_w)
 
 
 def permuted_codes(

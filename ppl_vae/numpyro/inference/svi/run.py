@@ -58,7 +58,7 @@ class NumPyroRun:
         self.metrics: dict[str, float] = {}
         self.train = data.train if isinstance(data.train, Stream) else pair.array(data.train)
         self.side = pair.arrays(data.side)
-        tables, sizes = pair.params["tables"], sizes_of(pair.dim, pair.sites)
+        tables, sizes = pair.params["tables"], sizes_of(pair.dim, pair.sites, self.count)
         moments = None if settings.local_steps else fresh(tables)
         players = tuple(init(player, sizes, seeds.generator(seed, player.name)) for player in self.step.players)
         average = None if self.step.average is None else trained

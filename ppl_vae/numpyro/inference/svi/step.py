@@ -195,7 +195,7 @@ def _fresh_steps(
         none = jax.tree.map(jnp.zeros_like, take(carry.tables, beside["index"]))
         model, guide = _programs(step, constants, carry.trained, carry.tables, none)
         terms = step.objective.log_terms(model, guide, x, key=draw_key, **beside)
-        view = view_of(x, terms, noise_key if player.noisy else None)
+        view = view_of(x, terms, beside["index"], noise_key if player.noisy else None)
         others = None if terms.latents is None else terms.latents.prior
         if step.permutes:
             others = _permuted(step, constants, carry, data, key, size)
@@ -269,7 +269,7 @@ def _loss(
     view, outputs = None, []
     if players:
         noise = jax.random.fold_in(key, NOISE) if any(player.noisy for player in step.players) else None
-        view = view_of(batch.x, terms, noise)
+        view = view_of(batch.x, terms, batch.side["index"], noise)
         outputs = [p.output(state.known, view) for p, state in zip(step.players, players, strict=True)]
     bounds = terms.scale * objective.bound(terms, *outputs)
     value = -jnp.average(bounds, weights=_weights(batch)) if step.padded else -bounds.mean()

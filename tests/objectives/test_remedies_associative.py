@@ -1,0 +1,68 @@
+"""What a refusal of a prior given other data's codes advises, followed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pairs import SMALL, follow, toy
+
+from ppl_vae import evaluation, inference, objectives, recipes, seeds
+from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.objectives import ACN
+from ppl_vae.results import Fit
+
+X = toy()[:20]
+
+
+def trains(loss: Any, *, x: Any = X, **settings: Any) -> Fit:
+    settings = {"epochs": 1, "batch_size": 10, **settings}
+    made = recipes.vae(X, **SMALL)(seeds.generator(0, "weights"))
+    side = {"checkpoint": settings.pop("checkpoint", None), "resume": "checkpoint" in settings}
+    return inference.SVI(loss, **settings).fit(*made, x, valid=toy()[20:30], **side)
+
+
+def lengths(fit: Fit) -> Any:
+    return evaluation.code_lengths(fit, X[:4], X)
+
+
+REMEDIES: dict[str, tuple[Any, ...]] = {
+    "use evaluation.code_lengths(fit, x, train)": (
+        lambda _: evaluation.compare({"ACN": trains(ACN(1, neighbours=3))}, X),
+        lambda _: lengths(trains(ACN(1, neighbours=3))),
+    ),
+    "set patience=None, and judge it by evaluation.code_lengths": (
+        lambda _: trains(ACN(1, neighbours=3), patience=3),
+        lambda _: lengths(trains(ACN(1, neighbours=3), patience=None)),
+    ),
+    "asks for {} of them: take at most {}": (
+        lambda _: trains(ACN(1, neighbours=20)),
+        lambda _: trains(ACN(1, neighbours=19)),
+    ),
+    "ACN reads the codes of all of its draws: leave 'chunk' at None": (
+        lambda _: ACN(4, chunk=2),
+        lambda _: ACN(4),
+    ),
+    "train by objectives.ACN(), or go on from its checkpoint, svi.fit(..., checkpoint=file, resume=True)": (
+        lambda _: lengths(trains(objectives.TraceELBO())),
+        lambda _: lengths(trains(ACN(1, neighbours=3))),
+        lambda folder: lengths([trains(ACN(1, neighbours=3), checkpoint=folder / "checkpoint") for _ in range(2)][1]),
+    ),
+}
+
+
+@pytest.mark.parametrize("says", REMEDIES)
+def test_the_way_out_works(says: str, tmp_path: Path) -> None:
+    wrong, *ways = REMEDIES[says]
+    follow(says, tmp_path, wrong, *ways)
+
+
+def test_a_loaded_fit_has_no_prior_and_is_not_compared(tmp_path: Path) -> None:
+    recipe = recipes.vae(X, **SMALL)
+    fit = inference.SVI(ACN(1, neighbours=3), epochs=1, batch_size=10).fit(*recipe(seeds.generator(0, "weights")), X)
+    fit.save(tmp_path / "fit", recipe=recipe)
+    again = Fit.load(tmp_path / "fit")
+    for refused in (lambda: lengths(again), lambda: evaluation.evaluate(again, X)):
+        with pytest.raises(UnsuitableObjective, match="ACN"):
+            refused()
