@@ -127,17 +127,20 @@ class Innovations(TorchDistribution):
         """Return the same, to the last step of which ``mask`` (..., T P) shows something."""
         return Innovations(self.posterior, self.x, lasts(mask, self.steps))
 
+    def at(self, h: Tensor, x: Tensor) -> tuple[Any, Tensor, Tensor]:
+        """Return q(e_t | x_t, h_t), and mean and scale of p(z_t | h_t)."""
+        (loc, scale), (mean, deviation) = self.posterior.model.expects(h), self.posterior.located(beside(x, h))
+        return Normal((mean - loc) / scale, deviation / scale), loc, scale
+
     def _walk(self, choose: Callable[[Normal, int], Tensor], batch: Any) -> tuple[Tensor, Tensor]:
         """Go from step to step by an e_t of each conditional; return the path and log q of each step."""
         x, model = self.x.expand(*batch, *self.x.shape[-2:]), self.posterior.model
         h, path, log_q = model.first(x[..., 0, :]), [], []
         for t in range(self.steps):
-            (loc, scale), (mean, deviation) = model.expects(h), self.posterior.located(beside(x[..., t, :], h))
-            mean, deviation = (mean - loc) / scale, deviation / scale
+            q, loc, scale = self.at(h, x[..., t, :])
             if self.on is not None:
                 on = self.on[..., t, None]
-                mean, deviation = torch.where(on, mean, 0), torch.where(on, deviation, 1)
-            q = Normal(mean, deviation)
+                q = Normal(torch.where(on, q.loc, 0), torch.where(on, q.scale, 1))
             path.append(choose(q, t))
             log_q.append(q.log_prob(path[-1]).sum(-1))
             h = model.moves(h, x[..., t, :], loc + scale * path[-1])

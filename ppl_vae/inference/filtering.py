@@ -12,6 +12,7 @@ from torch import Tensor
 from ..arrays.sequences import steps
 from ..mcmc.filtering import Filtered, check_filtered, check_scored, log_emission, reads_each_step, resample, scored
 from ..objectives.request import FilterRequest
+from .filter_steps import MarkovSteps, RecurrentSteps
 from .sites import base_of, masks_of
 from .traces import Ruled, run, split_sites
 
@@ -41,6 +42,7 @@ def filtered(
     check_filtered(name, prior, posterior, [s["fn"] for s in observed.values()], masked, "given" in kwargs)
     ((of_z, _),), ((of_x, data),) = latent.items(), observed.items()
     assert prior is not None and posterior is not None
+    recurrent, length, size = hasattr(posterior, "at"), posterior.steps, (num_particles, len(data["value"]))
 
     def rows(z: Tensor, x: Tensor) -> Tensor:
         conditioned: Any = poutine.condition(model, {of_z: z})
@@ -48,7 +50,8 @@ def filtered(
         log_p: Tensor = nodes[of_x]["fn"].base_dist.log_prob(x)
         return log_p
 
-    length, x, seen = prior.steps, data["value"], None
+    lasting = posterior.on if recurrent else prior.on
+    x, seen = data["value"], None
     for mask in masks_of(data):
         seen = mask.expand(x.shape) if seen is None else seen & mask
     x = steps(x if seen is None else torch.where(seen, x, 0), length)
@@ -64,28 +67,33 @@ def filtered(
 
     if request.scored:
         check_scored(name, posterior)
-    z, log_q = drawn(posterior.initial.expand((num_particles, len(x))))
-    log_w = prior.initial.log_prob(z) + emission(z, 0) - (log_q.detach() if request.scored else log_q)
+    if recurrent and lasting is not None:
+        x = torch.where(lasting[..., None], x, 0)
+    walk: Any = RecurrentSteps(posterior, x, size) if recurrent else MarkovSteps(prior, posterior, emission, size)
+    found = walk.step(walk.start(), 0, drawn)
+    z, state = found.z, found.state
+    log_w = found.log_p - (found.log_q.detach() if request.scored else found.log_q)
     path, ancestors, weights = [z], [], [log_w]
-    scores = [scored(log_w, log_q)] if request.scored else []
+    scores = [scored(log_w, found.log_q)] if request.scored else []
     for t in range(1, length):
-        on = torch.ones_like(log_w[0], dtype=torch.bool) if prior.on is None else prior.on[..., t]
+        on = torch.ones_like(log_w[0], dtype=torch.bool) if lasting is None else lasting[..., t]
         if request.ess:
             uniform = torch.rand(request.noise(num_particles), len(x), dtype=log_w.dtype, device=log_w.device)
             chosen, log_w = resample(log_w, uniform, request.resampling, request.ess, on)
-            z = z.gather(0, chosen[..., None].expand(z.shape))
+            state = tuple(a.gather(0, chosen[..., None].expand(a.shape)) for a in state)
             ancestors.append(chosen)
-        moved, log_q = drawn(posterior.after(z, t))
-        log_p = prior.after(z, t).log_prob(moved) + emission(moved, t)
-        gain = log_p - (log_q.detach() if request.scored else log_q)
-        log_w, z = torch.where(on, log_w + gain, log_w), torch.where(on[..., None], moved, z)
+        found = walk.step(state, t, drawn)
+        gain = found.log_p - (found.log_q.detach() if request.scored else found.log_q)
+        log_w, z = torch.where(on, log_w + gain, log_w), torch.where(on[..., None], found.z, z)
+        state = tuple(torch.where(on[..., None], new, old) for new, old in zip(found.state, state, strict=True))
         if request.scored:
-            scores.append(torch.where(on, scored(log_w, log_q), 0))
+            scores.append(torch.where(on, scored(log_w, found.log_q), 0))
         path.append(z)
         weights.append(log_w)
-    path_like = torch.sin(1 + torch.arange(z.shape[-1] * length, dtype=z.dtype, device=z.device) ** 2)
-    stepwise = reads_each_step(rows, path_like.reshape(length, -1), x[0, 0])
-    log_w = torch.where(stepwise, log_w, torch.nan)
+    if not recurrent:
+        path_like = torch.sin(1 + torch.arange(z.shape[-1] * length, dtype=z.dtype, device=z.device) ** 2)
+        stepwise = reads_each_step(rows, path_like.reshape(length, -1), x[0, 0])
+        log_w = torch.where(stepwise, log_w, torch.nan)
     chosen_of = torch.stack(ancestors) if ancestors else ()
     score = torch.stack(scores).sum(0) if request.scored else ()
     return Filtered(log_w, torch.stack(path), chosen_of, torch.stack(weights), score), [

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from ..arrays.sequences import continuation
-from ..mcmc.filtering import Filtered, Moments, check_normal, one_back
+from ..mcmc.filtering import Filtered, Moments, check_markov, check_normal, one_back
 from ..objectives.request import FilterRequest
 from ..pairs.side_inputs import NOTHING, Arrays
 from .filtering import filtered
@@ -77,6 +77,7 @@ def smoothed(
     """
     with torch.no_grad(), forked(seed, pair.device), pair.active() as programs:
         found, prior = _filter(pair, programs, x, num_particles, request, side)
+        check_markov(prior)
         uniform = torch.rand(prior.steps, num_draws, len(x), dtype=found.z.dtype, device=found.z.device)
         chosen = one_back(found.log_w, torch.zeros_like(found.log_w)[None], uniform[-1])
         columns = torch.arange(len(x), device=chosen.device)

@@ -174,6 +174,8 @@ def check_filtered(name: str, prior: Any, posterior: Any, likelihoods: list[Any]
     Raises:
         UnsuitableObjective: says what is missing, and what to use.
     """
+    if hasattr(posterior, "at") and len(likelihoods) == 1 and hasattr(likelihoods[0], "innovations"):
+        return
     if not all(hasattr(p, part) for p in (prior, posterior) for part in ("initial", "after", "steps")):
         raise no_steps(name, f"{type(prior).__name__} and {type(posterior).__name__}")
     separate = len(likelihoods) == 1 and getattr(likelihoods[0], "reinterpreted_batch_ndims", 0) == 1
@@ -201,6 +203,19 @@ def check_normal(fits: bool, what: str) -> None:
         )
 
 
+def check_markov(prior: Any) -> None:
+    """Refuse a model of which z_t follows more than z_{t-1}, where steps are drawn backwards.
+
+    Raises:
+        UnsuitableObjective: it is one.
+    """
+    if not hasattr(prior, "after"):
+        raise UnsuitableObjective(
+            "method='backward' draws z_t by p(z_t | z_{t+1}), and in models.Recurrent each step reads all before: use "
+            "method='smc'."
+        )
+
+
 def check_scored(name: str, posterior: Any) -> None:
     """Refuse a smoother where the weights of a step are to teach its proposals.
 
@@ -218,7 +233,8 @@ def no_steps(name: str, got: str, instead: str = "IWAE") -> UnsuitableObjective:
     """Make the error for a pair that does not go step by step."""
     return UnsuitableObjective(
         f"{name} needs a prior and a guide that go step by step, as the only latent site: priors.Markov with "
-        f"conditionals.Filtering or Smoothing, as recipes.deep_markov makes them; got {got}: use {instead}."
+        f"conditionals.Filtering or Smoothing, as recipes.deep_markov makes them, or models.Recurrent; got {got}: use "
+        f"{instead}."
     )
 
 

@@ -22,6 +22,9 @@ def of(b: backends.Backend, kind: str = "", **settings: Any) -> tuple[Any, Any]:
     if kind == "image":
         return recipes.vae((6,), latent_dim=2, hidden=(4,), backend=b.name)(np.random.default_rng(0))
     rng = np.random.default_rng(0)
+    if kind == "recurrent":
+        own = {"latent_dim": 2, "recurrent_units": 4, "hidden": (4,), "backend": b.name}
+        return recipes.variational_recurrent((3, 2), **own)(rng)
     model, guide = recipes.deep_markov((3, 2), backend=b.name, **SMALL, **settings)(rng)
     if kind == "whole":
         model = b.models.VAE(model.prior, b.conditionals.Bernoulli(b.nets.MLP((6, 6), rng)))
@@ -48,10 +51,11 @@ def draws(method: str, **settings: Any) -> Way:
 
 LINEAR = {"transition": "linear", "likelihood": "normal", "hidden": ()}
 REMEDIES: dict[str, tuple[Way, ...]] = {
-    "as recipes.deep_markov makes them; got {}: use {}": (
+    "as recipes.deep_markov makes them, or models.Recurrent; got {}: use {}": (
         trains(FIVO, "image"),
         trains(FIVO),
         trains(IWAE, "image"),
+        trains(FIVO, "recurrent"),
         draws("backward"),
         draws("smc"),
         draws("sir", kind="image"),
@@ -85,6 +89,10 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
     "{} weighs its draws together: leave 'chunk' at None": (
         lambda _: FIVO(4, chunk=2),
         lambda _: FIVO(4),
+    ),
+    "in models.Recurrent each step reads all before: use method='smc'": (
+        draws("backward", kind="recurrent"),
+        draws("smc", kind="recurrent"),
     ),
     "this one knows data of later steps: use conditionals.Filtering, posterior='filtering' of recipes, or FIVO": (
         trains(NASMC),

@@ -191,3 +191,35 @@ def test_paths_of_a_filter_have_the_moments_of_the_smoother(backend: backends.Ba
         few[method] = drawn.diagnostics()["distinct"]
         assert drawn.log_weights.shape == (draws, len(x))
     assert (few["smc"] < few["backward"]).mean() > 0.5 and (few["backward"] < draws).all()
+
+
+def test_a_recurrent_net_is_filtered_by_the_same_steps(backend: backends.Backend) -> None:
+    """Weights of whole paths without resampling, whatever the padding; with it, log p(x) as by importance sampling."""
+    own = {"latent_dim": DIM, "recurrent_units": 3, "hidden": (4,), "backend": backend.name}
+    model, guide = recipes.variational_recurrent((LENGTH, WIDTH), **own)(np.random.default_rng(0))
+    ends = MASK.copy()
+    ends[3] = True  # no gap
+    found, dirty = (
+        filtered(backend, (model, guide), np.where(ends, X, a).astype(np.float32), 3, ess=0.0, mask=ends)
+        for a in (0, np.nan)
+    )
+    assert (found.log_w == dirty.log_w).all() and (found.z[1:2, :, :2] == found.z[2:, :, :2]).all()
+    x, mask = array(backend, np.where(ends, X, 0)), array(backend, ends)
+    e = array(backend, np.moveaxis(found.z, 0, 2).reshape(3, len(X), -1))
+    p = sequences_of(backend, model, e).where_seen(mask)
+    on = numbers(mask).reshape(len(X), LENGTH, WIDTH).any(-1)
+    of_prior = (-0.5 * (np.moveaxis(found.z, 0, 2) ** 2 + np.log(2 * np.pi))).sum(-1)
+    log_q = numbers(guide.posterior(x).lasting(mask).log_prob(e)) - np.where(on, 0, of_prior).sum(-1)
+    expected = numbers(p.log_prob(x)) + np.where(on, of_prior, 0).sum(-1) - log_q
+    np.testing.assert_allclose(found.log_w, expected, rtol=1e-4, atol=1e-4)
+    fit = untrained(model, guide, backend, X)
+    smc = evaluation.smc(fit, X, 500, num_filters=4, ess=1.0, mask=ends)
+    plain = evaluation.log_likelihood(fit, X, 4000, mask=ends)
+    assert (np.abs(smc.values - plain.values) < 0.02 + 5 * (smc.mc_error + plain.mc_error)).all()
+    assert smc.ess_over_time.max() < 500 and fit.draws(X, 5, method="smc", mask=ends)["z"].shape == (5, 6, LENGTH * DIM)
+
+
+def sequences_of(backend: backends.Backend, model: Any, e: Any) -> Any:
+    """p(x | e) of a recurrent net, of innovations (K, B, T D)."""
+    path = e.reshape(*e.shape[:-1], LENGTH, DIM)
+    return backend.distributions.Sequences(model, model.first(path[..., 0, :]), path, LENGTH)

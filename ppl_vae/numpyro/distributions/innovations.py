@@ -155,6 +155,10 @@ class Innovations(_OfCell):
         """Return the same, to the last step of which ``mask`` (..., T P) shows something."""
         return Innovations(self.cell, self.x, lasts(mask, self.steps))
 
+    def at(self, h: Array, x: Array) -> tuple[Any, Array, Array]:
+        """Return q(e_t | x_t, h_t), and mean and scale of p(z_t | h_t)."""
+        return _proposal(self.cell, h, x)
+
     def _walk(self, batch: tuple[int, ...], e: Array | None = None, noise: Array | None = None) -> tuple[Array, Array]:
         """Go from step to step by e_t, or by noise, or by means; return the path and log q of each step."""
         posterior, model = self.cell, self.cell.model
@@ -163,8 +167,8 @@ class Innovations(_OfCell):
 
         def step(h: Array, given: Any) -> tuple[Array, tuple[Array, Array]]:
             x, on, e, noise = given
-            (loc, scale), (mean, deviation) = model.expects(h), posterior.located(beside(x, h))
-            mean, deviation = (mean - loc) / scale, deviation / scale
+            q, loc, scale = _proposal(posterior, h, x)
+            mean, deviation = q.loc, q.scale
             if on is not None:
                 mean, deviation = jnp.where(on, mean, 0), jnp.where(on, deviation, 1)
             if e is None:
@@ -193,3 +197,9 @@ class Innovations(_OfCell):
         e = steps(value, self.steps)
         batch = jnp.broadcast_shapes(e.shape[:-2], self.batch_shape)
         return self._walk(batch, e=jnp.broadcast_to(e, (*batch, *e.shape[-2:])))[1].sum(-1)
+
+
+def _proposal(posterior: Any, h: Array, x: Array) -> tuple[Any, Array, Array]:
+    """Return q(e_t | x_t, h_t), and mean and scale of p(z_t | h_t)."""
+    (loc, scale), (mean, deviation) = posterior.model.expects(h), posterior.located(beside(x, h))
+    return dist.Normal((mean - loc) / scale, deviation / scale), loc, scale

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from numpyro import handlers
 from ...arrays.sequences import steps
 from ...mcmc.filtering import Filtered, check_filtered, check_scored, log_emission, reads_each_step, resample, scored
 from ...objectives.request import FilterRequest
+from .filter_steps import MarkovSteps, RecurrentSteps
 from .sites import base_of, masks_of, traced
 from .traces import Ruled, run, split_sites
 
@@ -50,12 +52,16 @@ def filtered(
         log_p: Array = traced(conditioned, x, *args[1:])[of_x]["fn"].base_dist.log_prob(x)
         return log_p
 
-    length, x, seen = prior.steps, data["value"], None
+    recurrent, length, size = hasattr(posterior, "at"), posterior.steps, (num_particles, len(data["value"]))
+    lasting = posterior.on if recurrent else prior.on
+    x, seen = data["value"], None
     for mask in masks_of(data):
         mask = jnp.broadcast_to(mask, x.shape)
         seen = mask if seen is None else seen & mask
     x = steps(x if seen is None else jnp.where(seen, x, 0), length)
     seen = None if seen is None else steps(seen, length)
+    if recurrent and lasting is not None:
+        x = jnp.where(lasting[..., None], x, 0)
 
     def emission(z: Array, x: Array, seen: Array | None) -> Array:
         return log_emission(rows, z, x, seen, length)
@@ -70,34 +76,38 @@ def filtered(
 
     if request.scored:
         check_scored(name, posterior)
-    z, log_q = drawn(posterior.initial.expand((num_particles, len(x))), jax.random.fold_in(drawing, 0))
-    log_w = prior.initial.log_prob(z) - weighed(log_q)
-    log_w = log_w + emission(z, x[:, 0], None if seen is None else seen[:, 0])
-    score = scored(log_w, log_q)
+    walk: Any = RecurrentSteps(posterior, x.astype(args[0].dtype), size) if recurrent else None
+    walk = MarkovSteps(prior, posterior, emission, x, seen, size) if walk is None else walk
+    inputs, key = walk.inputs, jax.random.fold_in(drawing, 0)
+    first = walk.step(walk.start(), tuple(None if a is None else a[0] for a in inputs), partial(drawn, key=key))
+    log_w = first.log_p - weighed(first.log_q)
+    score = scored(log_w, first.log_q)
 
-    def go(state: tuple[Array, Array], inputs: tuple[Any, ...]) -> tuple[Any, Any]:
-        (z, log_w), (x, seen, on, of_prior, of_posterior, uniform, key) = state, inputs
+    def go(before: tuple[Any, Array, Array], now: tuple[Any, ...]) -> tuple[Any, Any]:
+        (state, z, log_w), (given, on, uniform, key) = before, now
         chosen = None
         if request.ess:
             chosen, log_w = resample(log_w, uniform, request.resampling, request.ess, on)
-            z = jnp.take_along_axis(z, chosen[..., None], 0)
-        moved, log_q = drawn(posterior.after(z, of_posterior), key)
-        gain = prior.after(z, of_prior).log_prob(moved) + emission(moved, x, seen) - weighed(log_q)
-        log_w, z = jnp.where(on, log_w + gain, log_w), jnp.where(on[..., None], moved, z)
-        return (z, log_w), (z, log_w, chosen, jnp.where(on, scored(log_w, log_q), 0) if request.scored else None)
+            state = tuple(jnp.take_along_axis(a, chosen[..., None], 0) for a in state)
+        found = walk.step(state, given, partial(drawn, key=key))
+        log_w = jnp.where(on, log_w + found.log_p - weighed(found.log_q), log_w)
+        state = tuple(jnp.where(on[..., None], new, old) for new, old in zip(found.state, state, strict=True))
+        z = jnp.where(on[..., None], found.z, z)
+        gained = jnp.where(on, scored(log_w, found.log_q), 0) if request.scored else None
+        return (state, z, log_w), (z, log_w, chosen, gained)
 
     shape = (length - 1, request.noise(num_particles), len(x))
-    on = jnp.ones((length, 1), bool) if prior.on is None else jnp.moveaxis(prior.on, -1, 0)
-    later = [None if a is None else jnp.moveaxis(a, 1, 0)[1:] for a in (x, seen)]
-    contexts = [None if a is None else jnp.moveaxis(a, -2, 0)[1:] for a in (prior.context, posterior.context)]
+    on = jnp.ones((length, 1), bool) if lasting is None else jnp.moveaxis(lasting, -1, 0)
     uniform = jax.random.uniform(noise, shape, log_w.dtype) if request.ess else None
-    keys = jax.random.split(drawing, length)[1:]
-    start = z, log_w
-    (_, log_w), (path, weights, ancestors, scores) = jax.lax.scan(go, start, (*later, on[1:], *contexts, uniform, keys))
-    path_like = jnp.sin(1 + jnp.arange(z.shape[-1] * length, dtype=z.dtype) ** 2)
-    stepwise = reads_each_step(rows, path_like.reshape(length, -1), x[0, 0])
-    log_w = jnp.where(stepwise, log_w, jnp.nan)
-    path, weights = (jnp.concatenate([a[None], b]) for a, b in zip(start, (path, weights), strict=True))
+    later = tuple(None if a is None else a[1:] for a in inputs)
+    given = later, on[1:], uniform, jax.random.split(drawing, length)[1:]
+    start = first.state, first.z, log_w
+    (_, _, log_w), (path, weights, ancestors, scores) = jax.lax.scan(go, start, given)
+    if not recurrent:
+        path_like = jnp.sin(1 + jnp.arange(first.z.shape[-1] * length, dtype=first.z.dtype) ** 2)
+        stepwise = reads_each_step(rows, path_like.reshape(length, -1), x[0, 0])
+        log_w = jnp.where(stepwise, log_w, jnp.nan)
+    path, weights = (jnp.concatenate([a[None], b]) for a, b in zip(start[1:], (path, weights), strict=True))
     of_steps = () if scores is None else score + scores.sum(0)
     return Filtered(log_w, path, () if ancestors is None else ancestors, weights, of_steps), [
         *latent.values(),

@@ -13,7 +13,7 @@ from numpyro import handlers
 from numpyro.distributions import Normal
 
 from ...arrays.sequences import continuation
-from ...mcmc.filtering import Filtered, Moments, check_normal, one_back
+from ...mcmc.filtering import Filtered, Moments, check_markov, check_normal, one_back
 from ...objectives.request import FilterRequest
 from ...pairs.side_inputs import NOTHING, Arrays
 from .filtering import filtered
@@ -105,6 +105,7 @@ def _particles(
 
 def _backward(found: Filtered, prior: Any, num_draws: int, key: Array) -> Array:
     """Draw paths (M, B, T, D) by backward simulation."""
+    check_markov(prior)
     count = found.log_w.shape[1]
     uniform = jax.random.uniform(key, (prior.steps, num_draws, count), found.log_w.dtype)
     chosen = one_back(found.log_w, jnp.zeros_like(found.log_w)[None], uniform[-1])

@@ -1,0 +1,162 @@
+"""Gradients of particle filters on a linear Gaussian state space, where all is known.
+
+    python benchmarks/filters.py bias     # FIVO's pathwise gradient beside the slope of its value; two minutes
+    python benchmarks/filters.py learn    # filters that FIVO and NASMC learn, beside the exact one; two minutes
+
+z_1 ~ N(0, 1), z_t ~ N(0.8 z_{t-1}, 1), x_t ~ N(z_t, 0.5^2), eight steps. The guide is linear: z_t is normal with mean
+``keep`` z_{t-1} + ``gain`` x_t and a deviation; p(z_t | z_{t-1}, x_t) is one of these. The slope is by differences of
+the mean value of many filters at two parameters with the same random numbers, at two distances, extrapolated to none.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ppl_vae.numpyro import conditionals, guides, inference, models, nets, priors
+
+LENGTH, TURN, SPREAD = 8, 0.8, 0.5
+GAIN = 1 / (1 + SPREAD**2)
+EXACT = {"keep": (1 - GAIN) * TURN, "gain": GAIN, "deviation": SPREAD * GAIN**0.5}
+"""The guide p(z_t | z_{t-1}, x_t)."""
+PARAMETERS = ("keep", "gain", "deviation", "turn", "spread")
+Values = dict[str, Any]
+
+
+def loss_of(objective: Any) -> Callable[[Values, jax.Array, jax.Array], jax.Array]:
+    """Return the mean of an objective's value over data, as a function of the parameters, data (N, T) and a key."""
+    rng = np.random.default_rng(0)
+    moved = conditionals.Normal(nets.MLP((1, 1), rng), learned=True)
+    prior = priors.Markov(priors.StandardNormal(1), moved, LENGTH)
+    likelihood = conditionals.Normal(nets.PerStep(nets.MLP((1, 1), rng), LENGTH), learned=True)
+    posterior = conditionals.Filtering(lambda x: x, conditionals.Normal(nets.MLP((2, 1), rng), learned=True), 1, LENGTH)
+    pair = inference.Pair(models.VAE(prior, likelihood), guides.Amortised(posterior))
+    pair.prepare(np.zeros((2, LENGTH), np.float32), 0)
+
+    def value(at: Values, x: jax.Array, key: jax.Array) -> jax.Array:
+        wanted = {
+            "likelihood/net": [jnp.ones(())],
+            "likelihood/raw": _raw(at["spread"], likelihood.floor),
+            "transition/net": [jnp.asarray(at["turn"])],
+            "transition/raw": _raw(1.0, moved.floor),
+            "conditional/net": [jnp.asarray(at["keep"]), jnp.asarray(at["gain"])],
+            "conditional/raw": _raw(at["deviation"], moved.floor),
+        }
+
+        def put(path: Any, a: jax.Array) -> jax.Array:
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            numbers = next((v for part, v in wanted.items() if part in name), 0.0) if "bias" not in name else 0.0
+            return jnp.asarray(jnp.stack(numbers) if isinstance(numbers, list) else numbers).astype(a.dtype) + 0 * a
+
+        params = jax.tree_util.tree_map_with_path(put, pair.params)
+        model, guide = pair.structure.programs(params, pair.constants)
+        return -objective.loss(key, {}, model, guide, x) / len(x)
+
+    return value
+
+
+def _raw(scale: Any, floor: float) -> jax.Array:
+    """The number behind a learned scale."""
+    return jnp.log(jnp.expm1(scale - floor))
+
+
+def sequences(count: int, seed: int) -> np.ndarray:
+    """Draw data (N, T) from the model."""
+    rng, z, x = np.random.default_rng(seed), np.zeros(count), []
+    for t in range(LENGTH):
+        z = (TURN * z if t else 0.0) + rng.normal(size=count)
+        x.append(z + SPREAD * rng.normal(size=count))
+    return np.stack(x, 1).astype(np.float32)
+
+
+def bias(arguments: argparse.Namespace) -> None:
+    """Print the mean pathwise gradient, the slope of the mean value, and what is between them."""
+    print("| K | ess | parameter | pathwise | slope | bias |\n| --- | --- | --- | --- | --- | --- |")
+    start = {**EXACT, "turn": TURN, "spread": SPREAD}
+    start |= {"keep": 0.5 * EXACT["keep"], "deviation": 1.5 * EXACT["deviation"]}  # near to the exact one, and not it
+    x = np.repeat(sequences(1, 1), arguments.filters, 0)
+    for draws, ess in ((4, 0.0), (4, 0.5), (4, 1.0), (16, 1.0)):
+        value = loss_of(inference.FIVO(draws, ess=ess))
+        slope, at = jax.jit(jax.grad(value)), jax.jit(value)
+        keys = jax.random.split(jax.random.key(0), arguments.batches)
+        path = [slope(start, x, key) for key in keys]
+        for name in PARAMETERS:
+            apart = []
+            for key in keys:
+                ends = [
+                    [at({**start, name: start[name] * (1 + sign * h)}, x, key) for sign in (1, -1)]
+                    for h in (arguments.step, 2 * arguments.step)
+                ]
+                one, two = (
+                    (float(up) - float(down)) / (2 * n * arguments.step * start[name])
+                    for n, (up, down) in enumerate(ends, 1)
+                )
+                apart.append((4 * one - two) / 3)
+            along, total = np.array([float(p[name]) for p in path]), np.array(apart)
+            off = along - total
+            error = off.std(ddof=1) / len(off) ** 0.5
+            numbers = f"{along.mean():.3f} | {total.mean():.3f} | {off.mean():.3f} ± {error:.3f}"
+            print(f"| {draws} | {ess:g} | {name} | {numbers} |", flush=True)
+
+
+def learn(arguments: argparse.Namespace) -> None:
+    """Train guides from afar by Adam, the model as it is, and print them beside the exact filter."""
+    print("| objective | keep | gain | deviation | value, nats |\n| --- | --- | --- | --- | --- |")
+    model = {"turn": TURN, "spread": SPREAD}
+    test = sequences(20_000, 2)
+    judge = jax.jit(loss_of(inference.FIVO(arguments.particles, ess=1.0)))
+    told = {"exact": [EXACT]}
+    for name in ("FIVO", "NASMC"):
+        value = loss_of(getattr(inference, name)(arguments.particles, ess=1.0))
+        told[name] = [_trained(value, model, arguments, seed) for seed in range(arguments.seeds)]
+    for name, found in told.items():
+        values = [float(judge({**model, **guide}, test, jax.random.key(9))) for guide in found]
+        cells = [[guide[part] for guide in found] for part in EXACT] + [values]
+        cells = [f"{np.mean(c):.3f}" + (f" ± {np.std(c, ddof=1):.3f}" if len(c) > 1 else "") for c in cells]
+        print("|", " | ".join([name, *cells]), "|", flush=True)
+
+
+def _trained(value: Any, model: Values, arguments: argparse.Namespace, seed: int) -> Values:
+    """Climb by Adam with a falling rate; the mean of the last quarter of the steps."""
+    start = {"keep": jnp.zeros(()), "gain": jnp.array(0.5), "deviation": jnp.zeros(())}
+    data = jnp.asarray(sequences(arguments.updates * 20, seed).reshape(-1, 20, LENGTH))
+    slope = jax.grad(lambda guide, x, key: value({**model, **guide, "deviation": jnp.exp(guide["deviation"])}, x, key))
+
+    def step(state: Any, inputs: Any) -> Any:
+        (guide, first, second), (x, key, t) = state, inputs
+        grad = slope(guide, x, key)
+        first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, grad)
+        second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, second, grad)
+        rate = 0.01 * jnp.minimum(1.0, 2 * (1 - t / arguments.updates))
+        size = rate * (1 - 0.999 ** (t + 1)) ** 0.5 / (1 - 0.9 ** (t + 1))
+        guide = jax.tree.map(lambda p, m, v: p + size * m / (v**0.5 + 1e-8), guide, first, second)
+        return (guide, first, second), guide
+
+    zero = jax.tree.map(jnp.zeros_like, start)
+    keys = jax.random.split(jax.random.key(seed), arguments.updates)
+    _, path = jax.jit(lambda: jax.lax.scan(step, (start, zero, zero), (data, keys, jnp.arange(arguments.updates))))()
+    late = {name: np.asarray(a)[-arguments.updates // 4 :] for name, a in path.items()}
+    return {name: float((np.exp(a) if name == "deviation" else a).mean()) for name, a in late.items()}
+
+
+def main() -> None:
+    """Print the table of one part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("bias", "learn"))
+    parser.add_argument("--filters", type=int, default=20_000, help="of a batch")
+    parser.add_argument("--batches", type=int, default=40)
+    parser.add_argument("--step", type=float, default=0.06, help="of the differences, in shares of a parameter")
+    parser.add_argument("--particles", type=int, default=4)
+    parser.add_argument("--updates", type=int, default=3000)
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    {"bias": bias, "learn": learn}[arguments.part](arguments)
+
+
+if __name__ == "__main__":
+    main()
