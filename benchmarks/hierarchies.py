@@ -4,7 +4,7 @@ r"""One and two levels of latents, a standard prior or a VampPrior, over seeds: 
     python benchmarks/hierarchies.py --data static_mnist --latent-dim 40 --hidden 300 300 --out mnist.jsonl
     python benchmarks/hierarchies.py --data fashion_mnist --hidden 300 300 --latent-dim 40 --out fashion.jsonl
     python benchmarks/hierarchies.py --data freyfaces --likelihoods normal --latent-dim 40 --out frey.jsonl
-    python benchmarks/hierarchies.py --data caltech101_silhouettes --latent-dim 40 --out caltech.jsonl
+    python benchmarks/hierarchies.py --data caltech101_silhouettes --patience 5 --latent-dim 40 --out caltech.jsonl
     python benchmarks/hierarchies.py --data digits --binarisation threshold --likelihoods bernoulli pixelcnn \
         --priors vampprior --trainings elbo warm-up --out pixels.jsonl
 
@@ -46,6 +46,7 @@ COLUMNS = (
     "KL z1",
     "active z2",
     "active z1",
+    "epochs",
     "seconds",
 )
 
@@ -60,13 +61,14 @@ def train(arguments: argparse.Namespace, images: Any, **cell: Any) -> dict[str, 
         settings |= {"pixel_layers": arguments.pixel_layers, "pixel_channels": arguments.pixel_channels}
     recipe = recipes.hierarchy(images, cell["levels"], **settings)
     objective = TRAININGS[cell["training"]](arguments.epochs)
-    svi = b.inference.SVI(objective, epochs=arguments.epochs, learning_rate=arguments.learning_rate)
+    given = {name: getattr(arguments, name) for name in ("epochs", "learning_rate", "patience")}
+    svi = b.inference.SVI(objective, **given)
     path = checkpoint_of(arguments.out, cell, options_of(arguments, *AXES))
     programs = recipe(seeds.generator(cell["seed"], "weights"))
     fit = svi.fit(*programs, images, seed=cell["seed"], checkpoint=path, resume=True)
     test = images.test[: arguments.test]
     used = evaluation.levels(fit, test)
-    row: dict[str, Any] = {"seconds": fit.seconds}
+    row: dict[str, Any] = {"epochs": len(fit.history["loss"]), "seconds": fit.seconds}
     row["ELBO"] = evaluation.elbo(fit, test, num_particles=20).mean
     row["log p(x)"] = evaluation.log_likelihood(fit, test, arguments.particles).mean
     for name, level in used.items():
@@ -91,6 +93,7 @@ def main() -> None:
     parser.add_argument("--priors", nargs="+", default=list(PRIORS), choices=PRIORS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--patience", type=int, default=None, help="epochs without a better validation ELBO; none")
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--latent-dim", type=int, default=8, help="of each level")
     parser.add_argument("--hidden", type=int, nargs="+", default=[100])
