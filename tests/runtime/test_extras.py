@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -63,3 +64,15 @@ def test_an_extra_has_its_libraries() -> None:
         brought = {line.partition(">=")[0] for line in project["optional-dependencies"][extra]}
         assert {names.get(name, name) for name in brought} == set(modules)
         assert not brought & {line.partition(">=")[0] for line in project["dependencies"]}
+
+
+def test_every_dependency_has_a_reason() -> None:
+    """A row of the table in CONTRIBUTING.md, and no row is of what is no dependency any more."""
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    names = {re.split(r"[\[>=<]", line)[0] for line in lines} - {"ppl_vae"}
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Dependencies")[2].partition("\n## ")[0]
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row[1])} == names
+    assert all(row[2].strip() for row in rows)
