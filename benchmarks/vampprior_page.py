@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import statistics
@@ -224,21 +223,21 @@ def _md_row(cells: Sequence[str]) -> str:
 
 def web_page(parts: Iterable[Section]) -> str:
     """The ledger as one HTML page with its figures inside."""
-    body = [f"<h1>{TITLE}</h1>", f'<p class="notes">{html.escape(ABOUT)}</p>']
-    for part in parts:
-        body += [f"<h2>{html.escape(part.title)}</h2>", *(f'<p class="notes">{html.escape(n)}</p>' for n in part.notes)]
-        body += [_html_table(part), *(page.figure(path, caption) for path, caption in part.figures)]
-    return page.document(TITLE, body)
+    told = [
+        {
+            "title": part.title,
+            "notes": part.notes,
+            "head": [(kind, text, "") for kind, text in _kinds(part.head)],
+            "rows": [(False, [(kind, text, "") for kind, text in _kinds(row)]) for row in part.rows],
+            "figures": [page.figure(path, caption) for path, caption in part.figures],
+        }
+        for part in parts
+    ]
+    return page.rendered("vampprior_page.html", Path(__file__).parent, title=TITLE, about=ABOUT, parts=told)
 
 
-def _html_table(part: Section) -> str:
-    def cells(tag: str, texts: Sequence[str]) -> str:
-        kinds = ["left", *([""] * (len(texts) - 2)), "long"]
-        return "".join(f'<{tag} class="{k}">{html.escape(t)}</{tag}>' for k, t in zip(kinds, texts, strict=True))
-
-    rows = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in part.rows)
-    head = f"<thead><tr>{cells('th', part.head)}</tr></thead>"
-    return f'<div class="scroll"><table>\n{head}\n<tbody>\n{rows}\n</tbody></table></div>'
+def _kinds(texts: Sequence[str]) -> Iterable[tuple[str, str]]:
+    return zip(("left", *([""] * (len(texts) - 2)), "long"), texts, strict=True)
 
 
 def render(folder: Path, entries: Sequence[Entry]) -> None:

@@ -610,7 +610,7 @@ def test_an_objective_that_is_no_bound_is_flagged(tmp_path: Path) -> None:
     table = done.run(progress=False)
     assert list(table["is_bound"]) == [True, False]
     text = evaluation.write_report(done).read_text(encoding="utf-8")
-    assert text.count('<span class="no">no</span>') == 1
+    assert text.count('<td class="no">no</td>') == 1
     assert text.index("beta-4") and "★" in text
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -63,21 +62,18 @@ COST: dict[str, tuple[str, int, str]] = {
 }
 """Column -> its heading, decimals, and what it is."""
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 1160px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: 0.2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 0.6rem; }
-figcaption, .notes { color: #555; font-size: 0.93em; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.3rem 0.45rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th { border-bottom: 2px solid #888; font-weight: 600; } th[title] { cursor: help; }
-.left { text-align: left; } .long { text-align: left; white-space: normal; }
-.best { background: #e7f4ec; } .best .log_p { font-weight: 700; }
-.sd { color: #777; font-size: 0.85em; } .no { color: #a02020; font-weight: 600; }
-.pairs span { display: inline-block; margin: 0 1.2rem 0.2rem 0; } .pairs b { font-weight: 600; color: #555; }
-figure { margin: 1rem 0 2rem; } img { max-width: 100%; height: auto; }
-pre { background: #f5f5f5; padding: 0.8rem; white-space: pre-wrap; } code { font-size: 0.9em; }
-"""
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Figure(NamedTuple):
+    """A PNG file, in base64, with its caption."""
+
+    caption: str
+    content: str
+
+
+Cells = list[tuple[str, str, str]]
+"""Class, text, and what stands behind it, of each cell of a row."""
 
 
 def page(
@@ -85,45 +81,40 @@ def page(
 ) -> str:
     """The text of the page."""
     best_first = ranked(table)
+    shared, apart = _settings(results)
     libraries = {"ppl_vae": results[0].settings["version"], **results[0].settings["libraries"]}
-    body = [
-        f"<h1>{_text(title)}</h1>",
-        f"<p>{_text(_summary(study, best_first))}</p>",
-        "<h2>How good</h2>",
-        _table(best_first, QUALITY),
-        _failures(best_first),
-        _notes(_about_quality(study, best_first)),
-        "<h2>At what cost</h2>",
-        _table(best_first, COST),
-        _notes(_about_cost(best_first)),
-        "<h2>Figures</h2>",
-        *(figure(path, CAPTIONS[name.partition("-")[0]]) for name, path in figures.items()),
-        "<h2>Data</h2>",
-        _pairs(_data(study)),
-        "<h2>Settings that all share</h2>",
-        *_settings(results),
-        "<h2>Versions</h2>",
-        _pairs({**libraries, **_devices(results)}),
-        "<h2>How to run it again</h2>",
-        _again(command),
-    ]
-    return document(title, body)
-
-
-def document(title: str, body: Iterable[str]) -> str:
-    """A whole page from the HTML of its parts, with the style of all reports."""
-    viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    head = f'<meta charset="utf-8">{viewport}<title>{_text(title)}</title><style>{STYLE}</style>'
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body>\n</html>\n"
+    return rendered(
+        "report.html",
+        title=title,
+        summary=_summary(study, best_first),
+        quality=_table(best_first, QUALITY),
+        failures=[(name, note) for name, note in best_first["note"].items() if note],
+        about_quality=" ".join(_about_quality(study, best_first)),
+        cost=_table(best_first, COST),
+        about_cost=" ".join(_about_cost(best_first)),
+        figures=[figure(path, CAPTIONS[name.partition("-")[0]]) for name, path in figures.items()],
+        data=_formatted(_data(study)),
+        shared=_formatted(shared),
+        apart={name: _format(cell) for name, cell in apart.items()},
+        versions=_formatted({**libraries, **_devices(results)}),
+        command=command,
     )
 
 
-def figure(path: Path, caption: str) -> str:
-    """A PNG file with its caption, as HTML that holds the image."""
-    content, caption = base64.b64encode(path.read_bytes()).decode(), _text(caption)
-    image = f'<img alt="{caption}" src="data:image/png;base64,{content}">'
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+def rendered(template: str, *folders: Path, **values: Any) -> str:
+    """The text of a template, found in ``folders`` or here, with every value escaped."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader([*folders, TEMPLATES], encoding="utf-8")
+    made = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return made.get_template(template).render(**values)
+
+
+def figure(path: Path, caption: str) -> Figure:
+    """A PNG file with its caption, for a page that holds the image."""
+    return Figure(caption, base64.b64encode(path.read_bytes()).decode())
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
@@ -135,10 +126,6 @@ def ranked(table: pd.DataFrame) -> pd.DataFrame:
         best_first = best_first.sort_values("rank", kind="stable", na_position="last")
     best_first.attrs.update(table.attrs)
     return best_first
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value))
 
 
 def _count(number: int, what: str) -> str:
@@ -170,51 +157,39 @@ def _is_near(row: pd.Series) -> bool:
     return bool(-row["log_p_difference"] <= 2 * row["difference_error"])
 
 
-def _table(best_first: pd.DataFrame, columns: Mapping[str, tuple[str, int, str]]) -> str:
+def _table(
+    best_first: pd.DataFrame, columns: Mapping[str, tuple[str, int, str]]
+) -> tuple[Cells, list[tuple[bool, Cells]]]:
+    """The head, and the rows, each with whether it is the best."""
     columns = {n: c for n, c in columns.items() if n in best_first and best_first[n].notna().any()}
     several = best_first["backend"].nunique() > 1
-    head = ['<th class="left">strategy</th>', '<th class="left">backend</th>' if several else ""]
-    head += [f'<th title="{_text(about)}">{_text(heading)}</th>' for heading, _, about in columns.values()]
-    rows = [_row(row, columns, several, best=not i) for i, (_, row) in enumerate(best_first.iterrows())]
-    return (
-        f'<div class="scroll"><table>\n<thead><tr>{"".join(head)}</tr></thead>\n<tbody>\n'
-        + "\n".join(rows)
-        + "\n</tbody></table></div>"
-    )
+    head = [("left", "strategy", ""), *([("left", "backend", "")] if several else [])]
+    head += [("", heading, about) for heading, _, about in columns.values()]
+    return head, [_row(row, columns, several, first=not i) for i, (_, row) in enumerate(best_first.iterrows())]
 
 
-def _row(row: pd.Series, columns: Mapping[str, tuple[str, int, str]], several: bool, *, best: bool) -> str:
-    best = best and row["seeds"] > 0 and not math.isnan(row.get("rank", 1))
+def _row(
+    row: pd.Series, columns: Mapping[str, tuple[str, int, str]], several: bool, *, first: bool
+) -> tuple[bool, Cells]:
+    best = first and row["seeds"] > 0 and not math.isnan(row.get("rank", 1))
     mark = " ★" if best else " ≈" if "log_p_difference" in row and _is_near(row) else ""
-    cells = [f'<td class="left">{_text(row["strategy"])}{mark}</td>']
-    cells += [f'<td class="left">{_text(row["backend"])}</td>'] if several else []
-    cells += [f'<td class="{name}">{_cell(row, name, decimals)}</td>' for name, (_, decimals, _) in columns.items()]
-    return ('<tr class="best">' if best else "<tr>") + "".join(cells) + "</tr>"
+    cells = [("left", f"{row['strategy']}{mark}", ""), *([("left", row["backend"], "")] if several else [])]
+    return best, cells + [_cell(row, name, decimals) for name, (_, decimals, _) in columns.items()]
 
 
-def _cell(row: pd.Series, name: str, decimals: int) -> str:
+def _cell(row: pd.Series, name: str, decimals: int) -> tuple[str, str, str]:
     """The mean, and behind it the standard deviation over seeds or a difference's error."""
     if name == "is_bound":
-        return {True: "yes", False: '<span class="no">no</span>'}.get(row[name], "unknown")
+        known = {True: ("", "yes", ""), False: ("no", "no", "")}
+        return known.get(row[name], ("", "unknown", ""))
     if not math.isfinite(row[name]):
-        return "" if row["seeds"] == 0 else "-"
+        return name, "" if row["seeds"] == 0 else "-", ""
     factor = 1000 if name == "seconds_per_step" else 1
     spread = row.get("difference_error" if name == "log_p_difference" else f"{name}_sd", math.nan)
     text = f"{factor * row[name]:,.{decimals}f}"
     if not math.isfinite(spread) or (name == "log_p_difference" and row[name] == spread == 0):
-        return text
-    return f'{text} <span class="sd">± {factor * spread:,.{decimals}f}</span>'
-
-
-def _failures(best_first: pd.DataFrame) -> str:
-    """The trainings that were refused or failed, and why."""
-    notes = [(name, note) for name, note in best_first["note"].items() if note]
-    items = "".join(f'<li><span class="no">{_text(name)}</span>: {_text(note)}</li>' for name, note in notes)
-    return f"<ul>{items}</ul>" if notes else ""
-
-
-def _notes(sentences: Sequence[str]) -> str:
-    return f'<p class="notes">{_text(" ".join(sentences))}</p>'
+        return name, text, ""
+    return name, text, f"± {factor * spread:,.{decimals}f}"
 
 
 def _about_quality(study: Study, best_first: pd.DataFrame) -> list[str]:
@@ -242,9 +217,8 @@ def _about_cost(best_first: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _pairs(values: Mapping[str, Any]) -> str:
-    spans = (f"<span><b>{_text(name)}</b> {_text(_format(value))}</span>" for name, value in values.items())
-    return f'<div class="pairs">{" ".join(spans)}</div>'
+def _formatted(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _format(value) for name, value in values.items()}
 
 
 def _format(value: Any) -> str:
@@ -263,20 +237,14 @@ def _data(study: Study) -> dict[str, Any]:
     return {name.replace("_", " "): record[name] for name in names}
 
 
-def _settings(results: Sequence[Result]) -> Iterable[str]:
-    """The settings that all rows share, then those that differ."""
+def _settings(results: Sequence[Result]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The settings that all rows share, then those of each row that differ, nothing where none do."""
     cells = {name: _flat(r.settings["cell"]) for name, r in zip(row_names(results), results, strict=True)}
     names = dict.fromkeys(name for cell in cells.values() for name in cell)
     shared = {n for n in names if len({json.dumps(cell.get(n), sort_keys=True) for cell in cells.values()}) == 1}
     common = {name: next(iter(cells.values()))[name] for name in names if name in shared}
-    yield _pairs({**common, "seeds": list(dict.fromkeys(r.seed for r in results))})
     apart = {name: {k: v for k, v in cell.items() if k not in {*shared, "strategy"}} for name, cell in cells.items()}
-    if any(apart.values()):
-        rows = (
-            f'<tr><td class="left">{_text(name)}</td><td class="long">{_text(_format(cell))}</td></tr>'
-            for name, cell in apart.items()
-        )
-        yield f'<h2>Settings of each</h2>\n<div class="scroll"><table>{"".join(rows)}</table></div>'
+    return {**common, "seeds": list(dict.fromkeys(r.seed for r in results))}, apart if any(apart.values()) else {}
 
 
 def _flat(cell: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,10 +258,3 @@ def _flat(cell: Mapping[str, Any]) -> dict[str, Any]:
 def _devices(results: Sequence[Result]) -> dict[str, str]:
     devices = dict.fromkeys(str(r.settings["device"]) for r in results if r.evaluation)
     return {"device": ", ".join(devices)} if devices else {}
-
-
-def _again(command: str) -> str:
-    if not command:
-        return "<p>Make the same <code>Study</code>, <code>run()</code> it, and <code>write_report</code> it.</p>"
-    done = "What is done lies in the folder's <code>cells</code> and is not done again; another --out starts anew."
-    return f"<pre><code>{_text(command)}</code></pre><p>{done}</p>"
