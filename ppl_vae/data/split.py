@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -15,10 +15,14 @@ from ppl_vae.data.binarisation import PURPOSES, Binarisation, binarise, check_ru
 from ppl_vae.data.checks import PARTS, as_labels, as_pixels, check_seed
 from ppl_vae.data.stored import Pixels, Stored, pixel_blocks, select
 from ppl_vae.data.streams import Stream, as_seen, blocks
+from ppl_vae.runtime.shown import Shown, image_row
+
+SHOWN = 8
+"""Images in a notebook."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Split:
+class Split(Shown):
     """Data set in three parts, ``train``, ``valid`` and ``test``: read-only float32 arrays of shape (N, P).
 
     With intensity = stored pixel / scale, the rule of binarisation says what the parts hold:
@@ -166,6 +170,21 @@ class Split:
         """Return the name, the sizes, the image shape and the rule."""
         sizes = ", ".join(f"{part}={size}" for part, size in self.sizes.items())
         return f"Split({self.name!r}, {sizes}, image_shape={self.image_shape}, binarisation={self.binarisation!r})"
+
+    then: ClassVar[str] = "recipes.vae(split) makes a pair for it; inference.SVI().fit(*pair, split) trains the pair."
+
+    def shown(self) -> dict[str, Any]:
+        """Return what a notebook says of it."""
+        kinds = {} if self.labels is None else {"labels": {part: y.shape for part, y in self.labels.items()}}
+        shape = {"image shape": self.image_shape, "binarisation": self.binarisation, "scale": self.scale}
+        return {"name": self.name, **self.sizes, **shape, **kinds, "licence": self.licence}
+
+    def figure(self) -> str:
+        """Draw the first training images, where they are images, in a notebook."""
+        if len(self.image_shape) not in (2, 3) or self.image_shape[2:] not in ((), (1,), (3,)):
+            return ""
+        first = np.asarray(self.train[:SHOWN])
+        return image_row(self.images(first)) if first.min() >= 0 and first.max() <= 1 else ""
 
     @cached_property
     def _fingerprint(self) -> str:

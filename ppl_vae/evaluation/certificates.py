@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from ..mcmc.samplers import check_count
 from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
+from ..runtime.shown import Shown
 from .likelihood.annealed_importance_sampling import (
     MAX_CONFIGURATIONS,
     Annealing,
@@ -66,13 +67,15 @@ class Difference:
         return f"{round(self.mean, 2) + 0.0:.2f} ± {self.error:.2f}"  # without a -0.00
 
 
-@dataclass(frozen=True, eq=False)
-class Certificate:
+@dataclass(frozen=True, eq=False, repr=False)
+class Certificate(Shown):
     """Lower bounds of log p(x) of the same data (N, P), their gaps on simulated data, and what follows.
 
     ``estimates`` and ``simulated`` have the same names, of the ways to estimate: each of ``estimates`` is a lower bound
     in expectation. Simulated data have upper bounds too; ``upper`` is the lowest of these.
     """
+
+    then: ClassVar[str] = "table() has a row for each estimate; verdict says what follows."
 
     estimates: Mapping[str, LogLikelihood]
     """name -> log p(x) of the data, (N,)"""
@@ -84,6 +87,10 @@ class Certificate:
     """of the guide's draws, for each datum, (N,); (0,) where log p(x) is a sum over all values"""
     tolerance: float = TOLERANCE
     """nats per datum: what is called agreement, and the gap on simulated data that is called small"""
+
+    def shown(self) -> dict[str, Any]:
+        """Return its numbers and the verdict."""
+        return {**self.row(), "verdict": self.verdict}
 
     @property
     def best(self) -> str:

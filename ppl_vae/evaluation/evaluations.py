@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ..pairs.densities import density_unknown
 from ..pairs.inputs import CheckedData, Input, digest
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
+from ..runtime.shown import Shown
 from ..seeds import derive, generator
 from .certificates import Certificate
 from .certificates import certify as certificate_of
@@ -39,9 +40,11 @@ def _none() -> np.ndarray:
     return np.empty(0)
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation(Shown):
     """Results of a fit on test data: the numbers of its row in a table, and those of each image behind them."""
+
+    then: ClassVar[str] = "evaluation.compare({name: fit, ...}, test) sets fits side by side; fit.check(x) judges one."
 
     log_p: LogLikelihood
     elbo: ELBO

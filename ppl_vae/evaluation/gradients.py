@@ -8,7 +8,6 @@ from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from ..backends import load
 from ..errors import UnsuitableObjective
@@ -18,6 +17,7 @@ from ..pairs.inputs import CheckedData
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from ..runtime.out_of_memory import explain_out_of_memory
+from ..runtime.progress import progress_bar
 from ..seeds import derive, generator
 
 OWNERS = ("model", "guide", "shared")
@@ -156,8 +156,7 @@ def gradient_report(
     batches = _batches(len(data), batch_size, repeats, seed)
     seeds = [derive(seed, "gradient", repeat) for repeat in range(repeats)]
     rows = {}
-    disable = None if progress is None else not progress
-    with tqdm(total=repeats * len(objectives), desc="gradients", unit="gradient", disable=disable) as bar:
+    with progress_bar(progress, total=repeats * len(objectives), desc="gradients", unit="gradient") as bar:
         for name, objective in objectives.items():
             objective = objective.of_data(len(data)) if isinstance(objective, Objective) else objective
             draws = getattr(objective, "num_draws", getattr(objective, "num_particles", 1))

@@ -11,6 +11,7 @@ import numpy as np
 from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side, given_of
 from ..results.fit import Fit
+from ..runtime.shown import Shown
 from ..seeds import derive
 from .posterior.latents import has_standard_prior
 from .simulation import simulate
@@ -21,8 +22,8 @@ DRAWS = 1000
 """The number of draws that the mean of a prior is estimated from."""
 
 
-@dataclass(frozen=True, eq=False)
-class Traversal:
+@dataclass(frozen=True, eq=False, repr=False)
+class Traversal(Shown):
     """E[x | z] as one dimension after another moves from ``start`` through ``values``, the others left as they are."""
 
     images: np.ndarray

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ..data.streams import Data
 from ..runtime.out_of_memory import explain_out_of_memory
+from ..runtime.progress import progress_bar
 from ..seeds import derive
 from .side_inputs import NOTHING, Arrays, take_rows
 from .terms import Terms
@@ -163,10 +163,9 @@ def in_chunks(
     ...     concatenate([chunk.keep(chunk.x.sum(1)) for chunk in chunks])
     array([1., 1., 1.])
     """
-    hidden = True if bar is None else None if progress is None else not progress
     with (
         explain_out_of_memory(doing, memory_settings(**settings)),
-        tqdm(total=len(x), desc=bar, unit="x", disable=hidden) as done,
+        progress_bar(progress if bar else False, total=len(x), desc=bar, unit="x") as done,
     ):
         yield _chunks(pair, x, side, max(1, chunk_size(pair) // rows_each), seed, purpose, done.update)
 

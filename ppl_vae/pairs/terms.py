@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..arrays.ops import Array
+from ..runtime.shown import brief
 
 
 class Latents(NamedTuple):
@@ -78,6 +79,10 @@ class Terms(NamedTuple):
     """log p(x, z') - log p(x, z) of draws z that chains moved to z', (K, B): a gradient to the model, none to draws"""
     accepted: Array = None
     """the mean probability that a transition of these chains is accepted, (K, B)"""
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={brief(value)}" for name, value in self._asdict().items() if value is not None)
+        return f"Terms({said})"
 
     @property
     def log_weights(self) -> Array:

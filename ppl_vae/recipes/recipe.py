@@ -6,13 +6,14 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import backends
 from ..arrays.plain import as_python
 from ..data.streams import Data
+from ..runtime.shown import Shown
 from . import (
     autoregressive,
     builders,
@@ -28,6 +29,7 @@ from . import (
     sequences,
 )
 from .components import COMMON, SLOTS, TABLES, Setting, check_saved, find, resolve
+from .components import settings as component_settings
 
 PRIORS = tuple(TABLES["prior"])
 """Names of the package's priors."""
@@ -68,8 +70,8 @@ LATER |= {
 """What earlier versions did not know, with its default: it is saved where it is another."""
 
 
-@dataclass(frozen=True, init=False)
-class Recipe:
+@dataclass(frozen=True, init=False, repr=False)
+class Recipe(Shown):
     """A VAE whose parts are components, chosen by name; each brings its own settings (``recipes.components``).
 
     With Gaussian latents it is the model of the VampPrior report, and of Tomczak and Welling with gated nets. Settings
@@ -315,6 +317,21 @@ class Recipe:
         needed = self.component("prior").images_needed(self)
         blank = np.zeros((max(1, needed), self.dim), np.float32)  # num_images stays what it is
         return dataclasses.replace(self, images=blank)(np.random.default_rng(0))
+
+    then: ClassVar[str] = "model, guide = recipe(np.random.default_rng(0)) makes the pair; SVI().fit trains it."
+
+    def shown(self) -> dict[str, Any]:
+        """Return the shape, the backend, and what is not its default."""
+        usual = {setting.name: setting.default for setting in component_settings().values()}
+        usual |= {slot: SLOTS[slot].default for slot in SLOTS}
+        usual |= {"given_dim": 0, "conditional_prior": False, "num_images": None}
+        said = {name: getattr(self, name) for name in (*SLOTS, "latent_dim", "given_dim", "conditional_prior")}
+        said |= {"num_images": self.num_images, **self.settings}
+        changed = {name: v for name, v in said.items() if name not in usual or as_python(v) != as_python(usual[name])}
+        return {"shape": self.shape, "backend": self.backend, **changed}
+
+    def __repr__(self) -> str:
+        return f"Recipe({', '.join(f'{name}={value!r}' for name, value in self.shown().items())})"
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting but the images, JSON-able; for components from outside, which module registers them, too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ..pairs.densities import check_weights
 from ..pairs.inputs import CheckedData, Input
 from ..pairs.side_inputs import Side
 from ..pairs.trained import Trained
+from ..runtime.shown import Shown
 from ..seeds import derive, generator
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ SHORT = HMC(num_warmup=100, num_chains=4)
 """The chains of ``method="hmc"``; their length follows from the number of draws."""
 
 
-class Draws(dict[str, np.ndarray]):
+class Draws(Shown, dict[str, np.ndarray]):
     """Draws of each latent site, (K, N, ...) by name, with their importance weights or chains.
 
     ``log_weights`` (P, N) are of the guide's own draws, log p(x, z) - log q(z | x); ``refined_log_weights`` (K, N) of
@@ -54,6 +55,12 @@ class Draws(dict[str, np.ndarray]):
         super().__init__(values)
         self.log_weights, self.refined_log_weights = log_weights, refined_log_weights
         self.resampled, self.chains, self.distinct = resampled, chains, distinct
+
+    then: ClassVar[str] = "draws.diagnostics() says what they are worth."
+
+    def shown(self) -> dict[str, Any]:
+        """Return each site's draws, by name."""
+        return dict(self)
 
     @property
     def num_draws(self) -> int:

@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -20,19 +20,21 @@ from ..pairs.pair import Pair
 from ..pairs.side_inputs import NOTHING, Arrays, Side, apply_mask, check_given, check_names, given_of
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
+from ..runtime.shown import Shown, curve
 from .arviz import to_inference_data
 from .draws import Draws, draws
 from .files import read_fit, write_fit
 from .forecasts import Forecast, forecast
 from .imputation import check_ends, fill_hidden
 from .refinement import fit_locally
+from .summaries import summary
 
 DRAWN = "draws, fit.generate(mean=False)"
 """The way to data of a model whose E[x | z] is not known."""
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Fit(Shown):
     """A trained pair with the record of its training. Arrays in, arrays out.
 
     ``history`` holds one number per epoch under ``epoch``, ``loss`` (the objective, nats per datum), ``valid_elbo`` and
@@ -69,6 +71,17 @@ class Fit:
         pair.prepare(x, seed, arrays)
         beside = {"side": digest(*arrays.values())} if arrays else {}
         return cls(pair, {}, {"data": {"train": digest(x), **beside}})
+
+    then: ClassVar[str] = "fit.check(x) judges it; fit.encode(x), fit.generate(16) and fit.save(path) use it."
+
+    def shown(self) -> dict[str, Any]:
+        """Return what a short text and a notebook say of it."""
+        return summary(self.pair, self.settings, self.history)
+
+    def figure(self) -> str:
+        """Draw the training, in a notebook."""
+        name = "valid_elbo" if len(self.history.get("valid_elbo", ())) else "loss"
+        return curve(self.history.get(name, ()), f"{name} by epoch")
 
     @property
     def model(self) -> Any:

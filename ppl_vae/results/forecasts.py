@@ -17,12 +17,13 @@ from ..pairs.inputs import CheckedData
 from ..pairs.side_inputs import Arrays, Side
 from ..pairs.sites import Site
 from ..pairs.trained import Trained
+from ..runtime.shown import Shown
 from ..seeds import derive, generator
 from .draws import draws as draws_of
 
 
-@dataclass(frozen=True, eq=False)
-class Forecast:
+@dataclass(frozen=True, eq=False, repr=False)
+class Forecast(Shown):
     """Draws of the H steps that follow each of N sequences, given what is seen of it; steps stand side by side."""
 
     draws: np.ndarray

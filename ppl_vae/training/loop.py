@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ..arrays.quantisation import usage
 from ..data.streams import Data
@@ -26,6 +25,7 @@ from ..runtime import storage
 from ..runtime.locks import only_writer
 from ..runtime.memory import PeakMemory
 from ..runtime.out_of_memory import explain_out_of_memory
+from ..runtime.progress import progress_bar
 from ..seeds import derive, generator
 from . import checkpoints
 from .codes import restart_codes
@@ -76,7 +76,9 @@ class Loop:
 
     def train(self, resume: bool, callback: Callback | None, progress: bool | None, description: str) -> None:
         self.begin(resume)
-        with progress_bar(self.next_epoch, self.settings.epochs, description, progress) as bar:
+        with progress_bar(
+            progress, initial=self.next_epoch, total=self.settings.epochs, desc=description, unit="epoch"
+        ) as bar:
             while not self.finished:
                 epoch, began = self.next_epoch, time.perf_counter()
                 self.restart()
@@ -315,11 +317,6 @@ def _criterion(metrics: Mapping[str, float]) -> float:
     if "valid_mmd" in metrics:
         return -metrics["valid_mmd"]
     return metrics.get("valid_elbo", metrics["valid_log_lik"])
-
-
-def progress_bar(first: int, last: int, description: str, progress: bool | None) -> tqdm:
-    disable = None if progress is None else not progress
-    return tqdm(total=last, initial=first, desc=description, unit="epoch", disable=disable)
 
 
 def _mean_loss(losses: np.ndarray, count: int, batch_size: int) -> float:

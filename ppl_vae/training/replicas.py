@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..runtime.out_of_memory import explain_out_of_memory
-from .loop import Loop, progress_bar
+from ..runtime.progress import progress_bar
+from .loop import Loop
 from .protocols import Callback, Replicas
 
 
@@ -25,7 +26,8 @@ def train_replicas(
         loop.begin(resume)
     together.load()
     first = loops[0]
-    with progress_bar(min(loop.next_epoch for loop in loops), first.settings.epochs, description, progress) as bar:
+    start, total = min(loop.next_epoch for loop in loops), first.settings.epochs
+    with progress_bar(progress, initial=start, total=total, desc=description, unit="epoch") as bar:
         while not all(loop.finished for loop in loops):
             active, began = [loop for loop in loops if not loop.finished], time.perf_counter()
             for loop in active:

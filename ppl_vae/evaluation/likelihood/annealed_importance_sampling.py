@@ -24,6 +24,7 @@ from ...pairs.side_inputs import Arrays, Side, given_of, placeholder, take_rows
 from ...pairs.trained import checked_for_chains
 from ...pairs.trials import DRAWS, ROWS, require_draws
 from ...results.fit import Fit
+from ...runtime.shown import Shown
 from ...seeds import derive
 from ..simulation import simulate
 from .importance_sampling import LogLikelihood, Moments
@@ -40,7 +41,7 @@ FEWEST_ADAPTING = 3
 """Preliminary runs of an adaptive ladder, at least: it is moved after each of them but the last."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AIS(LogLikelihood):
     """Estimates of log p(x) for each data point, in nats, by ``num_particles`` annealed chains each.
 
@@ -56,8 +57,8 @@ class AIS(LogLikelihood):
     upper: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Bidirectional:
+@dataclass(frozen=True, eq=False, repr=False)
+class Bidirectional(Shown):
     """log p(x) of simulated data between a lower and an upper bound in expectation."""
 
     lower: AIS

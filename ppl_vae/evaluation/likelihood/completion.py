@@ -11,7 +11,7 @@ from ...results.fit import Fit
 from .importance_sampling import LogLikelihood, log_likelihood
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ConditionalLogLikelihood(LogLikelihood):
     """Estimates of log p(x_hidden | x_seen) for each data point, in nats: log p(x) - log p(x_seen).
 

@@ -13,14 +13,15 @@ from ...pairs.densities import check_weights
 from ...pairs.inputs import Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
+from ...runtime.shown import Shown
 from ...seeds import derive
 from .normal_proposals import normal_proposal
 
 PROPOSALS = ("guide", "normal")
 
 
-@dataclass(frozen=True, eq=False)
-class LogLikelihood:
+@dataclass(frozen=True, eq=False, repr=False)
+class LogLikelihood(Shown):
     """Estimates of log p(x) for each data point, in nats, with what they are worth.
 
     ``values`` (N,) are lower bounds in expectation. ``mc_error`` (N,) is the standard error of each by the delta
@@ -144,8 +145,8 @@ def log_likelihood(
     return LogLikelihood(values, mc_error, ess, num_particles)
 
 
-@dataclass(frozen=True, eq=False)
-class ELBO:
+@dataclass(frozen=True, eq=False, repr=False)
+class ELBO(Shown):
     """The sampled ELBO of each data point, in nats: ``values = reconstruction - kl``, (N,) each."""
 
     reconstruction: np.ndarray

@@ -12,6 +12,7 @@ from ...mcmc.filtering import check_normal
 from ...pairs.inputs import Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
+from ...runtime.shown import Shown
 from ...seeds import generator
 
 
@@ -37,8 +38,8 @@ class StateSpace:
     """R, (T, P)"""
 
 
-@dataclass(frozen=True, eq=False)
-class Kalman:
+@dataclass(frozen=True, eq=False, repr=False)
+class Kalman(Shown):
     """Exact answers about the states of N sequences; after the end of one, its states go on by themselves."""
 
     log_p: np.ndarray

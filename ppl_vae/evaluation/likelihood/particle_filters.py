@@ -19,7 +19,7 @@ from ...results.fit import Fit
 from .importance_sampling import LogLikelihood, Moments
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SMC(LogLikelihood):
     """Estimates of log p(x) by independent particle filters for each datum; ``num_particles`` are those of each.
 

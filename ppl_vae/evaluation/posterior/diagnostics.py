@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -13,15 +13,18 @@ from ...pairs.densities import check_weights
 from ...pairs.inputs import Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
+from ...runtime.shown import Shown
 from ...seeds import derive
 
 FEWEST = 25
 """Draws of which a fifth, the tail that is looked at, are five."""
 
 
-@dataclass(frozen=True, eq=False)
-class Diagnosis:
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis(Shown):
     """Diagnostics of the guide as a proposal for each datum's posterior, (N,) each."""
+
+    then: ClassVar[str] = "worst() are the rows with the largest k-hat; evaluation.gaps(fit, x) says why."
 
     k_hat: np.ndarray
     """shape of the tail of the weights; -inf where the largest are equal, inf where the tail is too short to tell"""

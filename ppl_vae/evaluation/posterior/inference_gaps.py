@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Unpack
+from typing import Any, ClassVar, Protocol, Unpack
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from ...pairs.densities import check_weights
 from ...pairs.inputs import CheckedData, Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
+from ...runtime.shown import Shown
 from ...seeds import derive
 from ..likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, Annealing, ais, exact_log_likelihood
 from ..likelihood.importance_sampling import log_likelihood
@@ -35,13 +36,15 @@ class Estimate(Protocol):
         """The standard error of each, (N,)."""
 
 
-@dataclass(frozen=True, eq=False)
-class Gaps:
+@dataclass(frozen=True, eq=False, repr=False)
+class Gaps(Shown):
     """log p(x) >= best bound of the guide's family >= amortised bound, for each datum, (N,) each, in nats.
 
     The errors are standard errors from the draws. The gaps are differences of estimates: where a gap is small it may be
     negative, within its error, and is left so.
     """
+
+    then: ClassVar[str] = "table() has the errors; plots.gap_bars({name: gaps}) draws them."
 
     log_p: np.ndarray
     log_p_error: np.ndarray

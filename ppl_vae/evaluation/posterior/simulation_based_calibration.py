@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.stats
@@ -13,6 +13,7 @@ from ...pairs.chunks import in_chunks, memory_settings, sample_in_chunks
 from ...pairs.side_inputs import given_of
 from ...results.fit import Fit
 from ...runtime.out_of_memory import explain_out_of_memory
+from ...runtime.shown import Shown
 from ...seeds import derive, generator
 from ..simulation import simulate
 
@@ -22,9 +23,11 @@ FEWEST = 5
 """Data for each bin that the chi-square test needs."""
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
+@dataclass(frozen=True, eq=False, repr=False)
+class Calibration(Shown):
     """Ranks of the true values among draws from the guide, which are uniform if it is the exact posterior."""
+
+    then: ClassVar[str] = "plots.rank_histograms(calibration) shows in which way a guide is wrong."
 
     ranks: np.ndarray
     """(N, Q), the number of draws below the truth, 0 to ``num_draws``"""

@@ -25,6 +25,7 @@ from ...pairs.sites import Site
 from ...pairs.terms import Terms
 from ...results.fit import Fit
 from ...runtime.out_of_memory import explain_out_of_memory
+from ...runtime.shown import Shown
 from ...seeds import derive, generator
 
 T = TypeVar("T", float, np.ndarray)
@@ -42,8 +43,8 @@ class Estimate(NamedTuple, Generic[T]):
     mc_error: T
 
 
-@dataclass(frozen=True, eq=False)
-class Surgery:
+@dataclass(frozen=True, eq=False, repr=False)
+class Surgery(Shown):
     """The ELBO of a set of data in parts, means per datum, each with its Monte Carlo error, in nats.
 
     On the draws that all share, elbo = -(distortion + rate), rate = mutual_information + marginal_kl, and under a
