@@ -19,7 +19,7 @@ from ..data.registry import REGISTRY
 from ..data.stored import Pixels
 from ..data.streams import Data, blocks
 from ..recipes.components import find
-from . import sequences
+from . import sequences, tables
 from .runs import Run, check_unchanged
 
 
@@ -62,7 +62,7 @@ def load(
             pixels.get("test"),
             binarisation=rule,
             seed=record["seed"],
-            labels=labels if labelled or sequences.has_ends(what) else None,
+            labels=labels if labelled or sequences.has_mask(what) else None,
             **{name: options[name] for name in ("valid_fraction", "test_fraction")},
             **settings,
         )
@@ -115,7 +115,7 @@ def masked(
         ValueError: as ``load`` and ``rows`` do.
     """
     what = name_or_file or run.settings["options"]["data"]
-    if not sequences.has_ends(what):
+    if not sequences.has_mask(what):
         return images(run, name_or_file, binarisation, part, stream), None
     if part == "all":
         x, ends = _every(run, what, binarisation, stream)
@@ -171,6 +171,9 @@ def _stored(
             {"name": what, "scale": entry.scale, "source": entry.source, "licence": entry.licence},
         )
     path, options = Path(what), run.settings["options"]
+    if tables.is_table(what):
+        rows, seen = tables.encode(what, tables.of_run(run))
+        return _pixels(rows, path.stem), seen, {"name": path.stem, "scale": 1.0, "source": str(path)}
     if is_long(path):
         rows, seen = sequences.read_table(path, run.shape[0])
         return _pixels(rows, path.stem), seen, {"name": path.stem, "scale": 1.0, "source": str(path)}

@@ -20,7 +20,7 @@ from ..errors import DoubtfulScale
 from ..recipes import Recipe, components, vae
 from ..recipes.components import SLOTS, TABLES, Setting, find
 from ..recipes.likelihoods import unfit
-from . import inputs, sequences
+from . import inputs, sequences, tables
 from .parsing import (
     BACKENDS_NOTE,
     Group,
@@ -291,7 +291,14 @@ def load_data(options: Mapping[str, Any], *, ended: bool = False) -> Split:
     settings = {"seed": options["data_seed"], **{name: options[name] for name in names}}
     with inputs.reading(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DoubtfulScale)  # ``told_scale`` tells of every guess
-        if is_long(path := Path(options["data"])):
+        path = Path(options["data"])
+        if tables.is_table(options["data"]):
+            del settings["stream"]
+            rows, seen = tables.encode(options["data"], tables.schema(options["data"], options["columns"]))
+            split = data.from_arrays(
+                rows["train"], labels=seen, name=path.stem, source=str(path), **{**settings, "binarisation": "none"}
+            )
+        elif is_long(path):
             if settings.pop("stream"):
                 raise ValueError(f"--stream is for .npy files, and {path.name} is read whole: leave it out")
             pixels, seen = sequences.read_table(path)
@@ -362,7 +369,7 @@ def usual(kinds: Mapping[str, T], latents: str) -> T:
     return kinds.get(latents, kinds["gaussian" if find("latents", latents).pathwise else "bernoulli"])
 
 
-def recipe(options: Mapping[str, Any], split: Split, **settings: Any) -> Recipe:
+def recipe(options: Mapping[str, Any], split: Split | np.ndarray, **settings: Any) -> Recipe:
     """Make the recipe that the options of ``model()`` describe; ``settings`` are further ones of ``Recipe``."""
     names = [name for name in model() if options.get(name) is not None]
     chosen = {name: tuple(value) if isinstance(value := options[name], list) else value for name in names}

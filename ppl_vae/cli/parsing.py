@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from .. import data
 from ..data.checks import closest
-from ..data.long_form import is_long
+from ..data.tables.frames import is_table_file
 
 BACKENDS_NOTE = "cpu, cuda, cuda:1 ...; by default the CPU under pyro and JAX's own choice under numpyro"
 
@@ -104,11 +104,9 @@ def data_set(text: str) -> str:
 
 IMAGE = "np.asarray(PIL.Image.open({!r}))[None]"
 READERS = {
-    ".csv": "np.loadtxt({!r}, delimiter=',', skiprows=1)",
     ".tsv": "np.loadtxt({!r}, delimiter='\\t', skiprows=1)",
     ".txt": "np.loadtxt({!r})",
     ".mat": "scipy.io.loadmat({!r})['NAME']",
-    ".parquet": "pandas.read_parquet({!r}).to_numpy()",
     **dict.fromkeys((".png", ".jpg", ".jpeg"), IMAGE),
 }
 """Ending of a file -> what reads its numbers."""
@@ -117,12 +115,13 @@ READERS = {
 def name_or_file(text: str) -> str:
     """Return the name of a data set, or the absolute path of a file or a folder of shards.
 
-    Files are ``.npy``, ``.npz``, or a ``.csv`` of sequences, whose first columns are ``id,time``.
+    Files are ``.npy``, ``.npz``, a ``.csv`` of sequences, whose first columns are ``id,time``, or a table, ``.csv`` or
+    ``.parquet``.
     """
     if text in data.names():
         return text
     path = Path(text).expanduser()
-    if is_long(path):
+    if is_table_file(path) and path.is_file():
         return os.path.abspath(path)
     if path.suffix not in (".npy", ".npz") and path.is_file():
         how = READERS.get(path.suffix.lower(), "the array")
@@ -133,7 +132,7 @@ def name_or_file(text: str) -> str:
     if path.suffix not in (".npy", ".npz") and not (text and path.is_dir()):
         raise argparse.ArgumentTypeError(
             f"there is no data set {text!r}{closest(text, data.names())}: give one of {', '.join(data.names())}, a "
-            ".npy or .npz file, or a folder of .npy files"
+            ".npy or .npz file, a folder of .npy files, or a table, .csv or .parquet"
         )
     return os.path.abspath(Path(text).expanduser())
 

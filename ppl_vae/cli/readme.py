@@ -11,9 +11,11 @@ from ..runtime.storage import write_atomically
 from . import runs
 from .config import CONFIG
 from .runs import CHECKPOINT, DISENTANGLEMENT, FIGURES, FIT, HISTORY, METRICS, README, RECORD, SETTINGS
+from .tables import TABLE
 
 FILES = {
     FIT: "weights, history and recipe in one file; it runs no code when it is read",
+    TABLE: "of a table: names, kinds and values of its columns, for `TabularVAE.load` of this folder",
     RECORD: "what the training came to: epochs, seconds, loss, validation ELBO",
     METRICS: "what `ppl-vae evaluate` found on the test images",
     DISENTANGLEMENT: "how well the codes hold the factors of the images apart, by `ppl-vae metrics`",

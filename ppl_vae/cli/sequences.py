@@ -1,4 +1,4 @@
-"""Sequences that end on the command line: sets whose labels are lengths, and tables of a step a line."""
+"""Data with a mask on the command line: sequences that end, and tables of mixed columns with cells not seen."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from ..data import Split, lengths_to_mask, pad
 from ..data.long_form import is_long
 from ..data.registry import REGISTRY
+from .tables import is_table
 
 LASTING = "evaluate, encode and forecast"
 """The commands that know where sequences end."""
@@ -23,12 +24,22 @@ def has_ends(name_or_file: str) -> bool:
     return is_long(Path(name_or_file))
 
 
+def has_mask(name_or_file: str) -> bool:
+    """Say whether data have a mask in the place of labels: sequences of several lengths, and tables."""
+    return has_ends(name_or_file) or is_table(name_or_file)
+
+
 def check_ends(name_or_file: str) -> None:
     """Refuse sequences that end, for a command that cannot tell a model where they do.
 
     Raises:
         ValueError: they are some.
     """
+    if is_table(name_or_file):
+        raise ValueError(
+            f"{Path(name_or_file).name} is a table of mixed columns, and this command takes arrays: use 'ppl-vae fit', "
+            "and then evaluate, encode or sample, or ppl_vae.TabularVAE in Python"
+        )
     if has_ends(name_or_file):
         raise ValueError(
             f"{Path(name_or_file).name} holds sequences that end, and this command has no mask that says where: use "
@@ -45,14 +56,14 @@ def read_table(path: Path, length: int | None = None) -> tuple[dict[str, np.ndar
 
 
 def mask_of(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Make the mask (N, T P) of sequences from their lengths (N,), or from what a table has in their place."""
+    """Make the mask (N, T P) from the lengths of sequences (N,), or from what a table has in their place."""
     if labels.ndim == 1:
         return lengths_to_mask(labels, (shape[0], shape[1]))
     return labels.astype(bool)
 
 
 def masks(split: Split) -> dict[str, np.ndarray]:
-    """Make the mask of each part of sequences that end."""
+    """Make the mask of each part of sequences that end, or of a table."""
     assert split.labels is not None
     return {part: mask_of(labels, split.image_shape) for part, labels in split.labels.items()}
 
@@ -65,16 +76,17 @@ def steps(mask: np.ndarray, shape: tuple[int, ...]) -> int:
 
 
 def of_training(split: Split, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return the keywords of a training that say where its sequences end, none for other data.
+    """Return the keywords of a training that say what was seen of its sequences or its table, none for other data.
 
     Raises:
         ValueError: labels are asked for, too.
     """
-    if not has_ends(options["data"]):
+    if not has_mask(options["data"]):
         return {}
     if options["labels"]:
         raise ValueError(
-            f"--labels needs classes, and {split.name} has the ends of its sequences in their place: leave --labels out"
+            f"--labels needs classes, and {split.name} has a mask, of the ends of sequences or of a table's cells, in "
+            "their place: leave --labels out"
         )
     found = masks(split)
     return {"mask": found["train"], "valid_mask": found["valid"]}

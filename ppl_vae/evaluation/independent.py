@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from ..data.tables.kinds import Column, on_scale, units_of
 from ..pairs.sites import Site, Sites
 
 FOLDS = 10
@@ -21,7 +23,8 @@ def column_log_density(
     """log p(x) = sum_p log p(x_p) for each row of x (N, P), nats, (N,), with a density of the likelihood's own kind.
 
     Of 0 and 1 p is the frequency of 1, of levels their histogram, each with half a count before the first row; of
-    real numbers the normal with the column's mean and variance. Values that are NaN or masked are left out.
+    real numbers the normal with the column's mean and variance, and of the columns of a table what their kinds say, by
+    the same moments and frequencies. Values that are NaN or masked are left out.
 
     Args:
         sites: of the fit.
@@ -57,7 +60,9 @@ def _log_density(site: Site, train: np.ndarray, x: np.ndarray) -> np.ndarray | N
     if count.min() < FEWEST:
         return None
     levels = site.values
-    if site.binary:
+    if site.columns:
+        each = _of_table(site.columns, np.where(seen, train, np.nan), x)
+    elif site.binary:
         one = (filled.sum(0) + PRIOR_COUNT) / (count + 2 * PRIOR_COUNT)
         each = np.where(x > 0.5, np.log(one), np.log1p(-one))
     elif levels is not None:
@@ -75,6 +80,29 @@ def _log_density(site: Site, train: np.ndarray, x: np.ndarray) -> np.ndarray | N
     else:
         return None
     return np.asarray(np.where(np.isnan(x), 0, each).sum(1))
+
+
+def _of_table(columns: Sequence[Column], train: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Compute log p of each cell of a table; one column stands for all."""
+    from scipy.special import gammaln
+
+    columns = tuple(columns) * (x.shape[1] if len(columns) == 1 else 1)
+    units, each = units_of(columns, train), np.empty(x.shape)
+    for p, column in enumerate(columns):
+        values, mean, scale = on_scale(column.kind, x[:, p]), units.centre[p], units.scale[p]
+        if column.kind in ("real", "positive"):
+            each[:, p] = -0.5 * ((values - mean) / scale) ** 2 - np.log(scale) - 0.5 * math.log(2 * math.pi)
+            each[:, p] -= values if column.kind == "positive" else 0
+        elif column.kind == "count":
+            r, mean = units.concentration[p], max(np.nanmean(train[:, p]), PRIOR_COUNT / len(train))
+            log_p = gammaln(x[:, p] + r) - gammaln(r) - gammaln(x[:, p] + 1)
+            each[:, p] = log_p + r * np.log(r / (r + mean)) + x[:, p] * np.log(mean / (r + mean))
+        else:
+            size = max(2, column.size)
+            held = train[~np.isnan(train[:, p]), p].astype(int)
+            share = np.bincount(held, minlength=size) + PRIOR_COUNT
+            each[:, p] = np.log(share / share.sum())[np.nan_to_num(x[:, p]).astype(int)]
+    return each
 
 
 def _index(rows: np.ndarray, levels: np.ndarray) -> np.ndarray:

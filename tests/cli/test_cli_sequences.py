@@ -90,4 +90,4 @@ def test_a_table_of_shorter_sequences_is_padded_to_the_steps_of_the_run(
     assert "'length' should be at least 7" in one_line(capsys)
     (tmp_path / "plain.csv").write_text("age,height\n1,2\n")
     assert command("encode", run, "--data", tmp_path / "plain.csv", "--out", tmp_path / "z.npy") == 2
-    assert "a file of another kind" in one_line(capsys)
+    assert "is of arrays, and a .csv or .parquet file is a table" in one_line(capsys)

@@ -103,8 +103,8 @@ def runs(name: str, *words: object, out: str | None = None) -> Way:
 
 def as_told(at: Place) -> Any:
     """Run the line of Python that the refusal of a table names, and train on the file that it writes."""
-    np.savetxt(at.path / "t.csv", binary(shape=(6,)), delimiter=",", header="h")
-    line = re.search(r"(np\.save\(.*\)), and give", refused("of another kind", lambda: trains(data="t.csv")(at)))
+    np.savetxt(at.path / "t.tsv", binary(shape=(6,)), delimiter="\t", header="h")
+    line = re.search(r"(np\.save\(.*\)), and give", refused("of another kind", lambda: trains(data="t.tsv")(at)))
     assert line is not None
     exec(line[1].replace("'t.npy'", repr(str(at.path / "t.npy"))), {"np": np})
     return trains(data="t.npy")(at)
@@ -289,8 +289,8 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
     ),
     "is a file of another kind than .npy and .npz: save its numbers in Python": (
         lambda at: (
-            np.savetxt(at.path / "t.csv", binary(shape=(6,)), delimiter=",", header="h"),
-            trains(data="t.csv")(at),
+            np.savetxt(at.path / "t.tsv", binary(shape=(6,)), delimiter="\t", header="h"),
+            trains(data="t.tsv")(at),
         )[1],
         as_told,
     ),
@@ -345,7 +345,7 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         lambda _: masked_vowels(),
         trains(*MARKOV),
     ),
-    "has the ends of its sequences in their place: leave --labels out": (
+    "of the ends of sequences or of a table's cells, in their place: leave --labels out": (
         lambda at: told("fit", "--data", long_form(at.path), "--labels", 9, *VOWELS[4:], "--out", at.path / "labelled"),
         lambda at: told("fit", "--data", long_form(at.path), *VOWELS, "--out", at.path / "unlabelled"),
     ),

@@ -17,7 +17,9 @@ from pairs import command, untrained
 
 from ppl_vae import backends, conditionals, data, evaluation, inference, recipes
 from ppl_vae.data.tables.kinds import Column, Units, check_columns, columns_of, groups_of, units_of
+from ppl_vae.evaluation.independent import column_log_density
 from ppl_vae.numpyro import conditionals as mirrored
+from ppl_vae.pairs.sites import Site, Sites
 from ppl_vae.results import Fit
 
 SMALL: dict[str, Any] = {"latent_dim": 2, "hidden": (6,)}
@@ -264,6 +266,28 @@ def test_units_are_those_of_what_was_seen(tmp_path: Path) -> None:
     ):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_the_model_of_each_column_by_itself_is_of_the_same_kinds() -> None:
+    """log p of each column from its own moments and shares, which a fit should leave behind."""
+    x, test, columns = table(200), table(50, seed=1), columns_of(KINDS, 9)
+    site = Site("x", "Columns", (9,), False, False, columns=columns, support="real")
+    found = column_log_density(Sites((), (site,), ()), test, x, mask=~HIDDEN[:50])
+    units = units_of(columns, x)
+    expected = np.zeros(test.shape)
+    for i, column in enumerate(columns):
+        v, m, s = test[:, i], units.centre[i], units.scale[i]
+        if column.kind == "real":
+            expected[:, i] = scipy.stats.norm.logpdf(v, m, s)
+        elif column.kind == "positive":
+            expected[:, i] = scipy.stats.lognorm.logpdf(v, s, scale=np.exp(m))
+        elif column.kind == "count":
+            r = units.concentration[i]
+            expected[:, i] = scipy.stats.nbinom.logpmf(v, r, r / (r + x[:, i].mean()))
+        else:
+            share = np.bincount(x[:, i].astype(int), minlength=max(2, column.size)) + 0.5
+            expected[:, i] = np.log(share / share.sum())[v.astype(int)]
+    np.testing.assert_allclose(found, np.where(HIDDEN[:50], 0, expected).sum(1), rtol=1e-4)
 
 
 def test_the_command_line_fits_counts(tmp_path: Path) -> None:

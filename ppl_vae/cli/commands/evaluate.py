@@ -123,7 +123,8 @@ def run(arguments: argparse.Namespace) -> None:
     chosen = {**labels.DEFAULTS, **opened.settings["options"]}
     known = bool(chosen["labels"])
     split = inputs.load(opened, arguments.data, arguments.binarisation, arguments.stream, labelled=known, ended=True)
-    ends = sequences.masks(split)["test"] if sequences.has_ends(arguments.data or opened.data) else None
+    what = arguments.data or opened.data
+    ends = sequences.masks(split)["test"] if sequences.has_mask(what) else None
     fit = opened.fit(arguments.device)
     record = {
         **_metrics(fit, split.test, ends, arguments, console.progress),
@@ -134,7 +135,7 @@ def run(arguments: argparse.Namespace) -> None:
         "version": __version__,
         "data": split.to_dict(),
     }
-    if ends is not None:
+    if ends is not None and sequences.has_ends(what):
         record["steps"] = sequences.steps(ends, opened.shape)
         total = None if record["log_p"] is None else record["log_p"] * len(split.test)
         record["log_p_per_step"] = None if total is None else total / record["steps"]

@@ -17,12 +17,13 @@ from ...recipes.components import find
 from ...recipes.recipe import Recipe
 from ...runtime import storage
 from ...runtime.versions import __version__, versions
-from .. import config, inputs, labels, objectives, options, outputs, pictures, readme, runs, sequences
+from .. import config, inputs, labels, objectives, options, outputs, pictures, readme, runs, sequences, tables
 from ..config import CONFIG
 from ..console import Console, keys
 from ..options import DATA, OUTPUT, TRAINING, flag
 from ..parsing import Group, Parser, folder, needed, seed
 from ..runs import CHECKPOINT, FIGURES, FIT, HISTORY, KIND, README, RECORD, SETTINGS
+from ..tables import TABLE
 
 if TYPE_CHECKING:
     from ...results.fit import Fit
@@ -57,11 +58,14 @@ reads   a data set by its name ('ppl-vae data' lists them), or a file:
                 under 'labels', or 'train_labels' and so on, whole numbers from 0, -1 where unknown
           .csv  sequences of several lengths, a line for each step: id,time,value,... under these names; empty where a
                 number is not known
+          .csv, .parquet  a table of mixed columns, under their names: their kinds are found, or said by --columns
+                NAME=KIND; cells that are empty were not seen. Parquet needs pip install 'ppl_vae[tables]'
         as uint8 in 0..255 (see --scale), booleans, or floating numbers; channels come last. Pickles are refused. Data
         larger than memory: a .npy file with --stream, or a folder of .npy files, all alike, in the order of their
         names; both stay on the disk
 writes  RUN/{README:<24}what the folder holds, and how to use it
         RUN/{FIT:<24}weights, history and recipe: what the other commands read
+        RUN/{TABLE:<24}of a table: names, kinds and values of its columns
         RUN/{RECORD:<24}what the training came to, the object that --json prints
         RUN/{SETTINGS:<24}every setting, the data and their fingerprint, the versions
         RUN/{CONFIG:<24}the options, for --config
@@ -75,6 +79,7 @@ examples:
   ppl-vae fit --data digits --out runs/digits --epochs 50
   ppl-vae fit --data static_mnist --out runs/vamp --prior vampprior --gated --warm-up 100 --epochs 2000 --patience 50
   ppl-vae fit --data images.npy --out runs/iwae --objective iwae-50 --learning-rate 1e-3 --final-learning-rate 1e-4
+  ppl-vae fit --data people.csv --out runs/people --columns age=positive
   ppl-vae fit --data big.npy --stream --out runs/big --epochs 5
   ppl-vae fit --data jsb_chorales --prior markov --posterior filtering --net recurrent --objective fivo --out runs/jsb
   ppl-vae fit --data flows.csv --program hidden-markov --guide empty --likelihood normal-diagonal --out runs/flows
@@ -167,6 +172,7 @@ def run(arguments: argparse.Namespace) -> None:
     fit, pair = _train(out, settings, split, console)
     runs.write_history(out / HISTORY, dict(fit.history))
     fit.save(out / FIT, recipe=pair)
+    tables.write(out, settings["options"], pair)
     record = _record(out, fit, split, settings["options"])
     runs.write_json(out / RECORD, record)
     if arguments.figures:
@@ -221,7 +227,7 @@ def _format(value: Any) -> str:
 
 def _prepare(folder: Path, chosen: dict[str, Any], given: dict[str, Any]) -> tuple[Split, dict[str, Any]]:
     """Load the data and complete the settings of the run; refuse options and data that contradict them."""
-    chosen = labels.settled(chosen, given)
+    chosen = tables.settled(labels.settled(chosen, given), given)
     usual = labels.OBJECTIVE if chosen["labels"] else options.usual(objectives.USUAL, chosen["latents"])
     name = chosen["objective"] or usual
     objectives.check_own(name, given)
@@ -246,7 +252,8 @@ def _train(folder: Path, settings: dict[str, Any], split: Split, console: Consol
         known, width = labels.of_training(split, chosen)
         svi = labels.objective(svi, chosen)
         beside = {"given": known, "valid_given": np.full((len(split.valid), 1), -1, np.float32)}
-    pair = options.recipe(chosen, split, backend=chosen["backend"], given_dim=width)
+    rows = tables.seen(split) if tables.is_table(chosen["data"]) else split
+    pair = options.recipe(chosen, rows, backend=chosen["backend"], given_dim=width)
     _check_progress(folder, chosen["epochs"])
     settings |= {"recipe": pair.to_dict(), "svi": svi.to_dict(), "data": split.to_dict(), "libraries": versions()}
     from ...seeds import generator
@@ -284,7 +291,7 @@ def _record(folder: Path, fit: Fit, split: Split, chosen: dict[str, Any]) -> dic
     kept = _kept(history["valid_elbo"], chosen["patience"]) if validated else None
     valid: Any = split.valid
     train = split.train[:DESCRIBED]
-    if sequences.has_ends(chosen["data"]):
+    if sequences.has_mask(chosen["data"]):
         valid = fit.checked(valid, **_valid_side(split, chosen))
         train = np.where(sequences.masks(split)["train"][:DESCRIBED], train, np.nan)
     found = of_training(fit, valid, train)
@@ -324,8 +331,8 @@ def as_options(sentence: str) -> str:
 
 
 def _valid_side(split: Split, chosen: dict[str, Any]) -> dict[str, Any]:
-    """Return the keywords of the validation data that say where sequences end."""
-    return {"mask": sequences.masks(split)["valid"]} if sequences.has_ends(chosen["data"]) else {}
+    """Return the keywords of the validation data that say what was seen."""
+    return {"mask": sequences.masks(split)["valid"]} if sequences.has_mask(chosen["data"]) else {}
 
 
 def _told_grey(chosen: Mapping[str, Any]) -> list[str]:

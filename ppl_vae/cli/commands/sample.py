@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import labels, pictures
+from ...data.tables.frames import is_table_file
+from .. import labels, pictures, tables
 from ..console import Console, keys
 from ..options import OUTPUT, add_device, add_image_shape, add_output, add_seed
 from ..outputs import open_with_output
 from ..parsing import Group, Parser, add_run, non_negative_int, positive_int
-from ..runs import write_array
+from ..runs import Run, write_array
 
 KEYS = {
     "out": "the file",
@@ -30,12 +32,14 @@ reads   RUN
 writes  --out, over a file that is there:
           .png  a grid of the images, values outside [0, 1] drawn as 0 or 1
           .npy  the images, float32 (N, *image shape)
+          .csv, .parquet  of a run on a table: new rows of the same columns, drawn
 """
 
 EXAMPLES = """\
 examples:
   ppl-vae sample runs/digits --out grid.png
   ppl-vae sample runs/digits --out images.npy --num 1000 --draw --seed 1
+  ppl-vae sample runs/people --out new.csv --num 1000       # of a run on a table
   ppl-vae sample runs/few --out threes.png --label 3        # of a run with --labels
 """
 
@@ -56,7 +60,7 @@ def add(commands: Any) -> Parser:
     usage, end = "ppl-vae sample RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("sample", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)
-    add_output(parser, DEFAULTS, "a .png or .npy file", metavar="FILE")
+    add_output(parser, DEFAULTS, "a .png or .npy file; of a run on a table also .csv or .parquet", metavar="FILE")
     images = Group(parser, "images", DEFAULTS)
     images.option("--num", "how many images", type=positive_int, metavar="N")
     text = "x ~ p(x | z), what the model says data look like, instead of E[x | z], the smoother pictures"
@@ -71,7 +75,10 @@ def add(commands: Any) -> Parser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw images; write the array or the picture."""
-    (opened, out), console = open_with_output(arguments, ".png", ".npy"), Console.of(arguments)
+    (opened, out), console = open_with_output(arguments, ".png", ".npy", ".csv", ".parquet"), Console.of(arguments)
+    if is_table_file(out):
+        _run_of_table(arguments, opened, out, console)
+        return
     picture = out.suffix.lower() == ".png"
     shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
     options = {"seed": arguments.seed, "mean": not arguments.draw}
@@ -85,6 +92,16 @@ def run(arguments: argparse.Namespace) -> None:
     console.say(f"{out}: {len(images)} images of shape {shape}, {what}, seed {arguments.seed}")
     record = {"out": str(out), "run": str(opened.folder), "shape": [len(images), *shape]}
     console.result({**record, "label": arguments.label, "draw": arguments.draw, "seed": arguments.seed})
+
+
+def _run_of_table(arguments: argparse.Namespace, opened: Run, out: Path, console: Console) -> None:
+    """Draw rows of a table; write them under the names of its columns."""
+    columns = tables.of_run(opened)
+    rows = opened.fit(arguments.device).generate(arguments.num, seed=arguments.seed, mean=False)
+    tables.write_rows(out, columns, rows)
+    console.say(f"{out}: {len(rows)} rows of {len(columns.names)} columns, draws from p(x | z), seed {arguments.seed}")
+    record = {"out": str(out), "run": str(opened.folder), "shape": list(rows.shape)}
+    console.result({**record, "label": None, "draw": True, "seed": arguments.seed})
 
 
 def interrupted(arguments: argparse.Namespace) -> str:

@@ -1,0 +1,118 @@
+"""Tables of mixed columns on the command line: CSV and Parquet files, their kinds of columns, and new rows."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data import Split
+from ..data.long_form import is_long
+from ..data.registry import REGISTRY
+from ..data.tables.frames import Schema, as_frame, is_table_file, table
+from ..runtime.storage import write_atomically
+
+if TYPE_CHECKING:
+    from .runs import Run
+
+TABLE = "table.json"
+"""File of a run with the columns of its table, as ``TabularVAE.load`` reads it."""
+LIKELIHOOD = "columns"
+
+
+def is_table(name_or_file: str) -> bool:
+    """Say whether data are a table of mixed columns: a .csv or .parquet file that holds no sequences."""
+    path = Path(name_or_file)
+    return name_or_file not in REGISTRY and is_table_file(path) and not is_long(path)
+
+
+def settled(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the likelihood of a table and the kinds of its columns; leave the options of other data.
+
+    Raises:
+        ValueError: another likelihood, or columns that cannot be read.
+    """
+    if not is_table(chosen["data"]):
+        return dict(chosen)
+    if given.get("likelihood", LIKELIHOOD) != LIKELIHOOD:
+        raise ValueError(
+            f"a table of mixed columns has a likelihood for each, and --likelihood is {given['likelihood']!r}: leave "
+            "--likelihood out"
+        )
+    if chosen.get("stream"):
+        raise ValueError(f"--stream is for .npy files, and a table is read whole: {Path(chosen['data']).name}")
+    known = chosen["columns"] if chosen["likelihood"] == LIKELIHOOD else None
+    read = schema(chosen["data"], given.get("columns", known))
+    return {**chosen, "likelihood": LIKELIHOOD, "columns": list(read.kinds)}
+
+
+def schema(path: str, columns: list[str] | None = None) -> Schema:
+    """Find the columns of a table.
+
+    Args:
+        path: the file.
+        columns: ``NAME=KIND`` of some columns, or the kinds of all in order.
+
+    Raises:
+        ValueError: a column that cannot be read, or kinds that do not fit it.
+    """
+    frame = as_frame(path)
+    if columns and all("=" in text for text in columns):
+        kinds = dict(text.rsplit("=", 1) for text in columns)
+    elif columns and len(columns) != len(frame.columns):
+        raise ValueError(
+            f"--columns should be NAME=KIND of some columns, or the kinds of all {len(frame.columns)}; got "
+            f"{len(columns)}: name them, --columns {frame.columns[0]}=real"
+        )
+    else:
+        kinds = dict(zip(frame.columns, columns or (), strict=False))
+    return table(frame, kinds={name: kind.partition(":")[0] for name, kind in kinds.items()}).schema
+
+
+def encode(path: str, read: Schema) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Read a table as the rows (N, P) of one part and, in the place of labels, which cells were seen."""
+    rows = read.encode(path)
+    return {"train": np.nan_to_num(rows)}, {"train": ~np.isnan(rows)}
+
+
+def seen(split: Split) -> np.ndarray:
+    """Return the training rows of a table with NaN where nothing was seen."""
+    assert split.labels is not None
+    return np.where(split.labels["train"], split.train, np.nan)
+
+
+def write(folder: Path, options: Mapping[str, Any], recipe: Any) -> None:
+    """Write the columns of a run's table into its folder."""
+    if is_table(options["data"]):
+        record = schema(options["data"], options["columns"]).to_dict() | {"recipe": recipe.to_dict()}
+        record |= {"seed": options["seed"], "num_particles": 100}
+        write_atomically(folder / TABLE, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def of_run(run: Run) -> Schema:
+    """Read the columns of a run's table.
+
+    Raises:
+        ValueError: a run on other data.
+    """
+    path = run.folder / TABLE
+    if not path.exists():
+        raise ValueError(
+            f"the run {run.folder} is of arrays, and a .csv or .parquet file is a table: give a .npy file, or fit to "
+            "the table"
+        )
+    return Schema.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def write_rows(path: Path, read: Schema, x: np.ndarray) -> None:
+    """Write rows of numbers (N, P) as a table with the columns of the run's, atomically."""
+    frame, buffer = read.decode(np.asarray(x, float)), io.BytesIO()
+    if path.suffix.lower() == ".csv":
+        frame.to_csv(buffer, index=False)
+    else:
+        frame.to_parquet(buffer)
+    write_atomically(path, buffer.getvalue())

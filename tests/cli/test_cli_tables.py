@@ -1,0 +1,82 @@
+"""Tables of mixed columns on the command line: CSV and Parquet in, rows of the same columns out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pairs import command, told
+
+from ppl_vae import TabularVAE
+from ppl_vae.data.tables.kinds import check_columns, columns_of
+from ppl_vae.results import Fit
+
+SMALL = ["--epochs", 2, "--hidden", 6, "--latent-dim", 2, "--no-figures"]
+
+
+def people(rows: int = 120) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    t = rng.normal(size=rows)
+    frame = pd.DataFrame(
+        {"height": 170 + 8 * t, "visits": rng.poisson(np.exp(1 + t)), "smokes": t + rng.normal(size=rows) > 0}
+    )
+    frame["town"] = np.array(["Bonn", "Jena", "Ulm"])[np.digitize(t, [-0.5, 0.7])]
+    frame.loc[::7, ["height", "town"]] = None
+    return frame
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tables")
+    people().to_csv(folder / "people.csv", index=False)
+    columns = ["--columns", "height=positive"]
+    assert command("fit", "--data", folder / "people.csv", *SMALL, *columns, "--quiet", "--out", folder / "run") == 0
+    return folder / "run"
+
+
+def test_a_run_on_a_table_knows_its_columns(run: Path) -> None:
+    settings = json.loads((run / "settings.json").read_text())
+    kinds = ["positive", "count", "boolean", "categorical:3"]
+    assert settings["options"]["likelihood"] == "columns" and settings["options"]["columns"] == kinds
+    assert settings["recipe"]["columns"] == kinds
+    loaded = TabularVAE.load(run)
+    assert np.isfinite(loaded.score(run.parent / "people.csv"))
+    seen = people()["height"].dropna()
+    centre = Fit.load(run / "fit.safetensors").pair.state()
+    found = next(value for name, value in centre.items() if name.endswith("guide.posterior.net.centre"))
+    assert found[0] == pytest.approx(np.log(seen).mean(), abs=0.02)  # of the training rows that were seen, not of zeros
+
+
+def test_new_rows_have_the_columns_of_the_table(run: Path, tmp_path: Path) -> None:
+    assert "7 rows of 4 columns" in told("sample", run, "--out", tmp_path / "new.csv", "--num", 7)
+    new = pd.read_csv(tmp_path / "new.csv")
+    assert new.columns.tolist() == people().columns.tolist() and new.dtypes.tolist() == people().dtypes.tolist()
+    columns = columns_of(["positive", "count", "boolean", "categorical:3"], 4)
+    check_columns(TabularVAE.load(run).schema_.encode(new).astype(float), columns)
+
+
+def test_the_other_commands_read_the_table(run: Path, tmp_path: Path) -> None:
+    metrics = json.loads(told("evaluate", run, "--num-particles", 5, "--json"))
+    assert metrics["steps"] is None and np.isfinite(metrics["log_p"])
+    told("encode", run, "--out", tmp_path / "z.npy", "--quiet")
+    x = TabularVAE.load(run)
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), x.transform(run.parent / "people.csv"), atol=1e-6)
+    for words in (["--config", run], ["--config", run, "--seed", 1]):
+        assert command("fit", *words, "--no-figures", "--quiet", "--out", tmp_path / f"again{len(words)}") == 0
+    again = json.loads((tmp_path / "again2" / "settings.json").read_text())
+    assert again["options"]["columns"] == ["positive", "count", "boolean", "categorical:3"]
+    assert command("fit", "--resume", "--out", run, "--epochs", 3, "--quiet", "--no-figures") == 0
+    assert json.loads((run / "settings.json").read_text())["options"]["columns"][0] == "positive"
+
+
+def test_parquet_is_read_and_written(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    people().to_parquet(tmp_path / "people.parquet")
+    words: list[Any] = ["--data", tmp_path / "people.parquet", *SMALL, "--quiet"]
+    assert command("fit", *words, "--out", tmp_path / "run") == 0
+    assert command("sample", tmp_path / "run", "--out", tmp_path / "new.parquet", "--num", 3, "--quiet") == 0
+    assert pd.read_parquet(tmp_path / "new.parquet").dtypes.tolist() == people().dtypes.tolist()

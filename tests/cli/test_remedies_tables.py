@@ -1,0 +1,76 @@
+"""What the command line advises about tables, followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pairs import follow, told
+
+from ppl_vae import TabularVAE
+
+SMALL = ["--epochs", 1, "--hidden", 4, "--latent-dim", 1, "--no-figures"]
+
+
+def table(at: Path) -> Path:
+    rng = np.random.default_rng(0)
+    t = rng.normal(size=40)
+    pd.DataFrame({"n": t, "c": np.where(t > 0, "a", "b")}).to_csv(at / "t.csv", index=False)
+    return at / "t.csv"
+
+
+def fit(at: Path, *words: Any, data: Path | None = None) -> str:
+    return told("fit", "--data", data or table(at), "--out", at / f"run{len(words)}", *SMALL, *words)
+
+
+def of_arrays(at: Path) -> Path:
+    np.save(at / "x.npy", np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32))
+    return at / "x.npy"
+
+
+def evaluated(at: Path, data: Path) -> str:
+    """A run on arrays, and its evaluation on other data."""
+    fit(at, "--likelihood", "normal", data=of_arrays(at))
+    return told("evaluate", at / "run2", "--data", data, "--num-particles", 2)
+
+
+REMEDIES: dict[str, tuple[Callable[[Path], Any], list[Callable[[Path], Any]]]] = {
+    "a table of mixed columns has a likelihood for each": (
+        lambda at: fit(at, "--likelihood", "normal"),
+        [lambda at: fit(at)],
+    ),
+    "or the kinds of all {}; got {}: name them": (
+        lambda at: fit(at, "--columns", "real"),
+        [lambda at: fit(at, "--columns", "n=real"), lambda at: fit(at, "--columns", "real", "categorical:2")],
+    ),
+    "is a table of mixed columns, and this command takes arrays: use 'ppl-vae fit'": (
+        lambda at: told("compare", "--data", table(at), "--out", at / "compared"),
+        [
+            lambda at: (fit(at), told("encode", at / "run0", "--out", at / "z.npy")),
+            lambda at: (
+                TabularVAE(latent_dim=1, hidden=(4,), epochs=1, random_state=0).fit(table(at)).score(at / "t.csv")
+            ),
+        ],
+    ),
+    "is of arrays, and a .csv or .parquet file is a table: give a .npy file, or fit to the table": (
+        lambda at: evaluated(at, table(at)),
+        [lambda at: evaluated(at, of_arrays(at)), lambda at: fit(at)],
+    ),
+}
+
+
+@pytest.mark.parametrize("says", REMEDIES)
+def test_the_advice_works(says: str, tmp_path: Path) -> None:
+    wrong, ways = REMEDIES[says]
+    folders = [tmp_path / str(i) for i in range(len(ways) + 1)]
+    for folder in folders:
+        folder.mkdir()
+    follow(says, None, lambda _: wrong(folders[-1]), *map(in_folder, ways, folders))
+
+
+def in_folder(way: Callable[[Path], Any], folder: Path) -> Callable[[Any], Any]:
+    return lambda _: way(folder)
