@@ -66,7 +66,7 @@ USUAL_PAIR = "vampprior"
 PAIR_OF = {
     **dict.fromkeys(("reinforce", "running-average", "nvil", "rloo", "vimco", "wake-wake", "wake-sleep"), "bernoulli"),
     **dict.fromkeys(("vq", "vq-ema", "fsq", "lfq"), "vq"),
-    **dict.fromkeys(("per-datapoint", "semi-amortised", "diffusion", "avb", "fivo", "nasmc"), "standard"),
+    **dict.fromkeys(("per-datapoint", "semi-amortised", "diffusion", "avb", "gan", "fivo", "nasmc"), "standard"),
     "enumeration": "categorical",
 }
 """Strategy -> the pair that it trains, where that is not the usual one."""

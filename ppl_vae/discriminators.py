@@ -19,7 +19,7 @@ from .arrays.plain import keep_python
 from .critics import KINDS as NET_KINDS
 from .critics import Critic
 from .errors import UnsuitableObjective
-from .games import Game
+from .games import Game, find
 from .kinds import Kind, check
 from .players import Descend, Player, Sizes, State, Values, View
 
@@ -121,7 +121,8 @@ class Discriminator(Player):
 
     def playing(self, objective: Any) -> Player:
         """Return the player that an objective makes of the discriminator with its game: by default that itself."""
-        own, made = dataclasses.replace(self, game=getattr(objective, "game", None)), getattr(objective, "player", None)
+        game, made = getattr(objective, "game", None), getattr(objective, "player", None)
+        own = dataclasses.replace(self, game=None if game is None else find(game))
         return own if made is None else made(own)
 
     def check(self, num_data: int, batch_size: int) -> None:

@@ -8,7 +8,9 @@ classifies, c learns log p(x) - log q(x) of data x ~ p and draws x ~ q.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from .arrays import ops
@@ -223,3 +225,24 @@ class Relativistic:
     def generator(self, real: Array, fake: Array) -> Array:
         """Return the critic's loss with data and draws exchanged."""
         return self.critic(fake, real)
+
+
+NAMED: dict[str, Callable[[], Game]] = {
+    "non-saturating": NonSaturating,
+    "saturating": Saturating,
+    "least-squares": LeastSquares,
+    "hinge": Hinge,
+    "wasserstein": Wasserstein,
+    "relativistic": Relativistic,
+    **{name.replace(" ", "-"): partial(FGAN, name) for name in FAMILIES if name != "total variation"},
+}
+"""Name -> game; those of divergences are f-GANs of a critic that classifies."""
+
+
+def find(game: Game | str) -> Game:
+    """Return the game of that name, or the game itself.
+
+    >>> find("hinge")
+    Hinge()
+    """
+    return NAMED[game]() if isinstance(game, str) else game

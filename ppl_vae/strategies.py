@@ -123,6 +123,13 @@ STRATEGIES: dict[str, Strategy] = {
         recipe=lambda k: {"posterior": "implicit"},
         training="Adversarial",
     ),
+    # a model that draws x, and has no density
+    "gan": Strategy(
+        "an implicit model: its draws and the data beside each other in a game with a critic",
+        lambda _: objectives.GAN(),
+        recipe=lambda _: {"program": "implicit", "guide": "empty"},
+        training="Adversarial",
+    ),
     # codes of a codebook
     "vq": Strategy("the ELBO of the nearest codes, straight through", lambda _: objectives.VQELBO()),
     "vq-ema": Strategy("the same, the codes averages of their vectors", lambda _: objectives.VQELBO(decay=0.99)),

@@ -183,7 +183,8 @@ def svi(name: str, backend: str, options: Mapping[str, Any]) -> Any:
         start, stop = options["learning_rate"], options["final_learning_rate"]
         settings["learning_rate_factor"] = schedules.Exponential(1.0, stop / start, over=options["decay_epochs"])
     made = strategies.svi(name, backend, **settings)
-    return dataclasses.replace(made, loss=dataclasses.replace(made.loss, **_changes(name, made.loss, options)))
+    anew = {"critic": None} if made.loss.needs_critic else {}  # the new objective's own
+    return dataclasses.replace(made, loss=dataclasses.replace(made.loss, **_changes(name, made.loss, options)), **anew)
 
 
 def _changes(name: str, loss: Any, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,12 +85,13 @@ def of_training(folder: Path, fit: Fit, split: Split, valid_side: Mapping[str, A
         what, x = "training images", split.train[:PAIRS]
         index = np.arange(len(x))
     mean, shape = fit.sites.has_data_means, split.image_shape
-    if fit.sites.latent:
+    if fit.sites.latent and not fit.sites.implicit:
         side: dict[str, Any] = {name: a[:PAIRS] for name, a in valid_side.items()}
         made = fit.reconstruct(x, index=index, mean=mean, **side)
         pairs(figures / "reconstructions.png", x, made, shape, f"{name}: {what}, each with its reconstruction")
     drawn = "means of" if mean else "draws from"
-    grid(figures / "samples.png", fit.generate(SAMPLES, mean=mean), shape, f"{name}: new images, {drawn} p(x | z)")
+    what = "draws of the generator" if fit.sites.implicit else f"{drawn} p(x | z)"
+    grid(figures / "samples.png", fit.generate(SAMPLES, mean=mean), shape, f"{name}: new images, {what}")
     inputs = _pseudo_inputs(fit)
     if inputs is not None:
         plots.save(plots.pseudo_inputs(inputs, shape), figures / "pseudo_inputs.png")

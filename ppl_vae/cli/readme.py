@@ -104,9 +104,7 @@ def _text(
             "In this folder:",
             "",
             "```bash",
-            "ppl-vae evaluate .                                  # log p(x) of the test images",
-            "ppl-vae encode . --out z.npy                        # posterior means; --data FILE for other images",
-            "ppl-vae reconstruct . --out pairs.png               # images beside their reconstructions",
+            *_inferring(settings),
             "ppl-vae sample . --out grid.png                     # new images",
             f"ppl-vae fit --resume --out . --epochs {2 * record['epochs']:<12} # train on",
             "ppl-vae fit --config . --out ../another --seed 1    # repeat it, with another seed",
@@ -123,9 +121,27 @@ def _text(
     )
 
 
+def _inferring(settings: Mapping[str, Any]) -> list[str]:
+    """The commands that ask for a density, or of an implicit model what stands in their place."""
+    if settings["recipe"].get("program") == "implicit":
+        return ["ppl-vae evaluate .                                  # its draws beside the test images"]
+    return [
+        "ppl-vae evaluate .                                  # log p(x) of the test images",
+        "ppl-vae encode . --out z.npy                        # posterior means; --data FILE for other images",
+        "ppl-vae reconstruct . --out pairs.png               # images beside their reconstructions",
+    ]
+
+
 def _about(settings: Mapping[str, Any]) -> str:
     recipe, data, options = settings["recipe"], settings["data"], settings["options"]
     shape = " x ".join(map(str, data["image_shape"]))
+    if recipe.get("program") == "implicit":
+        return (
+            f"An implicit model of {data['name']}, x = g(z) of {recipe['latent_dim']} numbers of noise: "
+            f"{data['sizes']['train']:,} training images of {shape}, binarisation {data['binarisation']!r}; trained by "
+            f"{options['objective']!r} on {options['backend']}, seed {options['seed']}, with ppl_vae "
+            f"{settings['version']}."
+        )
     return (
         f"A variational auto-encoder of {data['name']}: {data['sizes']['train']:,} training images of {shape}, "
         f"binarisation {data['binarisation']!r}. {recipe['latent_dim']} {recipe['latents']} latents, prior "
@@ -147,7 +163,11 @@ def _results(record: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> li
         after = f", after {metrics['epochs']} epochs" if metrics["epochs"] != record["epochs"] else ""
         error = f" ± {metrics['test_error']:.2f} (over images)" if metrics["test_error"] is not None else ""
         log_p = "" if metrics["log_p"] is None else f"log p(x) {metrics['log_p']:.2f}{error}, "
-        lines.append(f"- {images}{after}: {log_p}ELBO {metrics['elbo']:.2f} nats per image")
+        if metrics.get("samples"):
+            told = ", ".join(f"{name} {value:.3f}" for name, value in metrics["samples"].items())
+            lines.append(f"- draws beside {images}{after}: {told}")
+        else:
+            lines.append(f"- {images}{after}: {log_p}ELBO {metrics['elbo']:.2f} nats per image")
         if metrics.get("discrete_elbo") is not None:
             discrete = f"log p(x) {metrics['discrete_log_p']:.2f}, ELBO {metrics['discrete_elbo']:.2f} nats per image"
             lines.append(f"- these are of relaxed categories, another model; of the discrete one: {discrete}")

@@ -27,6 +27,7 @@ class Option:
         kind: the numbers that it takes, a switch, or a tuple of names to choose from.
         metavar: the name of its value in the help.
         function: the arguments of a function that Python may give in place of a name.
+        methods: those of an object that Python may give in place of a name.
     """
 
     about: str
@@ -34,6 +35,7 @@ class Option:
     kind: Kind | tuple[str, ...] = "number"
     metavar: str | None = None
     function: str | None = None
+    methods: tuple[str, ...] = ()
 
 
 def option(
@@ -44,10 +46,11 @@ def option(
     kind: Kind | tuple[str, ...] = "number",
     metavar: str | None = None,
     function: str | None = None,
+    methods: tuple[str, ...] = (),
     kw_only: bool = True,
 ) -> Any:
     """Declare a field of an objective that is an option of the command line, too."""
-    metadata = {"option": Option(about, name, kind, metavar, function)}
+    metadata = {"option": Option(about, name, kind, metavar, function, methods)}
     return field(default=default, kw_only=kw_only, metadata=metadata)
 
 
@@ -83,9 +86,12 @@ def check_value(name: str, value: Any, known: Option, *, scheduled: bool = False
         )
     if known.function and callable(value):
         return
+    if known.methods and all(callable(getattr(value, method, None)) for method in known.methods):
+        return
     if isinstance(known.kind, tuple):
         fits = isinstance(value, str) and value in known.kind
         expected = f"one of {', '.join(known.kind)}" + (f" or a function of {known.function}" if known.function else "")
+        expected += f" or an object with {' and '.join(known.methods)}" if known.methods else ""
     else:
         fits, expected = kinds.fits(known.kind, value), kinds.EXPECTED[known.kind]
     if not fits:

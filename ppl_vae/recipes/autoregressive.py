@@ -88,10 +88,10 @@ def build_program(b: Backend, recipe: Values, rng: np.random.Generator, prior: A
 
 
 def refuse_guide(recipe: Values) -> str | None:
-    """An empty guide is one of a program without latents."""
-    if recipe.program not in (ALONE, "hidden-markov"):
+    """An empty guide is one of a program without latents, or without a posterior of them."""
+    if recipe.program not in (ALONE, "hidden-markov", "implicit"):
         return (
-            f"guide='empty' is that of program={ALONE!r} and 'hidden-markov'; got {recipe.program!r}: use "
+            f"guide='empty' is that of program={ALONE!r}, 'hidden-markov' and 'implicit'; got {recipe.program!r}: use "
             "guide='amortised'."
         )
     return None
@@ -161,7 +161,7 @@ register(
 register(
     Guide(
         "empty",
-        "none, of a program without latents",
+        "none, of a program with nothing to infer",
         refuse=refuse_guide,
         build=lambda b, recipe, rng, posterior, model: b.guides.Empty(),
     )

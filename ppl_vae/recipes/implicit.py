@@ -1,4 +1,4 @@
-"""The posteriors that read noise beside the encoder's numbers: without a density, or with one that is estimated."""
+"""Parts without a density: posteriors that read noise beside the encoder's numbers, and a program of draws alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import Backend
-from .components import Posterior, Setting, Values, register
+from .components import SLOTS, Posterior, Program, Setting, Values, register
 
 NOISE = Setting(
     "implicit_noise", 16, "numbers of noise that an implicit or semi-implicit posterior takes", least=1, metavar="R"
@@ -68,3 +68,33 @@ POSTERIORS = (
 
 for entry in POSTERIORS:
     register(entry)
+
+
+def refuse_program(recipe: Values) -> str | None:
+    """Draws alone need noise and a net, and nothing that has a density of x, or infers."""
+    plain = {slot: SLOTS[slot].default for slot in ("prior", "likelihood", "latents", "posterior")}
+    plain["guide"] = "empty"
+    if recipe.given_dim or any(getattr(recipe, slot) != value for slot, value in plain.items()):
+        needed = ", ".join(f"{slot}={value!r}" for slot, value in plain.items())
+        return (
+            "program='implicit' draws x = g(z) of standard normal noise, and has no density of x: set given_dim=0, "
+            f"{needed}, or program='vae'."
+        )
+    return None
+
+
+def build_program(b: Backend, recipe: Values, rng: np.random.Generator, prior: Any, likelihood: Any) -> Any:
+    """Build z ~ N(0, I), x = g(z)."""
+    generator = recipe.component("net").decoder(b, recipe, rng, recipe.latent_dim, 1)
+    return b.models.Implicit(b.priors.StandardNormal(recipe.latent_dim), generator)
+
+
+register(
+    Program(
+        "implicit",
+        "draws of a net that takes noise, without a density: a GAN",
+        refuse=refuse_program,
+        build=build_program,
+        own_parts=True,
+    )
+)

@@ -137,7 +137,8 @@ class Recipe(Shown):
             with ever less noise, whose guide is ``noising`` and which has no use for the prior, the posterior, the
             latents and D; ``hierarchy``, ``models.Hierarchy`` of several levels, whose prior and posterior are those
             of the top one; ``autoregressive``, the net of such a likelihood alone, p(x) without latents, whose guide
-            is ``empty``; of sequences ``hidden-markov``, whose guide is ``empty``, too, and ``recurrent``, with the
+            is ``empty``; ``implicit``, x = g(z) of the net, without a density, with that guide; of sequences
+            ``hidden-markov``, whose guide is ``empty``, too, and ``recurrent``, with the
             guide of that name; or one that is registered.
         given_dim: G, the width of the side information c that everything is conditional on; 0 for none. Then the prior
             is ``standard`` or ``mixture``, and the latents have values that stand beside c. Of ``semi-supervised`` the

@@ -54,7 +54,8 @@ def choose_critic(settings: Any) -> None:
     """Give an adversarial training without a critic the one that its objective names, and check its own settings."""
     check(settings, {"average": "between"}, "Adversarial", optional=("average",))
     if settings.critic is None:
-        object.__setattr__(settings, "critic", getattr(settings.loss, "default_critic", Critic)())
+        usual = getattr(settings.loss, "default_critic", Critic)
+        object.__setattr__(settings, "critic", getattr(settings.loss, "make_critic", usual)())
 
 
 @dataclass(frozen=True)

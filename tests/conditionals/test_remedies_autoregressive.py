@@ -69,7 +69,7 @@ REMEDIES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: made("made", given_dim=2, **ALONE),
         lambda: made("made", given_dim=0, **ALONE),
     ),
-    "guide='empty' is that of program={} and 'hidden-markov'; got {}: use guide='amortised'": (
+    "guide='empty' is that of program={}, 'hidden-markov' and 'implicit'; got {}: use guide='amortised'": (
         lambda: made("made", guide="empty"),
         lambda: made("made", guide="amortised"),
     ),

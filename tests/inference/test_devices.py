@@ -29,7 +29,7 @@ PAIR_OF = {
     **dict.fromkeys(("reinforce", "running-average", "nvil", "rloo", "vimco", "wake-wake", "wake-sleep"), "bernoulli"),
     **dict.fromkeys(("per-datapoint", "semi-amortised", "diffusion"), "standard"),
     "enumeration": "categorical",
-    **dict.fromkeys(("avb", "fivo", "nasmc"), "standard"),
+    **dict.fromkeys(("avb", "fivo", "gan", "nasmc"), "standard"),
     **dict.fromkeys(("gumbel-softmax", "straight-through", "gumbel-rao", "rebar", "relax", "muprop"), "categorical"),
     **dict.fromkeys(("arm", "disarm", "rodeo"), "bernoulli"),
     **dict.fromkeys(("vq", "vq-ema", "fsq", "lfq"), "vq"),

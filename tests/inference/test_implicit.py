@@ -12,9 +12,9 @@ import numpyro
 import pyro
 import pytest
 import torch
-from pairs import STOCK
+from pairs import STOCK, common_names, distance
 
-from ppl_vae import backends, evaluation, games, seeds
+from ppl_vae import backends, evaluation, games, recipes, seeds
 from ppl_vae.discriminators import Discriminator
 from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.results import Fit
@@ -162,7 +162,23 @@ def test_a_model_with_densities_is_refused_by_what_reads_draws_alone(backend: ba
         backend.inference.SVI(backend.inference.GMMN(), epochs=1, batch_size=8).fit(model, guide, np.ones((8, P)))
 
 
+def test_a_recipe_makes_it(tmp_path: Path) -> None:
+    """The same weights on both sides, and draws that come back from a file that names the recipe."""
+    states = []
+    for name in backends.NAMES:
+        recipe = recipes.vae((P,), latent_dim=3, hidden=(5,), program="implicit", guide="empty", backend=name)
+        own = backends.load(name).inference.Pair(*recipe(seeds.generator(0, "weights")))
+        fit = Fit.untrained(own, data(5))
+        states.append({n: a for n, a in common_names(own.state()).items() if ".generator." in n})
+        fit.save(tmp_path / name, recipe=recipe)
+        np.testing.assert_array_equal(Fit.load(tmp_path / name).generate(4), fit.generate(4))
+    assert distance(*states) < 1e-6
+
+
 def test_a_game_of_no_losses_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs_no|both players"):
-        backends.load("pyro").inference.GAN(game="hinge")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'game' should be one of non-saturating, .* with critic and generator"):
+        backends.load("pyro").inference.GAN(game="hinges")
+    with pytest.raises(ValueError, match="'game' should be one of non-saturating, .* with critic and generator"):
+        backends.load("pyro").inference.VAEGAN(game=3)  # type: ignore[arg-type]
+    assert all(games.find(name) == make() for name, make in games.NAMED.items())
     assert games.Wasserstein.needs_lipschitz

@@ -12,7 +12,7 @@ import pytest
 import torch
 from pairs import follow
 
-from ppl_vae import conditionals, critics, divergences, games, guides, inference, models, nets
+from ppl_vae import conditionals, critics, divergences, games, guides, inference, models, nets, recipes
 from ppl_vae.discriminators import Discriminator
 from ppl_vae.results import Fit
 
@@ -125,6 +125,11 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         lambda _: inference.GAN(2),
         plays(),
     ),
+    "draws x = g(z) of standard normal noise, and has no density of x: set given_dim=0": (
+        lambda _: of_recipe(likelihood="normal"),
+        lambda _: of_recipe(),
+        lambda _: recipes.vae((2,), latent_dim=2, likelihood="normal", program="vae"),
+    ),
     "compares the rows of a batch with each other, and one batch has a single row": (
         moments(GMMN, batch_size=4),
         moments(GMMN, batch_size=5),
@@ -175,6 +180,10 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
 }
 
 
+def of_recipe(**settings: Any) -> Any:
+    return recipes.vae((2,), latent_dim=2, program="implicit", guide="empty", **settings)
+
+
 def own_guide(x: torch.Tensor) -> None:
     with pyro.plate("data", len(x), dim=-1):
         pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(2)), 1.0).to_event(1).expand([len(x)]))
@@ -191,6 +200,7 @@ def test_the_advice_that_several_share_works() -> None:
         "no log p(x), no bound of it and no posterior of z", None, moments(ELBO), plays(None), moments(GMMN), compared
     )
     hinge = plays(loss=inference.GAN(game=games.Hinge()))
-    follow("such as games.Hinge()", None, lambda _: inference.GAN(game="hinge"), hinge)
+    named = plays(loss=inference.GAN(game="hinge"))
+    follow("GAN: 'game' should be one of", None, lambda _: inference.GAN(game="hinges"), named, hinge)
     logits = lambda _: inference.GAN().differentiable_loss(implicit(), guides.Empty(), torch.tensor(X))  # noqa: E731
     follow("GAN needs its critic's logits: train with inference.Adversarial", None, logits, plays())

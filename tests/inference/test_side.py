@@ -295,6 +295,8 @@ def test_every_strategy_takes_a_mask(latents: str) -> None:
     for name in strategies.STRATEGIES:
         if latents != "gaussian" and strategies.recipe_settings(name):  # of Gaussian latents, or with their own
             continue
+        if name == "gan":  # of a model without a density, which a mask could not leave out of
+            continue
         recipe = recipes.vae(toy(20), latents=latents, **SMALL, **strategies.recipe_settings(name))
         svi = strategies.svi(name, "pyro", epochs=1, batch_size=10)
         masks = (None, np.ones((20, P), bool))

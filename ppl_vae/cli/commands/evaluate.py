@@ -58,6 +58,7 @@ KEYS = {
     "verdict": "the same in words; null without --certify",
     "objective": "what the training maximised, last epoch",
     "train_elbo": "null; 'compare' tells it",
+    "samples": "of an implicit model, which has no log p(x): measures of its draws beside the test images; else null",
     "seconds": "of training",
     "seconds_per_step": "of training, median epoch",
     "peak_memory": "of training, MiB",
@@ -79,6 +80,7 @@ Estimate log p(x) of the test images, the ELBO and its parts, and count the late
 log p(x) is importance sampled with K = --num-particles draws: a lower bound in expectation that tightens with K. It
 has two standard errors: the test error comes from which images were seen, the MC error from sampling z. With
 --certify N it is estimated by annealing too, for N images and N simulated ones, and a verdict says how far to trust it.
+Of an implicit model (--objective gan), which has no log p(x), the draws are held beside the test images instead.
 
 reads   RUN, and the test part of the run's data, or of --data (a file without parts is split by the run's seed)
 writes  RUN/{METRICS}, over that of an earlier evaluation, and RUN/{README}; the table to stdout
@@ -97,6 +99,10 @@ What one image or one draw cannot tell is "unknown", in JSON null.
 DRAWS = {"num_particles": 500, "certify": None, "temperatures": 500, "seed": 0}
 DEFAULTS: dict[str, Any] = {**OUTPUT, **IMAGES, **DRAWS, "device": None}
 ELBO_PARTICLES = 10
+NO_LOG_P = """\
+The model is implicit: it draws x and has no density, so that there is no log p(x) and no ELBO. Its draws beside the
+test images, and ('null') two random parts of both beside each other:
+"""
 
 
 def add(commands: Any) -> Parser:
@@ -126,8 +132,13 @@ def run(arguments: argparse.Namespace) -> None:
     what = arguments.data or opened.data
     ends = sequences.masks(split)["test"] if sequences.has_mask(what) else None
     fit = opened.fit(arguments.device)
+    quality = _quality(fit, split, arguments.seed) if fit.sites.implicit else None
     record = {
-        **_metrics(fit, split.test, ends, arguments, console.progress),
+        **(
+            _draws(fit, split.test, quality)
+            if quality
+            else _metrics(fit, split.test, ends, arguments, console.progress)
+        ),
         "accuracy": labels.accuracy(fit, split, chosen),
         "seed": arguments.seed,
         "run": str(opened.folder),
@@ -142,7 +153,8 @@ def run(arguments: argparse.Namespace) -> None:
     record = {name: record.get(name) for name in KEYS}
     write_json(opened.folder / METRICS, record)
     readme.write(opened.folder)
-    console.say(*_table(record, split), f"\nwritten to {opened.folder / METRICS}")
+    lines = _table(record, split) if quality is None else [NO_LOG_P, str(quality)]
+    console.say(*lines, f"\nwritten to {opened.folder / METRICS}")
     console.result(record)
 
 
@@ -173,6 +185,19 @@ def _metrics(
         "num_particles": num_particles,
         "elbo_particles": ELBO_PARTICLES,
     }
+
+
+def _quality(fit: Fit, split: Split, seed: int) -> Any:
+    """Measure as many draws of an implicit model as there are test images."""
+    from ...evaluation import sample_quality
+
+    return sample_quality(fit.generate(len(split.test), seed=seed), split.test, train=split.train, seed=seed)
+
+
+def _draws(fit: Fit, test: np.ndarray, quality: Any) -> dict[str, Any]:
+    """Return what can be told of an implicit model."""
+    trained = {"seconds": fit.seconds, "parameters": fit.num_parameters, "epochs": len(fit.history["epoch"])}
+    return {"samples": quality.row(), **trained, "num_images": len(test)}
 
 
 def _table(metrics: dict[str, Any], split: Split) -> list[str]:

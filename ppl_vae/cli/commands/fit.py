@@ -337,7 +337,8 @@ def _valid_side(split: Split, chosen: dict[str, Any]) -> dict[str, Any]:
 
 def _told_grey(chosen: Mapping[str, Any]) -> list[str]:
     """Say in a line, before the training, that a likelihood of 0 and 1 is none for grey levels."""
-    if not find("likelihood", chosen["likelihood"]).unit_interval or chosen["binarisation"] != "none":
+    read = chosen["program"] != "implicit" and find("likelihood", chosen["likelihood"]).unit_interval
+    if not read or chosen["binarisation"] != "none":
         return []
     likelihood = chosen["likelihood"].capitalize()
     return [

@@ -83,8 +83,10 @@ def run(arguments: argparse.Namespace) -> None:
     shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
     options = {"seed": arguments.seed, "mean": not arguments.draw}
     given = None if arguments.label is None else labels.given(opened.settings, arguments.label, arguments.num)
-    images = opened.fit(arguments.device).generate(arguments.num, given=given, **options)
+    fit = opened.fit(arguments.device)
+    images = fit.generate(arguments.num, given=given, **options)
     what = "draws from p(x | z)" if arguments.draw else "means of p(x | z)"
+    what = "draws of the generator" if fit.sites.implicit else what
     if picture:
         pictures.grid(out, images, shape, f"{opened.folder.resolve().name}: {what}")
     else:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from ... import games
 from ...arrays.ops import Array
 from ...discriminators import Discriminator
 from ...divergences import two_sample
@@ -14,22 +15,21 @@ from ...errors import UnsuitableObjective
 from ...games import Game, NonSaturating
 from ...pairs.terms import Terms
 from ..base import Objective
-from ..options import from_python
+from ..options import Option, check_value, from_python, option
 from ..request import TermsRequest
 from .codes import needed
 
+PLAYERS = ("critic", "generator")
+"""Methods of a game."""
 
-def check_game(objective: Objective, game: Game) -> None:
-    """Refuse a game that lacks a player's loss.
+
+def check_game(objective: Objective, game: Game | str) -> None:
+    """Refuse what is neither a game's name nor both players' losses.
 
     Raises:
         ValueError: names the objective.
     """
-    if not all(callable(getattr(game, name, None)) for name in ("critic", "generator")):
-        raise ValueError(
-            f"{type(objective).__name__}: 'game' should be both players' losses, with critic(real, fake) and "
-            f"generator(real, fake), such as games.Hinge(); got {game!r}."
-        )
+    check_value(f"{type(objective).__name__}: 'game'", game, Option("", kind=tuple(games.NAMED), methods=PLAYERS))
 
 
 @dataclass(frozen=True)
@@ -77,25 +77,27 @@ class GAN(ImplicitObjective):
     Generative Adversarial Nets, Goodfellow et al., 2014.
 
     Args:
-        game: both players' losses, of ``games``; by default the non-saturating ones.
+        game: both players' losses, an object of ``games`` or its name in ``games.NAMED``.
 
-    >>> GAN().game
-    NonSaturating()
+    >>> GAN(game="hinge").game, GAN().game
+    ('hinge', NonSaturating())
     """
 
     needs_critic: ClassVar[bool] = True
     judges: ClassVar[Literal["data", "codes", "both"]] = "data"
     default_critic: ClassVar[type[Discriminator]] = Discriminator
-    game: Game = from_python(NonSaturating(), "both players' losses are an object of ppl_vae.games")
+    game: Game | str = option(NonSaturating(), "both players' losses", kind=tuple(games.NAMED), methods=PLAYERS)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_game(self, self.game)
+    def make_critic(self) -> Discriminator:
+        """Return the critic of a training that names none; its slope is held where the game needs that."""
+        if getattr(games.find(self.game), "needs_lipschitz", False):
+            return Discriminator(penalty="gradient", strength=1.0, steps=5)
+        return Discriminator()
 
     def bound(self, terms: Terms, logits: Array | None = None) -> Array:
         """Terms, and the critic's logits at data and at draws, (2, M) -> (B,), the same number for each datum."""
         real, fake = needed(self, logits)
-        return 0 * terms.log_lik[0] - self.game.generator(real, fake)
+        return 0 * terms.log_lik[0] - games.find(self.game).generator(real, fake)
 
 
 @dataclass(frozen=True)

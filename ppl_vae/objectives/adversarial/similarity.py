@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from ... import games
 from ...arrays import ops
 from ...arrays.ops import Array
 from ...discriminators import Discriminator, Similarity, SimilarityDiscriminator
@@ -38,7 +39,7 @@ class VAEGAN(Objective):
     Args:
         strength: the weight of the similarity beside the game, for the decoder; their gamma.
         layer: the number of the hidden layer f, from 1; None for the last.
-        game: both players' losses, of ``games``; by default the non-saturating ones.
+        game: both players' losses, an object of ``games`` or its name in ``games.NAMED``.
 
     Raises:
         ValueError: several draws, chunks, a game that is none.
@@ -55,7 +56,7 @@ class VAEGAN(Objective):
     default_critic: ClassVar[type[Discriminator]] = Discriminator
     strength: float = from_python(1.0, NO_NAME, kind="non-negative")
     layer: int | None = from_python(None, NO_NAME, kind="count")
-    game: Game = from_python(NonSaturating(), "both players' losses are an object of ppl_vae.games")
+    game: Game | str = from_python(NonSaturating(), NO_NAME)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,7 +110,8 @@ class VAEGAN(Objective):
         """Terms (1, B) and what the discriminator sees -> (B,); the decoder's own terms have the value 0."""
         seen = needed(self, seen)
         alike, decoder = (self._alike(seen.real, units, terms) for units in (seen.by_code, seen.by_decoder))
-        fooled = [-self.game.generator(*logits) for logits in (seen.reconstructed, seen.generated)]
+        game = games.find(self.game)
+        fooled = [-game.generator(*logits) for logits in (seen.reconstructed, seen.generated)]
         of_decoder = self.strength * decoder + (fooled[0] + fooled[1]) / 2
         return (terms.log_prior - terms.log_guide).mean(0) + alike + of_decoder - ops.stop_gradient(of_decoder)
 

@@ -1,0 +1,70 @@
+"""The command line on an implicit model: what it draws, and what stands in the place of log p(x)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pairs import command, fit, one_line, toy
+
+from ppl_vae.cli.runs import FIT, README, SETTINGS
+from ppl_vae.results import Fit
+
+GAN = ("--objective", "gan")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    np.save(folder / "images.npy", toy(150).reshape(-1, 4, 3))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "gan"
+    fit(files / "images.npy", folder, *GAN, "--game", "wasserstein")
+    return folder
+
+
+def test_a_run_draws(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The game and the critic that it needs are in the settings; draws are those of the fit."""
+    settings = json.loads((run / SETTINGS).read_text(encoding="utf-8"))
+    assert settings["options"]["game"] == "wasserstein" and settings["options"]["program"] == "implicit"
+    assert "penalty='gradient'" in settings["svi"]["critic"]
+    assert command("sample", run, "--out", tmp_path / "x.npy", "--num", 6, "--seed", 1) == 0
+    assert "draws of the generator" in capsys.readouterr().out
+    loaded = Fit.load(run / FIT)
+    np.testing.assert_allclose(np.load(tmp_path / "x.npy").reshape(6, -1), loaded.generate(6, seed=1), rtol=1e-6)
+    text = (run / README).read_text(encoding="utf-8")
+    assert "An implicit model" in text and "ppl-vae encode" not in text
+
+
+def test_evaluate_measures_draws_in_the_place_of_log_p(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says that there is no log p(x), and holds draws beside the test images, as ``sample_quality`` does."""
+    assert command("evaluate", run, "--seed", 2) == 0
+    assert "no log p(x)" in capsys.readouterr().out
+    assert command("evaluate", run, "--seed", 2, "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["log_p"] is record["elbo"] is record["verdict"] is None
+    assert {"MMD", "precision", "recall"} <= record["samples"].keys() and record["num_images"] > 0
+    assert f"MMD {record['samples']['MMD']:.3f}" in (run / README).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("verb", ["encode", "reconstruct"])
+def test_what_needs_a_posterior_is_refused(
+    verb: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(verb, run, "--out", tmp_path / "z.npy") == 2
+    assert "The model is implicit" in one_line(capsys)
+
+
+def test_a_run_goes_on(files: Path, run: Path, tmp_path: Path) -> None:
+    """--resume ends where an uninterrupted training does."""
+    fit(files / "images.npy", tmp_path / "one", *GAN, "--game", "wasserstein", "--epochs", 1)
+    assert command("fit", "--resume", "--out", tmp_path / "one", "--epochs", 2, "--quiet") == 0
+    fit(files / "images.npy", tmp_path / "two", *GAN, "--game", "wasserstein", "--epochs", 2)
+    found = [Fit.load(tmp_path / name / FIT).generate(4) for name in ("one", "two")]
+    np.testing.assert_array_equal(*found)
