@@ -96,25 +96,34 @@ def ciwae(terms: Terms, *, weight: float) -> Array:
     return weight * elbo(terms) + (1.0 - weight) * iwae(terms)
 
 
-def rejection(terms: Terms, *, quantile: float) -> Array:
+def quantile_of(log_w: Array, quantile: float) -> Array:
+    """The quantile of each datum's log-weights (K, B), between neighbours where it is between two: (B,).
+
+    >>> import numpy as np
+    >>> quantile_of(np.array([[3.0], [1.0], [2.0]]), 0.75)
+    array([2.5])
+    """
+    ordered, place = sort(log_w, 0), quantile * (log_w.shape[0] - 1)
+    low = min(int(place), log_w.shape[0] - 2) if log_w.shape[0] > 1 else 0
+    between = place - low
+    return (1 - between) * ordered[low] + between * ordered[low + 1] if between else ordered[low]
+
+
+def rejection(terms: Terms, threshold: Array) -> Array:
     """The ELBO of draws that a rejection step keeps, (B,): draw k with probability a_k = 1 / (1 + exp(T - log w_k)).
 
-    sum_k v_k (log w_k - log a_k) + log (1/K) sum_k a_k with v_k = a_k / sum a, where T is the ``quantile`` of log w
-    among the draws of a datum. By Jensen's inequality it is never above the IWAE of the same draws, which it tends to
-    where a_k is small and so proportional to w_k; it is the ELBO where all a_k are alike. As K grows it tends to the
-    bound of Variational Rejection Sampling, Grover et al., 2018, whose normaliser it estimates by the same draws.
+    sum_k v_k (log w_k - log a_k) + log (1/K) sum_k a_k with v_k = a_k / sum a, and a T for each datum, (B,), such as
+    ``quantile_of`` its log w. By Jensen's inequality it is never above the IWAE of the same draws, whatever T, which it
+    tends to where a_k is small and so proportional to w_k; it is the ELBO where all a_k are alike. As K grows it tends
+    to the bound of Variational Rejection Sampling, Grover et al., 2018, whose normaliser the same draws estimate.
 
     >>> import numpy as np
     >>> w = np.log(np.array([[1.0], [3.0]]))
     >>> terms = Terms(w, 0 * w, 0 * w)
-    >>> elbo(terms).round(3), rejection(terms, quantile=0.5).round(3), iwae(terms).round(3)
+    >>> elbo(terms).round(3), rejection(terms, quantile_of(w, 0.5)).round(3), iwae(terms).round(3)
     (array([0.549]), array([0.66]), array([0.693]))
     """
     log_w = terms.log_weights
-    ordered, place = sort(log_w, 0), quantile * (log_w.shape[0] - 1)
-    low = min(int(place), log_w.shape[0] - 2) if log_w.shape[0] > 1 else 0
-    between = place - low
-    threshold = (1 - between) * ordered[low] + between * ordered[low + 1] if between else ordered[low]
     log_a, gain = -softplus(threshold - log_w), threshold + softplus(log_w - threshold)  # gain = log w - log a
     return (softmax(log_a, 0) * gain).sum(0) + logsumexp(log_a, 0) - math.log(log_w.shape[0])
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from .. import bounds
+from ..arrays import ops
 from ..arrays.ops import Array
 from ..mcmc.filtering import SCHEMES, no_steps
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
+from ..players import Player, Sizes, State, Values, View
 from .base import Objective
 from .gradients import DoublyReparameterised, Pathwise, StickingTheLanding
 from .options import option
@@ -141,16 +145,64 @@ class CIWAE(Objective):
 
 
 @dataclass(frozen=True)
+class Thresholds(Player):
+    """A number for each training datum: the decaying average of a quantile of its draws' log-weights.
+
+    At its first time in a batch a datum has the quantile of that batch's draws.
+
+    Args:
+        quantile: in [0, 1].
+        decay: between 0 and 1.
+
+    >>> player = Thresholds(0.5, 0.5)
+    >>> tracked = player.init(Sizes(1, 0, rows=3), np.random.default_rng(0)).tracked
+    >>> for log_w in (4.0, 2.0):
+    ...     view = View(np.zeros((1, 1)), np.zeros(1), rows=np.array([2]), log_weights=np.full((5, 1), log_w))
+    ...     tracked = player.track(tracked, view)
+    >>> tracked["threshold"]
+    array([0., 0., 3.])
+    """
+
+    name: ClassVar[str] = "thresholds"
+
+    quantile: float = 0.5
+    decay: float = 0.9
+
+    def init(self, sizes: Sizes, rng: np.random.Generator) -> State:
+        """Return the state before the first batch: no datum is known."""
+        return State({"threshold": np.zeros(sizes.rows), "known": np.zeros(sizes.rows)}, {})
+
+    def output(self, state: State, view: View) -> Array:
+        """Return the thresholds of a batch, (B,)."""
+        threshold, known = (state.tracked[name][view.rows] for name in ("threshold", "known"))
+        return ops.where(known > 0, threshold, bounds.quantile_of(view.log_weights, self.quantile))
+
+    def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
+        """Return zero: there is no weight to learn."""
+        return 0 * view.signal.mean(), ()
+
+    def track(self, tracked: Values, view: View) -> Values:
+        """Move the thresholds of a batch towards the quantiles of its draws."""
+        found = bounds.quantile_of(view.log_weights, self.quantile)
+        new = self.decay * self.output(State(tracked, {}), view) + (1 - self.decay) * found
+        places = ops.one_hot(view.rows, len(tracked["known"]), new)
+        there = places.sum(0)
+        kept = {name: (1 - there) * values for name, values in tracked.items()}
+        return {"threshold": kept["threshold"] + new @ places, "known": kept["known"] + there}
+
+
+@dataclass(frozen=True)
 class RejectionELBO(Objective):
     """The ELBO of a guide whose draws are kept with probability a = 1 / (1 + exp(T - log w)): nearer to p(z | x).
 
     The K draws of a datum are the proposals, and T is their ``quantile`` of log w: the higher, the fewer are kept. A
     lower bound, between the ELBO, at K = 1, and the IWAE of the same draws. Every draw is weighed, none is thrown away,
-    so that a step has a fixed cost, and the gradient, pathwise, is that of the value. Variational Rejection Sampling,
-    Grover et al., 2018, whose T stays between steps.
+    so that a step has a fixed cost, and the gradient, pathwise, is that of the value. With ``decay`` a datum's T stays
+    between steps, a decaying average of these quantiles from before, in the checkpoint; then no gradient goes through
+    it. Variational Rejection Sampling, Grover et al., 2018.
 
     Raises:
-        ValueError: a quantile outside [0, 1].
+        ValueError: a quantile outside [0, 1], or a decay that is not between 0 and 1.
 
     >>> RejectionELBO(10, quantile=0.9).is_bound
     True
@@ -160,10 +212,23 @@ class RejectionELBO(Objective):
     quantile: float = option(
         0.5, "of the weights, at which half of the draws are kept", name="rejection_quantile", kind="share", metavar="Q"
     )
+    decay: float | None = option(
+        None,
+        "keep a datum's threshold between steps, the average of its quantiles that decays by it",
+        name="rejection_decay",
+        kind="between",
+        metavar="DECAY",
+    )
 
-    def bound(self, terms: Terms) -> Array:
-        """Terms (K, B) -> (B,)."""
-        return bounds.rejection(terms, quantile=self.quantile)
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """The thresholds, where they stay between steps."""
+        return () if self.decay is None else (Thresholds(self.quantile, self.decay),)
+
+    def bound(self, terms: Terms, *threshold: Array) -> Array:
+        """Terms (K, B), and the threshold of each datum (B,), if it is kept -> (B,)."""
+        own = threshold[0] if threshold else bounds.quantile_of(terms.log_weights, self.quantile)
+        return bounds.rejection(terms, own)
 
 
 @dataclass(frozen=True)

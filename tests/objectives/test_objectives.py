@@ -33,7 +33,7 @@ BOUNDS: dict[str, Callable[[Terms], Any]] = {
     "renyi 2": lambda t: bounds.renyi(t, alpha=2.0),
     "miwae": lambda t: bounds.miwae(t, num_groups=2),
     "ciwae": lambda t: bounds.ciwae(t, weight=0.3),
-    "rejection": lambda t: bounds.rejection(t, quantile=0.7),
+    "rejection": lambda t: bounds.rejection(t, bounds.quantile_of(t.log_weights, 0.7)),
     "capacity": lambda t: bounds.capacity(t, target=3.0, strength=5.0),
     "free bits": lambda t: bounds.free_bits(t, floor=1.0, over_batch=False),
     "free bits over batch": lambda t: bounds.free_bits(t, floor=0.1, over_batch=True),
@@ -92,10 +92,13 @@ def test_limits() -> None:
 
 
 def test_rejection_is_between_the_elbo_and_the_iwae_and_what_quadrature_gives() -> None:
-    """On every draw, for every quantile; and for many draws E_r[log w - log a] + log E_q[a], with r = q a / E_q[a]."""
+    """On every draw, for every T; and for many draws E_r[log w - log a] + log E_q[a], with r = q a / E_q[a]."""
     terms = Terms(*random_terms(7, 400))
     for quantile in (0.0, 0.3, 0.5, 1.0):
-        value = bounds.rejection(terms, quantile=quantile)
+        value = bounds.rejection(terms, bounds.quantile_of(terms.log_weights, quantile))
+        assert (value >= bounds.elbo(terms) - 1e-12).all() and (value <= bounds.iwae(terms) + 1e-12).all()
+    for threshold in (-40.0, -1.0, 2.0, 40.0):  # of other draws than these
+        value = bounds.rejection(terms, np.full(400, threshold))
         assert (value >= bounds.elbo(terms) - 1e-12).all() and (value <= bounds.iwae(terms) + 1e-12).all()
     z = np.linspace(-12, 12, 4001)
     log_q, log_p = norm.logpdf(z, 0.0, 1.0), norm.logpdf(z, 0.8, 1.5) - 3.0
@@ -108,7 +111,7 @@ def test_rejection_is_between_the_elbo_and_the_iwae_and_what_quadrature_gives() 
         a = 1 / (1 + np.exp(threshold - log_p + log_q))
         kept = q * a / (q @ a)
         exact = kept @ (log_p - log_q - np.log(a)) + np.log(q @ a)
-        value = bounds.rejection(Terms(log_w, 0 * log_w, 0 * log_w), quantile=quantile)
+        value = bounds.rejection(Terms(log_w, 0 * log_w, 0 * log_w), np.array([threshold]))
         assert value == pytest.approx(exact, abs=0.005) and exact < -3.0
 
 
