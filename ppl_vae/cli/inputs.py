@@ -18,7 +18,7 @@ from ..data.long_form import is_long
 from ..data.registry import REGISTRY
 from ..data.stored import Pixels
 from ..data.streams import Data, blocks
-from ..recipes.components import find
+from ..recipes.components import TABLES, find
 from . import sequences, tables
 from .runs import Run, check_unchanged
 
@@ -206,13 +206,20 @@ def _scale(run: Run, parts: Mapping[str, Any], what: str) -> float:
             f"{what} holds {names}, the run {run.folder} divides stored uint8 by {scale:g}: save grey levels as "
             "x.astype(np.uint8), and pixels that are 0 or 1 already as x.astype(bool)"
         )
-    guessed = scale == 1 and run.settings["options"].get("scale") is None
+    options = run.settings["options"]
+    guessed = scale == 1 and options.get("scale") is None and not holds_counts(options)
     if guessed and not all(is_binary(x) for x in _pixels(parts, what).values()):
         raise ValueError(
             f"{what} holds {names} beyond 0 and 1, and the data of the run {run.folder} were divided by nothing: save "
             "what the model is to see, such as x / 255"
         )
     return scale
+
+
+def holds_counts(options: Mapping[str, Any]) -> bool:
+    """Whether the likelihood is one of tables, to which uint8 are whole numbers and no shades."""
+    name = options.get("likelihood")
+    return name in TABLES["likelihood"] and TABLES["likelihood"][name].columns is not None
 
 
 def check_same(run: Run, what: str) -> None:

@@ -289,6 +289,8 @@ def load_data(options: Mapping[str, Any], *, ended: bool = False) -> Split:
     if not ended:
         sequences.check_ends(options["data"])
     settings = {"seed": options["data_seed"], **{name: options[name] for name in names}}
+    if settings["scale"] is None and inputs.holds_counts(options):
+        settings["scale"] = 1
     with inputs.reading(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DoubtfulScale)  # ``told_scale`` tells of every guess
         path = Path(options["data"])

@@ -168,6 +168,9 @@ def _check_finite(x: np.ndarray, what: str) -> None:
         raise ValueError(f"{what} should fit into float32 (at most {limit:g}); got {x.min():g} to {x.max():g}.")
 
 
+COUNTS = "; counts are x.astype(float), for a likelihood of counts such as 'poisson'"
+
+
 def _dtype_remedy(x: np.ndarray) -> str:
     if x.dtype.hasobject:
         return ": stack the images into one array, np.stack(images), all of one shape and a numeric dtype"
@@ -178,5 +181,5 @@ def _dtype_remedy(x: np.ndarray) -> str:
     if least < 0:
         return f"{found}make them floats in [0, 1], (x.astype(float) + {-least}) / {most - least}{EVERY_FILE}"
     if most > 255:
-        return f"{found}divide them by the value of white, x / {2 ** most.bit_length() - 1}{EVERY_FILE}"
-    return f"{found}use x.astype(np.uint8), or divide them by the value of white, x / 255"
+        return f"{found}divide them by the value of white, x / {2 ** most.bit_length() - 1}{EVERY_FILE}{COUNTS}"
+    return f"{found}use x.astype(np.uint8), or divide them by the value of white, x / 255{COUNTS}"

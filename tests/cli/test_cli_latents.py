@@ -269,3 +269,15 @@ def test_one_factor_has_the_metrics_that_serve_one(labelled_run: Path, tmp_path:
     arguments = ("--factors", tmp_path / "f.npy", "--metrics", "mig_binned", "--out", tmp_path / "m.json", "--quiet")
     assert command("metrics", labelled_run, *arguments) == 0
     assert json.loads((tmp_path / "m.json").read_text())["factors"] == [5]
+
+
+def test_counts_are_no_shades_of_grey(tmp_path: Path) -> None:
+    """Stored uint8 are taken as they are by a likelihood of counts, by every later command too, and equal floats."""
+    x = np.random.default_rng(0).poisson(4, size=(60, 5)).astype(np.uint8)
+    for name, values in {"whole": x, "floats": x.astype(np.float32)}.items():
+        np.save(tmp_path / f"{name}.npy", values)
+        given = ("--data", tmp_path / f"{name}.npy", "--likelihood", "poisson", "--epochs", 1, "--latent-dim", 2)
+        assert command("fit", *given, "--hidden", 4, "--out", tmp_path / name, "--quiet", "--no-figures") == 0
+        out = ("--out", tmp_path / f"{name}-z.npy", "--quiet")
+        assert command("encode", tmp_path / name, "--data", tmp_path / "whole.npy", *out) == 0
+    np.testing.assert_array_equal(*(np.load(tmp_path / f"{name}-z.npy") for name in ("whole", "floats")))

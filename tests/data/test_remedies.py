@@ -163,12 +163,12 @@ REMEDIES: dict[str, tuple[Callable[[Path], Any], ...]] = {
         lambda _: of_what_was_seen(np.where(np.isnan(HOLED), np.inf, HOLED).reshape(10, 6)),
         lambda _: VAE(latent_dim=2, hidden=(4,), epochs=1, random_state=0).fit_transform(HOLED.reshape(10, 6)),
     ),
-    "{}use x.astype(np.uint8), or divide them by the value of white, x / 255": (
+    "{}use x.astype(np.uint8), or divide them by the value of white, x / 255{}": (
         loads(npy(WIDE.astype(int))),
         loads(npy(WIDE.astype(int).astype(np.uint8)), WIDE / 255),
         loads(npy(WIDE.astype(int) / 255), WIDE / 255),
     ),
-    "{}divide them by the value of white, x / {}{}": (
+    "{}divide them by the value of white, x / {}{}{}": (
         loads(npy(16 * WIDE.astype(np.uint16))),
         loads(npy(16 * WIDE.astype(np.uint16) / 4095), 16.0 * WIDE / 4095),
     ),
