@@ -36,6 +36,10 @@ COLUMNS = Setting(
 )
 
 
+READ_IN_PARTS = ("recurrent", "draw")
+"""Nets that read x step by step, which see counts as they are."""
+
+
 def units(recipe: Values) -> tuple[np.ndarray, np.ndarray]:
     """The mean and the scale of each column of the training data.
 
@@ -72,7 +76,13 @@ def table_units(recipe: Values) -> Units:
             "The likelihood 'columns' takes the units of each column from training data: make the recipe from the "
             "data, recipes.vae(data, ...), not from a shape."
         )
-    return units_of(columns(recipe), recipe.images)
+    kinds = columns(recipe)
+    if recipe.net != "recurrent" or recipe.images is None:
+        return units_of(kinds, recipe.images)
+    steps, width = recipe.shape  # the same at each step, so that forecasts can go on
+    own = units_of(kinds[:width], np.asarray(recipe.images).reshape(-1, width))
+    centre, scale, concentration = (np.tile(array, steps) for array in own[:3])
+    return Units(centre, scale, concentration, own.shares * steps)
 
 
 def seen(recipe: Values) -> Data | None:
@@ -99,7 +109,7 @@ def build_encoder(b: Backend, recipe: Values, rng: np.random.Generator, outputs:
         net = build_perceptron(b, recipe, rng, (width(recipe) + recipe.given_dim, *recipe.hidden, outputs))
     else:
         net = recipe.component("net").encoder(b, recipe, rng, outputs)
-    if kinds := columns(recipe):
+    if (kinds := columns(recipe)) and recipe.net not in READ_IN_PARTS:
         return b.nets.Columns(net, kinds, table_units(recipe))
     return b.nets.Standardised(net, *units(recipe)) if recipe.standardise else net
 

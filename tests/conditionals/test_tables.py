@@ -15,7 +15,7 @@ import scipy.stats
 import torch
 from pairs import command, untrained
 
-from ppl_vae import backends, conditionals, data, evaluation, inference, recipes
+from ppl_vae import SequenceVAE, backends, conditionals, data, evaluation, inference, recipes
 from ppl_vae.data.tables.kinds import Column, Units, check_columns, columns_of, groups_of, units_of
 from ppl_vae.evaluation.independent import column_log_density
 from ppl_vae.numpyro import conditionals as mirrored
@@ -99,6 +99,15 @@ def test_a_training_on_counts_learns_and_draws_counts(backend: backends.Backend)
     assert gained[1] > gained[0] + 0.3
     rows = fit.generate(50, mean=False)
     check_columns(np.asarray(rows, float), [Column("count")])
+
+
+def test_sequences_of_counts_are_forecast() -> None:
+    x = np.where(np.arange(6) >= 6 - 2 * (np.arange(40)[:, None] % 2), np.nan, np.tile(counts(40), 2)[:, :6])
+    settings: dict[str, Any] = {"latent_dim": 1, "hidden": (4,), "recurrent_units": 4, "epochs": 1, "random_state": 0}
+    vae = SequenceVAE(likelihood="poisson", width=2, num_particles=4, **settings).fit(x)
+    drawn = vae.forecast(x, 2).draws
+    check_columns(np.asarray(drawn, float).reshape(-1, 4), [Column("count")])
+    assert np.isfinite(vae.score(x))
 
 
 def test_columns_are_those_of_scipy(float64: None) -> None:
