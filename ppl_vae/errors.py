@@ -45,6 +45,10 @@ class DoubtfulScale(UserWarning):
     """Warning of integer pixels whose divisor may be another one; the message says which, and how to set it."""
 
 
+class DoubtfulDraws(UserWarning):
+    """Warning of data that draws of an implicit model are told from by their kind or units; it says what to do."""
+
+
 class Divergence(RuntimeWarning):
     """Warning of trajectories of chains that diverged; the message counts them and names the data."""
 

@@ -49,6 +49,8 @@ class Objective:
     needs_critic: ClassVar[bool] = False
     shows_draws: ClassVar[bool] = False
     """whether its critic sees x that the model draws beside the data"""
+    tells_gradient: ClassVar[bool] = False
+    """whether the history has the norm of the pair's gradient, which may vanish while the loss goes on"""
     scheduled: ClassVar[str | None] = None
     """the field that may rise from 0 over the first epochs"""
     cooled: ClassVar[str | None] = None

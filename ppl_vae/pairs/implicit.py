@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
+
+from ..errors import DoubtfulDraws
 from .keywords import inner, within_handler
 from .sites import Plates, Site, Sites
 
+DESCRIBED, UNLIKE = 5000, 100.0
+"""Rows that describe the data, and the ratio of standard deviations above which columns hide each other."""
 NO_DENSITY = (
     "The model is implicit: it draws x, and has no density p(x | z), so that there is no log p(x), no bound of it and "
     "no posterior of z. Train it by inference.Adversarial(inference.GAN()), whose critic judges draws, or by "
@@ -81,3 +87,31 @@ def match_implicit(
         nesting=max([1, *(-dim for frames in plates.values() for dim in frames)]),
         implicit=generates,
     )
+
+
+def warn_of_data(name: str, x: np.ndarray, *, noisy: bool) -> None:
+    """Warn of data (N, P) that draws of a generator are told from whatever it learns, or whose columns hide others.
+
+    Args:
+        name: of the objective.
+        x: rows that describe the data.
+        noisy: whether the critic adds noise to all that it sees.
+    """
+    x = np.asarray(x, float)
+    scales = x.std(0)[x.std(0) > 0]
+    if not noisy and (x == np.round(x)).all():
+        warnings.warn(
+            f"{name}: the data are whole numbers, which no draw of a generator is, so that they are told apart by "
+            "that alone: add noise to them, x + rng.uniform(size=x.shape), or give the critic some, "
+            "Discriminator(noise=0.3).",
+            DoubtfulDraws,
+            stacklevel=2,
+        )
+    elif len(scales) and scales.max() > UNLIKE * scales.min():
+        warnings.warn(
+            f"{name}: the columns' standard deviations run from {scales.min():.3g} to {scales.max():.3g}, and draws "
+            "are held beside the data in these units, of which the largest hide the others: divide each column by its "
+            "own, x / x.std(0), and multiply the draws by it.",
+            DoubtfulDraws,
+            stacklevel=2,
+        )

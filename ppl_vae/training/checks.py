@@ -15,7 +15,7 @@ from ..objectives.checks import check_stock
 from ..objectives.relaxed import ReadingOnTrial
 from ..objectives.request import TermsRequest
 from ..pairs.densities import density_unknown
-from ..pairs.implicit import NO_DENSITY
+from ..pairs.implicit import DESCRIBED, NO_DENSITY, warn_of_data
 from ..pairs.inputs import check_gaps, checked
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays, check_labels, take_rows
@@ -37,6 +37,7 @@ HISTORY = frozenset(
         "codes_used",
         "acceptance",
         "perplexity",
+        "gradient_norm",
         "seconds",
         "compilation",
         "memory",
@@ -86,6 +87,9 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
             mask = (data.side if name == "data" else data.valid_side).get("mask")
             checked(pair, x, name, intensities=data.dynamic and name == "data", mask=mask)
     check_draws(settings, pair, data, derive(seed, "trial"))
+    if sites.implicit:
+        noisy = getattr(getattr(settings, "critic", None), "noise", 0) > 0
+        warn_of_data(type(settings.loss).__name__, data.train[:DESCRIBED], noisy=noisy)
     if sites.implicit and data.valid is not None and len(data.valid) < 2:
         raise ValueError(
             "The validation of an implicit model is the MMD of draws and validation data, of at least 2 rows, and "

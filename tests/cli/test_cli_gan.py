@@ -18,7 +18,7 @@ GAN = ("--objective", "gan")
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    np.save(folder / "images.npy", toy(150).reshape(-1, 4, 3))
+    np.save(folder / "images.npy", 0.1 + 0.8 * toy(150).reshape(-1, 4, 3))
     return folder
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import optax
 import pyro
 import pytest
 import torch
@@ -16,7 +19,7 @@ from pairs import STOCK, common_names, distance
 
 from ppl_vae import backends, evaluation, games, recipes, seeds
 from ppl_vae.discriminators import Discriminator
-from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.errors import DoubtfulDraws, UnsuitableObjective
 from ppl_vae.results import Fit
 
 P = 2
@@ -160,6 +163,34 @@ def test_a_model_with_densities_is_refused_by_what_reads_draws_alone(backend: ba
         UnsuitableObjective, match=r"GMMN trains an implicit model.* observes 'x': use models\.Implicit"
     ):
         backend.inference.SVI(backend.inference.GMMN(), epochs=1, batch_size=8).fit(model, guide, np.ones((8, P)))
+
+
+def test_the_history_tells_the_gradient(backend: backends.Backend) -> None:
+    """Its norm at each step, the mean over an epoch: one step of gradient descent is that long over the rate."""
+    rate = 1e-3
+    optim = partial(torch.optim.SGD, lr=rate) if backend.name == "pyro" else optax.sgd(rate)
+    critic = Discriminator((4,))
+    made, seen = pair(backend), [untrained(backend).pair.state()]
+    svi = training(backend, optim=optim, epochs=2, batch_size=48, average=None, critic=critic)
+    fit = svi.fit(*made, data(), callback=lambda *a: seen.append(a[2].pair.state()))
+    for epoch in range(2):
+        moved = sum(float(((seen[epoch + 1][n] - seen[epoch][n]) ** 2).sum()) for n in seen[0]) ** 0.5
+        assert fit.history["gradient_norm"][epoch] == pytest.approx(moved / rate, rel=1e-3)
+
+
+def test_data_that_are_told_apart_by_their_kind() -> None:
+    """Whole numbers, unless the critic has noise; and columns in units unlike each other, but constants."""
+    backend, rng = backends.load("pyro"), np.random.default_rng(0)
+    for x, said in ((rng.integers(0, 3, (48, P)), "whole numbers"), (data() * [1.0, 500.0], "standard deviations run")):
+        for svi in (
+            training(backend, epochs=1, critic=None),
+            backend.inference.SVI(backend.inference.GMMN(), epochs=1),
+        ):
+            with pytest.warns(DoubtfulDraws, match=f"GAN: .*{said}|GMMN: .*{said}"):
+                svi_of = replace(svi, batch_size=16)
+                svi_of.fit(*pair(backend), x.astype(np.float32))
+    training(backend, epochs=1).fit(*pair(backend), rng.integers(0, 3, (48, P)))  # a critic with noise
+    training(backend, epochs=1).fit(*pair(backend), data() * [1.0, 0.0])
 
 
 def test_a_recipe_makes_it(tmp_path: Path) -> None:

@@ -130,6 +130,17 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         lambda _: of_recipe(),
         lambda _: recipes.vae((2,), latent_dim=2, likelihood="normal", program="vae"),
     ),
+    "the data are whole numbers, which no draw of a generator is": (
+        of(np.round(X), implicit()),
+        of(np.round(X) + np.random.default_rng(0).uniform(size=X.shape), implicit()),
+        lambda _: inference.Adversarial(
+            inference.GAN(), critic=Discriminator((4,), noise=0.3), epochs=1, batch_size=len(X)
+        ).fit(implicit(), guides.Empty(), np.round(X)),
+    ),
+    "of which the largest hide the others: divide each column by its own": (
+        of(X * [1.0, 500.0], implicit()),
+        of(X * [1.0, 500.0] / (X * [1.0, 500.0]).std(0), implicit()),
+    ),
     "compares the rows of a batch with each other, and one batch has a single row": (
         moments(GMMN, batch_size=4),
         moments(GMMN, batch_size=5),

@@ -74,6 +74,7 @@ class PyroRun:
         ]
         self.codebook = quantiser_of(pair).codebook if any(p.moves_codes for p in settings.players) else None
         self.metrics: dict[str, float] = {}
+        self.tells_gradient, self.norms = bool(getattr(self.objective, "tells_gradient", False)), Record()
         self.traced = self._traced()
         self.replayed = self._replayed()
         self.validate = True
@@ -169,6 +170,9 @@ class PyroRun:
                 losses.append(loss)
                 self.validate = False
         self.metrics = {name: value for player in self.players for name, value in player.metrics().items()}
+        if self.tells_gradient:
+            norms, self.norms = self.norms, Record()
+            self.metrics["gradient_norm"] = float(norms.rows().mean())
         return losses.rows().cpu().numpy().astype(np.float64)
 
     def acceptance(self, x: np.ndarray, side: Mapping[str, np.ndarray], seed: int) -> float:
@@ -226,6 +230,9 @@ class PyroRun:
 
     def _update(self) -> None:
         """Take a step of the optimiser down the gradients in ``grad``."""
+        if self.tells_gradient:
+            grads = [p.grad for p in self.parameters if p.grad is not None]
+            self.norms.append(nn.utils.get_total_norm(grads))
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         if self.optim is not None:

@@ -84,6 +84,7 @@ class GAN(ImplicitObjective):
     """
 
     needs_critic: ClassVar[bool] = True
+    tells_gradient: ClassVar[bool] = True
     judges: ClassVar[Literal["data", "codes", "both"]] = "data"
     default_critic: ClassVar[type[Discriminator]] = Discriminator
     game: Game | str = option(NonSaturating(), "both players' losses", kind=tuple(games.NAMED), methods=PLAYERS)

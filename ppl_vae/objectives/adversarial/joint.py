@@ -150,6 +150,7 @@ class ALI(Objective):
     per_datum: ClassVar[bool] = False
     needs_critic: ClassVar[bool] = True
     shows_draws: ClassVar[bool] = True
+    tells_gradient: ClassVar[bool] = True
     judges: ClassVar[Literal["data", "codes", "both"]] = "codes"
     default_critic: ClassVar[type[Player]] = Critic
     deterministic: bool = from_python(False, NO_NAME, kind="switch")

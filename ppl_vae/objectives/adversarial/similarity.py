@@ -52,6 +52,7 @@ class VAEGAN(Objective):
     per_datum: ClassVar[bool] = False
     needs_critic: ClassVar[bool] = True
     shows_draws: ClassVar[bool] = True
+    tells_gradient: ClassVar[bool] = True
     judges: ClassVar[Literal["data", "codes", "both"]] = "data"
     default_critic: ClassVar[type[Discriminator]] = Discriminator
     strength: float = from_python(1.0, NO_NAME, kind="non-negative")

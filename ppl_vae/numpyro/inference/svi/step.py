@@ -59,8 +59,14 @@ class Step:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of the players' metrics."""
-        return tuple(name for player in self.players for name in player.metrics)
+        """The names of the players' metrics, and of the norm of the pair's gradient where the objective tells it."""
+        norm = ("gradient_norm",) if self.tells_gradient else ()
+        return (*(name for player in self.players for name in player.metrics), *norm)
+
+    @property
+    def tells_gradient(self) -> bool:
+        """Whether the history has the norm of the pair's gradient."""
+        return bool(getattr(self.objective, "tells_gradient", False))
 
     @property
     def permutes(self) -> bool:
@@ -162,6 +168,8 @@ def gradient_step(
         metrics += found if player.metrics else ()
         if player.moves_codes:
             trained = with_codes(trained, step.codebook, player.codebook(state.known))
+    if step.tells_gradient:
+        metrics.append(jnp.sqrt(sum((g**2).sum() for g in jax.tree.leaves(grads))))
     average, past = carry.average, step.average
     if past is not None:
         average = jax.tree.map(lambda m, w: past * m + (1 - past) * w, average, trained)
