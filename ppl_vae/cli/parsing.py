@@ -102,12 +102,14 @@ def data_set(text: str) -> str:
     return text
 
 
+PICTURES = (".png", ".jpg", ".jpeg")
+"""Endings of a picture that a command writes."""
 IMAGE = "np.asarray(PIL.Image.open({!r}))[None]"
 READERS = {
     ".tsv": "np.loadtxt({!r}, delimiter='\\t', skiprows=1)",
     ".txt": "np.loadtxt({!r})",
     ".mat": "scipy.io.loadmat({!r})['NAME']",
-    **dict.fromkeys((".png", ".jpg", ".jpeg"), IMAGE),
+    **dict.fromkeys(PICTURES, IMAGE),
 }
 """Ending of a file -> what reads its numbers."""
 

@@ -160,8 +160,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Write a ``.npy`` file, atomically."""
+def write_array(path: Path, array: np.ndarray, name: str = "x") -> None:
+    """Write a ``.npy`` file, or a ``.csv`` of rows under ``name`` and a number for each column, atomically."""
+    if path.suffix.lower() == ".csv":
+        rows = array.reshape(len(array), -1)
+        lines = [",".join(f"{name}{column}" for column in range(rows.shape[1]))]
+        lines += [",".join(f"{value:.9g}" for value in row) for row in rows.tolist()]
+        write_atomically(path, ("\n".join(lines) + "\n").encode())
+        return
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_atomically(path, buffer.getvalue())

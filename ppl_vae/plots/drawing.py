@@ -128,11 +128,15 @@ def legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
 
 
 DPI = 150
+JPEG = (".jpg", ".jpeg")
 
 
 def save(figure: Figure, path: str | Path, *, dpi: int = DPI) -> Path:
-    """Write a figure as PNG at ``dpi`` dots per inch, atomically, making the folder if need be; return the path."""
+    """Write a figure at ``dpi`` dots per inch, atomically, making the folder if need be; return the path.
+
+    It is a JPEG where the path ends in ``.jpg`` or ``.jpeg``, and else a PNG.
+    """
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=dpi, format="png")
+    figure.savefig(buffer, dpi=dpi, format="jpeg" if Path(path).suffix.lower() in JPEG else "png")
     write_atomically(Path(path), buffer.getvalue())
     return Path(path)

@@ -18,6 +18,7 @@ from ..errors import LowAcceptance, NotFiniteLoss
 from ..objectives.base import Objective
 from ..pairs.chunks import elbo_in_chunks, memory_settings
 from ..pairs.densities import density_unknown
+from ..pairs.inputs import Requirements
 from ..pairs.pair import probe
 from ..pairs.side_inputs import take_rows
 from ..results.fit import Fit
@@ -162,9 +163,16 @@ class Loop:
 
     def _probe(self) -> float:
         """The ELBO of a few data points with fixed noise: weights alone do not tell one pair from another."""
-        first = slice(8)
-        side = take_rows(self.data.side, first)
-        return probe(self.run.pair, self.data.train[first], derive(self.seed, "probe"), side)
+        first, grey = slice(8), not Requirements.of(self.run.pair).whole
+        x, side = self._first_rows(first, grey=grey), take_rows(self.data.side, first)
+        return probe(self.run.pair, x, derive(self.seed, "probe"), side)
+
+    def _first_rows(self, first: slice, *, grey: bool = False) -> np.ndarray:
+        """Take rows of the training data; intensities are drawn first, as the model sees them, unless ``grey``."""
+        x = np.asarray(self.data.train[first])
+        if grey or not self.data.dynamic:
+            return x
+        return (generator(self.seed, "first rows").random(x.shape) < x).astype(x.dtype)
 
     def _validated(self, valid: Data) -> dict[str, float]:
         """Compute the plain sampled ELBO per datum and its reconstruction, with the same noise after every epoch.
@@ -197,7 +205,7 @@ class Loop:
         if chain is None:
             return {}
         first = slice(CHAIN_ROWS)
-        x = np.asarray(self.data.train[first])
+        x = self._first_rows(first)
         side = {"index": np.arange(len(x)), **take_rows(self.data.side, first)}
         share = self.run.acceptance(x, side, derive(self.seed, "acceptance", epoch))
         if share < LOW and min(self.history.get("acceptance", [1.0])) >= LOW:
@@ -296,7 +304,7 @@ class Loop:
                 f"{self.settings.epochs} asked for: ask for at least as many, or use another file."
             )
         self.run.load_state(storage.below("run/", arrays))
-        if not np.isclose(self._probe(), header["probe"], rtol=1e-3):
+        if np.isfinite(header["probe"]) and not np.isclose(self._probe(), header["probe"], rtol=1e-3):
             raise ValueError(
                 f"The checkpoint {self.checkpoint} belongs to another model: its weights fit, but give another ELBO "
                 "here. Use the same model and guide (activations, likelihood, ...), another file, or resume=False."

@@ -176,6 +176,16 @@ def test_sample_gives_an_array_or_a_picture(run: Path, tmp_path: Path) -> None:
     assert set(np.unique(images)) <= {0.0, 1.0}
     assert command("sample", run, "--out", tmp_path / "new" / "grid.png") == 0
     assert (tmp_path / "new" / "grid.png").read_bytes().startswith(b"\x89PNG")
+    assert command("sample", run, "--out", tmp_path / "grid.jpg") == 0
+    assert (tmp_path / "grid.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+
+
+def test_codes_as_a_table_are_those_of_the_array(pyro_run: Path, tmp_path: Path) -> None:
+    for ending in ("npy", "csv"):
+        assert command("encode", pyro_run, "--out", tmp_path / f"z.{ending}", "--quiet") == 0
+    assert (tmp_path / "z.csv").read_text().startswith("z0,z1\n")
+    read = np.loadtxt(tmp_path / "z.csv", delimiter=",", skiprows=1, dtype=np.float32)
+    np.testing.assert_array_equal(read, np.load(tmp_path / "z.npy"))
 
 
 def test_flat_rows_are_drawn_in_the_shape_that_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

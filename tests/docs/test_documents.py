@@ -39,10 +39,13 @@ def test_your_own_runs(
 
 
 @pytest.mark.slow
-def test_the_page_of_strategies_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_the_page_of_strategies_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     """And it names every objective that there is."""
     from ppl_vae import objectives, strategies
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(strategies, "STRATEGIES", dict(strategies.STRATEGIES))
     exec(compile("\n".join(blocks("docs/inference.md", "python")), "docs/inference.md", "exec"), {})
     out = capsys.readouterr().out

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +15,7 @@ from pairs import TRAIN, plain_functions, refused, untrained
 
 from ppl_vae import backends, data, evaluation
 from ppl_vae.results import Fit
+from ppl_vae.runtime import storage
 
 NUMPYRO = backends.load("numpyro")
 GREY = 0.1 + 0.8 * TRAIN[:60]
@@ -21,14 +25,19 @@ def split() -> data.Split:
     return data.from_arrays(GREY, GREY[:20], GREY[:20], binarisation="dynamic")
 
 
-def of_programs(backend: backends.Backend) -> Fit:
+def of_programs(backend: backends.Backend, loss: Any = None, **options: Any) -> Fit:
     """A fit of plain functions with the library's own Bernoulli, trained on draws of intensities."""
     model, guide, _ = plain_functions(backend)
-    return backend.inference.SVI(epochs=1, batch_size=20).fit(model, guide, split())
+    return backend.inference.SVI(loss or backend.inference.TraceELBO(), epochs=2, batch_size=20).fit(
+        model, guide, split(), **options
+    )
 
 
-def test_grey_levels_under_a_bernoulli_of_the_library(backend: backends.Backend) -> None:
-    fit, x = of_programs(backend), split().train[:10]
+def test_grey_levels_under_a_bernoulli_of_the_library(backend: backends.Backend, tmp_path: Path) -> None:
+    checkpoint = {"checkpoint": tmp_path / "checkpoint", "resume": True}
+    fit, x = of_programs(backend, **checkpoint), split().train[:10]
+    assert np.isfinite(storage.read(tmp_path / "checkpoint")[1]["probe"])
+    np.testing.assert_array_equal(of_programs(backend, **checkpoint).encode(x), fit.encode(x))
     losses = {"ELBO": backend.inference.TraceELBO()}
     refused(
         "draw them, x > np.random.default_rng(0).random(x.shape)",
@@ -38,6 +47,11 @@ def test_grey_levels_under_a_bernoulli_of_the_library(backend: backends.Backend)
     assert np.isfinite(evaluation.gradient_report(fit, losses, drawn, repeats=2)["norm"]).all()
     assert np.isfinite(fit.terms(split().valid[:10]).log_lik).all()
     assert np.isfinite(fit.encode(x)).all(), "an encoder may be asked about any"
+
+
+def test_chains_are_watched_on_draws_of_intensities() -> None:
+    pyro = backends.load("pyro")
+    assert (of_programs(pyro, pyro.inference.HMCELBO()).history["acceptance"] > 0.5).all()
 
 
 def waiting(x: jax.Array) -> None:

@@ -29,7 +29,8 @@ reads   RUN, and its data or --data: the name of a data set, a .npy or .npz file
         folder of .npy files; of sequences also those that 'fit' reads with their ends.
         uint8 is divided by what that of the fit was divided by, whatever its values, booleans and floats by nothing;
         the run's rule of binarisation holds.
-writes  --out, a .npy file: float32 (N, D), row i the code of image i; over a file that is there
+writes  --out, a .npy file, float32 (N, D), or a .csv with the columns z0, z1, ..., in nine digits, which are all: row i
+        is the code of image i; over a file that is there
           --part all    every image in the order of the file; of an .npz with parts train, then valid, then test.
                         Under 'dynamic' grey images are encoded as they are, nothing is drawn
           --part test   (or train, valid) the part that 'fit' and 'evaluate' see, in their order
@@ -38,7 +39,7 @@ writes  --out, a .npy file: float32 (N, D), row i the code of image i; over a fi
 EXAMPLES = """\
 examples:
   ppl-vae encode runs/digits --out z.npy
-  ppl-vae encode runs/mine --data images.npy --out z.npy
+  ppl-vae encode runs/mine --data images.npy --out z.csv
   ppl-vae encode runs/digits --part test --out z_test.npy
 """
 
@@ -51,7 +52,7 @@ def add(commands: Any) -> Parser:
     usage, end = "ppl-vae encode RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("encode", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)
-    add_output(parser, DEFAULTS, "where the codes go, a .npy file", metavar="FILE")
+    add_output(parser, DEFAULTS, "where the codes go, a .npy or .csv file", metavar="FILE")
     images = Group(parser, "images", DEFAULTS)
     add_images(images, part=True)
     add_device(images)
@@ -60,7 +61,7 @@ def add(commands: Any) -> Parser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Encode the images; write the codes."""
-    (opened, out), console = open_with_output(arguments, ".npy"), Console.of(arguments)
+    (opened, out), console = open_with_output(arguments, ".npy", ".csv"), Console.of(arguments)
     x, ends = inputs.masked(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
     fit = opened.fit(arguments.device)
     if ends is None:
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         z = (fit.refine(x, steps=arguments.refine, mask=ends) if arguments.refine else fit).encode(x, mask=ends)
     z = z.astype(np.float32)
-    runs.write_array(out, z)
+    runs.write_array(out, z, "z")
     data = arguments.data or opened.data
     console.say(f"{out}: posterior means, float32 {z.shape}, of {arguments.part} images in {data}")
     record = {"out": str(out), "run": str(opened.folder), "data": data, "part": arguments.part}

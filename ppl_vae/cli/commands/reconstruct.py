@@ -11,7 +11,7 @@ from .. import inputs, pictures, runs
 from ..console import Console, keys
 from ..options import IMAGES, OUTPUT, add_device, add_image_shape, add_images, add_output, add_seed
 from ..outputs import open_with_output
-from ..parsing import Group, Parser, add_run, positive_int
+from ..parsing import PICTURES, Group, Parser, add_run, positive_int
 
 KEYS = {
     "out": "the file",
@@ -53,7 +53,7 @@ def add(commands: Any) -> Parser:
     usage, end = "ppl-vae reconstruct RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("reconstruct", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)
-    add_output(parser, DEFAULTS, "a .png or .npy file", metavar="FILE")
+    add_output(parser, DEFAULTS, "a .png, .jpg or .npy file", metavar="FILE")
     images = Group(parser, "images", DEFAULTS)
     add_images(images, part=True)
     default = f"{pictures.PAIRS} in a .png, all in a .npy"
@@ -66,8 +66,8 @@ def add(commands: Any) -> Parser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Reconstruct the images; write the array or the picture."""
-    (opened, out), console = open_with_output(arguments, ".png", ".npy"), Console.of(arguments)
-    picture = out.suffix.lower() == ".png"
+    (opened, out), console = open_with_output(arguments, *PICTURES, ".npy"), Console.of(arguments)
+    picture = out.suffix.lower() in PICTURES
     shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
     x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
     number = arguments.num or (pictures.PAIRS if picture else None)

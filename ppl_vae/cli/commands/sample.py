@@ -13,7 +13,7 @@ from .. import labels, pictures, tables
 from ..console import Console, keys
 from ..options import OUTPUT, add_device, add_image_shape, add_output, add_seed
 from ..outputs import open_with_output
-from ..parsing import Group, Parser, add_run, non_negative_int, positive_int
+from ..parsing import PICTURES, Group, Parser, add_run, non_negative_int, positive_int
 from ..runs import Run, write_array
 
 KEYS = {
@@ -60,7 +60,8 @@ def add(commands: Any) -> Parser:
     usage, end = "ppl-vae sample RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("sample", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)
-    add_output(parser, DEFAULTS, "a .png or .npy file; of a run on a table also .csv or .parquet", metavar="FILE")
+    text = "a .png, .jpg or .npy file; of a run on a table also .csv or .parquet"
+    add_output(parser, DEFAULTS, text, metavar="FILE")
     images = Group(parser, "images", DEFAULTS)
     images.option("--num", "how many images", type=positive_int, metavar="N")
     text = "x ~ p(x | z), what the model says data look like, instead of E[x | z], the smoother pictures"
@@ -75,11 +76,12 @@ def add(commands: Any) -> Parser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw images; write the array or the picture."""
-    (opened, out), console = open_with_output(arguments, ".png", ".npy", ".csv", ".parquet"), Console.of(arguments)
+    opened, out = open_with_output(arguments, *PICTURES, ".npy", ".csv", ".parquet")
+    console = Console.of(arguments)
     if is_table_file(out):
         _run_of_table(arguments, opened, out, console)
         return
-    picture = out.suffix.lower() == ".png"
+    picture = out.suffix.lower() in PICTURES
     shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
     options = {"seed": arguments.seed, "mean": not arguments.draw}
     given = None if arguments.label is None else labels.given(opened.settings, arguments.label, arguments.num)

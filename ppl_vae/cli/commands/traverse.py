@@ -11,7 +11,7 @@ from .. import inputs, pictures, runs
 from ..console import Console, keys
 from ..options import IMAGES, OUTPUT, add_device, add_image_shape, add_images, add_output, add_seed
 from ..outputs import open_with_output
-from ..parsing import Group, Number, Parser, add_run, non_negative_int, positive_float, positive_int
+from ..parsing import PICTURES, Group, Number, Parser, add_run, non_negative_int, positive_float, positive_int
 
 if TYPE_CHECKING:
     from ...results.fit import Fit
@@ -67,7 +67,7 @@ def add(commands: Any) -> Parser:
     usage, end = "ppl-vae traverse RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("traverse", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)
-    add_output(parser, DEFAULTS, "a .png or .npy file", metavar="FILE")
+    add_output(parser, DEFAULTS, "a .png, .jpg or .npy file", metavar="FILE")
     path = Group(parser, "traversal", DEFAULTS)
     text = "start at the mean of q(z | x) of this image of --part, the first being 0"
     path.option("--image", text, "at the prior", type=non_negative_int, metavar="I")
@@ -87,10 +87,10 @@ def add(commands: Any) -> Parser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compute the traversal; write the array or the picture."""
-    (opened, out), console = open_with_output(arguments, ".png", ".npy"), Console.of(arguments)
+    (opened, out), console = open_with_output(arguments, *PICTURES, ".npy"), Console.of(arguments)
     if arguments.image is not None and arguments.prior:
         raise ValueError("--image and --prior are two starts: give one of them")
-    picture = out.suffix.lower() == ".png"
+    picture = out.suffix.lower() in PICTURES
     shape = pictures.image_shape(opened, arguments.image_shape, drawn=picture)
     x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
     if arguments.image is not None and arguments.image >= len(x):
