@@ -3,11 +3,17 @@
     python benchmarks/mixtures.py gaps --out mixtures.jsonl                  # digits; goes on where it stopped
     python benchmarks/mixtures.py gaps --data static_mnist --hidden 300 300 --latent-dim 40 --out mnist.jsonl
     python benchmarks/mixtures.py cost
+    python benchmarks/mixtures.py split --components 8 50 --bounds S2S --epochs 60 --test 40
+    OMP_NUM_THREADS=1 python benchmarks/mixtures.py ring --components 1 2 8 50   # Pyro, exact gaps, two minutes
 
 A training of ``gaps`` is a line of the file, and continues from its checkpoint beside it. The gap is log p(x) by
 importance sampling less the ELBO, in nats per test image, which is as low as the draws make log p(x). ``cost`` trains
 on 784 random pixels, 784-300-300 and back, 40 latents, and prints the CPU time of a step over that of a plain one: the
-least of several epochs, the contenders in turn.
+least of several epochs, the contenders in turn. ``ring`` knows the gap: x is the length of two standard normal numbers
+with noise of 0.1, the posterior is a ring, and log p(x) and E_q[log p(x, z) - log q(z | x)] are sums over a grid. Its
+guide learns alone: amortised, on 2,000 data of the model, or for each of a few test data by itself. ``split`` trains as
+``gaps`` does, and says how much of the gap of the first test images is the family's and how much amortisation's, after
+``fit.refine``.
 """
 
 from __future__ import annotations
@@ -19,9 +25,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rows import checkpoint_of, options_of, table
+from torch import nn
 
-from ppl_vae import backends, data, evaluation, recipes, seeds
+from ppl_vae import (
+    backends,
+    conditionals,
+    data,
+    evaluation,
+    guides,
+    inference,
+    models,
+    nets,
+    priors,
+    recipes,
+    schedules,
+    seeds,
+)
+from ppl_vae.mcmc import kernel_of
 
 AXES = ("part", "components", "bounds", "seeds", "batches", "rounds")
 PLAIN = (1, "plain", 1)
@@ -72,6 +94,18 @@ def gaps(a: argparse.Namespace) -> None:
     table(a.out, COLUMNS, options_of(a, *AXES), cells, partial(train, a, data.load(a.data)))
 
 
+def split(a: argparse.Namespace) -> None:
+    """Train, and print the gap's two parts."""
+    b, images = backends.load(a.backend), data.load(a.data)
+    for count, bound, draws in contenders(a.components, a.bounds):
+        own = posterior(count, bound, a.width)
+        recipe = recipes.vae(images, latent_dim=a.latent_dim, hidden=tuple(a.hidden), backend=a.backend, **own)
+        svi = b.inference.SVI(objective(b, bound, draws), epochs=a.epochs, learning_rate=a.learning_rate)
+        fit = svi.fit(*recipe(seeds.generator(a.seeds[0], "weights")), images, seed=a.seeds[0])
+        row = evaluation.gaps(fit, images.test[: a.test]).row()
+        print(f"A = {count}, {bound}: " + ", ".join(f"{name} {value:.2f}" for name, value in row.items()), flush=True)
+
+
 def cost(a: argparse.Namespace) -> None:
     """Print the CPU time of a step over that of a plain one."""
     b = backends.load(a.backend)
@@ -94,10 +128,68 @@ def cost(a: argparse.Namespace) -> None:
         print(f"{a.backend}: A = {count}, {bound}, K = {draws}: {seconds / least[PLAIN]:.2f} plain steps")
 
 
+class Length(nn.Module):
+    """z (..., D) -> |z|, (..., 1)."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Compute the lengths."""
+        return z.norm(dim=-1, keepdim=True)
+
+
+NOISE = 0.1
+LENGTHS = np.array([[0.6], [1.0], [1.5], [2.0]], np.float32)
+"""Test data of the ring."""
+
+
+def ring_pair(count: int, width: int) -> tuple[Any, Any]:
+    """x ~ N(|z|, NOISE^2), and a guide of that many components."""
+    rng = seeds.generator(0, "weights")
+    model = models.VAE(priors.StandardNormal(2), conditionals.Normal(Length(), scale=NOISE))
+    if count == 1:
+        return model, guides.Amortised(conditionals.DiagNormal(nets.MLP((1, width, 4), rng)))
+    net = nets.MLP((1, width, width), rng)
+    return model, guides.Amortised(conditionals.Mixture(net, count, width, 2, rng, spread=1.0))
+
+
+def exact_gaps(fit: Any, x: np.ndarray) -> np.ndarray:
+    """log p(x) - ELBO of each datum (N, 1), by sums over a grid of z: (N,)."""
+    axis = np.arange(-5.0, 5.0, 0.025, dtype=np.float32)
+    grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 1, 2)
+    found = []
+    for datum in x:
+        log_p = kernel_of(fit.pair).log_joint(fit.pair, datum[None], {"z": grid}, {})[:, 0].astype(float)
+        with torch.no_grad():
+            log_q = fit.guide.posterior(torch.tensor(datum[None])).log_prob(torch.tensor(grid))[:, 0].numpy()
+        area, q = 0.025**2, np.exp(log_q.astype(float))
+        assert abs(q.sum() * area - 1) < 1e-3
+        evidence = np.logaddexp.reduce(log_p) + np.log(area)
+        found.append(evidence - (q * (log_p - log_q)).sum() * area)
+    return np.array(found)
+
+
+def ring(a: argparse.Namespace) -> None:
+    """Print the exact gap of each number of components, amortised and for each datum by itself."""
+    rng = seeds.generator(0, "ring")
+    x = np.linalg.norm(rng.standard_normal((2000, 2)), axis=1, keepdims=True) + NOISE * rng.standard_normal((2000, 1))
+    for count in a.components:
+        loss = inference.TraceELBO(8) if count == 1 else inference.MISELBO(count)
+        options: dict[str, Any] = {"epochs": a.epochs, "learning_rate": 0.01, "freeze_model": True}
+        options["learning_rate_factor"] = schedules.Exponential(1.0, 0.02, over=a.epochs)
+        together = exact_gaps(
+            inference.SVI(loss, batch_size=100, **options).fit(*ring_pair(count, a.width), x.astype(np.float32)),
+            LENGTHS,
+        )
+        alone = inference.SVI(loss, batch_size=20, **options)
+        fits = [alone.fit(*ring_pair(count, a.width), np.tile(datum, (200, 1))) for datum in LENGTHS]
+        each = np.concatenate([exact_gaps(fit, datum[None]) for fit, datum in zip(fits, LENGTHS, strict=True)])
+        for name, found in (("amortised", together), ("each by itself", each)):
+            print(f"A = {count}, {name}: {found.mean():.2f}, of each {found.round(2)}", flush=True)
+
+
 def main() -> None:
     """Run one of the parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("gaps", "cost"))
+    parser.add_argument("part", choices=("gaps", "split", "cost", "ring"))
     parser.add_argument("--backend", default="pyro", choices=backends.NAMES)
     parser.add_argument("--components", type=int, nargs="+", default=[2, 8, 50])
     parser.add_argument("--width", type=int, default=128, help="features that every component reads")
@@ -114,7 +206,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    {"gaps": gaps, "cost": cost}[arguments.part](arguments)
+    {"gaps": gaps, "split": split, "cost": cost, "ring": ring}[arguments.part](arguments)
 
 
 if __name__ == "__main__":
