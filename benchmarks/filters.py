@@ -2,6 +2,7 @@
 
     python benchmarks/filters.py bias     # FIVO's pathwise gradient beside the slope of its value; two minutes
     python benchmarks/filters.py learn    # filters that FIVO and NASMC learn, beside the exact one; two minutes
+    python benchmarks/filters.py twist    # what a look at the next step's data is worth; a minute
 
 z_1 ~ N(0, 1), z_t ~ N(0.8 z_{t-1}, 1), x_t ~ N(z_t, 0.5^2), eight steps. The guide is linear: z_t is normal with mean
 ``keep`` z_{t-1} + ``gain`` x_t and a deviation; p(z_t | z_{t-1}, x_t) is one of these. The slope is by differences of
@@ -18,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppl_vae.evaluation.likelihood.kalman import StateSpace, solve
 from ppl_vae.numpyro import conditionals, guides, inference, models, nets, priors
 
 LENGTH, TURN, SPREAD = 8, 0.8, 0.5
@@ -104,6 +106,29 @@ def bias(arguments: argparse.Namespace) -> None:
             print(f"| {draws} | {ess:g} | {name} | {numbers} |", flush=True)
 
 
+def twist(arguments: argparse.Namespace) -> None:
+    """Print the mean of log p(x) as filters estimate it, without and with a look ahead, beside log p(x)."""
+    print("| guide | K | FIVO | with lookahead | log p(x) |\n| --- | --- | --- | --- | --- |")
+    x, model = sequences(arguments.filters, 3), {"turn": TURN, "spread": SPREAD}
+    one = np.ones(1)
+    space = StateSpace(0 * one, one, TURN * np.eye(1), 0 * one, one, *_each_step())
+    exact = solve(space, x[..., None].astype(float), np.ones((*x.shape, 1), bool)).log_p.mean()
+    guided = {"exact filter": EXACT, "prior": {"keep": TURN, "gain": 0.0, "deviation": 1.0}}
+    for name, guide in guided.items():
+        for draws in (4, 16):
+            values = []
+            for lookahead in (False, True):
+                value = jax.jit(loss_of(inference.FIVO(draws, ess=1.0, lookahead=lookahead)))
+                values.append(float(value({**model, **guide}, x, jax.random.key(0))))
+            print(f"| {name} | {draws} | {values[0]:.3f} | {values[1]:.3f} | {exact:.3f} |", flush=True)
+
+
+def _each_step() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Loadings, level and variance of x_t."""
+    each = np.ones((LENGTH, 1))
+    return each[..., None], 0 * each, SPREAD**2 * each
+
+
 def learn(arguments: argparse.Namespace) -> None:
     """Train guides from afar by Adam, the model as it is, and print them beside the exact filter."""
     print("| objective | keep | gain | deviation | value, nats |\n| --- | --- | --- | --- | --- |")
@@ -147,7 +172,7 @@ def _trained(value: Any, model: Values, arguments: argparse.Namespace, seed: int
 def main() -> None:
     """Print the table of one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("bias", "learn"))
+    parser.add_argument("part", choices=("bias", "learn", "twist"))
     parser.add_argument("--filters", type=int, default=20_000, help="of a batch")
     parser.add_argument("--batches", type=int, default=40)
     parser.add_argument("--step", type=float, default=0.06, help="of the differences, in shares of a parameter")
@@ -155,7 +180,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=3000)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    {"bias": bias, "learn": learn}[arguments.part](arguments)
+    {"bias": bias, "learn": learn, "twist": twist}[arguments.part](arguments)
 
 
 if __name__ == "__main__":

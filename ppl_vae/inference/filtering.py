@@ -65,6 +65,9 @@ def filtered(
         z = z.detach() if request.scored else z
         return z, proposal.log_prob(z)
 
+    def expected(proposal: Any) -> tuple[Tensor, Tensor]:
+        return proposal.mean, proposal.log_prob(proposal.mean)
+
     if request.scored:
         check_scored(name, posterior)
     if recurrent and lasting is not None:
@@ -79,7 +82,9 @@ def filtered(
         on = torch.ones_like(log_w[0], dtype=torch.bool) if lasting is None else lasting[..., t]
         if request.ess:
             uniform = torch.rand(request.noise(num_particles), len(x), dtype=log_w.dtype, device=log_w.device)
-            chosen, log_w = resample(log_w, uniform, request.resampling, request.ess, on)
+            ahead = walk.step(state, t, expected) if request.lookahead else None
+            twist = None if ahead is None else (ahead.log_p - ahead.log_q).detach()
+            chosen, log_w = resample(log_w, uniform, request.resampling, request.ess, on, twist)
             state = tuple(a.gather(0, chosen[..., None].expand(a.shape)) for a in state)
             ancestors.append(chosen)
         found = walk.step(state, t, drawn)

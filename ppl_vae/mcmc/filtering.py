@@ -52,10 +52,14 @@ def effective(log_w: Array) -> Array:
     return 1 / (ops.softmax(ops.stop_gradient(log_w), 0) ** 2).sum(0)
 
 
-def resample(log_w: Array, uniform: Array, scheme: str, ess: float, lasts: Array) -> tuple[Array, Array]:
+def resample(
+    log_w: Array, uniform: Array, scheme: str, ess: float, lasts: Array, twist: Array | None = None
+) -> tuple[Array, Array]:
     """Choose K particles of K by their weights where the effective number is below a share ``ess`` of K.
 
-    Those chosen all have the mean weight, so that the mean of the weights is the same before and after.
+    Those chosen all have the mean weight, so that the mean of the weights is the same before and after. With a twist
+    they are chosen by weight times twist, and weigh the mean of these products divided by their own twist: the mean of
+    the weights is then the same in expectation, whatever the twist.
 
     Args:
         log_w: (K, B), in nats.
@@ -63,6 +67,7 @@ def resample(log_w: Array, uniform: Array, scheme: str, ess: float, lasts: Array
         scheme: one of ``SCHEMES``.
         ess: in [0, 1].
         lasts: whether there is a next step, (B,) or (1,).
+        twist: log of a positive function of each particle, (K, B); none by default.
 
     Returns: the positions of those chosen, (K, B), and their log-weights, (K, B).
 
@@ -71,7 +76,8 @@ def resample(log_w: Array, uniform: Array, scheme: str, ess: float, lasts: Array
     >>> chosen[:, 0], np.exp(level[:, 0]).round(3)
     (array([0, 0, 1]), array([0.333, 0.333, 0.333]))
     """
-    size = log_w.shape[0]
+    size, plain = log_w.shape[0], log_w
+    log_w = log_w if twist is None else log_w + twist
     due = (effective(log_w) < ess * size) & lasts
     cumulative = ops.softmax(ops.stop_gradient(log_w), 0).cumsum(0)
     cumulative = cumulative / cumulative[-1:]
@@ -80,7 +86,10 @@ def resample(log_w: Array, uniform: Array, scheme: str, ess: float, lasts: Array
     chosen = (cumulative[None, :-1] <= ops.stop_gradient(places)[:, None]).sum(1)
     own = (ops.zeros_like(chosen) + 1).cumsum(0) - 1
     level = ops.logsumexp(log_w, 0) - math.log(size)
-    return ops.where(due, chosen, own), ops.where(due, level, log_w)
+    if twist is not None:
+        columns = (ops.zeros_like(chosen[:1]) + 1).cumsum(1) - 1
+        level = level - twist[chosen, columns]
+    return ops.where(due, chosen, own), ops.where(due, level, plain)
 
 
 def ancestral(found: Filtered, chosen: np.ndarray) -> np.ndarray:

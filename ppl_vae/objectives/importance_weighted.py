@@ -236,9 +236,10 @@ class FIVO(Objective):
     """log of a particle filter's estimate of p(x), by the pathwise gradient: the IWAE of sequences, with resampling.
 
     Particles go from step to step by the guide. Before a step they are resampled by their weights where their effective
-    number is below ``ess`` K. With ``ess`` 0 it is the IWAE, and with K = 1 the ELBO. A lower bound, as the estimate is
-    unbiased. The gradient leaves out the score of the choice of ancestors, as is usual, and so is biased where there is
-    resampling. Filtering Variational Objectives, Maddison et al., 2017.
+    number is below ``ess`` K; with ``lookahead`` by what the next step's data will say of them, too. With ``ess`` 0 it
+    is the IWAE, and with K = 1 the ELBO. A lower bound, as the estimate is unbiased. The gradient leaves out the score
+    of the choice of ancestors, as is usual, and so is biased where there is resampling. Filtering Variational
+    Objectives, Maddison et al., 2017; Filtering via Simulation: Auxiliary Particle Filters, Pitt and Shephard, 1999.
 
     Raises:
         ValueError: a share outside [0, 1], an unknown scheme, or a chunk.
@@ -253,6 +254,7 @@ class FIVO(Objective):
         0.5, "effective share of the particles below which they are resampled", name="resample_below", kind="share"
     )
     resampling: str = option("systematic", "how particles are resampled", kind=SCHEMES)
+    lookahead: bool = option(False, "resample by what the next step's data will say, too", kind="switch")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -260,12 +262,15 @@ class FIVO(Objective):
             raise ValueError(
                 f"{type(self).__name__} weighs its draws together: leave 'chunk' at None; got {self.chunk}."
             )
-        FilterRequest(self.ess, self.resampling)  # refuses what is none
+        self._filter()  # refuses what is none
+
+    def _filter(self, *, scored: bool = False) -> FilterRequest:
+        return FilterRequest(self.ess, self.resampling, scored, self.lookahead)
 
     @property
     def request(self) -> TermsRequest:
         """The objective's request to a pair."""
-        return replace(super().request, filter=FilterRequest(self.ess, self.resampling))
+        return replace(super().request, filter=self._filter())
 
     def check(self, sites: Sites) -> None:
         """Refuse a pair that the objective is wrong for."""
@@ -300,7 +305,7 @@ class NASMC(FIVO):
     @property
     def request(self) -> TermsRequest:
         """The objective's request to a pair."""
-        return replace(super().request, filter=FilterRequest(self.ess, self.resampling, scored=True))
+        return replace(super().request, filter=self._filter(scored=True))
 
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""

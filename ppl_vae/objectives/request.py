@@ -75,6 +75,8 @@ class FilterRequest:
         resampling: ``systematic``, ``stratified`` or ``multinomial``.
         scored: no draw carries a gradient; ``Terms.log_score`` is then log q(z_t | z_{t-1}, x_1:t) summed over steps,
             each with the normalised weight that the particle has after it.
+        lookahead: resample by the weights times those that the next step has at the mean of its proposal, a guess of
+            what its data will say of each particle; the estimate of p(x) stays unbiased.
 
     Raises:
         ValueError: a share outside [0, 1], or an unknown scheme.
@@ -83,6 +85,7 @@ class FilterRequest:
     ess: float = 0.5
     resampling: str = "systematic"
     scored: bool = False
+    lookahead: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.ess <= 1 or self.resampling not in SCHEMES:

@@ -134,6 +134,7 @@ LOSSES = {
     ("ciwae-8", "--elbo-weight", "0.1"): inference.CIWAE(8, weight=0.1),
     ("rejection", "--rejection-quantile", "0.8"): inference.RejectionELBO(10, quantile=0.8),
     ("rejection-4", "--rejection-decay", "0.5"): inference.RejectionELBO(4, decay=0.5),
+    ("nasmc", "--lookahead"): inference.NASMC(4, lookahead=True),
     ("fivo", "--resample-below", "0.2"): inference.FIVO(4, ess=0.2),
     ("fivo-8", "--resampling", "stratified"): inference.FIVO(8, resampling="stratified"),
     ("reinforce-3", "--analytic-kl"): inference.TraceGraphELBO(3, analytic_kl=True),

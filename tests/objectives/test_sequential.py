@@ -98,6 +98,20 @@ def test_a_sequence_that_has_ended_neither_moves_nor_weighs(backend: backends.Ba
     np.testing.assert_allclose(whole.log_w, log_lik + numbers(log_kl), rtol=1e-4, atol=1e-5)
 
 
+def test_a_twist_keeps_the_mean_weight_in_expectation() -> None:
+    """Of each particle's descendants the sum of weights has the mean w_k, whatever the twist."""
+    rng, count = np.random.default_rng(0), 40_000
+    log_w = np.tile(np.log([0.5, 0.3, 0.15, 0.05])[:, None], (1, count))
+    twist = np.tile(np.log([0.1, 1.0, 3.0, 20.0])[:, None], (1, count))
+    for own in (np.asarray, torch.tensor, jnp.asarray):
+        noise = own(rng.random((1, count)))
+        made = resample(own(log_w), noise, "systematic", 1.0, own(np.ones(count, bool)), own(twist))
+        chosen, level = (np.asarray(a) for a in made)
+        found = [np.where(chosen == k, np.exp(level), 0).sum(0).mean() for k in range(4)]
+        np.testing.assert_allclose(found, [0.5, 0.3, 0.15, 0.05], rtol=0.05)
+        assert (chosen == 3).mean() > 0.4
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_resampling_keeps_the_mean_weight_and_takes_each_by_its_own(scheme: str) -> None:
     """Of many filters with the same weights: the mean number of descendants is K w_k; equal weights stay."""
@@ -163,11 +177,13 @@ def test_kalman_is_conditioning_of_the_joint_normal_and_filters_estimate_it(back
             mean = across[t * DIM : (t + 1) * DIM, known] @ np.linalg.solve(cov[np.ix_(known, known)], row[known])
             np.testing.assert_allclose(found.filtered_mean[n, t], mean, rtol=1e-4, atol=1e-5)
     copies = np.repeat(np.arange(6), 100)
-    estimates = evaluation.smc(fit, x[copies], 400, num_filters=1, mask=MASK[copies]).values.reshape(6, 100)
-    assert (estimates.std(1) < 1).all(), "of others a mean of exponentials tells nothing"
-    ratio = np.exp(estimates - found.log_p[:, None])
-    assert (np.abs(ratio.mean(1) - 1) < 4 * ratio.std(1, ddof=1) / np.sqrt(100)).all()
-    assert (estimates.mean(1) < found.log_p + 4 * estimates.std(1) / np.sqrt(100)).all()
+    for options in ({}, {"lookahead": True, "ess": 1.0}):
+        estimates = evaluation.smc(fit, x[copies], 400, num_filters=1, mask=MASK[copies], **options)
+        values = estimates.values.reshape(6, 100)
+        assert (values.std(1) < 1).all(), "of others a mean of exponentials tells nothing"
+        ratio = np.exp(values - found.log_p[:, None])
+        assert (np.abs(ratio.mean(1) - 1) < 4 * ratio.std(1, ddof=1) / np.sqrt(100)).all()
+        assert (values.mean(1) < found.log_p + 4 * values.std(1) / np.sqrt(100)).all()
 
 
 def test_paths_of_a_filter_have_the_moments_of_the_smoother(backend: backends.Backend) -> None:
@@ -223,3 +239,12 @@ def sequences_of(backend: backends.Backend, model: Any, e: Any) -> Any:
     """p(x | e) of a recurrent net, of innovations (K, B, T D)."""
     path = e.reshape(*e.shape[:-1], LENGTH, DIM)
     return backend.distributions.Sequences(model, model.first(path[..., 0, :]), path, LENGTH)
+
+
+def test_a_graph_records_a_filter() -> None:
+    """On Pyro a recorded step gives the losses of an eager one."""
+    b, losses = backends.load("pyro"), []
+    for compiled in (False, "trace"):
+        svi = b.inference.SVI(objectives.FIVO(2, ess=1.0, lookahead=True), epochs=2, batch_size=6, compile=compiled)
+        losses.append(svi.fit(*pair_of(b, 2), X[:, :4], mask=MASK[:, :4], seed=0).history["loss"])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)

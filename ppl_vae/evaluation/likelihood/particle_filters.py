@@ -39,6 +39,7 @@ def smc(
     num_filters: int = 4,
     ess: float = 0.5,
     resampling: str = "systematic",
+    lookahead: bool = False,
     seed: int = 0,
     progress: bool | None = False,
     **side: Unpack[Side],
@@ -55,6 +56,7 @@ def smc(
         num_filters: their number for each datum.
         ess: the share of K that the effective number of particles falls below before they are resampled.
         resampling: ``systematic``, ``stratified`` or ``multinomial``.
+        lookahead: resample by the weights times those that the next step has at the mean of its proposal.
         seed: of the draws.
         progress: a progress bar; None shows it on a terminal only.
         side: ``mask``, then it is of what was seen.
@@ -65,7 +67,7 @@ def smc(
     """
     check_names(side)
     check_count("smc", num_particles=num_particles, num_filters=num_filters)
-    request = FilterRequest(ess, resampling)
+    request = FilterRequest(ess, resampling, lookahead=lookahead)
     if len(fit.sites.latent) != 1 or not fit.sites.latent[0].steps:
         raise no_steps("smc", ", ".join(f"{s.name}: {s.distribution}" for s in fit.sites.latent) or "none")
     data = fit.checked(x, **side)

@@ -71,6 +71,9 @@ def filtered(
         z = jax.lax.stop_gradient(z) if request.scored else z
         return z, proposal.log_prob(z)
 
+    def expected(proposal: Any) -> tuple[Array, Array]:
+        return proposal.mean, proposal.log_prob(proposal.mean)
+
     def weighed(log_q: Array) -> Array:
         return jax.lax.stop_gradient(log_q) if request.scored else log_q
 
@@ -87,7 +90,9 @@ def filtered(
         (state, z, log_w), (given, on, uniform, key) = before, now
         chosen = None
         if request.ess:
-            chosen, log_w = resample(log_w, uniform, request.resampling, request.ess, on)
+            ahead = walk.step(state, given, expected) if request.lookahead else None
+            twist = None if ahead is None else jax.lax.stop_gradient(ahead.log_p - ahead.log_q)
+            chosen, log_w = resample(log_w, uniform, request.resampling, request.ess, on, twist)
             state = tuple(jnp.take_along_axis(a, chosen[..., None], 0) for a in state)
         found = walk.step(state, given, partial(drawn, key=key))
         log_w = jnp.where(on, log_w + found.log_p - weighed(found.log_q), log_w)
