@@ -91,14 +91,13 @@ def test_counts_are_those_of_scipy_on_both_backends(name: str) -> None:
 
 
 def test_a_training_on_counts_learns_and_draws_counts(backend: backends.Backend) -> None:
+    """Its bound ends above log p(x) of each column by itself, and its rows are counts."""
     x, name = counts(300), {"pyro": "zero-inflated-negative-binomial", "numpyro": "poisson"}[backend.name]
     recipe = recipes.vae(x, likelihood=name, backend=backend.name, latent_dim=1, hidden=(16,))
-    start = fit_of(x, backend.name, likelihood=name, latent_dim=1, hidden=(16,))
     fit = backend.inference.SVI(epochs=25, batch_size=50, learning_rate=0.01).fit(*recipe(np.random.default_rng(0)), x)
-    gained = [evaluation.log_likelihood(one, counts(200, seed=1), 50).values.mean() for one in (start, fit)]
-    assert gained[1] > gained[0] + 0.3
-    rows = fit.generate(50, mean=False)
-    check_columns(np.asarray(rows, float), [Column("count")])
+    alone = column_log_density(fit.sites, x, x)
+    assert alone is not None and -fit.history["loss"][-1] > alone.mean() + 0.1
+    check_columns(np.asarray(fit.generate(50, mean=False), float), [Column("count")])
 
 
 def test_sequences_of_counts_are_forecast() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -108,10 +109,15 @@ def groups_of(columns: Iterable[Column]) -> list[Group]:
     >>> [group.places.tolist() for group in groups_of([Column("real"), Column("count"), Column("real")])]
     [[0, 2], [1]]
     """
-    columns = list(columns)
-    return [
+    return list(_gathered(tuple(columns)))
+
+
+@functools.lru_cache(maxsize=64)
+def _gathered(columns: tuple[Column, ...]) -> tuple[Group, ...]:
+    """Gather columns once, where a program asks at each step."""
+    return tuple(
         Group(one, np.array([i for i, column in enumerate(columns) if column == one])) for one in dict.fromkeys(columns)
-    ]
+    )
 
 
 UNDONE = {"positive": np.exp, "count": np.expm1}

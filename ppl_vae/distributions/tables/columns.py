@@ -58,13 +58,11 @@ class Columns(TorchDistribution):
 
     def entries(self, value: Tensor) -> Tensor:
         """Return the log-density of each cell, (..., P), 0 where nothing was seen, whatever stands there."""
-        value = value if self.seen is None else torch.where(self.seen, value, 1.0)  # 1 is a value of every kind
-        found = self._of_all([part.log_prob(value[..., g.places]) for g, part in self._pairs()])
-        return found if self.seen is None else torch.where(self.seen, found, 0.0)
+        return self._of_all(self._by_group(value))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density of rows in nats."""
-        return self.entries(value).sum(-1)
+        return sum((cells.sum(-1) for cells in self._by_group(value)), start=value.new_zeros(()))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw rows, (..., P)."""
@@ -82,6 +80,15 @@ class Columns(TorchDistribution):
     def variance(self) -> Tensor:
         """Variance of each column, (..., P)."""
         return self._moment("variance")
+
+    def _by_group(self, value: Tensor) -> list[Tensor]:
+        """Return the log-densities of the cells of each group, (..., n)."""
+        if self.seen is None:
+            return [part.log_prob(value[..., group.places]) for group, part in self._pairs()]
+        value = torch.where(self.seen, value, 1.0)  # a value of every kind
+        seen = [self.seen[..., group.places] for group in self.groups]
+        found = [part.log_prob(value[..., group.places]) for group, part in self._pairs()]
+        return [torch.where(mask, cells, 0.0) for mask, cells in zip(seen, found, strict=True)]
 
     def _moment(self, name: str) -> Tensor:
         if not self.has_mean:

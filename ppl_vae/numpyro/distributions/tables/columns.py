@@ -57,17 +57,11 @@ class Columns(dist.Distribution):
 
     def entries(self, value: Array) -> Array:
         """Return the log-density of each cell, (..., P), 0 where nothing was seen, whatever stands there."""
-        value = value if self.seen is None else jnp.where(self.seen, value, 1.0)  # 1 is a value of every kind
-        found = []
-        for group, part in zip(groups_of(self.columns), self.parts, strict=True):
-            values = value[..., group.places]
-            found.append(part.log_prob(values.astype(int) if group.column.is_named else values))
-        entries = self._of_all(found)
-        return entries if self.seen is None else jnp.where(self.seen, entries, 0.0)
+        return self._of_all(self._by_group(value))
 
     def log_prob(self, value: Array) -> Array:
         """Return the log-density of rows in nats."""
-        return self.entries(value).sum(-1)
+        return sum((cells.sum(-1) for cells in self._by_group(value)), start=jnp.zeros(()))
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draw rows, (..., P)."""
@@ -87,6 +81,16 @@ class Columns(dist.Distribution):
     def variance(self) -> Array:
         """Variance of each column, (..., P)."""
         return self._moment("variance")
+
+    def _by_group(self, value: Array) -> list[Array]:
+        """Return the log-densities of the cells of each group, (..., n)."""
+        value = value if self.seen is None else jnp.where(self.seen, value, 1.0)  # a value of every kind
+        found = []
+        for group, part in zip(groups_of(self.columns), self.parts, strict=True):
+            values = value[..., group.places]
+            cells = part.log_prob(values.astype(int) if group.column.is_named else values)
+            found.append(cells if self.seen is None else jnp.where(self.seen[..., group.places], cells, 0.0))
+        return found
 
     def _moment(self, name: str) -> Array:
         if not self.has_mean:
