@@ -6,7 +6,10 @@
 ``traps`` are samples that fool one measure or another: a normal law with the data's moments, the mean image, copies of
 the training images, uniform noise, and noise beside a reference with one far row. ``counter-examples`` are two models
 whose log p(x) says nothing of their samples. ``models`` are trained on binary digits, one after the other; their
-log p(x) is by importance sampling, and their samples are draws of p(x), as many as there are test images.
+log p(x) is by importance sampling, and their samples are draws of p(x), as many as there are test images. A GAN has no
+log p(x); it trains for ten times as many epochs, its critic sees data and draws with noise, and what it draws is
+rounded to 0 and 1. Of AVB the proposal is the normal of the guide's draws. The guide of a VQ-VAE has one value for each
+image, so that the ELBO stands in the place of log p(x).
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
 from ppl_vae import backends, data, evaluation, recipes, seeds
+from ppl_vae.critics import Critic
+from ppl_vae.discriminators import Discriminator
 from ppl_vae.divergences import classifier_test
 
 MEASURES = ("1000 MMD", "1-NN accuracy", "net accuracy", "precision", "recall", "density", "coverage", "nearest train")
@@ -47,6 +52,11 @@ MODELS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "flow posterior": ({"posterior": "iaf"}, "TraceELBO", {}),
     "two levels": ({"program": "hierarchy", "guide": "top-down"}, "TraceELBO", {}),
     "PixelCNN decoder": ({"likelihood": "pixelcnn"}, "TraceELBO", {}),
+    "AVB": ({"posterior": "implicit"}, "AVB", {"num_particles": 8}),
+    "VAE/GAN": ({}, "VAEGAN", {}),
+    "VQ-VAE": ({"latents": "vq", "num_codes": 16, "code_dim": 4}, "VQELBO", {}),
+    "VQ-VAE, learned prior": ({"latents": "vq", "num_codes": 16, "code_dim": 4, "prior": "factorised"}, "VQELBO", {}),
+    "GAN": ({"program": "implicit", "guide": "empty"}, "GAN", {}),
     "diffusion": (
         {"program": "diffusion", "guide": "noising", "hidden": (256, 256, 256), "noise_levels": 50},
         "DiffusionELBO",
@@ -54,6 +64,14 @@ MODELS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     ),
 }
 """Name -> settings of the recipe, the objective and its options."""
+CRITICS = {
+    "GAN": Discriminator((100,), penalty="r1", strength=1.0, noise=0.3),
+    "VAEGAN": Discriminator((100,), penalty="r1", strength=1.0),
+    "AVB": Critic((100, 100), learning_rate=1e-3),
+}
+"""Objective -> its critic."""
+LONGER = {"GAN": 10}
+"""Objective -> how many times as many epochs."""
 
 
 def told(quality: evaluation.SampleQuality) -> dict[str, float]:
@@ -115,17 +133,25 @@ def model(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
     settings, objective, options = MODELS[name]
     b, parts = backends.load(arguments.backend), data.load("digits", binarisation="threshold")
     shared = {"latent_dim": 8, "hidden": (100,), "backend": arguments.backend}
-    svi = b.inference.SVI(
-        getattr(b.inference, objective)(**options), epochs=arguments.epochs, batch_size=100, learning_rate=1e-3
-    )
+    loss, epochs = getattr(b.inference, objective)(**options), LONGER.get(objective, 1) * arguments.epochs
+    critic = {"critic": CRITICS[objective]} if objective in CRITICS else {}
+    training = b.inference.Adversarial if critic else b.inference.SVI
+    svi = training(loss, epochs=epochs, batch_size=100, learning_rate=1e-3, **critic)
     path = checkpoint_of(arguments.out, {"name": name}, options_of(arguments, "only", "models"))
     pair = recipes.vae(parts, **{**shared, **settings})(seeds.generator(arguments.seed, "weights"))
     fit = svi.fit(*pair, parts, seed=arguments.seed, checkpoint=path, resume=True)
-    log_p = evaluation.log_likelihood(fit, parts.test, arguments.particles).mean
     drawn = fit.generate(len(parts.test), seed=arguments.seed, mean=False)
+    if fit.sites.implicit:
+        drawn = np.round(drawn.clip(0, 1))
+    numbers: dict[str, Any] = {}
+    if objective == "VQELBO":
+        numbers["ELBO"] = float(evaluation.elbo(fit, parts.test).mean)
+    elif not fit.sites.implicit:
+        proposal = {"proposal": "normal"} if objective == "AVB" else {}
+        numbers["log p(x)"] = float(evaluation.log_likelihood(fit, parts.test, arguments.particles, **proposal).mean)
     quality = evaluation.sample_quality(drawn, parts.test, train=parts.train)
     path.unlink(missing_ok=True)
-    return {"log p(x)": float(log_p), **told(quality)}
+    return {**numbers, **told(quality)}
 
 
 def main() -> None:
@@ -148,7 +174,7 @@ def main() -> None:
             fixed,
             partial(counter_example, digits()),
         ),
-        "models": (arguments.models, ("name", "log p(x)", *MEASURES), trained, partial(model, arguments)),
+        "models": (arguments.models, ("name", "log p(x)", "ELBO", *MEASURES), trained, partial(model, arguments)),
     }
     for part in arguments.only:
         names, columns, options, make = makers[part]
