@@ -225,9 +225,18 @@ class RejectionELBO(Objective):
         """The thresholds, where they stay between steps."""
         return () if self.decay is None else (Thresholds(self.quantile, self.decay),)
 
-    def bound(self, terms: Terms, *threshold: Array) -> Array:
-        """Terms (K, B), and the threshold of each datum (B,), if it is kept -> (B,)."""
-        own = threshold[0] if threshold else bounds.quantile_of(terms.log_weights, self.quantile)
+    def bound(self, terms: Terms, threshold: Array | None = None) -> Array:
+        """Terms (K, B), and the threshold of each datum (B,), if it is kept -> (B,).
+
+        Raises:
+            ValueError: thresholds that are kept, and not known here.
+        """
+        if threshold is None and self.decay is not None:
+            raise ValueError(
+                f"RejectionELBO: thresholds with decay={self.decay} follow the training, and this call does not know "
+                "them: train with ppl_vae's SVI, or leave decay at None."
+            )
+        own = bounds.quantile_of(terms.log_weights, self.quantile) if threshold is None else threshold
         return bounds.rejection(terms, own)
 
 

@@ -237,6 +237,11 @@ class ACN(Objective):
         """Refuse a pair whose guide is not one diagonal normal."""
         check_codes("ACN", sites, normal=True, density=True)
 
-    def bound(self, terms: Terms, *log_prior: Array) -> Array:
+    def bound(self, terms: Terms, log_prior: Array | None = None) -> Array:
         """Terms (K, B), log p(z | c) (K, B) -> (B,)."""
-        return (terms.log_lik + log_prior[0] - terms.log_guide).mean(0)
+        if log_prior is None:
+            raise ValueError(
+                "ACN reads a table of codes that follows the training, and this call does not know it: train with "
+                "ppl_vae's SVI."
+            )
+        return (terms.log_lik + log_prior - terms.log_guide).mean(0)

@@ -1,11 +1,13 @@
-"""What a refusal of a prior given other data's codes advises, followed."""
+"""What refusals of priors given other data's codes, and of thresholds that are kept, advise, followed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import pyro
 import pytest
+import torch
 from pairs import SMALL, follow, toy
 
 from ppl_vae import evaluation, inference, objectives, recipes, seeds
@@ -21,6 +23,13 @@ def trains(loss: Any, *, x: Any = X, **settings: Any) -> Fit:
     made = recipes.vae(X, **SMALL)(seeds.generator(0, "weights"))
     side = {"checkpoint": settings.pop("checkpoint", None), "resume": "checkpoint" in settings}
     return inference.SVI(loss, **settings).fit(*made, x, valid=toy()[20:30], **side)
+
+
+def steps(loss: Any) -> float:
+    """A step of Pyro's own SVI."""
+    made = recipes.vae(X, **SMALL)(seeds.generator(0, "weights"))
+    found: float = pyro.infer.SVI(*made, pyro.optim.Adam({"lr": 1e-3}), loss=loss).step(torch.tensor(X))
+    return found
 
 
 def lengths(fit: Fit) -> Any:
@@ -43,6 +52,15 @@ REMEDIES: dict[str, tuple[Any, ...]] = {
     "ACN reads the codes of all of its draws: leave 'chunk' at None": (
         lambda _: ACN(4, chunk=2),
         lambda _: ACN(4),
+    ),
+    "this call does not know it: train with ppl_vae's SVI": (
+        lambda _: steps(inference.ACN(1, neighbours=3)),
+        lambda _: trains(ACN(1, neighbours=3)),
+    ),
+    "this call does not know them: train with ppl_vae's SVI, or leave decay at None": (
+        lambda _: steps(inference.RejectionELBO(4, decay=0.5)),
+        lambda _: trains(objectives.RejectionELBO(4, decay=0.5)),
+        lambda _: steps(inference.RejectionELBO(4)),
     ),
     "train by objectives.ACN(), or go on from its checkpoint, svi.fit(..., checkpoint=file, resume=True)": (
         lambda _: lengths(trains(objectives.TraceELBO())),
