@@ -6,8 +6,8 @@
 
 The Nile is one sequence of a hundred years, of which the last twenty are hidden: a linear Gaussian state space with one
 latent, trained by the ELBO. The chorales are those of J. S. Bach as piano rolls, cut at 48 steps: a deep Markov model.
-Their file is looked for as ``data.load("jsb_chorales")`` does, and left out where there is none. Writes ``nile.png``
-and ``chorales.png``.
+Their file is looked for as ``data.load("jsb_chorales")`` does, and left out where there is none. Writes ``nile.png``,
+``chorales.png`` and ``chorale.mid``, the first that the model draws.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ def chorales(args: argparse.Namespace) -> Figure:
     print(f"chorales: log p(x) at least {log_p:.2f} nats a step of the test set, by 16 draws; {fit.seconds:.0f} s")
     new = fit.generate(3, mean=False, seed=args.seed).reshape(3, CUT, 88)
     half = data.pad([x[: CUT // 2] for x in test.x[:3].reshape(3, CUT, 88)], length=CUT)
+    data.write_midi(args.out / "chorale.mid", new[0])
     later = fit.forecast(half.x, CUT // 2, num_draws=2, mask=half.mask, seed=args.seed)
     ends = later.draws.reshape(2, 3, CUT // 2, 88)
     begun = half.x.reshape(3, CUT, 88)[:, : CUT // 2]

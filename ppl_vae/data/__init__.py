@@ -6,6 +6,7 @@ from ppl_vae.data.binarisation import BINARISATIONS, Binarisation
 from ppl_vae.data.catalogue import Listing, catalogue
 from ppl_vae.data.checks import check_binary, check_unit_interval
 from ppl_vae.data.factors import Factors
+from ppl_vae.data.midi import write_midi
 from ppl_vae.data.parts import from_arrays
 from ppl_vae.data.registry import load, names
 from ppl_vae.data.rendering import renderer
@@ -47,4 +48,5 @@ __all__ = [
     "sprites",
     "stream",
     "table",
+    "write_midi",
 ]
