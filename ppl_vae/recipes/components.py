@@ -225,7 +225,7 @@ class Likelihood(Component):
         outputs: ``outputs(recipe)``, numbers for each pixel.
         side_by_side: whether the numbers of one pixel stand side by side, (P, outputs); else (outputs, P).
         unit_interval: whether the pixels should be in [0, 1].
-        columns: ``columns(recipe)``, the kinds of the columns, where they are counts or those of a table.
+        columns: ``columns(recipe)``, the kinds of the columns, where they are counts or those of a table; else None.
     """
 
     slot: ClassVar[str] = "likelihood"
@@ -234,7 +234,7 @@ class Likelihood(Component):
     outputs: Callable[[Values], int] = _one
     side_by_side: bool = False
     unit_interval: bool = False
-    columns: Callable[[Values], tuple[Column, ...]] = lambda recipe: ()
+    columns: Callable[[Values], tuple[Column, ...]] | None = None
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ def units(recipe: Values) -> tuple[np.ndarray, np.ndarray]:
 
 def columns(recipe: Values) -> tuple[Column, ...]:
     """The kinds of the columns of tables and counts; () for other data."""
-    kinds: tuple[Column, ...] = find("likelihood", recipe.likelihood).columns(recipe)
-    return kinds
+    own = find("likelihood", recipe.likelihood).columns
+    return () if own is None else tuple(own(recipe))
 
 
 def is_table(recipe: Values) -> bool:
