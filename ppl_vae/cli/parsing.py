@@ -38,6 +38,10 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=110)
 
 
+LONGEST = 90
+"""Characters of choices that stand beside an option."""
+
+
 class Group:
     """Group of options whose help ends with their default; an option that is not given is absent."""
 
@@ -46,11 +50,13 @@ class Group:
         self.group = parser.add_argument_group(title)
 
     def option(self, name: str, text: str, default: str | None = None, **settings: Any) -> None:
-        """Add an option; ``default`` stands in its help where the value itself says little."""
+        """Add an option; ``default`` stands in its help where the value itself says little, and so do many choices."""
         destination = name.removeprefix("--").replace("-", "_")
         value = self.parser.values[destination] = self.defaults[destination]
         value = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
         default = str(value) if default is None else default
+        if "metavar" not in settings and len(names := ", ".join(settings.get("choices", ()))) > LONGEST:
+            text, settings["metavar"] = f"{text}: {names}", "NAME"
         text = f"{text} ({default if default.startswith('required') else f'default: {default}'})"
         self.group.add_argument(name, default=argparse.SUPPRESS, help=text, **settings)
 
