@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -218,8 +219,10 @@ def _scale(run: Run, parts: Mapping[str, Any], what: str) -> float:
 
 def holds_counts(options: Mapping[str, Any]) -> bool:
     """Whether the likelihood is one of tables, to which uint8 are whole numbers and no shades."""
-    name = options.get("likelihood")
-    return name in TABLES["likelihood"] and TABLES["likelihood"][name].columns is not None
+    name, asked = options.get("likelihood"), options.get("columns") or ("real",)
+    if name not in TABLES["likelihood"]:
+        return False
+    return bool(TABLES["likelihood"][name].columns(Namespace(columns=asked, dim=len(asked))))
 
 
 def check_same(run: Run, what: str) -> None:
