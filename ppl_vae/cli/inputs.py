@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -219,10 +218,8 @@ def _scale(run: Run, parts: Mapping[str, Any], what: str) -> float:
 
 def holds_counts(options: Mapping[str, Any]) -> bool:
     """Whether the likelihood is one of tables, to which uint8 are whole numbers and no shades."""
-    name, asked = options.get("likelihood"), options.get("columns") or ("real",)
-    if name not in TABLES["likelihood"]:
-        return False
-    return bool(TABLES["likelihood"][name].columns(Namespace(columns=asked, dim=len(asked))))
+    name = options.get("likelihood")
+    return name in TABLES["likelihood"] and TABLES["likelihood"][name].columns is not None
 
 
 def check_same(run: Run, what: str) -> None:

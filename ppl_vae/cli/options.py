@@ -240,7 +240,7 @@ def add_device(group: Group) -> None:
 
 def add_images(group: Group, *, part: bool, refine: bool = True) -> None:
     """Add the options of ``IMAGES``, --part and --refine."""
-    text = "name of a data set, a .npy or .npz file, or a folder of .npy files"
+    text = "name of a data set, a .npy, .npz or .h5 file, or a folder of images or .npy files"
     group.option("--data", text, "the data of the run", type=name_or_file, metavar="NAME|FILE")
     text = "leave a .npy file on the disk, and read it by blocks"
     group.switch("--stream", text, "as in the run")

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from .. import data
 from ..data.checks import closest
+from ..data.files.groups import is_group
 from ..data.tables.frames import is_table_file
 
 BACKENDS_NOTE = "cpu, cuda, cuda:1 ...; by default the CPU under pyro and JAX's own choice under numpyro"
@@ -129,7 +130,7 @@ def name_or_file(text: str) -> str:
     if text in data.names():
         return text
     path = Path(text).expanduser()
-    if is_table_file(path) and path.is_file():
+    if (is_table_file(path) and path.is_file()) or (is_group(path) and path.exists()):
         return os.path.abspath(path)
     if path.suffix not in (".npy", ".npz") and path.is_file():
         how = READERS.get(path.suffix.lower(), "the array")

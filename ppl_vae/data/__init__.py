@@ -6,6 +6,7 @@ from ppl_vae.data.binarisation import BINARISATIONS, Binarisation
 from ppl_vae.data.catalogue import Listing, catalogue
 from ppl_vae.data.checks import check_binary, check_unit_interval
 from ppl_vae.data.factors import Factors
+from ppl_vae.data.items import from_items
 from ppl_vae.data.midi import write_midi
 from ppl_vae.data.parts import from_arrays
 from ppl_vae.data.registry import load, names
@@ -35,6 +36,7 @@ __all__ = [
     "dsprites_grid",
     "dsprites_subset",
     "from_arrays",
+    "from_items",
     "inverted",
     "japanese_vowels",
     "lengths_to_mask",

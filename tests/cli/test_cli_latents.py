@@ -132,7 +132,7 @@ def test_other_guides_and_priors_are_traversed(words: tuple[str, ...], files: Pa
         (("--steps", "1"), "at least 2"),
         (("--range", "0"), "above 0"),
         (("--image-shape", "5", "5"), "12 numbers"),
-        (("--out", "t.jpg"), ".png or .npy"),
+        (("--out", "t.gif"), "should end in .png or .jpg"),
     ],
 )
 def test_traversals_that_cannot_be(

@@ -9,6 +9,8 @@ from typing import BinaryIO
 import numpy as np
 
 from ppl_vae.data.checks import PARTS
+from ppl_vae.data.files.groups import is_group, read_group
+from ppl_vae.data.files.images import holds_images, read_images
 from ppl_vae.data.parts import Parts
 from ppl_vae.data.stored import stored
 
@@ -22,7 +24,7 @@ _MAGIC = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 
 
 def read_file(path: Path, *, stream: bool = False) -> Parts:
-    """Read the pixels and labels of a ``.npy`` or ``.npz`` file, or open a folder of ``.npy`` files.
+    """Read the pixels and labels of a file or a folder of images, or open a folder of ``.npy`` files.
 
     A ``.npy`` file holds one array. An ``.npz`` file holds either
 
@@ -31,8 +33,9 @@ def read_file(path: Path, *, stream: bool = False) -> Parts:
     - or one array, under any key if it is the only one, else ``images``, ``imgs``, ``data``, ``x`` or ``X``. Labels
       are ``labels``, ``y`` or ``Y``.
 
-    Other keys are not read. A folder holds the shards of one array in the order of their names. It stays on the disk,
-    and with ``stream`` so does a ``.npy`` file.
+    Other keys are not read; those of an HDF5 file (``.h5``) or a Zarr store (``.zarr``) are the same. A folder of PNG
+    and JPEG images is read by ``images.read_images``, its sub-folders being parts or classes. Another folder holds the
+    shards of one array in the order of their names. It stays on the disk, and with ``stream`` so does a ``.npy`` file.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -40,9 +43,13 @@ def read_file(path: Path, *, stream: bool = False) -> Parts:
         TypeError: for arrays of Python objects, which are stored as pickles and refused.
 
     """
+    if is_group(path) and path.exists() and not stream:
+        return _sorted_out(read_group(path), path)
+    if not stream and holds_images(path):
+        return read_images(path)
     if stream or path.is_dir():
         return Parts({"train": stored(path)}, {})
-    if path.suffix not in (".npy", ".npz"):
+    if path.suffix not in (".npy", ".npz") and not is_group(path):
         raise ValueError(f"A data file should be .npy or .npz; got {str(path)!r}: save it with np.save or np.savez.")
     if not path.is_file():
         raise FileNotFoundError(

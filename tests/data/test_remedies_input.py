@@ -1,0 +1,182 @@
+"""Data as people have them: folders of images, HDF5 files, items; and what is wrong, with the advice followed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from pairs import TINY, command, refused
+from PIL import Image, ImageOps
+from torch.utils.data import TensorDataset
+
+from ppl_vae import data
+from ppl_vae.data.files.images import read_images
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (30, 6, 5)).astype(np.uint8)
+COLOUR = RNG.integers(0, 256, (30, 6, 5, 3)).astype(np.uint8)
+
+
+def write(folder: Path, images: np.ndarray, ending: str = "png") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number:03}.{ending}")
+    return folder
+
+
+# What is read
+
+
+def test_a_folder_of_images_is_their_pixels(tmp_path: Path) -> None:
+    split = data.load(write(tmp_path / "grey", GREY), valid_fraction=0.1, test_fraction=0.1)
+    parts = np.concatenate([split.pixels[part] for part in ("train", "valid", "test")])
+    assert split.image_shape == (6, 5) and split.sizes == {"train": 24, "valid": 3, "test": 3} and split.scale == 255
+    assert sorted(map(bytes, parts)) == sorted(map(bytes, GREY))
+    np.testing.assert_array_equal(read_images(write(tmp_path / "colour", COLOUR)).pixels["train"], COLOUR)
+    near = np.asarray(read_images(write(tmp_path / "jpeg", GREY[:3], "JPG")).pixels["train"], float)
+    assert near.shape == (3, 6, 5) and np.abs(near - GREY[:3]).mean() < 20
+
+
+def test_sub_folders_are_parts_and_classes(tmp_path: Path) -> None:
+    for name, rows in (("cat", GREY[:10]), ("ape", GREY[10:])):
+        write(tmp_path / "classes" / name, rows)
+    found = read_images(tmp_path / "classes")
+    np.testing.assert_array_equal(found.pixels["train"], np.concatenate([GREY[10:], GREY[:10]]))
+    np.testing.assert_array_equal(found.labels["train"], [0] * 20 + [1] * 10)
+    for part, rows in (("train", GREY[:20]), ("valid", GREY[20:25]), ("test", GREY[25:])):
+        write(tmp_path / "parts" / part / "cat", rows)
+    split = data.load(tmp_path / "parts")
+    np.testing.assert_array_equal(split.pixels["test"], GREY[25:])
+    assert split.labels is not None and set(split.labels) == {"train", "valid", "test"}
+
+
+def test_grey_among_colours_and_other_modes(tmp_path: Path) -> None:
+    write(tmp_path, COLOUR[:2])
+    Image.fromarray(GREY[0]).save(tmp_path / "grey.png")
+    Image.fromarray(GREY[1] > 127).save(tmp_path / "one.png")
+    Image.fromarray(COLOUR[2]).convert("RGBA").save(tmp_path / "see-through.png")
+    pixels = np.asarray(read_images(tmp_path).pixels["train"])
+    np.testing.assert_array_equal(pixels[2], np.repeat(GREY[0][..., None], 3, -1))
+    np.testing.assert_array_equal(pixels[3][..., 0], 255 * (GREY[1] > 127))
+    np.testing.assert_array_equal(pixels[4], COLOUR[2])
+
+
+def test_the_command_line_reads_them_too(tmp_path: Path) -> None:
+    words = ("--binarisation", "threshold", "--out", tmp_path / "run", "--epochs", 1, "--quiet", "--no-figures", *TINY)
+    assert command("fit", "--data", write(tmp_path / "grey", GREY), *words) == 0
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["images"] = GREY
+    assert command("encode", tmp_path / "run", "--data", tmp_path / "x.h5", "--out", tmp_path / "z.npy", "--quiet") == 0
+    assert np.load(tmp_path / "z.npy").shape == (30, 2)
+
+
+def test_hdf5_has_the_keys_of_an_npz(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["train_images"], file["test_images"] = GREY[:20], GREY[20:]
+        file["train_labels"] = np.arange(20)
+        file.create_group("other")["x"] = np.zeros(3)
+    split = data.load(tmp_path / "x.h5")
+    np.testing.assert_array_equal(split.pixels["test"], GREY[20:])
+    assert split.labels is not None and len(split.labels["train"]) == 18
+
+
+class Rows:
+    """What Hugging Face's data sets look like: a mapping for each position."""
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        return {"image": Image.fromarray(GREY[number]), "label": number % 3}
+
+
+def test_items_of_torch_and_of_hugging_face() -> None:
+    first = torch.from_numpy(np.moveaxis(COLOUR, -1, 1).astype(np.float32) / 255)
+    items = TensorDataset(first, torch.arange(30))
+    split = data.from_items(items, items, items)
+    np.testing.assert_allclose(split.pixels["train"], COLOUR / 255.0, atol=1e-6)
+    assert split.labels is not None and split.source.endswith("channels moved from first to last")
+    np.testing.assert_array_equal(split.labels["test"], np.arange(30))
+    rows = data.from_items(Rows(), Rows(), Rows())
+    np.testing.assert_array_equal(rows.pixels["valid"], GREY)
+    assert rows.labels is not None and rows.labels["train"].tolist() == [n % 3 for n in range(30)]
+    assert rows.source == "items in memory"
+    kept = data.from_items(TensorDataset(first), channels="last", image=0)
+    assert kept.image_shape == (3, 6, 5) and kept.labels is None
+
+
+# What is wrong
+
+
+def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
+    folder = write(tmp_path / "sizes", GREY)
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / "odd.png")
+    said = refused("resize them, as PIL.ImageOps.fit", lambda: data.load(folder))
+    assert "'000.png' of 6 x 5 and 'odd.png' of 4 x 4" in said and "fit(image, (5, 6))" in said
+    ImageOps.fit(Image.open(folder / "odd.png"), (5, 6)).save(folder / "odd.png")
+    assert data.load(folder).P == 30
+    (folder / "broken.png").write_bytes((folder / "000.png").read_bytes()[:40])
+    assert "broken.png" in refused("is no image that can be read ({}): repair or remove it", lambda: data.load(folder))
+    (folder / "broken.png").unlink()
+    assert data.load(folder).P == 30
+    Image.fromarray(np.full((6, 5), 1000, np.uint16)).save(folder / "deep.png")
+    refused("save the intensities as a .npy file of floating numbers", lambda: data.load(folder))
+    (folder / "deep.png").unlink()
+    write(folder / "class", GREY[:2])
+    refused("put all images into sub-folders, one for each class, or none", lambda: data.load(folder))
+    parts = write(tmp_path / "parts" / "test" / "new", GREY[:5]).parents[1]
+    refused("and no 'train': make a folder of that name", lambda: data.load(parts))
+    write(parts / "train" / "old", GREY)
+    refused("has the class {}, and 'train' has not: put some of it there", lambda: data.load(parts))
+    write(parts / "train" / "new", GREY)
+    assert data.load(parts).sizes["test"] == 5
+
+
+def test_libraries_that_are_missing_and_files_that_are_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path / "grey", GREY)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "PIL", None)
+        refused("pip install pillow", lambda: data.load(folder))
+        patch.setitem(sys.modules, "h5py", None)
+        (tmp_path / "x.h5").write_bytes(b"no file of that kind")
+        refused("pip install h5py", lambda: data.load(tmp_path / "x.h5"))
+        patch.setitem(sys.modules, "zarr", None)
+        (tmp_path / "x.zarr").mkdir()
+        refused("pip install zarr", lambda: data.load(tmp_path / "x.zarr"))
+    assert data.load(folder).P == 30
+    refused("cannot be read by {} ({}): copy or save it again", lambda: data.load(tmp_path / "x.h5"))
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = GREY
+    assert data.load(tmp_path / "x.h5").P == 30
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        (lambda: data.from_items(iter(GREY)), lambda: data.from_items(list(GREY))),
+        (lambda: data.from_items(list(GREY), []), lambda: data.from_items(list(GREY))),
+        (lambda: data.from_items([*GREY, GREY[0].T]), lambda: data.from_items(list(GREY))),
+        (lambda: data.from_items([{"face": x} for x in GREY]), lambda: data.from_items([{"x": x} for x in GREY])),
+        (lambda: data.from_items(list(GREY), channels="first"), lambda: data.from_items(list(GREY))),
+    ],
+)
+def test_items_that_are_none(wrong: Callable[[], Any], right: Callable[[], Any]) -> None:
+    with pytest.raises(ValueError):
+        wrong()
+    assert right().P == 30
+
+
+def test_the_advice_on_items() -> None:
+    refused("pass list({})", lambda: data.from_items(iter(GREY)))
+    refused("pass some, or leave the part out", lambda: data.from_items(list(GREY), []))
+    assert "item 30" in refused("make them one size first", lambda: data.from_items([*GREY, GREY[0].T]))
+    named = [{"face": x} for x in GREY]
+    refused("say which is the image, image=", lambda: data.from_items(named))
+    assert data.from_items(named, image="face").P == 30
+    refused("channels='first' is for images (C, H, W)", lambda: data.from_items(list(GREY), channels="first"))
