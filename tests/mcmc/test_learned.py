@@ -63,20 +63,21 @@ def test_the_way_back_is_the_reverse_and_volumes_are_those_of_the_jacobian(float
     rng = np.random.default_rng(1)
     nets, first = weights(rng), learned.masks(2, STEPS, rng)
     start = rng.normal(size=(2, 1, 3, 2))
+
+    def moved(flat: jax.Array, way: Any) -> jax.Array:
+        fixed = jax.tree.map(jax.numpy.asarray, nets)
+        end = run(fixed, *flat.reshape(2, 1, 1, 2), way, jax.numpy.asarray(first))
+        return jax.numpy.concatenate([end.y.ravel(), end.momentum.ravel()])
+
+    jacobian = jax.jit(jax.vmap(jax.jacfwd(moved), (0, None)))
     for forward in (True, False):
         one_way = np.full((1, 3, 1), forward)
         there = run(nets, *start, one_way, first)
         back = run(nets, there.y, there.momentum, ~one_way, first)
         np.testing.assert_allclose(np.stack([back.y, back.momentum]), start, atol=1e-11)
         np.testing.assert_allclose(back.log_det, -there.log_det, atol=1e-11)
-
-        def moved(flat: jax.Array, way: Any = one_way) -> jax.Array:
-            fixed = jax.tree.map(jax.numpy.asarray, (nets, way[:, :1], first))
-            end = run(fixed[0], *flat.reshape(2, 1, 1, 2), *fixed[1:])
-            return jax.numpy.concatenate([end.y.ravel(), end.momentum.ravel()])
-
-        jacobian = jax.jit(jax.vmap(jax.jacfwd(moved)))(start[:, 0].swapaxes(0, 1).reshape(3, 4))
-        log_det = np.linalg.slogdet(np.asarray(jacobian))[1]
+        found = jacobian(start[:, 0].swapaxes(0, 1).reshape(3, 4), one_way[:, :1])
+        log_det = np.linalg.slogdet(np.asarray(found))[1]
         np.testing.assert_allclose(there.log_det[0], log_det, atol=1e-10)
         assert np.abs(log_det).min() > 1e-3
 
@@ -150,18 +151,18 @@ def check(chains: Chains, pca: PCA, x: np.ndarray) -> None:
 def test_the_exact_posterior_is_recovered_on_pyro() -> None:
     pca = PCA()
     fit, x = fit_of(pca, backends.load("pyro"), **WRONG), pca.x[:3]
-    sampler = LearnedHMC(num_samples=150, num_warmup=60, num_steps=3, num_training=20, start="prior")
+    sampler = LearnedHMC(num_samples=120, num_warmup=40, num_steps=3, num_training=10, start="prior")
     chains = sampler.run(fit, x)
     check(chains, pca, x)
-    assert chains.draws["z"].shape == (4, 150, 3, 2) and chains.step_size.shape == (3,)
+    assert chains.draws["z"].shape == (4, 120, 3, 2) and chains.step_size.shape == (3,)
 
 
 def test_training_makes_draws_of_a_narrow_posterior_worth_more() -> None:
     """Deviations 1 and 1/30: the worst effective number of draws for each gradient, beside HMC's, on NumPyro."""
     pca = narrow(30.0)
     fit = fit_of(pca, backends.load("numpyro"))
-    plain = HMC(num_samples=500, num_warmup=200).run(fit, pca.x)
-    chains = LearnedHMC(num_samples=500, num_warmup=200, num_training=800, start="prior").run(fit, pca.x)
+    plain = HMC(num_samples=300, num_warmup=150).run(fit, pca.x)
+    chains = LearnedHMC(num_samples=300, num_warmup=150, num_training=500, start="prior").run(fit, pca.x)
     per_gradient = plain.ess().min() / 5.5, chains.ess().min() / 10
     assert per_gradient[1] > 3 * per_gradient[0], per_gradient
     check(chains, pca, pca.x)

@@ -42,7 +42,7 @@ def test_a_threshold_is_of_steps_before_and_its_datum_s_own() -> None:
 def test_it_is_kept_in_the_checkpoint_and_goes_on_to_the_bit(backend: backends.Backend, tmp_path: Path) -> None:
     def trained(epochs: int, decay: float | None = 0.9, **checkpoint: Any) -> np.ndarray:
         loss = objectives.RejectionELBO(4, decay=decay)
-        svi = backend.inference.SVI(loss, epochs=epochs, batch_size=16, learning_rate=0.01)
+        svi = backend.inference.SVI(loss, epochs=epochs, batch_size=20, learning_rate=0.01)
         found: np.ndarray = svi.fit(*pair("standard", backend), toy(), **checkpoint).history["loss"]
         return found
 
