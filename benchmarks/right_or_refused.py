@@ -213,6 +213,12 @@ OBJECTIVES: dict[str, Case] = {
         lambda inference, draws, nesting: inference.GroupMMD(objectives.TraceELBO(draws), max_plate_nesting=nesting),
         of_elbo(),
     ),
+    "Denoising": Case(
+        lambda inference, draws, nesting: inference.Denoising(
+            objectives.TraceELBO(draws), scale=1e-6, max_plate_nesting=nesting
+        ),
+        of_elbo(),
+    ),
     "PerSite, enumerated": Case(by_site(objectives.Enumerate()), of_elbo()),
     "PerSite, scored": Case(by_site(objectives.Score()), of_elbo()),
     "PerSite, leave one out": Case(by_site(objectives.Score(baselines.LeaveOneOut())), of_elbo(), (3,)),

@@ -20,7 +20,7 @@ from ..errors import UnsuitableObjective
 from ..objectives.checks import check_dream, given_groups, known_labels, no_closed_kl, not_normal
 from ..objectives.gradients import Gradient, Rule, Run
 from ..objectives.request import LatentsRequest, TermsRequest
-from ..pairs.keywords import Tolerant, generated_site, inner, tolerant
+from ..pairs.keywords import Disturbed, Tolerant, generated_site, inner, tolerant
 from ..pairs.levels import first_level, level_terms
 from ..pairs.sites import Sites
 from ..pairs.terms import Latents, SiteTerms, Terms
@@ -94,6 +94,8 @@ def log_terms(
     """
     model = model if isinstance(model, Tolerant) else tolerant(model, ("mask",))
     guide = guide if isinstance(guide, Tolerant) else tolerant(guide)
+    if request.input_noise:
+        guide = Disturbed(guide, request.input_noise * torch.randn_like(args[0]))
     if request.generated:
         return generated(model, args, kwargs, request.num_particles, max_plate_nesting)
     if request.levels is not None:

@@ -44,6 +44,7 @@ from .importance_weighted import DReG as DReG
 from .importance_weighted import RejectionELBO as RejectionELBO
 from .importance_weighted import RenyiELBO as RenyiELBO
 from .labelled import AroundObjective as AroundObjective
+from .labelled import Denoising as Denoising
 from .labelled import GroupMMD as GroupMMD
 from .labelled import Labelled as Labelled
 from .per_site import Enumerate as Enumerate

@@ -1,4 +1,4 @@
-"""Objectives around another one: with log q of labels that are known, or less the distance of groups of codes."""
+"""Objectives around another one: with log q of known labels, less the distance of groups, or of a guide in noise."""
 
 from __future__ import annotations
 
@@ -252,3 +252,55 @@ class GroupMMD(AroundObjective, WeightedObjective):
         options: dict[str, Any] = {"kernel": self.kernel, "bandwidth": self.bandwidth}
         distance = two_sample.group_mmd(terms.latents.z, terms.latents.groups, **options).mean()
         return self.objective.bound(terms, *outputs) - self._weight() * distance
+
+
+@dataclass(frozen=True)
+class Denoising(AroundObjective):
+    """An objective whose guide reads x + e, with noise e ~ N(0, ``scale``^2) on each number, and whose model has x.
+
+    Regularised amortisation: the best mean that is linear in x + e has a smaller slope than that of p(z | x), and an
+    encoder becomes smoother. For every e the value is that of a guide q(z | x + e), so that a bound stays one, looser
+    by what the noise costs. A fit reads x as it is. A guide that does not read x trains as without. Amortized Inference
+    Regularization, Shu, Bui, Zhao, Kochenderfer and Ermon, 2018; Denoising Criterion for Variational Auto-Encoding
+    Framework, Im, Ahn, Memisevic and Bengio, 2017.
+
+    Args:
+        objective: of the pair, such as ``IWAE(5)``; its K draws share the noise of their datum.
+        scale: standard deviation of the noise, in units of x; 0 is the objective.
+
+    Raises:
+        TypeError: no objective.
+        ValueError: a negative scale, or an objective that trains the prior alone, has a critic, or whose guide reads
+            other data than x, or none.
+
+    >>> Denoising(TraceELBO(), scale=0.3).is_bound
+    True
+    """
+
+    fits: ClassVar[str] = "TraceELBO"
+    scale: float = from_python(0.1, PYTHON, kind="non-negative")
+
+    def clashes(self) -> dict[str, bool]:
+        """Name what the guide reads in the place of x, too."""
+        asked = self.objective.request
+        elsewhere = asked.sleep or asked.generated or asked.levels is not None or asked.filter is not None
+        return {**super().clashes(), "a guide of something else than each x": elsewhere}
+
+    @property
+    def per_datum(self) -> bool:  # type: ignore[override]
+        """Whether the objective is a sum over data."""
+        return self.objective.per_datum
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the objective is a bound."""
+        return self.objective.is_bound
+
+    @property
+    def request(self) -> TermsRequest:
+        """The objective's request, with noise on what the guide reads."""
+        return replace(self.objective.request, input_noise=self.scale)
+
+    def bound(self, terms: Terms, *outputs: Array) -> Array:
+        """Terms, and outputs of the objective's players, -> (B,)."""
+        return self.objective.bound(terms, *outputs)

@@ -117,6 +117,7 @@ class TermsRequest:
         chain: move the draws; ``Terms.gain`` is what log p(x, z) gains by that, with a gradient to the model alone.
         filter: move the draws from step to step, and resample them; ``log_weights`` are those of the last step, whose
             mean estimates p(x), and stand in ``log_lik`` alone.
+        input_noise: standard deviation of normal noise on x where the guide reads it, one noise for all K draws.
         generated: of an implicit model its draws, ``Latents.generated``, beside the data; the densities are 0.
         chunk: number of draws to hold in memory at a time. The others' activations are computed again when the gradient
             needs them, and the encoder runs once for each chunk. None holds all of them.
@@ -138,6 +139,7 @@ class TermsRequest:
     levels: LevelsRequest | None = None
     chain: ChainRequest | None = None
     filter: FilterRequest | None = None
+    input_noise: float = 0.0
     generated: bool = False
     chunk: int | None = None
 

@@ -147,6 +147,17 @@ class Tolerant:
         return self.program(*args, **self.taken(kwargs))
 
 
+class Disturbed(Tolerant):
+    """A tolerant program that reads x with noise on it."""
+
+    def __init__(self, program: Tolerant, noise: Any) -> None:
+        self.program, self.needs, self.ignored, self.noise = program.program, program.needs, program.ignored, noise
+
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the program on x and the noise."""
+        return self.program(x + self.noise, *args, **self.taken(kwargs))
+
+
 def tolerant(program: Any, needs: tuple[str, ...] = ()) -> Any:
     """The program, callable with every keyword of the house.
 

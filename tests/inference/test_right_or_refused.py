@@ -111,6 +111,7 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("continuous after discrete", "PerSite, all scored", 3, "right"),
     ("Bernoulli", "PerSite, scored", 1, "takes a strategy for each latent site"),
     ("Bernoulli", "Labelled", 1, "has no pathwise gradient for the site"),
+    ("discrete after continuous", "Denoising", 1, "has no pathwise gradient for the site"),
     ("log-normal vector", "GroupMMD", 1, "pass them, given= of shape"),
     ("discrete after continuous", "PerSite, leave one out", 3, "right"),
     ("continuous after discrete", "PerSite, relaxed", 1, "right"),

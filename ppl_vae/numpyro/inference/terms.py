@@ -18,7 +18,7 @@ from ...arrays.ops import zeros_like
 from ...objectives.checks import check_dream, given_groups, known_labels, no_closed_kl, not_normal
 from ...objectives.gradients import Gradient, Rule, Run
 from ...objectives.request import LatentsRequest, TermsRequest
-from ...pairs.keywords import generated_site, inner, tolerant
+from ...pairs.keywords import Disturbed, generated_site, inner, tolerant
 from ...pairs.levels import first_level, level_terms
 from ...pairs.sites import Sites
 from ...pairs.terms import Latents, SiteTerms, Terms
@@ -43,7 +43,9 @@ from .traces import (
 )
 
 SLEEP, PRIOR, DIRECTIONS, NOISE, CHAIN = 2**30, 2**30 + 1, 2**30 + 2, 2**30 + 4, 2**30 + 6
-"""Numbers folded into a key for dreams, the prior's draws, directions, noise, chains; splitting never uses them."""
+INPUT = 2**30 + 8
+"""Numbers folded into a key for dreams, the prior's draws, directions, noise, chains and the guide's input: splitting
+never uses them."""
 DEFAULT = TermsRequest()
 NO_SITES: Mapping[str, NumPyroSite] = {}
 
@@ -133,6 +135,9 @@ def log_terms(
     (5, 3)
     """
     model, guide = tolerant(model, ("mask",)), tolerant(guide)
+    if request.input_noise:
+        noise = jax.random.normal(jax.random.fold_in(key, INPUT), args[0].shape, args[0].dtype)
+        guide = Disturbed(guide, request.input_noise * noise)
     if request.generated:
         return generated(model, args, kwargs, request.num_particles, max_plate_nesting, key)
     if request.levels is not None:
