@@ -14,13 +14,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    DensityMixin,
-    TransformerMixin,
-)
+from sklearn.base import BaseEstimator, ClassifierMixin, DensityMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin as Named
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_array, check_random_state
@@ -49,7 +44,7 @@ COLLAPSED = (
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
+class VAE(Named, TransformerMixin, DensityMixin, BaseEstimator):
     """Variational auto-encoder as a scikit-learn transformer and density estimator.
 
     z ~ p(z);  x | z ~ p(x | z);  trained on rows x (N, P), NaN where a value is missing. ``transform`` gives the
@@ -374,7 +369,8 @@ class SemiSupervisedVAE(ClassifierMixin, VAE):
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the likeliest class of each row of X (N, P), (N,)."""
-        return self.classes_[self.predict_proba(X).argmax(1)]
+        numbers = self.predict_proba(X).argmax(1)  # refuses what is not fitted, which has no classes
+        return self.classes_[numbers]
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy on the rows of X (N, P) whose label y is not -1."""

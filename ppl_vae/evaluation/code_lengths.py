@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import UnsuitableObjective
 from ..pairs.chunks import sample_in_chunks
 from ..pairs.inputs import Input
-from ..pairs.side_inputs import Side
+from ..pairs.side_inputs import Side, check_names
 from ..results import Fit
 
 ROWS = 1000
@@ -59,6 +59,7 @@ def code_lengths(
     Raises:
         UnsuitableObjective: a fit by another objective, or one that was loaded.
     """
+    check_names(side)
     if not fit.settings.get("svi", {}).get("prior_apart") or fit.critic is None:
         raise UnsuitableObjective(
             "code_lengths reads the prior of a code given another, which a fit by ACN has until it is saved: train by "

@@ -127,7 +127,7 @@ def check(
     >>> x = np.eye(6)[np.arange(60) % 6]
     >>> found = check(Fit.untrained(pair, x), x, num_particles=50, num_simulated=0)
     >>> found["active units"].good, found["converged"].good
-    (False, None)
+    (True, None)
     """
     if num_particles < FEWEST:
         raise ValueError(f"'num_particles' should be at least {FEWEST}; got {num_particles}.")

@@ -1,8 +1,8 @@
 """Guides q(z | x), in Pyro."""
 
-from ..runtime.extras import check_installed
+from ..runtime.extras import check_installed as _check_installed
 
-check_installed("pyro")
+_check_installed("pyro")
 
 from .amortised import Amortised as Amortised
 from .attend_infer_repeat import AttendInferRepeat as AttendInferRepeat

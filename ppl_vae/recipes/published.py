@@ -126,6 +126,7 @@ def pixel_hvae(data: Split | Data | tuple[int, ...], latent_levels: int = 2, **s
     like. VAE with a VampPrior, Tomczak and Welling, 2018, whose nets of z and x convolve; PixelVAE, Gulrajani et al.,
     2017.
 
+    >>> import numpy as np
     >>> recipe = pixel_hvae((4, 4), latent_dim=3, prior="standard", pixel_channels=4, pixel_layers=2)
     >>> model, guide = recipe(np.random.default_rng(0))
     >>> model(size=2).shape
@@ -155,6 +156,7 @@ def hidden_markov(data: Split | Data | tuple[int, ...], **settings: Any) -> Reci
 
     Of sequences of several lengths, pad and pass ``mask``. A Tutorial on Hidden Markov Models, Rabiner, 1989.
 
+    >>> import numpy as np
     >>> model, guide = hidden_markov((7, 3), hidden_states=4)(np.random.default_rng(0))
     >>> model(size=2).shape
     torch.Size([2, 21])
@@ -168,6 +170,7 @@ def variational_recurrent(data: Split | Data | tuple[int, ...], **settings: Any)
     Of sequences of several lengths, pad and pass ``mask``. A Recurrent Latent Variable Model for Sequential Data, Chung
     et al., 2015, whose nets are larger.
 
+    >>> import numpy as np
     >>> model, guide = variational_recurrent((7, 3), latent_dim=2, recurrent_units=4)(np.random.default_rng(0))
     >>> model(size=2).shape
     torch.Size([2, 21])

@@ -89,11 +89,11 @@ def test_evaluate_says_what_the_library_says(run: Path, files: Path, capsys: pyt
     assert metrics["num_images"] == 8 and metrics["data"]["fingerprint"]
 
 
-def test_evaluate_certifies(run: Path, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command("evaluate", run, "--num-particles", 25, "--certify", 2, "--temperatures", 2) == 0
-    told, metrics = capsys.readouterr().out, json.loads((run / METRICS).read_text())
+def test_evaluate_certifies(pyro_run: Path, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("evaluate", pyro_run, "--num-particles", 25, "--certify", 2, "--temperatures", 2) == 0
+    told, metrics = capsys.readouterr().out, json.loads((pyro_run / METRICS).read_text())
     assert metrics["verdict"] in told and f"{metrics['certified_log_p']:.3f}" in told
-    test, loaded = data.load(files / "images.npy").test, Fit.load(run / FIT)
+    test, loaded = data.load(files / "images.npy").test, Fit.load(pyro_run / FIT)
     settings = evaluation.Annealing(2, schedule="adaptive")
     row = evaluation.evaluate(loaded, test, 25, certify=2, annealing=settings).row()
     for name in ("certified_log_p", "certified_error", "simulated_gap", "k_hat_above", "settled"):

@@ -85,9 +85,9 @@ def scans(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     counts: Counter[int] = Counter()
     scan = inputs.checked
 
-    def counted(pair: Any, x: Any, *what: str) -> Any:
+    def counted(pair: Any, x: Any, *what: str, **side: Any) -> Any:
         counts[len(x)] += 1
-        return scan(pair, x, *what)
+        return scan(pair, x, *what, **side)
 
     monkeypatch.setattr(inputs, "checked", counted)
     return counts

@@ -114,7 +114,7 @@ def test_is_bound(backend: backends.Backend) -> None:
 def test_unknown_names_list_what_there_is() -> None:
     for call, known in (
         (lambda: recipes.vae((4, 4), prior="vamp"), "standard, mixture, vampprior, vampprior-data"),
-        (lambda: recipes.vae((4, 4), likelihood="poisson"), "bernoulli, normal"),
+        (lambda: recipes.vae((4, 4), likelihood="cauchy"), "bernoulli, normal"),
         (lambda: recipes.vae((4, 4), backend="tensorflow"), "pyro, numpyro"),
         (lambda: backends.load("jax"), "pyro, numpyro"),
         (lambda: nets.MLP((3, 2), np.random.default_rng(0), activation="swish"), "elu, relu"),

@@ -422,6 +422,7 @@ def test_an_unknown_keyword_is_no_side_input(backend: backends.Backend) -> None:
         "fits": {"a": fit, "b": fit},
         "x": x,
         "test": x,
+        "train": x,
         "batch_sizes": (2,),
         "pair": fit.pair,
         "steps": 2,

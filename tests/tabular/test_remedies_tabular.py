@@ -103,7 +103,12 @@ REMEDIES_OF_EXTRAS = {"pip install 'ppl_vae[tables]', or save a CSV": "table.par
 
 
 def test_parquet_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
     BASE.to_csv(tmp_path / "saved.csv", index=False)
+
+    def refused(path: Path) -> None:
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "pyarrow", None)
+            as_frame(path)
+
     for says, name in REMEDIES_OF_EXTRAS.items():
-        follow(says, None, lambda _, name=name: as_frame(tmp_path / name), lambda _: read(tmp_path / "saved.csv"))
+        follow(says, None, lambda _, name=name: refused(tmp_path / name), lambda _: read(tmp_path / "saved.csv"))
