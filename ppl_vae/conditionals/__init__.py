@@ -1,8 +1,8 @@
 """Conditionals: modules whose call returns a distribution, given z or x, in Pyro."""
 
-from ..runtime.extras import check_installed as _check_installed
+from ..runtime import extras
 
-_check_installed("pyro")
+extras.check_installed("pyro")
 
 from .autoregressive import Autoregressive as Autoregressive
 from .discrete import Bernoulli as Bernoulli

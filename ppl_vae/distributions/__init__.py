@@ -1,8 +1,8 @@
 """Distributions that Pyro lacks, and two of its own that take fewer passes over their arrays."""
 
-from ..runtime.extras import check_installed as _check_installed
+from ..runtime import extras
 
-_check_installed("pyro")
+extras.check_installed("pyro")
 
 from ppl_vae.distributions.autoregressive import AutoregressiveCategorical, AutoregressiveLevels
 from ppl_vae.distributions.bernoulli import BernoulliLogits

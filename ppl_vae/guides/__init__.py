@@ -1,8 +1,8 @@
 """Guides q(z | x), in Pyro."""
 
-from ..runtime.extras import check_installed as _check_installed
+from ..runtime import extras
 
-_check_installed("pyro")
+extras.check_installed("pyro")
 
 from .amortised import Amortised as Amortised
 from .attend_infer_repeat import AttendInferRepeat as AttendInferRepeat

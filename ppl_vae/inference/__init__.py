@@ -1,8 +1,8 @@
 """Inference in Pyro: objectives, stochastic variational inference and Markov chains."""
 
-from ..runtime.extras import check_installed as _check_installed
+from ..runtime import extras
 
-_check_installed("pyro")
+extras.check_installed("pyro")
 
 from typing import TYPE_CHECKING
 

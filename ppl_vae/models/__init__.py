@@ -1,8 +1,8 @@
 """Generative programs p(x, z) and their priors, in Pyro."""
 
-from ..runtime.extras import check_installed as _check_installed
+from ..runtime import extras
 
-_check_installed("pyro")
+extras.check_installed("pyro")
 
 from ..priors.aggregate import AggregatePosterior as AggregatePosterior
 from ..priors.autoregressive import Autoregressive as Autoregressive

@@ -1,8 +1,8 @@
 """Nets, functions of arrays, with weights drawn from a NumPy generator, in Pyro."""
 
-from ..runtime.extras import check_installed as _check_installed
+from ..runtime import extras
 
-_check_installed("pyro")
+extras.check_installed("pyro")
 
 from .codebook import Codebook as Codebook
 from .columns import Columns as Columns

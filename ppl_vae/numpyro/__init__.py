@@ -1,5 +1,5 @@
 """The NumPyro mirror: the same names at the same paths, over flax nnx and optax."""
 
-from ..runtime.extras import check_installed as _check_installed
+from ..runtime import extras
 
-_check_installed("numpyro")
+extras.check_installed("numpyro")

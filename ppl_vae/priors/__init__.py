@@ -1,8 +1,8 @@
 """Priors: modules whose call, with no argument, returns p(z), in Pyro."""
 
-from ..runtime.extras import check_installed as _check_installed
+from ..runtime import extras
 
-_check_installed("pyro")
+extras.check_installed("pyro")
 
 from .aggregate import AggregatePosterior as AggregatePosterior
 from .autoregressive import Autoregressive as Autoregressive
