@@ -201,6 +201,7 @@ def test_objectives_are_measured_and_written(
 
 
 @pytest.mark.slow
+@pytest.mark.release
 def test_two_versions_are_measured_in_turns(script: Script) -> None:
     """A checkout beside itself: as many Python calls a step, but for those of the libraries."""
     root = str(BENCHMARKS.parent)

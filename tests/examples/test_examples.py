@@ -206,7 +206,7 @@ def test_data_that_are_no_images_are_tabled_without_them(tmp_path, monkeypatch, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.release)])
 def test_inferences_are_compared_on_unchanged_pairs(backend: str, tmp_path: Path, example: Example) -> None:
     options = ["--smoke", "--backend", backend, "--out", str(tmp_path)]
     if backend == "numpyro":  # compiling takes most of the time there
@@ -259,7 +259,7 @@ def test_chains_of_noise_stand_beside_a_vae(tmp_path: Path, example: Example) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.release)])
 def test_functions_of_ones_own_are_trained_by_any_strategy(backend: str, tmp_path: Path, example: Example) -> None:
     options = ["--smoke", "--backend", backend, "--out", str(tmp_path)]
     done = example("your_own_model", *options, here=backend == "numpyro")
@@ -278,7 +278,7 @@ def test_digits_on_canvases_are_counted(tmp_path: Path, example: Example) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.release)])
 def test_halves_of_images_are_completed(backend: str, tmp_path: Path, example: Example) -> None:
     options = ["--smoke", "--backend", backend, "--out", str(tmp_path)]
     quadrants = [1, 2, 3] if backend == "pyro" else [2]  # compiling takes most of the time there
@@ -321,7 +321,7 @@ def test_bob_reads_the_test_set(tmp_path: Path, example: Example) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.release)])
 def test_the_gap_is_told_in_two_parts(backend: str, tmp_path: Path, example: Example) -> None:
     options = ["--smoke", "--backend", backend, "--out", str(tmp_path)]
     done = example("amortisation_gap", *options, here=backend == "numpyro")
@@ -405,8 +405,11 @@ def test_the_thesis_is_what_its_text_and_its_code_say(backend: str, monkeypatch:
     assert made["DIP-VAE"].kind == "ii" and made["DIP-VAE"].diagonal == 1 and made["beta-TCVAE"].estimator == "weighted"
 
 
+THESIS = [pytest.param("pyro", ["--thesis-code"], marks=pytest.mark.release), ("numpyro", [])]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("backend", "options"), [("pyro", ["--thesis-code"]), ("numpyro", [])])
+@pytest.mark.parametrize(("backend", "options"), THESIS)
 def test_a_study_of_objectives_is_trained_once(
     backend: str, options: list[str], tmp_path: Path, example: Example
 ) -> None:

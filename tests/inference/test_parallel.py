@@ -343,6 +343,7 @@ def written(folder: Path, code: str) -> Path:
     return folder / "script.py"
 
 
+@pytest.mark.release
 def test_the_example_runs_under_torchrun(script: Script) -> None:
     """And prints, once, what it prints in one process."""
     options = [str(ROOT / "examples" / "parallel.py"), "--smoke"]
