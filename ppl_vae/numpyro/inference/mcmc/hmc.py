@@ -36,6 +36,13 @@ def arrays_of(pair: Pair, values: Arrays) -> dict[str, Array]:
     return {name: floating.get(name, jax.device_put(value, pair.device)) for name, value in values.items()}
 
 
+def sampled(draws: dict[str, Array], accept_prob: Array, diverging: Array, step_size: Array) -> Sampled:
+    """Chains (S, C, ...) of a compiled program, as arrays (C, S, ...)."""
+    moved = {name: np.moveaxis(np.asarray(value), 0, 1) for name, value in draws.items()}
+    accepted, diverged = (np.asarray(a).swapaxes(0, 1) for a in (accept_prob, diverging))
+    return Sampled(moved, accepted, diverged, np.asarray(step_size))
+
+
 def layout(pair: Pair, x: np.ndarray, side: Arrays) -> Layout:
     """The latent sites of the pair's model, as chains see them."""
     structure, params, constants, batch, where = inputs_of(pair, x[:1], {name: a[:1] for name, a in side.items()})
@@ -148,9 +155,7 @@ def sample(
     values, key = arrays_of(pair, start), jax.random.key(seed)
     inputs = (*inputs_of(pair, x, side), values, target, key)
     draws, *stats = _sample(*inputs, layout=layout(pair, x, side), **counts)
-    moved = {name: np.moveaxis(np.asarray(value), 0, 1) for name, value in draws.items()}
-    accept_prob, diverging, step_size = (np.asarray(a) for a in stats)
-    return Sampled(moved, accept_prob.swapaxes(0, 1), diverging.swapaxes(0, 1), step_size)
+    return sampled(draws, *stats)
 
 
 @partial(jax.jit, static_argnames=("structure", "layout", "num_warmup", "num_samples", "num_steps"))

@@ -18,7 +18,7 @@ from ....mcmc.layout import Layout
 from ....pairs.side_inputs import Arrays
 from ..densities import Densities, repeat
 from ..pair import Pair, Structure, Tree
-from .hmc import arrays_of, inputs_of, layout, move
+from .hmc import arrays_of, inputs_of, layout, move, sampled
 
 
 def sample(
@@ -41,9 +41,7 @@ def sample(
     nets, first = {name: pair.array(w) for name, w in weights.items()}, pair.array(masks)
     inputs = *inputs_of(pair, x, side), arrays_of(pair, start), nets, first, learning_rate, target
     draws, *stats = _sample(*inputs, jax.random.key(seed), layout=layout(pair, x, side), **counts)
-    moved = {name: np.moveaxis(np.asarray(value), 0, 1) for name, value in draws.items()}
-    accept_prob, diverging, step_size = (np.asarray(a) for a in stats)
-    return Sampled(moved, accept_prob.swapaxes(0, 1), diverging.swapaxes(0, 1), step_size)
+    return sampled(draws, *stats)
 
 
 @partial(jax.jit, static_argnames=("structure", "layout", "num_warmup", "num_training", "num_samples"))

@@ -16,7 +16,7 @@ from ....mcmc.layout import Layout, Position
 from ....pairs.side_inputs import Arrays
 from ..densities import Densities
 from ..pair import Pair, Structure, Tree
-from .hmc import arrays_of, inputs_of, layout
+from .hmc import arrays_of, inputs_of, layout, sampled
 
 
 def sample(
@@ -35,9 +35,7 @@ def sample(
     counts = {"num_warmup": num_warmup, "num_samples": num_samples, "depth": depth, "target": target}
     inputs = (*inputs_of(pair, x, side), arrays_of(pair, start), jax.random.key(seed))
     draws, *stats = _sample(*inputs, layout=layout(pair, x, side), **counts)
-    accept_prob, diverging, step_size = (np.asarray(a) for a in stats)
-    moved = {name: np.moveaxis(np.asarray(value), 0, 1) for name, value in draws.items()}
-    return Sampled(moved, accept_prob.swapaxes(0, 1), diverging.swapaxes(0, 1), step_size)
+    return sampled(draws, *stats)
 
 
 @partial(jax.jit, static_argnames=("structure", "layout", "num_warmup", "num_samples", "depth", "target"))
