@@ -7,13 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import data, strategies
-from . import objectives
 from .parsing import data_set, name_or_file
 
 SHELLS = ("bash", "zsh", "fish", "tcsh")
-VALUES: dict[Any, Any] = {objectives.name: lambda: list(strategies.STRATEGIES), data_set: data.names}
-"""Type of an option -> values to offer, although it takes others too."""
 
 
 class PrintCompletion(argparse.Action):
@@ -30,11 +26,15 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """Return the script that the shell should source; it runs no program when it completes a word."""
     import shtab
 
+    from .. import data, strategies
+    from . import objectives
+
+    offered: dict[Any, list[str]] = {objectives.name: [*strategies.STRATEGIES], data_set: [*data.names()]}
     for action in _every_action(parser):
         if action.type in (Path, name_or_file):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
-        elif action.type in VALUES:
-            action.choices = VALUES[action.type]()
+        elif action.type in offered:  # it takes others too
+            action.choices = offered[action.type]
     return shtab.complete(parser, shell)
 
 

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from ..errors import OutOfMemory
 from ..runtime.extensions import load_registered
 from ..runtime.out_of_memory import ran_out
 from ..runtime.versions import __version__
-from . import config
-from .commands import (
-    compare,
-    data,
-    encode,
-    evaluate,
-    explore,
-    fit,
-    forecast,
-    metrics,
-    reconstruct,
-    sample,
-    traverse,
-    two_sample,
-)
 from .completion import SHELLS, PrintCompletion
-from .options import flag
-from .parsing import Parser
+from .parsing import Parser, flag
+
+COMMANDS = {
+    "fit": "train a VAE; leave a run",
+    "evaluate": "log p(x), ELBO and active units on test images",
+    "encode": "posterior means of images, as a .npy file",
+    "reconstruct": "images beside their reconstructions, as a grid or an array",
+    "sample": "new images, as a grid or an array",
+    "traverse": "what images become as one latent after another moves",
+    "explore": "one offline page with sliders over the latents",
+    "forecast": "what follows sequences, with intervals, as arrays",
+    "metrics": "how well the codes hold the factors of images apart",
+    "two-sample": "whether two samples have one law, and how they differ",
+    "compare": "many inference strategies on one pair; leave a report",
+    "data": "data sets known by name, where they are, their licences",
+}
+"""Command -> its line in the list; its module, with ``add``, ``run`` and ``interrupted``, is in ``commands``."""
 
 ABOUT = """\
 Train a variational auto-encoder on a data set or on your own arrays, and use it.
@@ -78,8 +79,8 @@ and --json (one object on stdout). Exit codes: 0 done, 2 an error (one line on s
 """
 
 
-def parser() -> Parser:
-    """Make the parser with every command; a command is a module with ``add``, ``run`` and ``interrupted``."""
+def parser(loaded: Container[str] = COMMANDS) -> Parser:
+    """Make the parser with every command; of those that are not ``loaded`` it has the names and the lines alone."""
     top = Parser(prog="ppl-vae", description=ABOUT, epilog=WALK_THROUGH)
     text = "import a module that registers components, before anything else is read; may be given more than once"
     top.add_argument("--with", dest="extensions", action="append", default=[], metavar="MODULE", help=text)
@@ -87,21 +88,12 @@ def parser() -> Parser:
     text = f"print a script that completes commands and options; SHELL is one of {', '.join(SHELLS)}"
     top.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL", help=text)
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for module in (
-        fit,
-        evaluate,
-        encode,
-        reconstruct,
-        sample,
-        traverse,
-        explore,
-        forecast,
-        metrics,
-        two_sample,
-        compare,
-        data,
-    ):
-        command = module.add(commands)
+    for name, text in COMMANDS.items():
+        if name not in loaded:
+            commands.add_parser(name, help=text)
+            continue
+        module = importlib.import_module(f"{__package__}.commands.{name.replace('-', '_')}")
+        command = module.add(commands, text)
         command.set_defaults(run=module.run, interrupted=module.interrupted, parser=command)
     return top
 
@@ -118,6 +110,8 @@ def complete(given: argparse.Namespace) -> argparse.Namespace:
     typed = {name: value for name, value in vars(given).items() if name in command.values}
     chosen = typed
     if "config" in chosen:
+        from . import config
+
         chosen = {**config.read(chosen["config"], command), **chosen}
     return argparse.Namespace(**{**vars(given), **command.values, **chosen, "given": chosen, "typed": [*typed]})
 
@@ -182,8 +176,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
-    """Parse the words of a command; an unknown one is told by the parser of the command, whose help lists the known."""
-    options, unknown = parser().parse_known_args(words)
+    """Parse the words of a command; an unknown one is told by the parser of the command, whose help lists the known.
+
+    Only the modules of commands that are among the words are imported, so that '--help' takes no longer than it must.
+    """
+    scripted = any(word.startswith("--print-completion") for word in words)
+    options, unknown = parser(COMMANDS if scripted else words).parse_known_args(words)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return options

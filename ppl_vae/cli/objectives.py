@@ -9,10 +9,10 @@ from typing import Any
 
 from .. import schedules, strategies
 from ..objectives.options import Option, options_of
-from .options import flag
 from .parsing import (
     Group,
     finite_float,
+    flag,
     fraction,
     non_negative_float,
     non_negative_int,

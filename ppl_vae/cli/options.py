@@ -27,6 +27,7 @@ from .parsing import (
     Number,
     Parser,
     finite_float,
+    flag,
     fraction,
     name_or_file,
     non_negative_float,
@@ -376,15 +377,6 @@ def recipe(options: Mapping[str, Any], split: Split | np.ndarray, **settings: An
     names = [name for name in model() if options.get(name) is not None]
     chosen = {name: tuple(value) if isinstance(value := options[name], list) else value for name in names}
     return vae(split, **{**chosen, **settings})
-
-
-def flag(name: str) -> str:
-    """Write the name of an option as on the command line.
-
-    >>> flag("latent_dim")
-    '--latent-dim'
-    """
-    return "--" + name.replace("_", "-")
 
 
 def words(options: Mapping[str, Any]) -> list[str]:

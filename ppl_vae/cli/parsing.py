@@ -10,11 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import data
-from ..data.checks import closest
-from ..data.files.groups import is_group
-from ..data.tables.frames import is_table_file
-
 BACKENDS_NOTE = "cpu, cuda, cuda:1 ...; by default the CPU under pyro and JAX's own choice under numpyro"
 
 
@@ -65,6 +60,15 @@ class Group:
         """Add an option that is on or off: ``--name`` or ``--no-name``."""
         on = self.defaults[name.removeprefix("--").replace("-", "_")]
         self.option(name, text, default or ("yes" if on else "no"), action=argparse.BooleanOptionalAction)
+
+
+def flag(name: str) -> str:
+    """Write the name of an option as on the command line.
+
+    >>> flag("latent_dim")
+    '--latent-dim'
+    """
+    return "--" + name.replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,11 @@ def name_or_file(text: str) -> str:
     Files are ``.npy``, ``.npz``, a ``.csv`` of sequences, whose first columns are ``id,time``, or a table, ``.csv`` or
     ``.parquet``.
     """
+    from .. import data
+    from ..data.checks import closest
+    from ..data.files.groups import is_group
+    from ..data.tables.frames import is_table_file
+
     if text in data.names():
         return text
     path = Path(text).expanduser()

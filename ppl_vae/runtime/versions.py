@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
-
 __version__ = "0.1.0"
 """The version of this package."""
 LIBRARIES = ("numpy", "torch", "pyro-ppl", "jax", "flax", "numpyro", "optax")
@@ -16,6 +13,9 @@ def versions() -> dict[str, str]:
     >>> "python" in versions()
     True
     """
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:

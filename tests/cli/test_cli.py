@@ -614,4 +614,6 @@ def test_help_loads_no_framework() -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert all(f"\n  ppl-vae {name} " in done.stdout for name in COMMANDS)
     loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
-    assert not loaded & {"torch", "jax", "pyro", "numpyro", "pandas", "matplotlib", "scipy.special", "shtab", "tomli_w"}
+    frameworks = {"torch", "jax", "pyro", "numpyro", "pandas", "matplotlib", "scipy.special", "shtab", "tomli_w"}
+    assert not loaded & {*frameworks, "numpy", "ppl_vae.data", "ppl_vae.recipes", "ppl_vae.objectives"}
+    assert "ppl_vae.cli.main" in loaded and not any(name.startswith("ppl_vae.cli.commands") for name in loaded)

@@ -18,7 +18,7 @@ from pairs import COMMANDS, TINY, binary, command, content, fit, one_line, same_
 
 from ppl_vae import backends, data, inference, schedules
 from ppl_vae import recipes as published
-from ppl_vae.cli import main, objectives, options
+from ppl_vae.cli import main, objectives, options, parsing
 from ppl_vae.cli.commands import (
     compare,
     encode,
@@ -372,7 +372,13 @@ def test_every_name_of_a_file_is_that_of_an_option() -> None:
         known = command_parser(name).values
         assert ("'epochs'" in closest("epohcs", known)) == ("epochs" in known)
         flags = {flag for action in command_parser(name)._actions for flag in action.option_strings}
-        assert all(options.flag(option) in flags for option in known)
+        assert all(parsing.flag(option) in flags for option in known)
+
+
+def test_a_command_loads_no_other() -> None:
+    for loaded in (["evaluate"], [], [*COMMANDS]):
+        (choices,) = (action.choices for action in parser(loaded)._actions if isinstance(action.choices, dict))
+        assert [*choices] == [*COMMANDS] and [name for name in choices if choices[name].values] == loaded
 
 
 def command_parser(name: str) -> Any:
@@ -530,7 +536,7 @@ def test_completion_knows_every_command_and_option(shell: str, capsys: pytest.Ca
     for name in COMMANDS:
         assert name in script
     for words in (*options.MODEL, *objectives.defaults(), "print_completion", "resume"):
-        flag = options.flag(words).removeprefix("--")
+        flag = parsing.flag(words).removeprefix("--")
         assert flag in script or flag.replace("-", "_") in script, flag
 
 

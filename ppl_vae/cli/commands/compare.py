@@ -70,10 +70,10 @@ def defaults() -> dict[str, Any]:
     return {**DATA, **compared, **options.model(), **objectives.defaults(), **TRAINING, **end}
 
 
-def add(commands: Any) -> Parser:
-    """Add the parser of this command and return it."""
+def add(commands: Any, text: str) -> Parser:
+    """Add the parser of this command, which the list of commands describes by this text, and return it."""
     usage = "ppl-vae compare --data NAME|FILE --out OUT [OPTIONS]"
-    text, end = "many inference strategies on one pair; leave a report", EXAMPLES + objectives.listing() + keys(KEYS)
+    end = EXAMPLES + objectives.listing() + keys(KEYS)
     parser: Parser = commands.add_parser("compare", usage=usage, help=text, description=ABOUT, epilog=end)
     options.add_output(
         parser, OUTPUT, "the folder, made if absent", metavar="OUT", folder=", or the folder of a comparison"

@@ -39,9 +39,8 @@ examples:
 WHERE = {"installed": "installed", "data folder": DATA_VARIABLE, "cache": "cache"}
 
 
-def add(commands: Any) -> Parser:
-    """Add the parser of this command and return it."""
-    text = "data sets known by name, where they are, their licences"
+def add(commands: Any, text: str) -> Parser:
+    """Add the parser of this command, which the list of commands describes by this text, and return it."""
     usage, end = "ppl-vae data [NAME ...] [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("data", usage=usage, help=text, description=ABOUT, epilog=end)
     text = "tell of these only, and more (default: all)"

@@ -46,9 +46,8 @@ examples:
 DEFAULTS: dict[str, Any] = {**OUTPUT, **IMAGES, "part": "all", "refine": None, "device": None}
 
 
-def add(commands: Any) -> Parser:
-    """Add the parser of this command and return it."""
-    text = "posterior means of images, as a .npy file"
+def add(commands: Any, text: str) -> Parser:
+    """Add the parser of this command, which the list of commands describes by this text, and return it."""
     usage, end = "ppl-vae encode RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("encode", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)

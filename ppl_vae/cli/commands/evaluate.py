@@ -105,9 +105,8 @@ test images, and ('null') two random parts of both beside each other:
 """
 
 
-def add(commands: Any) -> Parser:
-    """Add the parser of this command and return it."""
-    text = "log p(x), ELBO and active units on test images"
+def add(commands: Any, text: str) -> Parser:
+    """Add the parser of this command, which the list of commands describes by this text, and return it."""
     usage, end = "ppl-vae evaluate RUN [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("evaluate", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)

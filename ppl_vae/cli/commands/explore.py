@@ -48,9 +48,8 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def add(commands: Any) -> Parser:
-    """Add the parser of this command and return it."""
-    text = "one offline page with sliders over the latents"
+def add(commands: Any, text: str) -> Parser:
+    """Add the parser of this command, which the list of commands describes by this text, and return it."""
     usage, end = "ppl-vae explore RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("explore", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)

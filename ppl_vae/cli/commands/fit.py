@@ -20,8 +20,8 @@ from ...runtime.versions import __version__, versions
 from .. import config, inputs, labels, objectives, options, outputs, pictures, readme, runs, sequences, tables
 from ..config import CONFIG
 from ..console import Console, keys
-from ..options import DATA, OUTPUT, TRAINING, flag
-from ..parsing import Group, Parser, folder, needed, seed
+from ..options import DATA, OUTPUT, TRAINING
+from ..parsing import Group, Parser, flag, folder, needed, seed
 from ..runs import CHECKPOINT, FIGURES, FIT, HISTORY, KIND, README, RECORD, SETTINGS
 from ..tables import TABLE
 
@@ -129,10 +129,9 @@ def defaults() -> dict[str, Any]:
     }
 
 
-def add(commands: Any) -> Parser:
-    """Add the parser of this command and return it."""
+def add(commands: Any, text: str) -> Parser:
+    """Add the parser of this command, which the list of commands describes by this text, and return it."""
     usage, end = "ppl-vae fit --data NAME|FILE --out RUN [OPTIONS]", EXAMPLES + objectives.listing() + keys(KEYS)
-    text = "train a VAE; leave a run"
     parser: Parser = commands.add_parser("fit", usage=usage, help=text, description=ABOUT, epilog=end)
     output = options.add_output(
         parser, DISPLAY, "the folder of the run, made if absent", metavar="RUN", folder=", or the folder of a run"

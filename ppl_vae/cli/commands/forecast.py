@@ -51,9 +51,8 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def add(commands: Any) -> Parser:
-    """Add the parser of this command and return it."""
-    text = "what follows sequences, with intervals, as arrays"
+def add(commands: Any, text: str) -> Parser:
+    """Add the parser of this command, which the list of commands describes by this text, and return it."""
     usage, end = "ppl-vae forecast RUN --steps H --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("forecast", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)

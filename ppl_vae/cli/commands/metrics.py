@@ -65,9 +65,8 @@ SURGERY = 1000
 """Largest number of images of which the rate is decomposed; the cost grows with its square."""
 
 
-def add(commands: Any) -> Parser:
-    """Add the parser of this command and return it."""
-    text = "how well the codes hold the factors of images apart"
+def add(commands: Any, text: str) -> Parser:
+    """Add the parser of this command, which the list of commands describes by this text, and return it."""
     usage, end = "ppl-vae metrics RUN [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("metrics", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)

@@ -54,9 +54,8 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def add(commands: Any) -> Parser:
-    """Add the parser of this command and return it."""
-    text = "new images, as a grid or an array"
+def add(commands: Any, text: str) -> Parser:
+    """Add the parser of this command, which the list of commands describes by this text, and return it."""
     usage, end = "ppl-vae sample RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("sample", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)

@@ -61,9 +61,8 @@ DEFAULTS: dict[str, Any] = {
 at_least_two = Number(int, "a whole number of at least 2", lambda n: n >= 2)
 
 
-def add(commands: Any) -> Parser:
-    """Add the parser of this command and return it."""
-    text = "what images become as one latent after another moves"
+def add(commands: Any, text: str) -> Parser:
+    """Add the parser of this command, which the list of commands describes by this text, and return it."""
     usage, end = "ppl-vae traverse RUN --out FILE [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("traverse", usage=usage, help=text, description=ABOUT, epilog=end)
     add_run(parser)

@@ -55,9 +55,8 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def add(commands: Any) -> Parser:
-    """Add the parser of this command and return it."""
-    text = "whether two samples have one law, and how they differ"
+def add(commands: Any, text: str) -> Parser:
+    """Add the parser of this command, which the list of commands describes by this text, and return it."""
     usage, end = "ppl-vae two-sample A.npy B.npy [OPTIONS]", EXAMPLES + keys(KEYS)
     parser: Parser = commands.add_parser("two-sample", usage=usage, help=text, description=ABOUT, epilog=end)
     for name, text in (

@@ -6,18 +6,20 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from ... import backends, plots
+from ... import backends
 from ...arrays.plain import as_python
 from ...runtime import folders
 from ...runtime.storage import write_atomically
 from .page import page, ranked
 from .study import ANOTHER, Result, Study, row_names, tabulate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TABLE, CELLS, RESULTS, PAGE, FIGURES = "table.csv", "cells.csv", "results.json", "index.html", "figures"
 NOISE = tuple(f"gradients-{name}" for name in backends.NAMES)
@@ -52,6 +54,8 @@ def write_report(
     Raises:
         ValueError: nothing is done, a folder that something else made, or one with other files of these names.
     """
+    from ... import plots
+
     folder = Path(study.folder if folder is None else folder)
     folders.refuse_others(folder, folders.STUDY, folders.COMPARISON, folders.REPORT, remedy=ANOTHER)
     if not folders.has_report(folder) and folders.owner(folder) != folders.COMPARISON:
@@ -110,6 +114,8 @@ def _json_able(value: Any) -> Any:
 
 def _figures(study: Study, results: Sequence[Result], table: pd.DataFrame) -> Iterable[tuple[str, Figure]]:
     """Name -> figure, of what did not fail."""
+    from ... import plots
+
     groups: dict[str, list[Result]] = {}
     for name, result in zip(row_names(results), results, strict=True):
         if result.evaluation is not None:
