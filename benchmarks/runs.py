@@ -77,6 +77,7 @@ class Training:
         command: what makes its row again.
         about: further entries of its row.
         certify: the number of test images whose log p(x) gets a certificate.
+        annealing: settings of its annealed runs.
         extends: whether it goes on from the longest training of the same stem and fewer epochs; not where a schedule
             depends on the number of epochs.
     """
@@ -92,6 +93,7 @@ class Training:
     about: Row = field(default_factory=dict)
     extends: bool = True
     certify: int = 0
+    annealing: evaluation.Annealing | None = None
 
     @property
     def name(self) -> str:
@@ -134,7 +136,8 @@ class Training:
             description=self.name,
         )
         fit.save(self.path("safetensors"), recipe=self.recipe)
-        options: dict[str, Any] = {"train": self.split.train, "certify": self.certify, "seed": self.seed}
+        options: dict[str, Any] = {"train": self.split.train, "certify": self.certify, "annealing": self.annealing}
+        options["seed"] = self.seed
         values = evaluation.evaluate(fit, self.split.test, self.num_particles, progress=progress, **options)
         per_image = {"log_p": values.log_p.values, "elbo": values.elbo.values, "ess": values.log_p.ess}
         storage.write(self.path("values"), per_image, {"kind": "values", "name": self.name})
