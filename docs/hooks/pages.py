@@ -36,6 +36,19 @@ APART = ("cli", "numpyro")
 """Packages without a page of their own: the command line has one, and the mirror one for each of its modules."""
 
 
+GROUPS = {
+    "Everyday work": ("estimators", "tabular", "recipes", "results", "evaluation", "plots", "explorer", "callbacks"),
+    "Programs": ("models", "guides", "priors", "conditionals", "nets", "distributions", "init"),
+    "Inference": ("inference", "strategies", "objectives", "bounds", "schedules", "mcmc", "training"),
+    "Beside the pair": ("players", "baselines", "controls", "critics", "discriminators", "games"),
+    "Data and arithmetic": ("data", "arrays", "divergences", "coding", "seeds"),
+    "Under the hood": ("backends", "pairs", "runtime", "errors", "kinds", "testing"),
+}
+"""Group of the API -> its modules."""
+MIRROR = "NumPyro"
+"""The group of the mirror's modules."""
+
+
 def composed(markdown: str) -> str:
     """A page with what it includes."""
     markdown = INCLUDE.sub(lambda found: included(*found.groups()), markdown)
@@ -69,7 +82,7 @@ def relinked(text: str, document: str) -> str:
         if target in PAGES:
             return f"[{words}]({PAGES[target]}{anchor})"
         if target.startswith("docs/") or target.endswith(".png"):
-            return f"[{words}]({target.removeprefix('docs/')}{anchor})"
+            return f"[{words}]({target.removeprefix('docs/').replace('.ipynb', '.md')}{anchor})"
         return words
 
     return LINK.sub(link, text)
@@ -109,6 +122,28 @@ def modules() -> dict[str, Path]:
                 found[f"{prefix}.{path.stem}"] = source
                 inner = sorted(path.glob("*/__init__.py")) if path.is_dir() else []
                 found |= {f"{prefix}.{path.stem}.{inside.parent.name}": inside for inside in inner}
+    return found
+
+
+def grouped() -> dict[str, dict[str, list[str]]]:
+    """Group -> its modules, import names -> the packages within each.
+
+    Raises:
+        ValueError: a module that stands in no group, or one that is not there.
+    """
+    groups = {root: group for group, roots in GROUPS.items() for root in roots}
+    found: dict[str, dict[str, list[str]]] = {group: {} for group in (*GROUPS, MIRROR)}
+    for name in modules():
+        short = name.removeprefix("ppl_vae.")
+        mirrored = short.startswith("numpyro.")
+        root, _, inner = short.removeprefix("numpyro.").partition(".")
+        if not mirrored and root not in groups:
+            raise ValueError(f"ppl_vae.{root} stands in no group of the API: name it in GROUPS of docs/hooks/pages.py.")
+        within = found[MIRROR if mirrored else groups[root]].setdefault(name.removesuffix(f".{inner}"), [])
+        if inner:
+            within.append(name)
+    if missing := {f"ppl_vae.{root}" for root in groups} - set(modules()):
+        raise ValueError(f"GROUPS of docs/hooks/pages.py names modules that are not there: {', '.join(missing)}.")
     return found
 
 
@@ -161,13 +196,13 @@ def _module(name: str, source: Path) -> str:
 
 def _overview() -> str:
     lines = ["# API", "", "From the docstrings. The mirror has the same names at the same paths.", ""]
-    for title, mirror in (("Pyro, and what both backends share", False), ("NumPyro", True)):
-        lines += [f"## {title}", "", "| module | |", "| --- | --- |"]
-        for name, source in modules().items():
-            if name.startswith("ppl_vae.numpyro.") == mirror:
-                about = (ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or "").split("\n", 1)[0]
-                cell = about.replace("``", "`").replace("|", "\\|")
-                lines.append(f"| [`{name}`]({name.removeprefix('ppl_vae.')}.md) | {cell} |")
+    sources = modules()
+    for group, members in grouped().items():
+        lines += [f"## {group}", "", "| module | |", "| --- | --- |"]
+        for name in (each for module, inner in members.items() for each in (module, *inner)):
+            about = (ast.get_docstring(ast.parse(sources[name].read_text(encoding="utf-8"))) or "").split("\n", 1)[0]
+            cell = about.replace("``", "`").replace("|", "\\|")
+            lines.append(f"| [`{name}`]({name.removeprefix('ppl_vae.')}.md) | {cell} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -183,12 +218,27 @@ def with_formulas(content: str) -> str:
     return FORMULA.sub(formula, content)
 
 
+def navigation() -> list[dict[str, Any]]:
+    """The pages of the API for the navigation: groups, modules, and the packages within a module."""
+
+    def entry(name: str, within: list[str], prefix: str) -> dict[str, Any]:
+        address = f"api/{name.removeprefix('ppl_vae.')}.md"
+        inner = [entry(each, [], f"{name}.") for each in within]
+        return {name.removeprefix(prefix): [address, *inner] if inner else address}
+
+    return [
+        {
+            group: [
+                entry(n, inner, "ppl_vae.numpyro." if group == MIRROR else "ppl_vae.") for n, inner in members.items()
+            ]
+        }
+        for group, members in grouped().items()
+    ]
+
+
 def on_config(config: Any) -> Any:
     """Name the pages of the API in the navigation."""
-    pages = [{name.removeprefix("ppl_vae."): f"api/{name.removeprefix('ppl_vae.')}.md"} for name in modules()]
-    mirror = [page for page in pages if next(iter(page)).startswith("numpyro.")]
-    entry = next(part["API"] for part in config.nav if "API" in part)
-    entry += [page for page in pages if page not in mirror] + [{"numpyro": mirror}]
+    next(part["API"] for part in config.nav if "API" in part).extend(navigation())
     return config
 
 

@@ -31,9 +31,9 @@ def script(path: str) -> ModuleType:
     return module
 
 
-hooks = script("hooks/pages.py")
+hooks, tutorials = script("hooks/pages.py"), script("hooks/tutorials.py")
 WRITTEN = {path.name: path.read_text(encoding="utf-8") for path in DOCS.glob("*.md")}
-PAGES = {**{name: hooks.composed(text) for name, text in WRITTEN.items()}, **hooks.api()}
+PAGES = {**{name: hooks.composed(text) for name, text in WRITTEN.items()}, **hooks.api(), **tutorials.pages()}
 
 
 def in_navigation() -> list[str]:
@@ -41,7 +41,7 @@ def in_navigation() -> list[str]:
 
 
 def test_the_navigation_names_every_page_and_no_other() -> None:
-    assert sorted(in_navigation()) == sorted([*WRITTEN, "api/index.md"])
+    assert sorted(in_navigation()) == sorted([*WRITTEN, *tutorials.pages(), "api/index.md"])
 
 
 def public_modules() -> list[str]:
@@ -76,6 +76,18 @@ def test_every_public_module_has_a_page_with_all_that_it_offers(name: str) -> No
         assert offered or set(re.findall(rf"^::: {re.escape(name)}\.(\w+)$", page, re.MULTILINE)) == parts
 
 
+def test_the_tree_of_the_api_has_every_module_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = re.findall(r"api/[\w.]+\.md", repr(hooks.navigation()))
+    assert sorted(shown) == sorted(f"api/{name.removeprefix('ppl_vae.')}.md" for name in hooks.modules())
+    assert all(len(members) < 14 for members in hooks.grouped().values())
+    monkeypatch.setitem(hooks.GROUPS, "More", ("gone",))
+    with pytest.raises(ValueError, match="names modules that are not there: ppl_vae.gone"):
+        hooks.grouped()
+    monkeypatch.setitem(hooks.GROUPS, "Programs", ("models",))
+    with pytest.raises(ValueError, match="ppl_vae.conditionals stands in no group of the API: name it in GROUPS"):
+        hooks.grouped()
+
+
 def test_every_data_set_is_on_the_page_of_the_data() -> None:
     names = data.names()
     assert len(names) > 2 and all(f"::: ppl_vae.data.sets.{name}\n" in PAGES["api/data.sets.md"] for name in names)
@@ -101,7 +113,7 @@ def test_what_is_included_is_there() -> None:
     assert all((ROOT / path).is_file() for path in snippets)
 
 
-@pytest.mark.parametrize("path", ["hooks/pages.py", "hooks/docstrings.py"])
+@pytest.mark.parametrize("path", ["hooks/pages.py", "hooks/docstrings.py", "hooks/tutorials.py"])
 def test_the_examples_of_the_hooks_hold(path: str) -> None:
     if path == "hooks/docstrings.py":
         pytest.importorskip("griffe")
@@ -118,7 +130,9 @@ def test_links_lead_to_pages_and_figures_of_the_site() -> None:
     shown = (
         path.relative_to(DOCS).as_posix() for folder in ("figures", "screens") for path in DOCS.glob(f"{folder}/*.png")
     )
-    there = {*PAGES, *hooks.pictures(), *shown}
+    notebooks = list(tutorials.FOLDER.glob("*.ipynb"))
+    files = {name for path in notebooks for name in (path.name, *tutorials.pictures(path.stem, tutorials.read(path)))}
+    there = {*PAGES, *hooks.pictures(), *shown, *(f"tutorials/{name}" for name in files)}
     for name, text in PAGES.items():
         for _, target, _ in hooks.LINK.findall(text):
             assert posixpath.normpath(posixpath.join(posixpath.dirname(name), target)) in there, f"{name}: {target}"
