@@ -245,9 +245,15 @@ def _check_shapes(run: Run, pixels: Mapping[str, Pixels], what: str) -> None:
 def _check_shape(run: Run, shape: tuple[int, ...], what: str) -> None:
     if np.prod(shape) != run.dim or (len(shape) > 1 and len(run.shape) > 1 and shape != run.shape):
         raise ValueError(
-            f"the run {run.folder} expects images of shape {run.shape}, {run.dim} pixels; {what} has images of shape "
-            f"{shape}, {np.prod(shape)} pixels: give data like those of the fit, or fit on these"
+            f"the run {run.folder} expects {_sized(run.shape)}; {what} has {_sized(shape)}: give data like those "
+            "of the fit, or fit on these"
         )
+
+
+def _sized(shape: tuple[int, ...]) -> str:
+    if len(shape) == 1:
+        return f"rows of {shape[0]} numbers"
+    return f"images of shape {shape}, {np.prod(shape)} pixels"
 
 
 def _check_values(run: Run, x: Data, what: str) -> None:

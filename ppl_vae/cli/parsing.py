@@ -179,7 +179,7 @@ def output(arguments: argparse.Namespace, *suffixes: str) -> Path:
         raise ValueError(f"--out should be a file; {str(path)!r} is a folder")
     source = getattr(arguments, "data", None)
     if source and path.exists() and os.path.exists(source) and os.path.samefile(path, source):
-        raise ValueError(f"--out and --data are the same file, {str(path)!r}: the images would be lost; give another")
+        raise ValueError(f"--out and --data are the same file, {str(path)!r}: the data would be lost; give another")
     return path
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from ..backends import NAMES
 from ..runtime.storage import write_atomically
 from . import runs
 from .config import CONFIG
+from .console import datum
 from .runs import CHECKPOINT, DISENTANGLEMENT, FIGURES, FIT, HISTORY, METRICS, README, RECORD, SETTINGS
 from .tables import TABLE
 
@@ -82,8 +85,10 @@ def _table(files: Mapping[str, str]) -> list[str]:
 def _text(
     folder: Path, settings: Mapping[str, Any], record: Mapping[str, Any], metrics: Mapping[str, Any] | None
 ) -> str:
+    shape = settings["data"]["image_shape"]
+    each = datum(shape)
     files = {**FILES, **{f"{FIGURES}/{name}": about for name, about in PICTURES.items()}}
-    files = {name: about for name, about in files.items() if (folder / name).exists()}
+    files = {name: _of(each, about) for name, about in files.items() if (folder / name).exists()}
     pictures = [
         f"![{about}]({FIGURES}/{name})" for name, about in PICTURES.items() if (folder / FIGURES / name).exists()
     ]
@@ -91,9 +96,9 @@ def _text(
         [
             f"# {folder.resolve().name}",
             "",
-            _about(settings),
+            _about(settings, each),
             "",
-            *_results(record, metrics),
+            *_results(record, metrics, each),
             "",
             *pictures[:2],
             "",
@@ -104,8 +109,7 @@ def _text(
             "In this folder:",
             "",
             "```bash",
-            *_inferring(settings),
-            "ppl-vae sample . --out grid.png                     # new images",
+            *_commands(settings, each, (folder / TABLE).exists()),
             f"ppl-vae fit --resume --out . --epochs {2 * record['epochs']:<12} # train on",
             "ppl-vae fit --config . --out ../another --seed 1    # repeat it, with another seed",
             "```",
@@ -114,61 +118,76 @@ def _text(
             "from ppl_vae.results import Fit",
             "",
             f'fit = Fit.load("{FIT}")',
-            "images = fit.generate(16)  # (16, pixels)",
+            f"{each}s = fit.generate(16)  # (16, {math.prod(shape)})",
             "```",
             "",
         ]
     )
 
 
-def _inferring(settings: Mapping[str, Any]) -> list[str]:
-    """The commands that ask for a density, or of an implicit model what stands in their place."""
+def _of(each: str, text: str) -> str:
+    """Write a text about images for data of another name."""
+    return re.sub(r"\bimage(?=s?\b)", each, text)
+
+
+def _commands(settings: Mapping[str, Any], each: str, of_table: bool) -> list[str]:
+    """The commands that ask for a density, or of an implicit model what stands in their place, and that which draws."""
+    drawn = {"image": "grid.png", "row": "new.csv" if of_table else "new.npy"}[each]
+    sample = {f"sample . --out {drawn}": f"new {each}s"}
     if settings["recipe"].get("program") == "implicit":
-        return ["ppl-vae evaluate .                                  # its draws beside the test images"]
-    return [
-        "ppl-vae evaluate .                                  # log p(x) of the test images",
-        "ppl-vae encode . --out z.npy                        # posterior means; --data FILE for other images",
-        "ppl-vae reconstruct . --out pairs.png               # images beside their reconstructions",
-    ]
+        return _aligned({"evaluate .": f"its draws beside the test {each}s", **sample})
+    pairs = {"image": "pairs.png", "row": "pairs.npy"}[each]
+    asked = {
+        "evaluate .": f"log p(x) of the test {each}s",
+        "encode . --out z.npy": f"posterior means; --data FILE for other {each}s",
+        f"reconstruct . --out {pairs}": "images beside their reconstructions"
+        if each == "image"
+        else "reconstructed rows",
+    }
+    return _aligned({name: about for name, about in asked.items() if not (of_table and "reconstruct" in name)} | sample)
 
 
-def _about(settings: Mapping[str, Any]) -> str:
+def _aligned(commands: Mapping[str, str]) -> list[str]:
+    return [f"{f'ppl-vae {command}':<51} # {about}" for command, about in commands.items()]
+
+
+def _about(settings: Mapping[str, Any], each: str) -> str:
     recipe, data, options = settings["recipe"], settings["data"], settings["options"]
     shape = " x ".join(map(str, data["image_shape"]))
     if recipe.get("program") == "implicit":
         return (
             f"An implicit model of {data['name']}, x = g(z) of {recipe['latent_dim']} numbers of noise: "
-            f"{data['sizes']['train']:,} training images of {shape}, binarisation {data['binarisation']!r}; trained by "
-            f"{options['objective']!r} on {options['backend']}, seed {options['seed']}, with ppl_vae "
+            f"{data['sizes']['train']:,} training {each}s of {shape}, binarisation {data['binarisation']!r}; trained "
+            f"by {options['objective']!r} on {options['backend']}, seed {options['seed']}, with ppl_vae "
             f"{settings['version']}."
         )
     return (
-        f"A variational auto-encoder of {data['name']}: {data['sizes']['train']:,} training images of {shape}, "
+        f"A variational auto-encoder of {data['name']}: {data['sizes']['train']:,} training {each}s of {shape}, "
         f"binarisation {data['binarisation']!r}. {recipe['latent_dim']} {recipe['latents']} latents, prior "
         f"{recipe['prior']!r}, likelihood {recipe['likelihood']!r}, guide {recipe['guide']!r}; trained by "
         f"{options['objective']!r} on {options['backend']}, seed {options['seed']}, with ppl_vae {settings['version']}."
     )
 
 
-def _results(record: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> list[str]:
+def _results(record: Mapping[str, Any], metrics: Mapping[str, Any] | None, each: str) -> list[str]:
     stopped = " (early stopping)" if record["stopped_early"] else ""
     lines = [f"- {record['epochs']} epochs{stopped}, {record['seconds']:.1f} s, {record['parameters']:,} parameters"]
     if record["valid_elbo"] is None:
-        lines.append(f"- loss {record['loss']:.2f} nats per training image")
+        lines.append(f"- loss {record['loss']:.2f} nats per training {each}")
     else:
-        lines.append(f"- validation ELBO {record['valid_elbo']:.2f} nats per image")
+        lines.append(f"- validation ELBO {record['valid_elbo']:.2f} nats per {each}")
     lines += [f"- warning: {text}" for text in record.get("warnings", ())]
     if metrics is not None:
-        images = f"{metrics['num_images']:,} test images of {metrics['data']['name']}"
+        tested = f"{metrics['num_images']:,} test {each}s of {metrics['data']['name']}"
         after = f", after {metrics['epochs']} epochs" if metrics["epochs"] != record["epochs"] else ""
-        error = f" ± {metrics['test_error']:.2f} (over images)" if metrics["test_error"] is not None else ""
+        error = f" ± {metrics['test_error']:.2f} (over {each}s)" if metrics["test_error"] is not None else ""
         log_p = "" if metrics["log_p"] is None else f"log p(x) {metrics['log_p']:.2f}{error}, "
         if metrics.get("samples"):
             told = ", ".join(f"{name} {value:.3f}" for name, value in metrics["samples"].items())
-            lines.append(f"- draws beside {images}{after}: {told}")
+            lines.append(f"- draws beside {tested}{after}: {told}")
         else:
-            lines.append(f"- {images}{after}: {log_p}ELBO {metrics['elbo']:.2f} nats per image")
+            lines.append(f"- {tested}{after}: {log_p}ELBO {metrics['elbo']:.2f} nats per {each}")
         if metrics.get("discrete_elbo") is not None:
-            discrete = f"log p(x) {metrics['discrete_log_p']:.2f}, ELBO {metrics['discrete_elbo']:.2f} nats per image"
+            discrete = f"log p(x) {metrics['discrete_log_p']:.2f}, ELBO {metrics['discrete_elbo']:.2f} nats per {each}"
             lines.append(f"- these are of relaxed categories, another model; of the discrete one: {discrete}")
     return lines

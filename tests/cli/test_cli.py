@@ -437,7 +437,7 @@ def test_a_run_is_not_overwritten(pyro_run: Path, files: Path, capsys: pytest.Ca
         (("--batch-size", "8"), "--batch-size 16"),
         (("--epochs", "1"), "2 epochs already"),
         (("--data", "reversed.npy"), "are not those of the fit"),
-        (("--data", "wide.npy"), "has images of shape (2,), 2 pixels"),
+        (("--data", "wide.npy"), "has rows of 2 numbers"),
     ],
 )
 def test_resume_with_other_settings_is_refused(

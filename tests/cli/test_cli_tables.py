@@ -80,3 +80,24 @@ def test_parquet_is_read_and_written(tmp_path: Path) -> None:
     assert command("fit", *words, "--out", tmp_path / "run") == 0
     assert command("sample", tmp_path / "run", "--out", tmp_path / "new.parquet", "--num", 3, "--quiet") == 0
     assert pd.read_parquet(tmp_path / "new.parquet").dtypes.tolist() == people().dtypes.tolist()
+
+
+def test_data_of_another_shape_are_called_rows(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In what is printed, in a refusal, and in the run's README, whose commands work."""
+    said = told("evaluate", run, "--num-particles", 2) + told("encode", run, "--out", tmp_path / "z.npy")
+    readme = (run / "README.md").read_text()
+    for text in (said, readme):
+        assert "test rows" in text and "nats per row" in text and "image" not in text
+    assert "new.csv" in readme and "reconstruct" not in readme
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32))
+    folder, arrays = tmp_path / "arrays", ("--data", tmp_path / "x.npy", "--likelihood", "normal")
+    said = told("fit", *arrays, *SMALL, "--out", folder)
+    said += told("reconstruct", folder, "--out", tmp_path / "r.npy") + told(
+        "sample", folder, "--out", tmp_path / "s.npy"
+    )
+    assert "training rows" in said and "per number" in said and "image" not in said
+    readme = (folder / "README.md").read_text()
+    assert "pairs.npy" in readme and "image" not in readme
+    np.save(tmp_path / "y.npy", np.zeros((60, 4), np.float32))
+    assert command("encode", folder, "--data", tmp_path / "y.npy", "--out", tmp_path / "z.npy") == 2
+    assert "rows of 3 numbers; " in capsys.readouterr().err

@@ -305,7 +305,7 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
             trains(data="shards")(at),
         )[2],
     ),
-    "--out and --data are the same file, {}: the images would be lost; give another": (
+    "--out and --data are the same file, {}: the data would be lost; give another": (
         runs("encode", "{at}/run", "--data", "{at}/images.npy", out="images.npy"),
         runs("encode", "{at}/run", "--data", "{at}/images.npy", out="codes.npy"),
     ),

@@ -12,7 +12,7 @@ from ... import backends, strategies
 from ...data import Split
 from .. import config, objectives, options, outputs, readme
 from ..config import CONFIG
-from ..console import Console, keys
+from ..console import Console, datum, keys
 from ..options import DATA, OUTPUT, TRAINING
 from ..parsing import Group, Parser, folder, needed, positive_int, seed
 
@@ -196,8 +196,9 @@ def _table(table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> list[st
     ]
     names += ["seconds", "peak_memory", "seeds"]
     columns = [c for name in names for c in (name, f"{name}_sd") if c in table and c != "active_units_sd"]
+    each = datum(split.image_shape)
     return [
-        f"{split.name}: {len(split.test)} test images, {chosen['latents']} latents; nats per image, best first\n",
+        f"{split.name}: {len(split.test)} test {each}s, {chosen['latents']} latents; nats per {each}, best first\n",
         _ranked(table)[columns].round(2).to_string(na_rep=""),
         *_unranked(table),
         *(f"{name}: {note}" for name, note in _ranked(table)["note"].items() if note),

@@ -12,7 +12,7 @@ import numpy as np
 from ...data import Split
 from ...runtime.versions import __version__
 from .. import inputs, labels, readme, sequences
-from ..console import Console, keys
+from ..console import Console, datum, keys
 from ..options import (
     IMAGES,
     OUTPUT,
@@ -200,12 +200,13 @@ def _draws(fit: Fit, test: np.ndarray, quality: Any) -> dict[str, Any]:
 
 
 def _table(metrics: dict[str, Any], split: Split) -> list[str]:
+    each = datum(split.image_shape)
     lines = [
-        f"{split.name}: {metrics['num_images']} test images, binarisation {split.binarisation!r}; nats per image\n"
+        f"{split.name}: {metrics['num_images']} test {each}s, binarisation {split.binarisation!r}; nats per {each}\n"
     ]
     for name, text in (
         ("log_p", f"log p(x), K = {metrics['num_particles']}"),
-        ("test_error", "  test error, from which images were seen"),
+        ("test_error", f"  test error, from which {each}s were seen"),
         ("mc_error", "  MC error, from sampling z"),
         ("elbo", "ELBO"),
         ("reconstruction", "  reconstruction, E_q[log p(x | z)]"),
@@ -236,7 +237,7 @@ def _table(metrics: dict[str, Any], split: Split) -> list[str]:
         lines.append(f"{'codes in use':<42}{codes:>12}")
     if metrics["ess_median"] is not None:
         ess = f"{metrics['ess_median']:.1f}, smallest {_format(metrics['ess_smallest'], '.1f')}"
-        lines.append(f"effective draws per image: median {ess}; where they are a handful, the MC error is unreliable")
+        lines.append(f"effective draws per {each}: median {ess}; where they are a handful, the MC error is unreliable")
     return lines
 
 

@@ -19,7 +19,7 @@ from ...runtime import storage
 from ...runtime.versions import __version__, versions
 from .. import config, inputs, labels, objectives, options, outputs, pictures, readme, runs, sequences, tables
 from ..config import CONFIG
-from ..console import Console, keys
+from ..console import Console, datum, keys
 from ..options import DATA, OUTPUT, TRAINING
 from ..parsing import Group, Parser, flag, folder, needed, seed
 from ..runs import CHECKPOINT, FIGURES, FIT, HISTORY, KIND, README, RECORD, SETTINGS
@@ -350,12 +350,13 @@ def _told_grey(chosen: Mapping[str, Any]) -> list[str]:
 def _report(console: Console, folder: Path, record: dict[str, Any], split: Split) -> None:
     stopped = " (early stopping)" if record["stopped_early"] else ""
     done = f"{record['epochs']} epochs{stopped} of {record['objective']}, {record['seconds']:.1f} s"
-    console.say(f"{split.name}: {len(split.train)} training images, {done}")
+    each = datum(split.image_shape)
+    console.say(f"{split.name}: {len(split.train)} training {each}s, {done}")
     if record["valid_elbo"] is not None:
-        after = f"of {record['valid_images']} images, after epoch {record['valid_epoch']}"
-        console.say(f"validation ELBO {record['valid_elbo']:.2f} nats per image, {after}")
+        after = f"of {record['valid_images']} {each}s, after epoch {record['valid_epoch']}"
+        console.say(f"validation ELBO {record['valid_elbo']:.2f} nats per {each}, {after}")
     else:
-        console.say(f"loss {record['loss']:.2f} nats per training image")
+        console.say(f"loss {record['loss']:.2f} nats per training {each}")
     console.say(*(f"warning: {sentence}" for sentence in record["warnings"]))
     console.say(
         f"{folder}{os.sep} holds {FIT}, its settings and its history; {README} there says what each file is",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import inputs, pictures, runs
-from ..console import Console, keys
+from ..console import Console, datum, keys
 from ..options import IMAGES, OUTPUT, add_device, add_image_shape, add_images, add_output, add_seed
 from ..outputs import open_with_output
 from ..parsing import PICTURES, Group, Parser, add_run, positive_int
@@ -72,13 +72,14 @@ def run(arguments: argparse.Namespace) -> None:
     number = arguments.num or (pictures.PAIRS if picture else None)
     fit, x, index = runs.ready(opened.fit(arguments.device), x, number, arguments.refine, console.progress)
     made = fit.reconstruct(x, seed=arguments.seed, mean=fit.sites.has_data_means, index=index).astype(np.float32)
-    data, what = arguments.data or opened.data, f"{arguments.part} images"
+    data, what = arguments.data or opened.data, f"{arguments.part} {datum(shape)}s"
     if picture:
         pictures.pairs(out, x, made, shape, f"{opened.folder.resolve().name}: {what}, each with its reconstruction")
     else:
         runs.write_array(out, made.reshape(-1, *shape))
     error = float(np.mean((x - made) ** 2))
-    console.say(f"{out}: {len(x)} {what} in {data} reconstructed, mean squared error {error:.4f} per pixel")
+    unit = "pixel" if len(shape) > 1 else "number"
+    console.say(f"{out}: {len(x)} {what} in {data} reconstructed, mean squared error {error:.4f} per {unit}")
     record = {"out": str(out), "run": str(opened.folder), "data": data, "part": arguments.part}
     console.result({**record, "shape": [len(x), *shape], "seed": arguments.seed, "squared_error": error})
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...data.tables.frames import is_table_file
 from .. import labels, pictures, tables
-from ..console import Console, keys
+from ..console import Console, datum, keys
 from ..options import OUTPUT, add_device, add_image_shape, add_output, add_seed
 from ..outputs import open_with_output
 from ..parsing import PICTURES, Group, Parser, add_run, non_negative_int, positive_int
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
         pictures.grid(out, images, shape, f"{opened.folder.resolve().name}: {what}")
     else:
         write_array(out, images.reshape(-1, *shape).astype(np.float32))
-    console.say(f"{out}: {len(images)} images of shape {shape}, {what}, seed {arguments.seed}")
+    console.say(f"{out}: {len(images)} {datum(shape)}s of shape {shape}, {what}, seed {arguments.seed}")
     record = {"out": str(out), "run": str(opened.folder), "shape": [len(images), *shape]}
     console.result({**record, "label": arguments.label, "draw": arguments.draw, "seed": arguments.seed})
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import inputs, pictures, runs
-from ..console import Console, keys
+from ..console import Console, datum, keys
 from ..options import IMAGES, OUTPUT, add_device, add_image_shape, add_images, add_output, add_seed
 from ..outputs import open_with_output
 from ..parsing import PICTURES, Group, Number, Parser, add_run, non_negative_int, positive_float, positive_int
@@ -94,19 +94,21 @@ def run(arguments: argparse.Namespace) -> None:
     x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
     if arguments.image is not None and arguments.image >= len(x):
         raise ValueError(
-            f"--image should be below {len(x)}, the number of {arguments.part} images; got {arguments.image}"
+            f"--image should be below {len(x)}, the number of {arguments.part} {datum(shape)}s; got {arguments.image}"
         )
     number = max(arguments.num, (arguments.image or 0) + 1)
     fit, x, index = runs.ready(opened.fit(arguments.device), x, number, arguments.refine, console.progress)
     index = np.arange(len(x)) if index is None and not fit.generalises else index
     record = _traverse(fit, x, index, arguments)
     images, above = record.pop("images"), record.pop("above")
-    where = f"image {arguments.image}" if above else f"the {record['start']}"
+    where = f"{datum(shape)} {arguments.image}" if above else f"the {record['start']}"
     if picture:
         _draw(out, images, above, shape, record, f"{opened.folder.resolve().name}: traversals from {where}")
     else:
         runs.write_array(out, images.reshape(*images.shape[:2], *shape))
-    console.say(f"{out}: {len(images)} dimensions in {images.shape[1]} steps, from {where}", *_summary(record))
+    console.say(
+        f"{out}: {len(images)} dimensions in {images.shape[1]} steps, from {where}", *_summary(record, datum(shape))
+    )
     about = {"out": str(out), "run": str(opened.folder), "data": arguments.data or opened.data, "part": arguments.part}
     whole = {**about, **record, "shape": [*images.shape[:2], *shape], "seed": arguments.seed}
     console.result({name: whole[name] for name in KEYS})
@@ -165,8 +167,8 @@ def _draw(out: Any, images: np.ndarray, above: Any, shape: Any, record: dict[str
     plots.save(figure, out)
 
 
-def _summary(record: dict[str, Any]) -> list[str]:
+def _summary(record: dict[str, Any], each: str) -> list[str]:
     if record["kl"] is None:
         return ["the guide has several sites: the dimensions are in their order, not sorted"]
     most = ", ".join(f"z{d} {kl:.2f}" for d, kl in list(zip(record["dimensions"], record["kl"], strict=True))[:5])
-    return [f"mean KL over {record['num_images']} images, nats: {most}{', ...' if len(record['kl']) > 5 else ''}"]
+    return [f"mean KL over {record['num_images']} {each}s, nats: {most}{', ...' if len(record['kl']) > 5 else ''}"]
