@@ -61,6 +61,18 @@ def check(x: np.ndarray, levels: int, what: str = "x", first: int = 0) -> None:
         )
 
 
+def indicators(x: Array, levels: int | None) -> Array:
+    """Levels (..., P) as rows of 0 and 1, (..., P L), what a net reads of numbers without an order; x itself for None.
+
+    >>> indicators(np.array([0.5, 1.0]), 3)
+    array([0., 1., 0., 0., 0., 1.])
+    """
+    if levels is None:
+        return x
+    rows = ops.one_hot(ops.stop_gradient(x * (levels - 1)).round(), levels, x)
+    return rows.reshape(*x.shape[:-1], x.shape[-1] * levels)
+
+
 def bits_per_dim(nats: Array, dim: float) -> Array:
     """-nats / (dim log 2): a log-likelihood in nats per image as bits per pixel.
 

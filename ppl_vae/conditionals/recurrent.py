@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..arrays.pixel_levels import indicators
 from ..arrays.sequences import check_direction, steps
 from ..distributions import Markov
 from .masking import joined
@@ -24,6 +25,8 @@ class Smoothing(nn.Module):
             ``nets.Combiner``.
         dim: D.
         length: T.
+        levels: L, where x are levels k / (L - 1) without an order, as letters: the net reads P L indicators of each
+            step.
 
     Raises:
         ValueError: a net that reads forwards; when called, x of a width that T does not divide.
@@ -39,17 +42,19 @@ class Smoothing(nn.Module):
     backward: ClassVar[bool] = True
     reads_steps: ClassVar[bool] = True
 
-    def __init__(self, net: nn.Module, conditional: nn.Module, dim: int, length: int) -> None:
+    def __init__(
+        self, net: nn.Module, conditional: nn.Module, dim: int, length: int, *, levels: int | None = None
+    ) -> None:
         super().__init__()
         check_direction(type(self).__name__, net, backward=self.backward)
         self.net = net
         self.conditional = conditional
-        self.length = length
+        self.length, self.levels = length, levels
         self.start = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Tensor) -> Markov:
         """Map x (..., T P) to a distribution over paths (T D,)."""
-        h = self.net(steps(x, self.length))
+        h = self.net(indicators(steps(x, self.length), self.levels))
         start = self.start.expand(*h.shape[:-2], len(self.start))
         first = self.conditional(joined(start, h[..., 0, :]))
         return Markov(first, self.conditional, self.length, h, foresees=self.backward)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..arrays.sequences import loc_and_scale, steps
+from ..arrays.sequences import beside, loc_and_scale, steps
 from ..distributions import Innovations
 
 
@@ -15,7 +15,8 @@ class RecurrentFiltering(nn.Module):
 
     Args:
         model: the model, shared and not copied: h_t is its own, and so are the scales of e_t.
-        conditional: maps x_t and h_t, side by side (..., P + H), to q(z_t | x_t, h_t), independent normals over (D,).
+        conditional: maps what ``model.reads`` of x_t and h_t, side by side (..., P + H), to q(z_t | x_t, h_t),
+            independent normals over (D,).
 
     >>> import numpy as np
     >>> import torch
@@ -33,9 +34,9 @@ class RecurrentFiltering(nn.Module):
         self.model = model
         self.conditional = conditional
 
-    def located(self, both: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and scale of q(z_t | x_t, h_t) of x_t and h_t, side by side."""
-        return loc_and_scale(self.conditional(both))
+    def located(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and scale of q(z_t | x_t, h_t)."""
+        return loc_and_scale(self.conditional(beside(self.model.reads(x), h)))
 
     def forward(self, x: Tensor) -> Innovations:
         """Map x (..., T P) to a distribution over innovations (T D,)."""

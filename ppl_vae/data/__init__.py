@@ -13,7 +13,17 @@ from ppl_vae.data.registry import load, names
 from ppl_vae.data.rendering import renderer
 from ppl_vae.data.rendering.renderer import inverted, pixel_noise, render
 from ppl_vae.data.sequences import Padded, lengths_to_mask, pad
-from ppl_vae.data.sets import adult, canvases, dsprites, dsprites_grid, dsprites_subset, japanese_vowels, nile, sprites
+from ppl_vae.data.sets import (
+    adult,
+    canvases,
+    dsprites,
+    dsprites_grid,
+    dsprites_subset,
+    japanese_vowels,
+    nile,
+    sonnets,
+    sprites,
+)
 from ppl_vae.data.split import Split
 from ppl_vae.data.streams import Stream, stream
 from ppl_vae.data.tables.frames import Table, table
@@ -47,6 +57,7 @@ __all__ = [
     "pixel_noise",
     "render",
     "renderer",
+    "sonnets",
     "sprites",
     "stream",
     "table",

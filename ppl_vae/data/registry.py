@@ -25,6 +25,7 @@ from ppl_vae.data.sets import (
     jsb_chorales,
     mnist,
     omniglot,
+    sonnets,
     sprites,
     static_mnist,
 )
@@ -148,6 +149,16 @@ REGISTRY: dict[str, Entry] = {
         licence="CC BY 4.0",
         sizes=japanese_vowels.SIZES,
         image_shape=japanese_vowels.SHAPE,
+        lengths=True,
+    ),
+    "sonnets": Entry(
+        read=sonnets.read,
+        binarisation="none",
+        source="Shakespeare's sonnets by lines, padded, labels are lengths; Shakespeare 1609; from Project Gutenberg",
+        licence="public domain",
+        scale=sonnets.SCALE,
+        sizes=sonnets.SIZES,
+        image_shape=sonnets.SHAPE,
         lengths=True,
     ),
     "dsprites": Entry(

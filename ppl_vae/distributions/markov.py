@@ -158,6 +158,11 @@ class HiddenMarkov(TorchDistribution):
         """That of a step, of every number."""
         return self.emission.support
 
+    @property
+    def levels(self) -> int | None:
+        """L, where a step's numbers are levels k / (L - 1)."""
+        return getattr(getattr(self.emission, "base_dist", None), "levels", None)
+
     def expand(self, batch_shape: Any, _instance: Any = None) -> HiddenMarkov:
         """Return the same distribution with another batch shape."""
         new = copy.copy(self)

@@ -10,6 +10,7 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from .. import distributions
+from ..arrays.pixel_levels import indicators
 from ..arrays.sequences import loc_and_scale, steps
 from ..conditionals.masking import observed_only
 from ..priors import StandardNormal
@@ -32,6 +33,7 @@ class Recurrent(PyroModule):
         emission: a conditional that maps z_t and h_t, side by side (..., D + H), to p(x_t | z_t, h_t), event (P,).
         dim: D.
         length: T.
+        levels: L, where x_t are levels k / (L - 1) without an order, as letters: nets read P L indicators of them.
 
     >>> import numpy as np
     >>> from ppl_vae import conditionals, nets
@@ -44,18 +46,24 @@ class Recurrent(PyroModule):
 
     takes_given: ClassVar[bool] = False
 
-    def __init__(self, net: Any, transition: Any, emission: Any, dim: int, length: int) -> None:
+    def __init__(
+        self, net: Any, transition: Any, emission: Any, dim: int, length: int, *, levels: int | None = None
+    ) -> None:
         super().__init__()
         self.net = net
         self.transition = transition
         self.emission = emission
         self.prior = StandardNormal(length * dim)
-        self.dim, self.length = dim, length
-        self.width = net.of_x.weight.shape[1] - dim
+        self.dim, self.length, self.levels = dim, length, levels
+        self.width = (net.of_x.weight.shape[1] - dim) // (levels or 1)
 
     def first(self, x: Tensor) -> Tensor:
         """Return h_1, (..., H), of the type and leading dimensions of x_1 (..., P)."""
         return x.new_zeros(*x.shape[:-1], self.net.hidden)
+
+    def reads(self, x: Tensor) -> Tensor:
+        """Return what nets read of x_t (..., P)."""
+        return indicators(x, self.levels)
 
     def expects(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and scale of p(z_t | h_t), (..., D) each."""
@@ -63,7 +71,7 @@ class Recurrent(PyroModule):
 
     def moves(self, h: Tensor, x: Tensor, z: Tensor) -> Tensor:
         """Return h_{t+1} of h_t, x_t and z_t."""
-        return self.net.step(self.net.of_x(torch.cat([x, z], -1)), h)
+        return self.net.step(self.net.of_x(torch.cat([self.reads(x), z], -1)), h)
 
     def forward(self, x: Tensor | None = None, *, mask: Tensor | None = None, size: int = 1) -> Tensor:
         """Observe x (B, T P) to the end that ``mask`` (B, T P) shows, or draw ``size`` sequences; returns x."""

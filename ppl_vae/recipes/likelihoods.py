@@ -21,6 +21,11 @@ LEVELS = Setting(
     least=2,
     metavar="L",
 )
+SYMBOLS = Setting(
+    "symbols",
+    False,
+    "levels of 'categorical' without an order, as letters, in sequences: nets read an indicator of each",
+)
 STANDARDISE = Setting(
     "standardise",
     False,
@@ -178,6 +183,21 @@ def refuse_table(recipe: Values) -> str | None:
     return None
 
 
+def symbols(recipe: Values) -> int | None:
+    """The number of levels that nets read as indicators, None where they read numbers."""
+    return recipe.levels if SYMBOLS in recipe.component("likelihood").settings and recipe.symbols else None
+
+
+def refuse_symbols(recipe: Values) -> str | None:
+    """Say why a recipe's nets read no indicators of levels."""
+    if recipe.symbols and recipe.net != "recurrent" and recipe.program not in ("recurrent", "hidden-markov"):
+        return (
+            "symbols=True is for sequences, as net='recurrent' or program='recurrent'; got "
+            f"net={recipe.net!r} and program={recipe.program!r}: leave it out, or use recipes.deep_markov."
+        )
+    return None
+
+
 def refuse(recipe: Values) -> str | None:
     """Say why a recipe cannot standardise the columns that it is to."""
     return unfit(recipe) if recipe.standardise else None
@@ -229,8 +249,9 @@ LIKELIHOODS = (
     ),
     Likelihood(
         "categorical",
-        "for the same pixels",
-        settings=(LEVELS,),
+        "for the same pixels, or for symbols",
+        settings=(LEVELS, SYMBOLS),
+        refuse=refuse_symbols,
         build=lambda b, recipe, rng, net: b.conditionals.CategoricalLevels(net, recipe.levels),
         outputs=lambda recipe: recipe.levels,
         side_by_side=True,

@@ -59,6 +59,7 @@ LATER |= {
         builders.CONCENTRATION,
         likelihoods.STANDARDISE,
         likelihoods.COLUMNS,
+        likelihoods.SYMBOLS,
         *diffusion.SETTINGS,
         labels.AUXILIARY,
         *hierarchies.SETTINGS,
@@ -77,9 +78,9 @@ class Recipe(Shown):
     With Gaussian latents it is the model of the VampPrior report, and of Tomczak and Welling with gated nets. Settings
     of components are given, and read, beside the others: ``Recipe(shape, prior="mixture", num_pseudo_inputs=10)``.
 
-    Settings of the package's components: ``levels`` of the likelihoods of pixels k / (levels - 1); ``standardise`` of
-    the normal ones, whose columns are then in units of their own; ``columns``, their kinds, of the likelihood of that
-    name; ``num_categories`` of each categorical latent;
+    Settings of the package's components: ``levels`` of the likelihoods of pixels k / (levels - 1), and ``symbols``
+    where those of a sequence have no order; ``standardise`` of the normal ones, whose columns are then in units of
+    their own; ``columns``, their kinds, of the likelihood of that name; ``num_categories`` of each categorical latent;
     ``concentration`` of stick-breaking ones; ``posterior_temperature`` and ``prior_temperature`` of ``concrete`` ones;
     ``num_codes``, ``code_dim`` and ``codebook_start`` of ``vq`` and ``residual-vq``, and ``num_stages`` of the latter;
     ``code_levels`` of ``fsq``; ``num_bits`` of ``lfq``; ``hidden``, the units of

@@ -10,6 +10,7 @@ import numpy as np
 from ..arrays.windows import SIGHT, Filters
 from ..backends import Backend
 from .components import SLOTS, Guide, Net, Posterior, Prior, Program, Setting, Values, register
+from .likelihoods import symbols
 from .nets import ACTIVATION, HIDDEN, INITIAL, build_perceptron
 
 TRANSITION = Setting(
@@ -77,12 +78,17 @@ def build_posterior(name: str, b: Backend, recipe: Values, rng: np.random.Genera
     """Build q(z_t | z_{t-1}, h_t) over the states h of a recurrent net."""
     combiner = b.conditionals.DiagNormal(b.nets.Combiner(recipe.latent_dim, recipe.recurrent_units, rng))
     make = b.conditionals.Smoothing if DIRECTIONS[name] else b.conditionals.Filtering
-    return make(net, combiner, recipe.latent_dim, recipe.shape[0])
+    return make(net, combiner, recipe.latent_dim, recipe.shape[0], levels=symbols(recipe))
+
+
+def read(recipe: Values) -> int:
+    """The numbers that a net reads of a step's data."""
+    return int(recipe.shape[1]) * (symbols(recipe) or 1)
 
 
 def build_encoder(b: Backend, recipe: Values, rng: np.random.Generator, outputs: int) -> Any:
     """Build the recurrent net over the steps."""
-    return b.nets.GRU(recipe.shape[1], outputs, rng, backward=DIRECTIONS[recipe.posterior])
+    return b.nets.GRU(read(recipe), outputs, rng, backward=DIRECTIONS[recipe.posterior])
 
 
 def build_decoder(b: Backend, recipe: Values, rng: np.random.Generator, inputs: int, outputs: int) -> Any:
@@ -120,7 +126,7 @@ POSTERIORS = tuple(
 )
 
 
-EMISSIONS = ("bernoulli", "normal", "normal-diagonal")
+EMISSIONS = ("bernoulli", "normal", "normal-diagonal", "categorical")
 """Likelihoods whose numbers are independent at each step."""
 
 
@@ -158,16 +164,16 @@ def build_hidden_markov(b: Backend, recipe: Values, rng: np.random.Generator, pr
 
 def build_recurrent(b: Backend, recipe: Values, rng: np.random.Generator, prior: Any, likelihood: Any) -> Any:
     """Build a variational recurrent net."""
-    dim, units, (length, width) = recipe.latent_dim, recipe.recurrent_units, recipe.shape
+    dim, units, length = recipe.latent_dim, recipe.recurrent_units, recipe.shape[0]
     transition = build_perceptron(b, recipe, rng, (units, *recipe.hidden, 2 * dim))
     emission = build_emission(b, recipe, rng, (dim + units, *reversed(recipe.hidden)))
-    cell = b.nets.GRU(width + dim, units, rng)
-    return b.models.Recurrent(cell, b.conditionals.DiagNormal(transition), emission, dim, length)
+    cell, levels = b.nets.GRU(read(recipe) + dim, units, rng), symbols(recipe)
+    return b.models.Recurrent(cell, b.conditionals.DiagNormal(transition), emission, dim, length, levels=levels)
 
 
 def build_recurrent_guide(b: Backend, recipe: Values, rng: np.random.Generator, posterior: Any, model: Any) -> Any:
     """Build q(z_t | x_t, h_t) over the states of the model."""
-    sizes = (recipe.shape[1] + recipe.recurrent_units, *recipe.hidden, 2 * recipe.latent_dim)
+    sizes = (read(recipe) + recipe.recurrent_units, *recipe.hidden, 2 * recipe.latent_dim)
     conditional = b.conditionals.DiagNormal(build_perceptron(b, recipe, rng, sizes))
     return b.guides.Amortised(b.conditionals.RecurrentFiltering(model, conditional))
 

@@ -690,7 +690,7 @@ def test_the_catalogue_says_where_each_set_is(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publish: Callable[[str], Made]
 ) -> None:
     places = {listing.name: listing.place for listing in data.catalogue()}
-    installed = ("digits", "sprites", "canvases", "japanese_vowels")
+    installed = ("digits", "sprites", "canvases", "japanese_vowels", "sonnets")
     assert places == {name: "installed" if name in installed else "download" for name in data.names()}
     made = {name: publish(name) for name in SETS}
     put(made["mnist"], tmp_path / "mine")

@@ -38,6 +38,11 @@ def table(*lines: str) -> Any:
 
 NAMES = "id,time,flow"
 REMEDIES: dict[str, Any] = {
+    "cut it, or replace them": (
+        lambda: data.sonnets.coded(["to be & not"], 6),
+        lambda: data.sonnets.coded(["to be "], 6),
+        lambda: data.sonnets.coded(["to be and not"], 13),
+    ),
     "lists of notes by part; got {}: copy it again from where it came": (
         lambda: lengths([1]),
         lambda: lengths({"train": [[(60,), ()]], "valid": [], "test": []}),

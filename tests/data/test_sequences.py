@@ -67,6 +67,18 @@ def test_published_sequences_are_those_of_their_papers() -> None:
     assert vowels.train[0, :2] == pytest.approx([1.860936, -0.207383])
 
 
+def test_sonnets_are_spelled_as_they_were_coded() -> None:
+    """154 of 14 lines, one of 15 and one of 12; the rows of each part, to their lengths, are the lines."""
+    split, ends = data.load("sonnets"), {"train": "From fairest", "valid": "Is it for", "test": "For shame"}
+    assert split.labels is not None and sum(split.sizes.values()) == 154 * 14 - 1
+    for part, first in ends.items():
+        lines = data.sonnets.spelled(getattr(split, part), split.labels[part])
+        assert lines[0].startswith(first.lower()) and [len(line) for line in lines] == split.labels[part].tolist()
+        assert lines == data.sonnets.spelled(data.sonnets.coded(lines) / data.sonnets.SCALE)
+    mask = data.lengths_to_mask(split.labels["test"], split.image_shape)
+    assert not split.test[~mask].any() and split.labels["test"].max() <= 60
+
+
 def test_a_pickle_that_runs_something_is_refused_unrun(tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from pairs import same, untrained
+from scipy.special import log_softmax
 from scipy.stats import bernoulli, norm
 
 from ppl_vae import backends, data, objectives, recipes
@@ -21,20 +22,28 @@ LENGTHS = np.array([4, 2, 3, 4, 1])
 MASK = data.lengths_to_mask(LENGTHS, (LENGTH, WIDTH))
 X = {"bernoulli": (RNG.random(MASK.shape) < 0.5).astype(np.float32), "normal": RNG.normal(size=MASK.shape)}
 X["normal"] = X["normal"].astype(np.float32)
+LEVELS = 3
+X["symbols"] = np.where(MASK, RNG.integers(LEVELS, size=MASK.shape) / 2, 0).astype(np.float32)
 
 
 def parts(b: backends.Backend, kind: str, length: int = LENGTH) -> tuple[Any, Any]:
     rng, c, mlp = np.random.default_rng(1), b.conditionals, b.nets.MLP
-    kinds = {"bernoulli": (c.Bernoulli, WIDTH), "normal": (c.DiagNormal, 2 * WIDTH)}
-    emission, outputs = kinds[kind]
+    kinds = {
+        "bernoulli": (c.Bernoulli, WIDTH, None),
+        "normal": (c.DiagNormal, 2 * WIDTH, None),
+        "symbols": (lambda net: c.CategoricalLevels(net, LEVELS), LEVELS * WIDTH, LEVELS),
+    }
+    emission, outputs, levels = kinds[kind]
+    reads = WIDTH * (levels or 1)
     model = b.models.Recurrent(
-        b.nets.GRU(WIDTH + DIM, HIDDEN, rng),
+        b.nets.GRU(reads + DIM, HIDDEN, rng),
         c.DiagNormal(mlp((HIDDEN, 2 * DIM), rng)),
         emission(mlp((DIM + HIDDEN, outputs), rng)),
         DIM,
         length,
+        levels=levels,
     )
-    q = c.RecurrentFiltering(model, c.DiagNormal(mlp((WIDTH + HIDDEN, 2 * DIM), rng)))
+    q = c.RecurrentFiltering(model, c.DiagNormal(mlp((reads + HIDDEN, 2 * DIM), rng)))
     return model, b.guides.Amortised(q)
 
 
@@ -75,27 +84,30 @@ class ByHand:
         out = self.emission(zh)
         if self.kind == "bernoulli":
             return bernoulli.logpmf(x, 1 / (1 + np.exp(-out))).sum()
+        if self.kind == "symbols":
+            return sum(log_softmax(out.reshape(WIDTH, LEVELS)[i])[int(2 * k)] for i, k in enumerate(x))
         return norm.logpdf(x, *self.halves(out)).sum()
 
     def terms(self, x: np.ndarray, e: np.ndarray, length: int) -> tuple[float, float, np.ndarray]:
         """log p(x, z), log q(z | x) and z, of innovations (T, D)."""
         h, log_p, log_q, path = np.zeros(HIDDEN), 0.0, 0.0, []
         for t in range(length):
-            (m, s), (loc, scale) = self.halves(self.prior(h)), self.halves(self.q(np.concatenate([x[t], h])))
+            seen = np.eye(LEVELS)[(2 * x[t]).astype(int)].ravel() if self.kind == "symbols" else x[t]
+            (m, s), (loc, scale) = self.halves(self.prior(h)), self.halves(self.q(np.concatenate([seen, h])))
             z = m + s * e[t]
             log_p += norm.logpdf(z, m, s).sum() + self.emitted(x[t], np.concatenate([z, h]))
             log_q += norm.logpdf(z, loc, scale).sum()
             path.append(z)
             sigma = lambda a: 1 / (1 + np.exp(-a))  # noqa: E731
-            (r, u, n), (rh, uh, nh) = np.split(self.of_x(np.concatenate([x[t], z])), 3), np.split(self.of_h(h), 3)
+            (r, u, n), (rh, uh, nh) = np.split(self.of_x(np.concatenate([seen, z])), 3), np.split(self.of_h(h), 3)
             u = sigma(u + uh)
             h = (1 - u) * np.tanh(n + sigma(r + rh) * nh) + u * h
         return log_p, log_q, np.array(path)
 
 
-def test_weights_are_those_of_the_paper(backend: backends.Backend) -> None:
+@pytest.mark.parametrize("kind", ["normal", "symbols"])
+def test_weights_are_those_of_the_paper(backend: backends.Backend, kind: str) -> None:
     """log p(x, e) - log q(e | x) sums log p(z_t | h_t) + log p(x_t | z_t, h_t) - log q(z_t | x_t, h_t), to the end."""
-    kind = "normal"
     fit, hand = made(backend.name, kind), ByHand(made(backend.name, kind), kind)
     dirty = np.where(MASK, X[kind], 1).astype(np.float32)
     draws = fit.draws(dirty, 3, mask=MASK, seed=1)
@@ -104,6 +116,9 @@ def test_weights_are_those_of_the_paper(backend: backends.Backend) -> None:
             x, e = X[kind][row].reshape(LENGTH, WIDTH), draws["z"][k, row].reshape(LENGTH, DIM)
             log_p, log_q, _ = hand.terms(x, e, length)
             assert draws.log_weights[k, row] == pytest.approx(log_p - log_q, rel=2e-4, abs=2e-4)
+    if kind == "symbols":
+        with pytest.raises(ValueError, match="should hold levels 0, 1/2"):
+            fit.terms(dirty + 0.1)
 
 
 def test_backends_agree() -> None:
@@ -162,10 +177,11 @@ def test_it_trains_and_what_is_behind_an_end_changes_no_bit(backend: backends.Ba
 
 
 @pytest.mark.parametrize("make", [recipes.hidden_markov, recipes.variational_recurrent])
-@pytest.mark.parametrize("likelihood", ["bernoulli", "normal-diagonal"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "normal-diagonal", "categorical"])
 def test_a_recipe_makes_the_same_pair_on_both_backends_and_from_its_record(make: Any, likelihood: str) -> None:
     """Equal weights; the emission gives as many numbers to a step as the likelihood needs."""
     own = {"program": "hidden-markov"} if make is recipes.hidden_markov else {"latent_dim": 2, "recurrent_units": 3}
+    own |= {"levels": LEVELS, "symbols": True} if likelihood == "categorical" else {}
     made = [make((LENGTH, WIDTH), likelihood=likelihood, hidden=(4,), backend=b, **own) for b in backends.NAMES]
     made.append(recipes.Recipe.from_dict(made[0].to_dict()))
     pairs = [recipe(np.random.default_rng(0)) for recipe in made]

@@ -53,6 +53,22 @@ def test_a_path_is_a_loop_of_sites(backend: backends.Backend) -> None:
         np.testing.assert_allclose(numbers(path.log_prob(z)), numbers(total), rtol=2e-5)
 
 
+def test_symbols_are_read_as_indicators(backend: backends.Backend) -> None:
+    """q(z | x) of levels k / 2 is that of rows of three indicators, and numbers between levels are refused."""
+    symbols = {"likelihood": "categorical", "levels": 3, "symbols": True}
+    model, guide = deep_markov(backend, posterior="filtering", **symbols)
+    k, q = RNG.integers(3, size=X.shape), guide.posterior
+    plain = type(q)(q.net, q.conditional, DIM, LENGTH)(array(backend, np.eye(3, dtype=np.float32)[k].reshape(12, -1)))
+    z, levels = RNG.normal(size=(12, LENGTH * DIM)).astype(np.float32), (k / 2).astype(np.float32)
+    ours, theirs = (numbers(p.log_prob(array(backend, z))) for p in (q(array(backend, levels)), plain))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    hidden = {"hidden_states": 2, "hidden": (), "backend": backend.name}
+    others = recipes.hidden_markov((LENGTH, WIDTH), **hidden, **symbols)(np.random.default_rng(0))
+    for pair in ((model, guide), others):
+        with pytest.raises(ValueError, match="should hold levels 0, 1/2"):
+            untrained(*pair, backend, levels).terms(levels + 0.1)
+
+
 def test_backends_agree() -> None:
     """The same weights give the same density of a path, posterior of x, mean path, and likelihood."""
     z, found = RNG.normal(size=(len(X), LENGTH * DIM)).astype(np.float32), []

@@ -35,6 +35,8 @@ def vae(data: Any = TRAIN, **settings: Any) -> Callable[[], Recipe]:
 
 FIRST = np.zeros((4, 3, 8, 8), np.float32)
 IMAGES = TRAIN.reshape(-1, 4, 3)
+SYMBOLS: Any = {"likelihood": "categorical", "levels": 3, "symbols": True}
+MARKOV = ("markov", "smoothing", "recurrent")
 EIGHTS = np.zeros((4, 8, 8), np.float32)
 SEQUENCES = {"likelihood": "normal", "net": "recurrent", "prior": "markov", "posterior": "smoothing"}
 FEW_LABELS = {"likelihood": "normal", "program": "semi-supervised", "guide": "semi-supervised", "given_dim": 3}
@@ -108,6 +110,11 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
     "categories, codes or bits, without side information; got {} latents and given_dim={}: use net='conv'": (
         made(IMAGES, net="grid", channels=(4,), latent_dim=2),
         made(IMAGES, net="conv", channels=(4,), latent_dim=2),
+    ),
+    "leave it out, or use recipes.deep_markov": (
+        made(IMAGES, **SYMBOLS),
+        made(IMAGES, likelihood="categorical", levels=3),
+        made(IMAGES, **dict(zip(("prior", "posterior", "net"), MARKOV, strict=True)), **SYMBOLS),
     ),
     "leave gated=False, or net='mlp'": (
         made(IMAGES, net="conv", channels=(4,), gated=True),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from ...arrays.pixel_levels import indicators
 from ...arrays.sequences import check_direction, steps
 from ..distributions import Markov
 from .masking import joined
@@ -25,6 +26,8 @@ class Smoothing(nnx.Module):
             ``nets.Combiner``.
         dim: D.
         length: T.
+        levels: L, where x are levels k / (L - 1) without an order, as letters: the net reads P L indicators of each
+            step.
 
     Raises:
         ValueError: a net that reads forwards; when called, x of a width that T does not divide.
@@ -40,16 +43,18 @@ class Smoothing(nnx.Module):
     backward: ClassVar[bool] = True
     reads_steps: ClassVar[bool] = True
 
-    def __init__(self, net: nnx.Module, conditional: nnx.Module, dim: int, length: int) -> None:
+    def __init__(
+        self, net: nnx.Module, conditional: nnx.Module, dim: int, length: int, *, levels: int | None = None
+    ) -> None:
         check_direction(type(self).__name__, net, backward=self.backward)
         self.net = net
         self.conditional = conditional
-        self.length = length
+        self.length, self.levels = length, levels
         self.start = nnx.Param(jnp.zeros(dim))
 
     def __call__(self, x: Array) -> Markov:
         """Map x (..., T P) to a distribution over paths (T D,)."""
-        h = self.net(steps(x, self.length))
+        h = self.net(indicators(steps(x, self.length), self.levels))
         start = self.start[...]
         start = jnp.broadcast_to(start, (*h.shape[:-2], len(start)))
         first = self.conditional(joined(start, h[..., 0, :]))

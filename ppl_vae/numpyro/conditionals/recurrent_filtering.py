@@ -7,7 +7,7 @@ from typing import Any
 from flax import nnx
 from jax import Array
 
-from ...arrays.sequences import loc_and_scale, steps
+from ...arrays.sequences import beside, loc_and_scale, steps
 from ..distributions import Innovations
 
 
@@ -16,7 +16,8 @@ class RecurrentFiltering(nnx.Module):
 
     Args:
         model: the model, shared and not copied: h_t is its own, and so are the scales of e_t.
-        conditional: maps x_t and h_t, side by side (..., P + H), to q(z_t | x_t, h_t), independent normals over (D,).
+        conditional: maps what ``model.reads`` of x_t and h_t, side by side (..., P + H), to q(z_t | x_t, h_t),
+            independent normals over (D,).
 
     >>> import jax.numpy as jnp
     >>> import numpy as np
@@ -33,9 +34,9 @@ class RecurrentFiltering(nnx.Module):
         self.model = model
         self.conditional = conditional
 
-    def located(self, both: Array) -> tuple[Array, Array]:
-        """Return mean and scale of q(z_t | x_t, h_t) of x_t and h_t, side by side."""
-        return loc_and_scale(self.conditional(both))
+    def located(self, x: Array, h: Array) -> tuple[Array, Array]:
+        """Return mean and scale of q(z_t | x_t, h_t)."""
+        return loc_and_scale(self.conditional(beside(self.model.reads(x), h)))
 
     def __call__(self, x: Array) -> Innovations:
         """Map x (..., T P) to a distribution over innovations (T D,)."""

@@ -61,7 +61,16 @@ class Sequences(_OfCell):
     @property
     def support(self) -> Any:
         """That of a step, of every number."""
-        return self.cell.emission(jnp.zeros(self.dim + self.h.shape[-1])).support
+        return self._emission.support
+
+    @property
+    def levels(self) -> int | None:
+        """L, where a step's numbers are levels k / (L - 1)."""
+        return getattr(getattr(self._emission, "base_dist", None), "levels", None)
+
+    @property
+    def _emission(self) -> Any:
+        return self.cell.emission(jnp.zeros(self.dim + self.h.shape[-1]))
 
     def expand(self, batch_shape: tuple[int, ...]) -> Sequences:
         """Return the same distribution with another batch shape."""
@@ -124,8 +133,8 @@ class Innovations(_OfCell):
     log-ratio log q(z_t | x_t, h_t) - log p(z_t | h_t) of all steps. Where a sequence has ended, e_t is N(0, I).
 
     Args:
-        posterior: ``conditionals.RecurrentFiltering``: its ``model`` is as of ``Sequences``, and its ``located(both)``
-            maps x_t and h_t, side by side, to mean and scale of q(z_t | x_t, h_t).
+        posterior: ``conditionals.RecurrentFiltering``: its ``model`` is as of ``Sequences``, and its ``located(x, h)``
+            maps x_t and h_t to mean and scale of q(z_t | x_t, h_t).
         x: (..., T, P).
         on: whether the sequence lasts, (..., T); by default it does.
     """
@@ -201,5 +210,5 @@ class Innovations(_OfCell):
 
 def _proposal(posterior: Any, h: Array, x: Array) -> tuple[Any, Array, Array]:
     """Return q(e_t | x_t, h_t), and mean and scale of p(z_t | h_t)."""
-    (loc, scale), (mean, deviation) = posterior.model.expects(h), posterior.located(beside(x, h))
+    (loc, scale), (mean, deviation) = posterior.model.expects(h), posterior.located(x, h)
     return dist.Normal((mean - loc) / scale, deviation / scale), loc, scale

@@ -186,6 +186,11 @@ class HiddenMarkov(dist.Distribution):
         """That of a step, of every number."""
         return self.emission.support
 
+    @property
+    def levels(self) -> int | None:
+        """L, where a step's numbers are levels k / (L - 1)."""
+        return getattr(getattr(self.emission, "base_dist", None), "levels", None)
+
     def expand(self, batch_shape: tuple[int, ...]) -> HiddenMarkov:
         """Return the same distribution with another batch shape."""
         new = copy.copy(self)

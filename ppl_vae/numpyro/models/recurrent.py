@@ -9,6 +9,7 @@ import numpyro
 from flax import nnx
 from jax import Array
 
+from ...arrays.pixel_levels import indicators
 from ...arrays.sequences import loc_and_scale, steps
 from .. import distributions
 from ..conditionals.masking import observed_only
@@ -32,6 +33,7 @@ class Recurrent(nnx.Module):
         emission: a conditional that maps z_t and h_t, side by side (..., D + H), to p(x_t | z_t, h_t), event (P,).
         dim: D.
         length: T.
+        levels: L, where x_t are levels k / (L - 1) without an order, as letters: nets read P L indicators of them.
 
     >>> import numpy as np
     >>> from numpyro import handlers
@@ -45,17 +47,23 @@ class Recurrent(nnx.Module):
 
     takes_given: ClassVar[bool] = False
 
-    def __init__(self, net: Any, transition: Any, emission: Any, dim: int, length: int) -> None:
+    def __init__(
+        self, net: Any, transition: Any, emission: Any, dim: int, length: int, *, levels: int | None = None
+    ) -> None:
         self.net = net
         self.transition = transition
         self.emission = emission
         self.prior = StandardNormal(length * dim)
-        self.dim, self.length = dim, length
-        self.width = net.of_x.weight.shape[1] - dim
+        self.dim, self.length, self.levels = dim, length, levels
+        self.width = (net.of_x.weight.shape[1] - dim) // (levels or 1)
 
     def first(self, x: Array) -> Array:
         """Return h_1, (..., H), of the type and leading dimensions of x_1 (..., P)."""
         return jnp.zeros((*x.shape[:-1], self.net.hidden), x.dtype)
+
+    def reads(self, x: Array) -> Array:
+        """Return what nets read of x_t (..., P)."""
+        return indicators(x, self.levels)
 
     def expects(self, h: Array) -> tuple[Array, Array]:
         """Return mean and scale of p(z_t | h_t), (..., D) each."""
@@ -63,7 +71,7 @@ class Recurrent(nnx.Module):
 
     def moves(self, h: Array, x: Array, z: Array) -> Array:
         """Return h_{t+1} of h_t, x_t and z_t."""
-        return self.net.step(self.net.of_x(jnp.concatenate([x, z], -1)), h)
+        return self.net.step(self.net.of_x(jnp.concatenate([self.reads(x), z], -1)), h)
 
     def __call__(self, x: Array | None = None, *, mask: Array | None = None, size: int = 1) -> Array:
         """Observe x (B, T P) to the end that ``mask`` (B, T P) shows, or draw ``size`` sequences; returns x."""
