@@ -11,7 +11,7 @@ prior, the posterior, the levels or the decoder, and, for a mixture as posterior
 for it. A training is a JSON file below ``--out``, with the commit and the machine, and continues from its checkpoint.
 log p(x) of the first ``--test`` images is by importance sampling; that of ``--certify`` of them, the same of every
 pair, is the annealed one of ``evaluation.certify``, with 200 temperatures and 8 chains, and its verdict. A pair whose
-log p(x) is known needs none.
+log p(x) is known needs none, and a chain of noise has its ELBO alone. Those have nets of their own.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ Recipe = Callable[..., recipes.Recipe]
 
 VAMPPRIOR = {"prior": "vampprior", "num_pseudo_inputs": 500}
 PIXELS = {"likelihood": "pixelcnn", "pixel_layers": 2, "pixel_channels": 12}
+NOISE = {"program": "diffusion", "guide": "noising", "noise_levels": 50}
 ALONE = {"program": "autoregressive", "guide": "empty"}
 ANNEALING = evaluation.Annealing(num_temperatures=200, num_chains=8, schedule="adaptive")
 PAIRS: dict[str, tuple[Recipe, Row]] = {
@@ -44,6 +45,8 @@ PAIRS: dict[str, tuple[Recipe, Row]] = {
     "pixelcnn": (recipes.vae, PIXELS),
     "pixelcnn-alone": (recipes.vae, {**PIXELS, **ALONE}),
     "made-alone": (recipes.vae, {"likelihood": "made", **ALONE}),
+    "diffusion": (recipes.vae, {**NOISE, "hidden": (512, 512)}),
+    "diffusion-unet": (recipes.vae, {**NOISE, "net": "conv", "channels": (16, 32), "hidden": (64,)}),
 }
 """Name -> the recipe and what it sets beside the defaults that all share."""
 NAMES = {
@@ -58,6 +61,8 @@ NAMES = {
     "pixelcnn": ("N(0, I)", "normal", 1, "PixelCNN"),
     "pixelcnn-alone": ("", "", 0, "PixelCNN"),
     "made-alone": ("", "", 0, "MADE"),
+    "diffusion": ("noise", "noise", 50, "perceptron of 512"),
+    "diffusion-unet": ("noise", "noise", 50, "U-Net of 16 and 32"),
 }
 """Name -> prior, posterior, levels, decoder, as the table has them."""
 
@@ -66,12 +71,16 @@ def training(args: argparse.Namespace, split: data.Split, pair: str, seed: int) 
     """One training of the table."""
     b = backends.load(args.backend)
     recipe, settings = PAIRS[pair]
-    made = recipe(split, backend=args.backend, latent_dim=40, hidden=(300, 300), **settings)
+    sizes = {"latent_dim": 40, "hidden": (300, 300)} if "diffusion" not in pair else {}
+    made = recipe(split, backend=args.backend, **{**sizes, **settings})
     beta = schedules.Linear(0.0, 1.0, max(1, args.epochs // 5))
-    latents = "alone" not in pair
-    loss = b.inference.TraceELBO(**{"beta": beta} if latents else {})
-    if pair == "mixture":
+    if "diffusion" in pair:
+        loss = b.inference.DiffusionELBO(levels=NOISE["noise_levels"])
+    elif pair == "mixture":
         loss = b.inference.MISELBO(2, density="drawn", beta=beta)
+    else:
+        loss = b.inference.TraceELBO(**{} if "alone" in pair else {"beta": beta})
+    certify = args.certify if "alone" not in pair and "diffusion" not in pair else 0
     words = f"--pairs {pair} --epochs {args.epochs} --seeds {seed} --backend {args.backend} --certify {args.certify}"
     return runs.Training(
         args.out,
@@ -84,7 +93,7 @@ def training(args: argparse.Namespace, split: data.Split, pair: str, seed: int) 
         command=f"python benchmarks/pairs_mnist.py {words}",
         about={"pair": pair, "test_images": len(split.test)},
         extends=False,
-        certify=args.certify if latents else 0,
+        certify=certify,
         annealing=ANNEALING,
     )
 
