@@ -66,13 +66,15 @@ USUAL_PAIR = "vampprior"
 PAIR_OF = {
     **dict.fromkeys(("reinforce", "running-average", "nvil", "rloo", "vimco", "wake-wake", "wake-sleep"), "bernoulli"),
     **dict.fromkeys(("vq", "vq-ema", "fsq", "lfq"), "vq"),
-    **dict.fromkeys(("per-datapoint", "semi-amortised", "diffusion", "avb", "gan", "fivo", "nasmc"), "standard"),
+    **dict.fromkeys(
+        ("per-datapoint", "semi-amortised", "diffusion", "ali", "avb", "gan", "vae-gan", "fivo", "nasmc"), "standard"
+    ),
     "enumeration": "categorical",
 }
 """Strategy -> the pair that it trains, where that is not the usual one."""
 FILTERED = {"prior": "markov", "posterior": "filtering", "net": "recurrent", "transition_hidden": (8,)}
 FILTERED |= {"recurrent_units": 8, "image_shape": (4, 3)}
-SETTINGS_OF = {"fivo": FILTERED, "nasmc": FILTERED}
+SETTINGS_OF = {"fivo": FILTERED, "nasmc": FILTERED, "ali": {"likelihood": "normal"}}
 """Strategy -> further settings of that pair, which it does not bring itself."""
 
 COMPILED = ("trace", "inductor")

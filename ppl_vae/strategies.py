@@ -123,6 +123,19 @@ STRATEGIES: dict[str, Strategy] = {
         recipe=lambda k: {"posterior": "implicit"},
         training="Adversarial",
     ),
+    "ali": Strategy(
+        "no density: encoder and decoder hide from a critic which pairs (x, z) are whose",
+        lambda k: objectives.ALI(k),
+        1,
+        svi=lambda k: {"patience": None},
+        training="Adversarial",
+    ),
+    "vae-gan": Strategy(
+        "a VAE whose likelihood is of what a critic of x looks at, in a game with it",
+        lambda _: objectives.VAEGAN(),
+        svi=lambda _: {"patience": None},
+        training="Adversarial",
+    ),
     # a model that draws x, and has no density
     "gan": Strategy(
         "an implicit model: its draws and the data beside each other in a game with a critic",

@@ -181,12 +181,15 @@ def _results(record: Mapping[str, Any], metrics: Mapping[str, Any] | None, each:
         tested = f"{metrics['num_images']:,} test {each}s of {metrics['data']['name']}"
         after = f", after {metrics['epochs']} epochs" if metrics["epochs"] != record["epochs"] else ""
         error = f" ± {metrics['test_error']:.2f} (over {each}s)" if metrics["test_error"] is not None else ""
-        log_p = "" if metrics["log_p"] is None else f"log p(x) {metrics['log_p']:.2f}{error}, "
+        log_p = None if metrics["log_p"] is None else f"log p(x) {metrics['log_p']:.2f}{error}"
+        elbo = None if metrics["elbo"] is None else f"ELBO {metrics['elbo']:.2f}"
         if metrics.get("samples"):
             told = ", ".join(f"{name} {value:.3f}" for name, value in metrics["samples"].items())
             lines.append(f"- draws beside {tested}{after}: {told}")
-        else:
-            lines.append(f"- {tested}{after}: {log_p}ELBO {metrics['elbo']:.2f} nats per {each}")
+        if log_p or elbo:
+            lines.append(f"- {tested}{after}: {', '.join(filter(None, (log_p, elbo)))} nats per {each}")
+        if metrics.get("likelihood_trained") is False:
+            lines.append("- the likelihood that log p(x) and ELBO are of was not trained: a critic stood in its place")
         if metrics.get("discrete_elbo") is not None:
             discrete = f"log p(x) {metrics['discrete_log_p']:.2f}, ELBO {metrics['discrete_elbo']:.2f} nats per {each}"
             lines.append(f"- these are of relaxed categories, another model; of the discrete one: {discrete}")

@@ -142,8 +142,11 @@ def check(
         return gap(float(values.mean() - elbo(fit, data, **options).mean), estimate.mean_mc_error)
 
     weighed = _told("gap", weigh)
-    findings = [converged(fit), _told("active units", lambda: in_use(fit, data))]
-    if values is not None:
+    game = fit.shown_to_critic is not None
+    findings = [_of_game("converged") if game else converged(fit), _told("active units", lambda: in_use(fit, data))]
+    if game:
+        findings.append(_of_game("columns"))
+    elif values is not None:
         findings.append(beside_columns(fit, data, values, "Mean log p(x)"))
     findings.append(_told("k-hat", lambda: k_hat(fit, data, num_particles, seed, progress)))
     findings.append(weighed)
@@ -165,6 +168,8 @@ def of_training(fit: Fit, valid: Input, train: np.ndarray, *, seed: int = 0) -> 
     """
     if fit.sites.implicit:
         return Check(())  # no bound to judge, and a loss that says nothing of progress
+    if fit.shown_to_critic:
+        return Check((_of_game("converged"), _told("active units", lambda: in_use(fit, fit.checked(valid)))))
     findings = [converged(fit)]
     if fit.generalises:
         data = fit.checked(valid)
@@ -174,6 +179,12 @@ def of_training(fit: Fit, valid: Input, train: np.ndarray, *, seed: int = 0) -> 
             _told("columns", lambda: beside_columns(fit, data, elbo(fit, data, seed=seed).values, bound, train))
         )
     return Check(tuple(findings))
+
+
+def _of_game(name: str) -> Finding:
+    """Return that a game, which no likelihood was trained in, has no number for this."""
+    says = "A critic stood in the place of the likelihood: no bound was trained, and the loss says nothing of progress."
+    return Finding(name, math.nan, None, says, "See evaluation.sample_quality.")
 
 
 def _told(name: str, find: Callable[[], Finding]) -> Finding:

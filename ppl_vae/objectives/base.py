@@ -64,6 +64,8 @@ class Objective:
     """whether it trains an implicit model, by draws, and asks for no density"""
     prior_apart: ClassVar[bool] = False
     """whether it trains under a prior that is not the pair's, so that no bound of the pair tells how good it is"""
+    trains_likelihood: ClassVar[bool] = True
+    """whether it trains the pair's likelihood, so that log p(x) says how good the pair is"""
     prior_alone: ClassVar[bool] = False
     """whether it trains what the model's prior has for itself, and leaves all else as it is"""
 

@@ -443,6 +443,11 @@ class Fit(Shown):
             generate = self.pair.generate
             return concatenate(chunk.keep(generate(len(chunk), chunk.seed, chunk.side)[which]) for chunk in chunks)
 
+    @property
+    def shown_to_critic(self) -> str | None:
+        """``mean`` or ``draws`` of x, which a critic saw in the likelihood's place; None where that was trained."""
+        return dict[str, str | None](self.settings.get("svi", {})).get("shown_to_critic")
+
     def check(self, x: Input, num_particles: int = 500, *, seed: int = 0, **side: Unpack[Side]) -> Any:
         """Verdicts on this fit by data x (N, P) that it was not trained on, ``evaluation.check``.
 

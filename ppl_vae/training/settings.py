@@ -143,4 +143,6 @@ class TrainingSettings:
             settings["prior_apart"] = True
         if self.optim is not None:
             settings["optim"] = f"{describe(self.optim)}, steps to {self.optimiser_steps()}"
-        return {name: v if isinstance(v, int | float | None) else describe(v) for name, v in settings.items()}
+        told = {name: v if isinstance(v, int | float | None) else describe(v) for name, v in settings.items()}
+        untrained = not getattr(self.loss, "trains_likelihood", True)
+        return told | ({"shown_to_critic": self.loss.request.latents.dreams} if untrained else {})

@@ -16,6 +16,7 @@ import numpy as np
 from ..critics import Critic
 from ..data import Split
 from ..data.streams import Data
+from ..errors import UnsuitableObjective
 from ..kinds import check
 from ..objectives.base import WeightedObjective
 from ..results.fit import Fit
@@ -51,11 +52,20 @@ ADVERSARIAL = """SVI with two players: the pair ascends an adversarial objective
 
 
 def choose_critic(settings: Any) -> None:
-    """Give an adversarial training without a critic the one that its objective names, and check its own settings."""
+    """Give an adversarial training without a critic the one that its objective names, and check its own settings.
+
+    Raises:
+        UnsuitableObjective: early stopping by the ELBO of a likelihood that the objective does not train.
+    """
     check(settings, {"average": "between"}, "Adversarial", optional=("average",))
     if settings.critic is None:
         usual = getattr(settings.loss, "default_critic", Critic)
         object.__setattr__(settings, "critic", getattr(settings.loss, "make_critic", usual)())
+    if settings.patience is not None and not getattr(settings.loss, "trains_likelihood", True):
+        raise UnsuitableObjective(
+            f"{type(settings.loss).__name__} does not train the likelihood, of which early stopping takes the ELBO: "
+            "set patience=None, and judge the draws by evaluation.sample_quality."
+        )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The command line on an implicit model: what it draws, and what stands in the place of log p(x)."""
+"""The command line where a critic stands in the likelihood's place: what is drawn, and what is no log p(x)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from pairs import command, fit, one_line, toy
 
-from ppl_vae.cli.runs import FIT, README, SETTINGS
+from ppl_vae import data, evaluation
+from ppl_vae.cli.runs import FIT, README, RECORD, SETTINGS
 from ppl_vae.results import Fit
 
 GAN = ("--objective", "gan")
@@ -68,3 +69,41 @@ def test_a_run_goes_on(files: Path, run: Path, tmp_path: Path) -> None:
     fit(files / "images.npy", tmp_path / "two", *GAN, "--game", "wasserstein", "--epochs", 2)
     found = [Fit.load(tmp_path / name / FIT).generate(4) for name in ("one", "two")]
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("words", "mean"),
+    [
+        (("vae-gan", "--game", "wasserstein", "--layer", 1), True),
+        (("ali", "--likelihood", "normal"), False),
+    ],
+    ids=str,
+)
+def test_a_likelihood_that_nothing_trained_is_said_to_be_one(
+    words: tuple[object, ...], mean: bool, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """log p(x) is there, and beside it what the critic saw: means or draws; no ELBO is held up as what was trained."""
+    out = tmp_path / "run"
+    fit(files / "images.npy", out, "--objective", *words, "--epochs", 1)
+    assert json.loads((out / RECORD).read_text(encoding="utf-8"))["valid_elbo"] is None
+    assert "ELBO" not in (out / README).read_text(encoding="utf-8").split("| file |")[0]
+    assert command("evaluate", out, "--num-particles", 3, "--seed", 2) == 0
+    told = capsys.readouterr().out
+    assert f"which '{words[0]}' did not train" in told and ("E[x | z] of the prior's draws" in told) == mean
+    assert command("evaluate", out, "--num-particles", 3, "--seed", 2, "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["likelihood_trained"] is False and record["log_p"] > record["elbo"]
+    loaded, split = Fit.load(out / FIT), data.load(files / "images.npy")
+    drawn = loaded.generate(len(split.test), seed=2, mean=mean)
+    expected = evaluation.sample_quality(drawn, split.test, train=split.train, seed=2)
+    assert record["samples"]["MMD"] == pytest.approx(expected.row()["MMD"])
+    assert "was not trained" in (out / README).read_text(encoding="utf-8")
+    assert not loaded.check(split.test, 25, num_simulated=0)["converged"].good
+    assert np.isnan(loaded.check(split.test, 25, num_simulated=0)["columns"].value)
+
+
+def test_evaluate_of_an_implicit_guide_has_no_elbo(files: Path, tmp_path: Path) -> None:
+    fit(files / "images.npy", tmp_path, "--objective", "avb", "--epochs", 1)
+    assert command("evaluate", tmp_path, "--num-particles", 3, "--quiet") == 0
+    text = (tmp_path / README).read_text(encoding="utf-8")
+    assert "log p(x) -" in text and "ELBO" not in text.split("| file |")[0]

@@ -137,6 +137,12 @@ LOSSES = {
     ("nasmc", "--lookahead"): inference.NASMC(4, lookahead=True),
     ("fivo", "--resample-below", "0.2"): inference.FIVO(4, ess=0.2),
     ("fivo-8", "--resampling", "stratified"): inference.FIVO(8, resampling="stratified"),
+    ("ali-2", "--deterministic", "--mean", "--saturating"): inference.ALI(
+        2, deterministic=True, mean=True, saturating=True
+    ),
+    ("vae-gan", "--game", "hinge", "--layer", "1", "--strength", "3"): inference.VAEGAN(
+        strength=3.0, layer=1, game="hinge"
+    ),
     ("reinforce-3", "--analytic-kl"): inference.TraceGraphELBO(3, analytic_kl=True),
 }
 
@@ -230,6 +236,7 @@ WRONG = {
     ("--objective", "ciwae", "--elbo-weight", "2"): "in 0 to 1",
     ("--objective", "per-datapoint", "--guide", "amortised"): "brings --guide per-datapoint",
     ("--objective", "per-datapoint-5", "--patience", "3"): "brings no --patience",
+    ("--objective", "ali"): "those of 'x' (Bernoulli) carry no gradient: set mean=True",
     ("--objective", "elbo", "--latents", "bernoulli"): "no pathwise gradient",
     ("--objective", "enumeration"): "cannot enumerate the site 'z'",
     ("--objective", "nvil"): "nothing for a baseline to serve",

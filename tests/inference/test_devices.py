@@ -29,13 +29,16 @@ PAIR_OF = {
     **dict.fromkeys(("reinforce", "running-average", "nvil", "rloo", "vimco", "wake-wake", "wake-sleep"), "bernoulli"),
     **dict.fromkeys(("per-datapoint", "semi-amortised", "diffusion"), "standard"),
     "enumeration": "categorical",
-    **dict.fromkeys(("avb", "fivo", "gan", "nasmc"), "standard"),
+    **dict.fromkeys(("ali", "avb", "fivo", "gan", "nasmc", "vae-gan"), "standard"),
     **dict.fromkeys(("gumbel-softmax", "straight-through", "gumbel-rao", "rebar", "relax", "muprop"), "categorical"),
     **dict.fromkeys(("arm", "disarm", "rodeo"), "bernoulli"),
     **dict.fromkeys(("vq", "vq-ema", "fsq", "lfq"), "vq"),
 }
 """Strategy -> its pair; the others' is ``vampprior``."""
 MARKOV = {"prior": "markov", "posterior": "filtering", "net": "recurrent", "recurrent_units": 4, "image_shape": (4, 3)}
+
+SETTINGS_OF = {"fivo": MARKOV, "nasmc": MARKOV, "ali": {"likelihood": "normal"}}
+"""Strategy -> settings of that pair, which it does not bring itself."""
 
 
 def gradients(name: str, loss: Any, **settings: Any) -> None:
@@ -73,7 +76,7 @@ def test_every_pair_computes_where_its_data_are(name: str) -> None:
 @pytest.mark.parametrize("name", strategies.STRATEGIES)
 def test_every_strategy_computes_where_its_data_are(name: str) -> None:
     strategy, number = strategies.find(name)
-    settings = MARKOV if name in ("fivo", "nasmc") else strategies.recipe_settings(name)
+    settings = SETTINGS_OF.get(name, strategies.recipe_settings(name))
     gradients(PAIR_OF.get(name, "vampprior"), strategy.loss(number), **settings)
 
 

@@ -58,7 +58,8 @@ KEYS = {
     "verdict": "the same in words; null without --certify",
     "objective": "what the training maximised, last epoch",
     "train_elbo": "null; 'compare' tells it",
-    "samples": "of an implicit model, which has no log p(x): measures of its draws beside the test images; else null",
+    "likelihood_trained": "false where a critic stood in its place: log p(x) is then of one that nothing trained",
+    "samples": "of such a run, and of an implicit model: measures of its draws beside the test images; else null",
     "seconds": "of training",
     "seconds_per_step": "of training, median epoch",
     "peak_memory": "of training, MiB",
@@ -80,7 +81,8 @@ Estimate log p(x) of the test images, the ELBO and its parts, and count the late
 log p(x) is importance sampled with K = --num-particles draws: a lower bound in expectation that tightens with K. It
 has two standard errors: the test error comes from which images were seen, the MC error from sampling z. With
 --certify N it is estimated by annealing too, for N images and N simulated ones, and a verdict says how far to trust it.
-Of an implicit model (--objective gan), which has no log p(x), the draws are held beside the test images instead.
+Of an implicit model (--objective gan), which has no log p(x), the draws are held beside the test images instead. Of
+--objective ali and vae-gan both are told: the likelihood that log p(x) is of was not trained.
 
 reads   RUN, and the test part of the run's data, or of --data (a file without parts is split by the run's seed)
 writes  RUN/{METRICS}, over that of an earlier evaluation, and RUN/{README}; the table to stdout
@@ -103,6 +105,12 @@ NO_LOG_P = """\
 The model is implicit: it draws x and has no density, so that there is no log p(x) and no ELBO. Its draws beside the
 test images, and ('null') two random parts of both beside each other:
 """
+NOT_TRAINED = """
+log p(x) and the ELBO are of the pair's likelihood, which {!r} did not train: a critic stood in its place, and
+they do not say how good the pair is. {} beside the test images, and ('null') two
+random parts of both beside each other:
+"""
+SHOWN = {"mean": "E[x | z] of the prior's draws, which the critic saw,", "draws": "Draws of x, which the critic saw,"}
 
 
 def add(commands: Any, text: str) -> Parser:
@@ -131,13 +139,12 @@ def run(arguments: argparse.Namespace) -> None:
     what = arguments.data or opened.data
     ends = sequences.masks(split)["test"] if sequences.has_mask(what) else None
     fit = opened.fit(arguments.device)
-    quality = _quality(fit, split, arguments.seed) if fit.sites.implicit else None
+    implicit, shown = fit.sites.implicit, fit.shown_to_critic
+    quality = _quality(fit, split, shown, arguments.seed) if implicit or shown else None
     record = {
-        **(
-            _draws(fit, split.test, quality)
-            if quality
-            else _metrics(fit, split.test, ends, arguments, console.progress)
-        ),
+        **(_draws(fit, split.test) if implicit else _metrics(fit, split.test, ends, arguments, console.progress)),
+        "likelihood_trained": None if implicit else shown is None,
+        "samples": quality.row() if quality else None,
         "accuracy": labels.accuracy(fit, split, chosen),
         "seed": arguments.seed,
         "run": str(opened.folder),
@@ -152,7 +159,9 @@ def run(arguments: argparse.Namespace) -> None:
     record = {name: record.get(name) for name in KEYS}
     write_json(opened.folder / METRICS, record)
     readme.write(opened.folder)
-    lines = _table(record, split) if quality is None else [NO_LOG_P, str(quality)]
+    lines = [NO_LOG_P] if implicit else _table(record, split)
+    lines += [NOT_TRAINED.format(chosen["objective"], SHOWN[shown])] if shown else []
+    lines += [str(quality)] if quality else []
     console.say(*lines, f"\nwritten to {opened.folder / METRICS}")
     console.result(record)
 
@@ -186,17 +195,18 @@ def _metrics(
     }
 
 
-def _quality(fit: Fit, split: Split, seed: int) -> Any:
-    """Measure as many draws of an implicit model as there are test images."""
+def _quality(fit: Fit, split: Split, shown: str | None, seed: int) -> Any:
+    """Measure as many draws as there are test images, of what a critic was shown of the model."""
     from ...evaluation import sample_quality
 
-    return sample_quality(fit.generate(len(split.test), seed=seed), split.test, train=split.train, seed=seed)
+    drawn = fit.generate(len(split.test), seed=seed, mean=shown != "draws")
+    return sample_quality(drawn, split.test, train=split.train, seed=seed)
 
 
-def _draws(fit: Fit, test: np.ndarray, quality: Any) -> dict[str, Any]:
+def _draws(fit: Fit, test: np.ndarray) -> dict[str, Any]:
     """Return what can be told of an implicit model."""
     trained = {"seconds": fit.seconds, "parameters": fit.num_parameters, "epochs": len(fit.history["epoch"])}
-    return {"samples": quality.row(), **trained, "num_images": len(test)}
+    return {**trained, "num_images": len(test)}
 
 
 def _table(metrics: dict[str, Any], split: Split) -> list[str]:

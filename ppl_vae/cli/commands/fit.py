@@ -41,7 +41,7 @@ KEYS = {
     "peak_memory": "MiB",
     "parameters": "numbers that were trained",
     "loss": "what was minimised, nats per training image, last epoch",
-    "valid_elbo": "nats per validation image, of the epoch whose weights were kept; null for a per-datapoint guide",
+    "valid_elbo": "nats per validation image, of the epoch whose weights were kept; null where none was trained",
     "valid_epoch": "that epoch's row of history.csv; null as well",
     "valid_images": "how many",
     "warnings": "what speaks against the fit, a sentence each",
@@ -288,7 +288,7 @@ def _record(folder: Path, fit: Fit, split: Split, chosen: dict[str, Any]) -> dic
     from ...evaluation.verdicts import of_training
 
     history, done = fit.history, len(fit.history["epoch"])
-    validated = "valid_elbo" in history and done > 0
+    validated = "valid_elbo" in history and done > 0 and fit.shown_to_critic is None
     kept = _kept(history["valid_elbo"], chosen["patience"]) if validated else None
     valid: Any = split.valid
     train = split.train[:DESCRIBED]

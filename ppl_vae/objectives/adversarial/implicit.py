@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ...errors import UnsuitableObjective
 from ...games import Game, NonSaturating
 from ...pairs.terms import Terms
 from ..base import Objective
-from ..options import Option, check_value, from_python, option
+from ..options import from_python, option
 from ..request import TermsRequest
 from .codes import needed
 
@@ -23,13 +23,15 @@ PLAYERS = ("critic", "generator")
 """Methods of a game."""
 
 
-def check_game(objective: Objective, game: Game | str) -> None:
-    """Refuse what is neither a game's name nor both players' losses.
+GAME: dict[str, Any] = {"about": "both players' losses", "kind": tuple(games.NAMED), "methods": PLAYERS}
+"""The option of a game, by name or as an object."""
 
-    Raises:
-        ValueError: names the objective.
-    """
-    check_value(f"{type(objective).__name__}: 'game'", game, Option("", kind=tuple(games.NAMED), methods=PLAYERS))
+
+def critic_for(game: Game | str) -> Discriminator:
+    """Make the critic of a training that names none; its slope is held where the game needs that."""
+    if getattr(games.find(game), "needs_lipschitz", False):
+        return Discriminator(penalty="gradient", strength=1.0, steps=5)
+    return Discriminator()
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,11 @@ class GAN(ImplicitObjective):
     tells_gradient: ClassVar[bool] = True
     judges: ClassVar[Literal["data", "codes", "both"]] = "data"
     default_critic: ClassVar[type[Discriminator]] = Discriminator
-    game: Game | str = option(NonSaturating(), "both players' losses", kind=tuple(games.NAMED), methods=PLAYERS)
+    game: Game | str = option(NonSaturating(), **GAME)
 
     def make_critic(self) -> Discriminator:
         """Return the critic of a training that names none; its slope is held where the game needs that."""
-        if getattr(games.find(self.game), "needs_lipschitz", False):
-            return Discriminator(penalty="gradient", strength=1.0, steps=5)
-        return Discriminator()
+        return critic_for(self.game)
 
     def bound(self, terms: Terms, logits: Array | None = None) -> Array:
         """Terms, and the critic's logits at data and at draws, (2, M) -> (B,), the same number for each datum."""
@@ -117,8 +117,8 @@ class GMMN(ImplicitObjective):
     'imq'
     """
 
-    kernel: two_sample.Kernel = from_python("imq", "the command line makes no implicit model")
-    bandwidth: float | None = from_python(None, "the command line makes no implicit model", kind="positive")
+    kernel: two_sample.Kernel = from_python("imq", "the command line has no name for this objective")
+    bandwidth: float | None = from_python(None, "the command line has no name for this objective", kind="positive")
 
     def __post_init__(self) -> None:
         super().__post_init__()

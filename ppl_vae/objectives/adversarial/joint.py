@@ -20,11 +20,9 @@ from ..aggregate_posterior import latents_of
 from ..base import Objective
 from ..checks import check_codes, check_decoded
 from ..gradients import AtMean
-from ..options import from_python, option
+from ..options import option
 from ..request import PATHWISE, LatentsRequest, TermsRequest
 from .codes import AdversarialObjective, needed
-
-NO_NAME = "the command line has no name for this objective"
 
 
 def refuse_given(objective: Objective, given: np.ndarray | None) -> None:
@@ -149,13 +147,14 @@ class ALI(Objective):
     unused: ClassVar[tuple[str, ...]] = ("chunk",)
     per_datum: ClassVar[bool] = False
     needs_critic: ClassVar[bool] = True
+    trains_likelihood: ClassVar[bool] = False
     shows_draws: ClassVar[bool] = True
     tells_gradient: ClassVar[bool] = True
     judges: ClassVar[Literal["data", "codes", "both"]] = "codes"
     default_critic: ClassVar[type[Player]] = Critic
-    deterministic: bool = from_python(False, NO_NAME, kind="switch")
-    mean: bool = from_python(False, NO_NAME, kind="switch")
-    saturating: bool = from_python(False, NO_NAME, kind="switch")
+    deterministic: bool = option(False, "the guide's mean instead of its draws", kind="switch")
+    mean: bool = option(False, "show the critic E[x | z] instead of draws of x", kind="switch")
+    saturating: bool = option(False, "descend what the critic climbs, which vanishes where it wins", kind="switch")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,11 +19,10 @@ from ...pairs.terms import Terms
 from ...players import Player
 from ..base import Objective
 from ..checks import check_codes, check_decoded
-from ..options import from_python
+from ..options import option
 from ..request import LatentsRequest, TermsRequest
 from .codes import needed
-from .implicit import check_game
-from .joint import NO_NAME
+from .implicit import GAME, critic_for
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,14 @@ class VAEGAN(Objective):
     unused: ClassVar[tuple[str, ...]] = ("num_particles", "chunk")
     per_datum: ClassVar[bool] = False
     needs_critic: ClassVar[bool] = True
+    trains_likelihood: ClassVar[bool] = False
     shows_draws: ClassVar[bool] = True
     tells_gradient: ClassVar[bool] = True
     judges: ClassVar[Literal["data", "codes", "both"]] = "data"
     default_critic: ClassVar[type[Discriminator]] = Discriminator
-    strength: float = from_python(1.0, NO_NAME, kind="non-negative")
-    layer: int | None = from_python(None, NO_NAME, kind="count")
-    game: Game | str = from_python(NonSaturating(), NO_NAME)
+    strength: float = option(1.0, "weight of the similarity beside the game", kind="non-negative", metavar="WEIGHT")
+    layer: int | None = option(None, "hidden layer that measures similarity, from 1", kind="count", metavar="LAYER")
+    game: Game | str = option(NonSaturating(), **GAME)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +66,10 @@ class VAEGAN(Objective):
                 f"{type(self).__name__} takes one draw of the guide for each datum of a batch: leave 'num_particles' "
                 "at 1 and 'chunk' at None."
             )
-        check_game(self, self.game)
+
+    def make_critic(self) -> Discriminator:
+        """Return the critic of a training that names none; its slope is held where the game needs that."""
+        return critic_for(self.game)
 
     @property
     def is_bound(self) -> bool:
