@@ -16,7 +16,7 @@ from vampprior_ledger import Entry, key_of, swept, usual
 from vampprior_published import SOURCES, Published
 
 from ppl_vae.evaluation.studies import page
-from ppl_vae.runtime import storage
+from ppl_vae.runtime import pages, storage
 
 TABLE, PAGE, FIGURES = "LEDGER.md", "ledger.html", "figures"
 REMARKS = {
@@ -233,7 +233,8 @@ def web_page(parts: Iterable[Section]) -> str:
         }
         for part in parts
     ]
-    return page.rendered("vampprior_page.html", Path(__file__).parent, title=TITLE, about=ABOUT, parts=told)
+    folders = [Path(__file__).parent, page.TEMPLATES]
+    return pages.page("vampprior_page.html", folders, title=TITLE, about=ABOUT, parts=told)
 
 
 def _kinds(texts: Sequence[str]) -> Iterable[tuple[str, str]]:

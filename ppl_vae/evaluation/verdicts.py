@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from ..errors import UnsuitableObjective
 from ..pairs.inputs import CheckedData, Input
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
+from ..runtime.pages import part
 from .independent import column_log_density
 from .likelihood.importance_sampling import elbo, log_likelihood
 from .posterior.diagnostics import FEWEST, diagnose
@@ -32,6 +32,9 @@ LEVEL = 0.01
 """The p-value below which a guide is not calibrated."""
 SIMULATED = 200
 """Simulated data of the calibration."""
+TABLE = """\
+<table><tr>{% for name in head %}<th>{{ name }}</th>{% endfor %}</tr>\
+{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>"""
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,8 @@ class Check:
 
     def _repr_html_(self) -> str:
         marks = {True: "✓", False: "✗", None: "?"}
-        cells = [(marks[f.good], f.name, f"{f.value:.4g}", f.says, f.remedy) for f in self.findings]
-        head = "".join(f"<th>{name}</th>" for name in ("", "", "number", "that is", "next"))
-        lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in cells]
-        return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+        rows = [(marks[f.good], f.name, f"{f.value:.4g}", f.says, f.remedy) for f in self.findings]
+        return part(TABLE, head=("", "", "number", "that is", "next"), rows=rows)
 
 
 def check(

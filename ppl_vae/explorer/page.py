@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import math
-import re
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -19,6 +16,7 @@ from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side, check_names
 from ..results import Fit
 from ..runtime import storage
+from ..runtime.pages import html, page
 from .steps import Step, run
 
 TOLERANCE = 1e-4
@@ -105,13 +103,11 @@ def to_html(
         "history": _history(fit),
         "settings": [[name, _told(value)] for name, value in fit.settings.items()],
     }
-    text = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     summary = (
         f"{len(rows)} images, {codes.shape[1]} latents, mean ELBO {bound.mean:.2f} nats. The page needs no network."
     )
     record = json.dumps(content, allow_nan=False).replace("</", "<\\/")
-    parts = {"title": html.escape(title), "summary": html.escape(summary), "data": record}
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], text)
+    return page("page.html", [Path(__file__).parent], title=title, summary=summary, data=html(record))
 
 
 def steps_of(fit: Fit) -> list[Step]:

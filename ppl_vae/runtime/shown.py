@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import html
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -12,10 +11,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .pages import html, part
+
 WIDTH, HEIGHT = 240, 60
 """Of a curve, in pixels."""
 LONGEST = 60
 """Characters of a value in a short text."""
+TABLE = """\
+<div><b>{{ title }}</b>\
+<table>{% for name, value in rows %}<tr><td>{{ name }}</td><td>{{ value }}</td></tr>{% endfor %}</table>\
+{{ figure }}{% if then %}<p>{{ then }}</p>{% endif %}</div>"""
+CURVE = """\
+<svg width="{{ width }}" height="{{ height }}" role="img" aria-label="{{ said }}">\
+<polyline points="{{ points }}" fill="none" stroke="currentColor" stroke-width="1.5"/></svg>\
+<br><small>{{ said }}</small>"""
+"""Templates."""
 
 
 def brief(value: Any) -> str:
@@ -39,11 +49,8 @@ def brief(value: Any) -> str:
 
 def table(rows: Mapping[str, Any], title: str = "", figure: str = "", then: str = "") -> str:
     """Write name -> value as an HTML table, with a figure beneath and the next step in a sentence."""
-    lines = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(brief(value))}</td></tr>" for name, value in rows.items()
-    )
-    after = f"<p>{html.escape(then)}</p>" if then else ""
-    return f"<div><b>{html.escape(title)}</b><table>{lines}</table>{figure}{after}</div>"
+    cells = [(name, brief(value)) for name, value in rows.items()]
+    return part(TABLE, title=title, rows=cells, figure=html(figure), then=then)
 
 
 def curve(values: Sequence[float] | np.ndarray, label: str) -> str:
@@ -55,11 +62,7 @@ def curve(values: Sequence[float] | np.ndarray, label: str) -> str:
     low, high = y[keep].min(), y[keep].max()
     x = np.arange(len(y))[keep] * (WIDTH - 4) / (len(y) - 1) + 2
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, _height(y[keep], low, high), strict=True))
-    line = f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.5"/>'
-    said = f"{html.escape(label)}: {low:.4g} to {high:.4g}"
-    return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{said}">{line}</svg><br><small>{said}</small>'
-    )
+    return part(CURVE, width=WIDTH, height=HEIGHT, points=points, said=f"{label}: {low:.4g} to {high:.4g}")
 
 
 def _height(y: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ...runtime.pages import page as render_page
 from .study import Result, Study, row_names
 
 CAPTIONS = {
@@ -83,8 +84,9 @@ def page(
     best_first = ranked(table)
     shared, apart = _settings(results)
     libraries = {"ppl_vae": results[0].settings["version"], **results[0].settings["libraries"]}
-    return rendered(
+    return render_page(
         "report.html",
+        [TEMPLATES],
         title=title,
         summary=_summary(study, best_first),
         quality=_table(best_first, QUALITY),
@@ -99,17 +101,6 @@ def page(
         versions=_formatted({**libraries, **_devices(results)}),
         command=command,
     )
-
-
-def rendered(template: str, *folders: Path, **values: Any) -> str:
-    """The text of a template, found in ``folders`` or here, with every value escaped."""
-    import jinja2
-
-    loader = jinja2.FileSystemLoader([*folders, TEMPLATES], encoding="utf-8")
-    made = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return made.get_template(template).render(**values)
 
 
 def figure(path: Path, caption: str) -> Figure:
