@@ -62,15 +62,46 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def named(item: pytest.Item, word: str) -> bool:
+    """Whether the word stands in the name of a case, between dashes."""
+    return f"-{word}-" in f"-{item.callspec.id}-" if hasattr(item, "callspec") else False
+
+
+def for_a_release(item: pytest.Item) -> bool:
+    """Whether a marker leaves a case to a release.
+
+    ``release("numpyro", keep=["iwae", "dreg"])``: those on NumPyro, but for two; ``release``: all of them.
+    """
+    return any(
+        all(named(item, word) for word in mark.args)
+        and not any(named(item, word) for word in mark.kwargs.get("keep", ()))
+        for mark in item.iter_markers("release")
+    )
+
+
+def check_release(items: list[pytest.Item]) -> None:
+    """Refuse a marker ``release`` with a word that is in the name of no case: it would leave out more than it says."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        cases.setdefault(item.nodeid.split("[")[0], []).append(item)
+    for name, same in cases.items():
+        marks = [mark for item in same for mark in item.iter_markers("release")]
+        words = {word for mark in marks for word in (*mark.args, *mark.kwargs.get("keep", ()))}
+        for word in words:
+            if not any(named(item, word) for item in same):
+                raise pytest.UsageError(f"the marker release of {name} names {word!r}, which is in none of its cases")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files with slow tests come first, so that both workers end together; a file stays on one of them.
 
     Those marked ``release`` are left to ``.ci/matrix``, which says so by PPL_VAE_RELEASE.
     """
+    if not any("::" in argument for argument in config.args):
+        check_release(items)
     if "PPL_VAE_RELEASE" not in os.environ:
-        for item in items:
-            if item.get_closest_marker("release"):
-                item.add_marker(pytest.mark.skip(reason="before a release, with PPL_VAE_RELEASE=1"))
+        for item in filter(for_a_release, items):
+            item.add_marker(pytest.mark.skip(reason="before a release, with PPL_VAE_RELEASE=1"))
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
 

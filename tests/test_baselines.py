@@ -83,6 +83,7 @@ def test_a_net_learns_what_depends_on_the_datum() -> None:
     assert errors["neural"] < errors["average"] / 10
 
 
+@pytest.mark.release("numpyro", keep=["average-bernoulli", "neural-two layers"])
 @pytest.mark.parametrize("name", BELIEF_NETS)
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_a_baseline_leaves_the_mean_of_the_gradient(backend: backends.Backend, name: str, kind: str) -> None:
@@ -185,6 +186,7 @@ def test_a_step_is_scored_with_what_was_known_before_it(backend: backends.Backen
     assert min(seen.values()) > 0.02, "six steps of Adam at 0.01 move what they learn"
 
 
+@pytest.mark.release("numpyro")
 @pytest.mark.slow
 def test_trainings_with_a_baseline_beat_those_without(backend: backends.Backend) -> None:
     bounds = {}

@@ -106,6 +106,7 @@ def test_the_files_are_small_and_of_no_machine() -> None:
     assert [path for path, text in files.items() if machine.search(text)] == []
 
 
+@pytest.mark.release("numpyro", keep=["vampprior-means-gated", "full-levels", "semi-amortised", "ladder"])
 @pytest.mark.parametrize("name", cases.FITS)
 @pytest.mark.parametrize("backend", cases.BACKENDS)
 def test_a_fit_gives_the_same_numbers(backend: str, name: str) -> None:
@@ -115,6 +116,7 @@ def test_a_fit_gives_the_same_numbers(backend: str, name: str) -> None:
     check(cases.numbers(fit, name), EXPECTED["fits"][backend][name], "evaluated")
 
 
+@pytest.mark.release("numpyro", keep=["warm-up", "neural", "factor", "local"])
 @pytest.mark.parametrize("name", cases.TRAININGS)
 @pytest.mark.parametrize("backend", cases.BACKENDS)
 def test_a_training_goes_on_to_the_same_end(
@@ -175,6 +177,7 @@ def run(*words: object) -> None:
     assert main(cases.arguments(*words)) == 0
 
 
+@pytest.mark.release(keep=["default", "beta", "factor"])
 @pytest.mark.parametrize("name", cases.RUNS)
 def test_a_run_is_evaluated_and_repeated(
     name: str, place: Path, capsys: pytest.CaptureFixture[str], scores_as_they_were: None

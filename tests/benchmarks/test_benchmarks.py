@@ -49,6 +49,7 @@ def jax_params(model: Any, guide: Any, vampprior: bool) -> tuple:
     return (*params, model.prior.pseudo_inputs()) if vampprior else params
 
 
+@pytest.mark.release("numpyro", keep=["DReG-dreg-standard", "TraceELBO-elbo-vampprior"])
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "by_name", "prior"),
@@ -149,6 +150,7 @@ def test_whole_epochs_go_on_one_at_a_time_and_tell_of_errors(benchmark: Callable
         epochs()
 
 
+@pytest.mark.release(keep=["names1-sections1"])
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "sections"),
@@ -176,6 +178,7 @@ def test_steps_are_measured_and_written(names: list[str], sections: list[str], t
     assert (tmp_path / "step.png").exists() == ("steps" in sections)
 
 
+@pytest.mark.release(keep=["programs0-sections0-convolutions"])
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("programs", "sections", "net"),

@@ -41,6 +41,7 @@ def test_without_a_gpu_one_line_says_so(tmp_path: Path, script: Script) -> None:
     assert "There is no GPU 'cuda' here" in done.stdout.splitlines()[-1]
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_a_rehearsal_writes_every_measurement_and_a_page(tmp_path: Path, script: Script) -> None:
     """The same code on the CPU: both devices are one, so that nothing differs at all."""

@@ -81,6 +81,7 @@ def test_bins_have_equal_mass_under_the_prior_and_the_normals_under_q() -> None:
         assert mass / UNIT == pytest.approx(masses[:, entry].repeat(2))
 
 
+@pytest.mark.release("numpyro", keep=["categorical", "levels"])
 @pytest.mark.parametrize("backend", backends.NAMES)
 @pytest.mark.parametrize("name", ["standard", "bernoulli", "categorical", "logistic", "levels"])
 def test_bob_reads_what_alice_has_coded(name: str, backend: str) -> None:

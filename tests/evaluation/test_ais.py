@@ -96,6 +96,7 @@ def test_hidden_pixels_do_not_count(backend: backends.Backend) -> None:
     assert (np.abs(found.values - exact) < 5 * found.mc_error).all()
 
 
+@pytest.mark.release("numpyro")
 def test_a_guide_that_draws_inside_is_one_distribution_in_a_run(backend: backends.Backend) -> None:
     """A semi-amortised guide's parameters are noisy: draws and densities are of the same ones, or E[w] is not p(x)."""
     pca = PCA()
@@ -108,6 +109,7 @@ def test_a_guide_that_draws_inside_is_one_distribution_in_a_run(backend: backend
     assert (np.abs(ratio.mean(0) - 1) < 4 * ratio.std(0) / np.sqrt(1000)).all() and found.mc_error.max() < 0.1
 
 
+@pytest.mark.release("numpyro", keep=["two layers"])
 @pytest.mark.parametrize("name", ["two layers", "categorical"])
 def test_sums_over_discrete_latents_are_exact(backend: backends.Backend, name: str) -> None:
     own, x = prepared_net(name, backend), toy(4)
@@ -293,6 +295,7 @@ def test_endless_discrete_latents_are_refused(backend: backends.Backend) -> None
         evaluation.ais(fit, toy(4)[:, :3])
 
 
+@pytest.mark.release("numpyro")
 def test_runs_from_the_prior_need_no_answer_of_the_guide(backend: backends.Backend) -> None:
     """A guide with rows for other data is not asked; from the guide it is, and has none."""
     pca = PCA()

@@ -102,6 +102,7 @@ def test_a_verdict_does_not_hang_on_nats_that_are_common_to_all() -> None:
         assert again.verdict == certificate.verdict and again.best == certificate.best
 
 
+@pytest.mark.release("numpyro")
 def test_every_estimate_is_log_p_within_its_error_and_the_table_says_so(backend: backends.Backend) -> None:
     pca = PCA()
     found = evaluation.certify(fit_of(pca, backend, **WRONG), pca.x, 400, Annealing(60, 16, 5), size=60)
@@ -125,6 +126,7 @@ def test_every_estimate_is_log_p_within_its_error_and_the_table_says_so(backend:
     assert again.verdict == found.verdict and again.row() == row
 
 
+@pytest.mark.release("numpyro")
 def test_a_rough_ladder_is_seen_to_be_rough(backend: backends.Backend) -> None:
     """And a guide that misses the posterior, of whose draws one in many counts."""
     fit = fit_of(PCA(), backend, shift=2.5, widen=0.6)

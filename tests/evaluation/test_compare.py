@@ -192,6 +192,7 @@ def test_evaluations_on_other_test_data_or_draws_are_not_compared() -> None:
         evaluation.compare({"one": one, "more": evaluation.evaluate(fit(), TEST, 3)})
 
 
+@pytest.mark.release("numpyro")
 def test_the_training_elbo_of_rows_is_that_of_their_own_images(backend: backends.Backend) -> None:
     """Other images, or the same in another order, have no rows; a refined fit has rows for the test images only."""
     svi = backend.inference.SVI(epochs=2, batch_size=20)
@@ -388,6 +389,7 @@ def strike_after(patch: pytest.MonkeyPatch, backend: backends.Backend, count: fl
     return epochs
 
 
+@pytest.mark.release(keep=["pyro-1", "pyro-6", "numpyro-3"])
 @pytest.mark.parametrize("count", [0, 1, 3, 6])
 def test_an_interrupted_study_ends_as_an_uninterrupted_one(
     count: int, tmp_path: Path, whole: Study, backend: backends.Backend, monkeypatch: pytest.MonkeyPatch
@@ -444,6 +446,7 @@ def test_a_folder_with_other_settings_is_refused(tmp_path: Path, change: Any, sa
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.release("numpyro")
 def test_what_settings_cannot_say_is_told_apart(backend: backends.Backend, tmp_path: Path) -> None:
     """An optimiser in a closure, a recipe that is a function: by where the one leads and what the other draws."""
     import optax

@@ -127,6 +127,7 @@ def test_the_exact_answer_is_that_of_enumeration(kind: str, backend: backends.Ba
     np.testing.assert_array_equal(whole[:, ~HIDDEN], SEEN)
 
 
+@pytest.mark.release("numpyro", keep=["in between"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_elbo_is_above_the_exact_answer_and_its_gap_is_the_kl(kind: str, backend: backends.Backend) -> None:
     """By every value of the hidden pixels: ELBO = log p(seen) - KL(q || p(z | seen)), and importance weights agree."""
@@ -149,6 +150,7 @@ def test_no_elbo_is_above_the_exact_answer_and_its_gap_is_the_kl(kind: str, back
     assert (elbo < exact).all()
 
 
+@pytest.mark.release("numpyro", keep=["in between"])
 @pytest.mark.parametrize("kind", ["mixture", "in between"])
 def test_hidden_pixels_move_by_gibbs_sampling_within_annealing(kind: str, backend: backends.Backend) -> None:
     """Their prior is no product, and nobody has to know their conditional: log p(x_seen), from both sides."""
@@ -205,6 +207,7 @@ def test_probabilities_of_nought_and_one_are_certain(backend: backends.Backend) 
             init.bernoulli_rows(wrong)
 
 
+@pytest.mark.release("numpyro", keep=["autoregressive"])
 @pytest.mark.parametrize("kind", ["mixture", "autoregressive"])
 def test_a_model_without_latents_is_trained_by_its_likelihood(kind: str, backend: backends.Backend) -> None:
     """To the frequencies of few images: log p of the data rises to minus their entropy, and no draw changes it."""

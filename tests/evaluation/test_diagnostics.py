@@ -73,6 +73,7 @@ def test_an_exact_guide_has_no_gaps(backend: backends.Backend) -> None:
     assert found.best_error.max() < 0.05
 
 
+@pytest.mark.release("numpyro")
 def test_the_gaps_of_a_diagonal_guide_are_those_of_the_closed_form(backend: backends.Backend) -> None:
     """0.5 (sum log prec_dd - log det prec) for the family, 0.5 shift' prec shift for the encoder."""
     pca, shift = correlated(), 0.25
@@ -129,6 +130,7 @@ def test_the_largest_lower_bound_is_taken() -> None:
     np.testing.assert_allclose(found.approximation_error, np.hypot(0.01, found.best_error))
 
 
+@pytest.mark.release("numpyro")
 def test_annealing_and_importance_sampling_are_both_told_with_their_errors(backend: backends.Backend) -> None:
     """Where the guide is poor, annealing is ahead, and is taken; where there are sums, these, exactly."""
     pca = PCA()
@@ -320,6 +322,7 @@ def test_diagnoses_go_by_chunks_and_by_what_is_beside(monkeypatch: pytest.Monkey
         evaluation.diagnose(fit, pca.x, 10)
 
 
+@pytest.mark.release("numpyro")
 def test_the_libraries_k_hat_of_one_datum_is_ours(backend: backends.Backend) -> None:
     """Theirs is of the product of the weights of all data at once: of one datum it is that datum's own."""
     pca = PCA()

@@ -158,6 +158,7 @@ def test_tighter_bounds_drown_the_guides_signal_unless_doubly_reparameterised(ba
     assert snr["IWAE 32", "model"] > 2 * snr["IWAE 1", "model"]
 
 
+@pytest.mark.release("pyro", keep=["{'repeats': 600, 'draws': True}"])
 @pytest.mark.parametrize("settings", [{"repeats": 600}, {"repeats": 600, "draws": True}], ids=str)
 def test_the_variance_falls_with_the_batch(backend: backends.Backend, settings: dict[str, Any]) -> None:
     """Without replacement the mean of B of N has variance S^2 (1/B - 1/N); draws add theirs, which falls as 1/B."""
@@ -328,6 +329,7 @@ def test_nothing_of_the_callers_is_touched(backend: backends.Backend) -> None:
     assert (timeless[0]["variance"] != timeless[2]["variance"]).all()
 
 
+@pytest.mark.release("numpyro")
 def test_stock_objectives_agree_with_their_relatives(backend: backends.Backend) -> None:
     """One of them with a differentiable loss, and on Pyro one without."""
     fit, inference = untrained(*pair("standard", backend), backend), backend.inference

@@ -210,6 +210,7 @@ def test_xavier_weights_have_their_variance(name: str) -> None:
     assert name == "xavier_normal" or np.abs(weights).max() == pytest.approx(np.sqrt(6 / 800), rel=1e-3)
 
 
+@pytest.mark.release("numpyro")
 def test_stock_objectives_take_steps_of_the_right_size(
     backend: backends.Backend, base_noise: None, fresh_programs: None
 ) -> None:
@@ -228,6 +229,7 @@ def test_stock_objectives_take_steps_of_the_right_size(
         assert sum(moved.values()) == pytest.approx(sum(expected.values()), rel=0.3)
 
 
+@pytest.mark.release("numpyro")
 def test_arviz_pairs_each_draw_with_its_own_densities(backend: backends.Backend) -> None:
     fit = trained(backend)
     idata = fit.to_arviz(TRAIN[:4], 25)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pytest
 from oracles import COUNTS
 from pairs import TRAIN, plain_functions, refused, untrained
 
@@ -33,6 +34,7 @@ def of_programs(backend: backends.Backend, loss: Any = None, **options: Any) -> 
     )
 
 
+@pytest.mark.release("numpyro")
 def test_grey_levels_under_a_bernoulli_of_the_library(backend: backends.Backend, tmp_path: Path) -> None:
     checkpoint = {"checkpoint": tmp_path / "checkpoint", "resume": True}
     fit, x = of_programs(backend, **checkpoint), split().train[:10]

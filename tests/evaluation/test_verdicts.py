@@ -105,6 +105,7 @@ def test_convergence_is_read_off_the_history() -> None:
     assert converged(history(rising[:10])).good is None
 
 
+@pytest.mark.release("numpyro")
 @pytest.mark.parametrize("name", ["pyro", "numpyro"])
 def test_a_collapsed_fit_is_told_and_warm_up_mends_it(name: str) -> None:
     """The KL at a large weight from the start, and then from 0."""

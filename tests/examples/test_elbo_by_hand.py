@@ -27,6 +27,7 @@ def by_hand(request, tmp_path_factory, example) -> dict[str, pd.DataFrame]:
     return tables
 
 
+@pytest.mark.release("numpyro")
 def test_bounds_lie_below_log_p_by_the_divergence_and_touch_it(by_hand) -> None:
     table, x = by_hand["bounds"], 1.5
     theta, phi = table["theta"], table["phi"]

@@ -227,6 +227,7 @@ def test_inferences_are_compared_on_unchanged_pairs(backend: str, tmp_path: Path
             assert (tmp_path / kind / "figures" / f"{figure}.png").stat().st_size > 10_000
 
 
+@pytest.mark.release(keep=["bernoulli"])
 @pytest.mark.slow
 @pytest.mark.parametrize("latents", ["bernoulli", "categorical"])
 def test_estimators_of_discrete_latents_are_held_against_enumeration(

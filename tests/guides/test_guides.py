@@ -122,6 +122,7 @@ def test_refining_a_bernoulli_guide(backend: backends.Backend) -> None:
     assert after.mean < evaluation.log_likelihood(fit, x, 4000).mean + 0.02
 
 
+@pytest.mark.release("numpyro")
 def test_a_training_with_an_inner_loop_beats_the_joint_one_per_epoch(backend: backends.Backend) -> None:
     """The classical one has converged rows after one epoch; the joint one comes to the same end, later."""
     pca, bounds = PCA(), {}
@@ -134,6 +135,7 @@ def test_a_training_with_an_inner_loop_beats_the_joint_one_per_epoch(backend: ba
     assert abs(bounds[0, 250] - bounds[200, 1]) < 0.5
 
 
+@pytest.mark.release("numpyro", keep=["7"])
 @pytest.mark.parametrize("steps", [0, 7])
 def test_an_interrupted_training_ends_where_the_whole_one_does(
     backend: backends.Backend, steps: int, tmp_path: Path
@@ -183,6 +185,7 @@ def test_rows_move_as_under_adam() -> None:
     np.testing.assert_allclose(ours, p.detach().numpy(), rtol=1e-6)
 
 
+@pytest.mark.release(keep=["False-{'guide': 'semi-amortised'}", "True-{'guide': 'per-datapoint'}"])
 @pytest.mark.parametrize("settings", [{"guide": "per-datapoint"}, {"guide": "semi-amortised"}], ids=str)
 @pytest.mark.parametrize("full", [False, True])
 def test_the_backends_start_level_and_train_alike(
@@ -204,6 +207,7 @@ def test_the_backends_start_level_and_train_alike(
     assert distance(*states) < 1e-7
 
 
+@pytest.mark.release("numpyro", keep=["per-datapoint-True"])
 @pytest.mark.parametrize(("guide", "full"), [("per-datapoint", True), ("semi-amortised", False)])
 def test_saved_fits_come_back(backend: backends.Backend, guide: str, full: bool, tmp_path: Path) -> None:
     options = {"guide": guide, "full_covariance": full}
@@ -251,6 +255,7 @@ def test_a_model_without_the_keywords_of_the_house_is_refined_under(backend: bac
     assert np.isfinite(fit.history["loss"]).all()
 
 
+@pytest.mark.release("numpyro")
 def test_semi_amortised_limits_and_gains(backend: backends.Backend) -> None:
     """No steps: the encoder itself. More steps: closer to the exact posterior, from a wrong encoder."""
     pca = PCA()
@@ -292,6 +297,7 @@ def test_the_encoders_gradient_goes_through_the_steps(base_noise: None, float64:
     np.testing.assert_allclose(gradient.numpy(), numeric.numpy(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.release("numpyro")
 def test_bad_input(backend: backends.Backend) -> None:
     inference = backend.inference
     local = pair("standard", backend, guide="per-datapoint")
@@ -344,6 +350,7 @@ def test_bad_input(backend: backends.Backend) -> None:
         inference.localised(own, toy())
 
 
+@pytest.mark.release("numpyro", keep=["True-functions"])
 @pytest.mark.parametrize("kind", ["modules", "functions"])
 @pytest.mark.parametrize("stock", [False, True])
 def test_a_frozen_model_stays_and_the_guide_learns(backend: backends.Backend, kind: str, stock: bool) -> None:

@@ -77,6 +77,7 @@ def per_datapoint(backend: backends.Backend) -> Any:
     return backend.guides.PerDatapoint(backend.conditionals.DiagNormal(rows))
 
 
+@pytest.mark.release("numpyro", keep=["40"])
 @pytest.mark.parametrize("rows", [20, 40])
 def test_parameters_for_the_rows_of_a_batch(rows: int, backend: backends.Backend) -> None:
     svi, model = backend.inference.SVI(epochs=1, batch_size=rows), model_of(backend)
@@ -98,6 +99,7 @@ def test_an_automatic_guide_inside_a_function() -> None:
         backend.inference.SVI(epochs=1, batch_size=20).fit(model, lambda x: auto(x), X)
 
 
+@pytest.mark.release("numpyro", keep=["scalar"])
 @pytest.mark.parametrize(
     ("observed", "shape"),
     [
@@ -133,6 +135,7 @@ CHAINS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@pytest.mark.release("numpyro", keep=["indexed from the left-hmc", "averaged over dim 0-ais"])
 @pytest.mark.parametrize("chains", CHAINS)
 @pytest.mark.parametrize("name", ["indexed from the left", "averaged over dim 0"])
 def test_chains_of_programs_that_know_rows_alone(name: str, chains: str, backend: backends.Backend) -> None:

@@ -261,6 +261,7 @@ def test_an_own_objective_that_dreams_is_refused_rows(backend: backends.Backend)
         inference.SVI(Own(2), epochs=1, batch_size=20).fit(*rows, X)
 
 
+@pytest.mark.release("numpyro")
 def test_a_wrapper_around_a_refining_guide_refines_under_the_models_own_module(backend: backends.Backend) -> None:
     base: Any = PyroModule if backend.name == "pyro" else nnx.Module
 

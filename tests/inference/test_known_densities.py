@@ -139,6 +139,7 @@ def test_a_prior_needs_its_density_at_the_guides_draws(backend: backends.Backend
     trained(backend, objectives.TraceELBO(), *programs(backend, "plain", of_model=True))
 
 
+@pytest.mark.release("numpyro")
 def test_a_sampled_kl_is_named_or_refused(backend: backends.Backend) -> None:
     with pytest.warns(SampledKL, match="KL.* of 'z' has no closed form, and is sampled"):
         trained(backend, objectives.TraceMeanFieldELBO(), *pair("mixture", backend))

@@ -29,6 +29,7 @@ def pair_of(backend: backends.Backend, likelihood: Callable[[Any], Any], *output
     return model, b.guides.Amortised(b.conditionals.DiagNormal(encoder))
 
 
+@pytest.mark.release("numpyro", keep=["Bernoulli"])
 @pytest.mark.parametrize("likelihood", ["Normal", "Bernoulli"])
 def test_a_decoder_of_one_output_for_all_pixels_is_refused(backend: backends.Backend, likelihood: str) -> None:
     def fit(outputs: int) -> Any:

@@ -83,6 +83,7 @@ def test_a_pair_without_latents_is_refused(backend: backends.Backend) -> None:
         backend.inference.SVI(epochs=1, batch_size=20).fit(model, lambda x: None, TRAIN)
 
 
+@pytest.mark.release("numpyro")
 def test_a_scaled_pair_keeps_the_scale_outside(backend: backends.Backend) -> None:
     """Terms are those of the unscaled pair; the loss is scaled once; half-scaled pairs are refused."""
     ppl = pyro.poutine if backend.name == "pyro" else numpyro.handlers
@@ -95,6 +96,7 @@ def test_a_scaled_pair_keeps_the_scale_outside(backend: backends.Backend) -> Non
         log_terms(backend, ppl.scale(model, scale=10.0), guide)
 
 
+@pytest.mark.release("numpyro")
 def test_stock_objectives_that_are_wrong_under_a_scale_or_an_order_are_refused(backend: backends.Backend) -> None:
     """RenyiELBO tempers scaled weights, NumPyro's TraceGraph_ELBO scales twice, a KL per site needs one order.
 
@@ -115,6 +117,7 @@ def test_stock_objectives_that_are_wrong_under_a_scale_or_an_order_are_refused(b
         backend.inference.SVI(infer.TraceMeanField_ELBO(), epochs=1, batch_size=20).fit(*two_latents(backend), toy(60))
 
 
+@pytest.mark.release("numpyro")
 def test_minibatches_of_a_subsampled_plate_are_unbiased(backend: backends.Backend) -> None:
     """E[scaled mini-batch loss] = full loss, over all mini-batches of a partition."""
     ppl, d = (pyro, dist) if backend.name == "pyro" else (numpyro, npdist)

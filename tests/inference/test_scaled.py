@@ -43,6 +43,7 @@ def programs(backend: backends.Backend, *, subsampled: bool) -> tuple[Any, Any]:
     return model, guide
 
 
+@pytest.mark.release("numpyro", keep=["True"])
 @pytest.mark.parametrize("stock", [False, True])
 def test_a_subsampled_plate_leaves_losses_and_steps_as_they_are(backend: backends.Backend, stock: bool) -> None:
     """With a gradient clipped, whose length a scale would change, and with a shorter last batch."""

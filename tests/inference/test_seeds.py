@@ -18,6 +18,7 @@ X, VALID = toy(70), toy(30, 1)
 SEEDS = (0, 3, 4)
 
 
+@pytest.mark.release("numpyro", keep=["vampprior-data"])
 @pytest.mark.parametrize("name", ["standard", "vampprior-data", "bernoulli"])
 def test_a_replica_is_the_fit_of_its_seed(backend: backends.Backend, name: str) -> None:
     """To 1e-4 after 20 steps, with a shorter last batch in each epoch of four; no two are alike at the start."""

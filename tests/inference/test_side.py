@@ -78,6 +78,7 @@ def half_seen(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.where(mask, toy(count), np.nan).astype(np.float32), mask
 
 
+@pytest.mark.release("pyro", keep=["amortised"])
 @pytest.mark.parametrize("guide", ["amortised", "semi-amortised", "per-datapoint"])
 def test_a_half_seen_table_trains_and_imputes(guide: str, backend: backends.Backend) -> None:
     """Better than each pixel's own frequency among those that were seen; the hidden values cannot have helped."""
@@ -202,6 +203,7 @@ def test_conditional_pairs_agree_across_backends(base_noise: None, fresh_program
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+@pytest.mark.release("numpyro")
 def test_a_conditional_pair_learns_what_c_says(tmp_path: Path, backend: backends.Backend) -> None:
     """Two kinds of images told apart by c: generated ones are of the kind asked for; saved and loaded alike."""
     rng = np.random.default_rng(0)
@@ -310,6 +312,7 @@ def test_every_strategy_takes_a_mask(latents: str) -> None:
     assert len(trained) >= 8
 
 
+@pytest.mark.release("numpyro")
 def test_refinement_and_gradients_take_what_is_beside(backend: backends.Backend) -> None:
     """On pPCA with half of x hidden, refinement finds the posterior of what was seen; its gradient is then flat."""
     pca = PCA()

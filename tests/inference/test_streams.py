@@ -284,6 +284,7 @@ def test_memory_is_bounded_by_blocks(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
+@pytest.mark.release
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA limits what a process may write to on Linux only")
 def test_four_times_the_memory_is_streamed_and_does_not_load(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def weights(program: Any) -> list[np.ndarray]:
     return [np.array(leaf) for leaf in jax.tree.leaves(nnx.state(program))]
 
 
+@pytest.mark.release("numpyro", keep=["standard", "vampprior-means", "full-vampprior", "levels", "categorical", "flow"])
 @pytest.mark.parametrize("name", PAIRS)
 def test_every_parameter_moves_and_constants_do_not(backend: backends.Backend, name: str) -> None:
     model, guide = pair(name, backend)
@@ -112,6 +113,7 @@ def test_two_fits_in_one_process_both_train(backend: backends.Backend) -> None:
     assert first.history["loss"][-1] < first.history["loss"][0] - 0.3
 
 
+@pytest.mark.release("numpyro", keep=["standard-3", "vampprior-0", "vampprior-data-1", "vampprior-data-2"])
 @pytest.mark.parametrize("number", range(4))
 @pytest.mark.parametrize("name", ["standard", "vampprior", "vampprior-data"])
 def test_stock_objectives_move_every_parameter_in_two_fits(backend: backends.Backend, name: str, number: int) -> None:
@@ -165,6 +167,7 @@ def test_our_objective_fits_numpyros_svi() -> None:
     ]
 
 
+@pytest.mark.release("numpyro")
 def test_dynamic_binarisation_is_fresh_in_each_epoch(backend: backends.Backend) -> None:
     """With nets that ignore their inputs, the loss is linear in the pixels: it tells which pixels were fed."""
     rng = np.random.default_rng(0)
@@ -198,6 +201,7 @@ def test_warm_up_weighs_the_kl(backend: backends.Backend, base_noise: None, fres
     np.testing.assert_array_less(constant[:-1], constant[1:])
 
 
+@pytest.mark.release("numpyro", keep=["5"])
 @pytest.mark.parametrize("over", [5, 60])
 def test_early_stopping_counts_after_warm_up_and_restores_the_best(backend: backends.Backend, over: int) -> None:
     """The best of all epochs; under a long warm-up it lies within it, for the pair has begun to learn by heart."""
@@ -219,6 +223,7 @@ def test_a_learning_rate_factor_of_zero_moves_nothing(backend: backends.Backend)
     assert same(fit.pair.state(), backend.inference.Pair(*pair("standard", backend)).state())
 
 
+@pytest.mark.release("numpyro", keep=["vampprior-data", "full"])
 @pytest.mark.parametrize("name", ["vampprior", "vampprior-data", "mixture", "normal", "full", "vampprior-means"])
 def test_save_and_load(backend: backends.Backend, name: str, tmp_path: Path) -> None:
     fit = trained(backend, name, valid=VALID)
@@ -241,6 +246,7 @@ class Interrupted(Exception):
     pass
 
 
+@pytest.mark.release("numpyro", keep=["Interrupted"])
 @pytest.mark.parametrize("error", [Interrupted, KeyboardInterrupt])
 def test_resuming_equals_an_uninterrupted_run_to_the_bit(
     backend: backends.Backend, error: type[BaseException], tmp_path: Path

@@ -45,6 +45,7 @@ def assert_same(fits: list[Fit]) -> None:
         np.testing.assert_allclose(traced.pair.state()[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.release(keep=["standard", "vampprior-data", "full-vampprior", "levels", "categorical", "vq", "flow"])
 @pytest.mark.parametrize("name", PAIRS)
 def test_every_pair_trains_to_the_same_weights(name: str) -> None:
     """Draw for draw, those with scores too: a graph draws what the program draws."""

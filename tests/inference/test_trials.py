@@ -67,6 +67,7 @@ ROWS_ALONE: dict[str, Callable[[Any], Any]] = {
 """Functions that are right for rows (N, D), and take other axes for features, or fail, at (K, N, D)."""
 
 
+@pytest.mark.release("numpyro", keep=["scanned", "two axes"])
 @pytest.mark.parametrize("name", ROWS_ALONE)
 def test_a_net_that_knows_rows_alone_is_refused_several_draws_and_follows_the_advice(
     backend: backends.Backend, name: str
@@ -119,6 +120,7 @@ ALONG_THE_LAST_AXIS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.release("numpyro", keep=["decoder-'x'-centred on the batch"])
 @pytest.mark.parametrize("name", MIXING)
 @pytest.mark.parametrize(("where", "site"), [("encoder", "'z' of the guide"), ("decoder", "'x'")])
 def test_a_net_that_mixes_rows_is_told_of_by_its_site(

@@ -40,6 +40,7 @@ def check_moments(chains: Chains, draws: np.ndarray, mean: np.ndarray, cov: np.n
     assert (np.abs(found - cov) < 0.6 * scale).all()
 
 
+@pytest.mark.release("pyro", keep=["prior"])
 @pytest.mark.parametrize("start", ["guide", "prior"])
 def test_hmc_recovers_the_exact_posterior(backend: backends.Backend, start: str) -> None:
     pca = PCA()
@@ -224,6 +225,7 @@ def test_diagnostics_are_of_the_chains_of_each_datum() -> None:
     assert chains.divergences.tolist() == [0, 1, 0]
 
 
+@pytest.mark.release("numpyro")
 def test_few_draws_have_no_r_hat(backend: backends.Backend) -> None:
     """One chain, or fewer than four draws: NaN, and no word from ArviZ."""
     fit = untrained(*pair("standard", backend), backend)
@@ -261,6 +263,7 @@ def test_a_chain_that_diverges_is_named_and_counted(backend: backends.Backend) -
     assert chains.divergences.tolist() == [40, 40] and np.ptp(chains.draws["z"], 1).max() == 0
 
 
+@pytest.mark.release("numpyro")
 def test_diverging_trajectories_of_nuts_are_named_and_counted(backend: backends.Backend) -> None:
     """A funnel's neck: z1 ~ N(0, 3), z2 ~ N(0, exp(z1)); every datum of the flat model goes without."""
     fit = untrained(*funnel_pair(backend), backend, np.zeros((2, 1), np.float32))
@@ -404,6 +407,7 @@ def given_fit(pca: PCA, backend: backends.Backend, slope: np.ndarray) -> Fit:
     return Fit.untrained(pair, pca.x, given=np.zeros((len(pca.x), sizes)))
 
 
+@pytest.mark.release("pyro")
 def test_chains_are_conditional_on_side_information(backend: backends.Backend) -> None:
     """HMC and NUTS under ``given``, of which each datum has its own; and annealing, to log p(x | c)."""
     pca, rng = PCA(), np.random.default_rng(4)
@@ -464,6 +468,7 @@ def stock_nuts(backend: backends.Backend, fit: Fit, x: np.ndarray) -> np.ndarray
     return np.asarray(mcmc.get_samples(group_by_chain=True)["z"])[:, :, 0]
 
 
+@pytest.mark.release("pyro")
 @pytest.mark.slow
 def test_the_libraries_nuts_and_ours_have_the_same_posterior(backend: backends.Backend) -> None:
     """Means, variances and skewness of a posterior in no closed form, by the stock samplers over one datum each."""

@@ -195,6 +195,7 @@ def test_the_backends_agree_on_every_site_and_its_gradient(float64: None) -> Non
     )
 
 
+@pytest.mark.release("numpyro", keep=["vimco"])
 @pytest.mark.parametrize("loss", ["vimco", "enumeration", "stock"])
 def test_objectives_for_any_latents_train_it(backend: backends.Backend, loss: str) -> None:
     """Every weight that an objective reaches moves, and the loss is a number, under a stock objective too."""

@@ -95,6 +95,7 @@ def gradients(objective: str, name: str, x: np.ndarray, **options: Any) -> tuple
     )
 
 
+@pytest.mark.release(keep=["TraceELBO-options0", "standard", "full-vampprior", "normal"])
 @pytest.mark.parametrize(
     ("objective", "options"),
     [("TraceELBO", {}), ("TraceELBO", {"num_particles": 3}), ("TraceMeanFieldELBO", {"beta": 0.3})],

@@ -64,6 +64,7 @@ def of_levels(fit: Fit, levels: int | None) -> float:
     return float(estimates(fit, np.repeat(POINTS, 20_000, 0), levels, 2).mean())
 
 
+@pytest.mark.release("numpyro")
 def test_the_exact_denoiser_of_two_points_has_log_p_in_continuous_time(backend: Backend) -> None:
     fit = of_points(backend, 8)
     by_levels = [of_levels(fit, levels) for levels in (1, 4, 32, None)]
@@ -75,6 +76,7 @@ def test_the_exact_denoiser_of_two_points_has_log_p_in_continuous_time(backend: 
     assert chain.mean() + 0.02 < many < -math.log(2) + 0.15  # IWAE of whole chains
 
 
+@pytest.mark.release("numpyro")
 def test_the_value_does_not_depend_on_the_schedule_between_its_end_points(backend: Backend) -> None:
     line, bent = of_points(backend, 4), of_points(backend, 4, pieces=5)
     state = bent.pair.state()
@@ -83,6 +85,7 @@ def test_the_value_does_not_depend_on_the_schedule_between_its_end_points(backen
     assert abs(of_levels(line, 4) - of_levels(bent, 4)) > 0.1  # of few levels it does
 
 
+@pytest.mark.release("numpyro", keep=["{'levels': 3}"])
 @pytest.mark.parametrize("settings", [{}, {"prediction": "eps", "schedule_pieces": 3}, {"levels": 3}], ids=str)
 def test_one_level_has_the_mean_of_the_whole_chain(settings: dict[str, Any], backend: Backend) -> None:
     if "levels" in settings:

@@ -82,6 +82,7 @@ def blobs(rows: int = 90) -> tuple[np.ndarray, np.ndarray]:
     return np.random.default_rng(0).normal(size=(rows, 2)) + 6 * np.eye(3)[y][:, :2], np.array(["b", "a", "c"])[y]
 
 
+@pytest.mark.release("numpyro")
 @pytest.mark.parametrize("name", ["pyro", "numpyro"])
 def test_the_estimator_learns_from_few_labels_and_keeps_their_names(name: str) -> None:
     x, y = blobs()

@@ -70,6 +70,7 @@ class Sums:
         return np.array(every), np.array(joint)
 
 
+@pytest.mark.release("numpyro", keep=["normal"])
 @pytest.mark.parametrize("kind", X)
 def test_sums_are_those_over_every_path(backend: backends.Backend, kind: str) -> None:
     """log p(x), p(s_t | x) and E[x_{T+h} | x], with a gap, and each sequence from its own end."""

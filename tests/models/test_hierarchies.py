@@ -73,6 +73,7 @@ def log_p(x: np.ndarray, *, skip: bool = False) -> np.ndarray:
 X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 
 
+@pytest.mark.release("numpyro", keep=["ladder-False", "top-down-True"])
 @pytest.mark.parametrize(("guide", "skip"), [*((name, False) for name in GUIDES), ("top-down", True)])
 def test_every_draw_of_an_exact_guide_knows_the_marginal(backend: backends.Backend, guide: str, skip: bool) -> None:
     """Top-down, bottom-up and ladder reach the same optimum: log p(x, z) - log q(z | x) = log p(x) for all z."""

@@ -78,6 +78,7 @@ def test_both_backends_have_the_same_pair(kind: str) -> None:
         np.testing.assert_allclose(value, pyro[name], rtol=1e-6)
 
 
+@pytest.mark.release("numpyro", keep=["auxiliary"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_known_label_leaves_the_bound_of_x_and_y(backend: backends.Backend, kind: str) -> None:
     """log q(y) is 0 and y is the label, in every draw: what remains is the bound of log p(x, y)."""
@@ -119,6 +120,7 @@ def test_the_densities_of_the_auxiliary_model(backend: backends.Backend) -> None
     np.testing.assert_allclose(found.log_lik, (x * logits - np.logaddexp(0, logits)).sum(-1), atol=2e-2)
 
 
+@pytest.mark.release("pyro", keep=["auxiliary"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_sum_over_labels_is_the_mean_over_draws(backend: backends.Backend, kind: str) -> None:
     """And it is, in M2, sum_y q(y | x) (bound of x and y) + H(q(y | x))."""
@@ -160,6 +162,7 @@ def test_the_classifiers_term(backend: backends.Backend, kind: str) -> None:
         np.testing.assert_allclose(np.asarray(asked.log_label)[:6], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.release("numpyro", keep=["relaxed"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_it_trains_by_any_strategy(backend: backends.Backend, strategy: str) -> None:
     """Labels that x tells: learned from half of them."""
@@ -240,6 +243,7 @@ def own_program(backend: backends.Backend) -> tuple[Any, Any]:
     return model, guide
 
 
+@pytest.mark.release("numpyro")
 def test_a_users_program_learns_its_classes_frequencies(backend: backends.Backend) -> None:
     """log q(y) of labels is highest at their frequencies; labels that are no classes are refused here, too."""
     labels = np.repeat([0, 0, 0, 1, 2, 2], 10)[:, None].astype(np.float32)

@@ -218,6 +218,7 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
 }
 
 
+@pytest.mark.release("numpyro", keep=["use nets.PerStep(net, T) in the likelihood"])
 @pytest.mark.parametrize("says", REMEDIES)
 def test_the_advice_of_a_sequence_works(says: str, backend: backends.Backend) -> None:
     follow(says, backend, *REMEDIES[says])

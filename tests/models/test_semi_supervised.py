@@ -41,6 +41,7 @@ def test_known_labels_give_the_terms_of_x_and_y(backend: backends.Backend) -> No
     assert terms.log_guide == pytest.approx(scipy.stats.norm.logpdf(z, fn[:, :D], scale).sum(-1), abs=1e-2)
 
 
+@pytest.mark.release("numpyro", keep=["labels1"])
 @pytest.mark.parametrize("labels", [UNKNOWN, np.array([[0.0], [-1.0], [1.0], [-1.0]], np.float32)])
 def test_summed_labels_are_the_mean_of_drawn_ones(backend: backends.Backend, labels: np.ndarray) -> None:
     own, x = prepared(backend, labels), toy(4)
@@ -51,6 +52,7 @@ def test_summed_labels_are_the_mean_of_drawn_ones(backend: backends.Backend, lab
     assert abs(log_w.mean() - np.mean(summed)) < 5 * error
 
 
+@pytest.mark.release("numpyro", keep=["GumbelSoftmax"])
 @pytest.mark.parametrize("name", ["TraceEnumELBO", "TraceGraphELBO", "GumbelSoftmax", "VIMCO"])
 def test_the_objective_alone_says_what_becomes_of_the_label(backend: backends.Backend, name: str) -> None:
     labels = np.where(np.arange(60) % 2, -1, np.arange(60) % C)[:, None]

@@ -135,6 +135,7 @@ def fitted(backend: backends.Backend, x: np.ndarray, **options: Any) -> Any:
     return svi.fit(*deep_markov(backend), x, **options)
 
 
+@pytest.mark.release("numpyro", keep=["nan"])
 @pytest.mark.parametrize("garbage", [1.0, np.nan])
 def test_padding_changes_no_bit(backend: backends.Backend, garbage: float) -> None:
     """Trained on zeros or on anything in hidden places: the same weights, codes and likelihoods, to the bit."""
@@ -166,6 +167,7 @@ def test_what_follows_the_end_is_no_part_of_a_weight(backend: backends.Backend) 
     assert (numbers(long.mean)[:, 3 * DIM :] == 0).all()
 
 
+@pytest.mark.release("numpyro", keep=["ConditionalVAE"])
 @pytest.mark.parametrize("kind", ["VAE", "ConditionalVAE"])
 def test_programs_end_their_sequences(backend: backends.Backend, kind: str) -> None:
     """The KL of a padded sequence is that of the short one: neither model nor guide goes on behind its end."""

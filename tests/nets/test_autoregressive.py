@@ -86,6 +86,7 @@ def draws(distribution: Any, backend: backends.Backend, count: int, seed: int = 
     return np.asarray(jax.jit(lambda key: distribution.sample(key, (count,)))(jax.random.key(seed)))
 
 
+@pytest.mark.release("numpyro", keep=["transformer"])
 @pytest.mark.parametrize("name", NETS)
 def test_probabilities_of_all_images_add_up_to_one(name: str, backend: backends.Backend, float64: None) -> None:
     for shape, categories in (((3, 3), None), ((2, 2), 3)):
@@ -117,6 +118,7 @@ def test_both_backends_have_the_same_density(name: str, categories: int | None) 
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.release("numpyro", keep=["None-made", "None-pixelcnn", "3-transformer"])
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("categories", [None, 3])
 def test_draws_have_the_probabilities(name: str, categories: int | None, backend: backends.Backend) -> None:
@@ -128,6 +130,7 @@ def test_draws_have_the_probabilities(name: str, categories: int | None, backend
     assert np.abs((found - expected) / np.sqrt(expected + 1)).max() < 4.5
 
 
+@pytest.mark.release("numpyro", keep=["3-pixelcnn", "None-transformer"])
 @pytest.mark.parametrize("name", IN_STEPS)
 @pytest.mark.parametrize("categories", [None, 3])
 def test_draws_in_steps_are_those_of_the_whole_net(
@@ -199,6 +202,7 @@ def test_grey_levels_have_no_density_and_intensities_that_are_binarised_do(backe
 # A context
 
 
+@pytest.mark.release("numpyro", keep=["pixelcnn"])
 @pytest.mark.parametrize("name", CONTEXT)
 def test_a_context_reaches_every_pixel_and_draws_are_given_it(name: str, backend: backends.Backend) -> None:
     net, context = with_context(name, backend), np.random.default_rng(1).normal(size=(6, 2))
@@ -253,6 +257,7 @@ def test_a_prior_over_other_categories_is_refused(backend: backends.Backend) -> 
             with_prior(prior, backend)
 
 
+@pytest.mark.release("numpyro")
 def test_a_learned_table_begins_uniform_and_is_an_inner_prior(backend: backends.Backend) -> None:
     codebook = backend.nets.Codebook(np.random.default_rng(0).normal(size=(4, 2)))
     z = np.random.default_rng(1).integers(4, size=(6, 3))

@@ -134,6 +134,7 @@ SHAPES: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((8, 8), (4, 5)), ((7, 
 """Of an image, and the channels."""
 
 
+@pytest.mark.release("numpyro", keep=["shape1-channels1"])
 @pytest.mark.parametrize("lead", [(), (5,), (2, 5), (3, 2, 5), (0,)])
 @pytest.mark.parametrize(("shape", "channels"), SHAPES)
 def test_any_leading_dims_on_both(
@@ -155,6 +156,7 @@ def test_any_leading_dims_on_both(
             close(values[(0,) * len(lead)].tolist(), one.tolist(), 1e-4)
 
 
+@pytest.mark.release(keep=["shape1-channels1", "shape2-channels2"])
 @pytest.mark.parametrize(("shape", "channels"), SHAPES)
 def test_both_backends_have_the_same_parameters_and_values(shape: tuple[int, ...], channels: tuple[int, ...]) -> None:
     x, z = drawn(5, int(np.prod(shape)) + 2), drawn(5, 3)
@@ -323,6 +325,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.release(keep=["data", "categorical", "conditional"])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_of_the_recipe_trains_saves_and_generates_on_both(name: str, tmp_path: Any) -> None:
     """From the same weights; a step moves every convolution; what is loaded is what was saved."""

@@ -167,6 +167,7 @@ def test_permuted_codes_keep_each_dimension_and_break_the_rest(backend: backends
     assert np.abs(rows).mean() > 0.9  # not the rows' own draws, whose mean is 0.80
 
 
+@pytest.mark.release("numpyro", keep=["AAE"])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_it_trains_and_tells_of_its_critic(backend: backends.Backend, name: str) -> None:
     objective = getattr(backend.inference, name)(2)
@@ -181,6 +182,7 @@ def test_it_trains_and_tells_of_its_critic(backend: backends.Backend, name: str)
     np.testing.assert_array_equal(fit.history["critic_loss"], again.history["critic_loss"])
 
 
+@pytest.mark.release("numpyro")
 def test_at_strength_zero_it_is_the_vae(backend: backends.Backend) -> None:
     """The critic learns beside it and is not listened to; on NumPyro its draws are no one else's, to the bit."""
     inference, own = backend.inference, pair("standard", backend)
@@ -196,6 +198,7 @@ def test_at_strength_zero_it_is_the_vae(backend: backends.Backend) -> None:
         np.testing.assert_allclose(still.history["loss"], plain.history["loss"], rtol=0.1)
 
 
+@pytest.mark.release("numpyro")
 def test_factor_vae_takes_the_correlation_out(backend: backends.Backend) -> None:
     """The total correlation that another estimator sees falls, and the critic is left with less to tell apart."""
     inference, own, x = backend.inference, pair("standard", backend), toy(200)
@@ -209,6 +212,7 @@ def test_factor_vae_takes_the_correlation_out(backend: backends.Backend) -> None
     assert found[30.0][0] < 0.8 * found[0.0][0] and found[30.0][1] < found[0.0][1]
 
 
+@pytest.mark.release("numpyro", keep=["FactorVAE"])
 @pytest.mark.parametrize("name", ["FactorVAE", "AAE"])
 def test_the_pair_climbs_against_the_critic_as_it_was(backend: backends.Backend, name: str) -> None:
     """However far the critic moves in a step, the pair's gradient of that step is of the critic before it."""
@@ -229,6 +233,7 @@ def test_rows_of_single_data_points(backend: backends.Backend) -> None:
     assert np.isfinite(fit.history["loss"]).all() and np.isfinite(fit.history["critic_loss"]).all()
 
 
+@pytest.mark.release("numpyro", keep=["True"])
 @pytest.mark.parametrize("streamed", [False, True])
 def test_another_batch_brings_what_is_beside_it(
     backend: backends.Backend, streamed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -259,6 +264,7 @@ def test_a_recorded_step_has_no_critic() -> None:
         training.fit(*pair("standard", "pyro"), toy(40))
 
 
+@pytest.mark.release("numpyro", keep=["FactorVAE"])
 @pytest.mark.parametrize("name", ["FactorVAE", "WAEGAN"])
 def test_a_killed_training_goes_on(backend: backends.Backend, name: str, tmp_path: Path) -> None:
     """Weights, both optimisers and the critic: the end is that of the uninterrupted training, to the bit."""
@@ -292,6 +298,7 @@ def test_replicas_have_critics_of_their_own(backend: backends.Backend) -> None:
     assert len({round(float(fit.history["critic_loss"][-1]), 5) for fit in fits}) == 4
 
 
+@pytest.mark.release("numpyro")
 def test_streams_and_dynamic_data(backend: backends.Backend, tmp_path: Path) -> None:
     """Another batch is read from the disk, too, and drawn afresh where data are."""
     np.save(tmp_path / "x.npy", toy(80).astype(np.uint8))

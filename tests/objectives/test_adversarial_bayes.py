@@ -87,6 +87,7 @@ def fitted(request: pytest.FixtureRequest) -> tuple[backends.Backend, Fit, np.nd
     return backend, adversarial(backend, loss, epochs=40).fit(*programs(backend, implicit(backend)), x), x
 
 
+@pytest.mark.release("numpyro")
 def test_its_value_is_below_log_p_and_its_draws_are_the_posteriors(fitted: Any) -> None:
     """With adaptive contrast the claim is no more than log p(x), and close, as the moments of the draws say too."""
     _, fit, x = fitted

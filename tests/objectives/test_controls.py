@@ -63,6 +63,7 @@ ESTIMATORS = {
 }
 
 
+@pytest.mark.release("numpyro", keep=["RODEO"])
 @pytest.mark.parametrize(("name", "net"), [("RELAX", "categorical"), ("RODEO", "bernoulli")])
 def test_unbiased_at_any_weights(backend: backends.Backend, name: str, net: str) -> None:
     kind, make = ESTIMATORS[name]
@@ -181,6 +182,7 @@ def test_the_backends_have_one_loss() -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+@pytest.mark.release("numpyro", keep=["RODEO"])
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_training_goes_on_to_the_bit(backend: backends.Backend, name: str, tmp_path: Path) -> None:
     kind, make = ESTIMATORS[name]

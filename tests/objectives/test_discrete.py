@@ -36,6 +36,7 @@ from ppl_vae.objectives.gradients import Enumeration, Mixed
 from ppl_vae.results import Fit
 
 
+@pytest.mark.release("numpyro", keep=["two layers"])
 @pytest.mark.parametrize("name", BELIEF_NETS)
 def test_enumeration_is_the_mean_over_draws(backend: backends.Backend, name: str) -> None:
     """The exact ELBO, and log p(x) as the sum over configurations, beside sampling."""
@@ -87,6 +88,7 @@ def spread(
     return float(((gradients.mean(0) - exact) ** 2).sum() / (variance / repeats)), float(variance)
 
 
+@pytest.mark.release("numpyro", keep=["categorical"])
 @pytest.mark.parametrize("name", BELIEF_NETS)
 def test_reinforce_has_the_exact_gradient_and_baselines_change_only_its_noise(
     backend: backends.Backend, name: str
@@ -154,6 +156,7 @@ def test_leaving_one_out_is_silent_at_the_exact_posterior(backend: backends.Back
     assert (quiet[:, ~ours] != 0).any()
 
 
+@pytest.mark.release("numpyro", keep=["bernoulli"])
 @pytest.mark.parametrize("name", ["bernoulli", "categorical"])
 def test_a_closed_form_kl_leaves_the_gradient(backend: backends.Backend, name: str) -> None:
     own, x, inference = prepared_net(name, backend), np.repeat(toy(3), 40, 0), backend.inference
@@ -167,6 +170,7 @@ def test_a_closed_form_kl_leaves_the_gradient(backend: backends.Backend, name: s
         svi.fit(*two_layers(backend), toy())
 
 
+@pytest.mark.release("numpyro", keep=["bernoulli"])
 @pytest.mark.parametrize("name", BELIEF_NETS)
 def test_vimco_has_the_exact_gradient_of_the_iwae_bound(backend: backends.Backend, name: str) -> None:
     """The IWAE-K bound summed over every K-tuple of configurations, differentiated by the enumeration's own terms."""
@@ -178,6 +182,7 @@ def test_vimco_has_the_exact_gradient_of_the_iwae_bound(backend: backends.Backen
     assert wrong > 4.0 and variance > 0
 
 
+@pytest.mark.release("numpyro", keep=["bernoulli"])
 @pytest.mark.parametrize("name", BELIEF_NETS)
 def test_the_wake_phase_tends_to_the_posteriors_kl_and_is_biased_at_few_draws(
     backend: backends.Backend, name: str
@@ -195,6 +200,7 @@ def test_the_wake_phase_tends_to_the_posteriors_kl_and_is_biased_at_few_draws(
     assert error[100][0] < error[5][0] / 5 + 3 * error[100][1]
 
 
+@pytest.mark.release("numpyro", keep=["two layers"])
 @pytest.mark.parametrize("name", BELIEF_NETS)
 def test_wake_sleep_dreams_without_bias(backend: backends.Backend, name: str) -> None:
     """The model's gradient is the wake phase's; the guide's that of E_p(x) KL(p(z|x) || q), over every image."""
@@ -337,6 +343,7 @@ TRAINED = [(name, s) for name in BELIEF_NETS for s in STRATEGIES if name == "two
 """Every strategy trains the hardest net; gradients of all nets have laws of their own."""
 
 
+@pytest.mark.release("numpyro", keep=["RLOO", "WakeSleep", "categorical-VIMCO"])
 @pytest.mark.parametrize(("name", "strategy"), TRAINED)
 def test_every_strategy_trains_the_same_discrete_pair(backend: backends.Backend, name: str, strategy: str) -> None:
     model, guide = BELIEF_NETS[name](backend)
@@ -351,6 +358,7 @@ def test_every_strategy_trains_the_same_discrete_pair(backend: backends.Backend,
     assert fit.generate(5).shape == (5, P) and fit.encode(toy(4)).shape[0] == 4
 
 
+@pytest.mark.release("numpyro")
 def test_score_functions_of_reparameterised_latents(backend: backends.Backend) -> None:
     """On a Gaussian pair TraceGraphELBO is the ELBO, and VIMCO the IWAE's gradient by scores alone."""
     from pairs import pair

@@ -75,6 +75,7 @@ def slope(name: str) -> float:
     return (elbo(**up) - elbo(**down)) / 2e-5
 
 
+@pytest.mark.release("numpyro", keep=["flips"])
 @pytest.mark.parametrize("strategy", ["enumeration", "flips"])
 def test_an_impossible_name_adds_nothing(backend: backends.Backend, strategy: str) -> None:
     """Under every value, and where a flipped bit changes what is possible: its own gradient then has no noise."""

@@ -125,6 +125,7 @@ def training(backend: backends.Backend, epochs: int, **settings: Any) -> Any:
     return backend.inference.Adversarial(loss, critic=critic, epochs=epochs, batch_size=200, learning_rate=5e-3)
 
 
+@pytest.mark.release("numpyro")
 def test_encoder_and_decoder_meet(backend: backends.Backend) -> None:
     """From a guide that knows nothing of x, draws come to have the data's spread, and codes those of the posterior."""
     x, (model, guide) = data(1000), programs(backend)

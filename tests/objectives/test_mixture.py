@@ -112,6 +112,7 @@ LEARNED: dict[str, tuple[str, Any, Callable[[Oracle], torch.Tensor]]] = {
 }
 
 
+@pytest.mark.release("numpyro", keep=["S2A", "S2S", "sticking", "DReG"])
 @pytest.mark.parametrize("name", [*BOUNDS, *LEARNED])
 def test_a_bound_and_its_gradient_are_those_of_quadrature(name: str, backend: Backend) -> None:
     where, make, exact = {**BOUNDS, **LEARNED}[name]
@@ -133,6 +134,7 @@ def test_a_bound_and_its_gradient_are_those_of_quadrature(name: str, backend: Ba
     assert abs(told.mean() - value.item() * copies) / error < 5
 
 
+@pytest.mark.release("numpyro")
 def test_bounds_rise_with_the_number_of_components_up_to_log_p(backend: Backend) -> None:
     oracle = Oracle(own_fit(backend, 2), 2)
     assert oracle.log_q().exp().sum((1, 2)).mul(oracle.cell).detach().numpy() == pytest.approx(len(X), rel=3e-3)
@@ -143,6 +145,7 @@ def test_bounds_rise_with_the_number_of_components_up_to_log_p(backend: Backend)
     assert -found[0] / 4000 == pytest.approx(oracle.elbo().item(), rel=0.01)
 
 
+@pytest.mark.release("numpyro")
 def test_one_component_is_the_plain_objective_to_the_bit(backend: Backend) -> None:
     own = own_fit(backend, components=1).pair
     for density in ("all", "drawn"):
@@ -190,6 +193,7 @@ def test_components_are_distinct_and_equally_likely() -> None:
     assert (single - 600).abs().max() < 5 * np.sqrt(600)
 
 
+@pytest.mark.release("numpyro")
 @pytest.mark.parametrize("size", [2, A, A + 1])
 def test_a_guide_that_does_not_read_x_is_as_one_that_repeats_itself(size: int, backend: Backend) -> None:
     """Its features have no batch of their own: data are no particles, however many there are."""
@@ -220,6 +224,7 @@ def test_a_guide_that_does_not_read_x_is_as_one_that_repeats_itself(size: int, b
     np.testing.assert_allclose(*found, rtol=1e-6)
 
 
+@pytest.mark.release("numpyro", keep=["True"])
 @pytest.mark.parametrize("learned", [False, True])
 def test_moments_weights_and_a_mixture_of_mixtures(learned: bool, backend: Backend) -> None:
     fit = own_fit(backend, learned_weights=learned, prior="vampprior", num_pseudo_inputs=2)

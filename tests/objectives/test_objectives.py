@@ -247,6 +247,7 @@ def test_per_datum_objectives_are_sums_over_data_and_the_others_are_biased() -> 
         assert objective.per_datum or biases[name, 60] < biases[name, 4] / 2, name
 
 
+@pytest.mark.release("numpyro", keep=["vampprior"])
 @pytest.mark.parametrize("name", ["standard", "vampprior"])
 def test_unbiased_relatives(backend: backends.Backend, name: str) -> None:
     """In expectation sticking the landing is the ELBO's gradient and DReG the IWAE's; sticking the IWAE's is not."""
@@ -258,6 +259,7 @@ def test_unbiased_relatives(backend: backends.Backend, name: str) -> None:
     assert bias(backend, inference.IWAE(6, stick_the_landing=True), inference.IWAE(6), own) > 4.0
 
 
+@pytest.mark.release("numpyro")
 @pytest.mark.slow
 def test_draws_in_chunks_are_the_same_estimator(backend: backends.Backend) -> None:
     """A few draws at a time: the same gradient in expectation, the same bound, and every draw is another one."""
@@ -305,6 +307,7 @@ def test_at_the_exact_posterior_the_guides_gradient_is_zero(backend: backends.Ba
     assert np.linalg.norm(zero) < 1e-3 * np.linalg.norm(noisy)
 
 
+@pytest.mark.release("numpyro")
 @pytest.mark.filterwarnings("ignore::ppl_vae.errors.UntrainedNet")
 def test_several_latents_stick_the_landing_too(backend: backends.Backend) -> None:
     inference = backend.inference
@@ -328,6 +331,7 @@ STRATEGIES = {
 }
 
 
+@pytest.mark.release("numpyro", keep=["sticking", "miwae", "free bits over batch"])
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_trains_the_same_pair(backend: backends.Backend, name: str) -> None:
     loss = STRATEGIES[name](backend.inference)

@@ -44,6 +44,7 @@ def second(backend: Backend, whole: Fit, epochs: int = 30, **options: Any) -> Fi
     return svi.fit(whole.model, whole.guide, toy(), **options)
 
 
+@pytest.mark.release("numpyro", keep=["vq"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_elbo_gains_what_the_kl_loses_and_the_pair_stays_to_the_bit(kind: str, backend: Backend) -> None:
     first = fit_of(kind, backend)

@@ -215,6 +215,7 @@ def test_usage_counts_codes_and_its_perplexity_is_that_of_their_shares() -> None
     assert used == 3 and perplexity == pytest.approx(np.exp(0.5 * np.log(2) + 0.5 * np.log(4)))
 
 
+@pytest.mark.release("numpyro")
 def test_codes_that_no_datum_has_start_again(backend: backends.Backend, tmp_path: Any) -> None:
     """All codes but one start far off: they stay, or, after an epoch, are where vectors are; resumed to the bit."""
     x, at = toy(40), tmp_path / "checkpoint"

@@ -246,6 +246,7 @@ def test_a_training_moves_codes_by_the_averages_alone(backend: backends.Backend,
 # -- residual codes and grids under the objective -----------------------------------------------------------------
 
 
+@pytest.mark.release("numpyro", keep=["residual"])
 @pytest.mark.parametrize(
     ("codebook", "stages"),
     [(two_codebooks(), 2), (Grid((3, 4)), 1)],

@@ -77,6 +77,7 @@ UNBIASED: dict[str, Any] = {
 }
 
 
+@pytest.mark.release("numpyro", keep=["ARM", "REBAR"])
 @pytest.mark.parametrize("name", UNBIASED)
 def test_gradients_are_unbiased(backend: backends.Backend, name: str) -> None:
     """Every parameter's, against enumeration; a biased one is seen at the same number of draws below."""
@@ -86,6 +87,7 @@ def test_gradients_are_unbiased(backend: backends.Backend, name: str) -> None:
     assert value == pytest.approx(-value_of(backend, backend.inference.TraceEnumELBO(), own, toy(4), 0), rel=0.02)
 
 
+@pytest.mark.release("numpyro", keep=["REBAR"])
 @pytest.mark.parametrize("name", ["REBAR", "MuProp"])
 def test_gradients_of_categories_are_unbiased(backend: backends.Backend, name: str) -> None:
     own, objective = prepared_net("categorical", backend), UNBIASED[name](backend.inference)
@@ -105,6 +107,7 @@ def test_the_models_gradient_is_that_of_the_hard_draw(backend: backends.Backend,
     np.testing.assert_allclose(controlled, hard, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.release("numpyro")
 def test_biased_gradients_come_near_at_low_temperatures(backend: backends.Backend) -> None:
     own, inference = prepared_net("bernoulli", backend), backend.inference
     exact = inference.TraceEnumELBO()
@@ -127,6 +130,7 @@ def noise_of(backend: backends.Backend, objective: Any, own: Any) -> tuple[float
     return float(drawn.var(0).sum()), drawn.mean(0)
 
 
+@pytest.mark.release("numpyro")
 def test_the_order_of_noise(backend: backends.Backend) -> None:
     """Integrating noise out lessens it: DisARM is ARM's mean, Gumbel-Rao straight-through's, with the same mean."""
     own, inference = prepared_net("bernoulli", backend), backend.inference
@@ -142,6 +146,7 @@ def test_the_order_of_noise(backend: backends.Backend) -> None:
     assert noise_of(backend, inference.REBAR(), own)[0] < 0.5 * noise_of(backend, inference.REBAR(eta=0.0), own)[0]
 
 
+@pytest.mark.release("numpyro", keep=["categorical"])
 @pytest.mark.parametrize("kind", [bernoulli, categorical])
 def test_straight_through_has_the_value_of_the_discrete_pair(backend: backends.Backend, kind: Any) -> None:
     name = {bernoulli: "bernoulli", categorical: "categorical"}[kind]
@@ -160,6 +165,7 @@ STRATEGIES = {
 }
 
 
+@pytest.mark.release("numpyro", keep=["bernoulli-REBAR", "categorical-gumbel"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("kind", [bernoulli, categorical])
 def test_a_discrete_pair_trains_on_relaxed_draws(backend: backends.Backend, kind: Any, strategy: str) -> None:
@@ -246,6 +252,7 @@ def of_user(backend: backends.Backend, reads: str) -> tuple[Any, Any]:
     return model, guide
 
 
+@pytest.mark.release("numpyro", keep=["round", "real"])
 @pytest.mark.parametrize(
     ("reads", "message"),
     [

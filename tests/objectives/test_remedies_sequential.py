@@ -106,6 +106,7 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
 }
 
 
+@pytest.mark.release("numpyro", keep=["says1"])
 @pytest.mark.parametrize("says", REMEDIES)
 def test_the_advice_of_a_filter_works(says: str, backend: backends.Backend) -> None:
     follow(says, backend, *REMEDIES[says])

@@ -58,6 +58,7 @@ def filtered(backend: backends.Backend, own: Any, x: np.ndarray, draws: int, see
     return type(found)(*(None if a is None else numbers(a) for a in found))
 
 
+@pytest.mark.release("numpyro", keep=["smoothing"])
 @pytest.mark.parametrize("posterior", ["filtering", "smoothing"])
 def test_without_resampling_the_weights_are_those_of_whole_paths(backend: backends.Backend, posterior: str) -> None:
     """log w = log p(x, z) - log q(z | x), each by one density of the path: the IWAE, and the ELBO of one particle."""
@@ -73,6 +74,7 @@ def test_without_resampling_the_weights_are_those_of_whole_paths(backend: backen
     np.testing.assert_allclose(once.log_w, numbers(expected), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.release("numpyro", keep=["nan"])
 @pytest.mark.parametrize("garbage", [1.0, np.nan])
 def test_padding_changes_no_bit_and_no_slope(backend: backends.Backend, garbage: float) -> None:
     """Particles, weights and the weights after a step, of zeros or of anything in hidden places."""
@@ -188,6 +190,7 @@ def test_kalman_is_conditioning_of_the_joint_normal_and_filters_estimate_it(back
         assert (values.mean(1) < found.log_p + 4 * values.std(1) / np.sqrt(100)).all()
 
 
+@pytest.mark.release("numpyro")
 def test_paths_of_a_filter_have_the_moments_of_the_smoother(backend: backends.Backend) -> None:
     """Means, covariances and those of neighbours, by ancestors and backwards; z is N(0, I) after an end."""
     fit, x, cov, across = linear(backend)
@@ -211,6 +214,7 @@ def test_paths_of_a_filter_have_the_moments_of_the_smoother(backend: backends.Ba
     assert (few["smc"] < few["backward"]).mean() > 0.5 and (few["backward"] < draws).all()
 
 
+@pytest.mark.release("numpyro")
 def test_a_recurrent_net_is_filtered_by_the_same_steps(backend: backends.Backend) -> None:
     """Weights of whole paths without resampling, whatever the padding; with it, log p(x) as by importance sampling."""
     own = {"latent_dim": DIM, "recurrent_units": 3, "hidden": (4,), "backend": backend.name}

@@ -107,6 +107,7 @@ def gradient(backend: backends.Backend, prior: str, x: np.ndarray, u: np.ndarray
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(nnx.grad(difference)(posterior))])
 
 
+@pytest.mark.release("numpyro")
 def test_the_reports_gradient_argument(backend: backends.Backend, float64: None) -> None:
     """Where q(z | x) is close to q(z | u), VampPrior's direct gradient vanishes in proportion; a mixture's does not.
 
@@ -138,6 +139,7 @@ def test_generations_of_a_known_prior_have_its_mean(backend: backends.Backend) -
     np.testing.assert_allclose(fit.generate(6000).mean(0), x.mean(0), atol=0.02)
 
 
+@pytest.mark.release(keep=["pyro-standard", "pyro-vampprior-data", "numpyro-mixture"])
 @pytest.mark.parametrize("name", ["standard", "mixture", "vampprior", "vampprior-data"])
 def test_generations_of_a_trained_model_have_the_mean_of_the_data(backend: backends.Backend, name: str) -> None:
     train = toy(600)

@@ -97,6 +97,7 @@ def test_both_backends_start_from_the_same_pair(registered: Any) -> None:
     assert sums[0] == sums[1]
 
 
+@pytest.mark.release("numpyro", keep=["likelihood", "net"])
 @pytest.mark.parametrize("slot", ["prior", "likelihood", "posterior", "net", "program"])
 def test_one_component_among_those_of_the_package(slot: str, registered: Any, backend: backends.Backend) -> None:
     recipe = recipes.vae(toy(), backend=backend.name, latent_dim=2, hidden=(4,), **{slot: ALL[slot]})
@@ -263,6 +264,7 @@ def test_help_with_an_extension_loads_no_framework() -> None:
     assert "my_components" in loaded and not loaded & {"torch", "jax", "pyro", "numpyro", "my_pyro"}
 
 
+@pytest.mark.release("numpyro")
 @pytest.mark.parametrize("name", backends.NAMES)
 def test_the_command_line_trains_them(
     name: str, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -13,6 +13,8 @@ from typing import Any
 import pyro
 import torch
 from torch import Tensor
+from torch._guards import TracingContext, tracing
+from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.stateless import _reparametrize_module
 
@@ -161,7 +163,8 @@ class Traced:
         try:
             with self.trial(), pyro.validation_enabled(False), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch tells of what it finds in the graph
-                graph: Any = make_fx(step)(*detached)
+                with tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):  # or one for each operation
+                    graph: Any = make_fx(step)(*detached)
                 if self.pair.device.type != "cpu":
                     place_constants(graph)
                 if self.mode == "inductor" and not self.graphs:
