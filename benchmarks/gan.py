@@ -140,7 +140,7 @@ def main() -> None:
     for kind, rows in made.items():
         ended = [row for row in rows if row["modes"] is not None]
         told = [np.array([row[name] for row in ended], float) for name in COLUMNS[2:5]]
-        words = [f"{v.mean():.2f} +- {v.std():.2f}" if ended else "" for v in told]
+        words = [f"{v.mean():.2f} +- {v.std(ddof=len(v) > 1):.2f}" if ended else "" for v in told]
         print(f"| {kind} |", " | ".join(words), f"| {len(ended)} of {len(rows)} |")
 
 

@@ -19,7 +19,7 @@ from . import backends, init, seeds
 from .arrays import contrast, ops
 from .arrays.ops import Array
 from .arrays.plain import keep_python
-from .kinds import Kind, check
+from .kinds import Kind, check, check_counts
 from .players import Player, Sizes, State, Values, View
 
 KINDS: dict[str, Kind] = {
@@ -280,9 +280,7 @@ def train(
     samples = [_sample(a, name) for a, name in ((codes, "codes"), (others, "others"))]
     if samples[0].shape[1] != samples[1].shape[1]:
         raise ValueError(f"'codes' and 'others' should have one D; got {samples[0].shape} and {samples[1].shape}.")
-    for name, value in (("steps", steps), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"{name!r} should be at least 1; got {value}.")
+    check_counts("train", steps=steps, batch_size=batch_size)
     batches = [
         seeds.generator(seed, "critic", name).integers(len(sample), size=(steps, batch_size))
         for sample, name in zip(samples, ("codes", "others"), strict=True)

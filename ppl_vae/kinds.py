@@ -64,3 +64,18 @@ def check(owner: Any, kinds: dict[str, Kind], name: str | None = None, *, option
         if not all(fits(kind, one) for one in (value if several else (value,))):
             each, told = "numbers, each " * several, name or type(owner).__name__
             raise ValueError(f"{told}: {field!r} should be {each}{EXPECTED[kind]}; got {value!r}.")
+
+
+def check_counts(where: str, /, **settings: Any) -> None:
+    """Refuse arguments that are no integers of at least 1.
+
+    Raises:
+        ValueError: names the function and the argument.
+
+    >>> check_counts("generate", size=1.5)
+    Traceback (most recent call last):
+    ValueError: generate: 'size' should be an integer of at least 1; got 1.5.
+    """
+    for name, value in settings.items():
+        if not fits("count", value):
+            raise ValueError(f"{where}: {name!r} should be {EXPECTED['count']}; got {value!r}.")

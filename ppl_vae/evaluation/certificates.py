@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..arrays.log_weights import UNRELIABLE
-from ..mcmc.samplers import check_count
+from ..kinds import check_counts
 from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
@@ -262,7 +262,7 @@ def certify(
         UnsuitableObjective: no latent site, or codes of too many joint values for their sum.
         OutOfMemory: the message says what to lower.
     """
-    check_count("certify", size=size)
+    check_counts("certify", size=size)
     if not (isinstance(tolerance, int | float) and tolerance > 0):
         raise ValueError(f"certify: 'tolerance' should be a positive number of nats per datum; got {tolerance!r}.")
     if side.get("mask") is not None:

@@ -7,6 +7,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from ..errors import UnsuitableObjective
+from ..kinds import check_counts
 from ..objectives.request import TermsRequest
 from ..pairs.chunks import concatenate, in_chunks
 from ..pairs.inputs import Input
@@ -40,8 +41,7 @@ def class_probabilities(
             "(1,), which the side input 'given' tells where it is known: train one as recipes.semi_supervised makes it,"
             " with given= of shape (N, 1)."
         )
-    if num_particles < 1:
-        raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
+    check_counts("class_probabilities", num_particles=num_particles)
     count, request = labels[0].num_values or 0, TermsRequest(labels=site)
     options: dict[str, Any] = {"seed": seed, "purpose": "classes", "rows_each": num_particles}
     options |= {"doing": f"on {len(data)} data points"}

@@ -8,6 +8,7 @@ from typing import Unpack
 
 import numpy as np
 
+from ..kinds import check_counts
 from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side, given_of
 from ..results.fit import Fit
@@ -98,8 +99,7 @@ def prior_draws(fit: Fit, size: int, *, seed: int = 0, given: np.ndarray | None 
     >>> prior_draws(Fit.untrained(pair, np.eye(6)), 5).shape
     (5, 2)
     """
-    if size < 1:
-        raise ValueError(f"'size' should be at least 1; got {size}.")
+    check_counts("prior_draws", size=size)
     z, _ = simulate(fit, size, derive(seed, "prior"), given_of(fit.pair, given, size))
     names = [site.name for site in fit.pair.sites.latent] if fit.pair.sites is not None else []
     return np.concatenate([z[name].reshape(size, -1) for name in names], 1)

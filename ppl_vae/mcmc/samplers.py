@@ -11,13 +11,13 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import numpy as np
 
 from .. import backends
 from ..errors import Divergence
+from ..kinds import check_counts
 from ..pairs.chunks import concatenate, in_chunks
 from ..pairs.inputs import Input
 from ..pairs.pair import Pair
@@ -37,17 +37,6 @@ STARTS = ("guide", "prior")
 
 FEWEST = 4
 """Draws of a chain, two in each half, that ArviZ's R-hat and ESS need."""
-
-
-def check_count(what: str, **settings: Any) -> None:
-    """Refuse settings that are no integers of at least 1.
-
-    Raises:
-        ValueError: names the setting.
-    """
-    for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise ValueError(f"{what}: {name!r} should be an integer of at least 1; got {value!r}.")
 
 
 def check_probability(what: str, target_accept_prob: float) -> None:
@@ -158,7 +147,7 @@ class _Sampler:
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        check_count(name, num_samples=self.num_samples, num_warmup=self.num_warmup, num_chains=self.num_chains)
+        check_counts(name, num_samples=self.num_samples, num_warmup=self.num_warmup, num_chains=self.num_chains)
         check_probability(name, self.target_accept_prob)
         check_start(name, self.start)
 
@@ -261,7 +250,7 @@ class HMC(_Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("HMC", num_steps=self.num_steps)
+        check_counts("HMC", num_steps=self.num_steps)
 
     def _sample(self, pair: Pair, x: np.ndarray, start: Arrays, side: Arrays, seed: int) -> Sampled:
         counts = {"num_warmup": self.num_warmup, "num_samples": self.num_samples, "num_steps": self.num_steps}
@@ -293,7 +282,7 @@ class NUTS(_Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("NUTS", max_tree_depth=self.max_tree_depth)
+        check_counts("NUTS", max_tree_depth=self.max_tree_depth)
 
     def _sample(self, pair: Pair, x: np.ndarray, start: Arrays, side: Arrays, seed: int) -> Sampled:
         counts = {"num_warmup": self.num_warmup, "num_samples": self.num_samples, "depth": self.max_tree_depth}
@@ -333,7 +322,7 @@ class LearnedHMC(_Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("LearnedHMC", num_steps=self.num_steps, num_training=self.num_training, hidden=self.hidden)
+        check_counts("LearnedHMC", num_steps=self.num_steps, num_training=self.num_training, hidden=self.hidden)
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"LearnedHMC: 'learning_rate' should be above 0; got {self.learning_rate!r}.")
 

@@ -11,8 +11,9 @@ from .. import backends
 from ..arrays.log_weights import effective, k_hat, resample, resample_each
 from ..arrays.sequences import lasts
 from ..errors import UnsuitableObjective
+from ..kinds import check_counts
 from ..mcmc.filtering import ancestral, check_found, no_steps
-from ..mcmc.samplers import HMC, LearnedHMC, check_count
+from ..mcmc.samplers import HMC, LearnedHMC
 from ..objectives.request import FilterRequest
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
 from ..pairs.densities import check_weights
@@ -114,7 +115,7 @@ def draws(
         ValueError: fewer than one draw, an unknown method, or particles of another than resampling.
     """
     particles = PROPOSALS if num_particles is None else num_particles
-    check_count("draws", num_draws=num_draws, num_particles=particles)
+    check_counts("draws", num_draws=num_draws, num_particles=particles)
     name = "hmc" if isinstance(method, HMC | LearnedHMC) else method
     if name not in METHODS:
         raise ValueError(f"'method' should be one of {', '.join(map(repr, METHODS))}, or HMC(...); got {method!r}.")

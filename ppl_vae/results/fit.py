@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Unpack
 import numpy as np
 
 from ..init import check_index
+from ..kinds import check_counts
 from ..mcmc.samplers import HMC, LearnedHMC
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
 from ..pairs.densities import check_weights
@@ -433,8 +434,7 @@ class Fit(Shown):
             given: of a conditional pair, (size, G): z ~ p(z | c) and x | z, c; labels that are left out are drawn.
         """
         size = size if size is not None else 1 if given is None else len(given)
-        if size < 1:
-            raise ValueError(f"'size' should be at least 1; got {size}.")
+        check_counts("generate", size=size)
         if mean:
             self.sites.check_data_means(DRAWN)
         arrays, which = given_of(self.pair, given, size), 0 if mean else 1

@@ -11,7 +11,8 @@ import numpy as np
 from .. import backends
 from ..arrays.sequences import lasts
 from ..errors import UnsuitableObjective
-from ..mcmc.samplers import HMC, LearnedHMC, check_count
+from ..kinds import check_counts
+from ..mcmc.samplers import HMC, LearnedHMC
 from ..pairs.chunks import concatenate, in_chunks
 from ..pairs.inputs import CheckedData
 from ..pairs.side_inputs import Arrays, Side
@@ -68,7 +69,7 @@ def forecast(
         UnsuitableObjective: a pair without a path that goes on, or a likelihood that depends on the number of the step.
     """
     data = fit.checked(x, **side)
-    check_count("forecast", steps=steps, num_draws=num_draws)
+    check_counts("forecast", steps=steps, num_draws=num_draws)
     assert fit.pair.sites is not None
     if not fit.pair.sites.latent:
         return _follow(fit, data, steps, num_draws, seed)

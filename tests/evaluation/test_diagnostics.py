@@ -227,7 +227,7 @@ def test_compare_has_the_gaps_as_columns() -> None:
         ({"log_p": 3.0}, "'log_p' should be an estimate with 'values' and 'mc_error'.* got float"),
         ({"method": "exact"}, r"'method' should be 'importance', 'ais' or Annealing\(\.\.\.\); got 'exact'"),
         ({"elbo_particles": 1}, "'elbo_particles' should be at least 2, for an error; got 1"),
-        ({"num_particles": 0, "refined": True}, "'num_particles' should be at least 1; got 0"),
+        ({"num_particles": 0, "refined": True}, "'num_particles' should be an integer of at least 1; got 0"),
     ],
     ids=str,
 )

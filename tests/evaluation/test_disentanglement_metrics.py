@@ -514,7 +514,7 @@ def test_codes_and_factors_that_do_not_fit_are_refused(name: str, codes: Any, fa
             "Of 360 of the 360 values of factor '4' there",
         ),
         (lambda m: m.factor_vae_metric(GRID, GRID, num_rows=1), "'num_rows' should be at least 2"),
-        (lambda m: m.beta_vae_metric(GRID, GRID, num_test=0), "'num_test' should be at least 1; got 0"),
+        (lambda m: m.beta_vae_metric(GRID, GRID, num_test=0), "'num_test' should be an integer of at least 1; got 0"),
         (lambda m: m.factor_vae_metric(GRID, GRID, num_constant=-1), "'num_constant' should be at least 0; got -1"),
         (lambda m: m.mig_binned(GRID, GRID, num_points=361), "'num_points' should be between 1 and the 360 rows"),
         (lambda m: m.mig_binned(GRID, GRID, num_points=1), "has one value only among 1 of the rows: take more points"),

@@ -143,14 +143,15 @@ def test_evaluation(backend: backends.Backend) -> None:
     for call in (evaluation.elbo, evaluation.log_likelihood, lambda f, x: f.encode(x)):
         with pytest.raises(ValueError, match=r"'x' should have shape \(N, 12\); got \(12,\)"):
             call(fit, TRAIN[0])
-    with pytest.raises(ValueError, match="'num_particles' should be at least 1"):
+    with pytest.raises(ValueError, match="'num_particles' should be an integer of at least 1; got 0"):
         evaluation.log_likelihood(fit, TRAIN, 0)
     with pytest.raises(ValueError, match="nothing to compare"):
         evaluation.compare({}, TRAIN)
     with pytest.raises(ValueError, match="so test data are needed"):
         evaluation.compare({"a": fit})
-    with pytest.raises(ValueError, match="'size' should be at least 1"):
-        fit.generate(0)
+    for size in (0, 1.5):
+        with pytest.raises(ValueError, match=f"'size' should be an integer of at least 1; got {size}"):
+            fit.generate(size)
 
 
 def test_compare_has_one_row_per_strategy(backend: backends.Backend) -> None:

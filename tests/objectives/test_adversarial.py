@@ -99,7 +99,7 @@ def test_a_critic_of_two_samples(backend: backends.Backend) -> None:
         with pytest.raises(ValueError, match=message):
             critics.train(settings, *arguments, steps=2, backend=backend.name)
     for setting in ("steps", "batch_size"):
-        with pytest.raises(ValueError, match=f"'{setting}' should be at least 1; got 0"):
+        with pytest.raises(ValueError, match=f"'{setting}' should be an integer of at least 1; got 0"):
             critics.train(settings, *samples, **{setting: 0})
 
 

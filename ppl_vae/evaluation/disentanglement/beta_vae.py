@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kinds import check_counts
 from ...seeds import derive, generator
 from .checks import Labelled, labelled
 from .fixed import Groups, blocks, groups
@@ -57,7 +58,7 @@ def beta_vae_metric(
     from sklearn.linear_model import LogisticRegression
 
     data = labelled(codes, factors, fewest_factors=2).with_constants(num_constant)
-    check_sizes(num_train=num_train, num_test=num_test, num_pairs=num_pairs)
+    check_counts("beta_vae_metric", num_train=num_train, num_test=num_test, num_pairs=num_pairs)
     rows, num_factors = groups(data), len(data.sizes)
     if not data.varies.any():
         return Score(1 / num_factors, np.full(num_factors, 1 / num_factors), np.ones((len(data.varies), num_factors)))
@@ -90,14 +91,3 @@ def by_factor(right: np.ndarray, factor: np.ndarray, num_factors: int) -> np.nda
     """Accuracy among the points of each factor, (F,); of one that no point is of, 0."""
     points = np.bincount(factor, minlength=num_factors)
     return np.asarray(np.bincount(factor, right, minlength=num_factors) / np.maximum(points, 1))
-
-
-def check_sizes(**sizes: int) -> None:
-    """Check that there is at least one of each.
-
-    Raises:
-        ValueError: there is not.
-    """
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name!r} should be at least 1; got {size}.")

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ...kinds import check_counts
 from ...seeds import generator
-from .beta_vae import check_sizes
 from .checks import labelled
 from .fixed import Groups, blocks, groups
 from .score import Score
@@ -55,7 +55,7 @@ def factor_vae_metric(
     1.0
     """
     data = labelled(codes, factors, fewest_factors=2).with_constants(num_constant)
-    check_sizes(num_train=num_train, num_test=num_test)
+    check_counts("factor_vae_metric", num_train=num_train, num_test=num_test)
     if num_rows < 2:
         raise ValueError(f"'num_rows' should be at least 2, as a variance is of several; got {num_rows}.")
     rows, num_factors = groups(data), len(data.sizes)

@@ -12,10 +12,11 @@ import numpy as np
 
 from ...arrays.codebooks import codes_of
 from ...errors import UnsuitableObjective
+from ...kinds import check_counts
 from ...mcmc.annealing import ADAPTIVE, Annealed, AnnealingSteps, adapted, annealing_steps, ladder
 from ...mcmc.kernels import first_step
 from ...mcmc.layout import Layout
-from ...mcmc.samplers import STARTS, check_count, check_probability, check_start, kernel_of
+from ...mcmc.samplers import STARTS, check_probability, check_start, kernel_of
 from ...pairs.chunks import Chunk, chunk_size, concatenate, in_chunks, windows
 from ...pairs.codebooks import codebook_of
 from ...pairs.densities import check_weights
@@ -108,7 +109,7 @@ class Annealing:
     target_accept_prob: float = 0.8
 
     def __post_init__(self) -> None:
-        check_count("AIS", num_chains=self.num_chains, num_steps=self.num_steps)
+        check_counts("AIS", num_chains=self.num_chains, num_steps=self.num_steps)
         check_probability("AIS", self.target_accept_prob)
         check_start("AIS", self.start, (*STARTS, COMPONENTS))
         ladder(self.schedule, self.num_temperatures)
@@ -206,7 +207,7 @@ def bdmc(
             has no answer for simulated data.
         UnsuitableObjective: as for ``ais``.
     """
-    check_count("bdmc", size=size)
+    check_counts("bdmc", size=size)
     settings, arrays = _check(fit, "bdmc", settings), given_of(fit.pair, given, size)
     if settings.start != "prior" and not fit.generalises:
         raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any, Literal, Unpack
 import numpy as np
 
 from ...errors import UnsuitableObjective
+from ...kinds import check_counts
 from ...pairs.chunks import chunk_size, concatenate, elbo_in_chunks, in_chunks, levels_in_chunks, windows
 from ...pairs.densities import check_weights
 from ...pairs.inputs import Input
@@ -129,8 +130,7 @@ def log_likelihood(
         fit = normal_proposal(fit, data, seed=derive(seed, "proposal"))
         data = fit.checked(data.x, given=data.side.get("given"), mask=data.side.get("mask"))
     check_weights(fit.sites, "log_likelihood", "proposal='normal', or evaluation.ais(fit, x), which starts from p(z)")
-    if num_particles < 1:
-        raise ValueError(f"'num_particles' should be at least 1; got {num_particles}.")
+    check_counts("log_likelihood", num_particles=num_particles)
     doing, parts = f"in log p(x) of {len(data)} data points", []
     options: dict[str, Any] = {"rows_each": num_particles, "seed": seed, "purpose": "log_likelihood"}
     options |= {"bar": "log p(x)", "progress": progress}

@@ -9,8 +9,8 @@ import numpy as np
 
 from ... import backends
 from ...arrays.log_weights import effective
+from ...kinds import check_counts
 from ...mcmc.filtering import check_found, no_steps
-from ...mcmc.samplers import check_count
 from ...objectives.request import FilterRequest
 from ...pairs.chunks import concatenate, in_chunks
 from ...pairs.inputs import Input
@@ -66,7 +66,7 @@ def smc(
         UnsuitableObjective: a pair whose latents are not known step by step.
     """
     check_names(side)
-    check_count("smc", num_particles=num_particles, num_filters=num_filters)
+    check_counts("smc", num_particles=num_particles, num_filters=num_filters)
     request = FilterRequest(ess, resampling, lookahead=lookahead)
     if len(fit.sites.latent) != 1 or not fit.sites.latent[0].steps:
         raise no_steps("smc", ", ".join(f"{s.name}: {s.distribution}" for s in fit.sites.latent) or "none")

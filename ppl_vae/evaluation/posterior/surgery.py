@@ -18,6 +18,7 @@ from ...divergences.aggregate_density import (
     log_densities,
     log_weights,
 )
+from ...kinds import check_counts
 from ...pairs.chunks import memory_settings, sample_in_chunks
 from ...pairs.inputs import Input
 from ...pairs.side_inputs import Side
@@ -263,8 +264,7 @@ def minibatch_surgery(
         ValueError: as ``elbo_surgery`` does; no pass, an unknown estimator, or a batch size that is not one.
     """
     count = len(x)
-    if num_passes < 1:
-        raise ValueError(f"'num_passes' should be at least 1; got {num_passes}.")
+    check_counts("minibatch_surgery", num_passes=num_passes)
     for name in estimators:
         for size in batch_sizes:
             check_estimator(name, size, count)
