@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, Any] = {"labels": None, "label_column": 0, "label_weight": 10.0}
 PAIR = {"program": "semi-supervised", "guide": "semi-supervised"}
 OBJECTIVE = "enumeration"
+COMPARED = ("enumeration", "reinforce-4", "rloo-4")
+"""The strategies that a comparison trains by default."""
 AUXILIARY_DRAWS = 10
 """Draws of an auxiliary variable for q(y | x)."""
 _whole = Number(int, "a whole number of at least 1, or 'all'", lambda n: n >= 1)
@@ -114,8 +116,22 @@ def of_training(split: Split, options: Mapping[str, Any]) -> tuple[np.ndarray, i
     return known, len(classes)
 
 
+def beside(split: Split, options: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], int]:
+    """Return the keywords of a training that say which labels are known, and the number of classes; none without.
+
+    Raises:
+        ValueError: as ``of_training``.
+    """
+    if not options["labels"]:
+        return {}, 0
+    known, classes = of_training(split, options)
+    return {"given": known, "valid_given": np.full((len(split.valid), 1), -1, np.float32)}, classes
+
+
 def objective(svi: Any, options: Mapping[str, Any]) -> Any:
-    """Return the ``SVI`` whose objective learns from labels, too."""
+    """Return the ``SVI`` whose objective learns from labels, too, if there are any."""
+    if not options["labels"]:
+        return svi
     from ..objectives import Labelled
 
     return dataclasses.replace(svi, loss=Labelled(svi.loss, weight=options["label_weight"]))

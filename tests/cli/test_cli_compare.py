@@ -6,8 +6,9 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from pairs import TINY, command, fit, interrupt_at, one_line, same_weights, write_images
+from pairs import TINY, command, fit, interrupt_at, one_line, same_weights, told, write_images
 
 from ppl_vae import data, evaluation, strategies
 from ppl_vae.cli.runs import FIT, METRICS, README
@@ -113,6 +114,21 @@ def test_compare_prints_its_table(files: Path, compared: Path, capsys: pytest.Ca
     assert command("compare", "--data", files / "images.npy", "--out", compared, *arguments) == 0
     out = capsys.readouterr().out
     assert "iwae-3" in out and "log_p" in out and str(compared / "index.html") in out
+
+
+def test_a_comparison_learns_from_labels_as_a_fit_does(files: Path, tmp_path: Path) -> None:
+    """The same weights, the same accuracy; and other labels need another folder."""
+    x = np.load(files / "images.npy")
+    np.savez(tmp_path / "some.npz", images=x, labels=(x.mean((1, 2)) > 0.5).astype(int))
+    data, brief = tmp_path / "some.npz", ("--num-particles", 2, "--json")
+    out, given = tmp_path / "compared", ("--labels", 10, "--epochs", 1, *TINY)
+    named = ("compare", "--data", data, "--out", out, "--strategies", "enumeration", *brief)
+    (row,) = json.loads(told(*named, *given))["rows"]
+    fit(data, tmp_path / "run", "--labels", 10, "--epochs", 1)
+    assert same_weights(out / "cells" / "enumeration-pyro-seed0", tmp_path / "run")
+    assert row["accuracy"] == json.loads(told("evaluate", tmp_path / "run", *brief))["accuracy"]
+    with pytest.raises(SystemExit, match="was made with other settings: its .*side.given"):
+        told(*named, *given, "--labels", "all")
 
 
 def test_an_interrupted_comparison_says_how_to_go_on(

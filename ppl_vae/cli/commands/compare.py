@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import backends, strategies
 from ...data import Split
-from .. import config, objectives, options, outputs, readme
+from .. import config, labels, objectives, options, outputs, readme
 from ..config import CONFIG
 from ..console import Console, datum, keys
 from ..options import DATA, OUTPUT, TRAINING
@@ -18,6 +18,8 @@ from ..parsing import Group, Parser, folder, needed, positive_int, seed
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ...evaluation import Study
 
 TABLE, PAGE = "table.csv", "index.html"
 
@@ -55,7 +57,8 @@ examples:
 
 Ctrl-C loses no more than the epoch under way: run the same command again to go on. Strategies, seeds and backends
 may be added in the same way; other settings need another --out. A strategy that is wrong for the latents, or whose loss
-becomes NaN, keeps its row, with the reason. An option of objectives goes to the strategies that have it.
+becomes NaN, keeps its row, with the reason. An option of objectives goes to the strategies that have it. With --labels
+the table has the share of test images whose label is told, too.
 
 strategies:
 """
@@ -66,8 +69,9 @@ HEADING = "Options of 'ppl-vae compare'. To repeat it: ppl-vae compare --config 
 def defaults() -> dict[str, Any]:
     """Return the options that a comparison records, with their defaults."""
     compared = {"strategies": None, "backends": ["pyro"], "seeds": [0]}
+    known = {**labels.DEFAULTS, **TRAINING}
     end = {"num_particles": 500, "gaps": False, "certify": None, "temperatures": 500, "gradients": None}
-    return {**DATA, **compared, **options.model(), **objectives.defaults(), **TRAINING, **end}
+    return {**DATA, **compared, **options.model(), **objectives.defaults(), **known, **end}
 
 
 def add(commands: Any, text: str) -> Parser:
@@ -81,7 +85,9 @@ def add(commands: Any, text: str) -> Parser:
     known = defaults()
     options.add_data(Group(parser, "data", known))
     compared = Group(parser, "compared", {**known, "executor": None})
+    labels.add(Group(parser, "labels", known))
     usual = f"{' '.join(strategies.USUAL['gaussian'])}; for discrete latents {' '.join(strategies.USUAL['bernoulli'])}"
+    usual += f"; with --labels {' '.join(labels.COMPARED)}"
     compared.option("--strategies", "names from the list below", usual, type=objectives.name, nargs="+", metavar="NAME")
     compared.option("--backends", "which libraries do the work", nargs="+", choices=backends.NAMES)
     text = "each with weights, order of the data and draws of its own"
@@ -106,11 +112,12 @@ def run(arguments: argparse.Namespace) -> None:
     given = {name: value for name, value in arguments.given.items() if name in defaults()}
     outputs.claim_comparison(out)
     needed("compare", "data", arguments.data, "the name of a data set or a file")
-    chosen = {**defaults(), **options.as_recorded(given)}
+    chosen = labels.settled({**defaults(), **options.as_recorded(given)}, given)
     if arguments.extensions:
         chosen["with"] = arguments.extensions
+    usual = labels.COMPARED if chosen["labels"] else options.usual(strategies.USUAL, chosen["latents"])
     for name in ("strategies", "backends", "seeds"):
-        chosen[name] = list(dict.fromkeys(chosen[name] or options.usual(strategies.USUAL, chosen["latents"])))
+        chosen[name] = list(dict.fromkeys(chosen[name] or usual))
     objectives.check_used(chosen["strategies"], chosen)
     split = options.load_data(chosen)
     console.say(*options.told_scale(chosen, split))
@@ -121,12 +128,15 @@ def run(arguments: argparse.Namespace) -> None:
     settings = {"num_particles": chosen["num_particles"], "gaps": chosen["gaps"]}
     settings |= {"certify": chosen["certify"] or 0, "annealing": Annealing(chosen["temperatures"], schedule="adaptive")}
     settings["executor"] = executor(arguments.executor) if arguments.executor else None
-    study = Study(out, split, _cells(chosen, split), chosen["seeds"], **settings)
+    settings["side"], classes = labels.beside(split, chosen)
+    study = Study(out, split, _cells(chosen, split, classes), chosen["seeds"], **settings)
     table, gradients = study.run(device=chosen["device"], progress=console.progress), None
     if chosen["gradients"]:
         device, repeats = chosen["device"], chosen["gradients"]
         gradients = study_gradients(study, repeats=repeats, device=device, progress=console.progress)
     page = write_report(study, command=_command(out, given, arguments.extensions), gradients=gradients)
+    if chosen["labels"]:
+        table["accuracy"] = _accuracy(study, chosen)
     config.write(out / CONFIG, chosen, HEADING)
     readme.write_comparison(out, split.name)
     console.say(*_table(table, split, chosen), f"\n{page} shows it; {out}{os.sep} holds {TABLE} and every training")
@@ -138,16 +148,28 @@ def interrupted(arguments: argparse.Namespace) -> str:
     return f"what is done is kept in {arguments.out}; to go on, run the same command again"
 
 
-def _cells(chosen: dict[str, Any], split: Split) -> list[Any]:
+def _cells(chosen: dict[str, Any], split: Split, classes: int) -> list[Any]:
     from ...evaluation import Cell
 
     cells = []
     for backend in chosen["backends"]:
         for name in chosen["strategies"]:
             own = strategies.recipe_settings(name)
-            pair = options.recipe(chosen, split, **{"backend": backend, **own})
-            cells.append(Cell(name, backend, pair, objectives.svi(name, backend, chosen)))
+            pair = options.recipe(chosen, split, **{"backend": backend, "given_dim": classes, **own})
+            cells.append(Cell(name, backend, pair, labels.objective(objectives.svi(name, backend, chosen), chosen)))
     return cells
+
+
+def _accuracy(study: Study, chosen: dict[str, Any]) -> dict[str, float]:
+    """Return the share of test images whose label is told, of each row, the mean over seeds."""
+    from ...evaluation.studies.study import row_names
+
+    found: dict[str, list[float]] = {}
+    results = study.results()
+    for name, result in zip(row_names(results), results, strict=True):
+        told = labels.accuracy(result.fit(chosen["device"]), study.data, chosen) if result.has_fit else None
+        found.setdefault(name, []).append(float("nan") if told is None else told)
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def _command(out: Path, given: dict[str, Any], extensions: list[str]) -> str:
@@ -184,7 +206,17 @@ def _record(out: Path, page: Path, table: pd.DataFrame, split: Split, chosen: di
 
 
 def _table(table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> list[str]:
-    names = ["log_p", "bits_per_dim", "test_error", "log_p_difference", "difference_error", "elbo", "kl", "objective"]
+    names = [
+        "accuracy",
+        "log_p",
+        "bits_per_dim",
+        "test_error",
+        "log_p_difference",
+        "difference_error",
+        "elbo",
+        "kl",
+        "objective",
+    ]
     names += [
         "certified_log_p",
         "simulated_gap",

@@ -246,13 +246,9 @@ def _prepare(folder: Path, chosen: dict[str, Any], given: dict[str, Any]) -> tup
 def _train(folder: Path, settings: dict[str, Any], split: Split, console: Console) -> tuple[Fit, Recipe]:
     chosen = settings["options"]
     backends.load(chosen["backend"]).inference.pair.find_device(chosen["device"])
-    svi = objectives.svi(chosen["objective"], chosen["backend"], chosen)
-    beside: dict[str, Any] = sequences.of_training(split, chosen)
-    width = 0
-    if chosen["labels"]:
-        known, width = labels.of_training(split, chosen)
-        svi = labels.objective(svi, chosen)
-        beside = {"given": known, "valid_given": np.full((len(split.valid), 1), -1, np.float32)}
+    svi = labels.objective(objectives.svi(chosen["objective"], chosen["backend"], chosen), chosen)
+    known, width = labels.beside(split, chosen)
+    beside = {**sequences.of_training(split, chosen), **known}
     rows = tables.seen(split) if tables.is_table(chosen["data"]) else split
     pair = options.recipe(chosen, rows, backend=chosen["backend"], given_dim=width)
     _check_progress(folder, chosen["epochs"])

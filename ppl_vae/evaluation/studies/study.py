@@ -8,7 +8,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,8 @@ class Study:
         executor: trains in other processes: ``evaluation.Processes(2)``, or another object whose ``submit`` answers
             with futures as those of ``concurrent.futures`` do. Trainings are sent with the data, and write into
             ``folder``, which all should see. By default they run here, one after the other.
+        side: side inputs of the training as ``SVI.fit`` takes them, such as labels known of some data, ``given`` and
+            ``valid_given``. The test data are evaluated without.
 
     Raises:
         ValueError: no cell, no seed, or one of them twice; an executor without ``submit``.
@@ -140,10 +142,15 @@ class Study:
     certify: int = 0
     annealing: Annealing | None = None
     executor: Executor | None = None
+    side: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def annealed(self) -> dict[str, Any]:
         """Settings of the annealed runs, JSON-able."""
         return as_python(asdict(self.annealing or ADAPTING))
+
+    def first_rows(self, number: int) -> dict[str, Any]:
+        """Return the side inputs of the first training data."""
+        return {name: x[:number] for name, x in self.side.items() if not name.startswith("valid_")}
 
     def __post_init__(self) -> None:
         keep_python(self, "seeds")
@@ -342,6 +349,7 @@ class _Training:
             "num_particles": study.num_particles,
             "elbo_particles": study.elbo_particles,
             **({"gaps": True} if study.gaps else {}),
+            **({"side": {name: digest(values) for name, values in study.side.items()}} if study.side else {}),
             **({"certify": study.certify, "annealing": study.annealed()} if study.certify else {}),
             "version": __version__,
             "libraries": versions(),
@@ -374,7 +382,8 @@ class _Training:
             return False
         brief = dataclasses.replace(svi, epochs=1, patience=None)
         try:
-            brief.fit(*self._pair(), train[: svi.batch_size], device=device, progress=False)
+            side = self.study.first_rows(svi.batch_size)
+            brief.fit(*self._pair(), train[: svi.batch_size], **side, device=device, progress=False)
         except (ValueError, NotFiniteLoss):
             return False  # ``run`` will say why, or the pair is made for all of the data
         return True
@@ -389,6 +398,7 @@ class _Training:
             fit = self.cell.svi.fit(
                 *self._pair(),
                 self.study.data,
+                **self.study.side,
                 seed=self.seed,
                 device=device,
                 checkpoint=self.folder / CHECKPOINT,
