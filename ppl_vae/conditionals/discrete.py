@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .. import distributions
 from ..arrays.discrete import check_relaxed
+from ..nets.layers import written_net
 
 
 class Bernoulli(nn.Module):
@@ -36,8 +37,7 @@ class Bernoulli(nn.Module):
 
     def as_steps(self) -> list[dict[str, Any]]:
         """E[x | h] written down, for ``explorer``."""
-        net: Any = self.net
-        return [*net.as_steps(), {"op": "activation", "name": "sigmoid"}]
+        return [*written_net(self.net), {"op": "activation", "name": "sigmoid"}]
 
 
 class Categorical(nn.Module):

@@ -12,6 +12,7 @@ from torch.nn.functional import softplus
 
 from .. import distributions
 from ..arrays.net_outputs import check_halves
+from ..nets.layers import written_net
 
 SCALE_FLOOR = 1e-3
 
@@ -43,8 +44,7 @@ class DiagNormal(nn.Module):
 
     def as_steps(self) -> list[dict[str, Any]]:
         """E[x | h] written down, for ``explorer``."""
-        net: Any = self.net
-        return [*net.as_steps(), {"op": "first", "parts": 2}]
+        return [*written_net(self.net), {"op": "first", "parts": 2}]
 
 
 class FullNormal(nn.Module):
@@ -127,5 +127,4 @@ class Normal(nn.Module):
 
     def as_steps(self) -> list[dict[str, Any]]:
         """E[x | h] written down, for ``explorer``."""
-        net: Any = self.net
-        return list(net.as_steps())
+        return written_net(self.net)

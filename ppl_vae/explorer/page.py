@@ -23,7 +23,7 @@ TOLERANCE = 1e-4
 """How far a pixel of the steps may be from that of the fit."""
 DRAWS = 100
 """Draws from the prior that the page holds."""
-NETS = "nets.MLP, GatedMLP or ConvDecoder"
+NETS = "nets.MLP, GatedMLP, ConvDecoder or linear layers and activations in nn.Sequential or nnx.Sequential"
 LIKELIHOODS = "conditionals.Bernoulli, Normal or DiagNormal"
 
 

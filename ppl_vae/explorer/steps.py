@@ -20,6 +20,7 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "elu": lambda h: np.where(h > 0, h, np.expm1(np.minimum(h, 0))),
     "relu": lambda h: np.maximum(h, 0),
     "sigmoid": expit,
+    "silu": lambda h: h * expit(h),
     "softplus": lambda h: np.logaddexp(h, 0),
     "tanh": np.tanh,
 }

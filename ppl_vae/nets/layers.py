@@ -65,6 +65,91 @@ def written_activation(function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     return {"op": "activation", "name": name}
 
 
+MODULES: dict[type[nn.Module], str] = {
+    nn.ELU: "elu",
+    nn.ReLU: "relu",
+    nn.SiLU: "silu",
+    nn.Sigmoid: "sigmoid",
+    nn.Softplus: "softplus",
+    nn.Tanh: "tanh",
+}
+"""Activations of torch as modules -> their names in ``explorer.steps``."""
+AT_REST = (nn.Dropout, nn.Identity)
+"""Modules that do nothing when a fit is asked."""
+
+
+def written_net(net: Any) -> list[dict[str, Any]]:
+    """Write a net down as ``explorer.steps``: one that says its steps, or modules of torch in a sequence.
+
+    Of torch: ``Linear``, activations, ``Dropout``, ``ConvTranspose2d`` and, with stride 1, ``Conv2d`` between
+    ``Unflatten`` and ``Flatten``.
+
+    Raises:
+        AttributeError: a net of other parts.
+
+    >>> [step["op"] for step in written_net(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 4)))]
+    ['affine', 'activation', 'affine']
+    """
+    steps, size = _written(net, None)
+    if size is not None:
+        raise AttributeError(f"{net!r} ends with images, not with rows.")
+    return steps
+
+
+def _written(net: Any, size: tuple[int, ...] | None) -> tuple[list[dict[str, Any]], tuple[int, ...] | None]:
+    """Steps of a net, and the size (C, H, W) of the images after it, None for rows; steps have pixels as (H, W, C)."""
+    kind = type(net)
+    if hasattr(net, "as_steps"):
+        return list(net.as_steps()), None
+    if kind is Flattened:
+        return _written(net.net, size)
+    if kind is nn.Sequential:
+        steps = []
+        for part in net:
+            more, size = _written(part, size)
+            steps += more
+        return steps, size
+    if kind in AT_REST:
+        return [], size
+    if kind in MODULES and getattr(net, "alpha", 1) == getattr(net, "beta", 1) == 1:
+        return [{"op": "activation", "name": MODULES[kind]}], size
+    if kind is nn.Linear and size is None:
+        return [_array_step(net, net.weight, "affine")], None
+    if kind is nn.Unflatten and size is None and len(net.unflattened_size) == 3:
+        channels, height, width = net.unflattened_size
+        return [{"op": "split", "parts": height * width, "channels": 1}], (channels, height, width)
+    if kind is nn.Flatten and size is not None:
+        return [{"op": "split", "parts": size[0], "channels": 1}], None
+    if kind in (nn.ConvTranspose2d, nn.Conv2d) and size is not None:
+        return _convolution(net, size)
+    raise AttributeError(f"{kind.__name__} cannot be written down.")
+
+
+def _array_step(layer: Any, weight: Tensor, op: str, **settings: Any) -> dict[str, Any]:
+    out = layer.out_features if op == "affine" else layer.out_channels
+    bias = torch.zeros(out) if layer.bias is None else layer.bias
+    arrays = (("weight", weight), ("bias", bias))
+    return {"op": op, **settings, **{name: value.detach().cpu().numpy() for name, value in arrays}}
+
+
+def _convolution(layer: Any, size: tuple[int, ...]) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
+    """A convolution as a transposed one: with stride 1 it is one, of the kernel that is turned round."""
+    (kernel, other), (stride, same), odd = layer.kernel_size, layer.stride, layer.output_padding
+    transposed = isinstance(layer, nn.ConvTranspose2d)
+    padding = layer.padding
+    plain = layer.dilation == (1, 1) and layer.groups == 1 and kernel == other and stride == same
+    if not (plain and isinstance(padding, tuple) and padding[0] == padding[1] and layer.padding_mode == "zeros"):
+        raise AttributeError("A convolution that is dilated, grouped, not square or padded by other than zeros.")
+    if not transposed and (stride != 1 or padding[0] >= kernel):
+        raise AttributeError("A convolution with a stride, or padded by more than its kernel.")
+    weight = layer.weight if transposed else layer.weight.flip((2, 3)).transpose(0, 1)
+    around = padding[0] if transposed else kernel - 1 - padding[0]
+    to = [(n - 1) * stride - 2 * around + kernel + more for n, more in zip(size[1:], odd, strict=True)]
+    shape = {"from": (*size[1:], size[0]), "to": (*to, layer.out_channels)}
+    step = _array_step(layer, weight, "transposed_convolution", **shape, kernel=kernel, stride=stride, padding=around)
+    return [step], (layer.out_channels, *to)
+
+
 class OneHot(nn.Module):
     """Net for categorical latents: integers (..., D) in 0..C-1 become one-hot rows (..., D C), then inputs of a net.
 

@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from flax import nnx
 from pairs import untrained
+from torch import nn
 
-from ppl_vae import backends, recipes, seeds
+from ppl_vae import backends, conditionals, guides, models, nets, recipes, seeds
 from ppl_vae.explorer import explorer, to_html
 from ppl_vae.explorer.page import steps_of
 from ppl_vae.explorer.steps import run
@@ -47,6 +50,71 @@ def made(backend: str = "pyro", shape: tuple[int, ...] = (9, 7), **settings: Any
 def test_the_steps_are_the_decoder(name: str, backend: str) -> None:
     fit, z = made(backend, **DECODERS[name]), seeds.generator(2, "codes").normal(size=(5, 3)).astype(np.float32)
     np.testing.assert_allclose(run(steps_of(fit), z), fit.decode(z), atol=1e-5)
+
+
+IMAGE = (2, 5, 4)
+"""Channels, height and width."""
+PLAIN: dict[str, Any] = {
+    "silu": lambda: nn.Sequential(nn.Linear(3, 6), nn.SiLU(), nn.Linear(6, 40)),
+    "activations": lambda: nn.Sequential(
+        *(
+            layer
+            for kind in (nn.ELU, nn.ReLU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Tanh)
+            for layer in (nn.Linear(3, 3), kind())
+        ),
+        nn.Sequential(nn.Dropout(), nn.Identity(), nn.Linear(3, 40, bias=False)),
+    ),
+    "convolutions": lambda: nets.Flattened(
+        nn.Sequential(
+            *(nn.Linear(3, 24), nn.ReLU(), nn.Unflatten(1, (4, 3, 2))),
+            *(nn.ConvTranspose2d(4, 3, 3, stride=2, padding=1, output_padding=(0, 1)), nn.Tanh()),
+            *(nn.Conv2d(3, 2, 3, padding=1), nn.Flatten()),
+        )
+    ),
+    "of ours within": lambda: nn.Sequential(nets.MLP((3, 4, 5), np.random.default_rng(0)), nn.ReLU(), nn.Linear(5, 40)),
+}
+
+
+def plain(net: Any) -> Fit:
+    model = models.VAE(models.StandardNormal(3), conditionals.Bernoulli(net))
+    guide = guides.Amortised(conditionals.DiagNormal(nets.MLP((40, 5, 6), np.random.default_rng(0))))
+    return untrained(model, guide, backends.load("pyro"), images(6, IMAGE))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_plain_modules_of_torch_are_written_down(name: str) -> None:
+    torch.manual_seed(0)
+    fit, z = plain(PLAIN[name]()), seeds.generator(2, "codes").normal(size=(5, 3)).astype(np.float32)
+    np.testing.assert_allclose(run(steps_of(fit), z), fit.decode(z), atol=1e-5)
+
+
+def test_layers_of_nnx_are_written_down() -> None:
+    b, rngs = backends.load("numpyro"), nnx.Rngs(0)
+    net = nnx.Sequential(
+        nnx.Linear(3, 4, rngs=rngs), nnx.silu, nnx.Linear(4, 4, rngs=rngs), nnx.tanh, nnx.Linear(4, 40, rngs=rngs)
+    )
+    model = b.models.VAE(b.models.StandardNormal(3), b.conditionals.Bernoulli(net))
+    guide = b.guides.Amortised(b.conditionals.DiagNormal(b.nets.MLP((40, 5, 6), np.random.default_rng(0))))
+    fit, z = (
+        untrained(model, guide, b, images(6, IMAGE)),
+        seeds.generator(2, "codes").normal(size=(5, 3)).astype(np.float32),
+    )
+    np.testing.assert_allclose(run(steps_of(fit), z), fit.decode(z), atol=1e-5)
+
+
+ELSE: dict[str, Any] = {
+    "a stride": lambda: (nn.Unflatten(1, (1, 10, 8)), nn.Conv2d(1, 2, 3, stride=2, padding=1), nn.Flatten()),
+    "groups": lambda: (nn.Unflatten(1, (2, 5, 8)), nn.Conv2d(2, 2, 1, groups=2), nn.Flatten(), nn.Linear(80, 40)),
+    "an alpha": lambda: (nn.ELU(2.0), nn.Linear(80, 40)),
+    "a norm": lambda: (nn.BatchNorm1d(80), nn.Linear(80, 40)),
+}
+
+
+@pytest.mark.parametrize("name", ELSE)
+def test_what_the_steps_do_not_have_is_refused(name: str) -> None:
+    fit = plain(nets.Flattened(nn.Sequential(nn.Linear(3, 80), *ELSE[name]())))
+    with pytest.raises(ValueError, match="The decoder of this model cannot be written into a page"):
+        steps_of(fit)
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +163,11 @@ PROBE = """<script>
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium: its package of the system")
-@pytest.mark.parametrize("name", ["gated", "convolutions, scales"])
+@pytest.mark.parametrize("name", ["gated", "convolutions, scales", "silu"])
 def test_a_browser_shows_what_the_fit_decodes(name: str, tmp_path: Path) -> None:
-    fit, x = made("numpyro", **DECODERS[name]), images(8)
-    path = explorer(fit, x, tmp_path / "page.html", image_shape=(9, 7))
+    shape = (9, 7) if name in DECODERS else (5, 8)
+    fit, x = made("numpyro", **DECODERS[name]) if name in DECODERS else plain(PLAIN[name]()), images(8, shape)
+    path = explorer(fit, x, tmp_path / "page.html", image_shape=shape)
     path.write_text(path.read_text(encoding="utf-8").replace("</body>", PROBE + "</body>"), encoding="utf-8")
     words = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"]
     done = subprocess.run(

@@ -47,11 +47,12 @@ def pictures(of: Fit) -> list[float]:
     return plots.traversals(moved.images, moved.values, (3, 3)).get_size_inches().tolist()
 
 
-OWN = torch.nn.Linear(2, 9)
+OWN = torch.nn.Sequential(torch.nn.Linear(2, 9), torch.nn.GELU())
 REMEDIES: dict[str, tuple[Any, ...]] = {
     "cannot be written into a page: use {} over {}, or draw pictures by evaluation.traverse and plots.traversals": (
         lambda _: to_html(fit(OWN), X),
         lambda _: to_html(fit(), X),
+        lambda _: to_html(fit(torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.SiLU(), torch.nn.Linear(5, 9))), X),
         lambda _: pictures(fit(OWN)),
     ),
     "has no name that a page could compute: train the pair with one of": (

@@ -10,6 +10,7 @@ from jax import Array
 
 from ...arrays.discrete import check_relaxed
 from .. import distributions
+from ..nets.layers import written_net
 
 
 class Bernoulli(nnx.Module):
@@ -34,8 +35,7 @@ class Bernoulli(nnx.Module):
 
     def as_steps(self) -> list[dict[str, Any]]:
         """E[x | h] written down, for ``explorer``."""
-        net: Any = self.net
-        return [*net.as_steps(), {"op": "activation", "name": "sigmoid"}]
+        return [*written_net(self.net), {"op": "activation", "name": "sigmoid"}]
 
 
 class Categorical(nnx.Module):

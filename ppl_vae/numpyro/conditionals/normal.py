@@ -12,6 +12,7 @@ from jax import Array
 from jax.nn import softplus
 
 from ...arrays.net_outputs import check_halves
+from ..nets.layers import written_net
 
 SCALE_FLOOR = 1e-3
 
@@ -42,8 +43,7 @@ class DiagNormal(nnx.Module):
 
     def as_steps(self) -> list[dict[str, Any]]:
         """E[x | h] written down, for ``explorer``."""
-        net: Any = self.net
-        return [*net.as_steps(), {"op": "first", "parts": 2}]
+        return [*written_net(self.net), {"op": "first", "parts": 2}]
 
 
 class FullNormal(nnx.Module):
@@ -125,5 +125,4 @@ class Normal(nnx.Module):
 
     def as_steps(self) -> list[dict[str, Any]]:
         """E[x | h] written down, for ``explorer``."""
-        net: Any = self.net
-        return list(net.as_steps())
+        return written_net(self.net)

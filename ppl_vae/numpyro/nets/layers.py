@@ -58,6 +58,37 @@ def written_activation(function: Callable[[Array], Array]) -> dict[str, Any]:
     return {"op": "activation", "name": name}
 
 
+def written_net(net: Any) -> list[dict[str, Any]]:
+    """Write a net down as ``explorer.steps``: one that says its steps, or layers of nnx in a sequence.
+
+    Of nnx: ``Linear``, ``Dropout``, and activations as functions.
+
+    Raises:
+        AttributeError: a net of other parts.
+
+    >>> layers = nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.relu, nnx.Linear(3, 4, rngs=nnx.Rngs(0))
+    >>> [step["op"] for step in written_net(nnx.Sequential(*layers))]
+    ['affine', 'activation', 'affine']
+    """
+    kind = type(net)
+    if hasattr(net, "as_steps"):
+        return list(net.as_steps())
+    if kind is Flattened:
+        return written_net(net.net)
+    if kind is nnx.Sequential:
+        return [step for part in net.layers for step in written_net(part)]
+    if kind is nnx.Dropout:
+        return []
+    if kind is nnx.Linear:
+        bias = np.zeros(net.out_features, np.float32) if net.bias is None else np.asarray(net.bias[...])
+        return [{"op": "affine", "weight": np.asarray(net.kernel[...]).T, "bias": bias}]
+    if net is jax.nn.silu:
+        return [{"op": "activation", "name": "silu"}]
+    if net in ACTIVATIONS.values():
+        return [written_activation(net)]
+    raise AttributeError(f"{getattr(net, '__name__', kind.__name__)} cannot be written down.")
+
+
 class Constant(nnx.Variable):
     """Array of a module that is never trained."""
 
