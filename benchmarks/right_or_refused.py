@@ -385,7 +385,7 @@ def is_refusal(error: Exception) -> bool:
 
 def told(error: Exception) -> str:
     """The words of an error, on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {' '.join(str(error).replace(f'{ROOT}/', '').split())}"
 
 
 # The page.
