@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,10 +11,34 @@ import torch
 from torch import Tensor
 
 from ..arrays.sequences import beside
+from ..models import VAE
+from ..pairs.keywords import inner
 
 State = tuple[Tensor, ...]
 Draw = Callable[[Any], tuple[Tensor, Tensor]]
 """Proposal -> particles (K, B, D), and log q of them, (K, B)."""
+
+
+def of_one_step(model: Any) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """Return log p of each number of x_t given z_t, of a ``VAE`` whose net is applied to each step; None of others.
+
+    It needs no trace of the program. Beside its net the likelihood has single numbers alone, the same at each step.
+    """
+    program = inner(model)
+    likelihood = getattr(program, "likelihood", None)
+    net = getattr(getattr(likelihood, "net", None), "of_one_step", None)
+    if likelihood is None or net is None or type(program).forward is not VAE.forward:
+        return None
+    if any(a.numel() > 1 for name, a in likelihood.state_dict(keep_vars=True).items() if not name.startswith("net.")):
+        return None
+    own = copy.copy(likelihood)
+    own._modules = {**own._modules, "net": net}
+
+    def log_prob(z: Tensor, x: Tensor) -> Tensor:
+        log_p: Tensor = own(z).base_dist.log_prob(x)
+        return log_p
+
+    return log_prob
 
 
 class Moved(NamedTuple):

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..arrays.sequences import steps
 from ..mcmc.filtering import Filtered, check_filtered, check_scored, log_emission, reads_each_step, resample, scored
 from ..objectives.request import FilterRequest
-from .filter_steps import MarkovSteps, RecurrentSteps
+from .filter_steps import MarkovSteps, RecurrentSteps, of_one_step
 from .sites import base_of, masks_of
 from .traces import Ruled, run, split_sites
 
@@ -57,8 +57,14 @@ def filtered(
     x = steps(x if seen is None else torch.where(seen, x, 0), length)
     seen = None if seen is None else steps(seen, length)
 
+    alone = None if recurrent else of_one_step(model)
+
     def emission(z: Tensor, t: int) -> Tensor:
-        return log_emission(rows, z, x[:, t], None if seen is None else seen[:, t], length)
+        of_step = None if seen is None else seen[:, t]
+        if alone is None:
+            return log_emission(rows, z, x[:, t], of_step, length)
+        log_p = alone(z, x[:, t])
+        return (log_p if of_step is None else torch.where(of_step, log_p, 0)).sum(-1)
 
     def drawn(proposal: Any) -> tuple[Tensor, Tensor]:
         z = proposal.rsample()
@@ -78,30 +84,38 @@ def filtered(
     log_w = found.log_p - (found.log_q.detach() if request.scored else found.log_q)
     path, ancestors, weights = [z], [], [log_w]
     scores = [scored(log_w, found.log_q)] if request.scored else []
+    every = torch.ones_like(log_w[0], dtype=torch.bool)
     for t in range(1, length):
-        on = torch.ones_like(log_w[0], dtype=torch.bool) if lasting is None else lasting[..., t]
+        on = every if lasting is None else lasting[..., t]
         if request.ess:
             uniform = torch.rand(request.noise(num_particles), len(x), dtype=log_w.dtype, device=log_w.device)
             ahead = walk.step(state, t, expected) if request.lookahead else None
             twist = None if ahead is None else (ahead.log_p - ahead.log_q).detach()
             chosen, log_w = resample(log_w, uniform, request.resampling, request.ess, on, twist)
             state = tuple(a.gather(0, chosen[..., None].expand(a.shape)) for a in state)
-            ancestors.append(chosen)
+            ancestors += [chosen] if request.paths else []
         found = walk.step(state, t, drawn)
         gain = found.log_p - (found.log_q.detach() if request.scored else found.log_q)
-        log_w, z = torch.where(on, log_w + gain, log_w), torch.where(on[..., None], found.z, z)
-        state = tuple(torch.where(on[..., None], new, old) for new, old in zip(found.state, state, strict=True))
+        moved = [*found.state, found.z, log_w + gain]
+        if lasting is not None:
+            pairs = zip(moved, (*state, z, log_w), strict=True)
+            moved = [torch.where(on if new.ndim == 2 else on[..., None], new, old) for new, old in pairs]
+        *states, z, log_w = moved
+        state = tuple(states)
         if request.scored:
             scores.append(torch.where(on, scored(log_w, found.log_q), 0))
-        path.append(z)
-        weights.append(log_w)
+        if request.paths:
+            path.append(z)
+            weights.append(log_w)
     if not recurrent:
         path_like = torch.sin(1 + torch.arange(z.shape[-1] * length, dtype=z.dtype, device=z.device) ** 2)
-        stepwise = reads_each_step(rows, path_like.reshape(length, -1), x[0, 0])
+        with torch.no_grad():
+            stepwise = reads_each_step(rows, path_like.reshape(length, -1), x[0, 0], alone)
         log_w = torch.where(stepwise, log_w, torch.nan)
     chosen_of = torch.stack(ancestors) if ancestors else ()
     score = torch.stack(scores).sum(0) if request.scored else ()
-    return Filtered(log_w, torch.stack(path), chosen_of, torch.stack(weights), score), [
+    kept = (torch.stack(path), chosen_of, torch.stack(weights)) if request.paths else ((), (), ())
+    return Filtered(log_w, kept[0], kept[1], kept[2], score), [
         *latent.values(),
         *observed.values(),
         *guided.values(),

@@ -33,7 +33,7 @@ class Filtered(NamedTuple):
     log_w: Array
     """(K, B), in nats"""
     z: Array
-    """each step's particles, (T, K, B, D); a sequence that has ended keeps its own"""
+    """each step's particles, (T, K, B, D); a sequence that has ended keeps its own; () where no paths are wanted"""
     ancestors: Array
     """the particles of step t - 1 that those of step t follow, (T - 1, K, B); () where nothing was to be resampled"""
     weights: Array
@@ -155,17 +155,22 @@ def log_emission(rows: Callable[[Array, Array], Array], z: Array, x: Array, seen
     return (log_p if seen is None else ops.where(seen, log_p, ops.zeros_like(log_p))).sum(-1)
 
 
-def reads_each_step(rows: Callable[[Array, Array], Array], z: Array, x: Array) -> Array:
+def reads_each_step(
+    rows: Callable[[Array, Array], Array], z: Array, x: Array, alone: Callable[[Array, Array], Array] | None = None
+) -> Array:
     """Whether p(x_t | z_t) is the same at each t and knows no other step, of a path (T, D) and one x_t (P,).
 
-    The path is compared with itself moved on by a step, and with its first step alone.
+    The path is compared with itself moved on by a step, with its first step alone, and with what is ``alone`` said of
+    each step's numbers, (T, D), (T, P) -> (T, P).
     """
     length = z.shape[0]
     moved, first = ops.roll(z, 1, 0), ops.broadcast_to(z[:1], z.shape)
     paths = ops.concatenate([a.reshape(1, -1) for a in (z, moved, first)])
     x = ops.broadcast_to(x, (3, length, x.shape[-1]))
     ours, theirs, same = steps(rows(paths, x.reshape(3, -1)), length)
-    apart = abs(ops.concatenate([theirs - ops.roll(ours, 1, 0), same - ours[:1]]))
+    parts = [theirs - ops.roll(ours, 1, 0), same - ours[:1]]
+    parts += [] if alone is None else [alone(z, x[0]) - ours]
+    apart = abs(ops.concatenate(parts))
     return (apart <= 1e-3 * (1 + abs(ours)).max()).all()
 
 

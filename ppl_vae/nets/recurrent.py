@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,6 +109,11 @@ class PerStep(nn.Module):
         super().__init__()
         self.net = net
         self.length, self.parts = length, parts
+
+    @property
+    def of_one_step(self) -> Any:
+        """The net of a step by itself, (..., D) -> (..., parts P)."""
+        return self.net
 
     def forward(self, z: Tensor) -> Tensor:
         """(..., T D) -> (..., parts T P)."""

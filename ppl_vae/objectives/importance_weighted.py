@@ -274,7 +274,7 @@ class FIVO(Objective):
         self._filter()  # refuses what is none
 
     def _filter(self, *, scored: bool = False) -> FilterRequest:
-        return FilterRequest(self.ess, self.resampling, scored, self.lookahead)
+        return FilterRequest(self.ess, self.resampling, scored, self.lookahead, paths=False)
 
     @property
     def request(self) -> TermsRequest:

@@ -77,6 +77,7 @@ class FilterRequest:
             each with the normalised weight that the particle has after it.
         lookahead: resample by the weights times those that the next step has at the mean of its proposal, a guess of
             what its data will say of each particle; the estimate of p(x) stays unbiased.
+        paths: keep the particles, ancestors and weights of every step, not the last log-weights alone.
 
     Raises:
         ValueError: a share outside [0, 1], or an unknown scheme.
@@ -86,6 +87,7 @@ class FilterRequest:
     resampling: str = "systematic"
     scored: bool = False
     lookahead: bool = False
+    paths: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.ess <= 1 or self.resampling not in SCHEMES:

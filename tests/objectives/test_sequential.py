@@ -74,6 +74,19 @@ def test_without_resampling_the_weights_are_those_of_whole_paths(backend: backen
     np.testing.assert_allclose(once.log_w, numbers(expected), rtol=1e-4, atol=1e-5)
 
 
+def test_a_likelihood_of_one_step_is_that_of_the_traced_program(backend: backends.Backend) -> None:
+    """A program that is no ``VAE`` is traced at each step instead: the same weights, with gaps and ends, too."""
+    model, guide = pair_of(backend, likelihood="normal-diagonal")
+    call = "forward" if backend.name == "pyro" else "__call__"
+    base = getattr(type(model), call)
+    own = type("Own", (type(model),), {call: lambda *args, **kwargs: base(*args, **kwargs)})
+    traced = own(model.prior, model.likelihood)
+    found = [filtered(backend, (m, guide), X, 3, mask=MASK, ess=1.0) for m in (model, traced)]
+    np.testing.assert_allclose(found[0].log_w, found[1].log_w, rtol=1e-5)
+    assert np.isfinite(found[0].log_w).all() and (found[0].ancestors == found[1].ancestors).all()
+    assert not filtered(backend, (model, guide), X, 3, paths=False, ess=1.0).z.size
+
+
 @pytest.mark.release("numpyro", keep=["nan"])
 @pytest.mark.parametrize("garbage", [1.0, np.nan])
 def test_padding_changes_no_bit_and_no_slope(backend: backends.Backend, garbage: float) -> None:

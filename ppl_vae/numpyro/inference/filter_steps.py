@@ -6,15 +6,42 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax import Array
 from numpyro import distributions as dist
 
 from ...arrays.sequences import beside
+from ...pairs.keywords import inner
+from ..models import VAE
 
 State = tuple[Array, ...]
 Draw = Callable[[Any], tuple[Array, Array]]
 """Proposal -> particles (K, B, D), and log q of them, (K, B)."""
+
+
+def of_one_step(model: Any) -> Callable[[Array, Array], Array] | None:
+    """Return log p of each number of x_t given z_t, of a ``VAE`` whose net is applied to each step; None of others.
+
+    It needs no trace of the program. Beside its net the likelihood has single numbers alone, the same at each step.
+    """
+    program = inner(model)
+    likelihood = getattr(program, "likelihood", None)
+    net = getattr(getattr(likelihood, "net", None), "of_one_step", None)
+    if likelihood is None or net is None or type(program).__call__ is not VAE.__call__:
+        return None
+    own = nnx.merge(*nnx.split(likelihood))
+    own.net = None
+    if any(a.size > 1 for a in jax.tree.leaves(nnx.state(own))):
+        return None
+    own.net = net
+
+    def log_prob(z: Array, x: Array) -> Array:
+        log_p: Array = own(z).base_dist.log_prob(x)
+        return log_p
+
+    return log_prob
 
 
 class Moved(NamedTuple):

@@ -14,7 +14,7 @@ from numpyro import handlers
 from ...arrays.sequences import steps
 from ...mcmc.filtering import Filtered, check_filtered, check_scored, log_emission, reads_each_step, resample, scored
 from ...objectives.request import FilterRequest
-from .filter_steps import MarkovSteps, RecurrentSteps
+from .filter_steps import MarkovSteps, RecurrentSteps, of_one_step
 from .sites import base_of, masks_of, traced
 from .traces import Ruled, run, split_sites
 
@@ -63,8 +63,13 @@ def filtered(
     if recurrent and lasting is not None:
         x = jnp.where(lasting[..., None], x, 0)
 
+    alone = None if recurrent else of_one_step(model)
+
     def emission(z: Array, x: Array, seen: Array | None) -> Array:
-        return log_emission(rows, z, x, seen, length)
+        if alone is None:
+            return log_emission(rows, z, x, seen, length)
+        log_p = alone(z, x)
+        return (log_p if seen is None else jnp.where(seen, log_p, 0)).sum(-1)
 
     def drawn(proposal: Any, key: Array) -> tuple[Array, Array]:
         z = proposal.rsample(key)
@@ -95,11 +100,14 @@ def filtered(
             chosen, log_w = resample(log_w, uniform, request.resampling, request.ess, on, twist)
             state = tuple(jnp.take_along_axis(a, chosen[..., None], 0) for a in state)
         found = walk.step(state, given, partial(drawn, key=key))
-        log_w = jnp.where(on, log_w + found.log_p - weighed(found.log_q), log_w)
-        state = tuple(jnp.where(on[..., None], new, old) for new, old in zip(found.state, state, strict=True))
-        z = jnp.where(on[..., None], found.z, z)
+        moved = found.state, found.z, log_w + found.log_p - weighed(found.log_q)
+        if lasting is not None:
+            moved = jax.tree.map(
+                lambda new, old: jnp.where(on if new.ndim == 2 else on[..., None], new, old), moved, (state, z, log_w)
+            )
+        state, z, log_w = moved
         gained = jnp.where(on, scored(log_w, found.log_q), 0) if request.scored else None
-        return (state, z, log_w), (z, log_w, chosen, gained)
+        return moved, ((z, log_w, chosen) if request.paths else (), gained)
 
     shape = (length - 1, request.noise(num_particles), len(x))
     on = jnp.ones((length, 1), bool) if lasting is None else jnp.moveaxis(lasting, -1, 0)
@@ -107,12 +115,17 @@ def filtered(
     later = tuple(None if a is None else a[1:] for a in inputs)
     given = later, on[1:], uniform, jax.random.split(drawing, length)[1:]
     start = first.state, first.z, log_w
-    (_, _, log_w), (path, weights, ancestors, scores) = jax.lax.scan(go, start, given)
+    (_, _, log_w), (kept, scores) = jax.lax.scan(go, start, given)
     if not recurrent:
         path_like = jnp.sin(1 + jnp.arange(first.z.shape[-1] * length, dtype=first.z.dtype) ** 2)
-        stepwise = reads_each_step(rows, path_like.reshape(length, -1), x[0, 0])
+        stepwise = reads_each_step(rows, path_like.reshape(length, -1), x[0, 0], alone)
         log_w = jnp.where(stepwise, log_w, jnp.nan)
-    path, weights = (jnp.concatenate([a[None], b]) for a, b in zip(start[1:], (path, weights), strict=True))
+    path: Any = ()
+    weights: Any = ()
+    ancestors = None
+    if request.paths:
+        *steps_of, ancestors = kept
+        path, weights = (jnp.concatenate([a[None], b]) for a, b in zip(start[1:], steps_of, strict=True))
     of_steps = () if scores is None else score + scores.sum(0)
     return Filtered(log_w, path, () if ancestors is None else ancestors, weights, of_steps), [
         *latent.values(),

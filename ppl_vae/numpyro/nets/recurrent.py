@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -107,6 +108,11 @@ class PerStep(nnx.Module):
     def __init__(self, net: nnx.Module, length: int, *, parts: int = 1) -> None:
         self.net = net
         self.length, self.parts = length, parts
+
+    @property
+    def of_one_step(self) -> Any:
+        """The net of a step by itself, (..., D) -> (..., parts P)."""
+        return self.net
 
     def __call__(self, z: Array) -> Array:
         """(..., T D) -> (..., parts T P)."""
