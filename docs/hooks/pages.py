@@ -28,6 +28,7 @@ PAGES = {
 """Documents outside docs/ -> the page that shows them."""
 INCLUDE = re.compile(r"^\{\{ (\S+\.md)(?: (#) ?(.*))? \}\}$", re.MULTILINE)
 HELP = "{{ help }}"
+TUTORIAL = re.compile(r"\(tutorials/(\w+)\.ipynb\)")
 LINK = re.compile(r"\[([^\]]*)\]\((?!https?:)([^)#\s]+)(#[^)\s]*)?\)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 SPACE = '<mspace width="0.17em"></mspace>'
@@ -50,7 +51,8 @@ MIRROR = "NumPyro"
 
 
 def composed(markdown: str) -> str:
-    """A page with what it includes."""
+    """A page with what it includes, and links to the pages of notebooks."""
+    markdown = TUTORIAL.sub(r"(tutorials/\1.md)", markdown)
     markdown = INCLUDE.sub(lambda found: included(*found.groups()), markdown)
     return markdown.replace(HELP, commands()) if HELP in markdown else markdown
 
