@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -150,7 +151,7 @@ class Discriminator(Player):
                 "Discriminator penalty='gradient' with a strength, such as 1.0, clip=0.1, or spectral=1.0."
             )
 
-    @property
+    @cached_property
     def net(self) -> Critic:
         """Its layers."""
         return Critic(self.hidden, slope=self.slope)
@@ -180,7 +181,8 @@ class Discriminator(Player):
         return net
 
     def _logits(self, net: Values, rows: Array) -> Array:
-        return self.net.logits(net, rows) * (self.spectral or 1.0)
+        logits = self.net.logits(net, rows)
+        return logits * self.spectral if self.spectral else logits
 
     def _packed(self, x: Array) -> Array:
         return x.reshape(-1, self.pack * x.shape[-1])
@@ -226,7 +228,8 @@ class Discriminator(Player):
         loss = self.game.critic(c[0], c[1])
         if self.penalty != "none":
             loss = loss + self.strength * self._penalty(net, real, fake, view)
-        return loss, (ops.stop_gradient(c[0].mean() - c[1].mean()),)
+        c = ops.stop_gradient(c)
+        return loss, (c[0].mean() - c[1].mean(),)
 
     def _penalty(self, net: Values, real: Array, fake: Array, view: View) -> Array:
         at = real
@@ -241,8 +244,7 @@ class Discriminator(Player):
 
     def step(self, state: State, view: View, descend: Descend) -> tuple[State, tuple[Array, ...]]:
         """Follow the weights' singular vectors, take a step, and cut the weights off."""
-        net = {name: ops.stop_gradient(value) for name, value in state.learned.items()}
-        tracked = {name: _iterated(net[name], u) for name, u in state.tracked.items()}
+        tracked = {name: _iterated(ops.stop_gradient(state.learned[name]), u) for name, u in state.tracked.items()}
         after, metrics = super().step(State(tracked, state.learned), view, descend)
         if self.clip:
             learned = {n: ops.clip(ops.stop_gradient(w), -self.clip, self.clip) for n, w in after.learned.items()}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from pyro import poutine
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ..objectives.request import LatentsRequest
@@ -15,12 +16,27 @@ from ..pairs.terms import Latents, Terms
 from .traces import PyroSite, at_values, in_plate, sites_of
 
 
+class _Values(Messenger):
+    """A handler that keeps the value of one site, where a trace keeps all that it knows of every one."""
+
+    value: Tensor
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if msg["name"] == self.name:
+            self.value = msg["value"]
+
+
 def generated(
     model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], num_particles: int, max_plate_nesting: int
 ) -> Terms:
     """Draw data from an implicit model, (K, B, P), beside those of the batch."""
-    trace = poutine.trace(in_plate(model, num_particles, max_plate_nesting)).get_trace(*args, **kwargs)
-    drawn = trace.nodes[generated_by(model)]["value"].reshape(num_particles, *args[0].shape)
+    with _Values(generated_by(model)) as seen:
+        in_plate(model, num_particles, max_plate_nesting)(*args, **kwargs)
+    drawn = seen.value.reshape(num_particles, *args[0].shape)
     none = drawn.new_zeros(drawn.shape[:2])
     return Terms(none, none, none, latents=Latents(None, x=args[0], generated=drawn))
 

@@ -270,8 +270,8 @@ class PyroRun:
 
     def _loss_with_players(
         self, objective: Any, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor]
-    ) -> tuple[Tensor, View]:
-        """Compute the loss per datum of an objective with players, and the view of the batch for their steps.
+    ) -> tuple[Tensor, View | None]:
+        """Compute the loss per datum of an objective with players, and the view of the batch for steps after it.
 
         Fresh players take their steps before it.
         """
@@ -285,7 +285,9 @@ class PyroRun:
         terms = objective.log_terms(model, guide, x, **side)
         view = view_of(x, terms, side["index"], noisy=any(running.player.noisy for running in self.players))
         bound = objective.bound(terms, *(player.output(view) for player in self.players))
-        return -(terms.scale * bound).sum() / len(x), detached(view, self._others(objective, guide, terms, x))
+        others = self._others(objective, guide, terms, x)
+        waits = any(not running.player.fresh for running in self.players)
+        return -(terms.scale * bound).sum() / len(x), detached(view, others) if waits else None
 
     def _others(self, objective: Any, guide: Any, terms: Any, x: Tensor) -> Tensor | None:
         """The codes to tell those of a batch from: draws of the prior, or shuffled codes of another batch."""
