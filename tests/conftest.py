@@ -50,6 +50,8 @@ torch.set_num_threads(1)  # nets this small run faster on one thread
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.set_threshold(20_000, 20, 20)  # by default looking for garbage takes 7 to 14 % of the time
 
+PROGRAMS = jax.make_user_context(None)
+"""What JAX compiles under one value of this is not used under another."""
 
 collect_ignore = ["forks.py", "recipes/extension"]  # a process, and modules of a user's, which register what they hold
 
@@ -93,7 +95,7 @@ def check_release(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that both workers end together; a file stays on one of them.
+    """Files with slow tests come first, then those with many, so that both workers end together; none is divided.
 
     Those marked ``release`` are left to ``.ci/matrix``, which says so by PPL_VAE_RELEASE.
     """
@@ -102,8 +104,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if "PPL_VAE_RELEASE" not in os.environ:
         for item in filter(for_a_release, items):
             item.add_marker(pytest.mark.skip(reason="before a release, with PPL_VAE_RELEASE=1"))
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    run = [item for item in items if not item.get_closest_marker("skip")]
+    tests = Counter(item.path for item in run)
+    slow = Counter(item.path for item in run if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (-slow[item.path], -tests[item.path]))
 
 
 def pytest_collection_finish() -> None:
@@ -199,8 +203,10 @@ def base_noise(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def fresh_programs() -> Iterator[None]:
-    """Compiled programs of before are not used, and those of the test not after: its noise is compiled into them."""
-    jax.clear_caches()
-    yield
-    jax.clear_caches()
+def fresh_programs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compiled programs of before are not used, and those of the test not after: its noise is compiled into them.
+
+    Tests on the base noise, which is the same in all of them, share theirs.
+    """
+    with PROGRAMS("base noise" if "base_noise" in request.fixturenames else request.node.nodeid):
+        yield

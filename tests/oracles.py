@@ -5,6 +5,7 @@ Tests import helpers from here and from ``pairs`` alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -178,16 +179,21 @@ def gradient(backend: backends.Backend, objective: Any, own: Any, x: np.ndarray,
         return np.concatenate(
             [np.ravel((torch.zeros_like(p) if g is None else g).cpu()) for g, p in zip(grads, parameters, strict=True)]
         )
+    _, grads = compiled(objective, own)(own.params, jax.random.key(seed), own.array(x), {})
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grads)])
+
+
+def compiled(objective: Any, own: Any) -> Callable[..., Any]:
+    """The summed loss of a pair on NumPyro and its gradient: one program for all seeds and both questions."""
     key = (id(own), objective)
     if key not in COMPILED:
 
-        def loss_of(params: Any, key: jax.Array, x: jax.Array) -> jax.Array:
+        def loss_of(params: Any, key: jax.Array, x: jax.Array, side: dict[str, Any]) -> jax.Array:
             model, guide = own.structure.programs(params, own.constants)
-            return objective.loss(key, {}, model, guide, x)
+            return objective.loss(key, {}, model, guide, x, **side)
 
-        COMPILED[key] = (own, jax.jit(jax.grad(loss_of)))
-    grads = COMPILED[key][1](own.params, jax.random.key(seed), own.array(x))
-    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grads)])
+        COMPILED[key] = (own, jax.jit(jax.value_and_grad(loss_of)))
+    return COMPILED[key][1]
 
 
 COMPILED: dict[Any, Any] = {}
@@ -212,8 +218,7 @@ def value_of(
             torch.manual_seed(seed)
         with own.active() as (model, guide):
             return objective.loss(model, guide, own.tensor(x), **side)
-    model, guide = own.structure.programs(own.params, own.constants)
-    return float(objective.loss(jax.random.key(seed or 0), {}, model, guide, own.array(x), **side))
+    return float(compiled(objective, own)(own.params, jax.random.key(seed or 0), own.array(x), side)[0])
 
 
 def loss_of(backend: backends.Backend, loss: Any, model: Any, guide: Any, x: np.ndarray) -> float:

@@ -7,12 +7,11 @@ import pickle
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -39,12 +38,9 @@ def check(found: Mapping[str, Any], expected: Mapping[str, Any], tolerance: str)
 
 
 @pytest.fixture
-def scores_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def scores_as_they_were(monkeypatch: pytest.MonkeyPatch, fresh_programs: None) -> None:
     """REINFORCE as of that version, whose cost kept the gradient of log q: it has mean zero, and other noise."""
-    jax.clear_caches()
     monkeypatch.setattr(Mixed, "weighs_score", True)
-    yield
-    jax.clear_caches()
 
 
 def header(path: Path) -> dict[str, Any]:
