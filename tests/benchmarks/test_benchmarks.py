@@ -99,6 +99,7 @@ def test_bounds_by_hand_are_ours_in_value_and_gradient(
     assert np.linalg.norm(our_grads - their_grads) < 1e-7 * np.linalg.norm(their_grads)
 
 
+@pytest.mark.release("numpyro")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend_name", "sections"),

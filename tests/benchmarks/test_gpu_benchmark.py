@@ -33,6 +33,7 @@ def cases(gpu: ModuleType) -> ModuleType:
     return importlib.import_module("gpu_cases")
 
 
+@pytest.mark.release
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.slow
 def test_without_a_gpu_one_line_says_so(tmp_path: Path, script: Script) -> None:

@@ -64,6 +64,7 @@ def told(*arguments: object, capsys: pytest.CaptureFixture[str]) -> dict[str, An
 # Traversals
 
 
+@pytest.mark.release("numpyro")
 def test_a_traversal_is_that_of_the_library(run: Path, files: Path, tmp_path: Path, capsys: Any) -> None:
     loaded, x = Fit.load(run / FIT), data.load(files / "labelled.npz").test
     kl = evaluation.kl_by_dimension(loaded, x)

@@ -172,6 +172,7 @@ def test_the_learning_rate_falls_to_the_final_one() -> None:
     assert [round(0.01 * factor(epoch), 9) for epoch in (0, 5, 10, 99)] == [0.01, 0.003162278, 0.001, 0.001]
 
 
+@pytest.mark.release(keep=["words1-per-datapoint-2", "words2-semi-amortised-0", "words5-amortised-0"])
 @pytest.mark.parametrize(
     ("words", "guide", "steps"),
     [

@@ -138,6 +138,7 @@ def trained(recipe: recipes.Recipe, x: Any = None, *, epochs: int = 2, **options
     return svi.fit(*recipe(np.random.default_rng(0)), images() if x is None else x, seed=0)
 
 
+@pytest.mark.release("numpyro")
 def test_bounds_are_below_log_p_by_quadrature_and_a_fit_is_read_again(backend: Backend, tmp_path: Path) -> None:
     recipe, x = made("pixelcnn", backend=backend.name), images(6)
     fit = trained(recipe)

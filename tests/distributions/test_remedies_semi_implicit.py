@@ -99,6 +99,7 @@ EVALUATED: dict[str, tuple[Way, ...]] = {
 }
 
 
+@pytest.mark.release("numpyro")
 @pytest.mark.parametrize("says", [*OF_DENSITIES, *REMEDIES, *EVALUATED])
 def test_remedies(says: str, backend: Backend) -> None:
     follow(says, backend, *{**OF_DENSITIES, **REMEDIES, **EVALUATED}[says])

@@ -55,6 +55,7 @@ def test_ais_is_log_p_within_its_error(backend: backends.Backend, start: str) ->
     assert np.abs(found.accept_prob - 0.8).max() < 0.12 and found.log_weights.shape == (16, 7)
 
 
+@pytest.mark.release("numpyro")
 def test_the_exact_value_is_between_the_two_bounds(backend: backends.Backend) -> None:
     pca = PCA()
     fit = fit_of(pca, backend, **WRONG)
@@ -168,6 +169,7 @@ def mixed_pair(backend: backends.Backend) -> tuple[Any, Any]:
     return model, guide
 
 
+@pytest.mark.release("numpyro")
 def test_continuous_and_discrete_sites_move_in_turn(backend: backends.Backend) -> None:
     fit = untrained(*mixed_pair(backend), backend, toy(4)[:, :3])
     found = evaluation.bdmc(fit, 30, Annealing(40, 16, 5))

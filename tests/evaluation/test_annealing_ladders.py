@@ -93,6 +93,7 @@ MANY = 6.0 * np.stack(np.meshgrid(np.arange(6), np.arange(6)), -1).reshape(-1, 2
 SEEN = np.array([[1.0, 0.2, 0.5], [0.0, 1.0, -0.4]])
 
 
+@pytest.mark.release("numpyro")
 def test_few_chains_find_one_component_of_many(backend: backends.Backend) -> None:
     """Eight chains from the prior seldom start at the right one of 36; those from components do."""
     x = draws_of(MANY, SMALL, SEEN, 20)

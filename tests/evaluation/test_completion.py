@@ -239,6 +239,7 @@ def test_both_backends_have_the_same_densities_and_weights(kind: str) -> None:
     )
 
 
+@pytest.mark.release("numpyro")
 def test_the_conditional_density_of_the_hidden_pixels(backend: backends.Backend) -> None:
     """log p(x_hidden | x_seen) of pPCA; q for what was seen is fitted, from a wide guide."""
     pca = PCA()

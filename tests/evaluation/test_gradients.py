@@ -147,6 +147,7 @@ def test_at_the_exact_posterior_the_guide_is_silent(backend: backends.Backend) -
     assert variance["sticking", "model"] == pytest.approx(variance["plain", "model"], rel=1e-4)
 
 
+@pytest.mark.release("numpyro")
 def test_tighter_bounds_drown_the_guides_signal_unless_doubly_reparameterised(backend: backends.Backend) -> None:
     """Rainforth et al., 2018: the IWAE's signal-to-noise falls with K for the guide, and rises for the model."""
     pca, inference = PCA(), backend.inference

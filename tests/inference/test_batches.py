@@ -177,6 +177,7 @@ def inferring(backend: backends.Backend, names: tuple[str, ...]) -> Callable[[An
     return guide
 
 
+@pytest.mark.release("numpyro")
 def test_a_number_that_is_no_site_is_shared_by_draws(backend: backends.Backend) -> None:
     """log p(x) is that of u drawn once, however many draws of z there are."""
     seen = untrained(hiding(backend, hidden=False), inferring(backend, ("u", "z")), backend, X)

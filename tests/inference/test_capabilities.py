@@ -173,6 +173,7 @@ def test_a_truncated_normal_is_no_normal() -> None:
         kit.svi(kit.inference.BetaTCVAE()).fit(model, guide, X)
 
 
+@pytest.mark.release("numpyro")
 def test_a_subclass_of_a_categorical_is_one(kit: Kit) -> None:
     """Enumerated, annealed over its values, and told by its mode."""
     fits = []

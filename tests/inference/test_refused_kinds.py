@@ -101,6 +101,7 @@ def test_automatic_guides_of_pyro(name: str, stock: bool) -> None:
     )
 
 
+@pytest.mark.release(keep=["AutoDiagonalNormal"])
 @pytest.mark.parametrize("name", ["AutoNormal", "AutoDelta", "AutoDiagonalNormal"])
 def test_automatic_guides_of_numpyro(name: str) -> None:
     kind = getattr(np_autoguide, name)

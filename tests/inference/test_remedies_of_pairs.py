@@ -274,6 +274,7 @@ def test_a_factor_of_the_guide_counts_the_same_in_the_model() -> None:
     assert stock == pytest.approx(plain + 1.0, rel=0.05)
 
 
+@pytest.mark.release("numpyro", keep=["says1"])
 @pytest.mark.parametrize("says", REMEDIES_ON_BOTH)
 def test_the_advice_works(says: str, backend: Backend) -> None:
     follow(says, backend, *REMEDIES_ON_BOTH[says])

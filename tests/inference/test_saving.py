@@ -248,6 +248,7 @@ def test_numbers_of_numpy_are_kept_as_pythons(what: str, kind: str, backend: bac
             assert json.dumps(kept.to_dict()) == json.dumps(plain.to_dict())
 
 
+@pytest.mark.release("numpyro")
 def test_whatever_writes_writes_the_same(backend: backends.Backend, tmp_path: Path) -> None:
     """Fit, checkpoint, recipe, study and report, from NumPy's numbers and from Python's."""
     x = toy(40)

@@ -143,6 +143,7 @@ def test_draws_beyond_the_models_bounds(prior: str, way: str, backend: backends.
     )
 
 
+@pytest.mark.release("numpyro")
 def test_chains_within_bounds_that_another_latent_sets(backend: backends.Backend) -> None:
     ppl, own, array = library(backend)
 

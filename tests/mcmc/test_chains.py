@@ -63,6 +63,7 @@ def test_nuts_recovers_the_exact_posterior(backend: backends.Backend) -> None:
     assert 0.6 < chains.accept_prob.mean() < 1 and (chains.accept_prob >= -1e-4).all()
 
 
+@pytest.mark.release("numpyro")
 def test_positive_latents_move_without_constraints(backend: backends.Backend) -> None:
     """Through the bijection of the support, whose Jacobian counts: the conjugate posterior comes out."""
     hmc = HMC(num_samples=200, num_warmup=100, num_steps=4, target_accept_prob=0.95)

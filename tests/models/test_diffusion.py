@@ -200,6 +200,7 @@ def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return b, fit, folder
 
 
+@pytest.mark.release("numpyro")
 def test_it_trains_stops_early_saves_and_stands_in_a_table(learned: tuple[Backend, Fit, Path]) -> None:
     b, fit, folder = learned
     history = fit.history["valid_elbo"]

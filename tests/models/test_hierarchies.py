@@ -151,6 +151,7 @@ def test_backends_have_the_same_weights_and_posteriors(guide: str) -> None:
     np.testing.assert_allclose(*decoded, atol=1e-5)
 
 
+@pytest.mark.release("numpyro")
 def test_levels_add_up_and_noise_above_activates_nothing(backend: backends.Backend) -> None:
     """A level that follows one above, which does not depend on x, does not depend on x either."""
     model, guide = linear_pair(backend, "top-down")

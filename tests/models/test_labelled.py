@@ -190,6 +190,7 @@ def test_per_site(backend: backends.Backend) -> None:
         GumbelSoftmax().check(deep)
 
 
+@pytest.mark.release("numpyro")
 def test_bad_input(backend: backends.Backend) -> None:
     svi = backend.inference.SVI(Labelled(TraceEnumELBO()), epochs=1, batch_size=6)
     with pytest.raises(ValueError, match="all are -1, unknown: train with its objective alone"):

@@ -146,6 +146,7 @@ def test_codes_are_a_filter(backend: backends.Backend) -> None:
     np.testing.assert_allclose(ended, np.where(np.repeat(MASK, DIM // WIDTH, 1), one, 0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.release("numpyro")
 def test_draws_have_the_probability_that_is_told(backend: backends.Backend) -> None:
     """Of two binary steps every sequence: its frequency among draws, log p(x), and the forecast of the second."""
     b = backend

@@ -109,6 +109,7 @@ def trained(backend: Backend, objective: objectives.Objective) -> float:
     return float(scipy.stats.multivariate_normal(means[0], gain @ gain.T + cov).logpdf(x).mean())
 
 
+@pytest.mark.release("numpyro")
 def test_a_model_learns_more_than_its_guide_can_reach(backend: Backend) -> None:
     plain, moved = (trained(backend, o) for o in (objectives.TraceELBO(), objectives.HMCELBO()))
     assert moved > plain + 0.4

@@ -178,6 +178,7 @@ def mean_bound(log_w: np.ndarray, draws: int, bound: Callable[[Terms], Any]) -> 
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
+@pytest.mark.release("numpyro")
 def test_bounds_on_probabilistic_pca(backend: backends.Backend) -> None:
     """Below log p(x), non-decreasing in K (alpha > 1: non-increasing), tight at the posterior; alpha < 0 exceeds."""
     pca = PCA()

@@ -75,6 +75,7 @@ def test_the_prior_of_codes_is_their_frequencies(backend: Backend) -> None:
     assert (terms.log_guide == 0).all() and log_p.mean() > -D * math.log(C) + 0.1
 
 
+@pytest.mark.release("numpyro")
 def test_the_gradient_is_that_of_the_expected_log_prior(backend: Backend) -> None:
     """Of logits l: E q(c) - softmax(l) for each latent and category, and 0 for all else; the value is the ELBO."""
     whole = with_prior(fit_of("dvae", backend), backend)
