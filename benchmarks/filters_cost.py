@@ -28,7 +28,7 @@ from ppl_vae import backends, objectives, recipes
 DIM, UNITS, WIDTH, FLOOR, RATE = 16, 64, 88, 1e-3, 1e-3
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 SIZES = ((25, 4, 20), (50, 4, 20), (100, 4, 20), (25, 16, 20), (25, 64, 20), (25, 4, 80), (25, 4, 320))
-"""T, K and B of ``--scaling``."""
+"""T, K and B of ``--scaling``, which prints the slopes of log milliseconds over the logarithm of each, too."""
 STEPS = 5
 """Of an epoch."""
 LAYERS = {
@@ -218,11 +218,17 @@ def main() -> None:
     a = parser.parse_args()
     torch.set_num_threads(1)
     if a.scaling:
+        took: list[float] = []
         print("| T | K | B | ms a step |\n| --- | --- | --- | --- |")
         for length, particles, batch in SIZES:
             run = by_package("numpyro", data(STEPS * batch, length), particles, batch)
             run(2)
-            print(f"| {length} | {particles} | {batch} | {cost(run, a.epochs, STEPS):.2f} |", flush=True)
+            took.append(min(cost(run, a.epochs, STEPS) for _ in range(a.turns)))
+            print(f"| {length} | {particles} | {batch} | {took[-1]:.2f} |", flush=True)
+        for axis, name in enumerate("TKB"):
+            of_axis = [(size[axis], ms) for size, ms in zip(SIZES, took, strict=True) if size[axis] != SIZES[0][axis]]
+            x, y = np.log([(SIZES[0][axis], took[0]), *of_axis]).T
+            print(f"{name}: slope {np.polyfit(x, y, 1)[0]:.2f}")
         return
     x = data(STEPS * a.batch, a.steps)
     contenders = {
