@@ -33,6 +33,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "pyro: distributions/normal.py": "a compiled program computes the logarithm of every draw's scale once",
         "pyro: inference/svi/cuda_graph.py": "XLA launches a compiled program by itself",
         "pyro: inference/svi/recorded_step.py": "JAX records every step by itself",
+        "pyro: inference/svi/recorded_game.py": "JAX records every step by itself",
         "pyro: inference/svi/record.py": "a compiled epoch returns the numbers of its steps as one array",
         "pyro: inference/svi/optimiser_state.py": "an optax state is a tree of arrays already",
         "pyro: inference/svi/processes.py": "a JAX mesh is one process",

@@ -188,7 +188,12 @@ def test_what_cannot_be_recorded_runs_step_by_step_after_one_warning(wrap: type,
 @pytest.mark.parametrize(
     ("name", "loss", "settings", "said"),
     [
-        ("bernoulli", TraceGraphELBO(2, baseline=baselines.RunningAverage()), {}, "a baseline learns beside the pair"),
+        (
+            "bernoulli",
+            TraceGraphELBO(2, baseline=baselines.RunningAverage()),
+            {},
+            "a baseline learns on the pair's draws",
+        ),
         ("standard", TraceELBO(), {"guide": "per-datapoint", "num_images": 50}, "an optimiser for its rows"),
         ("standard", IWAE(4, chunk=2), {}, "draws come in chunks"),
     ],

@@ -260,7 +260,7 @@ def test_another_batch_brings_what_is_beside_it(
 
 def test_a_recorded_step_has_no_critic() -> None:
     training = backends.load("pyro").inference.Adversarial(critic=SMALL, epochs=1, batch_size=20, compile="trace")
-    with pytest.warns(NotTraceable, match="step by step, as with compile=False: a critic learns beside the pair"):
+    with pytest.warns(NotTraceable, match="step by step, as with compile=False: a critic learns on the pair's draws"):
         training.fit(*pair("standard", "pyro"), toy(40))
 
 

@@ -93,6 +93,20 @@ def view_of(x: Tensor, terms: Terms, rows: Tensor | None = None, *, noisy: bool 
     return View(x, log_w.mean(0), terms.latents, noise=noise, rows=rows, log_weights=log_w)
 
 
+def loss_of(
+    objective: Any,
+    terms: Terms,
+    x: Tensor,
+    rows: Tensor,
+    players: Sequence[RunningPlayer],
+    states: Sequence[State],
+) -> tuple[Tensor, View]:
+    """Compute the loss of a batch against players in these states, summed over data, and the view of it."""
+    view = view_of(x, terms, rows, noisy=any(running.player.noisy for running in players))
+    outputs = (running.player.output(state, view) for running, state in zip(players, states, strict=True))
+    return -(terms.scale * objective.bound(terms, *outputs)).sum(), view
+
+
 def detached(view: View, others: Tensor | None) -> View:
     """Make the view of a batch for a step: detached, with the codes from which the guide's are to be distinguished."""
     return view._replace(latents=_detached(view.latents), others=_detached(others))

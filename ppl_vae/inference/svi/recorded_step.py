@@ -66,6 +66,17 @@ def place_constants(graph: Any) -> None:
     graph.recompile()
 
 
+def prune(graph: Any) -> None:
+    """Leave out what nothing reads, and ``detach``, which is nothing where no gradient is taken; draws stay."""
+    for node in list(graph.graph.nodes):
+        if node.target is torch.ops.aten.detach.default:
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+    seeded = torch.Tag.nondeterministic_seeded
+    graph.graph.eliminate_dead_code(lambda node: node.is_impure() or seeded in getattr(node.target, "tags", ()))
+    graph.recompile()
+
+
 class NotTraceable(UserWarning):
     """A pair, or an objective, that runs step by step instead; the message says why."""
 
@@ -92,12 +103,25 @@ class Traced:
         self.places = self._places()
         self.reached = [True] * len(self.parameters)
         self.graphs: dict[Any, Step | None] = {}
+        self.count = len(self.parameters)
+        """inputs of a graph that are no data: the parameters, and the tensors beside them"""
         self.seconds = 0.0
 
     def __call__(self, x: Tensor, side: Mapping[str, Tensor], epoch: float) -> Tensor | None:
         """Compute the gradients into ``grad``; return the loss per datum, or None where the step is to run eagerly."""
+        results = self.run(x, side, epoch)
+        if results is None:
+            return None
+        loss, *grads = results
+        self.place(grads)
+        return loss
+
+    def run(self, x: Tensor, side: Mapping[str, Tensor], epoch: float) -> tuple[Tensor, ...] | None:
+        """Run the graph of the batch's shape, recorded if there is none; None where the step is to run eagerly."""
         key, data = self.described(x, side)
-        inputs = (*self.parameters, *data, torch.full((), epoch, dtype=torch.float64, device=x.device))
+        beside = self.beside()
+        self.count = len(self.parameters) + len(beside)
+        inputs = (*self.parameters, *beside, *data, torch.full((), epoch, dtype=torch.float64, device=x.device))
         if key not in self.graphs:
             if None in self.graphs.values():
                 return None
@@ -108,8 +132,16 @@ class Traced:
         if graph is None:
             return None
         with torch.no_grad():
-            loss, *grads = graph(*inputs)
-        self.place(grads)
+            results: tuple[Tensor, ...] = graph(*inputs)
+        return results
+
+    def beside(self) -> tuple[Tensor, ...]:
+        """Return further tensors that the loss depends on, and that are no data: of a pair alone, none."""
+        return ()
+
+    def loss(self, objective: Any, programs: tuple[Any, Any], x: Tensor, side: dict[str, Tensor], *_: Tensor) -> Tensor:
+        """Compute the loss of a batch, summed over data; the last arguments are ``beside``."""
+        loss: Tensor = objective.differentiable_loss(*programs, x, **side)
         return loss
 
     def place(self, grads: Sequence[Tensor]) -> None:
@@ -134,18 +166,19 @@ class Traced:
         }
 
     def _step(self, names: tuple[str, ...], *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Make the function to record: (parameters, x, side inputs, epoch) -> (loss, gradients)."""
+        """Make the function to record: (parameters, beside, x, side inputs, epoch) -> (loss, gradients)."""
         count = len(self.parameters)
         values = [value.detach().requires_grad_() for value in inputs[:count]]
         with _reparametrize_module(self.pair.modules, {name: values[i] for name, i in self.places.items()}):
             return self._loss_and_grads(names, values, *inputs[count:])
 
     def _loss_and_grads(self, names: tuple[str, ...], values: list[Tensor], *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Compute the loss of (x, side inputs, epoch) and its gradients; zeros where it does not depend."""
-        x, *side, epoch = inputs
+        """Compute the loss of (beside, x, side inputs, epoch) and its gradients; zeros where it does not depend."""
+        count = self.count - len(self.parameters)
+        beside, (x, *side, epoch) = inputs[:count], inputs[count:]
         objective = self.objective.at(epoch) if isinstance(self.objective, TermsObjective) else self.objective
-        with torch.enable_grad(), self.pair.active(training=True) as (model, guide):
-            loss = objective.differentiable_loss(model, guide, x, **dict(zip(names, side, strict=True))) / len(x)
+        with torch.enable_grad(), self.pair.active(training=True) as programs:
+            loss = self.loss(objective, programs, x, dict(zip(names, side, strict=True)), *beside) / len(x)
             grads = torch.autograd.grad(loss, values, allow_unused=True)
         self.reached = [g is not None for g in grads]
         zeros = (torch.zeros_like(v) if g is None else g for g, v in zip(grads, values, strict=True))
@@ -165,6 +198,7 @@ class Traced:
                 warnings.simplefilter("ignore")  # torch tells of what it finds in the graph
                 with tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):  # or one for each operation
                     graph: Any = make_fx(step)(*detached)
+                prune(graph)
                 if self.pair.device.type != "cpu":
                     place_constants(graph)
                 if self.mode == "inductor" and not self.graphs:
@@ -186,19 +220,21 @@ class Traced:
         Raises:
             ValueError: it gives other numbers than the program that it was recorded from.
         """
-        count = len(self.parameters)
+        count, own = self.count, len(self.parameters)
         size = len(inputs[count])
         rows = size // 2 + torch.arange(size, device=self.pair.device) // 2  # other data: the second half, twice
         data = (*(a[rows] for a in inputs[count:-1]), inputs[-1] + 0.37)
         moved = [p + 0.01 * p.abs().mean() for p in inputs[:count]]
         for program, parameters in (
-            (partial(self._loss_and_grads, names, self.parameters), inputs[:count]),
+            (partial(self._loss_and_grads, names, self.parameters, *inputs[own:count]), inputs[:count]),
             (partial(self._step, names, *moved), moved),
         ):
             with forked(SEED, self.pair.device):
                 eager = torch.cat([a.flatten() for a in program(*data)])
             with forked(SEED, self.pair.device), torch.no_grad():
                 recorded = torch.cat([a.flatten() for a in graph(*parameters, *data)])
+            unknown = eager.isnan() & recorded.isnan()  # a density that nobody knows, in terms without a gradient
+            eager, recorded = (a.masked_fill(unknown, 0.0) for a in (eager, recorded))
             if not torch.linalg.vector_norm(eager - recorded) <= TOLERANCE * torch.linalg.vector_norm(eager):
                 raise ValueError(
                     "the recorded graph gives other gradients than the program: something in it depends on values that "

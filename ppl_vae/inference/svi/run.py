@@ -35,8 +35,9 @@ from ..traces import quiet
 from .cuda_graph import Replayed, replays
 from .local import LocalParameters
 from .optimiser_state import load_slots, slots
-from .players import RunningPlayer, detached, permuted_codes, view_of
+from .players import RunningPlayer, detached, loss_of, permuted_codes, view_of
 from .record import Record
+from .recorded_game import TracedGame
 from .recorded_step import NotTraceable, Traced
 
 
@@ -80,7 +81,7 @@ class PyroRun:
         self.validate = True
 
     def _replayed(self) -> Replayed | None:
-        if self.traced is None or not replays(self.pair.device):
+        if self.traced is None or self.players or not replays(self.pair.device):
             return None
         ours = self.settings.optim is None
         if self.optim is not None and ours:
@@ -102,7 +103,8 @@ class PyroRun:
             return None
         reasons = {
             "a per-datapoint guide has an optimiser for its rows": bool(self.pair.tables()),
-            **{f"a {running.player.name} learns beside the pair": True for running in self.players},
+            **{f"a {p.player.name} learns on the pair's draws": not p.player.fresh for p in self.players},
+            "codes are shuffled for a critic": getattr(self.objective, "against", None) == "permuted",
             "the pair has nets or parameters outside its modules": bool(self.pair.nets)
             or any(name.startswith("store.") for name in self.trained),
             f"{type(self.objective).__name__} has no differentiable_loss": not hasattr(
@@ -115,7 +117,8 @@ class PyroRun:
                 said = f"SVI(compile={self.compile!r}) runs step by step, as with compile=False: {reason}."
                 warnings.warn(said, NotTraceable, stacklevel=4)
                 return None
-        return Traced(str(self.compile), self.pair, self.objective, self.parameters)
+        recorded = str(self.compile), self.pair, self.objective, self.parameters
+        return TracedGame(*recorded, players=self.players) if self.players else Traced(*recorded)
 
     def _optimiser(self) -> torch.optim.Optimizer | None:
         if not self.parameters:
@@ -147,7 +150,8 @@ class PyroRun:
 
     def compilation_seconds(self) -> float:
         """Seconds of recording or compiling in this training so far."""
-        return self.traced.seconds if self.traced else 0.0
+        drawn = self.traced.drawn.seconds if isinstance(self.traced, TracedGame) else 0.0
+        return drawn + (self.traced.seconds if self.traced else 0.0)
 
     def weights_are_finite(self) -> bool:
         """Whether no weight is NaN or infinite."""
@@ -240,6 +244,8 @@ class PyroRun:
 
     def _gradients(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
         """Compute the gradients into ``grad``, by the recorded graph if there is one; return the loss per datum."""
+        if self.players:
+            self._play(model, guide, len(x), x.device, epoch)
         loss = self.traced(x, side, epoch) if self.traced else None
         return self._loss_and_grads(model, guide, x, side, epoch) if loss is None else loss
 
@@ -271,23 +277,26 @@ class PyroRun:
     def _loss_with_players(
         self, objective: Any, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor]
     ) -> tuple[Tensor, View | None]:
-        """Compute the loss per datum of an objective with players, and the view of the batch for steps after it.
-
-        Fresh players take their steps before it.
-        """
-        for running in self.players:
-            for _ in range(running.player.steps if running.player.fresh else 0):
-                rows, beside = self._another(len(x), x.device)
-                with torch.no_grad():
-                    drawn = objective.log_terms(model, guide, rows, **beside)
-                view = view_of(rows, drawn, beside["index"], noisy=running.player.noisy)
-                running.step(detached(view, self._others(objective, guide, drawn, rows)))
+        """Compute the loss per datum of an objective with players, and the view of the batch for steps after it."""
         terms = objective.log_terms(model, guide, x, **side)
-        view = view_of(x, terms, side["index"], noisy=any(running.player.noisy for running in self.players))
-        bound = objective.bound(terms, *(player.output(view) for player in self.players))
+        states = [running.fixed for running in self.players]
+        loss, view = loss_of(objective, terms, x, side["index"], self.players, states)
         others = self._others(objective, guide, terms, x)
         waits = any(not running.player.fresh for running in self.players)
-        return -(terms.scale * bound).sum() / len(x), detached(view, others) if waits else None
+        return loss / len(x), detached(view, others) if waits else None
+
+    def _play(self, model: Any, guide: Any, size: int, device: torch.device, epoch: float) -> None:
+        """Let fresh players take the steps that come before the pair's, each on rows and draws of its own."""
+        objective: Any = self.objective
+        for running in self.players:
+            for _ in range(running.player.steps if running.player.fresh else 0):
+                rows, beside = self._another(size, device)
+                drawn = self.traced.drawn.terms(rows, beside, epoch) if isinstance(self.traced, TracedGame) else None
+                if drawn is None:
+                    with torch.no_grad():
+                        drawn = objective.at(epoch).log_terms(model, guide, rows, **beside)
+                view = view_of(rows, drawn, beside["index"], noisy=running.player.noisy)
+                running.step(detached(view, self._others(objective, guide, drawn, rows)))
 
     def _others(self, objective: Any, guide: Any, terms: Any, x: Tensor) -> Tensor | None:
         """The codes to tell those of a batch from: draws of the prior, or shuffled codes of another batch."""
