@@ -34,7 +34,7 @@ from ppl_vae.runtime.versions import versions
 from ppl_vae.training import TrainingData
 
 LATENTS, HIDDEN, BATCH, RATE, SLOPE = 8, (64, 64), 128, 1e-3, 0.2
-BESIDE = {"Pyro": "PyTorch by hand", "NumPyro": "JAX by hand"}
+BESIDE = {"Pyro": "PyTorch by hand", "Pyro, trace": "PyTorch by hand", "NumPyro": "JAX by hand"}
 Layers = list[tuple[Any, Any]]
 
 
@@ -47,12 +47,13 @@ def weights(sizes: Sequence[int], purpose: str) -> list[tuple[np.ndarray, np.nda
 GENERATOR, CRITIC = (LATENTS, *HIDDEN, 2), (2, *HIDDEN, 1)
 
 
-def ours(backend: str, x: np.ndarray) -> Block:
+def ours(backend: str, x: np.ndarray, **settings: Any) -> Block:
     """An epoch of ``inference.Adversarial``."""
     b = backends.load(backend)
     model = b.models.Implicit(b.models.StandardNormal(LATENTS), b.nets.MLP(GENERATOR, seeds.generator(0, "weights")))
     critic = Discriminator(HIDDEN, learning_rate=RATE, slope=SLOPE)
-    svi = b.inference.Adversarial(b.inference.GAN(), critic=critic, batch_size=BATCH, learning_rate=RATE)
+    shared = {"critic": critic, "batch_size": BATCH, "learning_rate": RATE}
+    svi = b.inference.Adversarial(b.inference.GAN(), **shared, **settings)
     run = svi.start(model, b.guides.Empty(), TrainingData(x, None, False), seed=0, device=None)
     numbers = itertools.count()
 
@@ -163,8 +164,9 @@ def main() -> None:
     torch.set_num_threads(1)
     small, large = (gan.draw("ring", count * a.steps * BATCH, 0) for count in (1, 20))
     found = []
+    pyro = {"Pyro": ours("pyro", small), "Pyro, trace": ours("pyro", small, compile="trace")}
     for backend, blocks in (
-        ("pyro", {"Pyro": ours("pyro", small), "PyTorch by hand": torch_by_hand(small)}),
+        ("pyro", {**pyro, "PyTorch by hand": torch_by_hand(small)}),
         ("numpyro", {"NumPyro": ours("numpyro", large), "JAX by hand": jax_by_hand(large)}),
     ):
         beside = {name: other for name, other in BESIDE.items() if name in blocks}
