@@ -49,6 +49,10 @@ class DoubtfulDraws(UserWarning):
     """Warning of data that draws of an implicit model are told from by their kind or units; it says what to do."""
 
 
+class DoubtfulLikelihood(UserWarning):
+    """Warning of log p(x) that another lower bound is above; it says by how much, and what to take in its place."""
+
+
 class Divergence(RuntimeWarning):
     """Warning of trajectories of chains that diverged; the message counts them and names the data."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Unpack
@@ -12,6 +13,7 @@ import numpy as np
 from ..arrays.pixel_levels import bits_per_dim
 from ..arrays.plain import as_python
 from ..arrays.quantisation import usage
+from ..errors import DoubtfulLikelihood, UnsuitableObjective
 from ..pairs.chunks import sample_in_chunks
 from ..pairs.densities import density_unknown
 from ..pairs.inputs import CheckedData, Input, digest
@@ -19,11 +21,11 @@ from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from ..runtime.shown import Shown
 from ..seeds import derive, generator
-from .certificates import Certificate
+from .certificates import TOLERANCE, Certificate
 from .certificates import certify as certificate_of
 from .code_lengths import check_prior
 from .discrete_twins import discrete_twin, has_discrete_twin
-from .likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, Annealing, exact_log_likelihood
+from .likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, Annealing, ais, exact_log_likelihood
 from .likelihood.importance_sampling import ELBO, LogLikelihood, elbo, log_likelihood
 from .posterior.diagnostics import FEWEST
 from .posterior.inference_gaps import Gaps, Method, is_own
@@ -32,6 +34,8 @@ from .posterior.latents import Level, active_units, levels
 
 MOST_LEVELS = 5000
 """The largest number of levels of noise, of all draws of a datum together, that log p(x) is estimated from."""
+FEW, SHORT = 8, Annealing(num_temperatures=50, num_chains=4, num_steps=5)
+"""Data, and the annealing, that log p(x) by normals fitted to draws is held against."""
 TRAIN_IMAGES = 1000
 """The largest number of training images that ``train_elbo`` is the mean over."""
 
@@ -273,12 +277,37 @@ def _log_p(fit: Fit, data: CheckedData[np.ndarray], num_particles: int, **option
     """
     known = not any(site.codes for site in fit.sites.latent)
     if known and fit.sites.chain * num_particles <= MOST_LEVELS:
-        proposal: Any = "normal" if density_unknown(fit.sites) else "guide"
-        return log_likelihood(fit, data, num_particles, proposal=proposal, **options)
+        if not density_unknown(fit.sites):
+            return log_likelihood(fit, data, num_particles, **options)
+        found = log_likelihood(fit, data, num_particles, proposal="normal", **options)
+        _warn_if_annealing_is_above(fit, data, found, options["seed"])
+        return found
     zero = np.zeros(len(data))
     if not known and fit.sites.num_configurations <= MAX_CONFIGURATIONS:
         return LogLikelihood(exact_log_likelihood(fit, data), zero, zero + 1, num_particles)
     return LogLikelihood(zero + np.nan, zero + np.nan, zero + np.nan, num_particles)
+
+
+def _warn_if_annealing_is_above(fit: Fit, data: CheckedData[np.ndarray], found: LogLikelihood, seed: int) -> None:
+    """Hold log p(x) by fitted normals against a short annealing of a few data: both are low, so the larger is nearer.
+
+    Effective draws do not tell: normals that lie beside the posterior have weights that are all alike.
+    """
+    some = np.sort(generator(seed, "annealed").permutation(len(data))[:FEW])
+    try:
+        annealed = ais(fit, data.take(some), SHORT, seed=seed)
+    except UnsuitableObjective:  # latents that chains do not move
+        return
+    above = float((annealed.values - found.values[some]).mean())
+    error = np.hypot(annealed.mc_error, found.mc_error[some])
+    if above > max(TOLERANCE, 3 * float(np.linalg.norm(error)) / len(some)):
+        warnings.warn(
+            "The density of the guide is known nowhere, so that log p(x) is by importance sampling from normals fitted "
+            f"to its draws. On {len(some)} of the data a short annealing, a lower bound too, is {above:.1f} nats above "
+            "it: the draws miss the posterior, and log p(x) is too low. Take evaluation.ais(fit, x).",
+            DoubtfulLikelihood,
+            stacklevel=4,
+        )
 
 
 def _elbo(fit: Fit, data: CheckedData[np.ndarray], num_particles: int, *, seed: int) -> ELBO:

@@ -15,7 +15,7 @@ from pairs import apart, common_names, distance, fill, recipe, toy
 from ppl_vae import backends, bounds, evaluation, objectives, seeds
 from ppl_vae.arrays import contrast
 from ppl_vae.critics import Critic, JointCritic
-from ppl_vae.errors import UnsuitableObjective
+from ppl_vae.errors import DoubtfulLikelihood, UnsuitableObjective
 from ppl_vae.pairs.terms import Latents, Terms
 from ppl_vae.players import Sizes, View
 from ppl_vae.results import Fit
@@ -107,6 +107,17 @@ def test_log_p_of_a_guide_without_a_density(fitted: Any) -> None:
         assert annealed.mean == pytest.approx(log_p(x[:10]).mean(), abs=0.15)
         judged = evaluation.evaluate(fit, x[:40], num_particles=100)
         assert np.isnan(judged.elbo.mean) and judged.log_p.mean == pytest.approx(log_p(x[:40]).mean(), abs=0.05)
+
+
+def test_log_p_that_annealing_is_above_says_so() -> None:
+    """Draws beside the posterior: importance sampling is low, a warning says so, and its advice helps."""
+    backend, x = backends.load("pyro"), data(10)
+    fit = Fit.untrained(backend.inference.Pair(*programs(backend, implicit(backend))), x)
+    with pytest.warns(DoubtfulLikelihood, match=r"On 8 of the data .* nats above it: the draws miss the posterior"):
+        judged = evaluation.evaluate(fit, x, num_particles=100)
+    assert judged.log_p.mean < log_p(x).mean() - 1
+    annealed = evaluation.ais(fit, x, evaluation.Annealing(30, 8, num_steps=3))
+    assert annealed.mean == pytest.approx(log_p(x).mean(), abs=0.15)
 
 
 REFUSED = {
