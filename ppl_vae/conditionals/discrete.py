@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ class Bernoulli(nn.Module):
     >>> Bernoulli(nets.MLP((2, 6), np.random.default_rng(0)))(torch.zeros(3, 2)).event_shape
     torch.Size([6])
     """
+
+    any_width: ClassVar[bool] = True
+    """Whether the event is as wide as the net says, and so can be that of one step."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()

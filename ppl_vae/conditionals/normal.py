@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyro.distributions as dist
@@ -26,6 +26,9 @@ class DiagNormal(nn.Module):
     >>> DiagNormal(nets.MLP((5, 8), np.random.default_rng(0)))(torch.zeros(3, 5)).event_shape
     torch.Size([4])
     """
+
+    any_width: ClassVar[bool] = True
+    """Whether the event is as wide as the net says, and so can be that of one step."""
 
     def __init__(self, net: nn.Module, *, floor: float = SCALE_FLOOR) -> None:
         super().__init__()
@@ -95,6 +98,9 @@ class Normal(nn.Module):
     >>> Normal(nets.MLP((2, 6), np.random.default_rng(0)), scale=0.5)(torch.zeros(3, 2)).base_dist.scale.mean().item()
     0.5
     """
+
+    any_width: ClassVar[bool] = True
+    """Whether the event is as wide as the net says, and so can be that of one step."""
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pyro.distributions as dist
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -23,6 +25,9 @@ class DiscretisedLogistic(nn.Module):
     >>> DiscretisedLogistic(nets.MLP((2, 12), np.random.default_rng(0)))(torch.zeros(3, 2)).event_shape
     torch.Size([6])
     """
+
+    any_width: ClassVar[bool] = True
+    """Whether the event is as wide as the net says, and so can be that of one step."""
 
     def __init__(self, net: nn.Module, *, levels: int = 256, floor: float = SCALE_FLOOR) -> None:
         super().__init__()
@@ -54,6 +59,9 @@ class CategoricalLevels(nn.Module):
     >>> CategoricalLevels(nets.MLP((2, 6 * 4), np.random.default_rng(0)), 4)(torch.zeros(3, 2)).event_shape
     torch.Size([6])
     """
+
+    any_width: ClassVar[bool] = True
+    """Whether the event is as wide as the net says, and so can be that of one step."""
 
     def __init__(self, net: nn.Module, levels: int = 256) -> None:
         super().__init__()

@@ -27,7 +27,9 @@ def of_one_step(model: Any) -> Callable[[Tensor, Tensor], Tensor] | None:
     program = inner(model)
     likelihood = getattr(program, "likelihood", None)
     net = getattr(getattr(likelihood, "net", None), "of_one_step", None)
-    if likelihood is None or net is None or type(program).forward is not VAE.forward:
+    if likelihood is None or net is None or not getattr(likelihood, "any_width", False):
+        return None
+    if type(program).forward is not VAE.forward:
         return None
     if any(a.numel() > 1 for name, a in likelihood.state_dict(keep_vars=True).items() if not name.startswith("net.")):
         return None

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyro
 import pytest
 import torch
 from pairs import fill, untrained
@@ -85,6 +86,26 @@ def test_a_likelihood_of_one_step_is_that_of_the_traced_program(backend: backend
     np.testing.assert_allclose(found[0].log_w, found[1].log_w, rtol=1e-5)
     assert np.isfinite(found[0].log_w).all() and (found[0].ancestors == found[1].ancestors).all()
     assert not filtered(backend, (model, guide), X, 3, paths=False, ess=1.0).z.size
+
+
+class Laid(torch.nn.Module):
+    """A likelihood that lays all steps out itself, and so cannot be that of one."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, z: torch.Tensor) -> Any:
+        logits = self.net(z).unflatten(-1, (LENGTH, WIDTH)).flatten(-2)
+        return pyro.distributions.Bernoulli(logits=logits).to_event(1)
+
+
+def test_a_likelihood_of_whole_paths_is_traced() -> None:
+    backend = backends.load("pyro")
+    model, guide = pair_of(backend)
+    laid = type(model)(model.prior, Laid(model.likelihood.net))
+    ours, theirs = (filtered(backend, (m, guide), X, 3, ess=1.0).log_w for m in (model, laid))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 @pytest.mark.release("numpyro", keep=["nan"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpyro.distributions as dist
 from flax import nnx
@@ -25,6 +25,9 @@ class Bernoulli(nnx.Module):
     >>> Bernoulli(nets.MLP((2, 6), np.random.default_rng(0)))(jnp.zeros((3, 2))).event_shape
     (6,)
     """
+
+    any_width: ClassVar[bool] = True
+    """Whether the event is as wide as the net says, and so can be that of one step."""
 
     def __init__(self, net: nnx.Module) -> None:
         self.net = net

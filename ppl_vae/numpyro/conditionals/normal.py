@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +26,9 @@ class DiagNormal(nnx.Module):
     >>> DiagNormal(nets.MLP((5, 8), np.random.default_rng(0)))(jnp.zeros((3, 5))).event_shape
     (4,)
     """
+
+    any_width: ClassVar[bool] = True
+    """Whether the event is as wide as the net says, and so can be that of one step."""
 
     def __init__(self, net: nnx.Module, *, floor: float = SCALE_FLOOR) -> None:
         self.net = net
@@ -94,6 +97,9 @@ class Normal(nnx.Module):
     >>> Normal(nets.MLP((2, 6), np.random.default_rng(0)), scale=0.5)(jnp.zeros((3, 2))).base_dist.scale.mean().item()
     0.5
     """
+
+    any_width: ClassVar[bool] = True
+    """Whether the event is as wide as the net says, and so can be that of one step."""
 
     def __init__(
         self,

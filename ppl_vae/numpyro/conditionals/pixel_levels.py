@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from flax import nnx
@@ -24,6 +26,9 @@ class DiscretisedLogistic(nnx.Module):
     >>> DiscretisedLogistic(nets.MLP((2, 12), np.random.default_rng(0)))(jnp.zeros((3, 2))).event_shape
     (6,)
     """
+
+    any_width: ClassVar[bool] = True
+    """Whether the event is as wide as the net says, and so can be that of one step."""
 
     def __init__(self, net: nnx.Module, *, levels: int = 256, floor: float = SCALE_FLOOR) -> None:
         if levels < 2:
@@ -53,6 +58,9 @@ class CategoricalLevels(nnx.Module):
     >>> CategoricalLevels(nets.MLP((2, 6 * 4), np.random.default_rng(0)), 4)(jnp.zeros((3, 2))).event_shape
     (6,)
     """
+
+    any_width: ClassVar[bool] = True
+    """Whether the event is as wide as the net says, and so can be that of one step."""
 
     def __init__(self, net: nnx.Module, levels: int = 256) -> None:
         self.net = net

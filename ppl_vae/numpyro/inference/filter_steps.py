@@ -29,7 +29,9 @@ def of_one_step(model: Any) -> Callable[[Array, Array], Array] | None:
     program = inner(model)
     likelihood = getattr(program, "likelihood", None)
     net = getattr(getattr(likelihood, "net", None), "of_one_step", None)
-    if likelihood is None or net is None or type(program).__call__ is not VAE.__call__:
+    if likelihood is None or net is None or not getattr(likelihood, "any_width", False):
+        return None
+    if type(program).__call__ is not VAE.__call__:
         return None
     own = nnx.merge(*nnx.split(likelihood))
     own.net = None
