@@ -538,8 +538,8 @@ def test_data_unlike_those_of_the_fit(pyro_run: Path, tmp_path: Path, capsys: py
         "size": (binary(shape=(5, 5)), "(4, 3), 12 pixels", "(5, 5), 25 pixels"),
         "turned": (binary(shape=(3, 4)), "(4, 3)", "(3, 4)"),
         "grey": (np.full((20, 4, 3), 100, np.uint8), "beyond 0 and 1", "x / 255"),
-        "wide": (100 * np.random.default_rng(0).normal(size=(20, 2)), "(4, 3), 12 pixels", "(2,), 2 pixels"),
-        "counts": (np.arange(40, dtype=np.uint8).reshape(20, 2), "(4, 3), 12 pixels", "(2,), 2 pixels"),
+        "wide": (100 * np.random.default_rng(0).normal(size=(20, 2)), "(4, 3), 12 pixels", "rows of 2 numbers"),
+        "counts": (np.arange(40, dtype=np.uint8).reshape(20, 2), "(4, 3), 12 pixels", "rows of 2 numbers"),
     }
     for name, (x, *said) in images.items():
         np.save(tmp_path / f"{name}.npy", x)
