@@ -7,13 +7,15 @@
 claim is the mean value of the last tenth of the epochs; the other number is the ELBO of normals with the moments of the
 guide's draws, which no guide with these moments exceeds. ``digits``: a VAE of binarised digits, with log p(x) of test
 images by importance sampling, by the normal fitted to the draws of an implicit guide. ``figure``: draws of implicit
-guides beside the posteriors of ``examples/flexible_posteriors.py``, and a normal and a spline flow.
+guides beside the posteriors of ``examples/flexible_posteriors.py``, and a normal and a spline flow. ``thin``: the first
+of these posteriors under other guides and critics, 1,000 draws beside as many exact ones, as generated beside real.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,10 +41,22 @@ KINDS = {
 """What codes are told from -> settings of AVB."""
 
 
-def implicit(b: Any, rng: np.random.Generator, width: int, latent: int) -> Any:
+THIN = {
+    "as in the figure": (4, (64, 64), CRITIC),
+    "5 steps of the critic": (4, (64, 64), replace(CRITIC, steps=5)),
+    "16 numbers of noise": (16, (64, 64), CRITIC),
+    "16 numbers of noise, 5 steps": (16, (64, 64), replace(CRITIC, steps=5)),
+    "the same, three layers of 128": (16, (128,) * 3, replace(CRITIC, hidden=(128,) * 3, steps=5)),
+}
+"""Name -> numbers of noise and hidden units of the guide, and the critic."""
+
+
+def implicit(
+    b: Any, rng: np.random.Generator, width: int, latent: int, noise: int = 4, hidden: tuple[int, ...] = (64, 64)
+) -> Any:
     """An implicit guide of a few dozen units."""
-    nets = b.nets.MLP((width, 32, 16), rng), b.nets.MLP((16 + 4, 64, 64, latent), rng)
-    return b.guides.Amortised(b.conditionals.Implicit(*nets, 4))
+    nets = b.nets.MLP((width, 32, 16), rng), b.nets.MLP((16 + noise, *hidden, latent), rng)
+    return b.guides.Amortised(b.conditionals.Implicit(*nets, noise))
 
 
 def linear(b: Any, seed: int, epochs: int) -> None:
@@ -103,6 +117,31 @@ def digits(b: Any, seed: int, epochs: int) -> None:
         print(f"| {kind} | {seed} | {claim:.2f} | {found.mean:.2f} | {found.ess.mean():.0f} |", flush=True)
 
 
+def thin(b: Any, seed: int, epochs: int) -> None:
+    """Print a row for each guide and critic, and one for exact draws in their place."""
+    model_of = flexible.numpyro_model if b.name == "numpyro" else flexible.pyro_model
+    energy, (points, area) = next(iter(flexible.POSTERIORS.values())), flexible.grid()
+    p, rng = np.exp(flexible.exact(energy, points, area)), np.random.default_rng(seed)
+
+    def drawn() -> np.ndarray:
+        cells = rng.choice(len(points), 1000, p=p / p.sum())
+        return points[cells] + np.sqrt(area) * (rng.random((1000, 2)) - 0.5)
+
+    def told(name: str, z: np.ndarray) -> None:
+        found = evaluation.sample_quality(z, exact, permutations=20).row()
+        numbers = (f"{found[measure]:.2f}" for measure in ("MMD", "precision", "recall", "coverage"))
+        print(f"| {name} | {seed} |", " | ".join(numbers), "|", flush=True)
+
+    exact = drawn()
+    told("exact draws", drawn())
+    for name, (noise, hidden, critic) in THIN.items():
+        shared = {"epochs": epochs, "batch_size": 50, "learning_rate": 1e-3}
+        training = b.inference.Adversarial(b.inference.AVB(16), critic=critic, **shared)
+        guide = implicit(b, np.random.default_rng(seed), 1, 2, noise, hidden)
+        fit = training.fit(model_of(energy), guide, np.ones((500, 1), np.float32), seed=seed)
+        told(name, fit.draws(np.ones((50, 1), np.float32), 400, seed=1)["z"].reshape(-1, 2)[:1000])
+
+
 def draw(b: Any, seed: int, epochs: int, out: Path) -> None:
     """Save the figure: posteriors, a normal, a spline flow, and draws of implicit guides."""
     args = SimpleNamespace(backend=b.name, steps=flexible.STEPS, seed=seed)
@@ -161,6 +200,12 @@ def main() -> None:
         print("| guide | seed | claimed, train | log p(x), test | draws of 500 |\n| --- | --- | --- | --- | --- |")
         for seed in arguments.seeds:
             digits(b, seed, arguments.epochs or 60)
+    if "thin" in arguments.parts:
+        print(
+            "| guide and critic | seed | MMD | precision | recall | coverage |\n| --- | --- | --- | --- | --- | --- |"
+        )
+        for seed in arguments.seeds:
+            thin(b, seed, arguments.epochs or 200)
     if "figure" in arguments.parts:
         draw(b, arguments.seeds[0], arguments.epochs or 200, arguments.out)
 
