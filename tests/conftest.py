@@ -30,6 +30,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax
 import numpy as np
+import oracles
 import pytest
 import scipy.special
 import torch
@@ -128,6 +129,14 @@ def own_parameter_store() -> Iterator[None]:
     """No test meets parameters that another one left in Pyro's global store."""
     with pyro.get_param_store().scope() if pyro else contextlib.nullcontext():
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_programs() -> Iterator[None]:
+    """No file keeps the compiled programs of those before it, or a worker grows to ten gigabytes."""
+    yield
+    oracles.COMPILED.clear()
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
