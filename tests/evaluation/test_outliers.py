@@ -115,5 +115,5 @@ def test_draws_from_the_prior_are_those_of_the_prior(backend: backends.Backend) 
     centres = np.asarray(mixture.model.prior.loc.detach() if backend.name == "pyro" else mixture.model.prior.loc[...])
     found = evaluation.prior_mean(mixture, toy(10))
     assert np.abs(found - centres.mean(0)).max() < 4 * np.sqrt(1 + centres.var(0).max()) / np.sqrt(1000)
-    with pytest.raises(ValueError, match="'size' should be at least 1"):
+    with pytest.raises(ValueError, match="'size' should be an integer of at least 1"):
         evaluation.prior_draws(standard, 0)

@@ -284,7 +284,7 @@ def test_batches_under_another_prior_have_no_parts_by_dimension() -> None:
         ({"batch_sizes": [1]}, "batches of 2 to 7; got 1"),
         ({"batch_sizes": [8]}, "batches of 2 to 7; got 8"),
         ({"batch_sizes": [3], "estimators": ["exact"]}, "'estimator' should be one of"),
-        ({"batch_sizes": [3], "num_passes": 0}, "'num_passes' should be at least 1"),
+        ({"batch_sizes": [3], "num_passes": 0}, "'num_passes' should be an integer of at least 1"),
     ],
 )
 def test_batches_that_are_none_are_refused(settings: dict[str, Any], said: str) -> None:

@@ -247,8 +247,9 @@ def _train(folder: Path, settings: dict[str, Any], split: Split, console: Consol
     chosen = settings["options"]
     backends.load(chosen["backend"]).inference.pair.find_device(chosen["device"])
     svi = labels.objective(objectives.svi(chosen["objective"], chosen["backend"], chosen), chosen)
+    masks = sequences.of_training(split, chosen)
     known, width = labels.beside(split, chosen)
-    beside = {**sequences.of_training(split, chosen), **known}
+    beside = {**masks, **known}
     rows = tables.seen(split) if tables.is_table(chosen["data"]) else split
     pair = options.recipe(chosen, rows, backend=chosen["backend"], given_dim=width)
     _check_progress(folder, chosen["epochs"])
