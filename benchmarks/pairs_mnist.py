@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import runs
 
@@ -28,59 +28,73 @@ from ppl_vae import backends, data, evaluation, recipes, schedules
 Row = dict[str, Any]
 Recipe = Callable[..., recipes.Recipe]
 
-VAMPPRIOR = {"prior": "vampprior", "num_pseudo_inputs": 500}
-PIXELS = {"likelihood": "pixelcnn", "pixel_layers": 2, "pixel_channels": 12}
-NOISE = {"program": "diffusion", "guide": "noising", "noise_levels": 50}
-ALONE = {"program": "autoregressive", "guide": "empty"}
 ANNEALING = evaluation.Annealing(num_temperatures=200, num_chains=8, schedule="adaptive")
-PAIRS: dict[str, tuple[Recipe, Row]] = {
-    "standard": (recipes.vae, {}),
-    "iaf": (recipes.vae, {"posterior": "iaf"}),
-    "mixture": (recipes.vae, {"posterior": "mixture", "components": 50}),
-    "coupling": (recipes.vae, {"prior": "flow"}),
-    "coupling+iaf": (recipes.vae, {"prior": "flow", "posterior": "iaf"}),
-    "vampprior": (recipes.vae, VAMPPRIOR),
-    "two-levels": (recipes.hierarchy, {}),
-    "two-levels+vampprior": (recipes.hierarchy, VAMPPRIOR),
-    "pixelcnn": (recipes.vae, PIXELS),
-    "pixelcnn-alone": (recipes.vae, {**PIXELS, **ALONE}),
-    "made-alone": (recipes.vae, {"likelihood": "made", **ALONE}),
-    "diffusion": (recipes.vae, {**NOISE, "hidden": (512, 512)}),
-    "diffusion-unet": (recipes.vae, {**NOISE, "net": "conv", "channels": (16, 32), "hidden": (64,)}),
+LEVELS_OF_NOISE = 50
+
+
+class Pair(NamedTuple):
+    """A pair, and how the table names it.
+
+    Args:
+        prior, posterior, levels, decoder: as the table has them.
+        settings: of the recipe, beside the defaults that all share.
+        recipe: what makes it.
+        own_nets: whether its nets are its own, and not 784-300-300-40.
+        exact: whether log p(x) is known, so that there is no KL to warm up.
+        certified: whether log p(x) is estimated, and can be certified.
+    """
+
+    prior: str
+    posterior: str
+    levels: int
+    decoder: str
+    settings: Row
+    recipe: Recipe = recipes.vae
+    own_nets: bool = False
+    exact: bool = False
+    certified: bool = True
+
+    def objective(self, inference: Any, beta: schedules.Schedule) -> Any:
+        """What trains it."""
+        if self.settings.get("program") == "diffusion":
+            return inference.DiffusionELBO(levels=LEVELS_OF_NOISE)
+        if self.settings.get("posterior") == "mixture":
+            return inference.MISELBO(2, density="drawn", beta=beta)
+        return inference.TraceELBO(**{} if self.exact else {"beta": beta})
+
+
+STANDARD, COUPLINGS, VAMPPRIOR = "N(0, I)", "flow of couplings", "VampPrior 500"
+FLOW, VAMP = {"prior": "flow"}, {"prior": "vampprior", "num_pseudo_inputs": 500}
+PIXELS = {"likelihood": "pixelcnn", "pixel_layers": 2, "pixel_channels": 12}
+NOISE = {"program": "diffusion", "guide": "noising", "noise_levels": LEVELS_OF_NOISE}
+UNET = {"net": "conv", "channels": (16, 32), "hidden": (64,)}
+ALONE = {"program": "autoregressive", "guide": "empty"}
+MIXTURE = {"posterior": "mixture", "components": 50}
+KNOWN: Row = {"exact": True, "certified": False}
+CHAIN: Row = {"own_nets": True, "certified": False}
+PAIRS = {
+    "standard": Pair(STANDARD, "normal", 1, "independent", {}),
+    "iaf": Pair(STANDARD, "IAF", 1, "independent", {"posterior": "iaf"}),
+    "mixture": Pair(STANDARD, "mixture of 50", 1, "independent", MIXTURE),
+    "coupling": Pair(COUPLINGS, "normal", 1, "independent", FLOW),
+    "coupling+iaf": Pair(COUPLINGS, "IAF", 1, "independent", {**FLOW, "posterior": "iaf"}),
+    "vampprior": Pair(VAMPPRIOR, "normal", 1, "independent", VAMP),
+    "two-levels": Pair(STANDARD, "normal", 2, "independent", {}, recipes.hierarchy),
+    "two-levels+vampprior": Pair(VAMPPRIOR, "normal", 2, "independent", VAMP, recipes.hierarchy),
+    "pixelcnn": Pair(STANDARD, "normal", 1, "PixelCNN", PIXELS),
+    "pixelcnn-alone": Pair("", "", 0, "PixelCNN", {**PIXELS, **ALONE}, **KNOWN),
+    "made-alone": Pair("", "", 0, "MADE", {"likelihood": "made", **ALONE}, **KNOWN),
+    "diffusion": Pair("noise", "noise", 50, "perceptron of 512", {**NOISE, "hidden": (512, 512)}, **CHAIN),
+    "diffusion-unet": Pair("noise", "noise", 50, "U-Net of 16 and 32", {**NOISE, **UNET}, **CHAIN),
 }
-"""Name -> the recipe and what it sets beside the defaults that all share."""
-NAMES = {
-    "standard": ("N(0, I)", "normal", 1, "independent"),
-    "iaf": ("N(0, I)", "IAF", 1, "independent"),
-    "mixture": ("N(0, I)", "mixture of 50", 1, "independent"),
-    "coupling": ("flow of couplings", "normal", 1, "independent"),
-    "coupling+iaf": ("flow of couplings", "IAF", 1, "independent"),
-    "vampprior": ("VampPrior 500", "normal", 1, "independent"),
-    "two-levels": ("N(0, I)", "normal", 2, "independent"),
-    "two-levels+vampprior": ("VampPrior 500", "normal", 2, "independent"),
-    "pixelcnn": ("N(0, I)", "normal", 1, "PixelCNN"),
-    "pixelcnn-alone": ("", "", 0, "PixelCNN"),
-    "made-alone": ("", "", 0, "MADE"),
-    "diffusion": ("noise", "noise", 50, "perceptron of 512"),
-    "diffusion-unet": ("noise", "noise", 50, "U-Net of 16 and 32"),
-}
-"""Name -> prior, posterior, levels, decoder, as the table has them."""
 
 
 def training(args: argparse.Namespace, split: data.Split, pair: str, seed: int) -> runs.Training:
     """One training of the table."""
-    b = backends.load(args.backend)
-    recipe, settings = PAIRS[pair]
-    sizes = {"latent_dim": 40, "hidden": (300, 300)} if "diffusion" not in pair else {}
-    made = recipe(split, backend=args.backend, **{**sizes, **settings})
-    beta = schedules.Linear(0.0, 1.0, max(1, args.epochs // 5))
-    if "diffusion" in pair:
-        loss = b.inference.DiffusionELBO(levels=NOISE["noise_levels"])
-    elif pair == "mixture":
-        loss = b.inference.MISELBO(2, density="drawn", beta=beta)
-    else:
-        loss = b.inference.TraceELBO(**{} if "alone" in pair else {"beta": beta})
-    certify = args.certify if "alone" not in pair and "diffusion" not in pair else 0
+    b, of = backends.load(args.backend), PAIRS[pair]
+    sizes = {} if of.own_nets else {"latent_dim": 40, "hidden": (300, 300)}
+    made = of.recipe(split, backend=args.backend, **{**sizes, **of.settings})
+    loss = of.objective(b.inference, schedules.Linear(0.0, 1.0, max(1, args.epochs // 5)))
     words = f"--pairs {pair} --epochs {args.epochs} --seeds {seed} --backend {args.backend} --certify {args.certify}"
     return runs.Training(
         args.out,
@@ -93,7 +107,7 @@ def training(args: argparse.Namespace, split: data.Split, pair: str, seed: int) 
         command=f"python benchmarks/pairs_mnist.py {words}",
         about={"pair": pair, "test_images": len(split.test)},
         extends=False,
-        certify=certify,
+        certify=args.certify if of.certified else 0,
         annealing=ANNEALING,
     )
 
@@ -108,10 +122,10 @@ def told(rows: list[Row]) -> str:
         more = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
         return f"{statistics.fmean(values):.2f}{more}"
 
-    exact = "alone" in rows[0]["pair"]
+    pair = PAIRS[rows[0]["pair"]]
     certified = [bool(row["settled"]) for row in rows if row.get("certify")]
-    verdict = "exact" if exact else f"{sum(certified)} of {len(certified)}" if certified else ""
-    names = map(str, NAMES[rows[0]["pair"]])
+    verdict = "exact" if pair.exact else f"{sum(certified)} of {len(certified)}" if certified else ""
+    names = map(str, (pair.prior, pair.posterior, pair.levels, pair.decoder))
     numbers = map(of, ("elbo", "log_p", "certified_log_p", "simulated_gap"))
     return " | ".join((*names, *numbers, verdict, str(len(rows)), str(rows[0]["epochs"]), of("seconds")))
 

@@ -190,7 +190,8 @@ def evaluate(
     Of codes of a codebook log p(x) is the exact sum where they have at most 4,096 joint values, and else NaN: there the
     ELBO is what is known, as it is for a chain of noise of T levels where T ``num_particles`` is more than 5,000. A
     guide that has parameters for its training images only is fitted to the test images first, with the model as it is
-    (``fit.refine``).
+    (``fit.refine``). Of a guide whose density is known nowhere log p(x) is by normals fitted to its
+    draws, held against a short annealing of a few data; ``errors.DoubtfulLikelihood`` warns where that is above it.
 
     Args:
         fit: what an inference returned.
