@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import struct
 from pathlib import Path
 
+import mido
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -49,23 +49,12 @@ def write_midi(path: str | os.PathLike[str], roll: ArrayLike, *, tempo: float = 
             f"MIDI has keys 0 to 127, and more than 3.6 quarter notes a minute; got {keys.shape[1]} keys from {lowest} "
             f"and tempo={tempo!r}: set lowest={LOWEST} for the 88 keys of a piano, and tempo=90."
         )
-    struck = np.diff(np.pad(keys.astype(int), ((1, 1), (0, 0))), axis=0)
-    events, waited = [b"\x00\xff\x51\x03" + round(60e6 / tempo).to_bytes(3, "big")], 0
-    for step in struck:
-        for change, status in ((-1, 0x80), (1, 0x90)):
+    track, waited = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=round(60e6 / tempo))]), 0
+    for step in np.diff(np.pad(keys.astype(int), ((1, 1), (0, 0))), axis=0):
+        for change, kind in ((-1, "note_off"), (1, "note_on")):
             for key in np.flatnonzero(step == change):
-                events.append(_variable(waited) + bytes((status, lowest + int(key), VELOCITY)))
+                track.append(mido.Message(kind, note=lowest + int(key), velocity=VELOCITY, time=waited))
                 waited = 0
         waited += TICKS
-    track = b"".join([*events, b"\x00\xff\x2f\x00"])
-    header = b"MThd" + struct.pack(">IHHH", 6, 0, 1, TICKS)
-    Path(path).write_bytes(header + b"MTrk" + struct.pack(">I", len(track)) + track)
+    mido.MidiFile(type=0, ticks_per_beat=TICKS, tracks=[track]).save(path)
     return Path(path)
-
-
-def _variable(number: int) -> bytes:
-    """Write a number in groups of seven bits, the last without the flag that more follow."""
-    groups = [number & 0x7F]
-    while number := number >> 7:
-        groups.append(number & 0x7F | 0x80)
-    return bytes(groups[::-1])

@@ -20,22 +20,24 @@ def read(content: bytes, steps: int) -> tuple[np.ndarray, float]:
     assert (kind, size, form, tracks) == (b"MThd", 6, 0, 1)
     kind, length = struct.unpack(">4sI", content[14:22])
     assert kind == b"MTrk" and length == len(content) - 22
-    at, now, roll, tempo = 22, 0, np.zeros((steps, 128), int), 0.0
+    at, now, status, roll, tempo = 22, 0, 0, np.zeros((steps, 128), int), 0.0
     while True:
         wait = 0
         while content[at] & 0x80:
             wait, at = wait << 7 | content[at] & 0x7F, at + 1
         now, at = now + (wait << 7 | content[at]), at + 1
-        status, key = content[at], content[at + 1]
+        if content[at] & 0x80:  # else the status before holds on
+            status, at = content[at], at + 1
+        key = content[at]
         if status == 0xFF:
             if key == 0x2F:
-                assert at + 3 == len(content)
+                assert at + 2 == len(content)
                 return roll, tempo
-            tempo, at = 60e6 / int.from_bytes(content[at + 3 : at + 6], "big"), at + 6
+            tempo, at = 60e6 / int.from_bytes(content[at + 2 : at + 5], "big"), at + 5
             continue
         assert now % ticks == 0 and roll[now // ticks :, key].all() == (status == 0x80)
         roll[now // ticks :, key] = status == 0x90
-        at += 3
+        at += 2
 
 
 @pytest.mark.parametrize("silence", [0, 40])
