@@ -76,3 +76,18 @@ def test_every_dependency_has_a_reason() -> None:
     rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
     assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row[1])} == names
     assert all(row[2].strip() for row in rows)
+
+
+def test_hashes_are_of_the_same_versions() -> None:
+    """And the other lines are of what PyTorch brings: CUDA's libraries on Linux, and setuptools."""
+
+    def pins(name: str) -> dict[str, str]:
+        text = (Path(__file__).parents[2] / name).read_text(encoding="utf-8").replace("\\\n", "")
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        return {re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower(): line.partition("==")[2] for line in lines}
+
+    pinned, hashed = pins("constraints.txt"), pins("constraints-hashes.txt")
+    assert {name: hashed[name].split()[0] for name in pinned} == pinned
+    assert all("sys_platform" in line for name, line in hashed.items() if name not in {*pinned, "setuptools"})
+    for name, line in hashed.items():
+        assert re.search(r"( +--hash=sha256:[0-9a-f]{64})+$", line), name
