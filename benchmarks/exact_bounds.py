@@ -332,6 +332,22 @@ def alike(exact: Exact, draws: int) -> Values:
     return found | {"c": float(derivative(lambda at: -2.0 * parts(at)[1] - parts(at)[2], "c"))}
 
 
+def associated(exact: Exact, draws: int) -> Values:
+    """The ELBO under p(z | c) of a net that reads c, the mean of q of another datum of the same x, as it was."""
+    assert exact.critic is not None
+    (player, state), z = exact.critic, codes_of(exact)  # type: ignore[misc]
+    near = {float(x[0]): exact.program.tables(x, **START).prob @ z for x in exact.program.x}
+
+    def value(at: Values) -> float:
+        found = []
+        for x in exact.program.x:
+            log_prior = player.log_prob(state.learned, z[:, None], near[float(x[0])][None])[:, 0]
+            found.append(elbo(exact.program.tables(x, **at)._replace(log_prior=log_prior)))
+        return float(np.mean(found))
+
+    return {"value": value(START), **difference(value)}
+
+
 def hidden(exact: Exact, draws: int) -> Values:
     """Minus E softplus of the logits of a critic of x and z at the data's pairs, and of minus those at the model's."""
     z, density = codes_of(exact), np.exp(-0.5 * MEANS**2)

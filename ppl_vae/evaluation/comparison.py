@@ -68,6 +68,8 @@ def compare(
     Columns: ``elbo``, the plain one whatever was trained on, its parts ``reconstruction`` and ``kl``; ``train_elbo``,
     that of training images; ``objective``, what the training itself maximised, on its own data; ``log_p``, by
     importance sampling, with ``test_error`` (from which images were seen) and ``mc_error`` (from sampling z) apart;
+    ``likelihood_trained``, 1, or 0 for a row of ``ALI`` or ``VAEGAN``, whose log p(x) and ELBO are of a likelihood that
+    nothing trained, where there is such a row;
     ``bits_per_dim``, -log p(x) / (P log 2), where the likelihood is over levels; of relaxed categories, whose other
     columns are of a model of their own, ``discrete_elbo`` and ``discrete_log_p`` of the discrete pair behind them;
     with ``certify`` also ``certified_log_p`` of that many test data, the best of three lower bounds,
@@ -141,6 +143,8 @@ def _tabulate(evaluations: Mapping[str, Sequence[Evaluation]], target: float) ->
         table = pd.concat(
             [means, groups[[name for name in DEVIATIONS if name in means]].std().add_suffix("_sd")], axis=1
         )
+    if "likelihood_trained" in table:
+        table["likelihood_trained"] = table["likelihood_trained"].fillna(1.0)
     if "settled" in table:
         trusted = table["certified_log_p"].where(table["settled"] == 1)
         table.insert(table.columns.get_loc("settled") + 1, "rank", trusted.rank(ascending=False, method="min"))

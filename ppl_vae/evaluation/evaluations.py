@@ -93,6 +93,8 @@ class Evaluation(Shown):
     """log p(x) of that pair, with as many draws"""
     certificate: Certificate | None = None
     """log p(x) of some of the test data by several ways and a verdict, where it was asked for."""
+    likelihood_trained: bool = True
+    """False where a critic stood in the likelihood's place: log p(x) and the ELBO are of one that nothing trained."""
 
     @property
     def best_valid_elbo(self) -> float:
@@ -115,6 +117,7 @@ class Evaluation(Shown):
             "log_p": self.log_p.mean,
             "test_error": self.log_p.test_error,
             "mc_error": self.log_p.mean_mc_error,
+            **({} if self.likelihood_trained else {"likelihood_trained": 0.0}),
             **({} if self.pixels is None else {"bits_per_dim": bits_per_dim(self.log_p.mean, self.pixels)}),
             **({} if self.discrete_elbo is None else self._discrete_row()),
             **({} if self.certificate is None else self.certificate.row()),
@@ -246,6 +249,7 @@ def evaluate(
         train_gaps=_train_gaps(fit, some, len(data), num_particles, options) if gaps and some else None,
         **_discrete(on_test, data, num_particles, elbo_particles, seed=seed),
         certificate=_certificate(on_test, data, certify, num_particles, annealing, seed, progress),
+        likelihood_trained=fit.shown_to_critic is None,
     )
 
 

@@ -126,7 +126,12 @@ def test_a_comparison_learns_from_labels_as_a_fit_does(files: Path, tmp_path: Pa
     (row,) = json.loads(told(*named, *given))["rows"]
     fit(data, tmp_path / "run", "--labels", 10, "--epochs", 1)
     assert same_weights(out / "cells" / "enumeration-pyro-seed0", tmp_path / "run")
-    assert row["accuracy"] == json.loads(told("evaluate", tmp_path / "run", *brief))["accuracy"]
+    accuracy = json.loads(told("evaluate", tmp_path / "run", *brief))["accuracy"]
+    assert row["accuracy"] == float(rows(out)["enumeration"]["accuracy"]) == accuracy
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert ">accuracy</th>" in page and f">{accuracy:.3f}<" in page
+    (record,) = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert record["accuracy"] == accuracy and f"{accuracy}" in (out / "cells.csv").read_text(encoding="utf-8")
     with pytest.raises(SystemExit, match="was made with other settings: its .*side.given"):
         told(*named, *given, "--labels", "all")
 

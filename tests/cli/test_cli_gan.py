@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from pairs import command, fit, one_line, toy
+from pairs import TINY, command, fit, one_line, toy
 
 from ppl_vae import data, evaluation
 from ppl_vae.cli.runs import FIT, README, RECORD, SETTINGS
@@ -100,6 +101,19 @@ def test_a_likelihood_that_nothing_trained_is_said_to_be_one(
     assert "was not trained" in (out / README).read_text(encoding="utf-8")
     assert not loaded.check(split.test, 25, num_simulated=0)["converged"].good
     assert np.isnan(loaded.check(split.test, 25, num_simulated=0)["columns"].value)
+
+
+def test_a_comparison_marks_a_likelihood_that_nothing_trained(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the table on the screen, in its file and on the page; the other row is not."""
+    options = ("--likelihood", "normal", "--strategies", "elbo", "ali", "--epochs", 1, "--num-particles", 3, *TINY)
+    assert command("compare", "--data", files / "images.npy", "--out", tmp_path, *options) == 0
+    assert "a critic stood in its place: ali\n" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "table.csv", index_col="name")
+    assert table["likelihood_trained"].to_dict() == {"elbo": 1.0, "ali": 0.0}
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert page.count("ali †<") == 2 and page.count(" †<") == 2 and "† log p(x) and the ELBO are of" in page
 
 
 def test_evaluate_of_an_implicit_guide_has_no_elbo(files: Path, tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("normal", "NASMC", 3, "needs a prior and a guide that go step by step"),
     ("normal", "DiffusionELBO", 3, "takes one level of a chain of noise"),
     ("Bernoulli", "PriorELBO", 1, "put a learned prior there"),
+    ("two normals", "ACN", 1, "right"),
     ("Bernoulli", "ACN", 1, "ACN has no pathwise gradient for the site 'z'"),
     ("normal", "GAN", 1, "GAN trains an implicit model"),
     ("normal", "GMMN", 1, "GMMN trains an implicit model"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from ..parsing import Group, Parser, folder, needed, positive_int, seed
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ...evaluation import Study
+    from ...evaluation.studies.study import Result
 
 TABLE, PAGE = "table.csv", "index.html"
 
@@ -124,6 +125,7 @@ def run(arguments: argparse.Namespace) -> None:
     console.say(*options.without_effect(arguments.typed, chosen))
     chosen = options.settled(chosen, split)
     from ...evaluation import Annealing, Study, executor, study_gradients, write_report
+    from ...evaluation.studies.report import with_accuracy
 
     settings = {"num_particles": chosen["num_particles"], "gaps": chosen["gaps"]}
     settings |= {"certify": chosen["certify"] or 0, "annealing": Annealing(chosen["temperatures"], schedule="adaptive")}
@@ -134,9 +136,12 @@ def run(arguments: argparse.Namespace) -> None:
     if chosen["gradients"]:
         device, repeats = chosen["device"], chosen["gradients"]
         gradients = study_gradients(study, repeats=repeats, device=device, progress=console.progress)
-    page = write_report(study, command=_command(out, given, arguments.extensions), gradients=gradients)
+    told: dict[str, Any] = {"gradients": gradients, "command": _command(out, given, arguments.extensions)}
     if chosen["labels"]:
-        table["accuracy"] = _accuracy(study, chosen)
+        results = study.results()
+        told["accuracy"] = _accuracies(results, split, chosen)
+        table = with_accuracy(table, results, told["accuracy"])
+    page = write_report(study, **told)
     config.write(out / CONFIG, chosen, HEADING)
     readme.write_comparison(out, split.name)
     console.say(*_table(table, split, chosen), f"\n{page} shows it; {out}{os.sep} holds {TABLE} and every training")
@@ -160,16 +165,11 @@ def _cells(chosen: dict[str, Any], split: Split, classes: int) -> list[Any]:
     return cells
 
 
-def _accuracy(study: Study, chosen: dict[str, Any]) -> dict[str, float]:
-    """Return the share of test images whose label is told, of each row, the mean over seeds."""
-    from ...evaluation.studies.study import row_names
-
-    found: dict[str, list[float]] = {}
-    results = study.results()
-    for name, result in zip(row_names(results), results, strict=True):
-        told = labels.accuracy(result.fit(chosen["device"]), study.data, chosen) if result.has_fit else None
-        found.setdefault(name, []).append(float("nan") if told is None else told)
-    return {name: sum(values) / len(values) for name, values in found.items()}
+def _accuracies(results: Sequence[Result], split: Split, chosen: dict[str, Any]) -> list[float]:
+    """Return the share of test images whose label is told, of each result; NaN where it is not known."""
+    fits = (result.fit(chosen["device"]) if result.has_fit else None for result in results)
+    told = (None if fit is None else labels.accuracy(fit, split, chosen) for fit in fits)
+    return [float("nan") if share is None else share for share in told]
 
 
 def _command(out: Path, given: dict[str, Any], extensions: list[str]) -> str:
@@ -188,6 +188,13 @@ def _unranked(table: pd.DataFrame) -> list[str]:
     """Say which rows have no rank, and why."""
     names = [str(name) for name, place in table.get("rank", {}).items() if place != place]
     return [f"not ranked, as no estimate of log p(x) is settled: {', '.join(names)}"] if names else []
+
+
+def _untrained(table: pd.DataFrame) -> list[str]:
+    """Say of which rows log p(x) is of a likelihood that nothing trained."""
+    names = [str(name) for name, trained in table.get("likelihood_trained", {}).items() if trained == 0]
+    text = "log p(x) and ELBO are of a likelihood that was not trained, a critic stood in its place"
+    return [f"{text}: {', '.join(names)}"] if names else []
 
 
 def _record(out: Path, page: Path, table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> dict[str, Any]:
@@ -209,6 +216,7 @@ def _table(table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> list[st
     names = [
         "accuracy",
         "log_p",
+        "likelihood_trained",
         "bits_per_dim",
         "test_error",
         "log_p_difference",
@@ -233,5 +241,6 @@ def _table(table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> list[st
         f"{split.name}: {len(split.test)} test {each}s, {chosen['latents']} latents; nats per {each}, best first\n",
         _ranked(table)[columns].round(2).to_string(na_rep=""),
         *_unranked(table),
+        *_untrained(table),
         *(f"{name}: {note}" for name, note in _ranked(table)["note"].items() if note),
     ]

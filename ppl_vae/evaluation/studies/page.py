@@ -31,11 +31,13 @@ CAPTIONS = {
 }
 
 QUALITY: dict[str, tuple[str, int, str]] = {
+    "accuracy": ("accuracy", 3, "share of the test images whose label is told; higher is better"),
     "log_p": ("log p(x)", 2, "by importance sampling, nats per test image; higher is better"),
     "bits_per_dim": ("bits/dim", 3, "-log p(x) in bits per pixel; lower is better"),
     "log_p_difference": ("from the best", 2, "log p(x) minus the best's, ± its standard error over images and seeds"),
     "test_error": ("± images", 2, "standard error of log p(x) that comes from which test images were seen"),
     "mc_error": ("± draws", 3, "standard error of log p(x) that comes from sampling z"),
+    "likelihood_trained": ("likelihood trained", 0, "0 where a critic stood in its place, else 1"),
     "certified_log_p": ("certified log p(x)", 2, "the best of three lower bounds, of some test images"),
     "simulated_gap": ("simulated gap", 2, "how far it is below an upper bound on data that the model simulates, nats"),
     "k_hat_above": ("k-hat > 0.7", 2, "share of these images where importance sampling is not to be relied on"),
@@ -139,6 +141,7 @@ def _summary(study: Study, best_first: pd.DataFrame) -> str:
         certified = "rank" in best_first
         kind, number = ("certified", best["certified_log_p"]) if certified else ("test", best["log_p"])
         text += f" Highest {kind} log p(x): {best_first.index[0]}, {number:.2f} nats per image"
+        text += ", of a likelihood that it did not train" if best.get("likelihood_trained", 1) == 0 else ""
         text += f", not told apart from {', '.join(map(str, near))}." if near else "."
     return text + (f" Not done yet: {_count(left, 'training')}." if left else "")
 
@@ -164,6 +167,7 @@ def _row(
 ) -> tuple[bool, Cells]:
     best = first and row["seeds"] > 0 and not math.isnan(row.get("rank", 1))
     mark = " ★" if best else " ≈" if "log_p_difference" in row and _is_near(row) else ""
+    mark += " †" if row.get("likelihood_trained", 1) == 0 else ""
     cells = [("left", f"{row['strategy']}{mark}", ""), *([("left", row["backend"], "")] if several else [])]
     return best, cells + [_cell(row, name, decimals) for name, (_, decimals, _) in columns.items()]
 
@@ -186,6 +190,9 @@ def _cell(row: pd.Series, name: str, decimals: int) -> tuple[str, str, str]:
 def _about_quality(study: Study, best_first: pd.DataFrame) -> list[str]:
     notes = ["★ the highest log p(x); ≈ within two standard errors of it. All in nats per image."]
     notes.append(f"log p(x) is importance sampled with {study.num_particles:,} draws: a lower bound in expectation.")
+    if "likelihood_trained" in best_first:
+        notes.append("† log p(x) and the ELBO are of the pair's likelihood, which this strategy did not train: they do")
+        notes.append("not say how good the pair is, as a critic stood in the likelihood's place.")
     if "discrete_elbo" in best_first and best_first["discrete_elbo"].notna().any():
         notes.append("These pairs have relaxed categories: all numbers are of another model than the discrete one,")
         notes.append("but for discrete log p(x) and discrete ELBO, which are of the categories with the same weights.")
@@ -233,7 +240,7 @@ def _settings(results: Sequence[Result]) -> tuple[dict[str, Any], dict[str, dict
     cells = {name: _flat(r.settings["cell"]) for name, r in zip(row_names(results), results, strict=True)}
     names = dict.fromkeys(name for cell in cells.values() for name in cell)
     shared = {n for n in names if len({json.dumps(cell.get(n), sort_keys=True) for cell in cells.values()}) == 1}
-    common = {name: next(iter(cells.values()))[name] for name in names if name in shared}
+    common = {name: next(iter(cells.values())).get(name) for name in names if name in shared}
     apart = {name: {k: v for k, v in cell.items() if k not in {*shared, "strategy"}} for name, cell in cells.items()}
     return {**common, "seeds": list(dict.fromkeys(r.seed for r in results))}, apart if any(apart.values()) else {}
 

@@ -35,6 +35,7 @@ def write_report(
     title: str = "",
     command: str = "",
     gradients: Mapping[str, pd.DataFrame] | None = None,
+    accuracy: Sequence[float] | None = None,
 ) -> Path:
     """Write what is done of a study: ``table.csv``, ``cells.csv``, ``results.json``, ``figures/`` and ``index.html``.
 
@@ -47,6 +48,8 @@ def write_report(
         title: of the page.
         command: what makes the report again, for the page.
         gradients: backend -> the noise of the strategies' gradients, as ``study_gradients`` returns it.
+        accuracy: share of test data whose label is told, of each of ``study.results()``, NaN where it is not known: a
+            column of every table, with the mean over seeds.
 
     Returns:
         The path of the page.
@@ -63,10 +66,13 @@ def write_report(
     results = study.results()
     if not results:
         raise ValueError("write_report: nothing of the study is done yet; call its run().")
-    table = tabulate(results)
-    _write(folder / RESULTS, json.dumps(_json_able(as_python(_records(results))), indent=1, allow_nan=False) + "\n")
+    table = tabulate(results) if accuracy is None else with_accuracy(tabulate(results), results, accuracy)
+    _write(
+        folder / RESULTS,
+        json.dumps(_json_able(as_python(_records(results, accuracy))), indent=1, allow_nan=False) + "\n",
+    )
     _write(folder / TABLE, table.to_csv(index_label="name"))
-    _write(folder / CELLS, pd.DataFrame(_cells(results)).to_csv(index=False))
+    _write(folder / CELLS, pd.DataFrame(_cells(results, accuracy)).to_csv(index=False))
     figures = [*_figures(study, results, table)]
     for backend, report in (gradients or {}).items():
         _write(folder / f"gradients-{backend}.csv", report.to_csv())
@@ -82,9 +88,25 @@ def _write(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
 
 
-def _cells(results: Sequence[Result]) -> list[dict[str, Any]]:
+def with_accuracy(table: pd.DataFrame, results: Sequence[Result], accuracy: Sequence[float]) -> pd.DataFrame:
+    """Return the table of these results with the mean accuracy of each row, and its standard deviation over seeds.
+
+    Raises:
+        ValueError: another number of results.
+    """
+    if len(accuracy) != len(results):
+        raise ValueError(
+            f"write_report: 'accuracy' should have a number for each of {len(results)} results, study.results(); got "
+            f"{len(accuracy)}."
+        )
+    groups = pd.Series(accuracy, dtype=float).groupby(row_names(results))
+    wide = table.assign(accuracy=groups.mean())
+    return wide.assign(accuracy_sd=groups.std()) if groups.size().max() > 1 else wide
+
+
+def _cells(results: Sequence[Result], accuracy: Sequence[float] | None) -> list[dict[str, Any]]:
     """One row per training."""
-    return [
+    rows = [
         {
             "strategy": r.strategy,
             "backend": r.backend,
@@ -94,13 +116,14 @@ def _cells(results: Sequence[Result]) -> list[dict[str, Any]]:
         }
         for r in results
     ]
+    return rows if accuracy is None else [{**row, "accuracy": a} for row, a in zip(rows, accuracy, strict=True)]
 
 
-def _records(results: Sequence[Result]) -> list[dict[str, Any]]:
+def _records(results: Sequence[Result], accuracy: Sequence[float] | None) -> list[dict[str, Any]]:
     """Everything of every training but the numbers of each image."""
     return [
         {**cell, "settings": r.settings, "history": {name: list(values) for name, values in r.history.items()}}
-        for cell, r in zip(_cells(results), results, strict=True)
+        for cell, r in zip(_cells(results, accuracy), results, strict=True)
     ]
 
 
