@@ -129,7 +129,10 @@ class TensorBoard:
         given = self.side.get("given")
         given = None if given is None else np.asarray(given)[:SAMPLES]
         mean = fit.sites.has_data_means
-        drawn = {"samples": fit.generate(SAMPLES if given is None else None, seed=epoch, mean=mean, given=given)}
+        drawn = {}
+        if not fit.sites.prior_apart:
+            size = SAMPLES if given is None else None
+            drawn = {"samples": fit.generate(size, seed=epoch, mean=mean, given=given)}
         if self.images is not None and fit.sites.latent:
             reconstructions = fit.reconstruct(self.images, seed=epoch, mean=mean, **self.side)
             drawn |= {"originals": self.images, "reconstructions": reconstructions}

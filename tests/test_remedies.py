@@ -117,7 +117,7 @@ EXCEPTIONS: dict[str, str] = {
         "processes or devices that train together; tests/inference/test_parallel.py sees the refusals",
     ),
     "JAX finds no device": "an environment without a device; tests/runtime/test_faults.py sees the refusal",
-    "E[x | z] is known where the observed sites": "the ways out change the user's program; test_saving.py sees it",
+    "E[x | z] is known where observed sites": "the ways out change the user's program; test_saving.py sees it",
 }
 """Part of a text that advises -> why no test follows it."""
 MADE_FOR_OTHERS = {"its channels seem to come first: put them last, np.moveaxis(x, 1, -1) of images ({})"}

@@ -13,6 +13,7 @@ import zlib
 
 import numpy as np
 
+from ..pairs.densities import check_prior
 from ..pairs.inputs import digest
 from ..results.fit import Fit
 from ..seeds import generator
@@ -44,6 +45,7 @@ def bits_back(fit: Fit, x: np.ndarray, *, batch_size: int = 1, latent_bits: int 
         ValueError: data that the likelihood has no probability for, such as grey levels under a Bernoulli.
         UnsuitableObjective: a pair that cannot be coded; the message names the site.
     """
+    check_prior(fit.pair.sites, "bits_back")
     nets = Nets(fit, batch_size, latent_bits)
     data = fit.checked(x)
     values = np.asarray(data.x) + 0  # -0, which is 0, has other bits

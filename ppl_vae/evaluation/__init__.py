@@ -9,6 +9,7 @@ from .certificates import certify as certify
 from .classes import class_probabilities as class_probabilities
 from .code_lengths import CodeLengths as CodeLengths
 from .code_lengths import code_lengths as code_lengths
+from .code_lengths import over_neighbours as over_neighbours
 from .comparison import compare as compare
 from .comparison import difference as difference
 from .discrete_twins import discrete_twin as discrete_twin

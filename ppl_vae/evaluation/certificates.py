@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..arrays.log_weights import UNRELIABLE
 from ..kinds import check_counts
+from ..pairs.densities import check_prior
 from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
@@ -271,6 +272,7 @@ def certify(
             "evaluation.ais(fit, x, mask=...) without a certificate."
         )
     fit.sites.check_chains("certify")
+    check_prior(fit.sites, "certify")
     if 0 < fit.sites.num_configurations <= MAX_CONFIGURATIONS:
         values = exact_log_likelihood(fit, x, **side)
         zero = np.zeros(len(values))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
+from .. import backends
 from ..errors import UnsuitableObjective
+from ..objectives.prior import GivenNeighbour
 from ..pairs.chunks import sample_in_chunks
 from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side, check_names
@@ -49,7 +51,7 @@ def code_lengths(
     no code, as of two data that are each other's neighbours one has to come first.
 
     Args:
-        fit: what the training returned; a fit that was saved and loaded has no longer the prior.
+        fit: of ``ACN``.
         x: data.
         train: the training data.
         num_particles: K, draws per datum.
@@ -57,14 +59,10 @@ def code_lengths(
         side: side inputs of x, and of the training data where those are x.
 
     Raises:
-        UnsuitableObjective: a fit by another objective, or one that was loaded.
+        UnsuitableObjective: a fit by another objective.
     """
     check_names(side)
-    if not fit.settings.get("svi", {}).get("prior_apart") or fit.critic is None:
-        raise UnsuitableObjective(
-            "code_lengths reads the prior of a code given another, which a fit by ACN has until it is saved: train by "
-            "objectives.ACN(), or go on from its checkpoint, svi.fit(..., checkpoint=file, resume=True)."
-        )
+    prior = prior_of(fit, "code_lengths")
     data, others = fit.checked(x, **side), fit.checked(train)
     codes, table = fit.encode(data), fit.encode(others)
     same = codes.shape == table.shape and np.array_equal(codes, table)
@@ -73,9 +71,41 @@ def code_lengths(
     )
     values, terms = sample_in_chunks(fit.pair, data.x, num_particles, seed, side=data.arrays)
     (z,) = values.values()
-    log_prior = fit.critic(z, table[neighbours])
+    log_prior = prior(z, table[neighbours])
     lengths = -(terms.log_lik + log_prior - terms.log_guide).mean(0)
     return CodeLengths(lengths, neighbours, math.log(len(table) - same))
+
+
+def over_neighbours(fit: Fit, train: Input) -> Fit:
+    """Make a fit of the same pair whose p(z) is the mean of p(z | c) over the codes c of the training data.
+
+    Of it every number is one of log p(x), ``evaluate`` and ``generate`` too; its density holds a number for each
+    training datum and draw. A fit that is saved keeps p(z | c), from which this one is made again.
+
+    Args:
+        fit: of ``ACN``.
+        train: the training data.
+
+    Raises:
+        UnsuitableObjective: a fit by another objective.
+    """
+    prior = prior_of(fit, "over_neighbours")
+    loc, log_scale = prior.moments(fit.encode(fit.checked(train)))
+    priors: Any = backends.load(fit.backend).priors
+    return fit.with_prior(priors.MixtureOfNormals(loc, np.exp(log_scale)))
+
+
+def prior_of(fit: Fit, what: str) -> GivenNeighbour:
+    """Find the prior of a code given another that a fit has.
+
+    Raises:
+        UnsuitableObjective: a fit by another objective.
+    """
+    if not isinstance(fit.critic, GivenNeighbour):
+        raise UnsuitableObjective(
+            f"{what} reads the prior of a code given another, which a fit by ACN has: train by objectives.ACN()."
+        )
+    return fit.critic
 
 
 def _nearest(codes: np.ndarray, table: np.ndarray, first: int | None) -> np.ndarray:
@@ -85,19 +115,3 @@ def _nearest(codes: np.ndarray, table: np.ndarray, first: int | None) -> np.ndar
         own = np.arange(len(codes))
         distance[own, first + own] = np.inf
     return distance.argmin(-1)
-
-
-def check_prior(fit: Fit) -> None:
-    """Refuse a fit whose objective has a prior of its own, so that no number of the pair's prior is to be compared.
-
-    Raises:
-        UnsuitableObjective: names the objective, and what to read.
-    """
-    svi = fit.settings.get("svi", {})
-    if svi.get("prior_apart"):
-        name = str(svi["loss"]).partition("(")[0]
-        raise UnsuitableObjective(
-            f"{name} has learned p(z | c) given another datum's code, and not the pair's p(z): its value is a code "
-            "length given an order of the data, no bound of log p(x) that stands beside others: use "
-            "evaluation.code_lengths(fit, x, train)."
-        )

@@ -15,7 +15,7 @@ from ..arrays.plain import as_python
 from ..arrays.quantisation import usage
 from ..errors import DoubtfulLikelihood, UnsuitableObjective
 from ..pairs.chunks import sample_in_chunks
-from ..pairs.densities import density_unknown
+from ..pairs.densities import check_prior, density_unknown
 from ..pairs.inputs import CheckedData, Input, digest
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
@@ -23,7 +23,6 @@ from ..runtime.shown import Shown
 from ..seeds import derive, generator
 from .certificates import TOLERANCE, Certificate
 from .certificates import certify as certificate_of
-from .code_lengths import check_prior
 from .discrete_twins import discrete_twin, has_discrete_twin
 from .likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, Annealing, ais, exact_log_likelihood
 from .likelihood.importance_sampling import ELBO, LogLikelihood, elbo, log_likelihood
@@ -218,7 +217,7 @@ def evaluate(
         ValueError: data that are not (N, P), or no particle.
     """
     data = fit.checked(test, located=False, **side)
-    check_prior(fit)
+    check_prior(fit.sites, "evaluate")
     own = is_own(fit, data)
     if refined is None and not own and (gaps or not fit.generalises):
         refined = fit.refine(data)

@@ -9,6 +9,7 @@ from typing import Unpack
 import numpy as np
 
 from ..kinds import check_counts
+from ..pairs.densities import check_prior
 from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side, given_of
 from ..results.fit import Fit
@@ -100,6 +101,7 @@ def prior_draws(fit: Fit, size: int, *, seed: int = 0, given: np.ndarray | None 
     (5, 2)
     """
     check_counts("prior_draws", size=size)
+    check_prior(fit.pair.sites, "prior_draws")
     z, _ = simulate(fit, size, derive(seed, "prior"), given_of(fit.pair, given, size))
     names = [site.name for site in fit.pair.sites.latent] if fit.pair.sites is not None else []
     return np.concatenate([z[name].reshape(size, -1) for name in names], 1)

@@ -19,6 +19,7 @@ from .. import backends
 from ..errors import Divergence
 from ..kinds import check_counts
 from ..pairs.chunks import concatenate, in_chunks
+from ..pairs.densities import check_prior
 from ..pairs.inputs import Input
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays, Side
@@ -177,6 +178,7 @@ class _Sampler:
         name, settings = type(self).__name__, vars(self)
         assert fit.pair.sites is not None
         fit.pair.sites.check_chains(name)
+        check_prior(fit.pair.sites, name)
         data = checked_for_chains(fit, x, located=self.start == "guide", **side)
         limit = self.limit.get(fit.backend)
         if limit is not None and len(data) > limit:

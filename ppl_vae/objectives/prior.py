@@ -82,6 +82,31 @@ FAR = 1e12
 LOG_2PI = math.log(2 * math.pi)
 
 
+@dataclass(frozen=True, eq=False)
+class GivenNeighbour:
+    """p(z | c), a diagonal normal whose mean and log-scales a net reads off another datum's code c.
+
+    Args:
+        weights: ``weight_0``, ``bias_0`` and so on, of a net with tanh between its layers.
+    """
+
+    weights: Values
+
+    def moments(self, codes: Array) -> tuple[Array, Array]:
+        """Mean and log-scales given codes (..., D), (..., D) each."""
+        h, last = codes, len(self.weights) // 2 - 1
+        for layer in range(last):
+            h = ops.tanh(ops.affine(h, self.weights[f"weight_{layer}"], self.weights[f"bias_{layer}"]))
+        h = ops.affine(h, self.weights[f"weight_{last}"], self.weights[f"bias_{last}"])
+        dim = codes.shape[-1]
+        return h[..., :dim], h[..., dim:]
+
+    def __call__(self, z: Array, codes: Array) -> Array:
+        """log p(z | c), (K, B), of draws (K, B, D) given codes (B, D)."""
+        loc, log_scale = self.moments(codes)
+        return (-0.5 * ((z - loc) / ops.exp(log_scale)) ** 2 - log_scale - 0.5 * LOG_2PI).sum(-1)
+
+
 @dataclass(frozen=True)
 class Neighbours(Player):
     """A prior of a datum's code given the code of another datum near it, and the table of codes that it reads.
@@ -135,16 +160,6 @@ class Neighbours(Player):
             net[f"bias_{layer}"] = np.zeros(out)
         return State({"codes": np.zeros((sizes.rows, sizes.codes)), "known": np.zeros(sizes.rows)}, net)
 
-    def log_prob(self, learned: Values, z: Array, codes: Array) -> Array:
-        """log p(z | c), (K, B), of draws (K, B, D) given codes (B, D)."""
-        h, last = codes, len(self.hidden)
-        for layer in range(last):
-            h = ops.tanh(ops.affine(h, learned[f"weight_{layer}"], learned[f"bias_{layer}"]))
-        h = ops.affine(h, learned[f"weight_{last}"], learned[f"bias_{last}"])
-        dim = z.shape[-1]
-        loc, log_scale = h[..., :dim], h[..., dim:]
-        return (-0.5 * ((z - loc) / ops.exp(log_scale)) ** 2 - log_scale - 0.5 * LOG_2PI).sum(-1)
-
     def _given(self, tracked: Values, view: View) -> Array:
         """Choose a neighbour's code for each datum, (B, D)."""
         assert view.latents is not None and view.noise is not None
@@ -162,7 +177,7 @@ class Neighbours(Player):
     def output(self, state: State, view: View) -> Array:
         """Return log p(z | c), (K, B)."""
         assert view.latents is not None
-        return self.log_prob(state.learned, view.latents.z, self._given(state.tracked, view))
+        return GivenNeighbour(state.learned)(view.latents.z, self._given(state.tracked, view))
 
     def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
         """Return the mean of -log p(z | c)."""
@@ -177,12 +192,12 @@ class Neighbours(Player):
         known = there + (1 - there) * tracked["known"]
         return {"codes": places.T @ view.latents.loc + (1 - there)[:, None] * codes, "known": known}
 
-    def read(self, state: State, z: Array, codes: Array) -> Array:
-        """log p(z | c), (K, B), of draws (K, B, D) given codes (B, D)."""
-        return self.log_prob(state.learned, z, codes)
+    def alone(self, learned: Values) -> GivenNeighbour:
+        """Return the prior without the table, from its weights as NumPy's arrays: what a fit keeps of it."""
+        return GivenNeighbour(learned)
 
 
-PYTHON = "a run's folder keeps no table of codes, without which there is no code length: ACN is for Python"
+PYTHON = "its number, evaluation.code_lengths, is of a datum given another, which no command prints: ACN is for Python"
 
 
 @dataclass(frozen=True)

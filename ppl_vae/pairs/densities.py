@@ -14,12 +14,29 @@ def density_unknown(sites: Sites) -> Site | None:
     return next((site for site in sites.latent if site.density == NOWHERE), None)
 
 
+def check_prior(sites: Sites | None, what: str) -> None:
+    """Refuse a fit whose objective has learned a prior of its own, for what reads the pair's p(z).
+
+    Raises:
+        UnsuitableObjective: names the objective, and what to read.
+    """
+    if sites is not None and sites.prior_apart:
+        raise UnsuitableObjective(
+            f"{what} reads the pair's own p(z), and {sites.prior_apart} has learned p(z | c) given another datum's "
+            "code in its place: use evaluation.code_lengths(fit, x, train) for what it was trained for, or "
+            "evaluation.over_neighbours(fit, train), a fit whose p(z) is the mean of p(z | c) over the training data."
+        )
+
+
 def check_weights(sites: Sites, what: str, instead: str = BY_NORMAL) -> None:
     """Refuse a guide without a density for what weighs its draws by p(x, z) / q(z | x), or reads log q(z | x).
+
+    And a fit whose p(z) was not trained.
 
     Raises:
         UnsuitableObjective: names the site, and what to use.
     """
+    check_prior(sites, what)
     site = density_unknown(sites)
     if site is not None:
         raise UnsuitableObjective(

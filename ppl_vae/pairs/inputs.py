@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..data import Stream, check_binary, check_unit_interval
 from ..data.containers import as_array, check_numbers
 from ..data.streams import Data, blocks
 from ..data.tables.kinds import Column, check_columns
+from ..init import check_index
 from .pair import Pair
 from .side_inputs import Arrays, apply_mask, given_of, take_rows, told_by
 from .sites import Sites
@@ -28,6 +30,26 @@ DRAW = (
     "is drawn; or let the program take ppl_vae's conditionals.Bernoulli, under which they count as expected values"
 )
 """The way out for grey levels, such as the training part of a 'dynamic' split holds."""
+
+
+def rows_of(rows: int, size: int, index: Any, trained_on: Callable[[], bool]) -> np.ndarray:
+    """Find the rows of a per-datapoint guide that ``size`` data have, by ``index`` or as the data of its training.
+
+    Raises:
+        ValueError: positions that do not fit, or none for data that are not those of the training.
+    """
+    if index is not None:
+        index = np.asarray(index)
+        if index.shape != (size,) or index.dtype.kind not in "iu":
+            raise ValueError(f"'index' should hold {size} integers, one for each row of x; got {index!r}.")
+        check_index(index, rows)
+        return index
+    if size == rows and trained_on():
+        return np.arange(rows)
+    raise ValueError(
+        f"The guide has parameters for the {rows} data points that it was trained on and for no others: infer z "
+        "for new ones, fit.refine(x), or say which of the training data these are, index=."
+    )
 
 
 class Requirements(NamedTuple):

@@ -63,9 +63,8 @@ class Pair(Protocol):
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Set every parameter and constant to those that ``state`` returned."""
 
-    @property
-    def sites(self) -> Sites | None:
-        """The sites, once the pair has run on a batch."""
+    sites: Sites | None
+    """The sites, once the pair has run on a batch."""
 
     @property
     def dim(self) -> int:

@@ -90,10 +90,9 @@ class Site:
 
     def configurations(self) -> np.ndarray:
         """Every value of the site, (configurations, *event_shape); of codes their numbers, (configurations, D)."""
-        if self.codes:
-            return np.indices(self.codes).reshape(len(self.codes), -1).T
-        grid = np.indices((self.num_values or 0,) * math.prod(self.event_shape))
-        return grid.reshape(len(grid), -1).T.reshape(-1, *self.event_shape)
+        sizes = self.codes or (self.num_values or 0,) * math.prod(self.event_shape)
+        shape = (len(self.codes),) if self.codes else self.event_shape
+        return np.indices(sizes).reshape(len(sizes), -1).T.reshape(-1, *shape)
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,8 @@ class Sites:
     """The latent sites whose KL(q || p) has no closed form."""
     implicit: str = ""
     """The site that an implicit model draws x at, which has no density."""
+    prior_apart: str = ""
+    """The objective that trained another prior than the model's own p(z), so that no number of p(z) is of that fit."""
 
     def check_data(self) -> None:
         """Refuse programs whose densities do not belong to single data.
@@ -333,10 +334,9 @@ def side_by_side(
         if rows.shape == x.shape and np.all(np.isclose(rows, x, rtol=1e-4, atol=1e-6) | ~np.asarray(where)):
             return np.concatenate([mean.reshape(*mean.shape[:2], -1) for mean in means.values()], -1)
     raise ValueError(
-        "E[x | z] is known where the observed sites, side by side, are x as it is given; "
-        f"{', '.join(map(repr, means))} observed something else, so that the columns of x that a mean is of are not "
-        "known: let the program observe x itself, or its columns in their order; or trace fit.model, and read the mean "
-        "of each site."
+        f"E[x | z] is known where observed sites, side by side, are x as it is given; {', '.join(map(repr, means))} "
+        "observed something else, so that the columns of x that a mean is of are not known: let the program observe x "
+        "itself, or its columns in their order; or trace fit.model, and read the mean of each site."
     )
 
 

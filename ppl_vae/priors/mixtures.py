@@ -45,3 +45,32 @@ class MixtureOfGaussians(nn.Module):
     def forward(self) -> dist.Distribution:
         """Return the distribution over (D,)."""
         return DiagNormalMixture(self.loc, softplus(self.raw) + self.floor, self.logits)
+
+
+class MixtureOfNormals(nn.Module):
+    """p(z) = 1/C sum_c N(z; mu_c, diag sigma_c^2), of means and scales that stay as they are. Event shape (D,).
+
+    Args:
+        loc: mu, (C, D).
+        scale: sigma, positive, (C, D).
+
+    Raises:
+        ValueError: arrays of two shapes, or scales that are not positive.
+
+    >>> MixtureOfNormals(np.eye(4, 3), np.ones((4, 3)))().event_shape
+    torch.Size([3])
+    """
+
+    def __init__(self, loc: np.ndarray, scale: np.ndarray) -> None:
+        super().__init__()
+        loc, scale = np.asarray(loc), np.asarray(scale)
+        if loc.ndim != 2 or loc.shape != scale.shape or not (len(loc) and (scale > 0).all()):
+            raise ValueError(
+                f"MixtureOfNormals: 'loc' and 'scale' should have one shape (C, D), and scales be positive; got "
+                f"{loc.shape} and {scale.shape}."
+            )
+        self.loc, self.scale = nn.Buffer(as_tensor(loc)), nn.Buffer(as_tensor(scale))
+
+    def forward(self) -> dist.Distribution:
+        """Return the distribution over (D,)."""
+        return DiagNormalMixture(self.loc, self.scale)

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import backends
 from ..errors import UnreadableFile
+from ..objectives.prior import GivenNeighbour
 from ..pairs.pair import Pair, check_shapes, probe
 from ..pairs.side_inputs import Arrays, placeholder
 from ..recipes.recipe import Recipe
@@ -19,12 +20,17 @@ from ..runtime.versions import __version__
 PROBED = 4
 """The rows of the batch by which a loaded pair is compared with the one that was saved."""
 
+APART = "prior_apart/"
+"""The prefix of the weights of a prior that learned beside the pair."""
+
 FIT_KEYS = frozenset({"backend", "settings", "history", "recipe", "dim", "probe"})
 """The keys of a fit's header."""
 
 
-def write_fit(path: Path, pair: Pair, record: Mapping[str, Any], recipe: Any) -> Path:
+def write_fit(path: Path, pair: Pair, record: Mapping[str, Any], recipe: Any, critic: Any = None) -> Path:
     """Write a pair with the settings and the history in ``record``, and the recipe that makes such a pair, or None.
+
+    Of critics, a prior that learned beside the pair is written too.
 
     Raises:
         ValueError: a recipe that makes another pair; the message names the first difference.
@@ -44,7 +50,8 @@ def write_fit(path: Path, pair: Pair, record: Mapping[str, Any], recipe: Any) ->
         "example": example and {name: array.tolist() for name, array in example.items()},
         "probe": value,
     }
-    storage.write(path, pair.state(), header)
+    apart = critic.weights if isinstance(critic, GivenNeighbour) else {}
+    storage.write(path, {**pair.state(), **{APART + name: weight for name, weight in apart.items()}}, header)
     return path
 
 
@@ -90,8 +97,8 @@ def check_recipe(recipe: Any, pair: Pair) -> None:
 
 def read_fit(
     path: Path, pair: tuple[Any, Any] | None, device: str | None
-) -> tuple[Pair, dict[str, np.ndarray], Mapping[str, Any]]:
-    """Read what ``write_fit`` wrote: the pair with its weights, the history and the settings.
+) -> tuple[Pair, dict[str, np.ndarray], Mapping[str, Any], GivenNeighbour | None]:
+    """Read what ``write_fit`` wrote: the pair with its weights, the history, the settings, and a prior beside the pair.
 
     Raises:
         FileNotFoundError: no such file.
@@ -114,10 +121,12 @@ def read_fit(
     example = header.get("example") and {name: np.array(rows) for name, rows in header["example"].items()}
     x, side = _batch(example, header["dim"], header.get("given_dim", 0))
     own.prepare(x, 0, {**placeholder(len(x), 1, 0), **side})
-    own.load_state(arrays)
+    apart = storage.below(APART, arrays)
+    own.load_state({name: array for name, array in arrays.items() if not name.startswith(APART)})
     if not np.isclose(_probe(own, example), header["probe"], rtol=1e-3, atol=1e-3, equal_nan=True):
         raise ValueError(
             f"The weights in {path} fit the pair, but give another ELBO than when they were saved: it is another "
             "model (activations, likelihood, ...). Pass the recipe or the pair that was trained."
         )
-    return own, {n: np.asarray(v) for n, v in header["history"].items()}, header["settings"]
+    history = {name: np.asarray(values) for name, values in header["history"].items()}
+    return own, history, header["settings"], GivenNeighbour(apart) if apart else None

@@ -11,12 +11,11 @@ from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
-from ..init import check_index
 from ..kinds import check_counts
 from ..mcmc.samplers import HMC, LearnedHMC
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
-from ..pairs.densities import check_weights
-from ..pairs.inputs import CheckedData, Input, X, as_batch, check_data, check_scale, digest
+from ..pairs.densities import check_prior, check_weights
+from ..pairs.inputs import CheckedData, Input, X, as_batch, check_data, check_scale, digest, rows_of
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import NOTHING, Arrays, Side, apply_mask, check_given, check_names, given_of
 from ..pairs.sites import Sites
@@ -27,6 +26,7 @@ from .draws import Draws, draws
 from .files import read_fit, write_fit
 from .forecasts import Forecast, forecast
 from .imputation import check_ends, fill_hidden
+from .priors import mark_prior, of_the_pair
 from .refinement import fit_locally
 from .summaries import summary
 
@@ -48,7 +48,13 @@ class Fit(Shown):
     history: Mapping[str, np.ndarray] = field(repr=False)
     settings: Mapping[str, Any]
     critic: Callable[..., np.ndarray] | None = field(default=None, repr=False)
-    """of an adversarial training: codes (..., D), after x where it sees both -> the log-ratio, (...); not saved"""
+    """of an adversarial training: codes (..., D), after x where it sees both -> the log-ratio, (...); not saved.
+
+    Of ``ACN`` log p(z | c) of draws z (K, B, D) and codes c (B, D), which is saved.
+    """
+
+    def __post_init__(self) -> None:
+        mark_prior(self.pair, self.settings)
 
     @classmethod
     def untrained(cls, pair: Pair, x: np.ndarray, *, seed: int = 0, **side: Unpack[Side]) -> Fit:
@@ -129,20 +135,7 @@ class Fit(Shown):
             ValueError: positions that do not fit, or none for data that are not those of the training.
         """
         rows = self.pair.num_rows
-        if rows is None:
-            return None
-        if index is not None:
-            index = np.asarray(index)
-            if index.shape != (len(x),) or index.dtype.kind not in "iu":
-                raise ValueError(f"'index' should hold {len(x)} integers, one for each row of x; got {index!r}.")
-            check_index(index, rows)
-            return index
-        if len(x) == rows and self.is_trained_on(x, arrays):
-            return np.arange(rows)
-        raise ValueError(
-            f"The guide has parameters for the {rows} data points that it was trained on and for no others: infer z "
-            "for new ones, fit.refine(x), or say which of the training data these are, index=."
-        )
+        return None if rows is None else rows_of(rows, len(x), index, lambda: self.is_trained_on(x, arrays))
 
     def with_prior(self, prior: Any) -> Fit:
         """The same pair with another prior, as the prior is: to evaluate, to draw from, and to train, the pair frozen.
@@ -160,7 +153,7 @@ class Fit(Shown):
         pair, example = self.pair.with_prior(prior), {"x": np.zeros((1, self.pair.dim)), **self.pair.example}
         x, side = example.pop("x"), example
         pair.prepare(np.repeat(x, 2, 0), 0, {name: np.repeat(rows, 2, 0) for name, rows in side.items()})
-        return Fit(pair, {}, self.settings)
+        return Fit(pair, {}, of_the_pair(self.settings))
 
     def refine(
         self,
@@ -224,6 +217,7 @@ class Fit(Shown):
         ``log_guide``. Like the other methods that encode it takes side inputs (``pairs.side_inputs.Side``): ``index``,
         as a per-datapoint guide wants the data of its training, or which of them these are; ``given``; and ``mask``.
         """
+        check_prior(self.sites, "terms")
         data = self.checked(x, **side)
         return sample_in_chunks(self.pair, data.x, num_particles, seed, analytic_kl, data.arrays)[1]
 
@@ -435,6 +429,7 @@ class Fit(Shown):
         """
         size = size if size is not None else 1 if given is None else len(given)
         check_counts("generate", size=size)
+        check_prior(self.sites, "generate")
         if mean:
             self.sites.check_data_means(DRAWN)
         arrays, which = given_of(self.pair, given, size), 0 if mean else 1
@@ -468,7 +463,7 @@ class Fit(Shown):
             recipe: the recipe that made the pair.
         """
         record = {"settings": self.settings, "history": self.history}
-        return write_fit(Path(path), self.pair, record, recipe)
+        return write_fit(Path(path), self.pair, record, recipe, self.critic)
 
     @classmethod
     def load(cls, path: str | Path, *, pair: tuple[Any, Any] | None = None, device: str | None = None) -> Fit:
@@ -494,6 +489,7 @@ class Fit(Shown):
         Groups: posterior; log_likelihood; sample_stats with log_prior and log_guide of each draw; observed_data. One
         chain of ``num_draws`` independent draws; dims (chain, draw, datum, <site>_dim).
         """
+        check_prior(self.sites, "to_arviz")
         data = self.checked(x, **side)
         draws, terms = sample_in_chunks(self.pair, data.x, num_draws, seed, side=data.arrays)
         seen = np.where(data.side["mask"], data.x, np.nan) if "mask" in data.side else data.x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import scipy.stats
 import torch
 from pairs import SMALL, toy
 
-from ppl_vae import backends, evaluation, objectives, recipes, seeds
+from ppl_vae import backends, coding, evaluation, objectives, recipes, seeds
+from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.objectives import Neighbours
+from ppl_vae.objectives.prior import GivenNeighbour
 from ppl_vae.pairs.chunks import sample_in_chunks
 from ppl_vae.pairs.terms import Latents
 from ppl_vae.players import Noise, Sizes, State, View
@@ -47,7 +50,7 @@ def test_each_of_the_nearest_known_codes_is_chosen_and_never_its_own(known: int)
         seen = view(rng, tracked, uniform)
         exact = tracked["codes"][distance.argsort(-1)[:, rank]]
         found = player.output(State(tracked, learned), seen)
-        np.testing.assert_allclose(found, player.log_prob(learned, seen.latents.z, exact), atol=1e-10)
+        np.testing.assert_allclose(found, player.alone(learned)(seen.latents.z, exact), atol=1e-10)
     later = seen._replace(latents=seen.latents._replace(loc=seen.latents.loc + 1), rows=np.arange(B) + 25)
     after = player.track(tracked, later)
     np.testing.assert_array_equal(after["codes"][25:29], tracked["codes"][:B] + 1)
@@ -133,6 +136,64 @@ def test_code_lengths_are_those_of_the_nearest_code(trained: tuple[Fit, Fit, Pat
     assert found.naming == pytest.approx(np.log(len(train))) and found.bound == -found.mean - found.naming
     own = evaluation.code_lengths(fit, train, train)
     assert (own.neighbours != np.arange(len(train))).all() and own.naming == pytest.approx(np.log(len(train) - 1))
+
+
+def test_a_fit_that_is_loaded_has_the_prior(trained: tuple[Fit, Fit, Path], tmp_path: Path) -> None:
+    """The same code lengths to the bit, and the same log p(x) under the mean of p(z | c)."""
+    fit, train = trained[0], toy()
+    recipe = recipes.vae(train, backend=fit.backend, **SMALL)
+    again = Fit.load(fit.save(tmp_path / "fit", recipe=recipe))
+    lengths = [evaluation.code_lengths(f, train[:9], train).values for f in (fit, again)]
+    np.testing.assert_array_equal(*lengths)
+    bounds = [evaluation.elbo(evaluation.over_neighbours(f, train), train[:9]).values for f in (fit, again)]
+    np.testing.assert_array_equal(*bounds)
+
+
+def test_over_neighbours_a_fit_has_a_prior_of_its_own(trained: tuple[Fit, Fit, Path]) -> None:
+    """log p(z) is the mean of p(z | c) by hand, at draws of the guide; draws have the mixture's mean."""
+    fit, x, train = trained[0], toy()[:5], toy()
+    over = evaluation.over_neighbours(fit, train)
+    assert fit.sites.prior_apart == "ACN" and not over.sites.prior_apart and isinstance(fit.critic, GivenNeighbour)
+    values, terms = sample_in_chunks(over.pair, x, 7, 0)
+    codes = fit.encode(train)
+    loc, log_scale = fit.critic.moments(codes)
+    each = scipy.stats.norm.logpdf(values["z"][..., None, :], loc, np.exp(log_scale)).sum(-1)
+    np.testing.assert_allclose(terms.log_prior, np.logaddexp.reduce(each, -1) - np.log(len(train)), rtol=1e-4)
+    drawn = evaluation.prior_draws(over, 4000)
+    error = drawn.std(0) / np.sqrt(len(drawn))
+    assert (np.abs(drawn.mean(0) - loc.mean(0)) < 4.5 * error).all()
+    assert evaluation.code_lengths(fit, x, train, 50).bound <= evaluation.elbo(over, x, 50).mean + 0.1
+
+
+READ: dict[str, Callable[[Fit], Any]] = {
+    "evaluate": lambda fit: evaluation.evaluate(fit, toy(5)),
+    "elbo": lambda fit: evaluation.elbo(fit, toy(5)),
+    "log_likelihood": lambda fit: evaluation.log_likelihood(fit, toy(5), 2),
+    "ais": lambda fit: evaluation.ais(fit, toy(5)),
+    "certify": lambda fit: evaluation.certify(fit, toy(5), size=5),
+    "calibration": lambda fit: evaluation.calibration(fit, 100),
+    "diagnose": lambda fit: evaluation.diagnose(fit, toy(5)),
+    "gaps": lambda fit: evaluation.gaps(fit, toy(5)),
+    "kl_by_dimension": lambda fit: evaluation.kl_by_dimension(fit, toy(5)),
+    "ELBO surgery": lambda fit: evaluation.elbo_surgery(fit, toy(5)),
+    "prior_draws": lambda fit: evaluation.prior_draws(fit, 5),
+    "bits_back": lambda fit: coding.bits_back(fit, toy(5)),
+    "generate": lambda fit: fit.generate(3),
+    "terms": lambda fit: fit.terms(toy(5)),
+    "to_arviz": lambda fit: fit.to_arviz(toy(5)),
+    "impute": lambda fit: fit.impute(toy(5), mask=toy(5) > 0),
+    "refine": lambda fit: fit.refine(toy(5)),
+    "method='sir'": lambda fit: fit.draws(toy(5), 2, method="sir"),
+    "HMC": lambda fit: fit.draws(toy(5), 2, method="hmc"),
+    "log_likelihood of its proposal": lambda fit: evaluation.log_likelihood(fit, toy(5), 2, proposal="normal"),
+}
+
+
+@pytest.mark.parametrize("what", READ)
+def test_no_number_of_the_pairs_own_prior_is_one_of_the_fit(what: str, trained: tuple[Fit, Fit, Path]) -> None:
+    fit = trained[0]
+    with pytest.raises(UnsuitableObjective, match=f"{what.split(' of ')[0]}.* reads the pair's own p.z., and ACN"):
+        READ[what](fit)
 
 
 def test_a_neighbour_is_worth_nats() -> None:

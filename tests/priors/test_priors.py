@@ -43,6 +43,11 @@ def test_equal_components_are_one_component(backend: backends.Backend) -> None:
     mixture = backend.models.MixtureOfGaussians(4, 3, np.random.default_rng(0), spread=0.0)
     standard = backend.models.StandardNormal(3)
     np.testing.assert_allclose(density(mixture, Z, backend), density(standard, Z, backend), atol=1e-4)
+    fixed = backend.priors.MixtureOfNormals(np.zeros((4, 3)), np.ones((4, 3)))
+    np.testing.assert_allclose(density(fixed, Z, backend), density(standard, Z, backend), atol=1e-4)
+    for scale in (np.ones((4, 2)), np.zeros((4, 3))):
+        with pytest.raises(ValueError, match="MixtureOfNormals: 'loc' and 'scale'"):
+            backend.priors.MixtureOfNormals(np.zeros((4, 3)), scale)
 
 
 def test_the_vampprior_of_all_data_is_the_aggregated_posterior(backend: backends.Backend) -> None:

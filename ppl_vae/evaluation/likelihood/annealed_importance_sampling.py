@@ -19,7 +19,7 @@ from ...mcmc.layout import Layout
 from ...mcmc.samplers import STARTS, check_probability, check_start, kernel_of
 from ...pairs.chunks import Chunk, chunk_size, concatenate, in_chunks, windows
 from ...pairs.codebooks import codebook_of
-from ...pairs.densities import check_weights
+from ...pairs.densities import check_prior, check_weights
 from ...pairs.inputs import Input
 from ...pairs.side_inputs import Arrays, Side, given_of, placeholder, take_rows
 from ...pairs.trained import checked_for_chains
@@ -234,6 +234,7 @@ def _check(fit: Fit, what: str, settings: Annealing | None) -> Annealing:
         raise ValueError(f"{what}: 'settings' should be evaluation.Annealing(...); got {settings!r}.")
     assert fit.pair.sites is not None
     fit.pair.sites.check_chains(what)
+    check_prior(fit.pair.sites, what)
     settings = settings or Annealing()
     if settings.start == "guide":
         check_weights(fit.pair.sites, f"{what} from the guide", "Annealing(start='prior')")

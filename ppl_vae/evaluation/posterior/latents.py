@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from ...pairs.chunks import in_chunks
-from ...pairs.densities import check_weights
+from ...pairs.densities import check_prior, check_weights
 from ...pairs.inputs import CheckedData, Input
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
@@ -170,6 +170,7 @@ def kl_by_dimension(fit: Fit, x: Input, **side: Unpack[Side]) -> np.ndarray:
     if len(sites) != 1 or not sites[0].has_normal_marginals:
         found = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites) or "none"
         raise ValueError(f"The KL by dimension needs a guide with one normal site; it has {found}.")
+    check_prior(fit.pair.sites, "kl_by_dimension")
     data = fit.checked(x, **side)
     mean, deviation = (np.asarray(a, np.float64) for a in fit.posterior(data)[sites[0].name])
     if not has_standard_prior(fit, data):

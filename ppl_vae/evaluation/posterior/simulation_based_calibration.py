@@ -10,6 +10,7 @@ import scipy.stats
 
 from ...mcmc.samplers import kernel_of
 from ...pairs.chunks import in_chunks, memory_settings, sample_in_chunks
+from ...pairs.densities import check_prior
 from ...pairs.side_inputs import given_of
 from ...results.fit import Fit
 from ...runtime.out_of_memory import explain_out_of_memory
@@ -94,6 +95,7 @@ def calibration(
     """
     assert fit.pair.sites is not None
     fit.pair.sites.check_chains("calibration")
+    check_prior(fit.pair.sites, "calibration")
     size = num_data if given is None else len(given)
     if num_draws < 1 or bins < 2 or (num_draws + 1) % bins:
         raise ValueError(

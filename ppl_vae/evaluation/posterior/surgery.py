@@ -20,6 +20,7 @@ from ...divergences.aggregate_density import (
 )
 from ...kinds import check_counts
 from ...pairs.chunks import memory_settings, sample_in_chunks
+from ...pairs.densities import check_prior
 from ...pairs.inputs import Input
 from ...pairs.side_inputs import Side
 from ...pairs.sites import Site
@@ -164,6 +165,7 @@ def draws(fit: Fit, x: Input, num_particles: int, seed: int, **side: Unpack[Side
     Raises:
         ValueError: as ``elbo_surgery`` does.
     """
+    check_prior(fit.pair.sites, "ELBO surgery")
     data = fit.checked(x, **side)
     site = diagonal_site(fit, "ELBO surgery")
     loc, scale = (np.asarray(a, np.float64) for a in fit.posterior(data)[site.name])

@@ -91,8 +91,14 @@ class PyroRun:
 
     @property
     def critic(self) -> Callable[..., np.ndarray] | None:
-        """The critic's logits as a function of arrays, of codes (..., D), or x and codes, -> (...); else None."""
+        """The critic's logits as a function of arrays, of codes (..., D), or x and codes, -> (...); else None.
+
+        Or the prior that learned beside the pair.
+        """
         for running in self.players:
+            alone = getattr(running.player, "alone", None)
+            if alone is not None:
+                return alone({name: weight.cpu().numpy() for name, weight in running.fixed.learned.items()})
             read = getattr(running.player, "read", None)
             if read is not None:
                 return lambda *a: read(running.fixed, *map(self.pair.tensor, a)).cpu().numpy()

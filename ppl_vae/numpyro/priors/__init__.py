@@ -12,6 +12,7 @@ from .flow import FlowPrior as FlowPrior
 from .hidden_markov import HiddenMarkov as HiddenMarkov
 from .markov import Markov as Markov
 from .mixtures import MixtureOfGaussians as MixtureOfGaussians
+from .mixtures import MixtureOfNormals as MixtureOfNormals
 from .sticks import StickBreaking as StickBreaking
 from .unconditional import Unconditional as Unconditional
 from .vampprior import Means as Means

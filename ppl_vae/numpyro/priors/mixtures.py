@@ -10,6 +10,7 @@ from jax.nn import softplus
 
 from ..conditionals.normal import SCALE_FLOOR
 from ..distributions import DiagNormalMixture
+from .vampprior import Constant
 
 
 class MixtureOfGaussians(nnx.Module):
@@ -41,3 +42,31 @@ class MixtureOfGaussians(nnx.Module):
         """Return the distribution over (D,)."""
         logits = None if self.logits is None else self.logits[...]
         return DiagNormalMixture(self.loc[...], softplus(self.raw[...]) + self.floor, logits)
+
+
+class MixtureOfNormals(nnx.Module):
+    """p(z) = 1/C sum_c N(z; mu_c, diag sigma_c^2), of means and scales that stay as they are. Event shape (D,).
+
+    Args:
+        loc: mu, (C, D).
+        scale: sigma, positive, (C, D).
+
+    Raises:
+        ValueError: arrays of two shapes, or scales that are not positive.
+
+    >>> MixtureOfNormals(np.eye(4, 3), np.ones((4, 3)))().event_shape
+    (3,)
+    """
+
+    def __init__(self, loc: np.ndarray, scale: np.ndarray) -> None:
+        loc, scale = np.asarray(loc), np.asarray(scale)
+        if loc.ndim != 2 or loc.shape != scale.shape or not (len(loc) and (scale > 0).all()):
+            raise ValueError(
+                f"MixtureOfNormals: 'loc' and 'scale' should have one shape (C, D), and scales be positive; got "
+                f"{loc.shape} and {scale.shape}."
+            )
+        self.loc, self.scale = Constant(jnp.array(loc, dtype=float)), Constant(jnp.array(scale, dtype=float))
+
+    def __call__(self) -> dist.Distribution:
+        """Return the distribution over (D,)."""
+        return DiagNormalMixture(self.loc[...], self.scale[...])

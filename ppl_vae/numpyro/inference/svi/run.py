@@ -67,8 +67,14 @@ class NumPyroRun:
 
     @property
     def critic(self) -> Callable[..., np.ndarray] | None:
-        """The critic's logits as a function of arrays, of codes (..., D), or x and codes, -> (...); else None."""
+        """The critic's logits as a function of arrays, of codes (..., D), or x and codes, -> (...); else None.
+
+        Or the prior that learned beside the pair.
+        """
         for player, state in zip(self.step.players, self.carry.players, strict=True):
+            alone = getattr(player, "alone", None)
+            if alone is not None:
+                return alone({name: np.asarray(weight) for name, weight in state.known.learned.items()})
             read = getattr(player, "read", None)
             if read is not None:
                 return lambda *a: np.asarray(read(state.known, *map(self.pair.array, a)))
