@@ -104,9 +104,13 @@ class Critic(Player):
 
     def logits(self, net: Values, z: Array) -> Array:
         """Return the logits c(z): (..., D) -> (...)."""
-        last = len(self.hidden)
-        out = ops.affine(self.units(net, z, last), net[f"weight_{last}"], net[f"bias_{last}"])
-        return out[..., 0] if self.outputs == 1 else out[..., 0] - out[..., 1]
+        return self.logits_after(net, ops.affine(z, net["weight_0"], net["bias_0"]))
+
+    def logits_after(self, net: Values, first: Array) -> Array:
+        """Return the logits given what the first layer's ``affine`` is: (..., H) -> (...)."""
+        for layer in range(1, len(self.hidden) + 1):
+            first = ops.affine(ops.leaky_relu(first, self.slope), net[f"weight_{layer}"], net[f"bias_{layer}"])
+        return first[..., 0] if self.outputs == 1 else first[..., 0] - first[..., 1]
 
     def read(self, state: State, z: Array) -> Array:
         """Return the logits of codes, (..., D) -> (...)."""
@@ -133,7 +137,10 @@ class Critic(Player):
     def classify(self, net: Values, codes: Array, others: Array) -> tuple[Array, Array]:
         """Return the loss in nats and the accuracy of telling codes (M, D) from others (M', D), of equal weight."""
         logits = self.logits(net, ops.concatenate([codes, others]))
-        ours, theirs = logits[: len(codes)], logits[len(codes) :]
+        return self.told_apart(logits[: len(codes)], logits[len(codes) :])
+
+    def told_apart(self, ours: Array, theirs: Array) -> tuple[Array, Array]:
+        """Return the loss in nats and the accuracy, given the logits of both classes, of equal weight."""
         loss = 0.5 * (ops.softplus(-ours).mean() + ops.softplus(theirs).mean())
         ours, theirs = ops.stop_gradient(ours), ops.stop_gradient(theirs)
         return loss, 0.5 * (_share(ours > 0, ours) + _share(theirs <= 0, theirs))
@@ -147,6 +154,7 @@ def _share(right: Array, logits: Array) -> Array:
 class JointCritic(Player):
     """Critic T(x, z) that learns log q(z | x) - log r(z | x): a critic's net on x, z and |z|^2 / D side by side.
 
+    The first layer reads x once for all draws of its codes.
     r is the prior, whose draws are ``View.others``; or, with ``adaptive``, the normal with the moments of the guide's
     draws of each datum: then z is measured from that normal, and the other class is standard noise. With ``dreams`` the
     other class is pairs that the model draws, and T learns log q(z | x) p_data(x) - log p(x, z).
@@ -197,33 +205,38 @@ class JointCritic(Player):
 
     def logits(self, net: Values, x: Array, z: Array) -> Array:
         """Return T(x, z): x (..., P) and z (..., D) give (...). With ``adaptive`` z is a standardised one."""
-        return self.net.logits(net, self._inputs(x, z))
+        return self.net.logits_after(net, self._first(net, x, z))
 
-    def _inputs(self, x: Array, z: Array) -> Array:
-        x = ops.broadcast_to(x, (*z.shape[:-1], x.shape[-1]))
-        return ops.concatenate([x, z, (z**2).mean(-1)[..., None]], -1)
+    def _first(self, net: Values, x: Array, z: Array) -> Array:
+        """Return the first layer's ``affine`` of x, z and |z|^2 / D: x (..., P) and z (..., D) give (..., H)."""
+        weight, dim = net["weight_0"], x.shape[-1]
+        codes = ops.concatenate([z, (z**2).mean(-1)[..., None]], -1)
+        return ops.affine(x, weight[:, :dim], net["bias_0"]) + codes @ weight[:, dim:].T
 
     def output(self, state: State, view: View) -> Array:
         """Return the logits at the guide's draws, (K, B); with ``dreams`` those at the model's beside, (2, K, B)."""
         assert view.latents is not None
         if self.dreams:
-            return self.net.logits(state.learned, ops.concatenate([rows[None] for rows in self._rows(view)]))
+            return self._both(state.learned, view)
         return self.logits(state.learned, view.x, self._coordinates(view.latents.z))
 
-    def _rows(self, view: View) -> list[Array]:
-        """Return the critic's inputs of the two classes, (K, B, ...)."""
+    def _both(self, net: Values, view: View) -> Array:
+        """Return the logits of the two classes, (2, K, B)."""
         assert view.latents is not None
-        z, theirs = view.latents.z, view.latents.noise if self.adaptive else view.others
+        z = view.latents.z
         if self.dreams:
-            return [self._inputs(view.x, z), self._inputs(view.latents.generated, view.latents.prior)]
-        return [self._inputs(view.x, self._coordinates(z)), self._inputs(view.x, theirs)]
+            theirs = self._first(net, view.latents.generated, view.latents.prior)
+            return self.net.logits_after(net, ops.concatenate([self._first(net, view.x, z)[None], theirs[None]]))
+        theirs = view.latents.noise if self.adaptive else view.others
+        assert theirs is not None
+        return self.logits(net, view.x, ops.concatenate([self._coordinates(z)[None], theirs[None]]))
 
     def _coordinates(self, z: Array) -> Array:
         return contrast.standardised(z)[0] if self.adaptive else z
 
     def loss(self, state: State, view: View) -> tuple[Array, tuple[Array, ...]]:
         """Return the loss, in nats, and the accuracy of telling the guide's codes from the others, given x."""
-        loss, accuracy = self.net.classify(state.learned, *(a.reshape(-1, a.shape[-1]) for a in self._rows(view)))
+        loss, accuracy = self.net.told_apart(*self._both(state.learned, view))
         return loss, (accuracy,)
 
 

@@ -223,6 +223,11 @@ def test_values_are_those_of_numpy_on_all_sides() -> None:
     in_torch = found(*map(torch.tensor, arrays[:4]), {n: torch.tensor(a) for n, a in state.learned.items()})
     for ours in (in_torch, jax.jit(found)(*arrays)):
         assert [float(a) for a in ours] == pytest.approx(right, rel=1e-5)
+    rows = np.concatenate([np.broadcast_to(x, (4, 5, 3)), z, (z**2).mean(-1)[..., None]], -1)
+    for net in (critic.net, Critic((4, 3), outputs=2)):
+        joint = JointCritic(net)
+        own = joint.init(Sizes(3, 2), rng).learned
+        np.testing.assert_allclose(joint.logits(own, x, z), net.logits(own, rows), err_msg="x is read once")
     standard, log_r = contrast.standardised(z)
     loc, scale = z.mean(0), np.sqrt(z.var(0) + contrast.FLOOR)
     np.testing.assert_allclose(standard.mean(0), 0, atol=1e-12)
