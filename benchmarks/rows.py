@@ -26,8 +26,12 @@ def checkpoint_of(out: Path, cell: Row, options: Row) -> Path:
     return out.with_suffix(f".{zlib.crc32(json.dumps([cell, options], sort_keys=True).encode()):08x}.checkpoint")
 
 
-def table(out: Path, columns: Sequence[str], options: Row, cells: Iterable[Row], make: Callable[..., Row]) -> None:
-    """Print the table in Markdown, row by row; ``make(**cell)`` returns the numbers of a row that is not there yet."""
+def table(out: Path, columns: Sequence[str], options: Row, cells: Iterable[Row], make: Callable[..., Row]) -> list[Row]:
+    """Print the table in Markdown, row by row; ``make(**cell)`` returns the numbers of a row that is not there yet.
+
+    Returns: its rows.
+    """
+    found: list[Row] = []
     known = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     print("|", " | ".join(columns), "|\n|", " | ".join("---" for _ in columns), "|")
     for cell in cells:
@@ -36,5 +40,7 @@ def table(out: Path, columns: Sequence[str], options: Row, cells: Iterable[Row],
             row = {**cell, **make(**cell), "options": options}
             with out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
+        found.append(row)
         told = (f"{row[name]:.2f}" if isinstance(row.get(name), float) else str(row.get(name, "")) for name in columns)
         print("|", " | ".join(told), "|", flush=True)
+    return found

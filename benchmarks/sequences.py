@@ -1,26 +1,31 @@
-"""Deep Markov models of the JSB chorales: ELBO and log p(x) in nats a step, by posterior and by the bound trained.
+r"""Models of the JSB chorales: bounds and log p(x) in nats a step, by the model and by the bound that was trained.
 
     PPL_VAE_DATA=FOLDER python benchmarks/sequences.py --out jsb.jsonl      # a minute or two a row; goes on
-    PPL_VAE_DATA=FOLDER python benchmarks/sequences.py --steps 160 --epochs 200 --seeds 0 1 2 --out whole.jsonl
+    PPL_VAE_DATA=FOLDER python benchmarks/sequences.py --steps 160 --epochs 200 --seeds 0 1 2 --out whole.jsonl \
+        --bounds ELBO "IWAE, K = 4" "FIVO, K = 4" --curves whole.png            # the figure, when all are done
 
-Each training is a line of the file; an interrupted one goes on from its checkpoint, beside the file. ``--steps`` cuts
-each chorale; whole ones have up to 160 steps. A number is the sum over the test chorales, divided by the sum of their
-lengths; log p(x) is by importance sampling with ``--particles`` draws, a lower bound, loose for long sequences.
+The models are deep Markov models, whose guide reads the data from a step on (smoothing) or up to it (filtering), and a
+variational recurrent net. Each training is a line of the file; an interrupted one goes on from its checkpoint, beside
+the file; on NumPyro the seeds of a pair are one program. ``--steps`` cuts each chorale; whole ones have up to 160
+steps. A number is the sum over the test chorales, divided by the sum of their lengths: the ELBO, and two lower bounds
+of log p(x) by ``--particles`` draws, importance sampling (IS), loose for long sequences, and particle filters (SMC). A
+line has the ELBO of the validation set after each epoch, too, which ``--curves`` draws.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import time
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 from rows import checkpoint_of, options_of, table
 
-from ppl_vae import backends, data, evaluation, objectives, recipes, seeds
+from ppl_vae import backends, data, evaluation, objectives, plots, recipes
 
 BOUNDS = {
     "ELBO": objectives.TraceELBO(),
@@ -28,9 +33,9 @@ BOUNDS = {
     "DReG, K = 4": objectives.DReG(4),
     "FIVO, K = 4": objectives.FIVO(4),
 }
-POSTERIORS = ("smoothing", "filtering")
-AXES = ("posteriors", "bounds", "seeds")
-COLUMNS = ("posterior", "bound", "seed", "train", "ELBO", "log p(x)", "seconds")
+MODELS = ("smoothing", "filtering", "recurrent")
+AXES = ("models", "bounds", "seeds", "curves")
+COLUMNS = ("model", "bound", "seed", "train", "ELBO", "IS", "SMC", "seconds")
 Part = tuple[np.ndarray, np.ndarray, int]
 
 
@@ -43,35 +48,57 @@ def cut(chorales: data.Split, part: str, steps: int) -> Part:
     return x.reshape(len(x), -1), mask, int(lengths.sum())
 
 
-def train(
-    arguments: argparse.Namespace, train: Part, test: Part, posterior: str, bound: str, seed: int
+def recipe_of(arguments: argparse.Namespace, model: str, keys: int) -> recipes.Recipe:
+    """The pair of a row."""
+    units, sizes = arguments.units, {"latent_dim": arguments.latent_dim, "hidden": (arguments.units,)}
+    options = {**sizes, "recurrent_units": units, "backend": arguments.backend}
+    if model == "recurrent":
+        return recipes.vae((arguments.steps, keys), program="recurrent", guide="recurrent", **options)
+    return recipes.deep_markov((arguments.steps, keys), posterior=model, transition_hidden=(units,), **options)
+
+
+def make(
+    arguments: argparse.Namespace, parts: dict[str, Part], fits: dict[Any, Any], model: str, bound: str, seed: int
 ) -> dict[str, Any]:
-    """Train one pair, and evaluate it."""
-    x, mask, steps = train
-    units, shape = arguments.units, (arguments.steps, x.shape[1] // arguments.steps)
-    recipe = recipes.deep_markov(
-        shape,
-        posterior=posterior,
-        backend=arguments.backend,
-        latent_dim=arguments.latent_dim,
-        recurrent_units=units,
-        transition_hidden=(units,),
-        hidden=(units,),
+    """Evaluate a training; the first of a pair trains all of its seeds that are left, as one program."""
+    (x, mask, steps), (valid, valid_mask, valid_steps), (rows, seen, total) = parts.values()
+    folder = checkpoint_of(arguments.out, {"model": model, "bound": bound}, options_of(arguments, *AXES))
+    if (model, bound, seed) not in fits:
+        left, rate = arguments.seeds[arguments.seeds.index(seed) :], arguments.learning_rate
+        inference = backends.load(arguments.backend).inference
+        svi = inference.SVI(BOUNDS[bound], epochs=arguments.epochs, batch_size=20, learning_rate=rate)
+        recipe = recipe_of(arguments, model, x.shape[1] // arguments.steps)
+        side = {"mask": mask, "valid": valid, "valid_mask": valid_mask}
+        found = svi.fit_seeds(recipe, x, seeds=left, checkpoint=folder, resume=True, **side)
+        fits.update({(model, bound, number): fit for number, fit in zip(left, found, strict=True)})
+    fit, draws = fits.pop((model, bound, seed)), arguments.particles
+    values = (
+        evaluation.elbo(fit, rows, num_particles=20, mask=seen).values,
+        evaluation.log_likelihood(fit, rows, draws, mask=seen).values,
+        evaluation.smc(fit, rows, draws, num_filters=1, mask=seen).values,
     )
-    inference = backends.load(arguments.backend).inference
-    rate = arguments.learning_rate
-    svi = inference.SVI(BOUNDS[bound], epochs=arguments.epochs, batch_size=20, learning_rate=rate)
-    cell = dict(zip(COLUMNS[:3], (posterior, bound, seed), strict=True))
-    path = checkpoint_of(arguments.out, cell, options_of(arguments, *AXES))
-    began = time.perf_counter()
-    fit = svi.fit(*recipe(seeds.generator(seed, "weights")), x, mask=mask, seed=seed, checkpoint=path, resume=True)
-    seconds = time.perf_counter() - began  # of the last part alone, where it was interrupted
-    rows, seen, total = test
-    elbo = evaluation.elbo(fit, rows, num_particles=20, mask=seen).values.sum() / total
-    log_p = evaluation.log_likelihood(fit, rows, arguments.particles, mask=seen).values.sum() / total
-    path.unlink(missing_ok=True)
-    numbers = (-fit.history["loss"][-1] * len(x) / steps, elbo, log_p, seconds)
-    return dict(zip(COLUMNS[3:], map(float, numbers), strict=True))
+    trained, seconds = -fit.history["loss"][-1] * len(x) / steps, sum(fit.history["seconds"])
+    numbers = (trained, *(each.sum() / total for each in values), seconds)
+    curve = [round(float(elbo) * len(valid) / valid_steps, 4) for elbo in fit.history["valid_elbo"]]
+    (folder / f"seed-{seed}.checkpoint").unlink(missing_ok=True)
+    if not any(folder.glob("*.checkpoint")):
+        shutil.rmtree(folder)
+    return {**dict(zip(COLUMNS[3:], map(float, numbers), strict=True)), "curve": curve}
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw the ELBO of the validation set after each epoch, the mean over seeds."""
+    models = [model for model in MODELS if any(row["model"] == model for row in rows)]
+    figure, axes = plt.subplots(1, len(models), figsize=(9.5, 3.0), sharey=True, squeeze=False, layout="constrained")
+    for axis, model in zip(axes[0], models, strict=True):
+        for number, bound in enumerate(BOUNDS):
+            curves = [row["curve"] for row in rows if (row["model"], row["bound"]) == (model, bound)]
+            if curves:
+                axis.plot(np.arange(1, len(curves[0]) + 1), np.mean(curves, axis=0), color=f"C{number}", label=bound)
+        axis.set(title=model, xlabel="epoch", ylim=(-13, -7))
+    axes[0, 0].set_ylabel("ELBO, nats a step")
+    axes[0, 0].legend(frameon=False)
+    plots.save(figure, path)
 
 
 def main() -> None:
@@ -85,16 +112,18 @@ def main() -> None:
     parser.add_argument("--latent-dim", type=int, default=16)
     parser.add_argument("--units", type=int, default=64, help="of every hidden layer and of the recurrent net")
     parser.add_argument("--particles", type=int, default=16)
-    parser.add_argument("--posteriors", nargs="+", default=list(POSTERIORS), choices=POSTERIORS)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--bounds", nargs="+", default=list(BOUNDS), choices=list(BOUNDS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--curves", type=Path, help="a figure to draw")
     arguments = parser.parse_args()
     chorales = data.load("jsb_chorales")
-    rows, test = (cut(chorales, part, arguments.steps) for part in ("train", "test"))
-    make = partial(train, arguments, rows, test)
-    axes = itertools.product(arguments.posteriors, arguments.bounds, arguments.seeds)
+    parts = {part: cut(chorales, part, arguments.steps) for part in ("train", "valid", "test")}
+    axes = itertools.product(arguments.models, arguments.bounds, arguments.seeds)
     cells = (dict(zip(COLUMNS[:3], cell, strict=True)) for cell in axes)
-    table(arguments.out, COLUMNS, options_of(arguments, *AXES), cells, make)
+    rows = table(arguments.out, COLUMNS, options_of(arguments, *AXES), cells, partial(make, arguments, parts, {}))
+    if arguments.curves:
+        draw(rows, arguments.curves)
 
 
 if __name__ == "__main__":
