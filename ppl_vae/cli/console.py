@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,15 +36,6 @@ class Console:
         """Print the record with --json, as one object on stdout."""
         if self.json:
             print(json.dumps(record, indent=2, allow_nan=False))
-
-
-def datum(shape: Sequence[int]) -> str:
-    """Name one datum of a shape in what is printed.
-
-    >>> datum((13,)), datum((28, 28))
-    ('row', 'image')
-    """
-    return "row" if len(shape) == 1 else "image"
 
 
 def keys(meanings: Mapping[str, str]) -> str:

@@ -239,8 +239,8 @@ def add_device(group: Group) -> None:
     )
 
 
-def add_images(group: Group, *, part: bool, refine: bool = True) -> None:
-    """Add the options of ``IMAGES``, --part and --refine."""
+def add_images(group: Group, *, part: bool, refine: bool = True, which: str | None = None) -> None:
+    """Add the options of ``IMAGES``, --part and --refine; ``which`` says the default of --part."""
     text = "name of a data set, a .npy, .npz or .h5 file, or a folder of images or .npy files"
     group.option("--data", text, "the data of the run", type=name_or_file, metavar="NAME|FILE")
     text = "leave a .npy file on the disk, and read it by blocks"
@@ -248,7 +248,7 @@ def add_images(group: Group, *, part: bool, refine: bool = True) -> None:
     text = "how pixels become what the model sees; see 'ppl-vae fit --help'"
     group.option("--binarisation", text, "as in the run", choices=data.BINARISATIONS)
     if part:
-        group.option("--part", "which images", choices=("all", *PARTS))
+        group.option("--part", "which images", which, choices=("all", *PARTS))
     if part and refine:
         text = "fit q(z | x) to each image by at most this number of steps; the model stays as it is"
         default = "0; 300 for a run with a per-datapoint guide, but for its training images"

@@ -11,7 +11,10 @@ import numpy as np
 
 from ..arrays.convolution_shapes import channels_first
 from ..data import Split
+from ..runtime.shown import datum
 from .runs import FIGURES, Run
+from .sequences import check_ends
+from .tables import is_table
 
 if TYPE_CHECKING:
     from ..results.fit import Fit
@@ -30,6 +33,8 @@ def image_shape(opened: Run, asked: Sequence[int] | None, *, drawn: bool) -> tup
     """
     from .. import plots
 
+    if is_table(opened.data):
+        check_ends(opened.data)
     shape = tuple(asked) if asked else opened.shape
     if math.prod(shape) != opened.dim:
         raise ValueError(f"--image-shape should have {opened.dim} numbers in all, as the run's images; got {shape}")
@@ -77,7 +82,10 @@ def of_training(folder: Path, fit: Fit, split: Split, valid_side: Mapping[str, A
     from .. import plots
 
     figures, name = folder / FIGURES, folder.resolve().name
-    plots.save(plots.training_curves({name: fit.history}), figures / "training.png")
+    plots.save(
+        plots.training_curves({name: fit.history}, unit=f"nats per {datum(split.image_shape)}"),
+        figures / "training.png",
+    )
     if not plots.is_drawable(split.image_shape):
         return
     what, x, index = "validation images", split.valid[:PAIRS], None

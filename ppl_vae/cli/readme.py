@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..backends import NAMES
+from ..runtime.shown import datum, of_data
 from ..runtime.storage import write_atomically
 from . import runs
 from .config import CONFIG
-from .console import datum
 from .runs import CHECKPOINT, DISENTANGLEMENT, FIGURES, FIT, HISTORY, METRICS, README, RECORD, SETTINGS
 from .tables import TABLE
 
@@ -88,7 +87,7 @@ def _text(
     shape = settings["data"]["image_shape"]
     each = datum(shape)
     files = {**FILES, **{f"{FIGURES}/{name}": about for name, about in PICTURES.items()}}
-    files = {name: _of(each, about) for name, about in files.items() if (folder / name).exists()}
+    files = {name: of_data(about, each) for name, about in files.items() if (folder / name).exists()}
     pictures = [
         f"![{about}]({FIGURES}/{name})" for name, about in PICTURES.items() if (folder / FIGURES / name).exists()
     ]
@@ -125,26 +124,23 @@ def _text(
     )
 
 
-def _of(each: str, text: str) -> str:
-    """Write a text about images for data of another name."""
-    return re.sub(r"\bimage(?=s?\b)", each, text)
-
-
 def _commands(settings: Mapping[str, Any], each: str, of_table: bool) -> list[str]:
     """The commands that ask for a density, or of an implicit model what stands in their place, and that which draws."""
     drawn = {"image": "grid.png", "row": "new.csv" if of_table else "new.npy"}[each]
     sample = {f"sample . --out {drawn}": f"new {each}s"}
     if settings["recipe"].get("program") == "implicit":
         return _aligned({"evaluate .": f"its draws beside the test {each}s", **sample})
-    pairs = {"image": "pairs.png", "row": "pairs.npy"}[each]
+    made = {"reconstruct . --out pairs.png": "images beside their reconstructions"}
+    if each == "row":
+        made = {"reconstruct . --out pairs.npy": "reconstructed rows"}
+    if of_table:
+        made = {"reconstruct . --impute --out filled.csv": "the table with its missing cells filled in"}
     asked = {
         "evaluate .": f"log p(x) of the test {each}s",
         "encode . --out z.npy": f"posterior means; --data FILE for other {each}s",
-        f"reconstruct . --out {pairs}": "images beside their reconstructions"
-        if each == "image"
-        else "reconstructed rows",
+        **made,
     }
-    return _aligned({name: about for name, about in asked.items() if not (of_table and "reconstruct" in name)} | sample)
+    return _aligned(asked | sample)
 
 
 def _aligned(commands: Mapping[str, str]) -> list[str]:

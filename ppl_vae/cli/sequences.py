@@ -38,7 +38,7 @@ def check_ends(name_or_file: str) -> None:
     if is_table(name_or_file):
         raise ValueError(
             f"{Path(name_or_file).name} is a table of mixed columns, and this command takes arrays: use 'ppl-vae fit', "
-            "and then evaluate, encode or sample, or ppl_vae.TabularVAE in Python"
+            "and then evaluate, encode, reconstruct or sample, or compare, or ppl_vae.TabularVAE in Python"
         )
     if has_ends(name_or_file):
         raise ValueError(
@@ -90,3 +90,13 @@ def of_training(split: Split, options: Mapping[str, Any]) -> dict[str, np.ndarra
         )
     found = masks(split)
     return {"mask": found["train"], "valid_mask": found["valid"]}
+
+
+def of_study(split: Split, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the side inputs of a study, those of a training and the mask of the test data.
+
+    Raises:
+        ValueError: as ``of_training``.
+    """
+    beside = of_training(split, options)
+    return {**beside, "test_mask": masks(split)["test"]} if beside else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,20 @@ import numpy as np
 from ..data import Split
 from ..data.long_form import is_long
 from ..data.registry import REGISTRY
-from ..data.tables.frames import Schema, as_frame, is_table_file, table
+from ..data.tables.frames import Schema, as_frame, check_parquet, is_table_file, table
 from ..runtime.storage import write_atomically
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..results.fit import Fit
     from .runs import Run
 
 TABLE = "table.json"
 """File of a run with the columns of its table, as ``TabularVAE.load`` reads it."""
 LIKELIHOOD = "columns"
+DRAWS = 100
+"""of each row, of which a cell that is made is the middle"""
 
 
 def is_table(name_or_file: str) -> bool:
@@ -89,7 +95,7 @@ def write(folder: Path, options: Mapping[str, Any], recipe: Any) -> None:
     """Write the columns of a run's table into its folder."""
     if is_table(options["data"]):
         record = schema(options["data"], options["columns"]).to_dict() | {"recipe": recipe.to_dict()}
-        record |= {"seed": options["seed"], "num_particles": 100}
+        record |= {"seed": options["seed"], "num_particles": DRAWS}
         write_atomically(folder / TABLE, (json.dumps(record, indent=2) + "\n").encode())
 
 
@@ -108,11 +114,58 @@ def of_run(run: Run) -> Schema:
     return Schema.from_dict(json.loads(path.read_text(encoding="utf-8")))
 
 
+def writes_rows(run: Run, out: Path) -> bool:
+    """Say whether a command is to write rows of a table: of a run on one, or into a file of one.
+
+    Raises:
+        ValueError: a run on a table, and a file of arrays or a picture.
+    """
+    if (run.folder / TABLE).exists() and not is_table_file(out):
+        raise ValueError(f"the run {run.folder} is of a table: give an --out that ends in .csv or .parquet")
+    return is_table_file(out)
+
+
+def middle(fit: Fit, x: np.ndarray, seen: np.ndarray, read: Schema, *, impute: bool, seed: int) -> np.ndarray:
+    """Return the middle of each cell of rows (N, P), by ``DRAWS`` draws, (N, P).
+
+    Of x ~ p(x | z) with z ~ q(z | x_seen); with ``impute`` of x ~ p(x | x_seen), and what was seen stays.
+    """
+    if impute:
+        draws = fit.impute(x, mask=seen, num_particles=DRAWS, num_draws=DRAWS, seed=seed)
+        return np.where(seen, x, read.middle(draws))
+    rows = np.tile(x, (DRAWS, 1))
+    drawn = fit.reconstruct(rows, mask=np.tile(seen, (DRAWS, 1)), mean=False, seed=seed)
+    return read.middle(drawn.reshape(DRAWS, *x.shape))
+
+
+def errors(read: Schema, x: np.ndarray, seen: np.ndarray, made: np.ndarray) -> dict[str, dict[str, float | None]]:
+    """Hold rows (N, P) beside others in the cells that were seen.
+
+    Returns:
+        Column -> its ``rmse``, in its own units; of booleans, grades and names ``right``, the share that is the same.
+        None where no cell was seen.
+    """
+    found: dict[str, dict[str, float | None]] = {}
+    for i, field in enumerate(read.fields):
+        a, b = x[seen[:, i], i].astype(float), made[seen[:, i], i]
+        named = field.column.is_named or field.column.kind == "boolean"
+        each = (a == b) if named else (a - b) ** 2
+        mean = float(each.mean()) if len(each) else None
+        found[field.name] = {"right": mean} if named else {"rmse": None if mean is None else math.sqrt(mean)}
+    return found
+
+
 def write_rows(path: Path, read: Schema, x: np.ndarray) -> None:
     """Write rows of numbers (N, P) as a table with the columns of the run's, atomically."""
-    frame, buffer = read.decode(np.asarray(x, float)), io.BytesIO()
+    write_frame(path, read.decode(np.asarray(x, float)))
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as CSV or Parquet, atomically."""
+    buffer = io.BytesIO()
     if path.suffix.lower() == ".csv":
         frame.to_csv(buffer, index=False)
     else:
+        check_parquet()
         frame.to_parquet(buffer)
     write_atomically(path, buffer.getvalue())

@@ -169,6 +169,7 @@ def likelihood_intervals(
     difference: Mapping[str, tuple[float, float]] | None = None,
     *,
     title: str = "Test log-likelihood under each strategy",
+    each: str = "image",
 ) -> Figure:
     """Mean test log p(x) of each strategy with its error bar, each seed as a dot, and the ELBO beside it.
 
@@ -180,6 +181,7 @@ def likelihood_intervals(
         error: the same names -> the standard error of the mean that comes from which images were seen.
         difference: the same names -> log p(x) minus the best's, and its standard error; NaN where there is no rank.
         title: of the figure.
+        each: name of a datum.
 
     Raises:
         ValueError: no strategies, other names than each other's, or values that are not finite.
@@ -201,29 +203,28 @@ def likelihood_intervals(
         for values, colour in ((seeds, COLOURS[0]), (bounds, COLOURS[1])):
             if len(values) > 1:
                 dots(axes, values, y, colour)
-    axes.set_xlabel("nats per test image; higher is better\nbar: standard error over images")
+    axes.set_xlabel(f"nats per test {each}; higher is better\nbar: standard error over {each}s")
     axes.set_title("log p(x), and the ELBO below it")
     for y, name in enumerate(names if difference is not None else ()):
         mean, width = difference[name]  # type: ignore[index]
         panels[1].errorbar(mean, y, xerr=2 * width, color=COLOURS[2], marker="s", capsize=4)
     if difference is not None:
         panels[1].axvline(0, color="black", linewidth=0.8)
-        panels[1].set_xlabel("nats per test image\nbar: two standard errors of the difference")
-        panels[1].set_title("log p(x) minus the best's, image by image")
+        panels[1].set_xlabel(f"nats per test {each}\nbar: two standard errors of the difference")
+        panels[1].set_title(f"log p(x) minus the best's, {each} by {each}")
     handles, labels = axes.get_legend_handles_labels()
     kinds = dict(zip(labels, handles, strict=True))
     figure.legend(kinds.values(), kinds.keys(), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
-def bound_gaps(
-    gaps: Mapping[str, Sequence[float]], *, title: str = "Gap between log p(x) and the ELBO on test images"
-) -> Figure:
+def bound_gaps(gaps: Mapping[str, Sequence[float]], *, title: str = "", each: str = "image") -> Figure:
     """log p(x) - ELBO of each strategy as a bar, the mean over seeds, and each seed as a dot.
 
     Args:
         gaps: name of the strategy -> the gap of each seed (S,), nats per image.
-        title: of the figure.
+        title: of the figure; by default it says what is drawn.
+        each: name of a datum.
 
     Raises:
         ValueError: no strategies, or values that are not finite.
@@ -232,13 +233,13 @@ def bound_gaps(
     0.6
     """
     series = {name: vector(values, f"gaps[{name!r}]") for name, values in some(gaps, "gaps").items()}
-    figure, (axes,) = rows_of(list(series), 1, title)
+    figure, (axes,) = rows_of(list(series), 1, title or f"Gap between log p(x) and the ELBO on test {each}s")
     for y, values in enumerate(series.values()):
         axes.barh(y, values.mean(), color=COLOURS[5], height=0.6)
         axes.text(0, y, f" {values.mean():.2f}", va="center")
         if len(values) > 1:
             dots(axes, values, y, "black")
-    axes.set_xlabel("log p(x) - ELBO [nats per test image]: what q misses of the posterior")
+    axes.set_xlabel(f"log p(x) - ELBO [nats per test {each}]: what q misses of the posterior")
     return figure
 
 
@@ -247,6 +248,7 @@ def progress_curves(
     *,
     target: float | None = None,
     title: str = "Validation ELBO during training",
+    each: str = "image",
 ) -> Figure:
     """The validation ELBO against epochs and against seconds, a line per seed.
 
@@ -256,6 +258,7 @@ def progress_curves(
         histories: name of the strategy -> the ``history`` of each seed, with ``valid_elbo`` (E,) and ``seconds`` (E,).
         target: an ELBO to mark, nats per image.
         title: of the figure.
+        each: name of a datum.
 
     Raises:
         ValueError: no histories, or one without both.
@@ -291,6 +294,6 @@ def progress_curves(
     by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
     by_epoch.set_xlabel("epoch")
     by_second.set_xlabel("seconds of training")
-    by_epoch.set_ylabel("ELBO [nats per image]; higher is better")
+    by_epoch.set_ylabel(f"ELBO [nats per {each}]; higher is better")
     legend(figure, by_epoch)
     return figure

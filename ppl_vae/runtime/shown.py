@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -26,6 +27,24 @@ CURVE = """\
 <polyline points="{{ points }}" fill="none" stroke="currentColor" stroke-width="1.5"/></svg>\
 <br><small>{{ said }}</small>"""
 """Templates."""
+
+
+def datum(shape: Sequence[int]) -> str:
+    """Name one datum of a shape in what is printed.
+
+    >>> datum((13,)), datum((28, 28))
+    ('row', 'image')
+    """
+    return "row" if len(shape) == 1 else "image"
+
+
+def of_data(text: str, each: str) -> str:
+    """Write a text about images for data of another name.
+
+    >>> of_data("nats per image, of test images", "row")
+    'nats per row, of test rows'
+    """
+    return re.sub(r"\bimage(?=s?\b)", each, text)
 
 
 def brief(value: Any) -> str:

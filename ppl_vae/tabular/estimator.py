@@ -67,7 +67,7 @@ class TabularVAE(VAE):
         check_is_fitted(self)
         z = check_array(X, dtype=np.float32)
         drawn = self.fit_.decode(np.tile(z, (self.num_particles, 1)), mean=False, seed=self.seed_)
-        return self.schema_.decode(self._middle(drawn.reshape(self.num_particles, len(z), -1)))
+        return self.schema_.decode(self.schema_.middle(drawn.reshape(self.num_particles, len(z), -1)))
 
     def impute(self, X: Any) -> pd.DataFrame:
         """Return the table with its missing cells filled in, by ``num_particles`` draws of x_hidden given x_seen.
@@ -76,9 +76,7 @@ class TabularVAE(VAE):
         """
         rows = self._rows(X)
         draws = self.fit_.impute(rows, num_particles=self.num_particles, num_draws=self.num_particles, seed=self.seed_)
-        filled = self.schema_.decode(np.where(np.isnan(rows), self._middle(draws), rows))
-        index = getattr(X, "index", None)
-        return filled if index is None else filled.set_axis(index, axis=0)
+        return self.schema_.fill(X, np.where(np.isnan(rows), self.schema_.middle(draws), rows))
 
     def sample(  # type: ignore[override]
         self, n_samples: int = 1, random_state: Any = None
@@ -122,18 +120,6 @@ class TabularVAE(VAE):
             self.schema_ = read.schema
             return read.x
         return self.schema_.encode(frame)
-
-    def _middle(self, draws: np.ndarray) -> np.ndarray:
-        """Return a row of each of draws (K, N, P): means, medians of grades, and what is most frequent, (N, P)."""
-        middle = draws.mean(0, dtype=np.float64)
-        for i, field in enumerate(self.schema_.fields):
-            kind, cells = field.column.kind, draws[:, :, i]
-            if kind == "ordinal":
-                middle[:, i] = np.sort(cells, 0)[len(cells) // 2]
-            elif kind in ("boolean", "categorical"):
-                counts = np.stack([(cells == k).sum(0) for k in range(max(2, field.column.size))])
-                middle[:, i] = counts.argmax(0)
-        return middle
 
     def _own_settings(self) -> dict[str, Any]:
         return {"columns": self.schema_.kinds}

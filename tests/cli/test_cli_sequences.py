@@ -44,6 +44,18 @@ def split_of(table: Path) -> data.Split:
     return data.from_arrays(padded.x.reshape(-1, *padded.shape), labels=seen, binarisation="none")
 
 
+def test_a_comparison_knows_the_ends_and_the_gaps(table: Path, run: Path) -> None:
+    """The first training is that of ``fit``, and judged with the mask of the test sequences."""
+    words = [*MARKOV[:-2], *WORDS, "--epochs", 2, "--num-particles", 5, "--strategies", "fivo-3"]
+    (row,) = json.loads(told("compare", "--data", table, "--out", out := table.parent / "compared", *words, "--json"))[
+        "rows"
+    ]
+    split, (mine, theirs) = split_of(table), (Fit.load(p / FIT) for p in (run, out / "cells" / "fivo-3-pyro-seed0"))
+    assert all((theirs.pair.state()[name] == a).all() for name, a in mine.pair.state().items())
+    exact = evaluation.log_likelihood(mine, split.test, 5, mask=masks(split)["test"]).mean
+    assert row["log_p"] == pytest.approx(exact)
+
+
 def test_a_training_knows_the_ends_and_the_gaps(table: Path, run: Path) -> None:
     """Its weights are those of the same training in Python with the masks, and its records those numbers."""
     split = split_of(table)

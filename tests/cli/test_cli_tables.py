@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ import pytest
 from pairs import command, told
 
 from ppl_vae import TabularVAE
+from ppl_vae.cli import inputs
+from ppl_vae.cli.runs import Run
+from ppl_vae.cli.sequences import masks
 from ppl_vae.data.tables.kinds import check_columns, columns_of
+from ppl_vae.evaluation import log_likelihood
 from ppl_vae.results import Fit
 
 SMALL = ["--epochs", 2, "--hidden", 6, "--latent-dim", 2, "--no-figures"]
@@ -59,6 +64,46 @@ def test_new_rows_have_the_columns_of_the_table(run: Path, tmp_path: Path) -> No
     check_columns(TabularVAE.load(run).schema_.encode(new).astype(float), columns)
 
 
+def test_cells_are_made_in_the_units_and_types_of_their_columns(run: Path, tmp_path: Path) -> None:
+    """What was seen stays to the last digit under --impute, and the rest is what ``TabularVAE`` says of it."""
+    file, loaded = run.parent / "people.csv", TabularVAE.load(run)
+    given = pd.read_csv(file)
+    assert "120 rows in" in told("reconstruct", run, "--impute", "--out", tmp_path / "filled.csv")
+    filled = pd.read_csv(tmp_path / "filled.csv")
+    pd.testing.assert_frame_equal(filled, loaded.impute(file), check_exact=True)
+    for name in given:
+        seen = given[name].notna()
+        assert (filled[name][seen] == given[name][seen]).all() and filled[name].notna().all() and (~seen).sum() < 60
+    assert filled.dtypes.tolist() == people().dtypes.tolist()
+
+    record = json.loads(told("reconstruct", run, "--part", "test", "--out", tmp_path / "made.csv", "--json"))
+    split, made = inputs.load(Run.open(run), None, None, ended=True), pd.read_csv(tmp_path / "made.csv")
+    seen, x = split.labels["test"], split.test
+    height = made["height"].to_numpy()[seen[:, 0]] - x[seen[:, 0], 0]
+    town = loaded.schema_.encode(made)[:, 3] == x[:, 3]
+    assert record["shape"] == [24, 4] and record["squared_error"] is None and record["filled"] is None
+    assert record["columns"]["height"]["rmse"] == pytest.approx(np.sqrt((height**2).mean()), rel=1e-5)
+    assert record["columns"]["town"]["right"] == pytest.approx(town[seen[:, 3]].mean())
+    assert made["visits"].dtype == np.int64 and set(made["town"]) <= {"Bonn", "Jena", "Ulm"}
+
+
+@pytest.mark.release("numpyro")
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_a_comparison_knows_what_was_seen(run: Path, tmp_path: Path, backend: str) -> None:
+    """Its numbers are those of the fit on the test rows with their mask."""
+    words = ["--data", run.parent / "people.csv", *SMALL[:-1], "--strategies", "elbo", "--num-particles", 5]
+    record = json.loads(told("compare", *words, "--backends", backend, "--out", tmp_path / "out", "--json"))
+    split = inputs.load(Run.open(run), None, None, ended=True)
+    seen = masks(split)["test"]
+    (row,) = record["rows"]
+    fit = Fit.load(tmp_path / "out" / "cells" / f"elbo-{backend}-seed0" / "fit.safetensors")
+    assert row["log_p"] == pytest.approx(log_likelihood(fit, split.test, 5, mask=seen).mean)
+    assert abs(row["log_p"] - log_likelihood(fit, split.test, 5).mean) > 0.01
+    assert fit.settings["data"]["side"] is not None
+    page = re.sub('base64,[^"]*', "", (tmp_path / "out" / "index.html").read_text())
+    assert "nats per row" in page and "test rows" in page and not re.search(r"\bimages?\b(?!/)", page)
+
+
 def test_the_other_commands_read_the_table(run: Path, tmp_path: Path) -> None:
     metrics = json.loads(told("evaluate", run, "--num-particles", 5, "--json"))
     assert metrics["steps"] is None and np.isfinite(metrics["log_p"])
@@ -88,7 +133,7 @@ def test_data_of_another_shape_are_called_rows(run: Path, tmp_path: Path, capsys
     readme = (run / "README.md").read_text()
     for text in (said, readme):
         assert "test rows" in text and "nats per row" in text and "image" not in text
-    assert "new.csv" in readme and "reconstruct" not in readme
+    assert "new.csv" in readme and "reconstruct . --impute --out filled.csv" in readme
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32))
     folder, arrays = tmp_path / "arrays", ("--data", tmp_path / "x.npy", "--likelihood", "normal")
     said = told("fit", *arrays, *SMALL, "--out", folder)

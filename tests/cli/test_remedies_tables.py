@@ -38,6 +38,16 @@ def evaluated(at: Path, data: Path) -> str:
     return told("evaluate", at / "run2", "--data", data, "--num-particles", 2)
 
 
+def compared(at: Path) -> str:
+    return told("compare", "--data", table(at), "--out", at / "compared", *SMALL[:-1], "--strategies", "elbo")
+
+
+def reconstructed(at: Path, *words: str) -> str:
+    """A run on arrays, and its reconstructions."""
+    fit(at, "--likelihood", "normal", data=of_arrays(at))
+    return told("reconstruct", at / "run2", "--out", at / "r.npy", *words)
+
+
 REMEDIES: dict[str, tuple[Callable[[Path], Any], list[Callable[[Path], Any]]]] = {
     "a table of mixed columns has a likelihood for each": (
         lambda at: fit(at, "--likelihood", "normal"),
@@ -48,9 +58,11 @@ REMEDIES: dict[str, tuple[Callable[[Path], Any], list[Callable[[Path], Any]]]] =
         [lambda at: fit(at, "--columns", "n=real"), lambda at: fit(at, "--columns", "real", "categorical:2")],
     ),
     "is a table of mixed columns, and this command takes arrays: use 'ppl-vae fit'": (
-        lambda at: told("compare", "--data", table(at), "--out", at / "compared"),
+        lambda at: (fit(at), told("explore", at / "run0", "--out", at / "t.html")),
         [
             lambda at: (fit(at), told("encode", at / "run0", "--out", at / "z.npy")),
+            lambda at: (fit(at), told("reconstruct", at / "run0", "--out", at / "r.csv")),
+            lambda at: compared(at),
             lambda at: (
                 TabularVAE(latent_dim=1, hidden=(4,), epochs=1, random_state=0).fit(table(at)).score(at / "t.csv")
             ),
@@ -59,6 +71,14 @@ REMEDIES: dict[str, tuple[Callable[[Path], Any], list[Callable[[Path], Any]]]] =
     "is of arrays, and a .csv or .parquet file is a table: give a .npy file, or fit to the table": (
         lambda at: evaluated(at, table(at)),
         [lambda at: evaluated(at, of_arrays(at)), lambda at: fit(at)],
+    ),
+    "is of a table: give an --out that ends in .csv or .parquet": (
+        lambda at: (fit(at), told("reconstruct", at / "run0", "--out", at / "r.npy")),
+        [lambda at: (fit(at), told("reconstruct", at / "run0", "--out", at / "r.csv"))],
+    ),
+    "--impute is for a run on a table, and {} is of arrays: leave it out": (
+        lambda at: reconstructed(at, "--impute"),
+        [reconstructed],
     ),
 }
 

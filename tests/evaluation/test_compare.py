@@ -601,7 +601,7 @@ def test_the_page_says_what_was_compared_on_what(report: Path, whole: Study) -> 
         f"{table['log_p'].max():.2f}" in page.words
         and f"Highest test log p(x): {table['log_p'].idxmax()}" in page.words
     )
-    assert SPLIT.fingerprint() in page.words and "60 training, 20 validation and 30 test images" in page.words
+    assert SPLIT.fingerprint() in page.words and "60 training, 20 validation and 30 test rows" in page.words
     assert "cannot enumerate the site 'z'" in page.words
     import torch
 

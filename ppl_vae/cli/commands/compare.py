@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ... import backends, strategies
 from ...data import Split
-from .. import config, labels, objectives, options, outputs, readme
+from ...runtime.shown import datum
+from .. import config, labels, objectives, options, outputs, readme, sequences, tables
 from ..config import CONFIG
-from ..console import Console, datum, keys
+from ..console import Console, keys
 from ..options import DATA, OUTPUT, TRAINING
 from ..parsing import Group, Parser, folder, needed, positive_int, seed
 
@@ -39,7 +40,8 @@ Train one pair of model and guide under many inference strategies, seeds and bac
 
 Whatever a strategy trains on, all are judged by log p(x) of the test images and by the plain ELBO, in nats per image.
 
-reads   the name of a data set or a file, as 'ppl-vae fit' does
+reads   the name of a data set or a file, as 'ppl-vae fit' does, a table of mixed columns too: cells that were not seen
+        are hidden in training and in every number
 writes  OUT/README.md     what the folder holds, and how to use it
         OUT/{PAGE}    the report, one page with its figures: open it in a browser
         OUT/{TABLE}     one row per strategy and backend: means, and standard deviations over seeds
@@ -113,14 +115,14 @@ def run(arguments: argparse.Namespace) -> None:
     given = {name: value for name, value in arguments.given.items() if name in defaults()}
     outputs.claim_comparison(out)
     needed("compare", "data", arguments.data, "the name of a data set or a file")
-    chosen = labels.settled({**defaults(), **options.as_recorded(given)}, given)
+    chosen = tables.settled(labels.settled({**defaults(), **options.as_recorded(given)}, given), given)
     if arguments.extensions:
         chosen["with"] = arguments.extensions
     usual = labels.COMPARED if chosen["labels"] else options.usual(strategies.USUAL, chosen["latents"])
     for name in ("strategies", "backends", "seeds"):
         chosen[name] = list(dict.fromkeys(chosen[name] or usual))
     objectives.check_used(chosen["strategies"], chosen)
-    split = options.load_data(chosen)
+    split = options.load_data(chosen, ended=True)
     console.say(*options.told_scale(chosen, split))
     console.say(*options.without_effect(arguments.typed, chosen))
     chosen = options.settled(chosen, split)
@@ -130,7 +132,9 @@ def run(arguments: argparse.Namespace) -> None:
     settings = {"num_particles": chosen["num_particles"], "gaps": chosen["gaps"]}
     settings |= {"certify": chosen["certify"] or 0, "annealing": Annealing(chosen["temperatures"], schedule="adaptive")}
     settings["executor"] = executor(arguments.executor) if arguments.executor else None
-    settings["side"], classes = labels.beside(split, chosen)
+    beside = sequences.of_study(split, chosen)
+    known, classes = labels.beside(split, chosen)
+    settings["side"] = {**beside, **known}
     study = Study(out, split, _cells(chosen, split, classes), chosen["seeds"], **settings)
     table, gradients = study.run(device=chosen["device"], progress=console.progress), None
     if chosen["gradients"]:
@@ -157,10 +161,11 @@ def _cells(chosen: dict[str, Any], split: Split, classes: int) -> list[Any]:
     from ...evaluation import Cell
 
     cells = []
+    rows = tables.seen(split) if tables.is_table(chosen["data"]) else split
     for backend in chosen["backends"]:
         for name in chosen["strategies"]:
             own = strategies.recipe_settings(name)
-            pair = options.recipe(chosen, split, **{"backend": backend, "given_dim": classes, **own})
+            pair = options.recipe(chosen, rows, **{"backend": backend, "given_dim": classes, **own})
             cells.append(Cell(name, backend, pair, labels.objective(objectives.svi(name, backend, chosen), chosen)))
     return cells
 

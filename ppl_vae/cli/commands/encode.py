@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ...runtime.shown import datum
 from .. import inputs, runs
-from ..console import Console, datum, keys
+from ..console import Console, keys
 from ..options import IMAGES, OUTPUT, add_device, add_images, add_output
 from ..outputs import open_with_output
 from ..parsing import Group, Parser, add_run

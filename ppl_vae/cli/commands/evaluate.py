@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data import Split
+from ...runtime.shown import datum
 from ...runtime.versions import __version__
 from .. import inputs, labels, readme, sequences
-from ..console import Console, datum, keys
+from ..console import Console, keys
 from ..options import (
     IMAGES,
     OUTPUT,

@@ -16,10 +16,11 @@ from ...data import Split
 from ...recipes.components import find
 from ...recipes.recipe import Recipe
 from ...runtime import storage
+from ...runtime.shown import datum
 from ...runtime.versions import __version__, versions
 from .. import config, inputs, labels, objectives, options, outputs, pictures, readme, runs, sequences, tables
 from ..config import CONFIG
-from ..console import Console, datum, keys
+from ..console import Console, keys
 from ..options import DATA, OUTPUT, TRAINING
 from ..parsing import Group, Parser, flag, folder, needed, seed
 from ..runs import CHECKPOINT, FIGURES, FIT, HISTORY, KIND, README, RECORD, SETTINGS

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ...data.tables.frames import is_table_file
+from ...runtime.shown import datum
 from .. import labels, pictures, tables
-from ..console import Console, datum, keys
+from ..console import Console, keys
 from ..options import OUTPUT, add_device, add_image_shape, add_output, add_seed
 from ..outputs import open_with_output
 from ..parsing import PICTURES, Group, Parser, add_run, non_negative_int, positive_int
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Draw images; write the array or the picture."""
     opened, out = open_with_output(arguments, *PICTURES, ".npy", ".csv", ".parquet")
     console = Console.of(arguments)
-    if is_table_file(out):
+    if tables.writes_rows(opened, out):
         _run_of_table(arguments, opened, out, console)
         return
     picture = out.suffix.lower() in PICTURES

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...runtime.shown import datum
 from .. import inputs, pictures, runs
-from ..console import Console, datum, keys
+from ..console import Console, keys
 from ..options import IMAGES, OUTPUT, add_device, add_image_shape, add_images, add_output, add_seed
 from ..outputs import open_with_output
 from ..parsing import PICTURES, Group, Number, Parser, add_run, non_negative_int, positive_float, positive_int

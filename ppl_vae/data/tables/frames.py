@@ -79,11 +79,20 @@ def _read(path: Path) -> pd.DataFrame:
         except (ValueError, UnicodeDecodeError) as error:
             reason = next(iter(str(error).splitlines()), "").rstrip(".")
             raise ValueError(f"{str(path)!r} cannot be read as CSV ({reason}): save the table anew.") from error
+    check_parquet()
+    return pd.read_parquet(path)
+
+
+def check_parquet() -> None:
+    """Refuse a Parquet file where nothing reads or writes one.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+    """
     try:
         importlib.import_module("pyarrow")
     except ImportError as error:
-        raise ImportError("Parquet files are read by pyarrow: pip install 'ppl_vae[tables]', or save a CSV.") from error
-    return pd.read_parquet(path)
+        raise ImportError("Parquet files are of pyarrow: pip install 'ppl_vae[tables]', or save a CSV.") from error
 
 
 @dataclass(frozen=True)
@@ -203,6 +212,29 @@ class Schema:
         import pandas as pd
 
         return pd.DataFrame({f.name: f.cells(np.asarray(x)[:, i]) for i, f in enumerate(self.fields)})
+
+    def fill(self, table: Any, x: np.ndarray) -> pd.DataFrame:
+        """Return a table with its missing cells filled in by rows of numbers (N, P); the others stay as they are."""
+        import pandas as pd
+
+        frame, filled = as_frame(table), self.decode(x)
+        for name in (f.name for f in self.fields if not f.column.is_named and f.column.kind != "boolean"):
+            cells = frame[name].reset_index(drop=True)
+            seen = cells.notna()
+            filled.loc[seen, name] = pd.to_numeric(cells[seen]).astype(filled[name].dtype)
+        return filled.set_axis(frame.index, axis=0)
+
+    def middle(self, draws: np.ndarray) -> np.ndarray:
+        """Return a row of each of draws (K, N, P): means, medians of grades, and what is most frequent, (N, P)."""
+        middle = draws.mean(0, dtype=np.float64)
+        for i, one in enumerate(self.fields):
+            kind, cells = one.column.kind, draws[:, :, i]
+            if kind == "ordinal":
+                middle[:, i] = np.sort(cells, 0)[len(cells) // 2]
+            elif kind in ("boolean", "categorical"):
+                counts = np.stack([(cells == k).sum(0) for k in range(max(2, one.column.size))])
+                middle[:, i] = counts.argmax(0)
+        return middle
 
     def to_dict(self) -> dict[str, Any]:
         """Return names, kinds, dtypes and values as JSON has them."""

@@ -42,7 +42,7 @@ def study_gradients(
             cell.strategy: _at_its_end(cell.svi, len(study.data.train)) for cell in same if _suits(cell.svi.loss, fit)
         }
         x = study.data.train[:images]
-        side = study.first_rows(images)
+        side = study.beside("train", images)
         reports[result.backend] = gradient_report(fit, losses, x, repeats=repeats, progress=progress, **side)
     return reports
 

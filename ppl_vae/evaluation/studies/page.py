@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ...runtime.pages import page as render_page
+from ...runtime.shown import datum, of_data
 from .study import Result, Study, row_names
 
 CAPTIONS = {
@@ -83,7 +84,7 @@ def page(
     title: str, study: Study, results: Sequence[Result], table: pd.DataFrame, figures: Mapping[str, Path], command: str
 ) -> str:
     """The text of the page."""
-    best_first = ranked(table)
+    best_first, each = ranked(table), datum(study.data.image_shape)
     shared, apart = _settings(results)
     libraries = {"ppl_vae": results[0].settings["version"], **results[0].settings["libraries"]}
     return render_page(
@@ -91,12 +92,12 @@ def page(
         [TEMPLATES],
         title=title,
         summary=_summary(study, best_first),
-        quality=_table(best_first, QUALITY),
+        quality=_table(best_first, QUALITY, each),
         failures=[(name, note) for name, note in best_first["note"].items() if note],
         about_quality=" ".join(_about_quality(study, best_first)),
-        cost=_table(best_first, COST),
+        cost=_table(best_first, COST, each),
         about_cost=" ".join(_about_cost(best_first)),
-        figures=[figure(path, CAPTIONS[name.partition("-")[0]]) for name, path in figures.items()],
+        figures=[figure(path, of_data(CAPTIONS[name.partition("-")[0]], each)) for name, path in figures.items()],
         data=_formatted(_data(study)),
         shared=_formatted(shared),
         apart={name: _format(cell) for name, cell in apart.items()},
@@ -128,9 +129,9 @@ def _count(number: int, what: str) -> str:
 def _summary(study: Study, best_first: pd.DataFrame) -> str:
     """The comparison in three sentences."""
     data, left = study.data, study.remaining
-    sizes = (
-        f"{data.sizes['train']:,} training, {data.sizes['valid']:,} validation and {data.sizes['test']:,} test images"
-    )
+    each = datum(data.image_shape)
+    numbers = [f"{data.sizes[part]:,}" for part in ("train", "valid", "test")]
+    sizes = "{} training, {} validation and {} test {}s".format(*numbers, each)
     what = _count(best_first["strategy"].nunique(), "strategy").replace("strategys", "strategies")
     backends, seeds = " and ".join(best_first["backend"].unique()), _count(len(study.seeds), "seed")
     text = f"{what} on {backends}, {seeds} each, on {data.name}: {sizes}, binarisation {data.binarisation!r}."
@@ -140,7 +141,7 @@ def _summary(study: Study, best_first: pd.DataFrame) -> str:
         best, near = best_first.iloc[0], [name for name, row in best_first.iloc[1:].iterrows() if _is_near(row)]
         certified = "rank" in best_first
         kind, number = ("certified", best["certified_log_p"]) if certified else ("test", best["log_p"])
-        text += f" Highest {kind} log p(x): {best_first.index[0]}, {number:.2f} nats per image"
+        text += f" Highest {kind} log p(x): {best_first.index[0]}, {number:.2f} nats per {each}"
         text += ", of a likelihood that it did not train" if best.get("likelihood_trained", 1) == 0 else ""
         text += f", not told apart from {', '.join(map(str, near))}." if near else "."
     return text + (f" Not done yet: {_count(left, 'training')}." if left else "")
@@ -152,13 +153,13 @@ def _is_near(row: pd.Series) -> bool:
 
 
 def _table(
-    best_first: pd.DataFrame, columns: Mapping[str, tuple[str, int, str]]
+    best_first: pd.DataFrame, columns: Mapping[str, tuple[str, int, str]], each: str
 ) -> tuple[Cells, list[tuple[bool, Cells]]]:
     """The head, and the rows, each with whether it is the best."""
     columns = {n: c for n, c in columns.items() if n in best_first and best_first[n].notna().any()}
     several = best_first["backend"].nunique() > 1
     head = [("left", "strategy", ""), *([("left", "backend", "")] if several else [])]
-    head += [("", heading, about) for heading, _, about in columns.values()]
+    head += [("", of_data(heading, each), of_data(about, each)) for heading, _, about in columns.values()]
     return head, [_row(row, columns, several, first=not i) for i, (_, row) in enumerate(best_first.iterrows())]
 
 
@@ -188,7 +189,8 @@ def _cell(row: pd.Series, name: str, decimals: int) -> tuple[str, str, str]:
 
 
 def _about_quality(study: Study, best_first: pd.DataFrame) -> list[str]:
-    notes = ["★ the highest log p(x); ≈ within two standard errors of it. All in nats per image."]
+    each = datum(study.data.image_shape)
+    notes = [f"★ the highest log p(x); ≈ within two standard errors of it. All in nats per {each}."]
     notes.append(f"log p(x) is importance sampled with {study.num_particles:,} draws: a lower bound in expectation.")
     if "likelihood_trained" in best_first:
         notes.append("† log p(x) and the ELBO are of the pair's likelihood, which this strategy did not train: they do")
@@ -198,10 +200,10 @@ def _about_quality(study: Study, best_first: pd.DataFrame) -> list[str]:
         notes.append("but for discrete log p(x) and discrete ELBO, which are of the categories with the same weights.")
     if len(study.seeds) > 1:
         notes.append("± behind a mean is the standard deviation over seeds; 'from the best' has its standard error,")
-        notes.append("over images and seeds, and of few seeds that is itself a guess.")
+        notes.append(f"over {each}s and seeds, and of few seeds that is itself a guess.")
     else:
         notes.append(
-            "'From the best' has its standard error over images; of the luck of a training one seed says nothing."
+            f"'From the best' has its standard error over {each}s; of the luck of a training one seed says nothing."
         )
     return notes
 
@@ -232,7 +234,7 @@ def _format(value: Any) -> str:
 def _data(study: Study) -> dict[str, Any]:
     record = study.data.to_dict()
     names = ("name", "sizes", "image_shape", "binarisation", "seed", "source", "licence", "fingerprint")
-    return {name.replace("_", " "): record[name] for name in names}
+    return {name.removeprefix("image_"): record[name] for name in names}
 
 
 def _settings(results: Sequence[Result]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

@@ -14,6 +14,7 @@ import pandas as pd
 from ... import backends
 from ...arrays.plain import as_python
 from ...runtime import folders
+from ...runtime.shown import datum
 from ...runtime.storage import write_atomically
 from .page import page, ranked
 from .study import ANOTHER, Result, Study, row_names, tabulate
@@ -151,15 +152,17 @@ def _figures(study: Study, results: Sequence[Result], table: pd.DataFrame) -> It
     elbo = {name: [row["elbo"] for row in group] for name, group in rows.items()}
     difference = {name: (table.loc[name, "log_p_difference"], table.loc[name, "difference_error"]) for name in rows}
     error = {name: table.loc[name, "test_error"] for name in rows}
-    yield "log_likelihood", plots.likelihood_intervals(log_p, elbo, error, difference)  # type: ignore[arg-type]
-    yield "bound_gap", plots.bound_gaps({name: np.subtract(log_p[name], elbo[name]) for name in rows})  # type: ignore
+    each = datum(study.data.image_shape)
+    yield "log_likelihood", plots.likelihood_intervals(log_p, elbo, error, difference, each=each)  # type: ignore[arg-type]
+    missed = {name: np.subtract(log_p[name], elbo[name]) for name in rows}  # type: ignore[arg-type]
+    yield "bound_gap", plots.bound_gaps(missed, each=each)  # type: ignore[arg-type]
     gaps = {name: e.gaps for name in best_first if (e := groups[name][0].evaluation) and e.gaps}
     if gaps:
         yield "gaps", plots.gap_bars(gaps)
     curves = {name: [r.history for r in groups[name] if "valid_elbo" in r.history] for name in best_first}
     curves = {name: group for name, group in curves.items() if group}
     if curves:
-        yield "training", plots.progress_curves(curves, target=table.attrs["target"])
+        yield "training", plots.progress_curves(curves, target=table.attrs["target"], each=each)
     if plots.is_drawable(study.data.image_shape):
         images = {name: groups[name][0].images() for name in best_first}
         yield (

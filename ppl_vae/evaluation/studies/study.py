@@ -21,6 +21,7 @@ from ...backends import load
 from ...data import Split
 from ...errors import NotFiniteLoss, UnsuitableObjective
 from ...pairs.inputs import digest
+from ...pairs.side_inputs import Side
 from ...results.fit import Fit
 from ...runtime import folders, storage
 from ...runtime.locks import only_writer
@@ -32,6 +33,7 @@ from ..comparison import compare, difference
 from ..evaluations import Evaluation, evaluate, plain
 from ..likelihood.annealed_importance_sampling import Annealing
 from .executors import Executor, run_all, sent
+from .records import differences, read_json, write_json
 
 CELLS = "cells"
 ANOTHER = "use another folder"
@@ -126,7 +128,7 @@ class Study:
             with futures as those of ``concurrent.futures`` do. Trainings are sent with the data, and write into
             ``folder``, which all should see. By default they run here, one after the other.
         side: side inputs of the training as ``SVI.fit`` takes them, such as labels known of some data, ``given`` and
-            ``valid_given``. The test data are evaluated without.
+            ``valid_given``, and those of the test data, as ``test_mask``. Without these the test data have none.
 
     Raises:
         ValueError: no cell, no seed, or one of them twice; an executor without ``submit``.
@@ -148,9 +150,11 @@ class Study:
         """Settings of the annealed runs, JSON-able."""
         return as_python(asdict(self.annealing or ADAPTING))
 
-    def first_rows(self, number: int) -> dict[str, Any]:
-        """Return the side inputs of the first training data."""
-        return {name: x[:number] for name, x in self.side.items() if not name.startswith("valid_")}
+    def beside(self, part: str, number: int | None = None) -> dict[str, Any]:
+        """Return the side inputs of the first data of a part, ``train``, ``valid`` or ``test``; by default of all."""
+        words = {name: name.partition("_") for name in self.side}
+        named = {n: (w[0], w[2]) if w[0] in ("valid", "test") else ("train", n) for n, w in words.items()}
+        return {own: self.side[name][:number] for name, (of, own) in named.items() if of == part}
 
     def __post_init__(self) -> None:
         keep_python(self, "seeds")
@@ -366,8 +370,8 @@ class _Training:
     def check(self) -> None:
         """Refuse what the folder holds from other data, settings or versions."""
         if (self.folder / SETTINGS).exists():
-            recorded, ours = _read_json(self.folder / SETTINGS), json.loads(json.dumps(self.settings()))
-            different = next(_differences(recorded, ours, ""), None)
+            recorded, ours = read_json(self.folder / SETTINGS), json.loads(json.dumps(self.settings()))
+            different = next(differences(recorded, ours, ""), None)
             if different:
                 name, theirs, own = different
                 raise ValueError(
@@ -382,7 +386,7 @@ class _Training:
             return False
         brief = dataclasses.replace(svi, epochs=1, patience=None)
         try:
-            side = self.study.first_rows(svi.batch_size)
+            side = self.study.beside("train", svi.batch_size)
             brief.fit(*self._pair(), train[: svi.batch_size], **side, device=device, progress=False)
         except (ValueError, NotFiniteLoss):
             return False  # ``run`` will say why, or the pair is made for all of the data
@@ -392,13 +396,13 @@ class _Training:
         return self.cell.recipe(seeds.generator(self.seed, "weights"))
 
     def run(self, device: str | None, progress: bool | None, description: str) -> None:
-        _write_json(self.folder / SETTINGS, self.settings(), indent=2)
+        write_json(self.folder / SETTINGS, self.settings(), indent=2)
         result: dict[str, Any] = {"note": "", "evaluation": None, "history": {}, "device": device}
         try:
             fit = self.cell.svi.fit(
                 *self._pair(),
                 self.study.data,
-                **self.study.side,
+                **{n: x for n, x in self.study.side.items() if not n.startswith("test_")},
                 seed=self.seed,
                 device=device,
                 checkpoint=self.folder / CHECKPOINT,
@@ -410,29 +414,36 @@ class _Training:
             result["note"] = _reason(error)
         else:
             self._save(fit)
-            on_test = fit if fit.generalises else fit.refine(self.study.data.test, progress=progress)
+            on_test = (
+                fit
+                if fit.generalises
+                else fit.refine(self.study.data.test, progress=progress, **self.study.beside("test"))
+            )
             self._save_images(fit, on_test)
             result |= {
                 "evaluation": self._evaluate(fit, on_test, progress).to_dict(),
                 "history": {name: plain(np.asarray(values)) for name, values in fit.history.items()},
                 "device": str(getattr(fit.pair, "device", device)),
             }
-        _write_json(self.folder / RESULT, result)
+        write_json(self.folder / RESULT, result)
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _evaluate(self, fit: Fit, on_test: Fit, progress: bool | None) -> Evaluation:
         study = self.study
+        beside: Side = {"mask": study.side["mask"]} if "mask" in study.side else {}
         return evaluate(
             fit,
             study.data.test,
             study.num_particles,
             train=study.data.train,
+            train_side=beside,
             refined=None if fit.generalises else on_test,
             elbo_particles=study.elbo_particles,
             gaps=study.gaps,
             certify=study.certify,
             annealing=study.annealing,
             progress=progress,
+            **study.beside("test"),
         )
 
     def _save(self, fit: Fit) -> None:
@@ -446,16 +457,17 @@ class _Training:
 
     def _save_images(self, fit: Fit, on_test: Fit) -> None:
         originals, mean = self.study.data.test[:RECONSTRUCTIONS], fit.sites.has_data_means
+        side = self.study.beside("test", RECONSTRUCTIONS)
         images = {
             "originals": originals,
-            "reconstructions": on_test.reconstruct(originals, index=np.arange(len(originals)), mean=mean),
+            "reconstructions": on_test.reconstruct(originals, index=np.arange(len(originals)), mean=mean, **side),
             "generations": fit.generate(GENERATIONS, mean=mean),
         }
         storage.write(self.folder / IMAGES, images, {"kind": "images"})
 
     def result(self) -> Result:
         self.check()
-        content, settings = _read_json(self.folder / RESULT), _read_json(self.folder / SETTINGS)
+        content, settings = read_json(self.folder / RESULT), read_json(self.folder / SETTINGS)
         evaluation = content["evaluation"]
         return Result(
             folder=self.folder,
@@ -473,23 +485,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnsuitableObjective):
         return f"refused: {error}"
     return f"failed: {str(error).partition(';')[0].rstrip('.')}."
-
-
-def _differences(theirs: Any, ours: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
-    """Every leaf of two nested settings that is not the same: its dotted name and both values."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        for key in {**ours, **theirs}:
-            yield from _differences(theirs.get(key), ours.get(key), f"{name}.{key}" if name else key)
-    elif theirs != ours:
-        yield name, theirs, ours
-
-
-def _write_json(path: Path, content: Any, indent: int | None = None) -> None:
-    storage.write_atomically(path, (json.dumps(content, indent=indent, allow_nan=False) + "\n").encode())
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): remove its folder, and run the study again.") from None

@@ -1,0 +1,36 @@
+"""Records of a study's trainings, as JSON files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...runtime import storage
+
+
+def differences(theirs: Any, ours: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
+    """Find every leaf of two nested settings that is not the same: its dotted name and both values."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in {**ours, **theirs}:
+            yield from differences(theirs.get(key), ours.get(key), f"{name}.{key}" if name else key)
+    elif theirs != ours:
+        yield name, theirs, ours
+
+
+def write_json(path: Path, content: Any, indent: int | None = None) -> None:
+    """Write JSON, atomically."""
+    storage.write_atomically(path, (json.dumps(content, indent=indent, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        ValueError: a damaged file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): remove its folder, and run the study again.") from None
