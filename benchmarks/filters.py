@@ -2,22 +2,26 @@
 
     python benchmarks/filters.py bias     # FIVO's pathwise gradient beside the slope of its value; two minutes
     python benchmarks/filters.py learn    # filters that FIVO and NASMC learn, beside the exact one; two minutes
-    python benchmarks/filters.py twist    # what a look at the next step's data is worth; a minute
+    python benchmarks/filters.py twist    # what a look at later data is worth, at one step or all; two minutes
 
 z_1 ~ N(0, 1), z_t ~ N(0.8 z_{t-1}, 1), x_t ~ N(z_t, 0.5^2), eight steps. The guide is linear: z_t is normal with mean
 ``keep`` z_{t-1} + ``gain`` x_t and a deviation; p(z_t | z_{t-1}, x_t) is one of these. The slope is by differences of
 the mean value of many filters at two parameters with the same random numbers, at two distances, extrapolated to none.
+The twists are ``nets.Twist``, of which only the twist is trained, and log p(x_{t+1:T} | z_t) itself.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from flax import nnx
 
 from ppl_vae.evaluation.likelihood.kalman import StateSpace, solve
 from ppl_vae.numpyro import conditionals, guides, inference, models, nets, priors
@@ -30,13 +34,43 @@ PARAMETERS = ("keep", "gain", "deviation", "turn", "spread")
 Values = dict[str, Any]
 
 
-def loss_of(objective: Any) -> Callable[[Values, jax.Array, jax.Array], jax.Array]:
+class ExactTwist:
+    """log p(x_{t+1:T} | z_t) but for what has no z_t in it, of the state space with that ``spread``."""
+
+    def __init__(self, spread: float) -> None:
+        self.spread = spread
+
+    def ahead(self, x: jax.Array) -> jax.Array:
+        """Slope and curvature, (..., T, 1) -> (..., T, 2), from the last step back."""
+        slope, curvature, found = 0 * x[..., 0, :], jnp.zeros_like(x[..., 0, :]), []
+        for t in range(LENGTH - 1, -1, -1):
+            found.append(jnp.concatenate([slope, curvature], -1))
+            slope, curvature = slope + x[..., t, :] / self.spread**2, curvature + 1 / self.spread**2
+            slope, curvature = TURN * slope / (1 + curvature), TURN**2 * curvature / (1 + curvature)
+        return jnp.stack(found[::-1], -2)
+
+    def __call__(self, z: jax.Array, ahead: jax.Array) -> jax.Array:
+        """Return log r, (...)."""
+        return z[..., 0] * ahead[..., 0] - 0.5 * z[..., 0] ** 2 * ahead[..., 1]
+
+
+def loss_of(objective: Any, twist: Any = None) -> Callable[[Values, jax.Array, jax.Array], jax.Array]:
     """Return the mean of an objective's value over data, as a function of the parameters, data (N, T) and a key."""
+    values = values_of(objective, twist)
+    return lambda at, x, key: values(at, x, key).mean()
+
+
+def values_of(objective: Any, twist: Any = None) -> Callable[[Values, jax.Array, jax.Array], jax.Array]:
+    """Return an objective's value of each of N data, as ``loss_of`` does their mean.
+
+    The parameters of a ``twist`` that is a net stand under its name, as ``weights_of`` gives them.
+    """
     rng = np.random.default_rng(0)
     moved = conditionals.Normal(nets.MLP((1, 1), rng), learned=True)
     prior = priors.Markov(priors.StandardNormal(1), moved, LENGTH)
     likelihood = conditionals.Normal(nets.PerStep(nets.MLP((1, 1), rng), LENGTH), learned=True)
-    posterior = conditionals.Filtering(lambda x: x, conditionals.Normal(nets.MLP((2, 1), rng), learned=True), 1, LENGTH)
+    conditional = conditionals.Normal(nets.MLP((2, 1), rng), learned=True)
+    posterior = conditionals.Filtering(lambda x: x, conditional, 1, LENGTH, twist=twist)
     pair = inference.Pair(models.VAE(prior, likelihood), guides.Amortised(posterior))
     pair.prepare(np.zeros((2, LENGTH), np.float32), 0)
 
@@ -52,12 +86,14 @@ def loss_of(objective: Any) -> Callable[[Values, jax.Array, jax.Array], jax.Arra
 
         def put(path: Any, a: jax.Array) -> jax.Array:
             name = jax.tree_util.keystr(path, simple=True, separator="/")
+            if "/twist/" in name:
+                return at["twist"][name.split("/twist/")[1]]
             numbers = next((v for part, v in wanted.items() if part in name), 0.0) if "bias" not in name else 0.0
             return jnp.asarray(jnp.stack(numbers) if isinstance(numbers, list) else numbers).astype(a.dtype) + 0 * a
 
         params = jax.tree_util.tree_map_with_path(put, pair.params)
         model, guide = pair.structure.programs(params, pair.constants)
-        return -objective.loss(key, {}, model, guide, x) / len(x)
+        return objective.bound(objective.log_terms(model, guide, x, key=key))
 
     return value
 
@@ -67,12 +103,12 @@ def _raw(scale: Any, floor: float) -> jax.Array:
     return jnp.log(jnp.expm1(scale - floor))
 
 
-def sequences(count: int, seed: int) -> np.ndarray:
+def sequences(count: int, seed: int, spread: float = SPREAD) -> np.ndarray:
     """Draw data (N, T) from the model."""
     rng, z, x = np.random.default_rng(seed), np.zeros(count), []
     for t in range(LENGTH):
         z = (TURN * z if t else 0.0) + rng.normal(size=count)
-        x.append(z + SPREAD * rng.normal(size=count))
+        x.append(z + spread * rng.normal(size=count))
     return np.stack(x, 1).astype(np.float32)
 
 
@@ -107,26 +143,63 @@ def bias(arguments: argparse.Namespace) -> None:
 
 
 def twist(arguments: argparse.Namespace) -> None:
-    """Print the mean of log p(x) as filters estimate it, without and with a look ahead, beside log p(x)."""
-    print("| guide | K | FIVO | with lookahead | log p(x) |\n| --- | --- | --- | --- | --- |")
-    x, model = sequences(arguments.filters, 3), {"turn": TURN, "spread": SPREAD}
-    one = np.ones(1)
-    space = StateSpace(0 * one, one, TURN * np.eye(1), 0 * one, one, *_each_step())
-    exact = solve(space, x[..., None].astype(float), np.ones((*x.shape, 1), bool)).log_p.mean()
-    guided = {"exact filter": EXACT, "prior": {"keep": TURN, "gain": 0.0, "deviation": 1.0}}
-    for name, guide in guided.items():
-        for draws in (4, 16):
-            values = []
-            for lookahead in (False, True):
-                value = jax.jit(loss_of(inference.FIVO(draws, ess=1.0, lookahead=lookahead)))
-                values.append(float(value({**model, **guide}, x, jax.random.key(0))))
-            print(f"| {name} | {draws} | {values[0]:.3f} | {values[1]:.3f} | {exact:.3f} |", flush=True)
+    """Print the mean of log p(x) as filters estimate it, and the deviation of what it misses, by looks ahead."""
+    print("| sd of x_t | guide | K | no twist | a step ahead | learned | exact | log p(x) |" + "\n|" + 8 * " --- |")
+    for spread in (SPREAD, 4 * SPREAD):
+        model, gain = {"turn": TURN, "spread": spread}, 1 / (1 + spread**2)
+        x, one = sequences(arguments.filters, 3, spread), np.ones(1)
+        space = StateSpace(0 * one, one, TURN * np.eye(1), 0 * one, one, *_each_step(spread))
+        exact = solve(space, x[..., None].astype(float), np.ones((*x.shape, 1), bool)).log_p
+        filtering = {"keep": (1 - gain) * TURN, "gain": gain, "deviation": spread * gain**0.5}
+        net = nets.Twist(1, 1, 16, np.random.default_rng(0))
+        weights = taught(net, {**model, **filtering}, arguments)
+        ways: tuple[tuple[Any, Any], ...] = (
+            (inference.FIVO, None),
+            (partial(inference.FIVO, lookahead=True), None),
+            (partial(inference.FIVO, twist=True), net),
+            (partial(inference.FIVO, twist=True), ExactTwist(spread)),
+        )
+        for name, guide in {"filter": filtering, "prior": {"keep": TURN, "gain": 0.0, "deviation": 1.0}}.items():
+            for draws in (4, 16):
+                cells = []
+                for objective, own in ways:
+                    value = values_of(objective(draws, ess=1.0), own)
+                    each = jax.jit(value)({**model, **guide, "twist": weights}, x, jax.random.key(0))
+                    cells.append(f"{each.mean():.3f} ({(each - exact).std():.2f})")
+                print(
+                    "|", " | ".join([f"{spread:g}", name, str(draws), *cells, f"{exact.mean():.3f}"]), "|", flush=True
+                )
 
 
-def _each_step() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def weights_of(net: Any) -> dict[str, jax.Array]:
+    """The weights of a net by their names."""
+    leaves = jax.tree_util.tree_leaves_with_path(nnx.state(net, nnx.Param))
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): a for path, a in leaves}
+
+
+def taught(net: Any, at: Values, arguments: argparse.Namespace) -> dict[str, jax.Array]:
+    """Teach a twist by Adam with a falling rate, the pair as it is."""
+    value, adam = (
+        loss_of(inference.FIVO(2, twist=True), net),
+        optax.adam(optax.linear_schedule(0.02, 0.0, arguments.updates)),
+    )
+    x = jnp.zeros((100, LENGTH))  # the twist learns from the model's own draws
+
+    def step(state: Any, key: jax.Array) -> Any:
+        weights, moments = state
+        slope = jax.grad(lambda w: -value({**at, "twist": w}, x, key))(weights)
+        moved, moments = adam.update(slope, moments)
+        return (optax.apply_updates(weights, moved), moments), None
+
+    start, keys = weights_of(net), jax.random.split(jax.random.key(0), arguments.updates)
+    (found, _), _ = jax.jit(lambda: jax.lax.scan(step, (start, adam.init(start)), keys))()
+    return found
+
+
+def _each_step(spread: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Loadings, level and variance of x_t."""
     each = np.ones((LENGTH, 1))
-    return each[..., None], 0 * each, SPREAD**2 * each
+    return each[..., None], 0 * each, spread**2 * each
 
 
 def learn(arguments: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ MIRRORED = ("conditionals", "distributions", "guides", "inference", "models", "n
 LIBRARIES = {"pyro": {"torch", "pyro"}, "numpyro": {"jax", "jaxlib", "flax", "optax", "numpyro"}}
 """Backend -> what only its side may import where a module begins."""
 ENDINGS = ("ers", "ing", "ion", "ed", "er", "es", "e", "s", "")
-HELPERS = {"oracles", "pairs", "programs"}
+HELPERS = {"oracles", "pairs", "programs", "state_spaces"}
 """Modules of ``tests`` that tests may import."""
 MAX_DEPTH, MAX_MODULES, MAX_LINES = 3, 18, 500
 RIDDLE = re.compile(r"(What|Where|How|Whose|Those|Of|Who)\b")
@@ -308,7 +308,7 @@ def missing_in_readme() -> set[str]:
 
 
 def helpers_elsewhere() -> set[str]:
-    """Tests import helpers from ``oracles``, ``pairs`` and ``programs`` of ``tests``; no test file, from another."""
+    """Tests import helpers from the ``HELPERS`` of ``tests``; no test file, from another."""
     paths = [p for p in sorted((ROOT / "tests").rglob("*.py")) if p.parent.name not in ("saved", "extension")]
     ours = {"", "tests", *(path.stem for path in paths)} - HELPERS
     found = set()

@@ -169,3 +169,36 @@ def loc_and_scale(p: Any) -> tuple[Array, Array]:
             f"{type(p).__name__}: use conditionals.DiagNormal."
         )
     return base.loc, base.scale
+
+
+def normal_form(z: Array, numbers: Array) -> Array:
+    """Compute a function of z (..., D) in the form of a normal log-likelihood, a z - |L z|^2 / 2 + c: (...).
+
+    Args:
+        z: a state.
+        numbers: a (D,), the rows of L - I / 10 (D, D), and c, side by side, (..., D + D^2 + 1).
+
+    >>> import numpy as np
+    >>> normal_form(np.array([2.0]), np.array([3.0, 0.9, 1.0]))
+    np.float64(5.0)
+    """
+    dim = z.shape[-1]
+    rows = numbers[..., dim:-1].reshape(*numbers.shape[:-1], dim, dim)
+    turned = 0.1 * z + (rows * z[..., None, :]).sum(-1)
+    return (numbers[..., :dim] * z).sum(-1) - 0.5 * (turned**2).sum(-1) + numbers[..., -1]
+
+
+def told_apart(right: Array, wrong: Array, on: Array | None) -> Array:
+    """Compute the log-probability with which a log-ratio tells pairs from strangers, (B,), the sum over steps.
+
+    Args:
+        right: log-ratios of a state and the data that follow it, (B, T - 1), of t = 1, ..., T - 1.
+        wrong: the same of another sequence's state.
+        on: whether the sequence lasts, (B, T); None for always.
+
+    >>> import numpy as np
+    >>> told_apart(np.zeros((1, 2)), np.zeros((1, 2)), None).round(3)  # 4 log 1/2
+    array([-2.773])
+    """
+    each = -ops.softplus(-right) - ops.softplus(wrong)
+    return (each if on is None else ops.where(on[..., 1:], each, ops.zeros_like(each))).sum(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ class Smoothing(nn.Module):
         length: T.
         levels: L, where x are levels k / (L - 1) without an order, as letters: the net reads P L indicators of each
             step.
+        twist: tells a particle filter what later data say of a state, as ``nets.Twist`` does; by default none does.
 
     Raises:
         ValueError: a net that reads forwards; when called, x of a width that T does not divide.
@@ -43,21 +44,31 @@ class Smoothing(nn.Module):
     reads_steps: ClassVar[bool] = True
 
     def __init__(
-        self, net: nn.Module, conditional: nn.Module, dim: int, length: int, *, levels: int | None = None
+        self,
+        net: nn.Module,
+        conditional: nn.Module,
+        dim: int,
+        length: int,
+        *,
+        levels: int | None = None,
+        twist: Any = None,
     ) -> None:
         super().__init__()
         check_direction(type(self).__name__, net, backward=self.backward)
         self.net = net
         self.conditional = conditional
+        self.twist = twist
         self.length, self.levels = length, levels
         self.start = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Tensor) -> Markov:
         """Map x (..., T P) to a distribution over paths (T D,)."""
-        h = self.net(indicators(steps(x, self.length), self.levels))
+        x = indicators(steps(x, self.length), self.levels)
+        h = self.net(x)
         start = self.start.expand(*h.shape[:-2], len(self.start))
         first = self.conditional(joined(start, h[..., 0, :]))
-        return Markov(first, self.conditional, self.length, h, foresees=self.backward)
+        twist = None if self.twist is None else (self.twist, self.twist.ahead(x))
+        return Markov(first, self.conditional, self.length, h, foresees=self.backward, twist=twist)
 
 
 class Filtering(Smoothing):

@@ -40,6 +40,7 @@ class Markov(TorchDistribution):
         context: h, (..., T, H); none by default. h_1 is not read here.
         on: whether the sequence lasts, (..., T); by default it does.
         foresees: whether h_t knows data of later steps.
+        twist: maps z_t and what data say of it that come after t to log r, and what they say, (..., T, F).
 
     >>> import numpy as np
     >>> import pyro.distributions as dist
@@ -61,9 +62,10 @@ class Markov(TorchDistribution):
         context: Tensor | None = None,
         on: Tensor | None = None,
         foresees: bool = False,
+        twist: tuple[Callable[[Tensor, Tensor], Tensor], Tensor] | None = None,
     ) -> None:
         self.initial, self.transition, self.length = initial, transition, length
-        self.context, self.on, self.foresees = context, on, foresees
+        self.context, self.on, self.foresees, self.twist = context, on, foresees, twist
         shapes = [initial.batch_shape]
         shapes += [a.shape[: a.ndim - over] for a, over in ((context, 2), (on, 1)) if a is not None]
         super().__init__(
@@ -73,7 +75,7 @@ class Markov(TorchDistribution):
     def expand(self, batch_shape: Any, _instance: Any = None) -> Markov:
         """Return the same distribution with another batch shape."""
         first = self.initial.expand(batch_shape)
-        return Markov(first, self.transition, self.length, self.context, self.on, self.foresees)
+        return Markov(first, self.transition, self.length, self.context, self.on, self.foresees, self.twist)
 
     @property
     def steps(self) -> int:
@@ -83,11 +85,17 @@ class Markov(TorchDistribution):
     def lasting(self, mask: Tensor) -> Markov:
         """Return the same paths, each to the last step of which ``mask`` (..., T P) or a later one shows something."""
         on = lasts(mask, self.length)
-        return Markov(self.initial, self.transition, self.length, self.context, on, self.foresees)
+        return Markov(self.initial, self.transition, self.length, self.context, on, self.foresees, self.twist)
 
     def after(self, z: Tensor, step: int | slice) -> Any:
         """Return p(z_t | z_{t-1}) given z_{t-1} (..., D), t counted from 0, or for several t at once."""
         return self.transition(z if self.context is None else beside(z, self.context[..., step, :]))
+
+    def log_twist(self, z: Tensor, step: int | slice) -> Tensor:
+        """Return log r of z_t (..., D), t counted from 0, given the data after it, or for several t at once."""
+        assert self.twist is not None
+        log_r, ahead = self.twist
+        return log_r(z, ahead[..., step, :])
 
     def continued(self, z: Tensor, steps: int) -> Markov:
         """Return the path of so many further steps from z_T (..., D), where no context is needed for them."""

@@ -10,7 +10,16 @@ from pyro import poutine
 from torch import Tensor
 
 from ..arrays.sequences import steps
-from ..mcmc.filtering import Filtered, check_filtered, check_scored, log_emission, reads_each_step, resample, scored
+from ..mcmc.filtering import (
+    Filtered,
+    check_filtered,
+    check_scored,
+    check_twist,
+    log_emission,
+    reads_each_step,
+    resample,
+    scored,
+)
 from ..objectives.request import FilterRequest
 from .filter_steps import MarkovSteps, RecurrentSteps, of_one_step
 from .sites import base_of, masks_of
@@ -76,6 +85,8 @@ def filtered(
 
     if request.scored:
         check_scored(name, posterior)
+    if request.twist:
+        check_twist(name, posterior)
     if recurrent and lasting is not None:
         x = torch.where(lasting[..., None], x, 0)
     walk: Any = RecurrentSteps(posterior, x, size) if recurrent else MarkovSteps(prior, posterior, emission, size)
@@ -91,6 +102,7 @@ def filtered(
             uniform = torch.rand(request.noise(num_particles), len(x), dtype=log_w.dtype, device=log_w.device)
             ahead = walk.step(state, t, expected) if request.lookahead else None
             twist = None if ahead is None else (ahead.log_p - ahead.log_q).detach()
+            twist = posterior.log_twist(z, t - 1).detach() if request.twist else twist
             chosen, log_w = resample(log_w, uniform, request.resampling, request.ess, on, twist)
             state = tuple(a.gather(0, chosen[..., None].expand(a.shape)) for a in state)
             ancestors += [chosen] if request.paths else []

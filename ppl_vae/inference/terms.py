@@ -31,6 +31,7 @@ from .filtering import filtered
 from .moved import gain
 from .sites import PARAMETRIC, base_of, describe, masks_of
 from .traces import PyroSite, Ruled, Tap, at_values, density_of, in_plate, per_datum, run, sites_of, split_sites
+from .twists import taught
 
 DEFAULT = TermsRequest()
 NO_SITES: Mapping[str, PyroSite] = {}
@@ -104,7 +105,8 @@ def log_terms(
         found, sites = filtered(request.filter, model, guide, args, kwargs, request.num_particles, max_plate_nesting)
         none = zeros_like(found.log_w)
         score = found.score if request.filter.scored else None
-        return Terms(found.log_w, none, none, _common_scale(sites), score)
+        told = taught(sites, model, guide, args, kwargs, max_plate_nesting) if request.filter.twist else None
+        return Terms(found.log_w, none, none, _common_scale(sites), score, told)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     configurations: dict[str, int] = {}
     if gradient.enumerates:

@@ -243,6 +243,20 @@ def check_scored(name: str, posterior: Any) -> None:
         )
 
 
+def check_twist(name: str, posterior: Any) -> None:
+    """Refuse a guide without a twist where particles are to be resampled by it.
+
+    Raises:
+        UnsuitableObjective: there is none.
+    """
+    if getattr(posterior, "twist", None) is None:
+        raise UnsuitableObjective(
+            f"{name} with twist=True resamples by the guide's own twist, and this {type(posterior).__name__} has none: "
+            "use conditionals.Filtering or Smoothing with twist=nets.Twist(...), as recipes.deep_markov(data, "
+            "twist=True) makes it, or lookahead=True."
+        )
+
+
 def no_steps(name: str, got: str, instead: str = "IWAE") -> UnsuitableObjective:
     """Make the error for a pair that does not go step by step."""
     return UnsuitableObjective(

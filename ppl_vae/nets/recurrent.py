@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..arrays.sequences import joined_steps, steps
+from ..arrays.sequences import joined_steps, normal_form, steps
 from ..arrays.windows import SIGHT, Filters, check_filters
 from .layers import linear
 from .perceptrons import MLP
@@ -119,6 +119,35 @@ class PerStep(nn.Module):
         """(..., T D) -> (..., parts T P)."""
         out = self.net(steps(z, self.length))
         return torch.cat([joined_steps(part) for part in out.chunk(self.parts, -1)], -1)
+
+
+class Twist(nn.Module):
+    """Twist: log r(z_t, x_{t+1}, ..., x_T), by which later data say how likely a state is, but for a factor of theirs.
+
+    It is ``a z_t - |L z_t|^2 / 2 + c``, where a (D,), L (D, D) and c are linear in the state h_{t+1} of a GRU that
+    reads x backwards, ``ahead``: a normal likelihood of z_t, which the best one is where a model is linear and
+    Gaussian. It starts flat. The Iterated Auxiliary Particle Filter, Guarniero, Johansen and Lee, 2017, has twists of
+    this form; SIXO: Smoothing Inference with Twisted Objectives, Lawson et al., 2022, nets.
+
+    >>> twist = Twist(3, 2, 8, np.random.default_rng(0))
+    >>> ahead = twist.ahead(torch.zeros(5, 7, 3))
+    >>> ahead.shape, twist(torch.zeros(5, 2), ahead[:, 0]).shape
+    (torch.Size([5, 7, 7]), torch.Size([5]))
+    """
+
+    def __init__(self, inputs: int, dim: int, hidden: int, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.net = GRU(inputs, hidden, rng, backward=True)
+        self.read = linear(hidden, dim + dim**2 + 1, rng, lambda rng, out, inp: np.zeros((out, inp)))
+
+    def ahead(self, x: Tensor) -> Tensor:
+        """Return what the data after each step say, (..., T, P) -> (..., T, D + D^2 + 1); nothing follows the last."""
+        h = self.net(x)
+        return self.read(torch.cat([h[..., 1:, :], torch.zeros_like(h[..., :1, :])], -2))
+
+    def forward(self, z: Tensor, ahead: Tensor) -> Tensor:
+        """Return log r of z_t (..., D) given what the data after t say: (...)."""
+        return normal_form(z, ahead)
 
 
 class Canvas(nn.Module):

@@ -245,13 +245,17 @@ class FIVO(Objective):
     """log of a particle filter's estimate of p(x), by the pathwise gradient: the IWAE of sequences, with resampling.
 
     Particles go from step to step by the guide. Before a step they are resampled by their weights where their effective
-    number is below ``ess`` K; with ``lookahead`` by what the next step's data will say of them, too. With ``ess`` 0 it
-    is the IWAE, and with K = 1 the ELBO. A lower bound, as the estimate is unbiased. The gradient leaves out the score
-    of the choice of ancestors, as is usual, and so is biased where there is resampling. Filtering Variational
-    Objectives, Maddison et al., 2017; Filtering via Simulation: Auxiliary Particle Filters, Pitt and Shephard, 1999.
+    number is below ``ess`` K; with ``lookahead`` by what the next step's data will say of them, too, and with ``twist``
+    by what the guide's twist says that all later data will say. The twist learns from draws of the model, by telling
+    pairs of z_t and its future from strangers. With ``ess`` 0 it is the IWAE, and with K = 1 the ELBO. A lower bound,
+    as the estimate is unbiased. The gradient leaves out the score of the choice of ancestors, as is usual, and so is
+    biased where there is resampling. Filtering Variational Objectives, Maddison et al., 2017; Filtering via Simulation:
+    Auxiliary Particle Filters, Pitt and Shephard, 1999; SIXO: Smoothing Inference with Twisted Objectives, Lawson,
+    Raventos, Warrington and Linderman, 2022.
 
     Raises:
-        ValueError: a share outside [0, 1], an unknown scheme, or a chunk.
+        ValueError: a share outside [0, 1], an unknown scheme, a chunk, or both looks ahead.
+        UnsuitableObjective: when it trains, a twist that the guide does not have.
 
     >>> FIVO(8, resampling="stratified").is_bound
     True
@@ -264,6 +268,9 @@ class FIVO(Objective):
     )
     resampling: str = option("systematic", "how particles are resampled", kind=SCHEMES)
     lookahead: bool = option(False, "resample by what the next step's data will say, too", kind="switch")
+    twist: bool = option(
+        False, "resample by what the guide's twist says of later data, and teach it", name="by_twist", kind="switch"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -274,7 +281,7 @@ class FIVO(Objective):
         self._filter()  # refuses what is none
 
     def _filter(self, *, scored: bool = False) -> FilterRequest:
-        return FilterRequest(self.ess, self.resampling, scored, self.lookahead, paths=False)
+        return FilterRequest(self.ess, self.resampling, scored, self.lookahead, self.twist, paths=False)
 
     @property
     def request(self) -> TermsRequest:
@@ -291,7 +298,11 @@ class FIVO(Objective):
 
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""
-        return bounds.iwae(terms)
+        return self._taught(bounds.iwae(terms), terms)
+
+    def _taught(self, value: Array, terms: Terms) -> Array:
+        """Add the twist's gradient, which is that of telling the model's own pairs from strangers."""
+        return bounds.scored(value, terms.log_sleep) if self.twist else value
 
 
 @dataclass(frozen=True)
@@ -318,4 +329,4 @@ class NASMC(FIVO):
 
     def bound(self, terms: Terms) -> Array:
         """Terms (K, B) -> (B,)."""
-        return bounds.filter_wake(terms)
+        return self._taught(bounds.filter_wake(terms), terms)

@@ -77,16 +77,18 @@ class FilterRequest:
             each with the normalised weight that the particle has after it.
         lookahead: resample by the weights times those that the next step has at the mean of its proposal, a guess of
             what its data will say of each particle; the estimate of p(x) stays unbiased.
+        twist: resample by the weights times the guide's own twist, which has learned what all later data say.
         paths: keep the particles, ancestors and weights of every step, not the last log-weights alone.
 
     Raises:
-        ValueError: a share outside [0, 1], or an unknown scheme.
+        ValueError: a share outside [0, 1], an unknown scheme, or both looks ahead.
     """
 
     ess: float = 0.5
     resampling: str = "systematic"
     scored: bool = False
     lookahead: bool = False
+    twist: bool = False
     paths: bool = True
 
     def __post_init__(self) -> None:
@@ -94,6 +96,11 @@ class FilterRequest:
             raise ValueError(
                 f"A particle filter needs 'ess' between 0 and 1 and 'resampling' of {', '.join(map(repr, SCHEMES))}; "
                 f"got {self.ess!r} and {self.resampling!r}: use 0.5 and 'systematic'."
+            )
+
+        if self.lookahead and self.twist:
+            raise ValueError(
+                "'lookahead' and 'twist' both say what later data will say of a particle: set one of them to False."
             )
 
     def noise(self, num_particles: int) -> int:

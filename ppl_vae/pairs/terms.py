@@ -70,7 +70,8 @@ class Terms(NamedTuple):
     """log q of the sites whose draws carry no gradient, (K, B): what a score-function estimator multiplies; of a
     particle filter its sum over steps, each times a weight"""
     log_sleep: Array = None
-    """log q(z | x) of latents and data that the model dreamt, (B,), where they were asked for"""
+    """log q(z | x) of latents and data that the model dreamt, or the log-probability with which a twist tells which of
+    them belong together, (B,), where they were asked for"""
     latents: Latents | None = None
     """the latent site, where it was asked for"""
     log_label: Array = None

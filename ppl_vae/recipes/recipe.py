@@ -100,7 +100,7 @@ class Recipe(Shown):
     Hamiltonian guide: ``hamiltonian_steps``, ``hamiltonian_step_size`` and ``hamiltonian_beta``.
     Of hierarchies: ``latent_levels``, L, and ``skip_connections``, whether the likelihood reads every level.
     Of sequences: ``transition``, ``gated``, ``mlp`` or ``linear``, its ``transition_hidden``, and ``recurrent_units``;
-    ``hidden_states`` of a hidden Markov model.
+    ``twist``, whether the guide has one for particle filters; ``hidden_states`` of a hidden Markov model.
     Of ``draw``: ``draw_steps``, T, which share the latents, ``draw_units``, and ``draw_window`` of attention.
     Of pixels one after the other: ``pixel_channels``, ``pixel_layers``, ``pixel_kernel`` and ``pixel_context``, the
     decoder's numbers for each pixel, of a PixelCNN; ``pixel_hidden`` of ``made``.

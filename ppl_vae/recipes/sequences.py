@@ -31,7 +31,8 @@ DRAW_WINDOW = Setting(
     "draw_window", 0, "filters each way by which 'draw' reads and writes; 0 for whole images", least=0
 )
 STATES = Setting("hidden_states", 16, "values of the state of a hidden Markov model", least=2, metavar="C")
-SETTINGS = (TRANSITION, TRANSITION_UNITS, UNITS, STATES, DRAW_STEPS, DRAW_UNITS, DRAW_WINDOW)
+TWIST = Setting("twist", False, "a net that tells particle filters what later data say of a state")
+SETTINGS = (TRANSITION, TRANSITION_UNITS, UNITS, TWIST, STATES, DRAW_STEPS, DRAW_UNITS, DRAW_WINDOW)
 DIRECTIONS = {"smoothing": True, "filtering": False}
 """Posterior -> whether its net reads x backwards."""
 PARTS = "prior='markov', posterior='smoothing' or 'filtering' and net='recurrent'"
@@ -78,7 +79,8 @@ def build_posterior(name: str, b: Backend, recipe: Values, rng: np.random.Genera
     """Build q(z_t | z_{t-1}, h_t) over the states h of a recurrent net."""
     combiner = b.conditionals.DiagNormal(b.nets.Combiner(recipe.latent_dim, recipe.recurrent_units, rng))
     make = b.conditionals.Smoothing if DIRECTIONS[name] else b.conditionals.Filtering
-    return make(net, combiner, recipe.latent_dim, recipe.shape[0], levels=symbols(recipe))
+    twist = b.nets.Twist(read(recipe), recipe.latent_dim, recipe.recurrent_units, rng) if recipe.twist else None
+    return make(net, combiner, recipe.latent_dim, recipe.shape[0], levels=symbols(recipe), twist=twist)
 
 
 def read(recipe: Values) -> int:
@@ -117,7 +119,7 @@ POSTERIORS = tuple(
     Posterior(
         name,
         f"of sequences: each step given the one before and all data {reads}",
-        settings=(UNITS,),
+        settings=(UNITS, TWIST),
         refuse=refuse,
         build=partial(build_posterior, name),
         outputs=lambda recipe: recipe.recurrent_units,

@@ -136,6 +136,7 @@ LOSSES = {
     ("rejection-4", "--rejection-decay", "0.5"): inference.RejectionELBO(4, decay=0.5),
     ("nasmc", "--lookahead"): inference.NASMC(4, lookahead=True),
     ("fivo", "--resample-below", "0.2"): inference.FIVO(4, ess=0.2),
+    ("fivo", "--by-twist"): inference.FIVO(4, twist=True),
     ("fivo-8", "--resampling", "stratified"): inference.FIVO(8, resampling="stratified"),
     ("ali-2", "--deterministic", "--mean", "--saturating"): inference.ALI(
         2, deterministic=True, mean=True, saturating=True

@@ -5,40 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from pairs import fill, untrained
+from state_spaces import exact
 
 from ppl_vae import backends
-from ppl_vae.results import Fit
-
-LENGTH, TURN, SPREAD = 4, 0.8, 0.5
-GAIN = 1 / (1 + SPREAD**2)
-"""Of x_t in p(z_t | z_{t-1}, x_t), with steps and loadings of 1: its mean is (1 - GAIN) TURN z_{t-1} + GAIN x_t."""
-
-
-def itself(x: Any) -> Any:
-    """The data of each step, in the place of a net: one function, so that NumPyro compiles once."""
-    return x
-
-
-def exact(b: backends.Backend, x: np.ndarray, sd: float = 1.0) -> Fit:
-    """A scalar state space under the guide p(z_t | z_{t-1}, x_t), with ``sd`` times its deviation."""
-    rng, c, mlp = np.random.default_rng(0), b.conditionals, b.nets.MLP
-    prior = b.priors.Markov(b.priors.StandardNormal(1), c.Normal(mlp((1, 1), rng), learned=True), LENGTH)
-    likelihood = c.Normal(b.nets.PerStep(mlp((1, 1), rng), LENGTH), learned=True)
-    posterior = c.Filtering(itself, c.Normal(mlp((2, 1), rng), learned=True), 1, LENGTH)
-    fill(prior.transition.net.layers[0], np.array([[TURN]]), np.zeros(1))
-    fill(likelihood.net.net.layers[0], np.ones((1, 1)), np.zeros(1))
-    weights = np.array([[(1 - GAIN) * TURN, GAIN]])
-    fill(posterior.conditional.net.layers[0], weights, np.zeros(1))
-    scales = {prior.transition: 1.0, likelihood: SPREAD, posterior.conditional: sd * SPREAD * np.sqrt(GAIN)}
-    for conditional, scale in scales.items():
-        raw = np.log(np.expm1(scale - conditional.floor))
-        if b.name == "pyro":
-            conditional.raw.data.fill_(raw)
-        else:
-            conditional.raw[...] = np.float32(raw) + 0 * conditional.raw[...]
-    return untrained(b.models.VAE(prior, likelihood), b.guides.Amortised(posterior), b, x)
-
 
 X = np.array([[0.5, -1.0, 2.0, 0.3]], np.float32)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ def draws(method: str, **settings: Any) -> Way:
     return lambda b: untrained(*of(b, **settings), b, X).draws(X, 3, method=method)["z"]
 
 
+TWISTED = partial(FIVO, twist=True)
 LINEAR = {"transition": "linear", "likelihood": "normal", "hidden": ()}
 REMEDIES: dict[str, tuple[Way, ...]] = {
     "as recipes.deep_markov makes them, or models.Recurrent; got {}: use {}": (
@@ -98,6 +100,16 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         trains(NASMC),
         trains(NASMC, posterior="filtering"),
         trains(FIVO),
+    ),
+    "as recipes.deep_markov(data, twist=True) makes it, or lookahead=True": (
+        trains(TWISTED, "recurrent"),
+        trains(TWISTED, twist=True),
+        trains(partial(FIVO, lookahead=True), "recurrent"),
+    ),
+    "say what later data will say of a particle: set one of them to False": (
+        lambda _: TWISTED(lookahead=True),
+        lambda _: FIVO(lookahead=True),
+        lambda _: TWISTED(),
     ),
     "'chunk' takes draws apart, and 'filter' weighs them together: leave it at None": (
         lambda _: TermsRequest(4, filter=objectives.FilterRequest(), chunk=2),

@@ -283,8 +283,11 @@ def sequences_of(backend: backends.Backend, model: Any, e: Any) -> Any:
 
 def test_a_graph_records_a_filter() -> None:
     """On Pyro a recorded step gives the losses of an eager one."""
-    b, losses = backends.load("pyro"), []
-    for compiled in (False, "trace"):
-        svi = b.inference.SVI(objectives.FIVO(2, ess=1.0, lookahead=True), epochs=2, batch_size=6, compile=compiled)
-        losses.append(svi.fit(*pair_of(b, 2), X[:, :4], mask=MASK[:, :4], seed=0).history["loss"])
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
+    b = backends.load("pyro")
+    for ahead in ("lookahead", "twist"):
+        loss, losses = objectives.FIVO(2, ess=1.0, **{ahead: True}), []
+        for compiled in (False, "trace"):
+            svi = b.inference.SVI(loss, epochs=2, batch_size=6, compile=compiled)
+            pair = pair_of(b, 2, twist=ahead == "twist")
+            losses.append(svi.fit(*pair, X[:, :4], mask=MASK[:, :4], seed=0).history["loss"])
+        np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)

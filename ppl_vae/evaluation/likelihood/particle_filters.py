@@ -40,6 +40,7 @@ def smc(
     ess: float = 0.5,
     resampling: str = "systematic",
     lookahead: bool = False,
+    twist: bool = False,
     seed: int = 0,
     progress: bool | None = False,
     **side: Unpack[Side],
@@ -57,17 +58,18 @@ def smc(
         ess: the share of K that the effective number of particles falls below before they are resampled.
         resampling: ``systematic``, ``stratified`` or ``multinomial``.
         lookahead: resample by the weights times those that the next step has at the mean of its proposal.
+        twist: resample by the weights times the guide's twist, which a training with ``FIVO(twist=True)`` teaches.
         seed: of the draws.
         progress: a progress bar; None shows it on a terminal only.
         side: ``mask``, then it is of what was seen.
 
     Raises:
         ValueError: data that are not (N, T P), or settings out of range.
-        UnsuitableObjective: a pair whose latents are not known step by step.
+        UnsuitableObjective: a pair whose latents are not known step by step, or a guide without the twist.
     """
     check_names(side)
     check_counts("smc", num_particles=num_particles, num_filters=num_filters)
-    request = FilterRequest(ess, resampling, lookahead=lookahead)
+    request = FilterRequest(ess, resampling, lookahead=lookahead, twist=twist)
     if len(fit.sites.latent) != 1 or not fit.sites.latent[0].steps:
         raise no_steps("smc", ", ".join(f"{s.name}: {s.distribution}" for s in fit.sites.latent) or "none")
     data = fit.checked(x, **side)

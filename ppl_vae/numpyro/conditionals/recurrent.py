@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import nnx
@@ -28,6 +28,7 @@ class Smoothing(nnx.Module):
         length: T.
         levels: L, where x are levels k / (L - 1) without an order, as letters: the net reads P L indicators of each
             step.
+        twist: tells a particle filter what later data say of a state, as ``nets.Twist`` does; by default none does.
 
     Raises:
         ValueError: a net that reads forwards; when called, x of a width that T does not divide.
@@ -44,21 +45,31 @@ class Smoothing(nnx.Module):
     reads_steps: ClassVar[bool] = True
 
     def __init__(
-        self, net: nnx.Module, conditional: nnx.Module, dim: int, length: int, *, levels: int | None = None
+        self,
+        net: nnx.Module,
+        conditional: nnx.Module,
+        dim: int,
+        length: int,
+        *,
+        levels: int | None = None,
+        twist: Any = None,
     ) -> None:
         check_direction(type(self).__name__, net, backward=self.backward)
         self.net = net
         self.conditional = conditional
+        self.twist = twist
         self.length, self.levels = length, levels
         self.start = nnx.Param(jnp.zeros(dim))
 
     def __call__(self, x: Array) -> Markov:
         """Map x (..., T P) to a distribution over paths (T D,)."""
-        h = self.net(indicators(steps(x, self.length), self.levels))
+        x = indicators(steps(x, self.length), self.levels)
+        h = self.net(x)
         start = self.start[...]
         start = jnp.broadcast_to(start, (*h.shape[:-2], len(start)))
         first = self.conditional(joined(start, h[..., 0, :]))
-        return Markov(first, self.conditional, self.length, h, foresees=self.backward)
+        twist = None if self.twist is None else (self.twist, self.twist.ahead(x))
+        return Markov(first, self.conditional, self.length, h, foresees=self.backward, twist=twist)
 
 
 class Filtering(Smoothing):

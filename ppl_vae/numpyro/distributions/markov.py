@@ -26,6 +26,15 @@ from ...arrays.sequences import (
 )
 
 
+def _parted(function: Any) -> tuple[Any, Any]:
+    """Part a net in its graph and its weights; another function has none."""
+    return nnx.split(function) if isinstance(function, nnx.Module) else (function, None)
+
+
+def _merged(graph: Any, weights: Any) -> Any:
+    return graph if weights is None else nnx.merge(graph, weights)
+
+
 class Markov(dist.Distribution):
     """p(z_1:T) = p(z_1) prod_t p(z_t | z_{t-1}, h_t), of all T steps of a path at once. Event shape (T D,).
 
@@ -43,6 +52,7 @@ class Markov(dist.Distribution):
         context: h, (..., T, H); none by default. h_1 is not read here.
         on: whether the sequence lasts, (..., T); by default it does.
         foresees: whether h_t knows data of later steps.
+        twist: maps z_t and what data say of it that come after t to log r, and what they say, (..., T, F).
 
     >>> walk = Markov(dist.Normal(jnp.zeros(1), 1.0).to_event(1), lambda z: dist.Normal(z, 1.0).to_event(1), 3)
     >>> walk.log_prob(jnp.array([1.0, 1.0, 2.0])).item()  # steps of 1, 0 and 1
@@ -53,8 +63,8 @@ class Markov(dist.Distribution):
     support = constraints.real_vector
     has_rsample = True
     density_known: ClassVar[str] = "anywhere"
-    pytree_data_fields = ("initial", "weights", "context", "on")
-    pytree_aux_fields = ("graph", "length", "foresees")
+    pytree_data_fields = ("initial", "weights", "context", "on", "twist_weights", "ahead")
+    pytree_aux_fields = ("graph", "length", "foresees", "twist_graph")
 
     def __init__(
         self,
@@ -64,11 +74,12 @@ class Markov(dist.Distribution):
         context: Array | None = None,
         on: Array | None = None,
         foresees: bool = False,
+        twist: tuple[Callable[[Array, Array], Array], Array] | None = None,
     ) -> None:
-        module = isinstance(transition, nnx.Module)
-        self.graph: Any
-        self.weights: Any
-        self.graph, self.weights = nnx.split(transition) if module else (transition, None)
+        self.ahead: Any
+        log_r, self.ahead = (None, None) if twist is None else twist
+        self.graph, self.weights = _parted(transition)
+        self.twist_graph, self.twist_weights = _parted(log_r)
         self.initial, self.length, self.context, self.on = initial, length, context, on
         self.foresees = foresees
         shapes = [initial.batch_shape]
@@ -78,12 +89,17 @@ class Markov(dist.Distribution):
     @property
     def transition(self) -> Callable[[Array], Any]:
         """The conditional, with the weights that this distribution has."""
-        return self.graph if self.weights is None else nnx.merge(self.graph, self.weights)
+        return _merged(self.graph, self.weights)
+
+    @property
+    def twist(self) -> tuple[Callable[[Array, Array], Array], Array] | None:
+        """The function log r, and what data say that come after each step; None where there is none."""
+        return None if self.ahead is None else (_merged(self.twist_graph, self.twist_weights), self.ahead)
 
     def expand(self, batch_shape: tuple[int, ...]) -> Markov:
         """Return the same distribution with another batch shape."""
         first = self.initial.expand(batch_shape)
-        return Markov(first, self.transition, self.length, self.context, self.on, self.foresees)
+        return Markov(first, self.transition, self.length, self.context, self.on, self.foresees, self.twist)
 
     @property
     def steps(self) -> int:
@@ -93,11 +109,16 @@ class Markov(dist.Distribution):
     def lasting(self, mask: Array) -> Markov:
         """Return the same paths, each to the last step of which ``mask`` (..., T P) or a later one shows something."""
         on = lasts(mask, self.length)
-        return Markov(self.initial, self.transition, self.length, self.context, on, self.foresees)
+        return Markov(self.initial, self.transition, self.length, self.context, on, self.foresees, self.twist)
 
     def after(self, z: Array, context: Array | None) -> Any:
         """Return p(z_t | z_{t-1}) given z_{t-1} (..., D) and h_t (..., H)."""
         return self.transition(z if context is None else beside(z, context))
+
+    def log_twist(self, z: Array, ahead: Array) -> Array:
+        """Return log r of z_t (..., D), given what the data after it say, (..., F)."""
+        assert self.twist is not None
+        return self.twist[0](z, ahead)
 
     def continued(self, z: Array, steps: int) -> Markov:
         """Return the path of so many further steps from z_T (..., D), where no context is needed for them."""

@@ -12,7 +12,16 @@ from jax import Array
 from numpyro import handlers
 
 from ...arrays.sequences import steps
-from ...mcmc.filtering import Filtered, check_filtered, check_scored, log_emission, reads_each_step, resample, scored
+from ...mcmc.filtering import (
+    Filtered,
+    check_filtered,
+    check_scored,
+    check_twist,
+    log_emission,
+    reads_each_step,
+    resample,
+    scored,
+)
 from ...objectives.request import FilterRequest
 from .filter_steps import MarkovSteps, RecurrentSteps, of_one_step
 from .sites import base_of, masks_of, traced
@@ -84,6 +93,8 @@ def filtered(
 
     if request.scored:
         check_scored(name, posterior)
+    if request.twist:
+        check_twist(name, posterior)
     walk: Any = RecurrentSteps(posterior, x.astype(args[0].dtype), size) if recurrent else None
     walk = MarkovSteps(prior, posterior, emission, x, seen, size) if walk is None else walk
     inputs, key = walk.inputs, jax.random.fold_in(drawing, 0)
@@ -92,11 +103,12 @@ def filtered(
     score = scored(log_w, first.log_q)
 
     def go(before: tuple[Any, Array, Array], now: tuple[Any, ...]) -> tuple[Any, Any]:
-        (state, z, log_w), (given, on, uniform, key) = before, now
+        (state, z, log_w), (given, on, uniform, later, key) = before, now
         chosen = None
         if request.ess:
             ahead = walk.step(state, given, expected) if request.lookahead else None
             twist = None if ahead is None else jax.lax.stop_gradient(ahead.log_p - ahead.log_q)
+            twist = jax.lax.stop_gradient(posterior.log_twist(z, later)) if request.twist else twist
             chosen, log_w = resample(log_w, uniform, request.resampling, request.ess, on, twist)
             state = tuple(jnp.take_along_axis(a, chosen[..., None], 0) for a in state)
         found = walk.step(state, given, partial(drawn, key=key))
@@ -113,7 +125,8 @@ def filtered(
     on = jnp.ones((length, 1), bool) if lasting is None else jnp.moveaxis(lasting, -1, 0)
     uniform = jax.random.uniform(noise, shape, log_w.dtype) if request.ess else None
     later = tuple(None if a is None else a[1:] for a in inputs)
-    given = later, on[1:], uniform, jax.random.split(drawing, length)[1:]
+    ahead = jnp.moveaxis(posterior.ahead, -2, 0)[:-1] if request.twist else None
+    given = later, on[1:], uniform, ahead, jax.random.split(drawing, length)[1:]
     start = first.state, first.z, log_w
     (_, _, log_w), (kept, scores) = jax.lax.scan(go, start, given)
     if not recurrent:

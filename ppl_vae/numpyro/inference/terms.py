@@ -41,6 +41,7 @@ from .traces import (
     sites_of,
     split_sites,
 )
+from .twists import taught
 
 SLEEP, PRIOR, DIRECTIONS, NOISE, CHAIN = 2**30, 2**30 + 1, 2**30 + 2, 2**30 + 4, 2**30 + 6
 INPUT = 2**30 + 8
@@ -148,7 +149,10 @@ def log_terms(
         )
         none = zeros_like(found.log_w)
         score = found.score if request.filter.scored else None
-        return Terms(found.log_w, none, none, _common_scale(sites), score)
+        told = None
+        if request.filter.twist:
+            told = taught(sites, model, guide, args, kwargs, max_plate_nesting, jax.random.fold_in(key, SLEEP))
+        return Terms(found.log_w, none, none, _common_scale(sites), score, told)
     gradient, num_particles, drawn = request.gradient, request.num_particles, guide
     configurations: dict[str, int] = {}
     if gradient.enumerates:

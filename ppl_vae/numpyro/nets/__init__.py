@@ -38,6 +38,7 @@ from .recurrent import Canvas as Canvas
 from .recurrent import Combiner as Combiner
 from .recurrent import GatedTransition as GatedTransition
 from .recurrent import PerStep as PerStep
+from .recurrent import Twist as Twist
 from .scenes import Scene as Scene
 from .standardised import InUnits as InUnits
 from .standardised import Standardised as Standardised

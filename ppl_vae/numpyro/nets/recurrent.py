@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from ...arrays.sequences import joined_steps, steps
+from ...arrays.sequences import joined_steps, normal_form, steps
 from ...arrays.windows import SIGHT, Filters, check_filters
 from .layers import linear
 from .perceptrons import MLP
@@ -118,6 +118,34 @@ class PerStep(nnx.Module):
         """(..., T D) -> (..., parts T P)."""
         out = self.net(steps(z, self.length))
         return jnp.concatenate([joined_steps(part) for part in jnp.split(out, self.parts, -1)], -1)
+
+
+class Twist(nnx.Module):
+    """Twist: log r(z_t, x_{t+1}, ..., x_T), by which later data say how likely a state is, but for a factor of theirs.
+
+    It is ``a z_t - |L z_t|^2 / 2 + c``, where a (D,), L (D, D) and c are linear in the state h_{t+1} of a GRU that
+    reads x backwards, ``ahead``: a normal likelihood of z_t, which the best one is where a model is linear and
+    Gaussian. It starts flat. The Iterated Auxiliary Particle Filter, Guarniero, Johansen and Lee, 2017, has twists of
+    this form; SIXO: Smoothing Inference with Twisted Objectives, Lawson et al., 2022, nets.
+
+    >>> twist = Twist(3, 2, 8, np.random.default_rng(0))
+    >>> ahead = twist.ahead(jnp.zeros((5, 7, 3)))
+    >>> ahead.shape, twist(jnp.zeros((5, 2)), ahead[:, 0]).shape
+    ((5, 7, 7), (5,))
+    """
+
+    def __init__(self, inputs: int, dim: int, hidden: int, rng: np.random.Generator) -> None:
+        self.net = GRU(inputs, hidden, rng, backward=True)
+        self.read = linear(hidden, dim + dim**2 + 1, rng, lambda rng, out, inp: np.zeros((out, inp)))
+
+    def ahead(self, x: Array) -> Array:
+        """Return what the data after each step say, (..., T, P) -> (..., T, D + D^2 + 1); nothing follows the last."""
+        h = self.net(x)
+        return self.read(jnp.concatenate([h[..., 1:, :], jnp.zeros_like(h[..., :1, :])], -2))
+
+    def __call__(self, z: Array, ahead: Array) -> Array:
+        """Return log r of z_t (..., D) given what the data after t say: (...)."""
+        return normal_form(z, ahead)
 
 
 class Canvas(nnx.Module):
