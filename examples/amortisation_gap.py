@@ -22,7 +22,7 @@ import pandas as pd
 
 from ppl_vae import backends, data, evaluation, init, plots, seeds
 from ppl_vae.results import Fit
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 ENCODERS: dict[str, tuple[int, ...] | None] = {
     "encoder of 10": (10,),
@@ -106,28 +106,23 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Train, decompose, and print the table."""
     args = arguments()
-    try:
-        if args.backend == "pyro":
-            import torch
+    if args.backend == "pyro":
+        import torch
 
-            torch.set_num_threads(1)  # nets this small run faster on one thread
-        split = data.load(args.dataset)
-        if args.smoke:
-            split, args.epochs, args.images = split.subset(100, 20, 20), 1, 10
-        args.out = args.out or Path("runs") / f"amortisation-{split.name}-{args.backend}"
-        folders.claim(args.out, "the work of examples/amortisation_gap.py")
-        table = run(split, args)
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        torch.set_num_threads(1)  # nets this small run faster on one thread
+    split = data.load(args.dataset)
+    if args.smoke:
+        split, args.epochs, args.images = split.subset(100, 20, 20), 1, 10
+    args.out = args.out or Path("runs") / f"amortisation-{split.name}-{args.backend}"
+    folders.claim(args.out, "the work of examples/amortisation_gap.py")
+    table = run(split, args)
     print(f"{split.name}, {args.backend}, nats per image; the gaps below log p(x):\n")
     print(table.round(2).to_string())
     print(f"\ntable.csv and figures: {args.out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ppl_vae import backends, baselines, data, evaluation, plots, recipes, seeds
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 STRATEGIES = {
     "enumeration": lambda inference: inference.TraceEnumELBO(),
@@ -57,28 +57,24 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Train, say how often the number is right, draw the windows."""
     args = arguments()
     out = args.out or Path("runs") / f"attend-infer-repeat-{args.backend}"
-    try:
-        folders.claim(out, "the work of examples/attend_infer_repeat.py")
-        canvases = data.load("canvases")
-        canvases = canvases.subset(200, 20, 60) if args.smoke else canvases
-        inference = backends.load(args.backend).inference
-        rng = seeds.generator(args.seed, "weights")
-        pair = recipes.attend_infer_repeat(canvases.image_shape, rng, backend=args.backend)
-        svi = inference.SVI(
-            STRATEGIES[args.strategy](inference),
-            epochs=1 if args.smoke else args.epochs,
-            batch_size=64,
-            learning_rate=1e-3,
-        )
-        fit = svi.fit(*pair, canvases, seed=args.seed, device=args.device, description=args.strategy)
-        elbo = evaluation.elbo(fit, canvases.test, 20)
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    folders.claim(out, "the work of examples/attend_infer_repeat.py")
+    canvases = data.load("canvases")
+    canvases = canvases.subset(200, 20, 60) if args.smoke else canvases
+    inference = backends.load(args.backend).inference
+    rng = seeds.generator(args.seed, "weights")
+    pair = recipes.attend_infer_repeat(canvases.image_shape, rng, backend=args.backend)
+    svi = inference.SVI(
+        STRATEGIES[args.strategy](inference),
+        epochs=1 if args.smoke else args.epochs,
+        batch_size=64,
+        learning_rate=1e-3,
+    )
+    fit = svi.fit(*pair, canvases, seed=args.seed, device=args.device, description=args.strategy)
+    elbo = evaluation.elbo(fit, canvases.test, 20)
     fit.save(out / "fit.safetensors")
     count = canvases.labels["test"][:, 0]
     right = fit.encode(canvases.test)[:, 0] == count  # the code of a categorical site is its most likely value
@@ -94,8 +90,7 @@ def main() -> int:
         rows, canvases.image_shape, boxes={"canvas": windows_of(fit, x)}, title="Digits found, one after the other"
     )
     plots.save(figure, out / "windows.png")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))

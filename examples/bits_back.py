@@ -29,7 +29,7 @@ from PIL import Image
 
 from ppl_vae import backends, baselines, coding, data, evaluation, plots, recipes, seeds
 from ppl_vae.results import Fit
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 LATENTS: dict[str, dict[str, Any]] = {
     "Gaussian latents": {"latent_dim": 16},
@@ -130,30 +130,25 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Train, code, read, and print the table."""
     args = arguments()
-    try:
-        if args.backend == "pyro":
-            import torch
+    if args.backend == "pyro":
+        import torch
 
-            torch.set_num_threads(1)  # one sum, in one order
-        split = data.load(args.data)
-        split = split if split.binarisation == "fixed" else split.with_binarisation("threshold")
-        if args.smoke:
-            split, args.epochs, args.hidden = split.subset(100, 20, 20), 1, [20]
-        args.out = args.out or Path("runs") / f"bits-back-{split.name}-{args.backend}"
-        folders.claim(args.out, "the work of examples/bits_back.py")
-        args.out.mkdir(parents=True, exist_ok=True)
-        table = run(split, args)
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        torch.set_num_threads(1)  # one sum, in one order
+    split = data.load(args.data)
+    split = split if split.binarisation == "fixed" else split.with_binarisation("threshold")
+    if args.smoke:
+        split, args.epochs, args.hidden = split.subset(100, 20, 20), 1, [20]
+    args.out = args.out or Path("runs") / f"bits-back-{split.name}-{args.backend}"
+    folders.claim(args.out, "the work of examples/bits_back.py")
+    args.out.mkdir(parents=True, exist_ok=True)
+    table = run(split, args)
     print(f"{split.name}, {args.backend}: the test images without loss; Bob has the fit, which is not counted\n")
     print(table.round(3).to_string(na_rep="", float_format=lambda v: f"{v:.3f}".rstrip("0").rstrip(".")))
     print(f"\ntable.csv, lengths.png and the fits: {args.out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from ppl_vae import backends, baselines, data, evaluation, recipes
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 COLUMNS = ["elbo", "kl", "objective", "log_p", "log_p_difference", "difference_error", "active_units", "seconds"]
 
@@ -99,33 +99,25 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Compare on both pairs and print the tables."""
     args = arguments()
-    try:
-        if args.backend == "pyro":
-            import torch
+    if args.backend == "pyro":
+        import torch
 
-            torch.set_num_threads(1)  # nets this small run faster on one thread
-        split = data.load(args.dataset)
-        split = split.subset(200, 40, 40) if args.smoke else split
-        args.out = args.out or Path("runs") / f"compare-{split.name}-{args.backend}"
-        folders.claim(args.out, "the work of examples/compare_inference.py", earlier="*/cells")
-        losses = chosen(backends.load(args.backend).inference, args.strategies)
-        tables = {kind: compare(study(kind, losses[kind], split, args), args) for kind in losses}
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: what is done is kept; give the same command again to go on", file=sys.stderr)
-        return 130
+        torch.set_num_threads(1)  # nets this small run faster on one thread
+    split = data.load(args.dataset)
+    split = split.subset(200, 40, 40) if args.smoke else split
+    args.out = args.out or Path("runs") / f"compare-{split.name}-{args.backend}"
+    folders.claim(args.out, "the work of examples/compare_inference.py", earlier="*/cells")
+    losses = chosen(backends.load(args.backend).inference, args.strategies)
+    tables = {kind: compare(study(kind, losses[kind], split, args), args) for kind in losses}
     for kind, table in tables.items():
         columns = [c for column in COLUMNS for c in (column, f"{column}_sd") if c in table]
         print(f"\n{kind} latents ({split.name}, {args.backend}, {len(args.seeds)} seed(s)):")
         print(table[columns].round(3).to_string())
     print(f"\nELBO and log p(x): nats per test image, higher is better. Reports: {args.out}/*/index.html")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main, "what is done is kept; give the same command again to go on"))

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 from ppl_vae import backends, data, evaluation, plots, recipes, seeds
 from ppl_vae.results import Fit
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 CHAIN: dict[str, Any] = {"program": "diffusion", "guide": "noising", "hidden": (256, 256, 256)}
 SHOWN = 9
@@ -111,7 +111,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Train, print and write the tables, draw the chain."""
     args = arguments()
     if args.backend == "pyro":
@@ -122,24 +122,16 @@ def main() -> int:
     split = split.subset(200, 40, 40) if args.smoke else split
     parts = {name: (getattr(split, name) > 0.5).astype(np.float32) for name in ("train", "valid", "test")}
     args.out = args.out or Path("runs") / f"diffusion-{args.backend}"
-    try:
-        folders.claim(args.out, "the work of examples/diffusion.py")
-        table, longest = compared(args, parts)
-        table.to_csv(args.out / "compared.csv")
-        print(table.round(2).to_string(), "\n")
-        levels = by_levels(args, parts)
-        levels.to_csv(args.out / "levels.csv")
-        print(levels.round(2).to_string(), "\n")
-        plots.save(draw(chains(args, longest, 12), split.image_shape), args.out / "chain.png")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: give the same command again", file=sys.stderr)
-        return 130
+    folders.claim(args.out, "the work of examples/diffusion.py")
+    table, longest = compared(args, parts)
+    table.to_csv(args.out / "compared.csv")
+    print(table.round(2).to_string(), "\n")
+    levels = by_levels(args, parts)
+    levels.to_csv(args.out / "levels.csv")
+    print(levels.round(2).to_string(), "\n")
+    plots.save(draw(chains(args, longest, 12), split.image_shape), args.out / "chain.png")
     print(f"{args.out}: chain.png, compared.csv, levels.csv")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))

@@ -33,7 +33,7 @@ from ppl_vae import backends, baselines, data, evaluation, plots, recipes, seeds
 from ppl_vae.arrays import quantisation
 from ppl_vae.pairs.codebooks import codebook_of
 from ppl_vae.results import Fit
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 
 def estimators(inference: Any, *, bits: bool) -> dict[str, tuple[Any, int]]:
@@ -203,7 +203,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Draw the atlas, train, print and write the tables."""
     args = arguments()
     if args.backend == "pyro":
@@ -213,27 +213,19 @@ def main() -> int:
     split = data.load("digits")
     split = split.subset(200, 40, 40) if args.smoke else split
     args.out = args.out or Path("runs") / f"discrete-{args.latents}-{args.backend}"
-    try:
-        folders.claim(args.out, "the work of examples/discrete_latents.py")
-        table = atlas(args, split)
-        table.to_csv(args.out / "atlas.csv")
-        plots.save(draw(table), args.out / "atlas.png")
-        print(table.round(3).to_string(), "\n")
-        results = trained(args, split)
-        results.to_csv(args.out / "trained.csv")
-        print(results.round(2).to_string(), "\n")
-        priors, figure = codes(args, split)
-        priors.to_csv(args.out / "priors.csv")
-        plots.save(figure, args.out / "codes.png")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: give the same command again", file=sys.stderr)
-        return 130
+    folders.claim(args.out, "the work of examples/discrete_latents.py")
+    table = atlas(args, split)
+    table.to_csv(args.out / "atlas.csv")
+    plots.save(draw(table), args.out / "atlas.png")
+    print(table.round(3).to_string(), "\n")
+    results = trained(args, split)
+    results.to_csv(args.out / "trained.csv")
+    print(results.round(2).to_string(), "\n")
+    priors, figure = codes(args, split)
+    priors.to_csv(args.out / "priors.csv")
+    plots.save(figure, args.out / "codes.png")
     print(f"{args.out}: atlas.png, codes.png, atlas.csv, trained.csv, priors.csv")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))

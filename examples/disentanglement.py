@@ -39,7 +39,7 @@ from ppl_vae.data.factors import Factors
 from ppl_vae.data.rendering import renderer
 from ppl_vae.data.sets import dsprites, sprites
 from ppl_vae.evaluation import disentanglement
-from ppl_vae.runtime import folders, storage
+from ppl_vae.runtime import folders, scripts, storage
 
 METRICS = {"beta_vae": "beta-VAE metric", "factor_vae": "FactorVAE metric", "mig_binned": "MIG"}
 """Column -> the three that were published."""
@@ -423,25 +423,21 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def main() -> int:
+def main() -> None:
     """Train, judge, and print the tables."""
     args = arguments()
-    try:
-        settle(args)
-        if args.executor and not args.rows_only:
-            elsewhere(args)
-        images = load(args.data, args.smoke)
-        told = judged(images, args)
-        rows = [row for name in args.objectives for row in rows_of(name, images, told, args)]
-        if args.rows_only:
-            return 0
-        frame = pd.DataFrame(rows)
-        frame.drop(columns="history").to_csv(args.out / "table.csv", index=False)
-        for name, figure in figures(frame, told, args):
-            plots.save(figure, args.out / f"{name}.png")
-    except (ValueError, TypeError, ImportError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    settle(args)
+    if args.executor and not args.rows_only:
+        elsewhere(args)
+    images = load(args.data, args.smoke)
+    told = judged(images, args)
+    rows = [row for name in args.objectives for row in rows_of(name, images, told, args)]
+    if args.rows_only:
+        return
+    frame = pd.DataFrame(rows)
+    frame.drop(columns="history").to_csv(args.out / "table.csv", index=False)
+    for name, figure in figures(frame, told, args):
+        plots.save(figure, args.out / f"{name}.png")
     steps, seeds = f"{args.steps:,} steps", f"{len(args.seeds)} seeds"
     data = "tiny sprites" if args.smoke else args.data
     print(f"{data}, {args.backend}, {steps}, {seeds}; the best strength in brackets, mean ± sd over seeds:\n")
@@ -453,8 +449,7 @@ def main() -> int:
     )
     print(usefulness(frame).to_string())
     print(f"\ntable.csv and figures: {args.out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))

@@ -32,7 +32,7 @@ from scipy.stats import norm
 
 from ppl_vae import plots
 from ppl_vae.divergences import FAMILIES, by_learned_ratio, by_quadrature, mmd, wasserstein
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 CELL = 0.01
 X = np.arange(-25.0, 25.0, CELL)
@@ -245,18 +245,14 @@ def draw_algorithms(paths: dict[tuple[str, str], np.ndarray]) -> Figure:
     return figure
 
 
-def main() -> int:
+def main() -> None:
     """Fit, print, write and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/divergences"), help="a folder")
     parser.add_argument("--draws", type=int, default=1000, help="of the target and of the fit")
     parser.add_argument("--smoke", action="store_true", help="few starts, steps and draws: seconds")
     args = parser.parse_args()
-    try:
-        folders.claim(args.out, "the work of examples/divergences.py")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    folders.claim(args.out, "the work of examples/divergences.py")
     count, steps = (60, 12) if args.smoke else (args.draws, 150)
     few = {name: STARTS[name] for name in (("left",) if args.smoke else ("both", "left", "right"))}
     exact = fits(of_densities(), "densities", few if args.smoke else STARTS, steps)
@@ -279,8 +275,7 @@ def main() -> int:
     plots.save(draw_fits(table), args.out / "fits.png")
     plots.save(draw_algorithms(paths), args.out / "algorithms.png")
     print(f"\n{args.out}: fits.csv, algorithms.csv, fits.png, algorithms.png")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))

@@ -42,7 +42,7 @@ from ppl_vae.objectives import TermsRequest
 from ppl_vae.objectives.gradients import Enumeration, Reinforce
 from ppl_vae.pairs.terms import Terms
 from ppl_vae.results import Fit
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 SEEN, RIGHT = 1.5, 0.7
 """x of the first model, and the chance that z = 1."""
@@ -370,21 +370,17 @@ def pictures(args: argparse.Namespace) -> dict[str, tuple[pd.DataFrame, Figure]]
     }
 
 
-def main() -> int:
+def main() -> None:
     """Compute, save and print the four pictures' numbers, and draw them."""
     args = arguments()
     out = args.out or Path("runs") / f"elbo-by-hand-{args.backend}"
-    try:
-        if args.repeats < 2:
-            raise ValueError(f"a variance needs --repeats of at least 2; got {args.repeats}")
-        folders.claim(out, "the work of examples/elbo_by_hand.py")
-        drawn = pictures(args)
-        for name, (table, figure) in drawn.items():
-            plots.save(figure, out / f"{name}.png")
-            table.to_csv(out / f"{name}.csv", index=False)
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if args.repeats < 2:
+        raise ValueError(f"a variance needs --repeats of at least 2; got {args.repeats}")
+    folders.claim(out, "the work of examples/elbo_by_hand.py")
+    drawn = pictures(args)
+    for name, (table, figure) in drawn.items():
+        plots.save(figure, out / f"{name}.png")
+        table.to_csv(out / f"{name}.csv", index=False)
     curves, em, guesses, noise = (table for table, _ in drawn.values())
     said = {
         "Where the bounds touch": curves[curves["theta"] == curves["phi"].map(touching)],
@@ -395,8 +391,7 @@ def main() -> int:
     for title, table in said.items():
         print(f"{title}:\n{table.round(3).to_string(index=False)}\n")
     print(f"In nats. Written to {out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))

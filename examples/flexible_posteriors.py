@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from ppl_vae import backends, plots, seeds
 from ppl_vae.arrays import flows, ops
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 WIDE, REACH, POINTS = 3.0, 5.0, 251
 """Standard deviation of the prior; the grid's half width and points along a side."""
@@ -231,7 +231,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Fit every guide to every posterior, print the table of KL, draw the densities."""
     args = arguments()
     args.steps = 8 if args.smoke else args.steps
@@ -239,33 +239,28 @@ def main() -> int:
     z, area = grid()
     found: dict[str, dict[str, np.ndarray]] = {}
     table, mass = pd.DataFrame(dtype=float), pd.DataFrame(dtype=float)
-    try:
-        folders.claim(out, "the work of examples/flexible_posteriors.py")
-        if args.backend == "pyro":
-            import torch
+    folders.claim(out, "the work of examples/flexible_posteriors.py")
+    if args.backend == "pyro":
+        import torch
 
-            torch.set_num_threads(1)  # nets this small run faster on one thread
-        for name in args.posteriors:
-            model = (pyro_model if args.backend == "pyro" else numpyro_model)(POSTERIORS[name])
-            log_p = exact(POSTERIORS[name], z, area)
-            found[name] = {"exact": log_p}
-            for kind in args.guides:
-                print(f"{name}: {kind}", file=sys.stderr)
-                fitted = ours(kind, model, args) if kind in GUIDES else automatic(kind, model, args)
-                log_q = fitted(z).astype(np.float64)
-                found[name][kind] = log_q
-                table.loc[name, kind] = (np.exp(log_q) * (log_q - log_p)).sum() * area
-                mass.loc[name, kind] = np.exp(log_q).sum() * area
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        torch.set_num_threads(1)  # nets this small run faster on one thread
+    for name in args.posteriors:
+        model = (pyro_model if args.backend == "pyro" else numpyro_model)(POSTERIORS[name])
+        log_p = exact(POSTERIORS[name], z, area)
+        found[name] = {"exact": log_p}
+        for kind in args.guides:
+            print(f"{name}: {kind}", file=sys.stderr)
+            fitted = ours(kind, model, args) if kind in GUIDES else automatic(kind, model, args)
+            log_q = fitted(z).astype(np.float64)
+            found[name][kind] = log_q
+            table.loc[name, kind] = (np.exp(log_q) * (log_q - log_p)).sum() * area
+            mass.loc[name, kind] = np.exp(log_q).sum() * area
     table.to_csv(out / "kl.csv", index_label="posterior")
     mass.to_csv(out / "mass.csv", index_label="posterior")
     plots.save(figure(found, table), out / "densities.png")
     print(f"KL(q || p) in nats\n{table.round(3).to_string()}\n")
     print(f"Share of q on the grid: {mass.min(axis=None):.4f} to {mass.max(axis=None):.4f}. Written to {out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))

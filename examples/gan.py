@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from ppl_vae import backends, data, evaluation, games, plots, seeds
 from ppl_vae.discriminators import Discriminator
 from ppl_vae.plots.drawing import COLOURS, WIDTH
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 SCALE, ROWS, SHOWN = 0.05, 128, 5
 """Standard deviation of a mode, rows of a batch, and columns of the figures."""
@@ -181,29 +181,24 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Train, print the modes, and draw."""
     args = arguments()
     args.steps = SHOWN if args.smoke else args.steps
     out = args.out or Path("runs") / f"gan-{args.backend}"
-    try:
-        folders.claim(out, "the work of examples/gan.py")
-        if args.backend == "pyro":
-            import torch
+    folders.claim(out, "the work of examples/gan.py")
+    if args.backend == "pyro":
+        import torch
 
-            torch.set_num_threads(1)  # nets this small run faster on one thread
-        samples, table = of_the_ring(args)
-        digits = of_digits(args)
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        torch.set_num_threads(1)  # nets this small run faster on one thread
+    samples, table = of_the_ring(args)
+    digits = of_digits(args)
     table.to_csv(out / "modes.csv", index_label="treatment")
     figures = {"samples": samples, "digits": digits, "gradients": of_gradients(), "oscillation": of_oscillation()}
     for name, figure in figures.items():
         plots.save(figure, out / f"{name}.png")
     print(f"{table.round(3).to_string()}\nWritten to {out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))

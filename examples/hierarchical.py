@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from ppl_vae import backends, data, evaluation, plots, recipes, seeds
 from ppl_vae.results import Fit
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 PRIORS: dict[str, dict[str, Any]] = {
     "standard": {},
@@ -117,7 +117,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Train the four, print and write the table and the figure."""
     args = arguments()
     if args.backend == "pyro":
@@ -128,28 +128,20 @@ def main() -> int:
     split = split.subset(200, 40, 40) if args.smoke else split
     args.out = args.out or Path("runs") / f"hierarchical-{args.guide}-{args.backend}"
     rows, fits = {}, {}
-    try:
-        folders.claim(args.out, "the work of examples/hierarchical.py")
-        for levels in (1, 2):
-            for prior in PRIORS:
-                name = f"{levels} level{'s' * (levels > 1)}, {prior}"
-                fits[name] = train(args, split, levels, prior)
-                rows[name] = row_of(fits[name], split, 20 if args.smoke else 200)
-                print(f"{name:20} ELBO {rows[name]['elbo']:8.2f}  log p(x) {rows[name]['log_p']:8.2f}", flush=True)
-        table = pd.DataFrame(rows).T.rename_axis("pair")
-        table.to_csv(args.out / "table.csv")
-        print(table.round(2).to_string(), "\n")
-        figure = draw(draws_of(fits["2 levels, VampPrior"], 6, 10, args.seed), split.image_shape)
-        plots.save(figure, args.out / "levels.png")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: give the same command again", file=sys.stderr)
-        return 130
+    folders.claim(args.out, "the work of examples/hierarchical.py")
+    for levels in (1, 2):
+        for prior in PRIORS:
+            name = f"{levels} level{'s' * (levels > 1)}, {prior}"
+            fits[name] = train(args, split, levels, prior)
+            rows[name] = row_of(fits[name], split, 20 if args.smoke else 200)
+            print(f"{name:20} ELBO {rows[name]['elbo']:8.2f}  log p(x) {rows[name]['log_p']:8.2f}", flush=True)
+    table = pd.DataFrame(rows).T.rename_axis("pair")
+    table.to_csv(args.out / "table.csv")
+    print(table.round(2).to_string(), "\n")
+    figure = draw(draws_of(fits["2 levels, VampPrior"], 6, 10, args.seed), split.image_shape)
+    plots.save(figure, args.out / "levels.png")
     print(f"{args.out}: levels.png, table.csv")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))

@@ -33,7 +33,7 @@ from ppl_vae.data.regions import put_together, region
 from ppl_vae.errors import Divergence
 from ppl_vae.mcmc import HMC
 from ppl_vae.results import Fit
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 RATES = {"mixture": 1e-2, "MADE": 1e-3}
 """Learning rates of the models of images."""
@@ -384,36 +384,28 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """The three parts, one after the other."""
     args = arguments()
-    try:
-        if args.backend == "pyro":
-            import torch
+    if args.backend == "pyro":
+        import torch
 
-            torch.set_num_threads(1)  # nets this small run faster on one thread
-        split = data.load(args.data)
-        split = split if split.binarisation == "fixed" else split.with_binarisation("threshold")
-        split = split.subset(200, 40, 40) if args.smoke else split
-        split = split if args.only is None else of_class(split, args.only)
-        of = split.name if args.only is None else f"{split.name}-{args.only}"
-        args.out = args.out or Path("runs") / f"completion-{of}-{args.backend}"
-        folders.claim(args.out, "the work of examples/image_completion.py")
-        setting = SMOKE if args.smoke else FULL if args.full else Setting() if split.name == "digits" else MNIST
-        experiment = Experiment(split, setting, args)
-        mixture = part_a(experiment)["mixture"] if "a" in args.parts else None
-        vae = part_b(experiment) if "b" in args.parts else None
-        if "c" in args.parts:
-            part_c(experiment, mixture, vae)
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: tables and figures of the parts that were done are kept", file=sys.stderr)
-        return 130
+        torch.set_num_threads(1)  # nets this small run faster on one thread
+    split = data.load(args.data)
+    split = split if split.binarisation == "fixed" else split.with_binarisation("threshold")
+    split = split.subset(200, 40, 40) if args.smoke else split
+    split = split if args.only is None else of_class(split, args.only)
+    of = split.name if args.only is None else f"{split.name}-{args.only}"
+    args.out = args.out or Path("runs") / f"completion-{of}-{args.backend}"
+    folders.claim(args.out, "the work of examples/image_completion.py")
+    setting = SMOKE if args.smoke else FULL if args.full else Setting() if split.name == "digits" else MNIST
+    experiment = Experiment(split, setting, args)
+    mixture = part_a(experiment)["mixture"] if "a" in args.parts else None
+    vae = part_b(experiment) if "b" in args.parts else None
+    if "c" in args.parts:
+        part_c(experiment, mixture, vae)
     print(f"\nTables and figures: {args.out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main, "tables and figures of the parts that were done are kept"))

@@ -23,7 +23,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ppl_vae import backends, data, evaluation, objectives, plots, recipes, seeds
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 from ppl_vae.schedules import Linear
 
 SHOWN = 12
@@ -67,7 +67,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Train under each treatment, print the table, draw both figures."""
     args = arguments()
     out, b = args.out or Path("runs") / f"posterior-collapse-{args.backend}", backends.load(args.backend)
@@ -75,41 +75,36 @@ def main() -> int:
     digits, args.epochs = (digits.subset(60, 30, 30), 1) if args.smoke else (digits, args.epochs)
     net = {"pixel_channels": 12, "pixel_layers": 2, "hidden": (100,)}
     rows, pictures = {}, {"test images": digits.test[:SHOWN]}
-    try:
-        folders.claim(out, "the work of examples/posterior_collapse.py")
-        if args.backend == "pyro":
-            import torch
+    folders.claim(out, "the work of examples/posterior_collapse.py")
+    if args.backend == "pyro":
+        import torch
 
-            torch.set_num_threads(1)  # nets this small run faster on one thread
-        for name in args.treatments:
-            print(name, file=sys.stderr)
-            loss, settings = TREATMENTS[name]
-            settings = {"likelihood": "pixelcnn", "latent_dim": args.latent_dim, **net, **settings}
-            recipe = recipes.vae(digits, backend=b.name, **settings)
-            svi = b.inference.SVI(loss(args.epochs), epochs=args.epochs, batch_size=min(100, len(digits.train)))
-            pair = recipe(seeds.generator(args.seed, "weights"))
-            fit = svi.fit(*pair, digits, seed=args.seed, progress=False)
-            found = evaluation.evaluate(fit, digits.test, 5 if args.smoke else 20, seed=args.seed)
-            rows[name] = {
-                "ELBO": found.elbo.mean,
-                "reconstruction": float(found.elbo.reconstruction.mean()),
-                "KL": float(found.elbo.kl.mean()),
-                "active units": found.active_units,
-                "log p(x)": found.log_p.mean,
-            }
-            pictures[f"{name}: of test images"] = fit.reconstruct(digits.test[:SHOWN], seed=args.seed, mean=False)
-            pictures[f"{name}: new"] = fit.generate(SHOWN, seed=args.seed, mean=False)
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        torch.set_num_threads(1)  # nets this small run faster on one thread
+    for name in args.treatments:
+        print(name, file=sys.stderr)
+        loss, settings = TREATMENTS[name]
+        settings = {"likelihood": "pixelcnn", "latent_dim": args.latent_dim, **net, **settings}
+        recipe = recipes.vae(digits, backend=b.name, **settings)
+        svi = b.inference.SVI(loss(args.epochs), epochs=args.epochs, batch_size=min(100, len(digits.train)))
+        pair = recipe(seeds.generator(args.seed, "weights"))
+        fit = svi.fit(*pair, digits, seed=args.seed, progress=False)
+        found = evaluation.evaluate(fit, digits.test, 5 if args.smoke else 20, seed=args.seed)
+        rows[name] = {
+            "ELBO": found.elbo.mean,
+            "reconstruction": float(found.elbo.reconstruction.mean()),
+            "KL": float(found.elbo.kl.mean()),
+            "active units": found.active_units,
+            "log p(x)": found.log_p.mean,
+        }
+        pictures[f"{name}: of test images"] = fit.reconstruct(digits.test[:SHOWN], seed=args.seed, mean=False)
+        pictures[f"{name}: new"] = fit.generate(SHOWN, seed=args.seed, mean=False)
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.to_csv(out / "table.csv", index_label="treatment")
     plots.save(bars(table), out / "bars.png")
     title = "Draws from p(x | z): z of the test images above, then z from the prior"
     plots.save(plots.labelled_rows(pictures, digits.image_shape, title=title), out / "draws.png")
     print(f"Test images, nats\n{table.round(2).to_string()}\nWritten to {out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))

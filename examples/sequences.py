@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ppl_vae import backends, data, evaluation, plots, recipes, seeds
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 HIDDEN = 20
 """Years that the model of the Nile does not see."""
@@ -133,34 +133,26 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Train both, print their numbers and draw their figures."""
     args = arguments()
     args.out = args.out or Path("runs") / f"sequences-{args.backend}"
     written = []
-    try:
-        folders.claim(args.out, "the work of examples/sequences.py")
-        for name, make in (("nile", nile), ("chorales", chorales)):
-            if args.only not in (None, name):
-                continue
-            try:
-                figure = make(args)
-            except (FileNotFoundError, ConnectionError) as error:
-                if args.only:
-                    raise
-                print(f"without chorales: {error}")
-                continue
-            plots.save(figure, args.out / f"{name}.png")
-            written.append(f"{name}.png")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: give the same command again", file=sys.stderr)
-        return 130
+    folders.claim(args.out, "the work of examples/sequences.py")
+    for name, make in (("nile", nile), ("chorales", chorales)):
+        if args.only not in (None, name):
+            continue
+        try:
+            figure = make(args)
+        except (FileNotFoundError, ConnectionError) as error:
+            if args.only:
+                raise
+            print(f"without chorales: {error}")
+            continue
+        plots.save(figure, args.out / f"{name}.png")
+        written.append(f"{name}.png")
     print(f"{args.out}: {', '.join(written)}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))

@@ -25,7 +25,7 @@ import pandas as pd
 
 from ppl_vae import backends, data, evaluation, plots, recipes, schedules, seeds
 from ppl_vae.results import Fit
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 PACKAGES = ("torch", "pyro-ppl", "jax", "numpyro", "flax", "numpy")
 HEADINGS = {"elbo": "ELBO", "log_p": "log p(x)", "test_error": "± test images", "mc_error": "± Monte Carlo"}
@@ -260,16 +260,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
-    try:
-        run(choose(args))
-    except KeyboardInterrupt:
-        command = shlex.join([*sys.argv, *([] if args.resume else ["--resume"])])
-        print(f"interrupted; to go on: python {command}", file=sys.stderr)
-        return 130
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    command = shlex.join([*sys.argv, *([] if args.resume else ["--resume"])])
+    return scripts.run(lambda: run(choose(args)), f"to go on: python {command}")
 
 
 if __name__ == "__main__":

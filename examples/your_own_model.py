@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ppl_vae import backends, data, evaluation, plots, seeds
-from ppl_vae.runtime import folders
+from ppl_vae.runtime import folders, scripts
 
 SHAPE = 7
 
@@ -97,29 +97,25 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Train under each strategy, print the table, draw the figure."""
     args = arguments()
     out = args.out or Path("runs") / f"your-own-model-{args.backend}"
     epochs, draws = (2, 20) if args.smoke else (args.epochs, 500)
-    try:
-        folders.claim(out, "the work of examples/your_own_model.py")
-        digits = data.load("digits")
-        digits = digits.subset(200, 40, 40) if args.smoke else digits
-        pair, inference = (
-            {"pyro": pyro_pair, "numpyro": numpyro_pair}[args.backend],
-            backends.load(args.backend).inference,
-        )
-        model, guide, stock = pair(digits.train.shape[1], seeds.generator(args.seed, "weights"))
-        losses = {"ELBO": inference.TraceELBO(), "IWAE 10": inference.IWAE(10), "stock mean field": stock}
-        fits = {}
-        for name, loss in losses.items():
-            svi = inference.SVI(loss, epochs=epochs, batch_size=100, learning_rate=2e-3)
-            fits[name] = svi.fit(model, guide, digits, seed=args.seed, device=args.device, description=name)
-        table = evaluation.compare(fits, digits.test, num_particles=draws)
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    folders.claim(out, "the work of examples/your_own_model.py")
+    digits = data.load("digits")
+    digits = digits.subset(200, 40, 40) if args.smoke else digits
+    pair, inference = (
+        {"pyro": pyro_pair, "numpyro": numpyro_pair}[args.backend],
+        backends.load(args.backend).inference,
+    )
+    model, guide, stock = pair(digits.train.shape[1], seeds.generator(args.seed, "weights"))
+    losses = {"ELBO": inference.TraceELBO(), "IWAE 10": inference.IWAE(10), "stock mean field": stock}
+    fits = {}
+    for name, loss in losses.items():
+        svi = inference.SVI(loss, epochs=epochs, batch_size=100, learning_rate=2e-3)
+        fits[name] = svi.fit(model, guide, digits, seed=args.seed, device=args.device, description=name)
+    table = evaluation.compare(fits, digits.test, num_particles=draws)
     print(table[["elbo", "kl", "objective", "log_p", "test_error", "mc_error", "seconds"]].round(3).to_string())
     ink = fits["IWAE 10"].posterior(digits.test)["ink"][0][:, 0]
     order = np.argsort(ink)[np.linspace(0, len(ink) - 1, 40).astype(int)]
@@ -129,8 +125,7 @@ def main() -> int:
     plots.save(figure, out / "ink.png")
     table.to_csv(out / "table.csv", index_label="strategy")
     print(f"\nELBO and log p(x): nats per test image, higher is better. Written to {out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scripts.run(main))
