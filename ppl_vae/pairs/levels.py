@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..arrays import diffusion
+from ..arrays import diffusion, ops
 from ..arrays.ops import Array
 
 
@@ -15,10 +15,16 @@ def first_level(site: Any) -> Array:
 
 
 def level_terms(site: Any, prior: Any, number: int | None, num_draws: int) -> Array:
-    """Estimate KL(q || p) of a chain from one level at random for each draw, (K, B) or, of one draw, (B,)."""
+    """Estimate KL(q || p) of a chain from one level at random for each draw, (K, B) or, of one draw, (B,).
+
+    In plates inside the data's, (K, plates, B), the chains of a datum have one level, and noise of their own.
+    """
     q = site.distribution
     shape = q.x.shape[:-1]
     uniform = site.noise("uniform", q.x[..., 0].reshape(-1)[:1], "levels")
-    t = diffusion.times(uniform, num_draws, shape[-1]).reshape(shape)
+    several = num_draws > 1
+    t = diffusion.times(uniform, num_draws, shape[-1])
+    t = t.reshape((num_draws,) * several + (1,) * (len(shape) - 1 - several) + shape[-1:])
+    t = ops.broadcast_to(t, tuple(shape))
     eps = site.noise("normal", q.x, "levels")
     return prior.kl_of_level(q.x, t, eps, number)

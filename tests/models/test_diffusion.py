@@ -9,10 +9,13 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import pyro
 import pytest
 import torch
 from flax import nnx
 from pairs import common_names, toy, untrained
+from pyro.nn import PyroModule
 
 from ppl_vae import backends, evaluation, objectives, recipes, seeds
 from ppl_vae.arrays import diffusion, ops
@@ -95,6 +98,60 @@ def test_one_level_has_the_mean_of_the_whole_chain(settings: dict[str, Any], bac
     error = np.hypot(one.std(0), whole.std(0)) / math.sqrt(4000)
     assert (np.abs(one.mean(0) - whole.mean(0)) < 4 * error).all()
     assert (np.abs(one.mean(0)) > 20 * error).all()
+
+
+def of_patches(backend: Backend, x: np.ndarray, number: int = 3, dim: int = 4, num_levels: int = 3) -> Fit:
+    """A program of one's own: a chain of noise for each patch of an image, in a plate inside the data's."""
+    library: Any = pyro if backend.name == "pyro" else numpyro
+    kind = PyroModule if backend.name == "pyro" else nnx.Module
+    gamma, rng = backend.nets.NoiseSchedule(-3.0, 6.0), np.random.default_rng(1)
+    chain = backend.models.Diffusion(
+        backend.nets.Denoiser(backend.nets.MLP((dim + 1, 8, dim), rng)), gamma, num_levels, dim
+    )
+
+    def patches(x: Any) -> Any:
+        return ops.concatenate([x[None, :, i * dim : (i + 1) * dim] for i in range(number)], 0)
+
+    class Model(kind):  # type: ignore[misc, valid-type]
+        def __init__(self) -> None:
+            super().__init__()
+            self.chain = chain
+
+        def forward(self, x: Any) -> None:
+            with library.plate("data", len(x), dim=-1), library.plate("patches", number, dim=-2):
+                p = backend.distributions.Denoising(self.chain.denoiser, self.chain.gamma, num_levels, dim)
+                library.sample("x", self.chain.likelihood(library.sample("z", p)[..., :dim]), obs=patches(x))
+
+    class Guide(kind):  # type: ignore[misc, valid-type]
+        def __init__(self) -> None:
+            super().__init__()
+            self.gamma = gamma
+
+        def forward(self, x: Any) -> None:
+            with library.plate("data", len(x), dim=-1), library.plate("patches", number, dim=-2):
+                q = backend.distributions.Noising(
+                    2 * patches(x) - 1, self.gamma.levels(num_levels), schedule=self.gamma
+                )
+                library.sample("z", q)
+
+    if backend.name == "numpyro":
+        Model.__call__, Guide.__call__ = Model.forward, Guide.forward
+    return untrained(Model(), Guide(), backend, x)
+
+
+def test_chains_in_a_plate_inside_the_datas_are_estimated_by_one_level_each(backend: Backend) -> None:
+    """The mean is the whole chains' bound, of one draw and of several; and it trains."""
+    x = toy(2)
+    fit = of_patches(backend, x)
+    assert fit.sites.chain == 3 and fit.sites.latent[0].plates == 1
+    whole = fit.terms(x, 3000).log_weights
+    one = estimates(fit, np.tile(x, (3000, 1)), 3, 1).reshape(3000, 2)
+    for found in (one, estimates(fit, x, 3, 3000)):
+        error = np.hypot(found.std(0), whole.std(0)) / math.sqrt(3000)
+        assert (np.abs(found.mean(0) - whole.mean(0)) < 4 * error).all() and (error < 3).all()
+    loss = backend.inference.DiffusionELBO(2, levels=3, max_plate_nesting=2)
+    trained = backend.inference.SVI(loss, epochs=1, batch_size=2).fit(fit.model, fit.guide, x)
+    assert np.isfinite(trained.history["loss"]).all()
 
 
 def test_a_guide_with_a_schedule_of_its_own_is_evaluated_by_whole_chains(backend: Backend) -> None:
