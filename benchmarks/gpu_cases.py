@@ -24,9 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gpu_tables import COMPONENTS, LARGE, LARGE_PAIRS, OBJECTIVE_OF, OTHERS, SAMPLERS
 from pairs import EXACT, PAIRS, SMALL, toy
 
 from ppl_vae import backends, recipes, seeds, strategies
+from ppl_vae.pairs.side_inputs import NOTHING
+from ppl_vae.results import Fit
 from ppl_vae.runtime import versions
 
 Row = dict[str, Any]
@@ -51,17 +54,6 @@ has the weights' error. Adam divides an entry's gradient by its own size, so tha
 all but zero becomes a whole step of it: the weights are held to 2^13 roundings, 1e-3, as the tests hold them.
 """
 
-LARGE: dict[str, Any] = {"latent_dim": 40, "hidden": (300, 300), "num_pseudo_inputs": 500}
-LARGE_PAIRS: dict[str, dict[str, Any]] = {
-    "large": {},
-    "large-vampprior": {"prior": "vampprior"},
-    "large-mixture": {"prior": "mixture"},
-    "large-full": {"full_covariance": True},
-    "large-bernoulli": {"latents": "bernoulli"},
-    "large-conv": {"net": "conv", "image_shape": (28, 28), "channels": (16, 32)},
-}
-"""Name -> settings of a recipe on 784 pixels, beside the small ones of the tests' table ``PAIRS``: whole tiles."""
-
 USUAL_PAIR = "vampprior"
 PAIR_OF = {
     **dict.fromkeys(("reinforce", "running-average", "nvil", "rloo", "vimco", "wake-wake", "wake-sleep"), "bernoulli"),
@@ -72,8 +64,7 @@ PAIR_OF = {
     "enumeration": "categorical",
 }
 """Strategy -> the pair that it trains, where that is not the usual one."""
-FILTERED = {"prior": "markov", "posterior": "filtering", "net": "recurrent", "transition_hidden": (8,)}
-FILTERED |= {"recurrent_units": 8, "image_shape": (4, 3)}
+FILTERED = {**COMPONENTS["smoothing"], "posterior": "filtering", "transition_hidden": (8,)}
 SETTINGS_OF = {"fivo": FILTERED, "nasmc": FILTERED, "ali": {"likelihood": "normal"}}
 """Strategy -> further settings of that pair, which it does not bring itself."""
 
@@ -294,10 +285,21 @@ def agreement_cases(options: Options) -> list[Case]:
             (f"{backend}, pair {name}", partial(pair_agrees, options, backend, name)) for name in (*large, *small)
         ]
         of_steps = [(f"{backend}, strategy {name}", partial(steps_agree, options, backend, name)) for name in names]
-        found += [*of_pairs, *of_steps]
+        found += [*of_pairs, *of_steps, *([] if options.smoke else further_cases(options, backend))]
         if backend == "pyro" and not options.smoke:
             found += [(f"pyro, compile={mode!r}", partial(compiled_agrees, options, mode)) for mode in COMPILED]
     return found
+
+
+def further_cases(options: Options, backend: str) -> list[Case]:
+    """Objectives that no strategy is of, components of recipes that no pair has, and samplers."""
+    found: list[Case] = [
+        (f"{backend}, objective {name}", partial(objective_agrees, options, backend, name)) for name in OTHERS
+    ]
+    for name, settings in COMPONENTS.items():
+        agrees = partial(pair_agrees, options, backend, "standard", settings, OBJECTIVE_OF.get(name))
+        found.append((f"{backend}, component {name}", agrees))
+    return found + [(f"{backend}, sampler {n}", partial(sampler_agrees, options, backend, n)) for n in SAMPLERS]
 
 
 def compared(what: str, kind: str, cpu: Sequence[Any], device: Sequence[Any], unit: float | None = None) -> Row:
@@ -316,12 +318,15 @@ def on_both(options: Options, backend: str, compute: Callable[[str], Any]) -> li
         return [cpu, compute(options.device)]
 
 
-def pair_agrees(options: Options, backend: str, name: str) -> Iterator[Row]:
+def pair_agrees(
+    options: Options, backend: str, name: str, settings: Mapping[str, Any] = NOTHING, objective: Any = None
+) -> Iterator[Row]:
     """Draws and log-densities of three draws, then the gradient of the ELBO; exact or by score where z is discrete."""
-    recipe, x = recipe_of(name, backend)
+    recipe, x = recipe_of(name, backend, **settings)
     b = backends.load(backend)
     discrete = recipe.latents != "gaussian"
-    objective = b.inference.TraceGraphELBO(3) if discrete else b.inference.TraceELBO(2)
+    usual = b.inference.TraceGraphELBO(3) if discrete else b.inference.TraceELBO(2)
+    objective = usual if objective is None else b.inference.adopt(objective)
     if name in EXACT:
         objective = getattr(b.inference, EXACT[name])()
     rows = np.arange(min(len(x), 50))
@@ -335,7 +340,8 @@ def pair_agrees(options: Options, backend: str, name: str) -> Iterator[Row]:
         return draws, (terms.log_lik, terms.log_prior, terms.log_guide), uphill
 
     (z, terms, grads), (other_z, other_terms, other_grads) = on_both(options, backend, compute)
-    yield compared("draws", "densities", list(z.values()), list(other_z.values()))
+    if z:
+        yield compared("draws", "densities", list(z.values()), list(other_z.values()))
     for label, one, other in zip(("log p(x | z)", "log p(z)", "log q(z | x)"), terms, other_terms, strict=True):
         yield compared(label, "densities", [one], [other])
     named = type(objective).__name__
@@ -353,6 +359,33 @@ def steps_agree(options: Options, backend: str, name: str) -> Iterator[Row]:
         return fit.history["loss"], fit.pair.state()
 
     yield from _same_training(*on_both(options, backend, compute))
+
+
+def objective_agrees(options: Options, backend: str, name: str) -> Iterator[Row]:
+    """The same of an objective that no strategy is of, with what the pair is given."""
+    settings, loss, given = OTHERS[name]
+    (recipe, x), inference = recipe_of("standard", backend, **settings), backends.load(backend).inference
+    training = inference.Adversarial if loss.needs_critic else inference.SVI
+    svi = training(loss, epochs=3, batch_size=len(x), learning_rate=0.01)
+    side = {key: np.resize(values, (len(x), values.shape[1])) for key, values in given.items()}
+
+    def compute(device: str) -> Any:
+        fit = svi.fit(*recipe(seeds.generator(0, "weights")), x, device=device, progress=False, **side)
+        return fit.history["loss"], fit.pair.state()
+
+    yield from _same_training(*on_both(options, backend, compute))
+
+
+def sampler_agrees(options: Options, backend: str, name: str) -> Iterator[Row]:
+    """Draws of short chains."""
+    recipe, x = recipe_of("standard", backend)
+
+    def compute(device: str) -> Any:
+        pair = backends.load(backend).inference.Pair(*recipe(seeds.generator(0, "weights")), device=device)
+        pair.prepare(x[:4], 0)
+        return list(SAMPLERS[name].run(Fit(pair, {}, {}), x[:8]).draws.values())
+
+    yield compared("draws of chains", "weights", *on_both(options, backend, compute))
 
 
 def _same_training(one: Any, other: Any, kinds: tuple[str, str] = ("losses", "weights")) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from .arrays import ops
 from .arrays.plain import keep_python
@@ -94,13 +94,22 @@ def _are_finite(*values: Any) -> bool:
     return all(isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v) for v in values)
 
 
+def is_schedule(value: Any) -> TypeGuard[Schedule]:
+    """Whether a setting is a schedule; a number is told at once, as each step of a training asks.
+
+    >>> is_schedule(0.5), is_schedule(Linear(0.0, 1.0, over=4))
+    (False, True)
+    """
+    return not isinstance(value, (int, float)) and isinstance(value, Schedule)
+
+
 def value(schedule: float | Schedule, epoch: Any) -> Any:
     """Return the number itself, or the schedule's value after ``epoch`` epochs.
 
     >>> value(0.5, 3), value(Linear(0.0, 1.0, over=4), 3)
     (0.5, 0.75)
     """
-    return schedule(epoch) if isinstance(schedule, Schedule) else schedule
+    return schedule(epoch) if is_schedule(schedule) else schedule
 
 
 def end(schedule: float | Schedule) -> float:
@@ -109,4 +118,4 @@ def end(schedule: float | Schedule) -> float:
     >>> end(1.0), end(Linear(0.0, 1.0, over=4))
     (0.0, 4)
     """
-    return schedule.end if isinstance(schedule, Schedule) else 0.0
+    return schedule.end if is_schedule(schedule) else 0.0

@@ -178,7 +178,7 @@ class WeightedObjective(Objective):
     def at(self, epoch: Any) -> Self:
         """Return the objective with its weight at its value after ``epoch`` epochs."""
         weight = getattr(self, self.weight_field)
-        return self.with_weight(weight(epoch)) if isinstance(weight, Schedule) else self
+        return self.with_weight(weight(epoch)) if schedules.is_schedule(weight) else self
 
     def with_weight(self, weight: Any) -> Self:
         """Return the objective at another weight, which may be a traced number."""
@@ -186,7 +186,7 @@ class WeightedObjective(Objective):
 
     def _weight(self) -> Any:
         weight = getattr(self, self.weight_field)
-        if isinstance(weight, Schedule):
+        if schedules.is_schedule(weight):
             raise ValueError(
                 f"{type(self).__name__}: {self.weight_field} is a schedule, and this call does not know the epoch. "
                 "Train with ppl_vae's SVI, or call objective.at(epoch) first."

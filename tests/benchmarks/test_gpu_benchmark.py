@@ -164,10 +164,21 @@ def test_comparisons_follow_the_tolerance(cases: ModuleType) -> None:
     assert not cases.compared("w", "gradient", [one], [np.nan * one])["agrees"]
 
 
+@pytest.mark.parametrize(
+    "name", ["objective ACN", "objective Labelled", "component hidden-markov", "sampler LearnedHMC"]
+)
+def test_a_further_case_agrees_with_itself(name: str, cases: ModuleType) -> None:
+    """On the CPU both devices are one."""
+    rows = list(dict(cases.further_cases(cases.Options("cpu", False, ("pyro",)), "pyro"))[f"pyro, {name}"]())
+    assert rows and all(row["found"] == 0 and row["agrees"] for row in rows)
+    assert all(row["norm"] > 0 for row in rows if row["what"] not in ("log p(z)", "log q(z | x)"))
+
+
 def test_every_strategy_and_every_marked_test_takes_part(cases: ModuleType) -> None:
     options = cases.Options("cpu", False, ("pyro",))
     names = [name for name, _ in cases.agreement_cases(options)]
     assert {f"pyro, strategy {name}" for name in strategies.STRATEGIES} <= set(names)
     assert {f"pyro, pair {name}" for name in cases.PAIRS} <= set(names)
+    assert {f"pyro, objective {name}" for name in cases.OTHERS} <= set(names)
     assert set(cases.PAIR_OF) <= set(strategies.STRATEGIES)
     assert any(path.name == "test_gpu.py" for path in cases.marked_files(Path(__file__).parents[1]))

@@ -7,6 +7,9 @@ CUDA graph could not be captured.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +19,18 @@ import torch
 from pairs import EXACT, PAIRS, recipe, toy
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from ppl_vae import baselines, inference, strategies
-from ppl_vae.inference.svi.players import RunningPlayer, view_of
+from ppl_vae import baselines, inference, objectives, strategies
+from ppl_vae.inference.svi.players import RunningPlayer, detached, view_of
 from ppl_vae.inference.svi.recorded_step import place_constants
 from ppl_vae.inference.traces import quiet
 from ppl_vae.objectives.base import Objective
-from ppl_vae.players import Sizes
+from ppl_vae.pairs.side_inputs import NOTHING
+from ppl_vae.players import Sizes, State
+from ppl_vae.recipes.recipe import TABLES
 from ppl_vae.seeds import generator
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from gpu_tables import COMPONENTS, OBJECTIVE_OF, OTHERS
 
 META = torch.device("meta")
 PAIR_OF = {
@@ -41,13 +49,14 @@ SETTINGS_OF = {"fivo": MARKOV, "nasmc": MARKOV, "ali": {"likelihood": "normal"}}
 """Strategy -> settings of that pair, which it does not bring itself."""
 
 
-def gradients(name: str, loss: Any, **settings: Any) -> None:
-    """The loss of a batch at its neighbours' device, with every gradient, a baseline's or a critic's part too."""
+def gradients(name: str, loss: Any, given: Mapping[str, np.ndarray] = NOTHING, **settings: Any) -> None:
+    """The loss of a batch at its neighbours' device, with every gradient; and the losses of its players."""
     programs = recipe(name, "pyro", **settings)(generator(0, "weights"))
     modules = torch.nn.ModuleList(programs).to(META)
     model, guide = (quiet(program) for program in modules)
     x = torch.as_tensor(toy(6)).to(META)
-    side = {"index": torch.arange(6, device=META)}
+    index = torch.arange(6, device=META)
+    side = {"index": index, **{n: torch.as_tensor(a, dtype=x.dtype).to(META) for n, a in given.items()}}
     players = inference.Adversarial(loss).players if loss.needs_critic else loss.players
     loss = inference.adopt(loss) if loss.backend is None else loss
     loss = loss.of_data(60) if isinstance(loss, Objective) else loss
@@ -55,10 +64,16 @@ def gradients(name: str, loss: Any, **settings: Any) -> None:
     rng = generator(0, "players")
     with pyro.validation_enabled(False):
         if players:
-            running = [RunningPlayer(player, Sizes(x.shape[1], 3, 12, (1, 5, 2)), rng, META) for player in players]
+            sizes = Sizes(x.shape[1], 3, 12, (1, 5, 2), rows=60)
+            running = [RunningPlayer(player, sizes, rng, META) for player in players]
             terms = loss.log_terms(model, guide, x, **side)
-            view = view_of(x, terms)
+            view = view_of(x, terms, index, noisy=any(player.noisy for player in players))
             value = -loss.bound(terms, *(player.output(view) for player in running)).sum()
+            latents = terms.latents
+            others = None if latents is None else latents.z if latents.prior is None else latents.prior
+            for each in running:
+                learns, _ = each.player.loss(State(each.tracked, each.learned.values), detached(view, others))
+                assert learns.device == META
         else:
             value = loss.differentiable_loss(model, guide, x, **side)
     found = torch.autograd.grad(value, [p for p in modules.parameters() if p.requires_grad], allow_unused=True)
@@ -78,6 +93,34 @@ def test_every_strategy_computes_where_its_data_are(name: str) -> None:
     strategy, number = strategies.find(name)
     settings = SETTINGS_OF.get(name, strategies.recipe_settings(name))
     gradients(PAIR_OF.get(name, "vampprior"), strategy.loss(number), **settings)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_objective_computes_where_its_data_are(name: str) -> None:
+    settings, loss, given = OTHERS[name]
+    gradients("standard", loss, given, **settings)
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_every_component_computes_where_its_data_are(name: str) -> None:
+    gradients("standard", OBJECTIVE_OF.get(name, inference.IWAE(2)), **COMPONENTS[name])
+
+
+def test_nothing_is_left_out() -> None:
+    """Each objective of the package, and each component of its recipes, is in a table of this file."""
+    losses = [strategies.find(name) for name in strategies.STRATEGIES]
+    assert {type(s.loss(number)).__name__ for s, number in losses} | set(OTHERS) >= set(objectives.concrete())
+    brought = [strategies.recipe_settings(name) for name in strategies.STRATEGIES]
+    tried = [
+        *PAIRS.values(),
+        *brought,
+        *SETTINGS_OF.values(),
+        *COMPONENTS.values(),
+        *(row[0] for row in OTHERS.values()),
+    ]
+    for slot, table in TABLES.items():
+        usual = next(iter(table))
+        assert {settings.get(slot, usual) for settings in tried} >= set(table), slot
 
 
 def test_a_tensor_elsewhere_or_a_value_is_seen() -> None:
