@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from sentences import long_sentences
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ppl_vae"
@@ -22,7 +23,7 @@ MIRRORED = ("conditionals", "distributions", "guides", "inference", "models", "n
 LIBRARIES = {"pyro": {"torch", "pyro"}, "numpyro": {"jax", "jaxlib", "flax", "optax", "numpyro"}}
 """Backend -> what only its side may import where a module begins."""
 ENDINGS = ("ers", "ing", "ion", "ed", "er", "es", "e", "s", "")
-HELPERS = {"oracles", "pairs", "programs", "state_spaces"}
+HELPERS = {"oracles", "pairs", "programs", "state_spaces", "sentences"}
 """Modules of ``tests`` that tests may import."""
 MAX_DEPTH, MAX_MODULES, MAX_LINES = 3, 18, 500
 RIDDLE = re.compile(r"(What|Where|How|Whose|Those|Of|Who)\b")
@@ -424,6 +425,7 @@ LAWS = {
         dispatch_by_name,
         keywords_without_use,
         riddles,
+        long_sentences,
     )
 }
 
