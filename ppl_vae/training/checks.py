@@ -23,6 +23,7 @@ from ..pairs.sites import Sites
 from ..pairs.trials import ROWS, check_reading, does_not_read, examine_draws, warn_of_mixed_rows
 from ..seeds import derive
 from .data import TrainingData
+from .images import check_images
 from .settings import TrainingSettings
 
 STATE = frozenset({"weights", "local", "optim", "average"})
@@ -80,12 +81,11 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
     check_objective(settings, pair, sites, len(data.train))
     if pair.size_refusal:
         raise ValueError(pair.size_refusal)
-    for side in (data.side, data.valid_side):
-        check_gaps(sites, side.get("mask"))
-    for name, x in (("data", data.train), ("valid", data.valid)):
+    for name, x, side in (("data", data.train, data.side), ("valid", data.valid, data.valid_side)):
+        check_gaps(sites, mask := side.get("mask"))
         if x is not None:
-            mask = (data.side if name == "data" else data.valid_side).get("mask")
             checked(pair, x, name, intensities=data.dynamic and name == "data", mask=mask)
+    check_images(pair, data)
     check_draws(settings, pair, data, derive(seed, "trial"))
     if sites.implicit:
         noisy = getattr(getattr(settings, "critic", None), "noise", 0) > 0

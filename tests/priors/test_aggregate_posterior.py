@@ -14,6 +14,7 @@ from pairs import P, toy
 from scipy import stats
 
 from ppl_vae import backends, evaluation, recipes, seeds
+from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.results import Fit
 
 X = toy(30)
@@ -84,6 +85,19 @@ def test_on_its_data_the_marginal_kl_is_zero(fit: Fit) -> None:
     assert abs(parts.rate.value - parts.mutual_information.value) < 1e-6
     assert parts.rate.value <= np.log(len(X))
     assert evaluation.elbo_surgery(fit, toy(20, seed=2), 5).marginal_kl.value > 1e-3
+
+
+def test_of_data_with_hidden_values_it_is_the_mean_of_what_the_guide_says(backend: backends.Backend) -> None:
+    """Of images with 0 in their place; of whole images it is not, which a training refuses."""
+    seen = np.random.default_rng(1).random(X.shape) < 0.7
+    marginal_kl = []
+    for images in (np.where(seen, X, 0), X):
+        recipe = recipes.vae(images, prior="aggregate", latent_dim=2, hidden=(6,), backend=backend.name)
+        fit = Fit.untrained(backend.inference.Pair(*recipe(seeds.generator(0, "weights"))), X, mask=seen)
+        marginal_kl.append(abs(evaluation.elbo_surgery(fit, X, 5, mask=seen).marginal_kl.value))
+    assert marginal_kl[0] < 1e-6 < 1e-4 < marginal_kl[1]
+    with pytest.raises(UnsuitableObjective, match=r"AggregatePosterior holds .. images that are no training data"):
+        backend.inference.SVI(epochs=1, batch_size=10).fit(fit.model, fit.guide, X, mask=seen)
 
 
 def test_no_prior_has_a_higher_elbo_on_its_data(fit: Fit) -> None:

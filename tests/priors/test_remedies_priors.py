@@ -10,8 +10,9 @@ import pytest
 import torch
 from pairs import P, follow, toy
 
-from ppl_vae import conditionals, nets, priors, recipes
+from ppl_vae import conditionals, inference, nets, priors, recipes
 from ppl_vae.data.streams import stream
+from ppl_vae.results import Fit
 
 X = toy(30)
 Z = np.random.default_rng(0).normal(size=(7, 3))
@@ -28,6 +29,15 @@ def from_file(at: Path, name: str) -> np.ndarray:
     return np.asarray(recipe(np.random.default_rng(0))[0](size=2).tolist())
 
 
+SEEN = np.random.default_rng(1).random(X.shape) < 0.7
+
+
+def under_a_mask(images: np.ndarray) -> Fit:
+    recipe = recipes.vae(images, prior="aggregate", latent_dim=2, hidden=(4,))
+    svi = inference.SVI(epochs=1, batch_size=10)
+    return svi.fit(*recipe(np.random.default_rng(0)), X, mask=SEEN)
+
+
 HOLES = np.where(X > 0, X, np.nan)
 REMEDIES: dict[str, tuple[Any, ...]] = {
     "should be finite, as the posterior's net reads them: put 0 where nothing was seen": (
@@ -37,6 +47,10 @@ REMEDIES: dict[str, tuple[Any, ...]] = {
     "these are read from a file: use prior='vampprior-data', which holds 'num_pseudo_inputs' of them": (
         lambda at: from_file(at, "aggregate"),
         lambda at: from_file(at, "vampprior-data"),
+    ),
+    "make the pair of the data as the guide sees them, np.where(mask, x, {})": (
+        lambda _: under_a_mask(X),
+        lambda _: under_a_mask(np.where(SEEN, X, 0)),
     ),
 }
 

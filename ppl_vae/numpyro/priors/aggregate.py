@@ -22,7 +22,7 @@ class AggregatePosterior(nnx.Module):
 
     Args:
         posterior: the guide's own module, shared and not copied; it maps (N, P) to q(z | x).
-        images: the training data (N, P), finite, which are copied, and saved with a fit.
+        images: the training data (N, P), finite, which are copied, and saved with a fit; 0 where a mask hides them.
         chunk: data that the posterior's net reads at a time, as of ``VampPrior``.
 
     Raises:
@@ -44,6 +44,17 @@ class AggregatePosterior(nnx.Module):
                 "'images' should be finite, as the posterior's net reads them: put 0 where nothing was seen."
             )
         self.components = VampPrior(posterior, images, learned=False, chunk=chunk)
+
+    @property
+    def images(self) -> np.ndarray:
+        """The images, (N, P)."""
+        return np.asarray(self.components.pseudo_inputs())
+
+    @property
+    def hidden_input(self) -> np.ndarray | None:
+        """Stand-in of the posterior's net for values that are not seen; None for 0."""
+        value = getattr(getattr(self.components.posterior, "net", None), "hidden_input", None)
+        return None if value is None else np.asarray(value)
 
     def __call__(self) -> dist.Distribution:
         """Return the distribution over (D,)."""
