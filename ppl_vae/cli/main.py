@@ -74,7 +74,8 @@ a prior, likelihood, posterior, net or program of your own, which my_module.py i
 completion, in bash for this session; in zsh and fish put what is printed where they look for completions:
   eval "$(ppl-vae --print-completion bash)"
 
-'ppl-vae COMMAND --help' says what a command reads, writes and prints. For scripts every command takes --quiet (no text)
+'ppl-vae COMMAND --help' says what a command reads, writes and prints; an image there is one datum, of a table a row, of
+sequences a sequence. For scripts every command takes --quiet (no text)
 and --json (one object on stdout). Exit codes: 0 done, 2 an error (one line on stderr), 130 interrupted.
 """
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from ..arrays.convolution_shapes import channels_first
 from ..data import Split
-from ..runtime.shown import datum
 from .runs import FIGURES, Run
 from .sequences import check_ends
 from .tables import is_table
@@ -77,20 +76,20 @@ def pairs(path: Path, x: np.ndarray, made: np.ndarray, shape: Sequence[int], tit
     plots.save(plots.image_grid(both, shape, columns=columns, title=title), path)
 
 
-def of_training(folder: Path, fit: Fit, split: Split, valid_side: Mapping[str, Any]) -> None:
+def of_training(folder: Path, fit: Fit, split: Split, valid_side: Mapping[str, Any], each: str) -> None:
     """Draw the figures of a training: its history; for images also reconstructions, samples and pseudo-inputs."""
     from .. import plots
 
     figures, name = folder / FIGURES, folder.resolve().name
     plots.save(
-        plots.training_curves({name: fit.history}, unit=f"nats per {datum(split.image_shape)}"),
+        plots.training_curves({name: fit.history}, unit=f"nats per {each}"),
         figures / "training.png",
     )
     if not plots.is_drawable(split.image_shape):
         return
-    what, x, index = "validation images", split.valid[:PAIRS], None
+    what, x, index = f"validation {each}s", split.valid[:PAIRS], None
     if not fit.generalises:
-        what, x = "training images", split.train[:PAIRS]
+        what, x = f"training {each}s", split.train[:PAIRS]
         index = np.arange(len(x))
     mean, shape = fit.sites.has_data_means, split.image_shape
     if fit.sites.latent and not fit.sites.implicit:
@@ -99,7 +98,7 @@ def of_training(folder: Path, fit: Fit, split: Split, valid_side: Mapping[str, A
         pairs(figures / "reconstructions.png", x, made, shape, f"{name}: {what}, each with its reconstruction")
     drawn = "means of" if mean else "draws from"
     what = "draws of the generator" if fit.sites.implicit else f"{drawn} p(x | z)"
-    grid(figures / "samples.png", fit.generate(SAMPLES, mean=mean), shape, f"{name}: new images, {what}")
+    grid(figures / "samples.png", fit.generate(SAMPLES, mean=mean), shape, f"{name}: new {each}s, {what}")
     inputs = _pseudo_inputs(fit)
     if inputs is not None:
         plots.save(plots.pseudo_inputs(inputs, shape), figures / "pseudo_inputs.png")

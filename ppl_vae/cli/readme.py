@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..backends import NAMES
-from ..runtime.shown import datum, of_data
+from ..recipes.recipe import Recipe
+from ..runtime.shown import of_data
 from ..runtime.storage import write_atomically
 from . import runs
 from .config import CONFIG
@@ -85,11 +86,13 @@ def _text(
     folder: Path, settings: Mapping[str, Any], record: Mapping[str, Any], metrics: Mapping[str, Any] | None
 ) -> str:
     shape = settings["data"]["image_shape"]
-    each = datum(shape)
+    each = Recipe.from_dict(settings["recipe"]).datum
     files = {**FILES, **{f"{FIGURES}/{name}": about for name, about in PICTURES.items()}}
     files = {name: of_data(about, each) for name, about in files.items() if (folder / name).exists()}
     pictures = [
-        f"![{about}]({FIGURES}/{name})" for name, about in PICTURES.items() if (folder / FIGURES / name).exists()
+        f"![{of_data(about, each)}]({FIGURES}/{name})"
+        for name, about in PICTURES.items()
+        if (folder / FIGURES / name).exists()
     ]
     return "\n".join(
         [
@@ -126,13 +129,13 @@ def _text(
 
 def _commands(settings: Mapping[str, Any], each: str, of_table: bool) -> list[str]:
     """The commands that ask for a density, or of an implicit model what stands in their place, and that which draws."""
-    drawn = {"image": "grid.png", "row": "new.csv" if of_table else "new.npy"}[each]
-    sample = {f"sample . --out {drawn}": f"new {each}s"}
+    drawn = {"image": "grid.png"}.get(each, "new.csv" if of_table else "new.npy")
+    sample = {f"sample . --out {drawn}{' --draw' if each == 'sequence' else ''}": f"new {each}s"}
     if settings["recipe"].get("program") == "implicit":
         return _aligned({"evaluate .": f"its draws beside the test {each}s", **sample})
     made = {"reconstruct . --out pairs.png": "images beside their reconstructions"}
-    if each == "row":
-        made = {"reconstruct . --out pairs.npy": "reconstructed rows"}
+    if each != "image":
+        made = {"reconstruct . --out pairs.npy": f"reconstructed {each}s"}
     if of_table:
         made = {"reconstruct . --impute --out filled.csv": "the table with its missing cells filled in"}
     asked = {

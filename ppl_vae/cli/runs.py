@@ -18,6 +18,7 @@ import numpy as np
 
 from ..data import Split
 from ..recipes.components import check_saved
+from ..recipes.recipe import Recipe
 from ..runtime import folders
 from ..runtime.locks import only_writer
 from ..runtime.storage import write_atomically
@@ -75,6 +76,11 @@ class Run:
     def shape(self) -> tuple[int, ...]:
         """Shape of one image."""
         return tuple(self.settings["recipe"]["shape"])
+
+    @property
+    def datum(self) -> str:
+        """The name of one datum: image, row or sequence."""
+        return Recipe.from_dict(self.settings["recipe"]).datum
 
     @property
     def dim(self) -> int:

@@ -47,11 +47,6 @@ def scored(log_w: Array, log_q: Array) -> Array:
     return ops.softmax(ops.stop_gradient(log_w), 0) * log_q
 
 
-def effective(log_w: Array) -> Array:
-    """The effective number of particles of log-weights (K, B), as ``log_weights.effective``, without a slope: (B,)."""
-    return 1 / (ops.softmax(ops.stop_gradient(log_w), 0) ** 2).sum(0)
-
-
 def resample(
     log_w: Array, uniform: Array, scheme: str, ess: float, lasts: Array, twist: Array | None = None
 ) -> tuple[Array, Array]:
@@ -78,8 +73,9 @@ def resample(
     """
     size, plain = log_w.shape[0], log_w
     log_w = log_w if twist is None else log_w + twist
-    due = (effective(log_w) < ess * size) & lasts
-    cumulative = ops.softmax(ops.stop_gradient(log_w), 0).cumsum(0)
+    weights = ops.softmax(ops.stop_gradient(log_w), 0)
+    due = (1 / (weights**2).sum(0) < ess * size) & lasts
+    cumulative = weights.cumsum(0)
     cumulative = cumulative / cumulative[-1:]
     places = uniform if scheme == "multinomial" else (ops.zeros_like(log_w) + 1).cumsum(0) - 1 + uniform
     places = places if scheme == "multinomial" else places / size

@@ -303,12 +303,14 @@ class Net(Component):
         encoder: ``encoder(b, recipe, rng, outputs)`` maps x (..., P + G) to (..., outputs); c stands after x.
         decoder: ``decoder(b, recipe, rng, inputs, outputs)`` maps z, with c after it, (..., inputs), to
             (..., P * outputs): ``outputs`` numbers for each pixel, as the likelihood's ``side_by_side`` says.
+        of_steps: whether it is of sequences, step after step.
     """
 
     slot: ClassVar[str] = "net"
 
     encoder: Callable[[Backend, Values, np.random.Generator, int], Any]
     decoder: Callable[[Backend, Values, np.random.Generator, int, int], Any]
+    of_steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -321,6 +323,7 @@ class Program(Component):
         guides: the guides that draw its latents; None for those of one site ``z``.
         reads: ``reads(recipe)``, the number of z side by side that the likelihood reads.
         own_parts: whether it makes all its parts itself; its builder, and that of its guide, get None for the others.
+        of_steps: whether it is of sequences, step after step.
     """
 
     slot: ClassVar[str] = "program"
@@ -330,6 +333,7 @@ class Program(Component):
     guides: tuple[str, ...] | None = None
     reads: Callable[[Values], int] = _one
     own_parts: bool = False
+    of_steps: bool = False
 
 
 @dataclass(frozen=True)

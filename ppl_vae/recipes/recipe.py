@@ -13,7 +13,7 @@ import numpy as np
 from .. import backends
 from ..arrays.plain import as_python
 from ..data.streams import Data
-from ..runtime.shown import Shown
+from ..runtime.shown import Shown, datum
 from . import (
     autoregressive,
     builders,
@@ -268,6 +268,12 @@ class Recipe(Shown):
     def dim(self) -> int:
         """P, the number of pixels."""
         return math.prod(self.shape)
+
+    @property
+    def datum(self) -> str:
+        """The name of one datum in what is printed: image, row or sequence."""
+        of_steps = any(self.component(slot).of_steps for slot in ("net", "program"))
+        return datum(self.shape, of_steps=of_steps)
 
     def component(self, slot: str) -> Any:
         """The component that is chosen for a part.

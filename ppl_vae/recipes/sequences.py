@@ -114,6 +114,7 @@ NET = Net(
     refuse=refuse,
     encoder=build_encoder,
     decoder=build_decoder,
+    of_steps=True,
 )
 POSTERIORS = tuple(
     Posterior(
@@ -187,6 +188,7 @@ HIDDEN_MARKOV = Program(
     refuse=partial(refuse_whole, "hidden-markov", "empty"),
     build=build_hidden_markov,
     own_parts=True,
+    of_steps=True,
 )
 RECURRENT = Program(
     "recurrent",
@@ -196,6 +198,7 @@ RECURRENT = Program(
     build=build_recurrent,
     guides=("recurrent",),
     own_parts=True,
+    of_steps=True,
 )
 RECURRENT_GUIDE = Guide(
     "recurrent",

@@ -29,12 +29,14 @@ CURVE = """\
 """Templates."""
 
 
-def datum(shape: Sequence[int]) -> str:
-    """Name one datum of a shape in what is printed.
+def datum(shape: Sequence[int], *, of_steps: bool = False) -> str:
+    """Name one datum of a shape, or of a model of sequences, in what is printed.
 
-    >>> datum((13,)), datum((28, 28))
-    ('row', 'image')
+    >>> datum((13,)), datum((28, 28)), datum((60, 1), of_steps=True)
+    ('row', 'image', 'sequence')
     """
+    if of_steps:
+        return "sequence"
     return "row" if len(shape) == 1 else "image"
 
 

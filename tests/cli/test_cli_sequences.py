@@ -103,3 +103,16 @@ def test_a_table_of_shorter_sequences_is_padded_to_the_steps_of_the_run(
     (tmp_path / "plain.csv").write_text("age,height\n1,2\n")
     assert command("encode", run, "--data", tmp_path / "plain.csv", "--out", tmp_path / "z.npy") == 2
     assert "is of arrays, and a .csv or .parquet file is a table" in one_line(capsys)
+
+
+def test_what_is_printed_and_written_says_sequences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not images; and a net that reads its own past, whose E[x | z] is not known, is sampled by --draw."""
+    words = (*WORDS[:6], "--likelihood", "normal", "--program", "recurrent", "--guide", "recurrent", "--epochs", 1)
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(40, 6, 2)))
+    printed = told("fit", "--data", tmp_path / "rows.npy", "--out", out := tmp_path / "run", *words)
+    printed += told("evaluate", out, "--num-particles", 2) + told("encode", out, "--out", tmp_path / "z.npy")
+    printed += (out / "README.md").read_text()
+    assert "image" not in printed and printed.count("sequence") > 8
+    assert command("sample", out, "--out", tmp_path / "new.npy") == 2
+    assert one_line(capsys).strip().endswith("Use --draw.")
+    assert "sequences of shape" in told("sample", out, "--out", tmp_path / "new.npy", "--draw")

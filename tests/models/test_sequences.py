@@ -10,6 +10,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pairs import fill, same, untrained
+from state_spaces import moments, settle
 
 from ppl_vae import backends, evaluation, objectives, recipes
 from ppl_vae.arrays.sequences import lasts
@@ -194,20 +195,10 @@ def test_programs_end_their_sequences(backend: backends.Backend, kind: str) -> N
 def linear(backend: backends.Backend) -> tuple[Any, Any, np.ndarray, np.ndarray]:
     """A linear Gaussian state space with a smoother, and the mean and covariance of its x."""
     model, guide = deep_markov(backend, transition="linear", likelihood="normal", hidden=(), latent_dim=1)
-    a, c, s, r = 0.8, np.array([[1.0], [-0.5]]), 0.6, 0.7
-    fill(model.prior.transition.net.layers[0], np.array([[a]]), np.zeros(1))
-    fill(model.likelihood.net.net.layers[0], c, np.zeros(WIDTH))
-    for conditional, scale in ((model.prior.transition, s), (model.likelihood, r)):
-        raw = np.log(np.expm1(scale - conditional.floor))
-        if backend.name == "pyro":
-            conditional.raw.data.fill_(raw)
-        else:
-            conditional.raw[...] = jnp.asarray(raw)
-    variance = [1.0]
-    for _ in range(LENGTH - 1):
-        variance.append(a**2 * variance[-1] + s**2)
-    cov = np.array([[a ** abs(t - u) * variance[min(t, u)] for u in range(LENGTH)] for t in range(LENGTH)])
-    return model, guide, np.kron(cov, c @ c.T) + r**2 * np.eye(LENGTH * WIDTH), cov
+    numbers = np.array([[0.8]]), np.array([[1.0], [-0.5]]), 0.6, 0.7
+    settle(backend, model, *numbers)
+    cov, _, of_z = moments(*numbers, LENGTH)
+    return model, guide, cov, of_z
 
 
 @pytest.mark.slow

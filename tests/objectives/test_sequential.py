@@ -11,6 +11,7 @@ import pyro
 import pytest
 import torch
 from pairs import fill, untrained
+from state_spaces import moments, settle
 
 from ppl_vae import backends, evaluation, objectives, recipes
 from ppl_vae.arrays.log_weights import effective
@@ -176,26 +177,13 @@ def test_resampling_keeps_the_mean_weight_and_takes_each_by_its_own(scheme: str)
 def linear(backend: backends.Backend) -> tuple[Any, Any, np.ndarray, np.ndarray]:
     """A fit of a linear Gaussian state space of two states, and the covariances of its x and of its z."""
     own = pair_of(backend, transition="linear", likelihood="normal", hidden=(), posterior="smoothing")
-    model, s, r, outer = own[0], 0.6, 0.8, own[1].posterior.conditional.net.outer
+    outer = own[1].posterior.conditional.net.outer
     fill(outer, np.zeros(tuple(outer.weight.shape)), np.repeat([0.0, 1.0], DIM))  # proposals as wide as a posterior
-    turn, loadings = np.array([[0.7, 0.4], [-0.3, 0.6]]), np.array([[1.0, 0.5], [-0.5, 1.0]])
-    fill(model.prior.transition.net.layers[0], turn, np.zeros(2))
-    fill(model.likelihood.net.net.layers[0], loadings, np.zeros(WIDTH))
-    for conditional, scale in ((model.prior.transition, s), (model.likelihood, r)):
-        raw = np.log(np.expm1(scale - conditional.floor))
-        if backend.name == "pyro":
-            conditional.raw.data.fill_(raw)
-        else:
-            conditional.raw[...] = jnp.asarray(raw)
-    path = np.eye(LENGTH * DIM)  # z = path @ noise
-    for t in range(1, LENGTH):
-        path[t * DIM : (t + 1) * DIM] = turn @ path[(t - 1) * DIM : t * DIM]
-        path[t * DIM : (t + 1) * DIM, t * DIM : (t + 1) * DIM] = np.eye(DIM)
-    noise = np.diag([1.0] * DIM + [s**2] * DIM * (LENGTH - 1))
-    of_z, to_x = path @ noise @ path.T, np.kron(np.eye(LENGTH), loadings)
-    cov = to_x @ of_z @ to_x.T + r**2 * np.eye(LENGTH * WIDTH)
+    numbers = np.array([[0.7, 0.4], [-0.3, 0.6]]), np.array([[1.0, 0.5], [-0.5, 1.0]]), 0.6, 0.8
+    settle(backend, own[0], *numbers)
+    cov, across, _ = moments(*numbers, LENGTH)
     x = np.random.default_rng(1).multivariate_normal(np.zeros(len(cov)), cov, size=6).astype(np.float32)
-    return untrained(*own, backend, x), x, cov, of_z @ to_x.T
+    return untrained(*own, backend, x), x, cov, across
 
 
 def test_kalman_is_conditioning_of_the_joint_normal_and_filters_estimate_it(backend: backends.Backend) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from ... import backends, strategies
 from ...data import Split
-from ...runtime.shown import datum
 from .. import config, labels, objectives, options, outputs, readme, sequences, tables
 from ..config import CONFIG
 from ..console import Console, keys
@@ -148,7 +147,9 @@ def run(arguments: argparse.Namespace) -> None:
     page = write_report(study, **told)
     config.write(out / CONFIG, chosen, HEADING)
     readme.write_comparison(out, split.name)
-    console.say(*_table(table, split, chosen), f"\n{page} shows it; {out}{os.sep} holds {TABLE} and every training")
+    console.say(
+        *_table(table, split, chosen, study.datum), f"\n{page} shows it; {out}{os.sep} holds {TABLE} and every training"
+    )
     console.result(_record(out, page, table, split, chosen))
 
 
@@ -217,7 +218,7 @@ def _record(out: Path, page: Path, table: pd.DataFrame, split: Split, chosen: di
     }
 
 
-def _table(table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> list[str]:
+def _table(table: pd.DataFrame, split: Split, chosen: dict[str, Any], each: str) -> list[str]:
     names = [
         "accuracy",
         "log_p",
@@ -241,7 +242,6 @@ def _table(table: pd.DataFrame, split: Split, chosen: dict[str, Any]) -> list[st
     ]
     names += ["seconds", "peak_memory", "seeds"]
     columns = [c for name in names for c in (name, f"{name}_sd") if c in table and c != "active_units_sd"]
-    each = datum(split.image_shape)
     return [
         f"{split.name}: {len(split.test)} test {each}s, {chosen['latents']} latents; nats per {each}, best first\n",
         _ranked(table)[columns].round(2).to_string(na_rep=""),

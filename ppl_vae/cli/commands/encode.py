@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.shown import datum
 from .. import inputs, runs
 from ..console import Console, keys
 from ..options import IMAGES, OUTPUT, add_device, add_images, add_output
@@ -72,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
     z = z.astype(np.float32)
     runs.write_array(out, z, "z")
     data = arguments.data or opened.data
-    console.say(f"{out}: posterior means, float32 {z.shape}, of {arguments.part} {datum(opened.shape)}s in {data}")
+    console.say(f"{out}: posterior means, float32 {z.shape}, of {arguments.part} {opened.datum}s in {data}")
     record = {"out": str(out), "run": str(opened.folder), "data": data, "part": arguments.part}
     console.result({**record, "shape": list(z.shape), "dtype": str(z.dtype)})
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data import Split
-from ...runtime.shown import datum
 from ...runtime.versions import __version__
 from .. import inputs, labels, readme, sequences
 from ..console import Console, keys
@@ -160,7 +159,7 @@ def run(arguments: argparse.Namespace) -> None:
     record = {name: record.get(name) for name in KEYS}
     write_json(opened.folder / METRICS, record)
     readme.write(opened.folder)
-    lines = [NO_LOG_P] if implicit else _table(record, split)
+    lines = [NO_LOG_P] if implicit else _table(record, split, opened.datum)
     lines += [NOT_TRAINED.format(chosen["objective"], SHOWN[shown])] if shown else []
     lines += [str(quality)] if quality else []
     console.say(*lines, f"\nwritten to {opened.folder / METRICS}")
@@ -210,8 +209,7 @@ def _draws(fit: Fit, test: np.ndarray) -> dict[str, Any]:
     return {**trained, "num_images": len(test)}
 
 
-def _table(metrics: dict[str, Any], split: Split) -> list[str]:
-    each = datum(split.image_shape)
+def _table(metrics: dict[str, Any], split: Split, each: str) -> list[str]:
     lines = [
         f"{split.name}: {metrics['num_images']} test {each}s, binarisation {split.binarisation!r}; nats per {each}\n"
     ]

@@ -16,7 +16,6 @@ from ...data import Split
 from ...recipes.components import find
 from ...recipes.recipe import Recipe
 from ...runtime import storage
-from ...runtime.shown import datum
 from ...runtime.versions import __version__, versions
 from .. import config, inputs, labels, objectives, options, outputs, pictures, readme, runs, sequences, tables
 from ..config import CONFIG
@@ -178,9 +177,9 @@ def run(arguments: argparse.Namespace) -> None:
     record = _record(out, fit, split, settings["options"])
     runs.write_json(out / RECORD, record)
     if arguments.figures:
-        pictures.of_training(out, fit, split, _valid_side(split, settings["options"]))
+        pictures.of_training(out, fit, split, _valid_side(split, settings["options"]), pair.datum)
     readme.write(out)
-    _report(console, out, record, split)
+    _report(console, out, record, split, pair.datum)
     console.result(record)
 
 
@@ -345,10 +344,9 @@ def _told_grey(chosen: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _report(console: Console, folder: Path, record: dict[str, Any], split: Split) -> None:
+def _report(console: Console, folder: Path, record: dict[str, Any], split: Split, each: str) -> None:
     stopped = " (early stopping)" if record["stopped_early"] else ""
     done = f"{record['epochs']} epochs{stopped} of {record['objective']}, {record['seconds']:.1f} s"
-    each = datum(split.image_shape)
     console.say(f"{split.name}: {len(split.train)} training {each}s, {done}")
     if record["valid_elbo"] is not None:
         after = f"of {record['valid_images']} {each}s, after epoch {record['valid_epoch']}"

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.shown import datum
 from .. import inputs, pictures, runs, tables
 from ..console import Console, keys
 from ..options import IMAGES, OUTPUT, add_device, add_image_shape, add_images, add_output, add_seed
@@ -89,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
     number = arguments.num or (pictures.PAIRS if picture else None)
     fit, x, index = runs.ready(opened.fit(arguments.device), x, number, arguments.refine, console.progress)
     made = fit.reconstruct(x, seed=arguments.seed, mean=fit.sites.has_data_means, index=index).astype(np.float32)
-    data, what = arguments.data or opened.data, f"{part} {datum(shape)}s"
+    data, what = arguments.data or opened.data, f"{part} {opened.datum}s"
     if picture:
         pictures.pairs(out, x, made, shape, f"{opened.folder.resolve().name}: {what}, each with its reconstruction")
     else:

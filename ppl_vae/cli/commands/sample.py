@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.shown import datum
 from .. import labels, pictures, tables
 from ..console import Console, keys
 from ..options import OUTPUT, add_device, add_image_shape, add_output, add_seed
@@ -85,6 +84,8 @@ def run(arguments: argparse.Namespace) -> None:
     options = {"seed": arguments.seed, "mean": not arguments.draw}
     given = None if arguments.label is None else labels.given(opened.settings, arguments.label, arguments.num)
     fit = opened.fit(arguments.device)
+    if not (arguments.draw or fit.sites.implicit):
+        fit.sites.check_data_means("--draw")
     images = fit.generate(arguments.num, given=given, **options)
     what = "draws from p(x | z)" if arguments.draw else "means of p(x | z)"
     what = "draws of the generator" if fit.sites.implicit else what
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
         pictures.grid(out, images, shape, f"{opened.folder.resolve().name}: {what}")
     else:
         write_array(out, images.reshape(-1, *shape).astype(np.float32))
-    console.say(f"{out}: {len(images)} {datum(shape)}s of shape {shape}, {what}, seed {arguments.seed}")
+    console.say(f"{out}: {len(images)} {opened.datum}s of shape {shape}, {what}, seed {arguments.seed}")
     record = {"out": str(out), "run": str(opened.folder), "shape": [len(images), *shape]}
     console.result({**record, "label": arguments.label, "draw": arguments.draw, "seed": arguments.seed})
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...runtime.shown import datum
 from .. import inputs, pictures, runs
 from ..console import Console, keys
 from ..options import IMAGES, OUTPUT, add_device, add_image_shape, add_images, add_output, add_seed
@@ -95,20 +94,20 @@ def run(arguments: argparse.Namespace) -> None:
     x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
     if arguments.image is not None and arguments.image >= len(x):
         raise ValueError(
-            f"--image should be below {len(x)}, the number of {arguments.part} {datum(shape)}s; got {arguments.image}"
+            f"--image should be below {len(x)}, the number of {arguments.part} {opened.datum}s; got {arguments.image}"
         )
     number = max(arguments.num, (arguments.image or 0) + 1)
     fit, x, index = runs.ready(opened.fit(arguments.device), x, number, arguments.refine, console.progress)
     index = np.arange(len(x)) if index is None and not fit.generalises else index
     record = _traverse(fit, x, index, arguments)
     images, above = record.pop("images"), record.pop("above")
-    where = f"{datum(shape)} {arguments.image}" if above else f"the {record['start']}"
+    where = f"{opened.datum} {arguments.image}" if above else f"the {record['start']}"
     if picture:
         _draw(out, images, above, shape, record, f"{opened.folder.resolve().name}: traversals from {where}")
     else:
         runs.write_array(out, images.reshape(*images.shape[:2], *shape))
     console.say(
-        f"{out}: {len(images)} dimensions in {images.shape[1]} steps, from {where}", *_summary(record, datum(shape))
+        f"{out}: {len(images)} dimensions in {images.shape[1]} steps, from {where}", *_summary(record, opened.datum)
     )
     about = {"out": str(out), "run": str(opened.folder), "data": arguments.data or opened.data, "part": arguments.part}
     whole = {**about, **record, "shape": [*images.shape[:2], *shape], "seed": arguments.seed}

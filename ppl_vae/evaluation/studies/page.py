@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ...runtime.pages import page as render_page
-from ...runtime.shown import datum, of_data
+from ...runtime.shown import of_data
 from .study import Result, Study, row_names
 
 CAPTIONS = {
@@ -84,7 +84,7 @@ def page(
     title: str, study: Study, results: Sequence[Result], table: pd.DataFrame, figures: Mapping[str, Path], command: str
 ) -> str:
     """The text of the page."""
-    best_first, each = ranked(table), datum(study.data.image_shape)
+    best_first, each = ranked(table), study.datum
     shared, apart = _settings(results)
     libraries = {"ppl_vae": results[0].settings["version"], **results[0].settings["libraries"]}
     return render_page(
@@ -129,7 +129,7 @@ def _count(number: int, what: str) -> str:
 def _summary(study: Study, best_first: pd.DataFrame) -> str:
     """The comparison in three sentences."""
     data, left = study.data, study.remaining
-    each = datum(data.image_shape)
+    each = study.datum
     numbers = [f"{data.sizes[part]:,}" for part in ("train", "valid", "test")]
     sizes = "{} training, {} validation and {} test {}s".format(*numbers, each)
     what = _count(best_first["strategy"].nunique(), "strategy").replace("strategys", "strategies")
@@ -189,7 +189,7 @@ def _cell(row: pd.Series, name: str, decimals: int) -> tuple[str, str, str]:
 
 
 def _about_quality(study: Study, best_first: pd.DataFrame) -> list[str]:
-    each = datum(study.data.image_shape)
+    each = study.datum
     notes = [f"★ the highest log p(x); ≈ within two standard errors of it. All in nats per {each}."]
     notes.append(f"log p(x) is importance sampled with {study.num_particles:,} draws: a lower bound in expectation.")
     if "likelihood_trained" in best_first:

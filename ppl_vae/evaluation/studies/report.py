@@ -14,7 +14,6 @@ import pandas as pd
 from ... import backends
 from ...arrays.plain import as_python
 from ...runtime import folders
-from ...runtime.shown import datum
 from ...runtime.storage import write_atomically
 from .page import page, ranked
 from .study import ANOTHER, Result, Study, row_names, tabulate
@@ -152,7 +151,7 @@ def _figures(study: Study, results: Sequence[Result], table: pd.DataFrame) -> It
     elbo = {name: [row["elbo"] for row in group] for name, group in rows.items()}
     difference = {name: (table.loc[name, "log_p_difference"], table.loc[name, "difference_error"]) for name in rows}
     error = {name: table.loc[name, "test_error"] for name in rows}
-    each = datum(study.data.image_shape)
+    each = study.datum
     yield "log_likelihood", plots.likelihood_intervals(log_p, elbo, error, difference, each=each)  # type: ignore[arg-type]
     missed = {name: np.subtract(log_p[name], elbo[name]) for name in rows}  # type: ignore[arg-type]
     yield "bound_gap", plots.bound_gaps(missed, each=each)  # type: ignore[arg-type]

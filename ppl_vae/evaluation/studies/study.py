@@ -25,6 +25,7 @@ from ...pairs.side_inputs import Side
 from ...results.fit import Fit
 from ...runtime import folders, storage
 from ...runtime.locks import only_writer
+from ...runtime.shown import datum
 from ...runtime.versions import __version__, versions
 from ...training.settings import describe
 from ...training.svi import BaseSVI
@@ -226,6 +227,11 @@ class Study:
     def results(self) -> list[Result]:
         """The results of the trainings that are done, seed by seed."""
         return [training.result() for training in self._trainings() if training.done]
+
+    @property
+    def datum(self) -> str:
+        """The name of one datum in what is printed, as the first cell's recipe says, or the shape of the data."""
+        return getattr(self.cells[0].recipe, "datum", datum(self.data.image_shape))
 
     @property
     def remaining(self) -> int:
