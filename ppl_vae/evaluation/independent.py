@@ -53,6 +53,20 @@ def column_log_density(
     return values
 
 
+def constant_columns(sites: Sites, x: np.ndarray, mask: np.ndarray | None = None) -> list[int]:
+    """Find the columns of data (N, P) that hold one value where the likelihood is a density of real numbers.
+
+    Of one value the density may grow without bound, so that log p(x) says no more than how long the training was.
+    """
+    observed = [site for site in sites.observed if not site.label]
+    if len(observed) != 1 or observed[0].support != "real" or observed[0].columns or len(x) < FEWEST:
+        return []
+    rows = np.asarray(x, np.float64)
+    rows = rows if mask is None else np.where(mask, rows, np.nan)
+    lowest, highest = np.fmin.reduce(rows, 0), np.fmax.reduce(rows, 0)
+    return [int(column) for column in np.flatnonzero(lowest == highest)]
+
+
 def _log_density(site: Site, train: np.ndarray, x: np.ndarray) -> np.ndarray | None:
     """Compute log p(x) of rows x by the columns of ``train``, where the site's kind is known."""
     seen = ~np.isnan(train)

@@ -15,7 +15,7 @@ from ..pairs.inputs import CheckedData, Input
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from ..runtime.pages import part
-from .independent import column_log_density
+from .independent import column_log_density, constant_columns
 from .likelihood.importance_sampling import elbo, log_likelihood
 from .posterior.diagnostics import FEWEST, diagnose
 from .posterior.latents import active_units, collapsed
@@ -261,7 +261,13 @@ def beside_columns(
 ) -> Finding:
     """Compare log p(x) of data, or a bound ``values`` (N,), with a model of each column by itself."""
     name = "columns"
-    alone = column_log_density(fit.sites, data.x, train, mask=data.side.get("mask"))
+    mask = data.side.get("mask")
+    constant = constant_columns(fit.sites, data.x if train is None else train, mask if train is None else None)
+    if constant:
+        held = f"{len(constant)} of {np.shape(data.x)[-1]} columns (the first is {constant[0]}) hold one value"
+        says = f"{held}: log p(x) of such a column is a density at a point, which grows as long as the training lasts."
+        return Finding(name, math.nan, False, says, "Leave these columns out, x[:, x.std(0) > 0].")
+    alone = column_log_density(fit.sites, data.x, train, mask=mask)
     if alone is None:
         says = "No model of each column by itself is known for this likelihood and these data."
         return Finding(name, math.nan, None, says)

@@ -11,9 +11,9 @@ import scipy.stats
 from oracles import PCA, fit_of
 from pairs import refused, toy
 
-from ppl_vae import backends, callbacks, inference, recipes, schedules
+from ppl_vae import backends, callbacks, inference, recipes, schedules, seeds
 from ppl_vae.evaluation import Check, check
-from ppl_vae.evaluation.independent import column_log_density
+from ppl_vae.evaluation.independent import column_log_density, constant_columns
 from ppl_vae.evaluation.verdicts import beside_columns, converged, in_use
 from ppl_vae.pairs.sites import Site, Sites
 from ppl_vae.results import Fit
@@ -136,3 +136,19 @@ def test_data_that_are_all_alike_have_not_collapsed() -> None:
     x = np.tile(toy(1), (30, 1))
     fit = Fit.untrained(inference.Pair(*recipes.vae(x, latent_dim=2, hidden=(4,))(np.random.default_rng(0))), x)
     assert in_use(fit, fit.checked(x)).good is None
+
+
+def test_columns_of_one_value_are_named_under_a_density_and_the_remedy_works() -> None:
+    """Their density grows as long as the training goes on; under probabilities they are like others."""
+    x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    x[:, 1] = 2
+    recipe = recipes.vae(x, likelihood="normal", latent_dim=1, hidden=(4,))
+    fit = Fit.untrained(inference.Pair(*recipe(seeds.generator(0, "weights"))), x)
+    found = beside_columns(fit, fit.checked(x), np.zeros(60), "The ELBO")
+    assert found.good is False and "1 of 3 columns (the first is 1) hold one value" in found.says
+    kept = x[:, x.std(0) > 0]
+    assert constant_columns(sites(support="real"), kept) == [] and found.remedy.endswith("x[:, x.std(0) > 0].")
+    assert constant_columns(sites(support="real"), np.where([True, False, True], x, np.nan)) == [], "nothing is seen"
+    hidden = np.where(np.arange(60) == 7, 9.0, 2.0)[:, None] * np.ones(3)
+    assert constant_columns(sites(support="real"), hidden, np.arange(60)[:, None] * np.ones(3) != 7) == [0, 1, 2]
+    assert constant_columns(sites(binary=True), np.ones((60, 3))) == []
