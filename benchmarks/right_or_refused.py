@@ -487,7 +487,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS)
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES)
     parser.add_argument("--backends", nargs="+", choices=backends.NAMES, default=backends.NAMES)
-    parser.add_argument("--draws", type=int, nargs="+", default=(1, 3), help="K, of 1 and 3")
+    parser.add_argument("--draws", type=int, nargs="+", help="K; by default all of each objective, most often 1 and 3")
     parser.add_argument("--smoke", action="store_true", help="a few cells")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "right_or_refused", help="folder of the verdicts")
     parser.add_argument("--page", type=Path, help="file to write the page to, as docs/right_or_refused.md")
@@ -498,7 +498,7 @@ def main(arguments: list[str] | None = None) -> int:
     for program, name, side, draws in cells(programs, names, options.backends):
         path, key = options.out / f"{side}.json", key_of(program, name, draws)
         done = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if key in done or draws not in options.draws:
+        if key in done or draws not in (options.draws or [draws]):
             continue
         done[key] = asdict(judge(PROGRAMS[program], name, side, draws))
         if len(done) % TOGETHER == 0:

@@ -52,6 +52,12 @@ class PyroRun:
     ) -> None:
         self.settings, self.pair, self.seed, self.dynamic = settings, pair, seed, data.dynamic
         self.compile = compile
+        if torch.is_autocast_enabled(pair.device.type):
+            raise ValueError(
+                "SVI: inside torch.autocast draws would be of half precision, and weights would be those of the first "
+                "step, whose copies it keeps: leave it, or put it around a net, in the forward of a module that "
+                "returns net(x).float()."
+            )
         prepare(settings, pair, data, seed)
         check_dreams(settings, data, partial(observed, pair))
         rehearse(settings, pair, data, seeds.derive(seed, "rehearsal"))
