@@ -409,7 +409,7 @@ them is a test. The exact values come from the densities of each program at ever
 bound of K draws is summed over all of them; gradients are differences of such values. `SVI.fit` gives the estimates:
 its losses, and the steps of its parameters.
 
-Of {every} cells {cells} are in this table.
+Of {every} cells {cells} are in this table, each run when its objective came or changed; the others wait for time.
 
 {counts}
 
