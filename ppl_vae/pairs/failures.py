@@ -18,6 +18,8 @@ NAMED = tuple(e for e in vars(errors).values() if isinstance(e, type) and issubc
 """The package's own errors, which say what to do already."""
 OF_SHAPES = (ValueError, TypeError, RuntimeError, AssertionError)
 """Types of errors that shapes that do not fit cause in the libraries."""
+CLASHES = ("already in the trace as a", "all sites must have unique names", "Multiple sample sites named")
+"""What the libraries say of one name for two things."""
 _FOLDERS = (str(Path(__file__).parents[1]), sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
 _LIBRARIES = (*(folder + os.sep for folder in _FOLDERS), "<frozen")
 
@@ -86,6 +88,8 @@ def does_not_run(
             "Rescale or round the data to values that the distribution can have, or observe another distribution; of a "
             "latent site, let the guide draw such values."
         )
+    if any(said in str(raised) for said in CLASHES):
+        remedy = "Each site, plate and parameter of a program needs a name of its own: rename one of them."
     if remedy is None and isinstance(raised, OF_SHAPES):
         remedy = (
             f"Do the nets take {shape[-1:]} numbers and return what their distributions need, and does every "

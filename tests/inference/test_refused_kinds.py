@@ -168,6 +168,15 @@ def test_optimisers_that_need_the_loss_again() -> None:
     )
 
 
+def test_optimisers_of_sparse_gradients() -> None:
+    follow(
+        "the steps of SparseAdam fail on the gradients of a training, which are dense ({}): use another one",
+        made("pyro"),
+        lambda pair: fit("pyro", pair, optim=partial(torch.optim.SparseAdam, lr=0.1)),
+        lambda pair: fit("pyro", pair, optim=partial(torch.optim.Adam, lr=1e-3)),
+    )
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_scripted_nets() -> None:
     net = nn.Linear(6, 4)

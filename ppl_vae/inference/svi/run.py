@@ -138,7 +138,7 @@ class PyroRun:
         if self.settings.optim is not None:
             try:
                 optim = self.settings.optim(self.parameters)
-            except (TypeError, AttributeError) as error:
+            except (TypeError, AttributeError, ValueError, RuntimeError) as error:
                 optim = error
             if not isinstance(optim, torch.optim.Optimizer):
                 raise TypeError(
@@ -150,6 +150,7 @@ class PyroRun:
                     f"SVI: the steps of {type(optim).__name__} need the loss several times (a closure), and a training "
                     "takes one gradient of each batch: use another one, such as partial(torch.optim.Adam, lr=1e-3)."
                 )
+            _check_steps(optim, self.pair.device)
             return optim
         return torch.optim.Adam(self.parameters, lr=self.settings.learning_rate, fused=True)
 
@@ -366,3 +367,22 @@ class PyroRun:
             average.copy_(torch.from_numpy(np.array(state[f"average/{name}"])))
         for running in self.players:
             running.load_state(below(f"{running.player.name}/", state))
+
+
+def _check_steps(optim: torch.optim.Optimizer, device: torch.device) -> None:
+    """Refuse an optimiser that cannot step down a dense gradient, by a step of another of its kind.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    point = nn.Parameter(torch.ones(2, 2, device=device))
+    point.grad = torch.ones_like(point)
+    try:
+        type(optim)([point], **optim.defaults).step()
+    except RuntimeError as error:
+        raise TypeError(
+            f"SVI: the steps of {type(optim).__name__} fail on the gradients of a training, which are dense ({error}): "
+            "use another one, such as partial(torch.optim.Adam, lr=1e-3)."
+        ) from error
+    except (TypeError, ValueError, AssertionError):  # settings that are no arguments, or of other parameters
+        return

@@ -27,7 +27,7 @@ from ...pairs.terms import SiteTerms, Terms
 from ...pairs.trials import Trial, of_one_size, require_draws
 from ..nets.tables import PerDatum
 from .checks.examination import REMEDIES, examine
-from .checks.programs import check_programs
+from .checks.programs import check_names_apart, check_programs
 from .checks.reached import MOVES, StateStays, warn_of_untrained
 from .checks.scales import Unscaled, one_scale
 from .checks.trials import trial
@@ -184,6 +184,7 @@ class Pair:
                 q = traced(handlers.seed(guide, guide_key), batch, **where)
                 replayed = handlers.replay(handlers.seed(model, model_key), trace=q)
                 p = traced(replayed, batch, **where)
+            check_names_apart(q, p)
             given = {name: site["value"] for name, site in {**p, **q}.items() if site["type"] == "param"}
             warn_of_untrained((self.structure.model, self.structure.guide), given)
             for name, site in {**p, **q}.items():

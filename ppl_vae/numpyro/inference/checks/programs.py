@@ -10,6 +10,7 @@ from flax import nnx
 
 from ....pairs.keywords import tolerant
 from ....pairs.programs import check_backend, is_a
+from ..traces import NumPyroTrace
 
 
 def check_programs(model: Any, guide: Any) -> None:
@@ -28,6 +29,23 @@ def check_programs(model: Any, guide: Any) -> None:
                     "no parameters: use one of flax.nnx, such as nnx.Linear(2, 6, rngs=nnx.Rngs(0)), or of "
                     "ppl_vae.numpyro.nets."
                 )
+
+
+def check_names_apart(*traces: NumPyroTrace) -> None:
+    """Refuse a parameter with the name of a site of the other program: NumPyro would put it in that site's place.
+
+    Raises:
+        ValueError: names it.
+    """
+    params, sampled = (
+        {name for trace in traces for name, site in trace.items() if site["type"] == kind}
+        for kind in ("param", "sample")
+    )
+    for name in sorted(params & sampled):
+        raise ValueError(
+            f"The parameter {name!r} has the name of a site of the other program, and NumPyro would take its value for "
+            "that site's: rename the parameter."
+        )
 
 
 def as_functions(model: nnx.Module, guide: nnx.Module, name: str = "pair") -> tuple[Any, Any]:
