@@ -69,6 +69,10 @@ class Collapsed(UserWarning):
     """Warning of a fit whose latents say nothing of the data; the message says what to change."""
 
 
+class ConstantColumns(UserWarning):
+    """Warning of columns of one value under a density, whose log p(x) grows with the training; it names the first."""
+
+
 class SampledKL(UserWarning):
     """Warning of sites whose KL is sampled where an objective takes closed forms; it names them."""
 

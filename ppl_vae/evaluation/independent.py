@@ -15,6 +15,7 @@ FEWEST = 20
 """The least number of rows from which columns are described."""
 PRIOR_COUNT = 0.5
 """Count of each value before any row is seen."""
+LEAVE_OUT = "Leave these columns out, x[:, x.std(0) > 0]."
 
 
 def column_log_density(
@@ -51,6 +52,12 @@ def column_log_density(
             return None
         values[held_out] = found
     return values
+
+
+def told_of_constant(columns: list[int], of: int) -> str:
+    """Say what comes of columns of one value, out of so many."""
+    held = f"{len(columns)} of {of} columns (the first is {columns[0]}) hold one value"
+    return f"{held}: log p(x) of such a column is a density at a point, which grows as long as the training lasts."
 
 
 def constant_columns(sites: Sites, x: np.ndarray, mask: np.ndarray | None = None) -> list[int]:

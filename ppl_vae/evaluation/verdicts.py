@@ -15,7 +15,7 @@ from ..pairs.inputs import CheckedData, Input
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from ..runtime.pages import part
-from .independent import column_log_density, constant_columns
+from .independent import LEAVE_OUT, column_log_density, constant_columns, told_of_constant
 from .likelihood.importance_sampling import elbo, log_likelihood
 from .posterior.diagnostics import FEWEST, diagnose
 from .posterior.latents import active_units, collapsed
@@ -264,9 +264,8 @@ def beside_columns(
     mask = data.side.get("mask")
     constant = constant_columns(fit.sites, data.x if train is None else train, mask if train is None else None)
     if constant:
-        held = f"{len(constant)} of {np.shape(data.x)[-1]} columns (the first is {constant[0]}) hold one value"
-        says = f"{held}: log p(x) of such a column is a density at a point, which grows as long as the training lasts."
-        return Finding(name, math.nan, False, says, "Leave these columns out, x[:, x.std(0) > 0].")
+        says = told_of_constant(constant, np.shape(data.x)[-1])
+        return Finding(name, math.nan, False, says, LEAVE_OUT)
     alone = column_log_density(fit.sites, data.x, train, mask=mask)
     if alone is None:
         says = "No model of each column by itself is known for this likelihood and these data."

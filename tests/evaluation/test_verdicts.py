@@ -11,7 +11,8 @@ import scipy.stats
 from oracles import PCA, fit_of
 from pairs import refused, toy
 
-from ppl_vae import backends, callbacks, inference, recipes, schedules, seeds
+from ppl_vae import VAE, backends, callbacks, inference, recipes, schedules, seeds
+from ppl_vae.errors import ConstantColumns
 from ppl_vae.evaluation import Check, check
 from ppl_vae.evaluation.independent import column_log_density, constant_columns
 from ppl_vae.evaluation.verdicts import beside_columns, converged, in_use
@@ -146,7 +147,10 @@ def test_columns_of_one_value_are_named_under_a_density_and_the_remedy_works() -
     fit = Fit.untrained(inference.Pair(*recipe(seeds.generator(0, "weights"))), x)
     found = beside_columns(fit, fit.checked(x), np.zeros(60), "The ELBO")
     assert found.good is False and "1 of 3 columns (the first is 1) hold one value" in found.says
-    kept = x[:, x.std(0) > 0]
+    kept, estimator = x[:, x.std(0) > 0], VAE(likelihood="normal", latent_dim=1, hidden=(4,), epochs=1, random_state=0)
+    with pytest.warns(ConstantColumns, match=r"VAE: 1 of 3 columns .* x\[:, x.std\(0\) > 0\]"):
+        estimator.fit(x)
+    estimator.fit(kept)
     assert constant_columns(sites(support="real"), kept) == [] and found.remedy.endswith("x[:, x.std(0) > 0].")
     assert constant_columns(sites(support="real"), np.where([True, False, True], x, np.nan)) == [], "nothing is seen"
     hidden = np.where(np.arange(60) == 7, 9.0, 2.0)[:, None] * np.ones(3)
