@@ -23,6 +23,9 @@ NETS = ("momentum", "position")
 FLOOR = 1e-2
 """Added to a jump over the usual one before it divides, so that a rejected proposal costs 100, and not everything."""
 
+BEGINS = 20
+"""Sets of starts that the training's steps take in turn, for the burn-in's term."""
+
 
 class Place(NamedTuple):
     """The coordinates of each datum in which the nets see its chains, y = (u - centre) / scale."""
@@ -196,6 +199,11 @@ def loss(jumped: Array, usual: Array) -> Array:
     """
     relative = jumped / usual
     return (1 / (relative + FLOOR) - relative).mean()
+
+
+def burn_in(begins: Array, position: Place) -> Array:
+    """Sets of starts (BEGINS, K, B, D), in the nets' coordinates, from positions (BEGINS K, B, D)."""
+    return ((begins - position.centre) / position.scale).reshape(BEGINS, -1, *begins.shape[1:])
 
 
 class Seen(NamedTuple):

@@ -298,7 +298,8 @@ class LearnedHMC(_Sampler):
 
     Chains warm up as those of ``HMC``, which finds a step size, a place and a scale for each datum. Then the nets,
     which all data of a chunk share, descend the mean of c / J - J / c while the chains go on, where J is the expected
-    squared distance of a transition, and c that of the warm-up. Then they are fixed, and draws begin. Whatever nets
+    squared distance of a transition, and c that of the warm-up; with ``burn_in`` also, times it, that of transitions
+    from where chains start, so that they come from there fast. Then they are fixed, and draws begin. Whatever nets
     say, a transition leaves p(z | x) as it is: steps have a reverse, and the factor by which they stretch volumes.
     Generalizing Hamiltonian Monte Carlo with Neural Networks, Levy, Hoffman and Sohl-Dickstein, 2018.
 
@@ -312,21 +313,25 @@ class LearnedHMC(_Sampler):
         num_training: gradient steps of the nets, each a transition of all chains.
         hidden: units of each of a net's two hidden layers.
         learning_rate: of Adam.
+        burn_in: weight of the second term; 0 leaves it out.
 
     Raises:
-        ValueError: settings that are no positive numbers, or an acceptance that is no probability.
+        ValueError: settings that are no positive numbers, a negative weight, or an acceptance that is no probability.
     """
 
     num_steps: int = 10
     num_training: int = 500
     hidden: int = 16
     learning_rate: float = 3e-3
+    burn_in: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_counts("LearnedHMC", num_steps=self.num_steps, num_training=self.num_training, hidden=self.hidden)
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"LearnedHMC: 'learning_rate' should be above 0; got {self.learning_rate!r}.")
+        if not 0 <= self.burn_in < math.inf:
+            raise ValueError(f"LearnedHMC: 'burn_in' should be a number of at least 0; got {self.burn_in!r}.")
 
     def _sample(self, pair: Pair, x: np.ndarray, start: Arrays, side: Arrays, seed: int) -> Sampled:
         width, rng = kernel_of(pair).layout(pair, x, side).width, generator(seed, "nets")
@@ -334,4 +339,10 @@ class LearnedHMC(_Sampler):
         nets |= {"masks": learned.masks(width, self.num_steps, rng)}
         counts = {"num_warmup": self.num_warmup, "num_training": self.num_training, "num_samples": self.num_samples}
         options: dict[str, Any] = {"learning_rate": self.learning_rate, "target": self.target_accept_prob, "seed": seed}
+        options |= {"burn_in": self.burn_in, "begins": self._begins(pair, x, side, seed) if self.burn_in else None}
         return kernel_of(pair, "learned").sample(pair, x, start, side, **nets, **counts, **options)
+
+    def _begins(self, pair: Pair, x: np.ndarray, side: Arrays, seed: int) -> Arrays:
+        """Draw further starts for the steps of the training, which take ``learned.BEGINS`` sets of them in turn."""
+        seeds = {"seed": derive(seed, "begins"), "guide_seed": derive(seed, "guide begins")}
+        return kernel_of(pair).starts(pair, x, learned.BEGINS * self.num_chains, self.start, side, **seeds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from ..errors import UnsuitableObjective
 from .sites import NOWHERE, Site, Sites
 
@@ -9,12 +11,20 @@ BY_NORMAL = "the normal fitted to its draws, evaluation.normal_proposal(fit, x)"
 """A fit whose guide has a density, in the place of one that has none."""
 
 
+class PriorApart(Protocol):
+    """Sites, or draws, that know of an objective that trained another prior than the model's own."""
+
+    @property
+    def prior_apart(self) -> str:
+        """The objective's name, or nothing."""
+
+
 def density_unknown(sites: Sites) -> Site | None:
     """Find the first latent site whose density is known nowhere in the guide, if there is one."""
     return next((site for site in sites.latent if site.density == NOWHERE), None)
 
 
-def check_prior(sites: Sites | None, what: str) -> None:
+def check_prior(sites: PriorApart | None, what: str) -> None:
     """Refuse a fit whose objective has learned a prior of its own, for what reads the pair's p(z).
 
     Raises:

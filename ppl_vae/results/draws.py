@@ -16,7 +16,7 @@ from ..mcmc.filtering import ancestral, check_found, no_steps
 from ..mcmc.samplers import HMC, LearnedHMC
 from ..objectives.request import FilterRequest
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
-from ..pairs.densities import check_weights
+from ..pairs.densities import check_prior, check_weights
 from ..pairs.inputs import CheckedData, Input
 from ..pairs.side_inputs import Side
 from ..pairs.trained import Trained
@@ -41,6 +41,7 @@ class Draws(Shown, dict[str, np.ndarray]):
     ``log_weights`` (P, N) are of the guide's own draws, log p(x, z) - log q(z | x); ``refined_log_weights`` (K, N) of
     the refined guide's; ``resampled`` says that the former chose these draws; ``chains`` is where they are from.
     ``distinct`` (N,), of the paths of a particle filter, is the number of different z_t among them where it is least.
+    ``prior_apart`` names an objective that has left the model's p(z) as it was, as ``Sites`` does.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Draws(Shown, dict[str, np.ndarray]):
         resampled: bool = False,
         chains: Any = None,
         distinct: np.ndarray | None = None,
+        prior_apart: str = "",
     ) -> None:
         super().__init__(values)
+        self.prior_apart = prior_apart
         self.log_weights, self.refined_log_weights = log_weights, refined_log_weights
         self.resampled, self.chains, self.distinct = resampled, chains, distinct
 
@@ -78,6 +81,7 @@ class Draws(Shown, dict[str, np.ndarray]):
         """
         import pandas as pd
 
+        check_prior(self, "diagnostics")
         if np.isnan(self.log_weights).any():
             raise UnsuitableObjective(
                 "diagnostics reads the weights p(x, z) / q(z | x) of the guide's draws, and its density is known "
@@ -144,7 +148,8 @@ def draws(
         paths, distinct = _filter(fit, data, num_draws, particles, seed, backward=name == "backward")
         return Draws(paths, log_weights=terms.log_weights, distinct=distinct)
     if name == "guide":
-        return Draws(values, log_weights=terms.log_weights)
+        assert fit.pair.sites is not None
+        return Draws(values, log_weights=terms.log_weights, prior_apart=fit.pair.sites.prior_apart)
     if name == "refined":
         refined = fit.refine(data, seed=seed)
         after = refined.checked(data, index=np.arange(len(data)))

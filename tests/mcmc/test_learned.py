@@ -157,6 +157,32 @@ def test_the_exact_posterior_is_recovered_on_pyro() -> None:
     assert chains.draws["z"].shape == (4, 120, 3, 2) and chains.step_size.shape == (3,)
 
 
+def test_the_burn_in_is_of_transitions_from_fresh_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step of the training has a second term, at draws of the prior, set after set; the target stays."""
+    pca, seen, made = PCA(), [], []
+    jump, burn_in = learned.jump, learned.burn_in
+
+    def looked(y: Any, end: Any, log_ratio: Any) -> Any:
+        seen.append(y)
+        return jump(y, end, log_ratio)
+
+    def begun(begins: Any, place: Any) -> Any:
+        made.append((begins, burn_in(begins, place)))
+        return made[-1][1]
+
+    monkeypatch.setattr(learned, "jump", looked)
+    monkeypatch.setattr(learned, "burn_in", begun)
+    fit, x = fit_of(pca, backends.load("pyro"), **WRONG), pca.x[:3]
+    counts = {"num_samples": 120, "num_warmup": 40, "num_steps": 3, "num_training": learned.BEGINS + 1}
+    check(LearnedHMC(**counts, start="prior", burn_in=1.0).run(fit, x), pca, x)
+    ((begins, sets),) = made
+    assert begins.shape == (4 * learned.BEGINS, 3, 2) and sets.shape == (learned.BEGINS, 4, 3, 2)
+    assert abs(begins.mean()) < 4.5 / begins.numel() ** 0.5 and begins.std() == pytest.approx(1.0, abs=0.15)
+    assert len(seen) == 2 * counts["num_training"]
+    for number, y in enumerate(seen[1::2]):
+        assert torch.equal(y, sets[number % learned.BEGINS])
+
+
 def test_training_makes_draws_of_a_narrow_posterior_worth_more() -> None:
     """Deviations 1 and 1/30: the worst effective number of draws for each gradient, beside HMC's, on NumPyro."""
     pca = narrow(30.0)
@@ -168,16 +194,19 @@ def test_training_makes_draws_of_a_narrow_posterior_worth_more() -> None:
     check(chains, pca, pca.x)
 
 
-def test_draws_of_a_fit_take_its_chains_and_seeds_repeat_them() -> None:
+@pytest.mark.release("numpyro")
+def test_draws_of_a_fit_take_its_chains_and_seeds_repeat_them(backend: backends.Backend) -> None:
     pca = PCA()
-    sampler = LearnedHMC(num_warmup=20, num_training=2, num_chains=2, num_steps=2, hidden=3)
-    fit = fit_of(pca, backends.load("pyro"))
+    sampler = LearnedHMC(num_warmup=20, num_training=2, num_chains=2, num_steps=2, hidden=3, burn_in=0.5)
+    fit = fit_of(pca, backend)
     drawn, again = (fit.draws(pca.x[:2], 10, method=sampler) for _ in range(2))
     assert drawn["z"].shape == (10, 2, 2) and drawn.chains.settings["sampler"] == "LearnedHMC"
     assert (again["z"] == drawn["z"]).all()
 
 
-@pytest.mark.parametrize("settings", [{"num_training": 0}, {"hidden": 0}, {"learning_rate": 0.0}, {"num_steps": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"num_training": 0}, {"hidden": 0}, {"learning_rate": 0.0}, {"num_steps": 0}, {"burn_in": -1.0}]
+)
 def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         LearnedHMC(**settings)

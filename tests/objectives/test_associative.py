@@ -184,6 +184,7 @@ READ: dict[str, Callable[[Fit], Any]] = {
     "impute": lambda fit: fit.impute(toy(5), mask=toy(5) > 0),
     "refine": lambda fit: fit.refine(toy(5)),
     "method='sir'": lambda fit: fit.draws(toy(5), 2, method="sir"),
+    "diagnostics": lambda fit: fit.draws(toy(5), 2).diagnostics(),
     "HMC": lambda fit: fit.draws(toy(5), 2, method="hmc"),
     "log_likelihood of its proposal": lambda fit: evaluation.log_likelihood(fit, toy(5), 2, proposal="normal"),
 }

@@ -41,9 +41,14 @@ def sample(
     num_samples: int,
     learning_rate: float,
     target: float,
+    burn_in: float,
+    begins: Arrays | None,
     seed: int,
 ) -> Sampled:
-    """Warm up by leapfrog chains from ``start`` (K, B, ...), train the nets, and draw."""
+    """Warm up by leapfrog chains from ``start`` (K, B, ...), train the nets, and draw.
+
+    With ``begins`` the loss has that of transitions from there, too, times ``burn_in``.
+    """
     with densities_of(pair, x, side, seed) as densities:
         position, parts = position_of(pair, densities, start), []
         u, plain = position.u, densities.at(position.codes, 1.0)
@@ -62,16 +67,20 @@ def sample(
         }
         here = learned.placed(plain, place)
 
-        def propose(density: kernels.Density) -> tuple[learned.Proposed, Tensor]:
+        def propose(density: kernels.Density, y: Tensor) -> tuple[learned.Proposed, Tensor]:
             momentum, noise = torch.randn_like(y), torch.rand(2, *y.shape[:2], dtype=y.dtype, device=y.device)
             return learned.propose(nets, y, here(y), momentum, noise, step_size, first, density, repeat)
 
         along = learned.placed(_along(densities, position.codes), place)
         adam = torch.optim.Adam(nets.values(), lr=learning_rate)
-        for _ in range(num_training):
+        fresh = None if begins is None else learned.burn_in(position_of(pair, densities, begins).u, place)
+        for number in range(num_training):
             with torch.enable_grad():
-                end, log_ratio = propose(along)
+                end, log_ratio = propose(along, y)
                 loss = learned.loss(learned.jump(y, end, log_ratio), usual)
+                if fresh is not None:
+                    begin = fresh[number % len(fresh)]
+                    loss = loss + burn_in * learned.loss(learned.jump(begin, *propose(along, begin)), usual)
                 gradients = torch.autograd.grad(loss, list(nets.values()))
             if all(gradient.isfinite().all() for gradient in gradients):
                 for weight, gradient in zip(nets.values(), gradients, strict=True):
@@ -80,7 +89,7 @@ def sample(
             y = learned.moved(y, end, log_ratio, torch.rand_like(log_ratio)).u.detach()
         with torch.no_grad():
             for _ in range(num_samples):
-                end, log_ratio = propose(here)
+                end, log_ratio = propose(here, y)
                 moved = learned.moved(y, end, log_ratio, torch.rand_like(log_ratio))
                 y = moved.u
                 values = densities.values(position._replace(u=place.centre + place.scale * y))

@@ -34,12 +34,18 @@ def sample(
     num_samples: int,
     learning_rate: float,
     target: float,
+    burn_in: float,
+    begins: Arrays | None,
     seed: int,
 ) -> Sampled:
-    """Warm up by leapfrog chains from ``start`` (K, B, ...), train the nets, and draw."""
+    """Warm up by leapfrog chains from ``start`` (K, B, ...), train the nets, and draw.
+
+    With ``begins`` the loss has that of transitions from there, too, times ``burn_in``.
+    """
     counts = {"num_warmup": num_warmup, "num_training": num_training, "num_samples": num_samples}
     nets, first = {name: pair.array(w) for name, w in weights.items()}, pair.array(masks)
     inputs = *inputs_of(pair, x, side), arrays_of(pair, start), nets, first, learning_rate, target
+    inputs = *inputs, burn_in, None if begins is None else arrays_of(pair, begins)
     draws, *stats = _sample(*inputs, jax.random.key(seed), layout=layout(pair, x, side), **counts)
     return sampled(draws, *stats)
 
@@ -56,6 +62,8 @@ def _sample(
     first: Array,
     learning_rate: float,
     target: float,
+    burn_in: float,
+    begins: dict[str, Array] | None,
     key: Array,
     *,
     layout: Layout,
@@ -93,13 +101,20 @@ def _sample(
 
     adam = optax.apply_if_finite(optax.adam(learning_rate), num_training)
 
-    def train(carry: Any, key: Array) -> tuple[Any, None]:
-        nets, optimiser, y = carry
+    fresh = None if begins is None else learned.burn_in(densities.position(begins).u, place)
+
+    def train(carry: Any, turn: tuple[Array, Array]) -> tuple[Any, None]:
+        (nets, optimiser, y), (key, number) = carry, turn
         propose_key, key = jax.random.split(key)
 
         def loss(nets: dict[str, Array]) -> tuple[Array, tuple[learned.Proposed, Array]]:
             end, log_ratio = propose(nets, y, propose_key)
-            return learned.loss(learned.jump(y, end, log_ratio), usual), (end, log_ratio)
+            value = learned.loss(learned.jump(y, end, log_ratio), usual)
+            if fresh is not None:
+                begin = fresh[number % len(fresh)]
+                jumped = learned.jump(begin, *propose(nets, begin, jax.random.fold_in(propose_key, 1)))
+                value = value + burn_in * learned.loss(jumped, usual)
+            return value, (end, log_ratio)
 
         gradients, (end, log_ratio) = jax.grad(loss, has_aux=True)(nets)
         updates, optimiser = adam.update(gradients, optimiser, nets)
@@ -113,6 +128,7 @@ def _sample(
         return moved.u, (values, moved.accept_prob, moved.diverging)
 
     y, trained = (u - place.centre) / place.scale, num_warmup + num_training
-    (nets, _, y), _ = jax.lax.scan(train, (nets, adam.init(nets), y), keys[num_warmup:trained])
+    turns = keys[num_warmup:trained], jnp.arange(num_training)
+    (nets, _, y), _ = jax.lax.scan(train, (nets, adam.init(nets), y), turns)
     _, (values, accept_prob, diverging) = jax.lax.scan(draw, y, keys[trained:])
     return values, accept_prob, diverging, step_size * jnp.exp(nets["log_step"]) * place.scale[..., 0]
