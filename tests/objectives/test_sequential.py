@@ -212,6 +212,22 @@ def test_kalman_is_conditioning_of_the_joint_normal_and_filters_estimate_it(back
         assert (values.mean(1) < found.log_p + 4 * values.std(1) / np.sqrt(100)).all()
 
 
+@pytest.mark.release
+def test_chains_of_masked_paths_anneal_to_log_p_and_have_the_moments_of_the_smoother(backend: backends.Backend) -> None:
+    """Of whole sequences, of two that end and of one with a gap, whatever stands where nothing was seen."""
+    fit, x, _, _ = linear(backend)
+    x = np.where(MASK, 0.6 * x, 99.0).astype(np.float32)
+    found, on = evaluation.kalman(fit, x, mask=MASK), np.arange(LENGTH) < np.where(MASK.all(1), LENGTH, 2)[:, None]
+    on[3] = True  # a gap
+    annealed = evaluation.ais(fit, x, evaluation.Annealing(30, num_chains=300, num_steps=4), mask=MASK)
+    ratio = np.exp(annealed.log_weights - found.log_p)
+    assert (np.abs(ratio.mean(0) - 1) < 4 * ratio.std(0, ddof=1) / np.sqrt(len(ratio))).all()
+    z = fit.draws(x, 400, method="hmc", mask=MASK)["z"].reshape(400, len(x), LENGTH, DIM)
+    sd = np.sqrt(np.einsum("ntdd->ntd", found.cov))
+    assert np.sqrt((((z.mean(0) - found.mean) / sd)[on] ** 2).mean()) < 0.12
+    assert (np.abs(z.std(0) / sd - 1)[on] < 0.25).all() and abs(z[:, ~on].std() - 1) < 0.1
+
+
 @pytest.mark.release("numpyro")
 def test_paths_of_a_filter_have_the_moments_of_the_smoother(backend: backends.Backend) -> None:
     """Means, covariances and those of neighbours, by ancestors and backwards; z is N(0, I) after an end."""
