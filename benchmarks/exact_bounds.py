@@ -341,7 +341,7 @@ def associated(exact: Exact, draws: int) -> Values:
     def value(at: Values) -> float:
         found = []
         for x in exact.program.x:
-            log_prior = player.log_prob(state.learned, z[:, None], near[float(x[0])][None])[:, 0]
+            log_prior = player.alone(state.learned)(z[:, None], near[float(x[0])][None])[:, 0]
             found.append(elbo(exact.program.tables(x, **at)._replace(log_prior=log_prior)))
         return float(np.mean(found))
 
