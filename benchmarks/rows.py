@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -44,3 +45,17 @@ def table(out: Path, columns: Sequence[str], options: Row, cells: Iterable[Row],
         told = (f"{row[name]:.2f}" if isinstance(row.get(name), float) else str(row.get(name, "")) for name in columns)
         print("|", " | ".join(told), "|", flush=True)
     return found
+
+
+def over_seeds(rows: Iterable[Row], cell: Sequence[str], columns: Sequence[str]) -> None:
+    """Print the mean ± standard deviation over rows that are alike in the columns ``cell``, in Markdown."""
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(str(row[name]) for name in cell), []).append(row)
+    print("\n|", " | ".join((*cell, *columns)), "|\n|", " | ".join("---" for _ in (*cell, *columns)), "|")
+    for names, group in found.items():
+        told = []
+        for values in ([row[name] for row in group] for name in columns):
+            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            told.append(f"{statistics.fmean(values):.2f}{spread}")
+        print("|", " | ".join((*names, *told)), "|")

@@ -23,7 +23,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from rows import checkpoint_of, options_of, table
+from rows import checkpoint_of, options_of, over_seeds, table
 
 from ppl_vae import backends, data, evaluation, objectives, plots, recipes
 
@@ -122,6 +122,7 @@ def main() -> None:
     axes = itertools.product(arguments.models, arguments.bounds, arguments.seeds)
     cells = (dict(zip(COLUMNS[:3], cell, strict=True)) for cell in axes)
     rows = table(arguments.out, COLUMNS, options_of(arguments, *AXES), cells, partial(make, arguments, parts, {}))
+    over_seeds(rows, COLUMNS[:2], COLUMNS[3:7])
     if arguments.curves:
         draw(rows, arguments.curves)
 
