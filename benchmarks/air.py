@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import runs
+from rows import mean_and_deviation
 
 from ppl_vae import backends, baselines, data, evaluation, objectives, recipes, schedules, seeds
 from ppl_vae.data.sets.canvases import DIGIT
@@ -129,12 +130,6 @@ def row(strategy: str, seed: int, args: argparse.Namespace) -> dict[str, Any] | 
         made = {"strategy": strategy, "seed": seed, **made}
         storage.write_atomically(path, (json.dumps(made, indent=2) + "\n").encode())
     return made
-
-
-def mean_and_deviation(values: list[float], digits: int) -> str:
-    """The mean of the seeds, and their standard deviation where there are several."""
-    text = f"{np.mean(values):.{digits}f}"
-    return text if len(values) < 2 else f"{text} ± {np.std(values, ddof=1):.{digits}f}"
 
 
 def table(rows: dict[str, list[dict[str, Any]]]) -> str:

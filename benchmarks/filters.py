@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from rows import mean_and_deviation
 
 from ppl_vae.evaluation.likelihood.kalman import StateSpace, solve
 from ppl_vae.numpyro import conditionals, guides, inference, models, nets, priors
@@ -215,8 +216,7 @@ def learn(arguments: argparse.Namespace) -> None:
     for name, found in told.items():
         values = [float(judge({**model, **guide}, test, jax.random.key(9))) for guide in found]
         cells = [[guide[part] for guide in found] for part in EXACT] + [values]
-        cells = [f"{np.mean(c):.3f}" + (f" ± {np.std(c, ddof=1):.3f}" if len(c) > 1 else "") for c in cells]
-        print("|", " | ".join([name, *cells]), "|", flush=True)
+        print("|", " | ".join([name, *(mean_and_deviation(values, 3) for values in cells)]), "|", flush=True)
 
 
 def _trained(value: Any, model: Values, arguments: argparse.Namespace, seed: int) -> Values:

@@ -17,11 +17,11 @@ log p(x) is known needs none, and a chain of noise has its ELBO alone. Those hav
 from __future__ import annotations
 
 import argparse
-import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import runs
+from rows import mean_and_deviation
 
 from ppl_vae import backends, data, evaluation, recipes, schedules
 
@@ -113,14 +113,11 @@ def training(args: argparse.Namespace, split: data.Split, pair: str, seed: int) 
 
 
 def told(rows: list[Row]) -> str:
-    """The Markdown of one pair over its seeds: mean +- standard deviation."""
+    """The Markdown of one pair over its seeds: mean ± standard deviation."""
 
     def of(name: str) -> str:
         values = [row[name] for row in rows if row.get(name) is not None]
-        if not values:
-            return ""
-        more = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-        return f"{statistics.fmean(values):.2f}{more}"
+        return mean_and_deviation(values) if values else ""
 
     pair = PAIRS[rows[0]["pair"]]
     certified = [bool(row["settled"]) for row in rows if row.get("certify")]

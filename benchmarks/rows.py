@@ -47,6 +47,12 @@ def table(out: Path, columns: Sequence[str], options: Row, cells: Iterable[Row],
     return found
 
 
+def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
+    """Say the mean of the seeds, and their standard deviation, the sample's, where there are several."""
+    text = f"{statistics.fmean(values):.{digits}f}"
+    return text if len(values) < 2 else f"{text} ± {statistics.stdev(values):.{digits}f}"
+
+
 def over_seeds(rows: Iterable[Row], cell: Sequence[str], columns: Sequence[str]) -> None:
     """Print the mean ± standard deviation over rows that are alike in the columns ``cell``, in Markdown."""
     found: dict[tuple[str, ...], list[Row]] = {}
@@ -54,8 +60,5 @@ def over_seeds(rows: Iterable[Row], cell: Sequence[str], columns: Sequence[str])
         found.setdefault(tuple(str(row[name]) for name in cell), []).append(row)
     print("\n|", " | ".join((*cell, *columns)), "|\n|", " | ".join("---" for _ in (*cell, *columns)), "|")
     for names, group in found.items():
-        told = []
-        for values in ([row[name] for row in group] for name in columns):
-            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-            told.append(f"{statistics.fmean(values):.2f}{spread}")
+        told = (mean_and_deviation([row[name] for row in group]) for name in columns)
         print("|", " | ".join((*names, *told)), "|")
