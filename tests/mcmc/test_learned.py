@@ -183,6 +183,18 @@ def test_the_burn_in_is_of_transitions_from_fresh_starts(monkeypatch: pytest.Mon
         assert torch.equal(y, sets[number % learned.BEGINS])
 
 
+@pytest.mark.release("numpyro")
+def test_the_weight_of_the_burn_in_is_in_the_loss(backend: backends.Backend) -> None:
+    """The random numbers are the same, and the term as such: the nets, and so the draws, go where the weight says."""
+    pca = PCA()
+    fit, counts = fit_of(pca, backend), {"num_samples": 4, "num_warmup": 10, "num_steps": 2, "num_training": 5}
+    draws = [
+        LearnedHMC(**counts, hidden=3, num_chains=2, start="prior", burn_in=weight).run(fit, pca.x[:2]).draws["z"]
+        for weight in (1e-12, 1.0)
+    ]
+    assert np.isfinite(draws).all() and not np.allclose(*draws)
+
+
 def test_training_makes_draws_of_a_narrow_posterior_worth_more() -> None:
     """Deviations 1 and 1/30: the worst effective number of draws for each gradient, beside HMC's, on NumPyro."""
     pca = narrow(30.0)
