@@ -3,6 +3,8 @@ r"""Models of the JSB chorales: bounds and log p(x) in nats a step, by the model
     PPL_VAE_DATA=FOLDER python benchmarks/sequences.py --out jsb.jsonl      # a minute or two a row; goes on
     PPL_VAE_DATA=FOLDER python benchmarks/sequences.py --steps 160 --epochs 200 --seeds 0 1 2 --out whole.jsonl \
         --bounds ELBO "IWAE, K = 4" "FIVO, K = 4" --curves whole.png            # the figure, when all are done
+    PPL_VAE_DATA=FOLDER python benchmarks/sequences.py --steps 160 --epochs 300 --seeds 0 1 2 --out stopped.jsonl \
+        --models recurrent --bounds ELBO "IWAE, K = 4" "FIVO, K = 4" --patience 30      # stopped by the validation set
 
 The models are deep Markov models, whose guide reads the data from a step on (smoothing) or up to it (filtering), and a
 variational recurrent net. Each training is a line of the file; an interrupted one goes on from its checkpoint, beside
@@ -66,7 +68,8 @@ def make(
     if (model, bound, seed) not in fits:
         left, rate = arguments.seeds[arguments.seeds.index(seed) :], arguments.learning_rate
         inference = backends.load(arguments.backend).inference
-        svi = inference.SVI(BOUNDS[bound], epochs=arguments.epochs, batch_size=20, learning_rate=rate)
+        ends = {"epochs": arguments.epochs, "patience": arguments.patience}
+        svi = inference.SVI(BOUNDS[bound], batch_size=20, learning_rate=rate, **ends)
         recipe = recipe_of(arguments, model, x.shape[1] // arguments.steps)
         side = {"mask": mask, "valid": valid, "valid_mask": valid_mask}
         found = svi.fit_seeds(recipe, x, seeds=left, checkpoint=folder, resume=True, **side)
@@ -94,7 +97,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         for number, bound in enumerate(BOUNDS):
             curves = [row["curve"] for row in rows if (row["model"], row["bound"]) == (model, bound)]
             if curves:
-                axis.plot(np.arange(1, len(curves[0]) + 1), np.mean(curves, axis=0), color=f"C{number}", label=bound)
+                mean = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
+                axis.plot(np.arange(1, len(mean) + 1), mean, color=f"C{number}", label=bound)
         axis.set(title=model, xlabel="epoch", ylim=(-13, -7))
     axes[0, 0].set_ylabel("ELBO, nats a step")
     axes[0, 0].legend(frameon=False)
@@ -108,6 +112,8 @@ def main() -> None:
     parser.add_argument("--backend", default="numpyro", choices=backends.NAMES)
     parser.add_argument("--steps", type=int, default=64, metavar="T")
     parser.add_argument("--epochs", type=int, default=50)
+    text = "stop after so many epochs without a better ELBO of the validation set, and keep the best weights"
+    parser.add_argument("--patience", type=int, metavar="EPOCHS", help=text)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--latent-dim", type=int, default=16)
     parser.add_argument("--units", type=int, default=64, help="of every hidden layer and of the recurrent net")
