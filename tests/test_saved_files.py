@@ -112,7 +112,7 @@ def test_a_fit_gives_the_same_numbers(backend: str, name: str) -> None:
     check(cases.numbers(fit, name), EXPECTED["fits"][backend][name], "evaluated")
 
 
-@pytest.mark.release("numpyro", keep=["warm-up", "neural", "factor", "local"])
+@pytest.mark.release("numpyro", keep=["warm-up", "local"])
 @pytest.mark.parametrize("name", cases.TRAININGS)
 @pytest.mark.parametrize("backend", cases.BACKENDS)
 def test_a_training_goes_on_to_the_same_end(

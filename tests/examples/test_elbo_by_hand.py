@@ -14,7 +14,7 @@ from scipy.stats import norm
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=["pyro", "numpyro"])
+@pytest.fixture(scope="module", params=["pyro", pytest.param("numpyro", marks=pytest.mark.release)])
 def by_hand(request, tmp_path_factory, example) -> dict[str, pd.DataFrame]:
     """Picture -> its numbers."""
     out = tmp_path_factory.mktemp(f"by-hand-{request.param}")

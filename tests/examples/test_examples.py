@@ -28,7 +28,7 @@ PRIORS = {"pyro": recipes.REPORT_PRIORS, "numpyro": ("standard", "vampprior")}
 """Two of the four on NumPyro: compiling takes most of the time there."""
 
 
-@pytest.fixture(scope="module", params=["pyro", "numpyro"])
+@pytest.fixture(scope="module", params=["pyro", pytest.param("numpyro", marks=pytest.mark.release)])
 def smoke(request, tmp_path_factory, example) -> tuple[str, Path, str]:
     """The backend, the folder and the output of one uninterrupted run."""
     out = tmp_path_factory.mktemp(f"vampprior-{request.param}")

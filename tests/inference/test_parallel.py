@@ -283,7 +283,10 @@ def unlike(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "error", "said"),
-    [("nan", ValueError, "NaN"), ("gone", inference.WorkerLost, "before the first step")],
+    [
+        ("nan", ValueError, "NaN"),
+        pytest.param("gone", inference.WorkerLost, "before the first step", marks=pytest.mark.release),
+    ],
 )
 def test_a_process_that_ends_before_the_first_step(kind: str, error: type[Exception], said: str) -> None:
     """Its own error is the one that is raised; where it left none, the others say what happened."""

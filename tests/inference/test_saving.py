@@ -94,7 +94,7 @@ def program(backend: backends.Backend, sites: dict[str, Any], width: int) -> tup
     return model, guide
 
 
-@pytest.mark.release("numpyro", keep=["gamma", "category", "two sites"])
+@pytest.mark.release("numpyro", keep=["category", "two sites"])
 @pytest.mark.parametrize("name", SUPPORTS)
 def test_a_fit_of_any_support_is_saved_and_loaded(name: str, backend: backends.Backend, tmp_path: Path) -> None:
     """Dirichlet, counts, one-hot, several sites ...: zeros are no data of most of them."""

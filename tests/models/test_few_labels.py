@@ -68,6 +68,9 @@ def test_both_backends_make_the_same_pair_of_a_recipe() -> None:
         np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-4)
 
 
+@pytest.mark.release("check_classifiers_train(readonly_memmap=True)")
+@pytest.mark.release("check_classifiers_train(readonly_memmap=True,X_dtype=float32)")
+@pytest.mark.release("check_estimator_sparse_matrix")
 @estimator_checks.parametrize_with_checks([SemiSupervisedVAE(**SMALL)], expected_failed_checks=lambda _: EXPECTED)
 def test_scikit_learns_checks(estimator: SemiSupervisedVAE, check: Any) -> None:
     check(estimator)

@@ -47,7 +47,9 @@ for start in (lambda: backends.load(other), lambda: recipes.vae(digits, backend=
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("backend", "other"), [("pyro", "numpyro"), ("numpyro", "pyro")])
+@pytest.mark.parametrize(
+    ("backend", "other"), [pytest.param("pyro", "numpyro", marks=pytest.mark.release), ("numpyro", "pyro")]
+)
 def test_a_backend_needs_no_other(backend: str, other: str, tmp_path: Path) -> None:
     absent = extras.LIBRARIES[other]
     words = [",".join(absent), backend, other, str(tmp_path / "fit.safetensors")]

@@ -110,6 +110,7 @@ def together(calls: dict[str, Callable[[], Any]], seed: int) -> list[tuple[str, 
         return [entry for part in pool.map(some, range(THREADS)) for entry in part]
 
 
+@pytest.mark.release("numpyro")
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ppl_vae.errors.Divergence")
 def test_each_thread_gets_the_numbers_of_one_alone(backend: backends.Backend) -> None:
