@@ -9,7 +9,7 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from .. import distributions
-from ..arrays.products import check_normal, product
+from ..arrays.densities.products import check_normal, product
 from .masking import joined
 
 

@@ -22,7 +22,7 @@ from ppl_vae.distributions.recurrent import Recurrent
 from ppl_vae.distributions.semi_implicit import SemiImplicit
 from ppl_vae.distributions.shared_mixture import SharedMixture, Strata
 from ppl_vae.distributions.sticks import LogitBeta, LogitKumaraswamy
-from ppl_vae.distributions.tables import Columns
+from ppl_vae.distributions.tables import Columns, NegativeBinomial, Poisson
 
 __all__ = [
     "AutoregressiveBernoulli",
@@ -46,7 +46,9 @@ __all__ = [
     "LogitBeta",
     "LogitKumaraswamy",
     "Nearest",
+    "NegativeBinomial",
     "Noising",
+    "Poisson",
     "RandomCodes",
     "Recurrent",
     "SemiImplicit",

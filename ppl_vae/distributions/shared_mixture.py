@@ -10,7 +10,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from ..arrays import mixtures
+from ..arrays.densities import mixtures
 from .mixture import DiagNormalMixture
 from .normal import Normal
 

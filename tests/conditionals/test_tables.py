@@ -90,6 +90,28 @@ def test_counts_are_those_of_scipy_on_both_backends(name: str) -> None:
         np.testing.assert_allclose(np.exp(found.astype(float)).sum(0), 1, atol=1e-4)
 
 
+def test_counts_of_millions_are_those_of_scipy() -> None:
+    """log p(x) in single precision, by each likelihood of counts and a column of them; log x! is 2e8 there."""
+    x = np.array([[0, 1, 2, 14, 40], [15, 16, 900, 5e4, 6e4], [0, 9e4, 1e6, 1.1e6, 3e6], [1e6, 7e6, 1e7, 1.3e7, 2**24]])
+    x, means = x.astype(np.float32), np.array([[2.0], [1e3], [1e6], [1e7]], np.float32)
+    r = np.array([0.01, 0.5, 8.0, 60.0, 999.0], np.float32)
+    units = Units(np.zeros(5), np.ones(5), r.astype(float), (np.ones(1),) * 5)
+    out = np.broadcast_to(np.log(means), x.shape).astype(np.float32)
+    rate, p = np.exp(out.astype(float)), r / (r + np.exp(out.astype(float)))
+    poisson, negative_binomial = scipy.stats.poisson.logpmf(x, rate), scipy.stats.nbinom.logpmf(x.astype(float), r, p)
+
+    def of(side: Any, net: Any, h: Any, cells: Any) -> list[Any]:
+        counts = [side.Poisson(net, np.zeros(5)), side.NegativeBinomial(net, np.zeros(5), r)]
+        return [c(h).base_dist.log_prob(cells) for c in counts] + [
+            side.Columns(net, columns_of(["count"], 5), units)(h).entries(cells)
+        ]
+
+    torch_ = [v.detach().numpy() for v in of(conditionals, torch.nn.Identity(), torch.tensor(out), torch.tensor(x))]
+    for found in (torch_, jax.jit(lambda h, cells: of(mirrored, lambda h: h, h, cells))(out, x)):
+        for ours, theirs in zip(found, (poisson, negative_binomial, negative_binomial), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=3e-5, atol=2e-3)
+
+
 def test_a_training_on_counts_learns_and_draws_counts(backend: backends.Backend) -> None:
     """Its bound ends above log p(x) of each column by itself, and its rows are counts."""
     x, name = counts(300), {"pyro": "zero-inflated-negative-binomial", "numpyro": "poisson"}[backend.name]

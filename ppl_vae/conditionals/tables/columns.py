@@ -84,7 +84,7 @@ class Count(nn.Module):
         """Map outputs (..., n) to n distributions."""
         concentration = MOST_CONCENTRATION * torch.sigmoid(self.raw)
         logits = self.centre + self.scale * out - concentration.log()
-        return dist.NegativeBinomial(concentration, logits=logits)
+        return distributions.NegativeBinomial(concentration, logits=logits)
 
 
 class Boolean(nn.Module):

@@ -9,6 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ... import distributions
 from ...arrays.net_outputs import check_halves
 from ...data.tables.kinds import MOST_CONCENTRATION
 
@@ -43,9 +44,7 @@ class Poisson(nn.Module):
         """Map h (..., H) to a distribution over (P,)."""
         out, gate = parts_of(self, h)
         rate = (self.centre + out).exp()
-        if gate is None:
-            return dist.Poisson(rate).to_event(1)
-        return dist.ZeroInflatedPoisson(rate, gate_logits=gate).to_event(1)
+        return inflated_by(gate, distributions.Poisson(rate))
 
 
 class NegativeBinomial(nn.Module):
@@ -81,9 +80,7 @@ class NegativeBinomial(nn.Module):
         out, gate = parts_of(self, h)
         concentration = MOST_CONCENTRATION * torch.sigmoid(self.raw)
         logits = self.centre + out - concentration.log()
-        if gate is None:
-            return dist.NegativeBinomial(concentration, logits=logits).to_event(1)
-        return dist.ZeroInflatedNegativeBinomial(concentration, logits=logits, gate_logits=gate).to_event(1)
+        return inflated_by(gate, distributions.NegativeBinomial(concentration, logits=logits))
 
 
 def parts_of(likelihood: Any, h: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -94,3 +91,8 @@ def parts_of(likelihood: Any, h: Tensor) -> tuple[Tensor, Tensor | None]:
     check_halves(type(likelihood).__name__, out, "logarithms of means")
     out, gate = out.chunk(2, -1)
     return out, gate + ZEROS
+
+
+def inflated_by(gate: Tensor | None, counts: Any) -> dist.Distribution:
+    """Return the counts of (P,), with further zeros where there are logits of them."""
+    return (counts if gate is None else dist.ZeroInflatedDistribution(counts, gate_logits=gate)).to_event(1)

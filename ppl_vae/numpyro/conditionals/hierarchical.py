@@ -8,7 +8,7 @@ from flax import nnx
 from jax import Array
 from numpyro.distributions import Distribution, Independent, Normal
 
-from ...arrays.products import check_normal, product
+from ...arrays.densities.products import check_normal, product
 from .masking import joined
 
 

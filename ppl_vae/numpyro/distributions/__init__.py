@@ -17,7 +17,7 @@ from ppl_vae.numpyro.distributions.recurrent import Recurrent
 from ppl_vae.numpyro.distributions.semi_implicit import SemiImplicit
 from ppl_vae.numpyro.distributions.shared_mixture import SharedMixture, Strata
 from ppl_vae.numpyro.distributions.sticks import LogitBeta, LogitKumaraswamy
-from ppl_vae.numpyro.distributions.tables import Columns
+from ppl_vae.numpyro.distributions.tables import Columns, NegativeBinomial, Poisson
 
 __all__ = [
     "AutoregressiveBernoulli",
@@ -40,7 +40,9 @@ __all__ = [
     "LogitKumaraswamy",
     "Markov",
     "Nearest",
+    "NegativeBinomial",
     "Noising",
+    "Poisson",
     "RandomCodes",
     "Recurrent",
     "SemiImplicit",

@@ -12,7 +12,7 @@ from jax import Array, random
 from jax.nn import log_softmax
 from numpyro.distributions import constraints
 
-from ...arrays import mixtures
+from ...arrays.densities import mixtures
 from .mixture import DiagNormalMixture
 
 CHOICE = 2**30 + 5

@@ -87,7 +87,7 @@ class Count(nnx.Module):
         """Map outputs (..., n) to n distributions."""
         concentration = MOST_CONCENTRATION * sigmoid(self.raw[...])
         logits = self.centre[...] + self.scale[...] * out - jnp.log(concentration)
-        return dist.NegativeBinomialLogits(concentration, logits)
+        return distributions.NegativeBinomial(concentration, logits)
 
 
 class Boolean(nnx.Module):

@@ -13,6 +13,7 @@ from jax.nn import sigmoid
 
 from ....arrays.net_outputs import check_halves
 from ....data.tables.kinds import MOST_CONCENTRATION
+from ... import distributions
 from ...nets.layers import Constant
 
 ZEROS = -2.0
@@ -44,7 +45,7 @@ class Poisson(nnx.Module):
     def __call__(self, h: Array) -> dist.Distribution:
         """Map h (..., H) to a distribution over (P,)."""
         out, gate = parts_of(self, h)
-        counts = dist.Poisson(jnp.exp(self.centre[...] + out))
+        counts = distributions.Poisson(jnp.exp(self.centre[...] + out))
         return (counts if gate is None else dist.ZeroInflatedDistribution(counts, gate_logits=gate)).to_event(1)
 
 
@@ -78,7 +79,7 @@ class NegativeBinomial(nnx.Module):
         """Map h (..., H) to a distribution over (P,)."""
         out, gate = parts_of(self, h)
         concentration = MOST_CONCENTRATION * sigmoid(self.raw[...])
-        counts = dist.NegativeBinomialLogits(concentration, self.centre[...] + out - jnp.log(concentration))
+        counts = distributions.NegativeBinomial(concentration, self.centre[...] + out - jnp.log(concentration))
         return (counts if gate is None else dist.ZeroInflatedDistribution(counts, gate_logits=gate)).to_event(1)
 
 

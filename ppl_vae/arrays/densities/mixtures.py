@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .ops import Array, affine, clip_below, log, logsumexp, softplus
+from ..ops import Array, affine, clip_below, log, logsumexp, softplus
 
 
 def normals(features: Array, offsets: Array, weight: Array, bias: Array, floor: float) -> tuple[Array, Array]:

@@ -1,0 +1,1 @@
+"""Log-densities as arithmetic on arrays of any library."""
