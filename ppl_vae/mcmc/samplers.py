@@ -78,6 +78,8 @@ class Chains:
     step_size: np.ndarray = field(repr=False)
     """of each datum, (N,), or of each of its chains, (C, N)"""
     settings: Mapping[str, Any]
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    """T of each site that is a path of steps side by side, 0 of others, by name"""
 
     @property
     def divergences(self) -> np.ndarray:
@@ -87,12 +89,14 @@ class Chains:
     def to_arviz(self) -> Any:
         """The draws as ``arviz.InferenceData``, or ``DataTree`` since ArviZ 1, dims (chain, draw, datum, <site>_dim).
 
-        Groups: posterior; sample_stats with acceptance_rate and diverging, (chain, draw, datum).
+        Groups: posterior; sample_stats with acceptance_rate and diverging, (chain, draw, datum). A path has the dims
+        (chain, draw, datum, step, <site>_dim).
         """
-        dims = {name: ["datum", *(f"{name}_dim" for _ in values.shape[3:4])] for name, values in self.draws.items()}
+        found = {name: arviz.of_data(name, a, f"{name}_dim", 2, self.lengths) for name, a in self.draws.items()}
+        draws, dims = {name: a for name, (a, _) in found.items()}, {name: names for name, (_, names) in found.items()}
         stats = {"acceptance_rate": self.accept_prob, "diverging": self.diverging}
         attrs = {"library": "ppl_vae", "library_version": __version__, **self.settings}
-        groups = {"posterior": self.draws, "sample_stats": stats}
+        groups = {"posterior": draws, "sample_stats": stats}
         return arviz.inference_data(groups, {**dims, **{name: ["datum"] for name in stats}}, attrs)
 
     def r_hat(self) -> np.ndarray:
@@ -200,7 +204,8 @@ class _Sampler:
                 parts.append((chunk.keep(dict(found.draws), axis=2), chunk.keep(of_data, axis=-1)))
         draws = concatenate((draws for draws, _ in parts), axis=2)
         accept_prob, diverging, step_size = concatenate((of_data for _, of_data in parts), axis=-1)
-        chains = Chains(draws, accept_prob, diverging, step_size, {"sampler": name, "seed": seed, **settings})
+        told, lengths = {"sampler": name, "seed": seed, **settings}, {s.name: s.steps for s in fit.pair.sites.latent}
+        chains = Chains(draws, accept_prob, diverging, step_size, told, lengths)
         _warn(name, chains)
         return chains
 

@@ -81,11 +81,14 @@ def table_units(recipe: Values) -> Units:
             "The likelihood 'columns' takes the units of each column from training data: make the recipe from the "
             "data, recipes.vae(data, ...), not from a shape."
         )
-    kinds = columns(recipe)
-    if recipe.net != "recurrent" or recipe.images is None:
+    kinds, of_a_step = columns(recipe), recipe.component("program").of_steps
+    if not of_a_step and (recipe.net != "recurrent" or recipe.images is None):
         return units_of(kinds, recipe.images)
     steps, width = recipe.shape  # the same at each step, so that forecasts can go on
-    own = units_of(kinds[:width], np.asarray(recipe.images).reshape(-1, width))
+    images = None if recipe.images is None else np.asarray(recipe.images).reshape(-1, width)
+    own = units_of(kinds[:width], images)
+    if of_a_step:
+        return own
     centre, scale, concentration = (np.tile(array, steps) for array in own[:3])
     return Units(centre, scale, concentration, own.shares * steps)
 

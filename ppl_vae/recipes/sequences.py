@@ -129,7 +129,8 @@ POSTERIORS = tuple(
 )
 
 
-EMISSIONS = ("bernoulli", "normal", "normal-diagonal", "categorical")
+COUNTS = tuple(f"{zeros}{name}" for name in ("poisson", "negative-binomial") for zeros in ("", "zero-inflated-"))
+EMISSIONS = ("bernoulli", "normal", "normal-diagonal", "categorical", *COUNTS)
 """Likelihoods whose numbers are independent at each step."""
 
 

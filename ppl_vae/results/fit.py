@@ -487,10 +487,11 @@ class Fit(Shown):
         """Draws from the guide as ``arviz.InferenceData``, or as xarray's ``DataTree`` since ArviZ 1.
 
         Groups: posterior; log_likelihood; sample_stats with log_prior and log_guide of each draw; observed_data. One
-        chain of ``num_draws`` independent draws; dims (chain, draw, datum, <site>_dim).
+        chain of ``num_draws`` independent draws; dims (chain, draw, datum, <site>_dim), of a path (chain, draw, datum,
+        step, <site>_dim), and then of x (datum, step, pixel).
         """
         check_prior(self.sites, "to_arviz")
         data = self.checked(x, **side)
         draws, terms = sample_in_chunks(self.pair, data.x, num_draws, seed, side=data.arrays)
         seen = np.where(data.side["mask"], data.x, np.nan) if "mask" in data.side else data.x
-        return to_inference_data(draws, terms, seen, self.settings)
+        return to_inference_data(draws, terms, seen, self.sites, self.settings)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+
+Variable: TypeAlias = tuple[np.ndarray, list[str]]
+"""Values, and the names of their dimensions beyond chain and draw."""
 
 
 def imported() -> Any:
@@ -21,6 +24,24 @@ def imported() -> Any:
 def is_tree() -> bool:
     """Whether this ArviZ keeps draws in a ``DataTree``."""
     return int(version("arviz").partition(".")[0]) >= 1
+
+
+def of_data(name: str, values: np.ndarray, entry: str, before: int, lengths: Mapping[str, int]) -> Variable:
+    """Name the dimensions of a variable beyond chain and draw; those of a path are its steps and what is of a step.
+
+    Args:
+        name: of the variable.
+        values: (..., N), or (..., N, W) with an entry of each datum.
+        entry: the name of the last dimension, if there is one.
+        before: number of dimensions before that of the data.
+        lengths: T of each variable whose entries are steps side by side, by name.
+    """
+    if values.ndim == before + 1:
+        return values, ["datum"]
+    length = lengths.get(name)
+    if not length or values.shape[-1] % length:
+        return values, ["datum", entry]
+    return values.reshape(*values.shape[:-1], length, -1), ["datum", "step", entry]
 
 
 def inference_data(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from pairs import untrained
-from scipy.stats import bernoulli, norm
+from scipy.stats import bernoulli, norm, poisson
 
-from ppl_vae import backends, evaluation
+from ppl_vae import backends, evaluation, recipes
 from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.results import Fit
 
@@ -91,6 +91,39 @@ def test_sums_are_those_over_every_path(backend: backends.Backend, kind: str) ->
         error = later.draws[:, row].std(0) / np.sqrt(3000)
         assert (np.abs(later.draws[:, row].mean(0) - mean) < 4.5 * error).all()
     assert evaluation.elbo(fit, x, 2, mask=MASK).mean == pytest.approx(log_p.mean(), rel=1e-5)
+
+
+def test_counts_are_counts(backend: backends.Backend) -> None:
+    """A recipe's rates start at those of the data, log p(x) is the sum over paths, and no other number is taken."""
+    x, own = np.array([[0, 3, 1], [2, 2, 7]], np.float32), {"hidden": (), "likelihood": "poisson"}
+    model, guide = recipes.hidden_markov(x[..., None], hidden_states=2, backend=backend.name, **own)(
+        np.random.default_rng(1)
+    )
+    fit = untrained(model, guide, backend, x)
+    p, every = model.images(), list(itertools.product(range(2), repeat=3))
+    initial, step, rate = (
+        np.asarray(a.detach() if backend.name == "pyro" else a, float)
+        for a in (p.initial, p.transition, p.emission.mean)
+    )
+    centre = np.asarray(model.images.emission.centre)
+    assert centre.shape == (1,) and centre[0] == pytest.approx(np.log1p(x).mean(), rel=1e-5)
+    found = evaluation.log_likelihood(fit, x, 1).values
+    for row, log_p in zip(x, found, strict=True):
+        each = [
+            initial[s[0]]
+            + sum(step[a, b] for a, b in itertools.pairwise(s))
+            + poisson.logpmf(row, rate[list(s), 0]).sum()
+            for s in every
+        ]
+        assert log_p == pytest.approx(np.logaddexp.reduce(each), rel=1e-5)
+    recurrent = recipes.variational_recurrent(
+        x[..., None], latent_dim=1, recurrent_units=2, backend=backend.name, **own
+    )
+    for other in (fit, untrained(*recurrent(np.random.default_rng(1)), backend, x)):
+        assert np.isfinite(other.terms(x).log_lik).all()
+        for wrong in (x + 0.5, -x):
+            with pytest.raises(ValueError, match="is no value of a column 'count'"):
+                other.terms(wrong)
 
 
 def test_backends_agree() -> None:

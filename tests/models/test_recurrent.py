@@ -178,7 +178,7 @@ def test_it_trains_and_what_is_behind_an_end_changes_no_bit(backend: backends.Ba
 
 
 @pytest.mark.parametrize("make", [recipes.hidden_markov, recipes.variational_recurrent])
-@pytest.mark.parametrize("likelihood", ["bernoulli", "normal-diagonal", "categorical"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "normal-diagonal", "categorical", "zero-inflated-poisson"])
 def test_a_recipe_makes_the_same_pair_on_both_backends_and_from_its_record(make: Any, likelihood: str) -> None:
     """Equal weights; the emission gives as many numbers to a step as the likelihood needs."""
     own = {"program": "hidden-markov"} if make is recipes.hidden_markov else {"latent_dim": 2, "recurrent_units": 3}

@@ -203,6 +203,8 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         made(make=recipes.hidden_markov, likelihood="bernoulli"),
         made(make=recipes.hidden_markov, likelihood="normal"),
         made(make=recipes.variational_recurrent, likelihood="normal-diagonal"),
+        made(make=recipes.variational_recurrent, likelihood="poisson"),
+        made(make=recipes.hidden_markov, likelihood="negative-binomial"),
     ),
     "is of sequences, T steps of P numbers: give data (N, T, P), or flat rows with image_shape=(T, P)": (
         made((6,), make=recipes.hidden_markov),

@@ -14,6 +14,7 @@ from state_spaces import moments, settle
 
 from ppl_vae import backends, evaluation, objectives, recipes
 from ppl_vae.arrays.sequences import lasts
+from ppl_vae.mcmc import HMC
 from ppl_vae.results import Fit
 
 LENGTH, WIDTH, DIM = 5, 2, 2
@@ -247,3 +248,19 @@ def test_gaps_are_imputed_and_what_follows_an_end_is_not(backend: backends.Backe
     assert (filled[gap] == X[4:][gap]).all() and ((filled > 0) & (filled < 1))[~gap].all()
     with pytest.raises(ValueError, match="4 rows have no value in their last step"):
         fit.impute(X, num_particles=5, mask=MASK)
+
+
+def test_arviz_has_the_steps_of_a_path() -> None:
+    """As a dimension of latents and data, by the guide's draws and by chains, whose diagnostics are over all steps."""
+    backend, mask = backends.load("pyro"), np.arange(6) < np.array([6, 4])[:, None]
+    x = np.random.default_rng(0).normal(size=(2, 6)).astype(np.float32)
+    own: dict[str, Any] = {"latent_dim": 1, "recurrent_units": 2, "transition_hidden": (2,), "hidden": ()}
+    fit = untrained(*recipes.deep_markov((3, 2), **own, likelihood="normal")(np.random.default_rng(0)), backend, x)
+    told, draws = fit.to_arviz(x, 5, mask=mask), fit.draws(x, 5, mask=mask)["z"]
+    assert told.posterior["z"].dims == ("chain", "draw", "datum", "step", "z_dim")
+    assert (told.posterior["z"].values[0] == draws.reshape(5, 2, 3, 1)).all()
+    assert told.observed_data["x"].dims == ("datum", "step", "pixel") and told.log_likelihood["x"].shape == (1, 5, 2)
+    np.testing.assert_array_equal(told.observed_data["x"].values, np.where(mask, x, np.nan).reshape(2, 3, 2))
+    chains = HMC(num_samples=4, num_warmup=30, num_chains=2, num_steps=2).run(fit, x, mask=mask)
+    assert chains.to_arviz().posterior["z"].dims == told.posterior["z"].dims
+    assert (chains.to_arviz().posterior["z"].values[..., 0] == chains.draws["z"]).all() and chains.ess().shape == (2,)

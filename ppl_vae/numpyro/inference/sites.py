@@ -151,7 +151,8 @@ def describe(site: Any, x: Any = None) -> Site:
     fn, inner = site["fn"], sorted([f.dim for f in site["cond_indep_stack"] if f.dim < -1])
     base = base_of(fn)
     support = _support_of(base)
-    binary = getattr(support, "base_constraint", support) is constraints.boolean
+    of_entry = getattr(support, "base_constraint", support)
+    binary = of_entry is constraints.boolean
     categorical = isinstance(base, CategoricalLogits | CategoricalProbs)
     return Site(
         site["name"],
@@ -163,7 +164,7 @@ def describe(site: Any, x: Any = None) -> Site:
         num_values=2 if binary else int(base.probs.shape[-1]) if categorical else getattr(base, "num_values", None),
         levels=getattr(base, "levels", None),
         read_values=getattr(base, "read_values", None),
-        columns=(COUNT,) if support is constraints.nonnegative_integer else getattr(base, "columns", ()),
+        columns=(COUNT,) if of_entry is constraints.nonnegative_integer else getattr(base, "columns", ()),
         codes=getattr(base, "codes", ()),
         codebook=getattr(base, "codebook_shape", ()),
         chain=getattr(base, "chain", 0),
