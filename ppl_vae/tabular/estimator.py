@@ -85,8 +85,13 @@ class TabularVAE(VAE):
         return self.schema_.decode(np.asarray(super().sample(n_samples, random_state), float))
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the fit and the columns to a folder, of which ``load`` makes the estimator again, and runs no code."""
+        """Write the fit and the columns to a folder, of which ``load`` makes the estimator again, and runs no code.
+
+        Raises:
+            ValueError: a column with values that are no texts, numbers or booleans; names it.
+        """
         check_is_fitted(self)
+        self.schema_.check_plain()
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.fit_.save(folder / FIT, recipe=self.recipe_)

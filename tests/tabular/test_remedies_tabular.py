@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,20 @@ from ppl_vae.data.tables.frames import as_frame
 
 BASE = pd.DataFrame({"n": np.arange(30.0) ** 2 - 40, "c": list("abc") * 10})
 DAYS = pd.date_range("2020-01-01", periods=30)
+BINNED = pd.Series(pd.cut(BASE["n"], 3))
 
 
 def read(frame: Any, **options: Any) -> float:
     return float(np.nansum(data.table(frame, **options).x))
+
+
+def fit(frame: pd.DataFrame) -> TabularVAE:
+    return TabularVAE(latent_dim=1, hidden=(4,), epochs=1, num_particles=2, random_state=0).fit(frame)
+
+
+def saved(grades: pd.Series) -> TabularVAE:
+    with tempfile.TemporaryDirectory() as folder:
+        return TabularVAE.load(fit(BASE.assign(z=grades)).save(folder))
 
 
 def scored(frame: pd.DataFrame, **options: Any) -> np.ndarray:
@@ -34,6 +46,29 @@ REMEDIES: dict[str, tuple[Callable[[], Any], list[Callable[[], Any]]]] = {
     "make numbers of them, such as the days since the first": (
         lambda: read(BASE.assign(t=DAYS)),
         [lambda: read(BASE.assign(t=(DAYS - DAYS.min()).days))],
+    ),
+    "such as the days since the first, (t - t.min()).dt.days with t = {}.": (
+        lambda: read(BASE.assign(t=DAYS.to_period("D"))),
+        [lambda: read(BASE.assign(t=lambda f: (DAYS.to_period("D").to_timestamp() - DAYS.min()).days))],
+    ),
+    "holds durations, of which there is no kind: make numbers of them": (
+        lambda: read(BASE.assign(t=DAYS - DAYS.min())),
+        [lambda: read(BASE.assign(t=pd.Series(DAYS - DAYS.min()).dt.total_seconds()))],
+    ),
+    "which single precision does not have: set such cells to None, or use larger units": (
+        lambda: read(BASE.assign(z=BASE["n"] * 1e37)),
+        [
+            lambda: read(BASE.assign(z=(BASE["n"] * 1e37).mask(abs(BASE["n"]) > 30))),
+            lambda: read(BASE.assign(z=BASE["n"])),
+        ],
+    ),
+    "of which single precision does not hold the logarithm: say kinds={{}: 'real'}": (
+        lambda: read(BASE.assign(z=1e8 + BASE["n"] / 100), kinds={"z": "positive"}),
+        [lambda: read(BASE.assign(z=1e8 + BASE["n"] / 100), kinds={"z": "real"})],
+    ),
+    "fit on texts, frame[{}].cat.rename_categories(str), or pickle the estimator": (
+        lambda: saved(BINNED),
+        [lambda: saved(BINNED.cat.rename_categories(str)), lambda: pickle.dumps(fit(BASE.assign(z=BINNED)))],
     ),
     "make them one, frame[{}].astype(str)": (
         lambda: read(BASE.assign(z=[1, "b", "c"] * 10)),

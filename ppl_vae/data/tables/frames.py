@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checks import closest
+from ..columns import is_coarse
 from .kinds import KINDS, LARGEST_COUNT, NAMED, Column, is_wrong
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class Field:
     """of pandas; ``ordered`` for a categorical dtype with an order"""
     values: tuple[Any, ...] = ()
     """names or grades of a named column, in the order of their numbers"""
+    offset: float = 0.0
+    """taken off numbers that lie too far from 0 for single precision"""
 
     @property
     def is_whole(self) -> bool:
@@ -142,14 +145,21 @@ class Field:
                 f"The column {self.name!r} holds numbers, and here others ({reason}): set these cells to None."
             ) from error
         with np.errstate(invalid="ignore"):
-            wrong = ~missing & (is_wrong(self.column, numbers) | (np.abs(numbers) > np.finfo(np.float32).max))
+            wide = ~missing & (np.abs(numbers) > np.finfo(np.float32).max)
+            wrong = ~missing & is_wrong(self.column, numbers)
+        if wide.any():
+            row = int(np.argmax(wide))
+            raise ValueError(
+                f"The column {self.name!r} holds {numbers[row]:g} at row {row}, which single precision does not have: "
+                "set such cells to None, or use larger units."
+            )
         if wrong.any():
             row = int(np.argmax(wrong))
             raise ValueError(
                 f"The column {self.name!r} is {self.column.kind!r}, and {numbers[row]:g} at row {row} is no such "
                 f"value: set such cells to None, or fit with another kind, kinds={{{self.name!r}: 'real'}}."
             )
-        return numbers
+        return numbers - self.offset
 
     def cells(self, numbers: np.ndarray) -> Any:
         """Return numbers (N,) as cells of the column's dtype; those that are NaN stay missing."""
@@ -164,7 +174,7 @@ class Field:
             return pd.Series(np.asarray(cells, object), name=self.name).astype(
                 "object" if missing.any() else self.dtype
             )
-        values = pd.Series(numbers.astype(float), name=self.name)
+        values = pd.Series(numbers.astype(float) + self.offset, name=self.name)
         if self.is_whole or self.column.kind in ("count", "boolean"):
             least = 1.0 if self.column.kind == "positive" else -math.inf
             values = values.round().clip(lower=least)
@@ -236,10 +246,25 @@ class Schema:
                 middle[:, i] = counts.argmax(0)
         return middle
 
+    def check_plain(self) -> None:
+        """Refuse columns whose values cannot be written as JSON.
+
+        Raises:
+            ValueError: names the column.
+        """
+        for f in self.fields:
+            others = [value for value in f.values if not isinstance(value, str | int | float)]
+            if others:
+                raise ValueError(
+                    f"The column {f.name!r} has values such as {others[0]!r}, which the file of a table does not hold: "
+                    f"fit on texts, frame[{f.name!r}].cat.rename_categories(str), or pickle the estimator."
+                )
+
     def to_dict(self) -> dict[str, Any]:
         """Return names, kinds, dtypes and values as JSON has them."""
         names = [
-            {"name": f.name, "kind": str(f.column), "dtype": f.dtype, "values": list(f.values)} for f in self.fields
+            {"name": f.name, "kind": str(f.column), "dtype": f.dtype, "values": list(f.values), "offset": f.offset}
+            for f in self.fields
         ]
         return {"columns": names}
 
@@ -247,7 +272,7 @@ class Schema:
     def from_dict(cls, saved: Mapping[str, Any]) -> Schema:
         """Read what ``to_dict`` gave."""
         fields = [
-            Field(one["name"], Column.parse(one["kind"]), one["dtype"], tuple(one["values"]))
+            Field(one["name"], Column.parse(one["kind"]), one["dtype"], tuple(one["values"]), one.get("offset", 0.0))
             for one in saved["columns"]
         ]
         return cls(tuple(fields))
@@ -259,7 +284,7 @@ class Table:
 
     schema: Schema
     x: np.ndarray = field(repr=False)
-    """rows (N, P), float32, NaN where nothing was seen"""
+    """rows (N, P), float32, NaN where nothing was seen; of a ``Field`` with an offset less that"""
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -309,10 +334,18 @@ def _field(name: str, values: pd.Series, kind: str | Sequence[Any] | None) -> Fi
     seen = values.dropna()
     if not len(seen):
         raise ValueError(f"The column {name!r} holds no value at all: leave it out, frame.drop(columns=[{name!r}]).")
+    if _holds_durations(seen):
+        raise ValueError(
+            f"The column {name!r} holds durations, of which there is no kind: make numbers of them, "
+            f"pd.to_timedelta(frame[{name!r}]).dt.total_seconds()."
+        )
     if _holds_dates(seen):
+        dates = (
+            f"frame[{name!r}].dt.to_timestamp()" if hasattr(seen.dtype, "freq") else f"pd.to_datetime(frame[{name!r}])"
+        )
         raise ValueError(
             f"The column {name!r} holds dates, of which there is no kind: make numbers of them, such as the days since "
-            f"the first, (t - t.min()).dt.days with t = pd.to_datetime(frame[{name!r}])."
+            f"the first, (t - t.min()).dt.days with t = {dates}."
         )
     if seen.nunique() < 2:
         raise ValueError(
@@ -333,11 +366,27 @@ def _field(name: str, values: pd.Series, kind: str | Sequence[Any] | None) -> Fi
         kind = kind or ("ordinal" if ordered else "categorical")
     else:
         names, kind = _of_plain(name, seen, kind)
-    return (
-        Field(name, Column(kind, len(names)), dtype, tuple(names))
-        if kind in NAMED
-        else Field(name, Column(kind), dtype)
+    if kind in NAMED:
+        return Field(name, Column(kind, len(names)), dtype, tuple(names))
+    offset = (
+        _offset(name, np.asarray(pd.to_numeric(seen, errors="coerce"), float), kind)
+        if kind in ("real", "positive")
+        else 0.0
     )
+    return Field(name, Column(kind), dtype, offset=offset)
+
+
+def _offset(name: str, x: np.ndarray, kind: str) -> float:
+    """Choose what is taken off the numbers (N,) of a column, 0 where single precision holds them as they are."""
+    x = x[np.isfinite(x)]
+    if not len(x) or not is_coarse(np.abs(x).max(), x.std()):
+        return 0.0
+    if kind == "positive":
+        raise ValueError(
+            f"The column {name!r} lies at {x.mean():.4g} and scatters by {x.std():.2g}, of which single precision does "
+            f"not hold the logarithm: say kinds={{{name!r}: 'real'}}."
+        )
+    return float(x.mean())
 
 
 def _of_plain(name: str, seen: pd.Series, kind: str | None) -> tuple[list[Any], str]:
@@ -384,18 +433,23 @@ def _kind_of_numbers(x: np.ndarray) -> str:
         return "boolean"
     if (x == np.round(x)).all() and x.min() >= 0 and x.max() <= LARGEST_COUNT:
         return "count" if x.var() > 0.5 * x.mean() else "real"
-    if x.min() <= 0:
+    if x.min() <= 0 or is_coarse(x.max(), x.std()):
         return "real"
     normal, log_normal = np.log(x.std()), np.log(np.log(x).std()) + np.log(x).mean()
     return "positive" if log_normal < normal else "real"
 
 
+def _holds_durations(seen: pd.Series) -> bool:
+    """Whether the values are durations."""
+    return seen.dtype.kind == "m" or isinstance(seen.iloc[0], datetime.timedelta | np.timedelta64)
+
+
 def _holds_dates(seen: pd.Series) -> bool:
-    """Whether the values are dates or durations, or texts that all look like dates."""
-    if seen.dtype.kind in "mM" or hasattr(seen.dtype, "freq") or hasattr(seen.dtype, "tz"):
+    """Whether the values are dates, or texts that all look like dates."""
+    if seen.dtype.kind == "M" or hasattr(seen.dtype, "freq") or hasattr(seen.dtype, "tz"):
         return True
     first = seen.iloc[0]
-    if isinstance(first, datetime.date | datetime.timedelta | np.datetime64):
+    if isinstance(first, datetime.date | np.datetime64):
         return True
     return isinstance(first, str) and bool(seen.astype(str).str.fullmatch(DATES).all())
 

@@ -187,7 +187,8 @@ def units_of(columns: Sequence[Column], x: Data | None) -> Units:
             if column.is_named:
                 known = block[:, i][~np.isnan(block[:, i])].astype(int)
                 counts[i] += np.bincount(known[(known >= 0) & (known < column.size)], minlength=column.size)
-    centre, scale = column_units(x, lambda block: on_scales(columns, block))
+    numbers = [i for i, column in enumerate(columns) if column.kind == "real"]
+    centre, scale = column_units(x, lambda block: on_scales(columns, block), numbers)
     mean = total / np.maximum(seen, 1)
     spread = np.maximum(squares / np.maximum(seen, 1) - mean**2 - mean, 1e-12)
     concentration = np.clip(mean**2 / spread, 0.1, 0.9 * MOST_CONCENTRATION)
