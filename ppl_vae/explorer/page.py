@@ -14,6 +14,7 @@ import numpy as np
 from .. import evaluation
 from ..pairs.inputs import Input
 from ..pairs.side_inputs import Side, check_names
+from ..pairs.sites import Site
 from ..results import Fit
 from ..runtime import storage
 from ..runtime.pages import html, page
@@ -23,7 +24,9 @@ TOLERANCE = 1e-4
 """How far a pixel of the steps may be from that of the fit."""
 DRAWS = 100
 """Draws from the prior that the page holds."""
-NETS = "nets.MLP, GatedMLP, ConvDecoder or linear layers and activations in nn.Sequential or nnx.Sequential"
+REACH = 4
+"""Of a slider to each side, at least."""
+NETS = "nets.MLP, GatedMLP, ConvDecoder or plain layers in nn.Sequential or nnx.Sequential"
 LIKELIHOODS = "conditionals.Bernoulli, Normal or DiagNormal"
 
 
@@ -45,10 +48,11 @@ def explorer(
 
     Args:
         fit: of a model with one site of real latents whose likelihood is ``conditionals.Bernoulli``, ``Normal`` or
-            ``DiagNormal`` over an ``MLP``, a ``GatedMLP`` or a ``ConvDecoder``.
-        x: images (N, P) to show, some hundreds: each is in the page as P bytes.
+            ``DiagNormal`` over an ``MLP``, a ``GatedMLP``, a ``ConvDecoder`` or plain layers
+            of torch or nnx in a sequence.
+        x: images (N, P) to show, some hundreds: each is in the page as P bytes, and a row of a table in float32, too.
         path: of the file.
-        image_shape: (H, W) or (H, W, C) with 1 or 3 channels; by default a square of greys.
+        image_shape: (H, W) or (H, W, C) with 1 or 3 channels; by default a square of greys, or a row.
         labels: a label for each image, for colours and captions.
         title: of the page.
         seed: of the draws of the ELBO and from the prior.
@@ -86,28 +90,33 @@ def to_html(
     bound = evaluation.elbo(fit, data, 10, seed=seed)
     kl = _kl(fit, data)
     order = np.arange(codes.shape[1]) if kl is None else np.argsort(-kl, kind="stable")
-    low, high = (0.0, 1.0) if rows.min() >= 0 and rows.max() <= 1 else (float(rows.min()), float(rows.max()))
+    low, high = _range(rows, strip=shape[0] == 1)
+    draws = evaluation.prior_draws(fit, DRAWS, seed=seed)
+    each = "row" if shape[0] == 1 else "image"
     content = {
         "shape": shape,
         "dims": codes.shape[1],
         "order": order.tolist(),
         "kl": None if kl is None else [float(v) for v in kl],
-        "range": [low, high if high > low else low + 1],
+        "low": low.tolist(),
+        "high": high.tolist(),
+        "reach": max(REACH, math.ceil(max(np.abs(codes).max(), np.abs(draws).max()))),
         "codes": _floats(codes),
-        "draws": _floats(evaluation.prior_draws(fit, DRAWS, seed=seed)),
+        "draws": _floats(draws),
         "elbo": _floats(bound.reconstruction - bound.kl),
         "plane": _plane(codes).round(4).tolist(),
-        "images": _text(np.round(255 * (rows - low) / (high - low if high > low else 1)).astype(np.uint8)),
+        "images": _text(np.round(255 * (rows - low) / (high - low)).astype(np.uint8)),
+        "values": _floats(rows) if shape[0] == 1 else None,
         "labels": None if labels is None else [str(label) for label in labels],
         "steps": [{k: _floats(v) if isinstance(v, np.ndarray) else v for k, v in step.items()} for step in steps],
         "history": _history(fit),
         "settings": [[name, _told(value)] for name, value in fit.settings.items()],
     }
     summary = (
-        f"{len(rows)} images, {codes.shape[1]} latents, mean ELBO {bound.mean:.2f} nats. The page needs no network."
+        f"{len(rows)} {each}s, {codes.shape[1]} latents, mean ELBO {bound.mean:.2f} nats. The page needs no network."
     )
     record = json.dumps(content, allow_nan=False).replace("</", "<\\/")
-    return page("page.html", [Path(__file__).parent], title=title, summary=summary, data=html(record))
+    return page("page.html", [Path(__file__).parent], title=title, summary=summary, each=each, data=html(record))
 
 
 def steps_of(fit: Fit) -> list[Step]:
@@ -117,10 +126,15 @@ def steps_of(fit: Fit) -> list[Step]:
         ValueError: a model whose latents are not one site of real numbers, or a decoder that is not of known parts.
     """
     latent = fit.sites.latent
-    if len(latent) != 1 or latent[0].num_values is not None:
+    if len(latent) != 1 or latent[0].num_values is not None or latent[0].codes:
         raise ValueError(
             "An explorer has a slider for each number of one latent site; this model has "
-            f"{', '.join(f'{s.name!r}' + (', of categories' if s.num_values is not None else '') for s in latent)}."
+            f"{', '.join(f'{s.name!r}' + _of(s) for s in latent) or 'no latents'}."
+        )
+    if fit.pair.given_dim:
+        raise ValueError(
+            "An explorer has no sliders for side information, which the decoder of this model reads beside z: draw "
+            "pictures by evaluation.traverse(fit, z, given=c) and plots.traversals."
         )
     likelihood = getattr(fit.model, "likelihood", None)
     try:
@@ -130,6 +144,10 @@ def steps_of(fit: Fit) -> list[Step]:
             f"The decoder of this model cannot be written into a page: use {LIKELIHOODS} over {NETS}, or draw pictures "
             "by evaluation.traverse and plots.traversals."
         ) from error
+
+
+def _of(site: Site) -> str:
+    return ", of codes" if site.codes else ", of categories" if site.num_values is not None else ""
 
 
 def _check(fit: Fit, steps: Sequence[Step], codes: np.ndarray) -> None:
@@ -153,6 +171,15 @@ def _shape(image_shape: Sequence[int] | None, pixels: int) -> list[int]:
             f"{tuple(image_shape)}."
         )
     return [int(height), int(width), int(channels)]
+
+
+def _range(rows: np.ndarray, *, strip: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Values of black and of white: [0, 1] of such data, one pair for all pixels, or one for each cell of a table."""
+    if rows.min() >= 0 and rows.max() <= 1:
+        return np.zeros(1), np.ones(1)
+    low, high = (rows.min(0), rows.max(0)) if strip else (rows.min()[None], rows.max()[None])
+    low, high = low.astype(float), high.astype(float)
+    return low, np.where(high > low, high, low + 1)
 
 
 def _kl(fit: Fit, data: Any) -> np.ndarray | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -20,6 +22,7 @@ from ppl_vae import backends, conditionals, guides, models, nets, recipes, seeds
 from ppl_vae.explorer import explorer, to_html
 from ppl_vae.explorer.page import steps_of
 from ppl_vae.explorer.steps import run
+from ppl_vae.numpyro.nets.layers import written_net
 from ppl_vae.results import Fit
 
 BROWSER = next(
@@ -100,6 +103,48 @@ def test_layers_of_nnx_are_written_down() -> None:
         seeds.generator(2, "codes").normal(size=(5, 3)).astype(np.float32),
     )
     np.testing.assert_allclose(run(steps_of(fit), z), fit.decode(z), atol=1e-5)
+
+
+CONVOLUTIONS: dict[str, tuple[Any, ...]] = {
+    "SAME": (nnx.ConvTranspose, {"strides": 2}),
+    "VALID": (nnx.ConvTranspose, {"strides": (3, 3), "padding": "VALID", "use_bias": False}),
+    "padded": (nnx.ConvTranspose, {"strides": 2, "padding": ((1, 2), (1, 0))}),
+    "of stride 1": (nnx.Conv, {"padding": 1}),
+    "valid, of stride 1": (nnx.Conv, {"padding": "VALID"}),
+}
+
+
+def convolutions(kind: Any = nnx.ConvTranspose, before: Any = None, **settings: Any) -> nnx.Sequential:
+    rngs = nnx.Rngs(0)
+    rows = before or (lambda h: h.reshape(-1, 4, 3, 2))
+    layer = kind(2, 3, (3, 3), rngs=rngs, **settings)
+    return nnx.Sequential(
+        nnx.Linear(3, 24, rngs=rngs), nnx.relu, rows, layer, nnx.tanh, lambda h: h.reshape(len(h), -1)
+    )
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolutions_of_nnx_are_written_down(name: str) -> None:
+    kind, settings = CONVOLUTIONS[name]
+    net, z = convolutions(kind, **settings), seeds.generator(2, "codes").normal(size=(5, 3)).astype(np.float32)
+    np.testing.assert_allclose(run(written_net(net), z), np.asarray(net(z)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"kind": nnx.Conv, "strides": 2}, "with a stride"),
+        ({"kernel_dilation": 2}, "dilated"),
+        ({"padding": ((0, 0), (1, 1))}, "other padding on one side"),
+        ({"kind": nnx.Conv, "padding": "CIRCULAR"}, "the padding CIRCULAR"),
+        ({"before": lambda h: 2 * h.reshape(-1, 4, 3, 2)}, "does more than to change the shape"),
+        ({"before": lambda h: h.reshape(-1, 2, 4, 3).transpose(0, 2, 3, 1)}, "does more than to change the shape"),
+        ({"before": lambda h: h.reshape(-1, 24)}, "ConvTranspose cannot be written down"),
+    ],
+)
+def test_what_the_steps_do_not_have_of_nnx_is_refused(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(AttributeError, match=says):
+        written_net(convolutions(**settings))
 
 
 ELSE: dict[str, Any] = {
@@ -185,7 +230,19 @@ def test_a_browser_shows_what_the_fit_decodes(name: str, tmp_path: Path) -> None
 def test_images_of_another_range_and_a_vector_are_shown() -> None:
     x = np.linspace(-3, 5, 24).reshape(4, 6).astype(np.float32)
     held = content(to_html(made(shape=(6,), hidden=(5,), likelihood="normal"), x))
-    assert held["shape"] == [1, 6, 1] and held["range"] == [-3.0, 5.0]
+    assert held["shape"] == [1, 6, 1] and held["low"] == x.min(0).tolist() and held["high"] == x.max(0).tolist()
+    assert np.array_equal(np.frombuffer(base64.b64decode(held["values"]), "<f4").reshape(4, 6), x)
+    held = content(to_html(made(shape=(2, 3), hidden=(5,), likelihood="normal"), x, image_shape=(2, 3)))
+    assert held["low"] == [-3.0] and held["high"] == [5.0] and held["values"] is None and held["reach"] == 4
+
+
+def test_sliders_reach_all_codes() -> None:
+    fit, x = made(hidden=(5,)), images(6)
+    codes = fit.encode(x)
+    last = fit.guide.posterior.net.layers[-1]
+    with torch.no_grad():
+        last.weight *= 30 / np.abs(codes).max()
+    assert content(to_html(fit, x, image_shape=(9, 7)))["reach"] == math.ceil(np.abs(fit.encode(x)).max()) > 4
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -196,3 +253,5 @@ def test_what_does_not_fit_is_refused() -> None:
         to_html(fit, x, labels=[0, 1])
     with pytest.raises(ValueError, match="a slider for each number of one latent site; this model has 'z', of categ"):
         to_html(made(hidden=(5,), latents="categorical", num_categories=3), x)
+    with pytest.raises(ValueError, match="this model has 'z', of codes"):
+        to_html(made(hidden=(5,), latents="vq", codebook_start="normal"), x)

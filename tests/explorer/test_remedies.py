@@ -9,7 +9,7 @@ import pytest
 import torch
 from pairs import follow, untrained
 
-from ppl_vae import backends, conditionals, evaluation, guides, models, nets, plots, seeds
+from ppl_vae import backends, conditionals, evaluation, guides, inference, models, nets, plots, recipes, seeds
 from ppl_vae.explorer import to_html
 from ppl_vae.results import Fit
 
@@ -42,8 +42,16 @@ def net(kind: type[nets.MLP]) -> nets.MLP:
     return kind((2, 5, 9), seeds.generator(0, "weights"))
 
 
-def pictures(of: Fit) -> list[float]:
-    moved = evaluation.traverse(of, np.zeros(2), values=np.linspace(-1, 1, 3))
+GIVEN = np.eye(5, dtype=np.float32)[:, :2]
+
+
+def conditional() -> Fit:
+    recipe = recipes.vae((9,), latent_dim=2, hidden=(4,), given_dim=2)
+    return Fit.untrained(inference.Pair(*recipe(seeds.generator(0, "weights"))), X, given=GIVEN)
+
+
+def pictures(of: Fit, given: np.ndarray | None = None) -> list[float]:
+    moved = evaluation.traverse(of, np.zeros(2), values=np.linspace(-1, 1, 3), given=given)
     return plots.traversals(moved.images, moved.values, (3, 3)).get_size_inches().tolist()
 
 
@@ -54,6 +62,11 @@ REMEDIES: dict[str, tuple[Any, ...]] = {
         lambda _: to_html(fit(), X),
         lambda _: to_html(fit(torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.SiLU(), torch.nn.Linear(5, 9))), X),
         lambda _: pictures(fit(OWN)),
+    ),
+    "reads beside z: draw pictures by evaluation.traverse(fit, z, given=c) and plots.traversals": (
+        lambda _: to_html(conditional(), X, given=GIVEN),
+        lambda _: to_html(fit(), X),
+        lambda _: pictures(conditional(), given=GIVEN[0]),
     ),
     "has no name that a page could compute: train the pair with one of": (
         lambda _: to_html(fit(activation=torch.sin), X),

@@ -61,7 +61,8 @@ def written_activation(function: Callable[[Array], Array]) -> dict[str, Any]:
 def written_net(net: Any) -> list[dict[str, Any]]:
     """Write a net down as ``explorer.steps``: one that says its steps, or layers of nnx in a sequence.
 
-    Of nnx: ``Linear``, ``Dropout``, and activations as functions.
+    Of nnx: ``Linear``, ``Dropout``, activations as functions, ``ConvTranspose`` and, with stride 1, ``Conv``, between
+    functions that change the shape alone.
 
     Raises:
         AttributeError: a net of other parts.
@@ -70,23 +71,101 @@ def written_net(net: Any) -> list[dict[str, Any]]:
     >>> [step["op"] for step in written_net(nnx.Sequential(*layers))]
     ['affine', 'activation', 'affine']
     """
+    steps, shape = _written(net, None)
+    if shape is not None and len(shape) != 1:
+        raise AttributeError(f"{net!r} ends with images, not with rows.")
+    return steps
+
+
+Shape = tuple[int, ...] | None
+
+
+def _written(net: Any, shape: Shape) -> tuple[list[dict[str, Any]], Shape]:
+    """Steps of a net, and the shape of a row after it, (H, W, C) of images; None where it is not known."""
     kind = type(net)
     if hasattr(net, "as_steps"):
-        return list(net.as_steps())
+        return list(net.as_steps()), None
     if kind is Flattened:
-        return written_net(net.net)
+        return _written(net.net, shape)
     if kind is nnx.Sequential:
-        return [step for part in net.layers for step in written_net(part)]
+        steps = []
+        for part in net.layers:
+            more, shape = _written(part, shape)
+            steps += more
+        return steps, shape
     if kind is nnx.Dropout:
-        return []
+        return [], shape
     if kind is nnx.Linear:
         bias = np.zeros(net.out_features, np.float32) if net.bias is None else np.asarray(net.bias[...])
-        return [{"op": "affine", "weight": np.asarray(net.kernel[...]).T, "bias": bias}]
+        after = None if shape is None else (*shape[:-1], net.out_features)
+        step = {"op": "affine", "weight": np.asarray(net.kernel[...]).T, "bias": bias}
+        return [step], after or (net.out_features,)
+    if kind in (nnx.Conv, nnx.ConvTranspose) and shape is not None and len(shape) == 3:
+        return _convolution(net, shape)
     if net is jax.nn.silu:
-        return [{"op": "activation", "name": "silu"}]
+        return [{"op": "activation", "name": "silu"}], shape
     if net in ACTIVATIONS.values():
-        return [written_activation(net)]
+        return [written_activation(net)], shape
+    if callable(net) and not isinstance(net, nnx.Module) and shape is not None:
+        return [], _reshaped(net, shape)
     raise AttributeError(f"{getattr(net, '__name__', kind.__name__)} cannot be written down.")
+
+
+def _reshaped(function: Callable[[Array], Array], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a row after a function that changes nothing else, as its answer for two rows of other numbers shows."""
+    rows = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    try:
+        after = np.asarray(function(jnp.asarray(rows)))
+    except (TypeError, ValueError) as error:
+        raise AttributeError(f"{function!r} cannot be written down.") from error
+    if len(after) != 2 or not np.array_equal(after.reshape(2, -1), rows.reshape(2, -1)):
+        raise AttributeError(f"{function!r} does more than to change the shape.")
+    return after.shape[1:]
+
+
+def _convolution(layer: Any, shape: tuple[int, ...]) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
+    """A convolution of either kind as a transposed one, whose kernel is turned round."""
+    transposed = isinstance(layer, nnx.ConvTranspose)
+    (kernel, other), (stride, same) = layer.kernel_size, _both(layer.strides)
+    dilation = (*_both(layer.kernel_dilation), *_both(getattr(layer, "input_dilation", 1)))
+    plain = kernel == other and stride == same and set(dilation) == {1} and layer.mask is None
+    plain = plain and getattr(layer, "feature_group_count", 1) == 1 and not getattr(layer, "transpose_kernel", False)
+    if not plain or not (transposed or stride == 1):
+        raise AttributeError("A convolution that is dilated, grouped, masked, not square or with a stride.")
+    around = _padding(layer.padding, kernel, stride, transposed)
+    if (
+        not all(0 <= before < kernel and after >= 0 for before, after in around)
+        or len({before for before, _ in around}) > 1
+    ):
+        raise AttributeError("A convolution with other padding on one side, or with more than its kernel.")
+    to = [(n - 1) * stride + 2 + sum(pads) - kernel for n, pads in zip(shape[:2], around, strict=True)]
+    weight = np.asarray(layer.kernel[...])[::-1, ::-1].transpose(2, 3, 0, 1)
+    after = (*to, weight.shape[1])
+    bias = np.zeros(after[2], np.float32) if layer.bias is None else np.asarray(layer.bias[...])
+    sizes = {"from": shape, "to": after, "kernel": kernel, "stride": stride, "padding": kernel - 1 - around[0][0]}
+    return [{"op": "transposed_convolution", "weight": weight, "bias": bias, **sizes}], after
+
+
+def _both(value: Any) -> tuple[int, int]:
+    """A setting of nnx for both axes: a number, one for each, or None for 1."""
+    first, second = np.broadcast_to(1 if value is None else value, 2).tolist()
+    return first, second
+
+
+def _padding(padding: Any, kernel: int, stride: int, transposed: bool) -> list[tuple[int, int]]:
+    """Zeros before and after each axis of an image that is spread by the stride."""
+    if padding == "VALID":
+        pads = (kernel - 1, max(kernel, stride) - 1) if transposed else (0, 0)
+        return [pads, pads]
+    if padding == "SAME":
+        total = kernel + stride - 2 if transposed else kernel - 1
+        before = -(-total // 2) if transposed else total // 2
+        before = kernel - 1 if transposed and stride > kernel - 1 else before
+        return [(before, total - before)] * 2
+    if isinstance(padding, str):
+        raise AttributeError(f"A convolution with the padding {padding}.")
+    each = [padding, padding] if np.ndim(padding) == 0 else list(padding)
+    return [(p, p) if np.ndim(p) == 0 else tuple(p) for p in each]
 
 
 class Constant(nnx.Variable):
