@@ -33,11 +33,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ppl_vae import backends, evaluation, plots, recipes, results
+from ppl_vae import backends, data, evaluation, plots, recipes, results
 from ppl_vae.critics import Critic
 from ppl_vae.data.factors import Factors
 from ppl_vae.data.rendering import renderer
 from ppl_vae.data.sets import dsprites, sprites
+from ppl_vae.data.streams import Data
 from ppl_vae.evaluation import disentanglement
 from ppl_vae.runtime import folders, scripts, storage
 
@@ -69,6 +70,8 @@ class Conventions:
     """judged on them, not on the grid of 46,080"""
     traversal: int = 9
     """values from -3 to 3"""
+    trees: str = "binned"
+    """of the usefulness; or 'exact', scikit-learn's older ones"""
 
     def metrics(self) -> dict[str, dict[str, Any]]:
         """Keywords of the metrics."""
@@ -78,7 +81,7 @@ class Conventions:
 
 
 OURS = Conventions()
-TEXT = Conventions("kaiming-normal", 0.02, 2, "ii", "weighted", False, 0.0, 0, True, 10)
+TEXT = Conventions("kaiming-normal", 0.02, 2, "ii", "weighted", False, 0.0, 0, True, 10, "exact")
 """Those of the thesis, as its text has them."""
 CODE = replace(TEXT, initial_weights="torch", slope=0.2, constant_factors=1)
 """The same where its public code has others."""
@@ -150,22 +153,30 @@ SMOKE = Scale(12, 6, 20, 1e-3, 3, (4,), (8,), Critic((8,)), 2, (10, 50, 200), 60
 
 
 class Images(NamedTuple):
-    """Training images (N, P), a validation part, and their factors."""
+    """Training images (N, P) and their factors."""
 
     name: str
-    x: np.ndarray
+    x: Data
     factors: Factors
     shape: tuple[int, int]
 
 
-def load(name: str, smoke: bool) -> Images:
-    """A set with its factors: by its name, or ``rendered``, all of dSprites drawn and not downloaded."""
+def load(name: str, smoke: bool, folder: Path) -> Images:
+    """A set with its factors: by its name, or ``rendered``, all of dSprites drawn and not downloaded.
+
+    The images of all of dSprites are kept in the folder, from which a training reads them: as numbers they take 12 GB.
+    """
     if smoke:
         images, factors = sprites.rendered((3, 2, 3, 4, 4), side=8, closed=False)
-    elif name == "rendered":
-        images, factors = sprites.rendered()
-    else:
-        images, factors = dsprites.whole(name)
+        return Images(name, images.reshape(len(images), -1).astype(np.float32), factors, images.shape[1:])
+    kept = folder / "images.npy"
+    if name == "rendered" and not kept.exists():
+        images, unfinished = sprites.rendered()[0], folder / "images.part.npy"
+        np.save(unfinished, images.reshape(len(images), -1))
+        unfinished.replace(kept)
+    if name == "rendered":
+        return Images(name, data.stream(kept, scale=1), Factors.grid(sprites.FULL, sprites.NAMES), (64, 64))
+    images, factors = dsprites.whole(name)
     return Images(name, images.reshape(len(images), -1).astype(np.float32), factors, images.shape[1:])
 
 
@@ -181,7 +192,17 @@ def judged(images: Images, args: argparse.Namespace) -> Images:
         return images
     rows = (classes % steps == 0).all(1)
     sizes = tuple(-(-size // step) for size, step in zip(sprites.FULL, steps, strict=True))
-    return images._replace(x=images.x[rows], factors=Factors(images.factors.names, sizes, classes[rows] // steps))
+    return images._replace(
+        x=images.x[np.flatnonzero(rows)], factors=Factors(images.factors.names, sizes, classes[rows] // steps)
+    )
+
+
+def read(images: Images, args: argparse.Namespace) -> Data:
+    """The images of a training; of a stream only a random part, as many as the steps read, where not all are read."""
+    count = args.steps * args.scale.batch_size
+    if isinstance(images.x, data.Stream) and count < len(images.x):
+        return images.x[np.sort(np.random.default_rng(args.seeds[0]).permutation(len(images.x))[:count])]
+    return images.x
 
 
 def train(name: str, strengths: tuple[float, ...], images: Images, args: argparse.Namespace) -> list[results.Fit]:
@@ -192,7 +213,8 @@ def train(name: str, strengths: tuple[float, ...], images: Images, args: argpars
     training = inference.Adversarial if name == "FactorVAE" else inference.SVI
     critic = replace(scale.critic, slope=args.conventions.slope, outputs=args.conventions.outputs)
     extra = {"critic": critic} if name == "FactorVAE" else {}
-    epoch_size = min(scale.steps_per_epoch * scale.batch_size, len(images.x))
+    x = read(images, args)
+    epoch_size = min(scale.steps_per_epoch * scale.batch_size, len(x))
     steps_per_epoch = -(-epoch_size // scale.batch_size)
     svi = training(
         loss,
@@ -205,7 +227,7 @@ def train(name: str, strengths: tuple[float, ...], images: Images, args: argpars
     )
     return svi.fit_seeds(
         recipe(images, args),
-        images.x,
+        x,
         valid=images.x[some(images, 500)],
         seeds=args.seeds,
         strengths=strengths,
@@ -228,7 +250,9 @@ def judge(fit: results.Fit, images: Images, args: argparse.Namespace) -> dict[st
     codes = disentanglement.encode(fit, images.x)
     settings = args.conventions.metrics()
     row: dict[str, Any] = disentanglement.metrics(codes.means, images.factors, sds=codes.sds, settings=settings)
-    useful = disentanglement.usefulness(codes.means, images.factors, labels=args.scale.labels)
+    useful = disentanglement.usefulness(
+        codes.means, images.factors, labels=args.scale.labels, trees=args.conventions.trees
+    )
     row |= {f"accuracy_{n}": float(a) for n, a in zip(useful.labels, useful.mean, strict=True)}
     row["efficiency"] = useful.ratio(useful.labels[1], useful.labels[-1])
     row |= evaluation.elbo_surgery(fit, dissected(images, args), num_particles=2).row()
@@ -240,10 +264,16 @@ def dissected(images: Images, args: argparse.Namespace) -> np.ndarray:
     return images.x[some(images, args.scale.surgery_images)]
 
 
-def rows_of(name: str, images: Images, told: Images, args: argparse.Namespace) -> list[dict[str, Any]]:
+def file_of(name: str, strength: float, seed: int, args: argparse.Namespace) -> Path:
+    """The file of a row."""
+    return Path(args.out / "rows" / f"{name}-{strength:g}-{seed}.json")
+
+
+def rows_of(
+    name: str, strengths: tuple[float, ...], images: Images, told: Images, args: argparse.Namespace
+) -> list[dict[str, Any]]:
     """The rows of an objective, from what is kept or trained and judged now."""
-    strengths = OBJECTIVES[name].strengths if args.all_strengths else OBJECTIVES[name].few
-    files = {(s, seed): args.out / "rows" / f"{name}-{s:g}-{seed}.json" for s in strengths for seed in args.seeds}
+    files = {(s, seed): file_of(name, s, seed, args) for s in strengths for seed in args.seeds}
     if not all(file.exists() for file in files.values()):
         fits = train(name, strengths, images, args)
         for ((strength, seed), file), fit in zip(files.items(), fits, strict=True):
@@ -386,8 +416,13 @@ def settle(args: argparse.Namespace) -> None:
     storage.write_atomically(file, json.dumps(settings, indent=1).encode())
 
 
-def arguments() -> argparse.Namespace:
-    """What the command line says."""
+def strengths_of(name: str, args: argparse.Namespace) -> tuple[float, ...]:
+    """The strengths of an objective that are asked for."""
+    return OBJECTIVES[name].strengths if args.all_strengths else OBJECTIVES[name].few
+
+
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """What the command line says, or ``words``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=backends.NAMES, default="numpyro")
     names = ("sprites", "dsprites_grid", "dsprites", "rendered")
@@ -408,7 +443,7 @@ def arguments() -> argparse.Namespace:
     whose.add_argument("--thesis", action="store_true", help="the setting of the thesis's text: 170 trainings")
     whose.add_argument("--thesis-code", action="store_true", help="that of its public code, where it differs")
     parser.add_argument("--smoke", action="store_true", help="tiny images, a few steps: seconds")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     theirs = args.thesis or args.thesis_code
     args.data = args.data or ("dsprites" if theirs else "sprites")
     args.conventions = CODE if args.thesis_code else TEXT if args.thesis else OURS
@@ -429,9 +464,9 @@ def main() -> None:
     settle(args)
     if args.executor and not args.rows_only:
         elsewhere(args)
-    images = load(args.data, args.smoke)
+    images = load(args.data, args.smoke, args.out)
     told = judged(images, args)
-    rows = [row for name in args.objectives for row in rows_of(name, images, told, args)]
+    rows = [row for name in args.objectives for row in rows_of(name, strengths_of(name, args), images, told, args)]
     if args.rows_only:
         return
     frame = pd.DataFrame(rows)
@@ -439,8 +474,8 @@ def main() -> None:
     for name, figure in figures(frame, told, args):
         plots.save(figure, args.out / f"{name}.png")
     steps, seeds = f"{args.steps:,} steps", f"{len(args.seeds)} seeds"
-    data = "tiny sprites" if args.smoke else args.data
-    print(f"{data}, {args.backend}, {steps}, {seeds}; the best strength in brackets, mean ± sd over seeds:\n")
+    what = "tiny sprites" if args.smoke else args.data
+    print(f"{what}, {args.backend}, {steps}, {seeds}; the best strength in brackets, mean ± sd over seeds:\n")
     print(best(frame).to_string())
     if args.conventions == OURS:
         print("\nPublished: by the nets, steps and conventions of the thesis (--thesis), among them DIP-VAE II.")

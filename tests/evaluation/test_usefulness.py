@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
 from ppl_vae.evaluation import disentanglement
+from ppl_vae.seeds import derive, generator
 
 GRID = np.repeat(np.indices((3, 4)).reshape(2, -1).T, 60, 0)
 NOISE = np.random.default_rng(0).standard_normal((len(GRID), 2))
@@ -45,6 +47,18 @@ def test_trees_see_what_neighbours_see() -> None:
         KNeighborsClassifier(15).fit(codes[train], GRID[train, k]).score(codes[test], GRID[test, k]) for k in (0, 1)
     ]
     assert found.accuracy[0] == pytest.approx(neighbours, abs=0.08)
+
+
+def test_exact_trees_are_those_of_scikit_learn_with_its_defaults() -> None:
+    codes = GRID + 0.6 * NOISE
+    found = disentanglement.usefulness(codes, GRID[:, :1], labels=(60,), num_test=200, trees="exact")
+    order = generator(0, "usefulness", "rows").permutation(len(codes))
+    train, test = order[:60], order[-200:]
+    own = derive(0, "usefulness", 60, 0)
+    trees = GradientBoostingClassifier(random_state=own).fit(codes[train], GRID[train, 0])
+    assert found.accuracy[0, 0] == trees.score(codes[test], GRID[test, 0])
+    with pytest.raises(ValueError, match="'trees' should be 'binned' or 'exact'; got 'oak'"):
+        disentanglement.usefulness(codes, GRID, labels=(60,), trees="oak")
 
 
 def test_what_cannot_be_learnt_is_guessed() -> None:

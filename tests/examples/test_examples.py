@@ -381,7 +381,7 @@ def test_the_thesis_is_what_its_text_and_its_code_say(backend: str, monkeypatch:
     assert sum(len(objective.strengths) for objective in script.OBJECTIVES.values()) * len(text.seeds) == 170
     differ = {"initial_weights": "kaiming-normal", "slope": 0.02, "constant_factors": 0}
     both = {"outputs": 2, "dip": "ii", "estimator": "weighted", "standardise": False, "threshold": 0.0}
-    both |= {"all_images": True, "traversal": 10}
+    both |= {"all_images": True, "traversal": 10, "trees": "exact"}
     assert dataclasses.asdict(text.conventions) == {**differ, **both}
     told = {"initial_weights": "torch", "slope": 0.2, "constant_factors": 1}
     assert dataclasses.asdict(code.conventions) == {**told, **both}
