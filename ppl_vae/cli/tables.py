@@ -52,6 +52,14 @@ def settled(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     if chosen.get("stream"):
         raise ValueError(f"--stream is for .npy files, and a table is read whole: {Path(chosen['data']).name}")
     known = chosen["columns"] if chosen["likelihood"] == LIKELIHOOD else None
+    count = len(as_frame(chosen["data"]).columns)
+    if known is not None and len(known) == 1 < count:  # the default
+        known = None
+    if known is not None and "columns" not in given and len(known) != count:
+        raise ValueError(
+            f"the run's table has {len(known)} columns, and {Path(chosen['data']).name} has {count}: leave --data out, "
+            "or fit to that table in another folder"
+        )
     read = schema(chosen["data"], given.get("columns", known))
     return {**chosen, "likelihood": LIKELIHOOD, "columns": list(read.kinds)}
 

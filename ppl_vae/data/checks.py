@@ -158,10 +158,12 @@ def _check_shape(x: np.ndarray, what: str) -> None:
 def _check_finite(x: np.ndarray, what: str) -> None:
     bad = ~np.isfinite(x)
     if bad.any():
+        images = x.ndim > 2
+        table = "" if images else "save a table as .csv, where 'ppl-vae fit' takes empty cells as not seen, "
         raise ValueError(
-            f"{what} should have finite pixels; {bad.sum()} of {x.size} are NaN or infinite, "
-            f"the first at {first_index(bad)}: drop or repair those images, or train in Python on what was seen, "
-            "SVI.fit(..., mask=np.isfinite(x)) or, for NaN, ppl_vae.VAE."
+            f"{what} should have finite {'pixels' if images else 'values'}; {bad.sum()} of {x.size} are NaN or "
+            f"infinite, the first at {first_index(bad)}: drop or repair those {'images' if images else 'rows'}, {table}"
+            "or train in Python on what was seen, SVI.fit(..., mask=np.isfinite(x)) or, for NaN, ppl_vae.VAE."
         )
     limit = np.finfo(np.float32).max
     if x.dtype.itemsize > 4 and max(-x.min(), x.max()) > limit:

@@ -16,6 +16,7 @@ from ppl_vae import TabularVAE
 from ppl_vae.cli import inputs
 from ppl_vae.cli.runs import Run
 from ppl_vae.cli.sequences import masks
+from ppl_vae.data.tables.frames import Schema
 from ppl_vae.data.tables.kinds import check_columns, columns_of
 from ppl_vae.evaluation import log_likelihood
 from ppl_vae.results import Fit
@@ -85,6 +86,36 @@ def test_cells_are_made_in_the_units_and_types_of_their_columns(run: Path, tmp_p
     assert record["columns"]["height"]["rmse"] == pytest.approx(np.sqrt((height**2).mean()), rel=1e-5)
     assert record["columns"]["town"]["right"] == pytest.approx(town[seen[:, 3]].mean())
     assert made["visits"].dtype == np.int64 and set(made["town"]) <= {"Bonn", "Jena", "Ulm"}
+
+
+def test_cells_are_made_on_numpyro_and_booleans_with_holes_come_back(tmp_path: Path) -> None:
+    """What was seen stays, on the other library too; pandas reads booleans with holes as objects."""
+    file, run = tmp_path / "t.csv", tmp_path / "run"
+    people(40)[["height", "smokes"]].assign(smokes=lambda f: f["smokes"].mask(f.index % 5 == 0)).to_csv(
+        file, index=False
+    )
+    told("fit", "--data", file, "--out", run, *SMALL, "--epochs", 1, "--backend", "numpyro", "--likelihood", "columns")
+    told("reconstruct", run, "--impute", "--out", tmp_path / "filled.csv")
+    filled, given = pd.read_csv(tmp_path / "filled.csv"), pd.read_csv(file)
+    assert filled["smokes"].dtype == bool and (filled["smokes"] == given["smokes"])[given["smokes"].notna()].all()
+    assert filled.notna().all().all() and filled["height"].std() > 1
+    holes = Schema.from_dict(json.loads((run / "table.json").read_text()))
+    back = holes.decode(holes.encode(given))["smokes"]
+    assert (back.isna() == given["smokes"].isna()).all() and set(back.dropna()) == {True, False}
+    told("reconstruct", run, "--out", tmp_path / "made.csv")
+    assert pd.read_csv(tmp_path / "made.csv").dtypes.tolist() == [np.float64, bool]
+
+
+def test_numbers_beyond_0_and_1_are_not_called_grey(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, x in (
+        ("reals", 3 * np.random.default_rng(0).normal(size=(30, 4))),
+        ("greys", np.eye(4)[[0, 1, 2] * 9] / 2),
+    ):
+        np.save(tmp_path / f"{name}.npy", x)
+        command("fit", "--data", tmp_path / f"{name}.npy", "--out", tmp_path / name, *SMALL, "--epochs", 1)
+        told_ = capsys.readouterr()
+        assert ("the data are grey" in told_.out + told_.err) == (name == "greys"), told_
+        assert ("take the likelihood 'normal'" in told_.err) == (name == "reals")
 
 
 @pytest.mark.release("numpyro")

@@ -32,6 +32,14 @@ def of_arrays(at: Path) -> Path:
     return at / "x.npy"
 
 
+def with_holes(at: Path, ending: str = ".npy") -> Path:
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    x[::7, 1] = np.nan
+    np.save(at / "holes.npy", x)
+    pd.DataFrame(np.load(at / "holes.npy")).to_csv(at / "holes.csv", index=False)
+    return at / f"holes{ending}"
+
+
 def evaluated(at: Path, data: Path) -> str:
     """A run on arrays, and its evaluation on other data."""
     fit(at, "--likelihood", "normal", data=of_arrays(at))
@@ -71,6 +79,17 @@ REMEDIES: dict[str, tuple[Callable[[Path], Any], list[Callable[[Path], Any]]]] =
     "is of arrays, and a .csv or .parquet file is a table: give a .npy file, or fit to the table": (
         lambda at: evaluated(at, table(at)),
         [lambda at: evaluated(at, of_arrays(at)), lambda at: fit(at)],
+    ),
+    "save a table as .csv, where 'ppl-vae fit' takes empty cells as not seen": (
+        lambda at: fit(at, "--likelihood", "normal", data=with_holes(at)),
+        [lambda at: fit(at, data=with_holes(at, ".csv"))],
+    ),
+    "columns, and {} has {}: leave --data out, or fit to that table in another folder": (
+        lambda at: (fit(at), told("fit", "--resume", "--out", at / "run0", "--data", with_holes(at, ".csv"))),
+        [
+            lambda at: (fit(at), told("fit", "--resume", "--out", at / "run0", "--epochs", 2)),
+            lambda at: (fit(at), fit(at, "--seed", 1, data=with_holes(at, ".csv"))),
+        ],
     ),
     "is of a table: give an --out that ends in .csv or .parquet": (
         lambda at: (fit(at), told("reconstruct", at / "run0", "--out", at / "r.npy")),

@@ -13,6 +13,7 @@ import numpy as np
 
 from ... import backends
 from ...data import Split
+from ...data.streams import blocks
 from ...recipes.components import find
 from ...recipes.recipe import Recipe
 from ...runtime import storage
@@ -169,7 +170,7 @@ def run(arguments: argparse.Namespace) -> None:
         chosen["with"] = arguments.extensions
     split, settings = _prepare(out, chosen, given)
     console.say(*options.told_scale(chosen, split), *options.without_effect(arguments.typed, settings["options"]))
-    console.say(*_told_grey(settings["options"]))
+    console.say(*_told_grey(settings["options"], split))
     fit, pair = _train(out, settings, split, console)
     runs.write_history(out / HISTORY, dict(fit.history))
     fit.save(out / FIT, recipe=pair)
@@ -333,10 +334,13 @@ def _valid_side(split: Split, chosen: dict[str, Any]) -> dict[str, Any]:
     return {"mask": sequences.masks(split)["valid"]} if sequences.has_mask(chosen["data"]) else {}
 
 
-def _told_grey(chosen: Mapping[str, Any]) -> list[str]:
-    """Say in a line, before the training, that a likelihood of 0 and 1 is none for grey levels."""
+def _told_grey(chosen: Mapping[str, Any], split: Split) -> list[str]:
+    """Say in a line, before the training, that a likelihood of 0 and 1 is none for grey levels; others are refused."""
     read = chosen["program"] != "implicit" and find("likelihood", chosen["likelihood"]).unit_interval
     if not read or chosen["binarisation"] != "none":
+        return []
+    _, first = next(iter(blocks(split.train)))
+    if first.min() < 0 or first.max() > 1:
         return []
     likelihood = chosen["likelihood"].capitalize()
     return [

@@ -178,7 +178,7 @@ class Field:
         if self.is_whole or self.column.kind in ("count", "boolean"):
             least = 1.0 if self.column.kind == "positive" else -math.inf
             values = values.round().clip(lower=least)
-        if missing.any() and self.dtype in ("bool", "object"):
+        if missing.any() and self.dtype == "bool":
             return values.map({0.0: False, 1.0: True})
         return values if missing.any() and self.is_whole else values.astype(self.dtype)
 
@@ -355,6 +355,8 @@ def _field(name: str, values: pd.Series, kind: str | Sequence[Any] | None) -> Fi
     dtype = str(values.dtype)
     ordered = bool(getattr(values.dtype, "ordered", False))
     dtype = "ordered" if ordered else dtype
+    if dtype == "object" and seen.map(lambda value: isinstance(value, bool | np.bool_)).all():
+        dtype = "bool"  # with cells that are missing
     if kind is not None and not isinstance(kind, str):
         return Field(name, Column("ordinal", len(kind)), dtype, tuple(_plain(v) for v in kind))
     if kind is not None and kind not in KINDS:
