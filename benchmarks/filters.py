@@ -2,6 +2,7 @@
 
     python benchmarks/filters.py bias     # FIVO's pathwise gradient beside the slope of its value; two minutes
     python benchmarks/filters.py learn    # filters that FIVO and NASMC learn, beside the exact one; two minutes
+    python benchmarks/filters.py models   # models that objectives learn with their filters, by exact log p(x); a minute
     python benchmarks/filters.py twist    # what a look at later data is worth, at one step or all; two minutes
 
 z_1 ~ N(0, 1), z_t ~ N(0.8 z_{t-1}, 1), x_t ~ N(z_t, 0.5^2), eight steps. The guide is linear: z_t is normal with mean
@@ -31,6 +32,9 @@ LENGTH, TURN, SPREAD = 8, 0.8, 0.5
 GAIN = 1 / (1 + SPREAD**2)
 EXACT = {"keep": (1 - GAIN) * TURN, "gain": GAIN, "deviation": SPREAD * GAIN**0.5}
 """The guide p(z_t | z_{t-1}, x_t)."""
+FILTER = {"keep": 0.0, "gain": 0.5, "deviation": 0.0}
+"""Where a guide starts to learn; what is positive by its logarithm."""
+POSITIVE = ("deviation", "spread")
 PARAMETERS = ("keep", "gain", "deviation", "turn", "spread")
 Values = dict[str, Any]
 
@@ -148,9 +152,8 @@ def twist(arguments: argparse.Namespace) -> None:
     print("| sd of x_t | guide | K | no twist | a step ahead | learned | exact | log p(x) |" + "\n|" + 8 * " --- |")
     for spread in (SPREAD, 4 * SPREAD):
         model, gain = {"turn": TURN, "spread": spread}, 1 / (1 + spread**2)
-        x, one = sequences(arguments.filters, 3, spread), np.ones(1)
-        space = StateSpace(0 * one, one, TURN * np.eye(1), 0 * one, one, *_each_step(spread))
-        exact = solve(space, x[..., None].astype(float), np.ones((*x.shape, 1), bool)).log_p
+        x = sequences(arguments.filters, 3, spread)
+        exact = solve(state_space(TURN, spread), x[..., None].astype(float), np.ones((*x.shape, 1), bool)).log_p
         filtering = {"keep": (1 - gain) * TURN, "gain": gain, "deviation": spread * gain**0.5}
         net = nets.Twist(1, 1, 16, np.random.default_rng(0))
         weights = taught(net, {**model, **filtering}, arguments)
@@ -197,10 +200,10 @@ def taught(net: Any, at: Values, arguments: argparse.Namespace) -> dict[str, jax
     return found
 
 
-def _each_step(spread: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Loadings, level and variance of x_t."""
-    each = np.ones((LENGTH, 1))
-    return each[..., None], 0 * each, spread**2 * each
+def state_space(turn: float, spread: float) -> StateSpace:
+    """The model with that transition and that deviation of x_t."""
+    one, each = np.ones(1), np.ones((LENGTH, 1))
+    return StateSpace(0 * one, one, turn * np.eye(1), 0 * one, one, each[..., None], 0 * each, spread**2 * each)
 
 
 def learn(arguments: argparse.Namespace) -> None:
@@ -212,40 +215,72 @@ def learn(arguments: argparse.Namespace) -> None:
     told = {"exact": [EXACT]}
     for name in ("FIVO", "NASMC"):
         value = loss_of(getattr(inference, name)(arguments.particles, ess=1.0))
-        told[name] = [_trained(value, model, arguments, seed) for seed in range(arguments.seeds)]
+        told[name] = _trained(lambda guide, x, key, value=value: value({**model, **guide}, x, key), FILTER, arguments)
     for name, found in told.items():
         values = [float(judge({**model, **guide}, test, jax.random.key(9))) for guide in found]
         cells = [[guide[part] for guide in found] for part in EXACT] + [values]
         print("|", " | ".join([name, *(mean_and_deviation(values, 3) for values in cells)]), "|", flush=True)
 
 
-def _trained(value: Any, model: Values, arguments: argparse.Namespace, seed: int) -> Values:
-    """Climb by Adam with a falling rate; the mean of the last quarter of the steps."""
-    start = {"keep": jnp.zeros(()), "gain": jnp.array(0.5), "deviation": jnp.zeros(())}
-    data = jnp.asarray(sequences(arguments.updates * 20, seed).reshape(-1, 20, LENGTH))
-    slope = jax.grad(lambda guide, x, key: value({**model, **guide, "deviation": jnp.exp(guide["deviation"])}, x, key))
+def learned_models(arguments: argparse.Namespace) -> None:
+    """Train models and their filters together, and print each model beside the truth, with its exact log p(x)."""
+    print("| objective | turn | spread | log p(x), nats |\n| --- | --- | --- | --- |")
+    test, draws = sequences(20_000, 2), arguments.particles
+    x, seen = test[..., None].astype(float), np.ones((*test.shape, 1), bool)
+    objectives = {
+        "ELBO": inference.TraceELBO(),
+        f"IWAE, K = {draws}": inference.IWAE(draws),
+        f"FIVO, K = {draws}, ess = 0.5": inference.FIVO(draws),
+        f"FIVO, K = {draws}, ess = 1": inference.FIVO(draws, ess=1.0),
+        f"NASMC, K = {draws}, ess = 0.5": inference.NASMC(draws),
+    }
+    told = {"truth": [{"turn": TURN, "spread": SPREAD}]}
+    for name, objective in objectives.items():
+        told[name] = _trained(loss_of(objective), {**FILTER, "turn": 0.4, "spread": 0.0}, arguments)
+    for name, found in told.items():
+        exact = [state_space(one["turn"], one["spread"]) for one in found]
+        values = [solve(space, x, seen).log_p.mean() for space in exact]
+        cells = [[one[part] for one in found] for part in ("turn", "spread")] + [values]
+        print("|", " | ".join([name, *(mean_and_deviation(values, 3) for values in cells)]), "|", flush=True)
+
+
+def _trained(value: Any, start: dict[str, float], arguments: argparse.Namespace) -> list[dict[str, float]]:
+    """Climb by Adam with a falling rate; of each seed the mean of the last quarter of the steps."""
+    count = arguments.updates
+
+    def made(at: Values) -> Values:
+        return {name: jnp.exp(a) if name in POSITIVE else a for name, a in at.items()}
+
+    slope = jax.grad(lambda at, x, key: value(made(at), x, key))
 
     def step(state: Any, inputs: Any) -> Any:
-        (guide, first, second), (x, key, t) = state, inputs
-        grad = slope(guide, x, key)
+        (at, first, second), (x, key, t) = state, inputs
+        grad = slope(at, x, key)
         first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, grad)
         second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, second, grad)
-        rate = 0.01 * jnp.minimum(1.0, 2 * (1 - t / arguments.updates))
+        rate = 0.01 * jnp.minimum(1.0, 2 * (1 - t / count))
         size = rate * (1 - 0.999 ** (t + 1)) ** 0.5 / (1 - 0.9 ** (t + 1))
-        guide = jax.tree.map(lambda p, m, v: p + size * m / (v**0.5 + 1e-8), guide, first, second)
-        return (guide, first, second), guide
+        at = jax.tree.map(lambda p, m, v: p + size * m / (v**0.5 + 1e-8), at, first, second)
+        return (at, first, second), made(at)
 
-    zero = jax.tree.map(jnp.zeros_like, start)
-    keys = jax.random.split(jax.random.key(seed), arguments.updates)
-    _, path = jax.jit(lambda: jax.lax.scan(step, (start, zero, zero), (data, keys, jnp.arange(arguments.updates))))()
-    late = {name: np.asarray(a)[-arguments.updates // 4 :] for name, a in path.items()}
-    return {name: float((np.exp(a) if name == "deviation" else a).mean()) for name, a in late.items()}
+    @jax.jit
+    def climbed(data: jax.Array, keys: jax.Array) -> Any:
+        at = {name: jnp.asarray(a) for name, a in start.items()}
+        zero = jax.tree.map(jnp.zeros_like, at)
+        return jax.lax.scan(step, (at, zero, zero), (data, keys, jnp.arange(count)))[1]
+
+    found = []
+    for seed in range(arguments.seeds):
+        data = jnp.asarray(sequences(count * 20, seed).reshape(-1, 20, LENGTH))
+        path = climbed(data, jax.random.split(jax.random.key(seed), count))
+        found.append({name: float(np.asarray(a)[-count // 4 :].mean()) for name, a in path.items()})
+    return found
 
 
 def main() -> None:
     """Print the table of one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("bias", "learn", "twist"))
+    parser.add_argument("part", choices=("bias", "learn", "models", "twist"))
     parser.add_argument("--filters", type=int, default=20_000, help="of a batch")
     parser.add_argument("--batches", type=int, default=40)
     parser.add_argument("--step", type=float, default=0.06, help="of the differences, in shares of a parameter")
@@ -253,7 +288,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=3000)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    {"bias": bias, "learn": learn, "twist": twist}[arguments.part](arguments)
+    {"bias": bias, "learn": learn, "models": learned_models, "twist": twist}[arguments.part](arguments)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+LONGEST = 10_000
+"""Steps that a sequence may have, however many of them are gaps."""
+
 
 def read_long(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read a CSV of lines ``id, time, value, ...`` under one of names: id -> steps (T, P), in the order of times.
@@ -19,7 +22,7 @@ def read_long(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
         FileNotFoundError: no such file.
         ValueError: fewer than three columns, a line of another width, a time or a value that is no number, two lines of
-            one time, or times that are no whole steps apart.
+            one time, times that are no whole steps apart, or so far from each other that nearly all would be gaps.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -41,6 +44,7 @@ def read_long(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     ordered = {name: sorted(steps) for name, steps in found.items()}
     apart = np.concatenate([np.diff(times) for times in ordered.values()])
     step = float(apart.min()) if len(apart) else 1.0
+    _check_span(path.name, ordered, step)
     return {name: _even(path.name, name, times, found[name], step) for name, times in ordered.items()}
 
 
@@ -89,6 +93,19 @@ def _number(cell: str, where: str, column: str) -> float:
             f"{where}: the column {column!r} should hold numbers; got {cell!r}: give dates as numbers of steps, "
             "categories as columns of 0 and 1, and nothing where a number is not known."
         ) from None
+
+
+def _check_span(file: str, ordered: dict[str, list[float]], step: float) -> None:
+    """Refuse a sequence that would be all but nothing of gaps, and need more memory than there is."""
+    most = max(map(len, ordered.values()))
+    for name, times in ordered.items():
+        length = (times[-1] - times[0]) / step + 1
+        if length > max(LONGEST, 100 * most):
+            raise ValueError(
+                f"{file}: the times of the sequence {name!r} go from {times[0]:g} to {times[-1]:g}, {length:.4g} steps "
+                f"of {step:g}, the least distance of two times, and the longest has {most} lines: correct these times, "
+                "or number the steps 0, 1, 2 and so on."
+            )
 
 
 def _even(file: str, name: str, times: list[float], values: dict[float, list[float]], step: float) -> np.ndarray:

@@ -7,7 +7,7 @@ Carlo, Chopin and Papaspiliopoulos, 2020.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -104,6 +104,17 @@ def ancestral(found: Filtered, chosen: np.ndarray) -> np.ndarray:
     return np.stack(path[::-1], 2)
 
 
+def by_step(found: Filtered, chosen: Sequence[np.ndarray]) -> np.ndarray:
+    """Take particles of each step by themselves: T arrays of positions (M, B) give (M, B, T, D).
+
+    >>> z = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(2, 2, 1, 1)  # of two steps and two particles
+    >>> by_step(Filtered((), z, (), ()), [np.array([[1]]), np.array([[0]])])[0, 0, :, 0]
+    array([2., 3.])
+    """
+    columns = np.arange(found.z.shape[2])
+    return np.stack([z[positions, columns] for z, positions in zip(found.z, chosen, strict=True)], 2)
+
+
 def one_back(log_w: Array, log_p: Array, uniform: Array) -> Array:
     """Choose z_t for each z_{t+1} by p(z_t | z_{t+1}, x_1, ..., x_t) on the particles: a step of backward simulation.
 
@@ -164,10 +175,12 @@ def reads_each_step(
     paths = ops.concatenate([a.reshape(1, -1) for a in (z, moved, first)])
     x = ops.broadcast_to(x, (3, length, x.shape[-1]))
     ours, theirs, same = steps(rows(paths, x.reshape(3, -1)), length)
-    parts = [theirs - ops.roll(ours, 1, 0), same - ours[:1]]
-    parts += [] if alone is None else [alone(z, x[0]) - ours]
-    apart = abs(ops.concatenate(parts))
-    return (apart <= 1e-3 * (1 + abs(ours)).max()).all()
+    parts = [(theirs, ops.roll(ours, 1, 0)), (same, ops.broadcast_to(ours[:1], same.shape))]
+    parts += [] if alone is None else [(alone(z, x[0]), ours)]
+    nothing = ops.zeros_like(ours)
+    size = 1 + ops.where(abs(ours) < math.inf, abs(ours), nothing).max()
+    apart = ops.concatenate([ops.where(a == b, nothing, abs(a - b)) for a, b in parts])  # both may be -inf
+    return (apart <= 1e-3 * size).all()
 
 
 def check_filtered(name: str, prior: Any, posterior: Any, likelihoods: list[Any], masked: bool, given: bool) -> None:
@@ -278,3 +291,20 @@ def check_found(name: str, found: Filtered) -> None:
     """
     if np.isnan(found.log_w).all():
         raise not_of_each_step(name)
+
+
+def check_possible(name: str, found: Filtered, rows: np.ndarray, num_particles: int) -> None:
+    """Refuse filters (B,) all of whose particles lost their weight, of the data at ``rows``, (B,).
+
+    Raises:
+        ValueError: names the first sequence and the step.
+    """
+    lost = np.isneginf(found.weights).all(1)
+    if lost.any():
+        row = int(np.argmax(lost.any(0)))
+        step = int(np.argmax(lost[:, row]))
+        raise ValueError(
+            f"{name}: no particle of sequence {rows[row]} has a weight above 0 after step {step}, counted from 0, so "
+            f"that none is there to go on from: raise 'num_particles', {num_particles} now, or leave the sequence out, "
+            "if the model cannot make it."
+        )

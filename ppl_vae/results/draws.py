@@ -12,7 +12,7 @@ from ..arrays.log_weights import effective, k_hat, resample, resample_each
 from ..arrays.sequences import lasts
 from ..errors import UnsuitableObjective
 from ..kinds import check_counts
-from ..mcmc.filtering import ancestral, check_found, no_steps
+from ..mcmc.filtering import ancestral, by_step, check_found, check_possible, no_steps
 from ..mcmc.samplers import HMC, LearnedHMC
 from ..objectives.request import FilterRequest
 from ..pairs.chunks import concatenate, in_chunks, sample_in_chunks
@@ -26,11 +26,11 @@ from ..seeds import derive, generator
 if TYPE_CHECKING:
     import pandas as pd
 
-METHODS = ("guide", "importance", "sir", "refined", "hmc", "smc", "backward")
+METHODS = ("guide", "importance", "sir", "refined", "hmc", "smc", "backward", "filter")
 PROPOSALS = 10
 """The number of draws of the guide for each that importance resampling returns."""
 RESAMPLED = ("importance", "sir")
-FILTERED = ("smc", "backward")
+FILTERED = ("smc", "backward", "filter")
 SHORT = HMC(num_warmup=100, num_chains=4)
 """The chains of ``method="hmc"``; their length follows from the number of draws."""
 
@@ -125,8 +125,8 @@ def draws(
         raise ValueError(f"'method' should be one of {', '.join(map(repr, METHODS))}, or HMC(...); got {method!r}.")
     if num_particles is not None and name not in (*RESAMPLED, *FILTERED):
         raise ValueError(
-            "'num_particles' are draws to choose from, for method='sir', 'importance', 'smc' or 'backward': leave it "
-            f"at None for method={name!r}."
+            "'num_particles' are draws to choose from, for method='sir', 'importance', 'smc', 'backward' or 'filter': "
+            f"leave it at None for method={name!r}."
         )
     if name != "guide":
         assert fit.pair.sites is not None
@@ -140,12 +140,14 @@ def draws(
         if len(latent) != 1 or not latent[0].steps:
             got = ", ".join(f"{site.name}: {site.distribution}" for site in latent) or "none"
             raise no_steps(f"method={name!r}", got, "method='sir'")
+    if name == "filter":
+        check_alone(fit)
     data = fit.checked(x, likely=name != "guide", **side)
     if name in RESAMPLED:
         return _resample(fit, data, num_draws, particles, seed, alone=name == "sir")
     values, terms = sample_in_chunks(fit.pair, data.x, num_draws, seed, side=data.arrays)
     if name in FILTERED:
-        paths, distinct = _filter(fit, data, num_draws, particles, seed, backward=name == "backward")
+        paths, distinct = _filter(fit, data, num_draws, particles, seed, name)
         return Draws(paths, log_weights=terms.log_weights, distinct=distinct)
     if name == "guide":
         assert fit.pair.sites is not None
@@ -190,15 +192,31 @@ def _check_possible(log_w: np.ndarray, parts: int, particles: int) -> None:
         )
 
 
+def check_alone(fit: Trained) -> None:
+    """Refuse a model of which z_t by itself says nothing.
+
+    Raises:
+        UnsuitableObjective: each of its steps reads all before.
+    """
+    assert fit.pair.sites is not None
+    if any(site.steps for site in fit.pair.sites.observed):
+        raise UnsuitableObjective(
+            "method='filter' draws each z_t by itself, and in models.Recurrent it is what all before make of it: use "
+            "method='smc', with a mask that ends at the step."
+        )
+
+
 def _filter(
-    fit: Trained, data: CheckedData, num_draws: int, particles: int, seed: int, *, backward: bool
+    fit: Trained, data: CheckedData, num_draws: int, particles: int, seed: int, method: str
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Draw paths from one particle filter of each datum; return the least number of distinct z_t, too.
 
-    By the ancestors of its last particles, or by backward simulation. After the end of a sequence z_t is N(0, I).
+    By the ancestors of its last particles, by backward simulation, or each step by itself given the data up to it.
+    After the end of a sequence z_t is N(0, I).
     """
     assert fit.pair.sites is not None
     site, inference, size = fit.pair.sites.latent[0], backends.load(fit.backend).inference, particles * num_draws
+    backward = method == "backward"
     run: Any = inference.smoothed if backward else inference.particles
     parts, doing = [], f"while filtering {len(data)} sequences"
     options: dict[str, Any] = {"rows_each": size, "settings": {"num_draws": num_draws}, "doing": doing}
@@ -208,6 +226,10 @@ def _filter(
             found = run(fit.pair, chunk.x, size, FilterRequest(), *draws, chunk.seed, chunk.side)
             found, path = found if backward else (found, None)
             check_found("A particle filter", found)
+            rows = chunk.window.rows
+            check_possible("A particle filter", found, np.arange(rows.start, rows.stop), particles)
+            if method == "filter":
+                path = by_step(found, [resample(log_w, num_draws, rng) for log_w in found.weights])
             path = ancestral(found, resample(found.log_w, num_draws, rng)) if path is None else path
             distinct = np.sort(path[..., 0], 0)
             distinct = 1 + (distinct[1:] != distinct[:-1]).sum(0)

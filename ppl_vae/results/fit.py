@@ -291,8 +291,9 @@ class Fit(Shown):
                 of the family for each datum, by ``refine``. ``hmc``, ``HMC(...)`` or ``LearnedHMC(...)``: from chains
                 that start at draws of the guide. ``smc``, of paths: K by the ancestors of the last particles of a
                 filter with ten times as many, which few of its first steps may have left; ``backward``, K of the same
-                by backward simulation, each step by p(z_t | z_{t+1}) among the particles.
-            num_particles: of ``sir``, ``importance`` and both filters, the draws for each, in the place of ten.
+                by backward simulation, each step by p(z_t | z_{t+1}) among the particles; ``filter``, z_t of each step
+                by itself, given the data up to it.
+            num_particles: of ``sir``, ``importance`` and filters, the draws for each, in the place of ten.
             seed: of the draws.
             side: ``given``, ``mask``, ``index``.
 

@@ -53,6 +53,11 @@ REMEDIES: dict[str, Any] = {
         lambda: data.pad(list({"a": [1.0]}.values())).x,
         lambda: data.pad([pd.DataFrame({"u": [1.0, 2.0], "v": 0.0}).to_numpy()]).x,
     ),
+    "of two times, and the longest has {} lines: correct these times, or number the steps 0, 1, 2 and so on": (
+        lambda: table(NAMES, "a,1,5", "a,2,6", "a,1000000000,7"),
+        lambda: table(NAMES, "a,1,5", "a,2,6", "a,10,7"),
+        lambda: table(NAMES, "a,0,5", "a,1,6", "a,2,7"),
+    ),
     "(T, P) of numbers; got {}: give each step as many numbers, NaN where": (
         lambda: data.pad([[[1.0, 2.0], [3.0]]]),
         lambda: data.pad([[[1.0, 2.0], [3.0, np.nan]]]).x,

@@ -12,7 +12,7 @@ import pytest
 import torch
 from pairs import follow, pair, plain_functions, toy, untrained
 
-from ppl_vae import backends, objectives
+from ppl_vae import backends, evaluation, objectives, recipes
 from ppl_vae.objectives import TermsRequest
 
 Backend = backends.Backend
@@ -67,6 +67,32 @@ def of_the_possible(method: str, particles: int) -> Callable[[Backend], Any]:
     return choose
 
 
+class Near(torch.nn.Module):
+    """Each x_t is within a half of z_t."""
+
+    def forward(self, z: torch.Tensor) -> Any:
+        return dist.Uniform(z - 0.5, z + 0.5, validate_args=False).to_event(1)
+
+
+def path_of_the_possible(particles: int, first: float = 0.0) -> Callable[[Backend], Any]:
+    """Filters of two steps, by draws and by the evidence, of which every particle has a weight or loses it."""
+
+    def choose(b: Backend) -> Any:
+        own: dict[str, Any] = {"latent_dim": 1, "recurrent_units": 2, "transition_hidden": (2,), "hidden": (2,)}
+        made, guide = recipes.deep_markov((2, 1), **own, likelihood="normal")(np.random.default_rng(0))
+        x = np.array([[0.0, 0.0], [first, 0.0], [0.0, 0.0]], np.float32)
+        fit = untrained(b.models.VAE(made.prior, Near()), guide, b, x)
+        if particles < 9:
+            with pytest.raises(ValueError, match="smc: no particle of sequence 1 has a weight above 0 after step 0, "):
+                evaluation.smc(fit, x, particles)
+        else:
+            found = evaluation.smc(fit, x, particles)
+            assert np.isfinite(found.values).all() and (found.ess_over_time > 0).all()
+        return fit.draws(x, 1, method="filter", num_particles=particles)["z"]
+
+    return choose
+
+
 o = objectives
 REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
     "HMCELBO: 'transitions' should be 1 or more, as without one draws stay: use TraceELBO": (
@@ -81,7 +107,7 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
         trains(lambda: o.HMCELBO(2, chunk=1), of_standard),
         trains(lambda: o.HMCELBO(2), of_standard),
     ),
-    "are draws to choose from, for method='sir', 'importance', 'smc' or 'backward': leave it at None": (
+    "are draws to choose from, for method='sir', 'importance', 'smc', 'backward' or 'filter': leave it at None": (
         draws(num_particles=4),
         draws(method="sir", num_particles=4),
         draws(method="importance", num_particles=4),
@@ -91,6 +117,10 @@ REMEDIES: dict[str, tuple[Callable[[Backend], Any], ...]] = {
         of_the_possible("sir", 3),
         of_the_possible("sir", 200),
         of_the_possible("importance", 200),
+    ),
+    "so that none is there to go on from: raise 'num_particles', {} now, or leave the sequence out": (
+        path_of_the_possible(8, 20.0),
+        path_of_the_possible(400),
     ),
     "'chunk' takes draws apart, and 'chain' moves all of them: leave one of them at None": (
         lambda b: TermsRequest(2, chunk=1, chain=o.ChainRequest()),

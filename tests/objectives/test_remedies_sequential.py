@@ -46,8 +46,8 @@ def evaluates(function: Any, *options: Any, **settings: Any) -> Way:
     return run
 
 
-def draws(method: str, **settings: Any) -> Way:
-    return lambda b: untrained(*of(b, **settings), b, X).draws(X, 3, method=method)["z"]
+def draws(method: str, mask: Any = None, **settings: Any) -> Way:
+    return lambda b: untrained(*of(b, **settings), b, X).draws(X, 3, method=method, mask=mask)["z"]
 
 
 TWISTED = partial(FIVO, twist=True)
@@ -95,6 +95,10 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
     "in models.Recurrent each step reads all before: use method='smc'": (
         draws("backward", kind="recurrent"),
         draws("smc", kind="recurrent"),
+    ),
+    "in models.Recurrent it is what all before make of it: use method='smc', with a mask that ends at the step": (
+        draws("filter", kind="recurrent"),
+        draws("smc", kind="recurrent", mask=np.arange(6) < np.array([[4]] * 4)),
     ),
     "this one knows data of later steps: use conditionals.Filtering, posterior='filtering' of recipes, or FIVO": (
         trains(NASMC),

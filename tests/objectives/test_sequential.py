@@ -250,6 +250,11 @@ def test_paths_of_a_filter_have_the_moments_of_the_smoother(backend: backends.Ba
         few[method] = drawn.diagnostics()["distinct"]
         assert drawn.log_weights.shape == (draws, len(x))
     assert (few["smc"] < few["backward"]).mean() > 0.5 and (few["backward"] < draws).all()
+    drawn = fit.draws(x, draws, method="filter", num_particles=2, mask=MASK)["z"].reshape(draws, len(x), LENGTH, DIM)
+    spread = np.sqrt(np.einsum("ntdd->ntd", found.filtered_cov))
+    apart = (drawn.mean(0) - found.filtered_mean) / spread, drawn.std(0) / spread - 1
+    assert (np.sqrt([(a[on] ** 2).mean() for a in apart]) < [0.06, 0.05]).all()
+    assert np.abs((found.filtered_mean - found.mean) / spread)[on].max() > 0.2, "they are others than the smoother's"
 
 
 @pytest.mark.release("numpyro")

@@ -10,7 +10,7 @@ import numpy as np
 from ... import backends
 from ...arrays.log_weights import effective
 from ...kinds import check_counts
-from ...mcmc.filtering import check_found, no_steps
+from ...mcmc.filtering import Filtered, check_found, check_possible, no_steps
 from ...objectives.request import FilterRequest
 from ...pairs.chunks import concatenate, in_chunks
 from ...pairs.inputs import Input
@@ -64,7 +64,7 @@ def smc(
         side: ``mask``, then it is of what was seen.
 
     Raises:
-        ValueError: data that are not (N, T P), or settings out of range.
+        ValueError: data that are not (N, T P), settings out of range, or a sequence that no filter gives weight.
         UnsuitableObjective: a pair whose latents are not known step by step, or a guide without the twist.
     """
     check_names(side)
@@ -84,8 +84,13 @@ def smc(
                 check_found("smc", found)
                 log_w = found.log_w.astype(np.float64)
                 total.add(np.logaddexp.reduce(log_w, 0, keepdims=True) - np.log(num_particles))
-                over_time.append([effective(w) for w in found.weights])
-            each = np.array(over_time)
+                lost = np.isneginf(found.weights).all(1)  # (T, B), without an effective particle
+                each_step = [effective(w) for w in np.where(lost[:, None], 0.0, found.weights)]
+                over_time.append(np.where(lost, 0.0, each_step))
+            each, rows = np.array(over_time), chunk.window.rows
+            dead = np.isneginf(total.log_sum)
+            gone = Filtered((), (), (), found.weights[:, :, dead])
+            check_possible("smc", gone, np.arange(rows.start, rows.stop)[dead], num_particles)
             told = total.log_mean, total.relative_error, each.min((0, 1)), each.mean(0).T
             parts.append(chunk.keep(told))
     values, mc_error, least, mean = concatenate(parts)
