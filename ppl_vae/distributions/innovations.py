@@ -136,6 +136,10 @@ class Innovations(TorchDistribution):
         """Return the same, to the last step of which ``mask`` (..., T P) shows something."""
         return Innovations(self.posterior, self.x, lasts(mask, self.steps))
 
+    def reads(self, p: Sequences) -> bool:
+        """Whether the posterior reads the states of the model that this is the distribution of."""
+        return p.cell is self.posterior.model
+
     def at(self, h: Tensor, x: Tensor) -> tuple[Any, Tensor, Tensor]:
         """Return q(e_t | x_t, h_t), and mean and scale of p(z_t | h_t)."""
         (loc, scale), (mean, deviation) = self.posterior.model.expects(h), self.posterior.located(x, h)

@@ -13,6 +13,7 @@ from ..arrays.sequences import steps
 from ..mcmc.filtering import (
     Filtered,
     check_filtered,
+    check_own_model,
     check_scored,
     check_twist,
     log_emission,
@@ -59,6 +60,8 @@ def filtered(
         log_p: Tensor = nodes[of_x]["fn"].base_dist.log_prob(x)
         return log_p
 
+    if recurrent:
+        check_own_model(name, posterior.reads(base_of(data["fn"])), masked or bool(masks_of(data)))
     lasting = posterior.on if recurrent else prior.on
     x, seen = data["value"], None
     for mask in masks_of(data):
@@ -93,8 +96,10 @@ def filtered(
     found = walk.step(walk.start(), 0, drawn)
     z, state = found.z, found.state
     log_w = found.log_p - (found.log_q.detach() if request.scored else found.log_q)
-    path, ancestors, weights = [z], [], [log_w]
     scores = [scored(log_w, found.log_q)] if request.scored else []
+    if recurrent and lasting is not None:  # of nothing seen nothing weighs
+        log_w, *scores = (torch.where(lasting[..., 0], a, 0) for a in (log_w, *scores))
+    path, ancestors, weights = [z], [], [log_w]
     every = torch.ones_like(log_w[0], dtype=torch.bool)
     for t in range(1, length):
         on = every if lasting is None else lasting[..., t]

@@ -212,6 +212,20 @@ def check_filtered(name: str, prior: Any, posterior: Any, likelihoods: list[Any]
         )
 
 
+def check_own_model(name: str, same: bool, masked: bool) -> None:
+    """Refuse a recurrent pair whose guide reads the states of another model, or that a handler masks.
+
+    Raises:
+        UnsuitableObjective: it is one.
+    """
+    if not same or masked:
+        raise UnsuitableObjective(
+            f"{name} takes the steps of models.Recurrent from its guide, which has to be of this very model, and no "
+            f"handler may mask a site; got {'a handler that does' if same else 'the guide of another one'}: make the "
+            "guide with conditionals.RecurrentFiltering(model, ...) and say by mask= where sequences end, or use IWAE."
+        )
+
+
 def check_normal(fits: bool, what: str) -> None:
     """Refuse a pair that is no linear Gaussian state space.
 
@@ -299,7 +313,7 @@ def check_possible(name: str, found: Filtered, rows: np.ndarray, num_particles: 
     Raises:
         ValueError: names the first sequence and the step.
     """
-    lost = np.isneginf(found.weights).all(1)
+    lost = np.all(np.isneginf(np.asarray(found.weights)), 1)
     if lost.any():
         row = int(np.argmax(lost.any(0)))
         step = int(np.argmax(lost[:, row]))

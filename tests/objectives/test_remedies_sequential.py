@@ -26,6 +26,8 @@ def of(b: backends.Backend, kind: str = "", **settings: Any) -> tuple[Any, Any]:
     if kind == "recurrent":
         own = {"latent_dim": 2, "recurrent_units": 4, "hidden": (4,), "backend": b.name}
         return recipes.variational_recurrent((3, 2), **own)(rng)
+    if kind == "strange":
+        return of(b, "recurrent")[0], of(b, "recurrent")[1]
     model, guide = recipes.deep_markov((3, 2), backend=b.name, **SMALL, **settings)(rng)
     if kind == "whole":
         model = b.models.VAE(model.prior, b.conditionals.Bernoulli(b.nets.MLP((6, 6), rng)))
@@ -99,6 +101,11 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
     "in models.Recurrent it is what all before make of it: use method='smc', with a mask that ends at the step": (
         draws("filter", kind="recurrent"),
         draws("smc", kind="recurrent", mask=np.arange(6) < np.array([[4]] * 4)),
+    ),
+    "RecurrentFiltering(model, ...) and say by mask= where sequences end, or use IWAE": (
+        trains(FIVO, "strange"),
+        trains(FIVO, "recurrent"),
+        trains(IWAE, "strange"),
     ),
     "this one knows data of later steps: use conditionals.Filtering, posterior='filtering' of recipes, or FIVO": (
         trains(NASMC),

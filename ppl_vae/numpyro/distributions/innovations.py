@@ -164,6 +164,11 @@ class Innovations(_OfCell):
         """Return the same, to the last step of which ``mask`` (..., T P) shows something."""
         return Innovations(self.cell, self.x, lasts(mask, self.steps))
 
+    def reads(self, p: Sequences) -> bool:
+        """Whether the posterior reads the states of the model that this is the distribution of."""
+        ours, theirs = (jax.tree.leaves(weights) for weights in (nnx.split(self.cell.model)[1], p.weights))
+        return len(ours) == len(theirs) and all(a is b for a, b in zip(ours, theirs, strict=True))
+
     def at(self, h: Array, x: Array) -> tuple[Any, Array, Array]:
         """Return q(e_t | x_t, h_t), and mean and scale of p(z_t | h_t)."""
         return _proposal(self.cell, h, x)

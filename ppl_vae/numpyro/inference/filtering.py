@@ -15,6 +15,7 @@ from ...arrays.sequences import steps
 from ...mcmc.filtering import (
     Filtered,
     check_filtered,
+    check_own_model,
     check_scored,
     check_twist,
     log_emission,
@@ -62,6 +63,8 @@ def filtered(
         return log_p
 
     recurrent, length, size = hasattr(posterior, "at"), posterior.steps, (num_particles, len(data["value"]))
+    if recurrent:
+        check_own_model(name, posterior.reads(base_of(data["fn"])), masked or bool(masks_of(data)))
     lasting = posterior.on if recurrent else prior.on
     x, seen = data["value"], None
     for mask in masks_of(data):
@@ -101,6 +104,8 @@ def filtered(
     first = walk.step(walk.start(), tuple(None if a is None else a[0] for a in inputs), partial(drawn, key=key))
     log_w = first.log_p - weighed(first.log_q)
     score = scored(log_w, first.log_q)
+    if recurrent and lasting is not None:  # of nothing seen nothing weighs
+        log_w, score = (jnp.where(lasting[..., 0], a, 0) for a in (log_w, score))
 
     def go(before: tuple[Any, Array, Array], now: tuple[Any, ...]) -> tuple[Any, Any]:
         (state, z, log_w), (given, on, uniform, later, key) = before, now
