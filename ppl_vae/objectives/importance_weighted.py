@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -294,6 +295,12 @@ class FIVO(Objective):
         if len(sites.latent) != 1 or not sites.latent[0].steps:
             raise no_steps(
                 type(self).__name__, ", ".join(f"{s.name}: {s.distribution}" for s in sites.latent) or "none"
+            )
+        if self.num_particles == 1:
+            warnings.warn(
+                f"{type(self).__name__} with one particle has none to resample, and the ELBO as its value: set "
+                "num_particles to 4, say.",
+                stacklevel=2,
             )
 
     def bound(self, terms: Terms) -> Array:

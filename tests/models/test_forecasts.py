@@ -9,9 +9,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from pairs import fill, untrained
 
 from ppl_vae import SequenceVAE, backends, data, recipes
+from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.results import Fit
 
 LENGTH, STEPS, WIDTH = 3, 5, 2
@@ -69,6 +71,30 @@ def test_a_forecast_is_the_exact_conditional_law(backend: backends.Backend) -> N
         np.testing.assert_allclose(np.cov(found.draws[:, row].T), cov, atol=0.12)
         low, high = found.interval(0.8)
         np.testing.assert_allclose(high[row] - low[row], 2 * 1.2816 * np.sqrt(np.diag(cov)), rtol=0.1)
+
+
+class Seasonal(torch.nn.Module):
+    """Means that differ by 1 from step to step, far from 0."""
+
+    def __init__(self, rise: float) -> None:
+        super().__init__()
+        self.rise = rise
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return 1e4 + z.repeat_interleave(WIDTH, -1) + self.rise * torch.arange(LENGTH).repeat_interleave(WIDTH)
+
+
+def test_a_season_on_top_of_a_large_level_has_no_next_step() -> None:
+    """Where steps have the same means, as far from 0 as they may be, it goes on."""
+    backend, fit, x = backends.load("pyro"), linear("pyro"), np.full((4, LENGTH * WIDTH), 1e4, np.float32)
+    for rise in (0.0, 1.0):
+        model = backend.models.VAE(fit.model.prior, backend.conditionals.Normal(Seasonal(rise), learned=True))
+        own = untrained(model, fit.guide, backend, x)
+        if rise:
+            with pytest.raises(UnsuitableObjective, match="depends on more of the path than z_t, or on t"):
+                own.forecast(x, 2, num_draws=3, method="guide")
+        else:
+            assert own.forecast(x, 2, num_draws=3, method="guide").mean.mean() == pytest.approx(1e4, rel=1e-3)
 
 
 def test_intervals_cover_as_often_as_they_say() -> None:

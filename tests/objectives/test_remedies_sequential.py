@@ -90,6 +90,10 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         lambda _: objectives.FilterRequest(1.5),
         lambda _: objectives.FilterRequest(0.5, "systematic"),
     ),
+    "with one particle has none to resample, and the ELBO as its value: set num_particles to 4, say": (
+        trains(lambda: FIVO(1)),
+        trains(lambda: FIVO(4)),
+    ),
     "{} weighs its draws together: leave 'chunk' at None": (
         lambda _: FIVO(4, chunk=2),
         lambda _: FIVO(4),

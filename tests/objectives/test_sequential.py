@@ -15,6 +15,7 @@ from state_spaces import moments, settle
 
 from ppl_vae import backends, evaluation, objectives, recipes
 from ppl_vae.arrays.log_weights import effective
+from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.mcmc.filtering import SCHEMES, resample
 from ppl_vae.objectives import FilterRequest
 
@@ -210,6 +211,21 @@ def test_kalman_is_conditioning_of_the_joint_normal_and_filters_estimate_it(back
         ratio = np.exp(values - found.log_p[:, None])
         assert (np.abs(ratio.mean(1) - 1) < 4 * ratio.std(1, ddof=1) / np.sqrt(100)).all()
         assert (values.mean(1) < found.log_p + 4 * values.std(1) / np.sqrt(100)).all()
+
+
+class Curved(torch.nn.Module):
+    """Means far from 0, and bent by little beside that."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return 1e5 + 5 * torch.tanh(z)
+
+
+def test_a_curve_on_top_of_a_large_level_is_no_line() -> None:
+    backend = backends.load("pyro")
+    model, guide = pair_of(backend, transition="linear", likelihood="normal", hidden=())
+    own = type(model)(model.prior, backend.conditionals.Normal(Curved(), learned=True))
+    with pytest.raises(UnsuitableObjective, match="state space, and its likelihood is none"):
+        evaluation.kalman(untrained(own, guide, backend, X + 1e5), X + 1e5)
 
 
 @pytest.mark.release

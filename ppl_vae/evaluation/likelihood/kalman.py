@@ -107,7 +107,8 @@ def _linear(z: np.ndarray, loc: np.ndarray, scale: np.ndarray, what: str) -> tup
     """Read A and b off A z + b at z (M, D) = 0, the unit vectors, and others on which it is tried."""
     loc, dim = np.asarray(loc, np.float64), z.shape[1]
     offset, matrix = loc[0], (loc[1 : dim + 1] - loc[0]).T
-    same = np.allclose(loc, z @ matrix.T + offset, rtol=1e-4, atol=1e-4 * (1 + np.abs(loc).max()))
+    rounding = 2e-6 * np.abs(loc).max()  # in single precision
+    same = np.allclose(loc, z @ matrix.T + offset, rtol=0, atol=1e-4 * np.abs(loc - offset).max() + rounding)
     check_normal(same and np.allclose(scale, np.broadcast_to(scale, loc.shape)[0], rtol=1e-4), what)
     return matrix, offset
 
