@@ -85,7 +85,7 @@ def table_5_3(frame: pd.DataFrame) -> pd.DataFrame:
     rows: dict[str, dict[str, str]] = {}
     for beta, printed in TABLE_5_3.items():
         own = _of(frame, "beta-VAE", beta)
-        cells = rows[f"beta = {beta} ({len(own)} seeds)"] = {}
+        cells = rows[f"beta = {beta}, seeds: {len(own)}"] = {}
         for (metric, label), there in zip(study.METRICS.items(), printed, strict=True):
             cells[label] = _mean(own[metric])
             cells[f"*{label}*"] = f"*{there}*"

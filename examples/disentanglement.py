@@ -312,7 +312,8 @@ def best(frame: pd.DataFrame) -> pd.DataFrame:
         for metric, label in METRICS.items():
             strength = told[metric]["mean"].idxmax()
             mean, sd = told.loc[strength, metric]
-            table[name][label] = f"{mean:.3f} ± {sd:.3f} ({strength:g})"
+            over = f"{mean:.3f} ± {sd:.3f}" if np.isfinite(sd) else f"{mean:.3f}"
+            table[name][label] = f"{over} ({strength:g})"
             table[name][f"{label}, published"] = OBJECTIVES[name].published[metric]
     return pd.DataFrame.from_dict(table, orient="index")
 

@@ -51,8 +51,8 @@ def test_rows_are_made_cell_by_cell_and_the_page_is_of_those_that_are_there(
     (tmp_path / "rows" / "beta-VAE-30-0.json").unlink()  # as after a kill
     run(thesis, monkeypatch, *where, "--seeds", "0", "1", "--page-only")
     told = capsys.readouterr().out
-    assert "Of 1 trainings (4 asked for)" in told and "| beta = 30 (0 seeds) | not run | *0.729 ± 0.006*" in told
-    assert len(made) == 2
+    assert "Of 1 trainings (4 asked for)" in told and "| beta = 30, seeds: 0 | not run | *0.729 ± 0.006*" in told
+    assert len(made) == 2 and "| FactorVAE | 0.500 (10) | *0.894 ± 0.033 (10)*" in told
     run(thesis, monkeypatch, *where, "--seeds", "0")
     again = json.loads((tmp_path / "rows" / "beta-VAE-30-0.json").read_text())
     assert len(made) == 3 and len(again["history"]["valid_log_lik"]) == thesis.EPOCHS
@@ -79,8 +79,8 @@ def test_the_tables_of_the_page_are_those_of_the_rows(thesis: ModuleType) -> Non
     assert "nats an image: 20.5 ± 0.7 *17.5*" in told
     own = frame[(frame.model == "beta-VAE") & (frame.strength == 3)]["mig_binned"]
     expected = f"{own.mean():.3f} ± {own.std():.3f}"
-    assert page.table_5_3(frame).loc["beta = 3 (2 seeds)", "MIG"] == expected
-    assert page.table_5_3(frame).loc["beta = 3 (2 seeds)", "*MIG*"] == "*0.269 ± 0.028*"
+    assert page.table_5_3(frame).loc["beta = 3, seeds: 2", "MIG"] == expected
+    assert page.table_5_3(frame).loc["beta = 3, seeds: 2", "*MIG*"] == "*0.269 ± 0.028*"
     best = frame[frame.model == "FactorVAE"].groupby("strength")["beta_vae"].mean()
     assert page.table_5_6(frame).loc["FactorVAE", "beta-VAE metric"].startswith(f"{best.max():.3f} ± ")
     assert page.table_5_6(frame).loc["FactorVAE", "*beta-VAE metric*"] == "*0.894 ± 0.033 (10)*"
