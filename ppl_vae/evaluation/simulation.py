@@ -6,7 +6,6 @@ import numpy as np
 
 from ..mcmc.samplers import kernel_of
 from ..pairs.chunks import concatenate, in_chunks
-from ..pairs.keywords import generated_site
 from ..pairs.side_inputs import NOTHING, Arrays, check_unlabelled
 from ..results.fit import Fit
 
@@ -19,7 +18,6 @@ def simulate(fit: Fit, size: int, seed: int, side: Arrays = NOTHING) -> tuple[di
     Raises:
         ValueError: the model does not take ``size``, or known labels, of which a datum's latents know nothing.
     """
-    generated_site(fit.model, fit.pair.sites)
     if any(site.label for site in fit.sites.observed):
         check_unlabelled(side.get("given"))
     simulate_chunk = kernel_of(fit.pair).simulate

@@ -133,24 +133,32 @@ def check(
     if num_particles < FEWEST:
         raise ValueError(f"'num_particles' should be at least {FEWEST}; got {num_particles}.")
     data = fit.checked(x, **side)
-    options: dict[str, Any] = {"seed": seed}
+    broken = weights(fit)
+    if broken is not None:
+        return Check((broken,))
     values: np.ndarray | None = None
+    told = ""
+    reliable = _told("k-hat", lambda: k_hat(fit, data, num_particles, seed, progress))
 
     def weigh() -> Finding:
-        nonlocal values
-        estimate = log_likelihood(fit, data, num_particles, **options)
-        values = estimate.values
-        return gap(float(values.mean() - elbo(fit, data, **options).mean), estimate.mean_mc_error)
+        nonlocal values, told
+        first, second = (elbo(fit, data, num_particles // 2, seed=seed + n).values for n in range(2))
+        values, told = (first + second) / 2, "The mean ELBO"
+        bound, estimate = values.mean(), log_likelihood(fit, data, num_particles, seed=seed)
+        values, told = estimate.values, "Mean log p(x)"
+        error = math.hypot(estimate.mean_mc_error, np.linalg.norm(first - second) / (2 * len(first)))
+        return gap(float(values.mean() - bound), error, reliable.good is not False)
 
     weighed = _told("gap", weigh)
     game = fit.shown_to_critic is not None
     findings = [_of_game("converged") if game else converged(fit), _told("active units", lambda: in_use(fit, data))]
     if game:
         findings.append(_of_game("columns"))
-    elif values is not None:
-        findings.append(beside_columns(fit, data, values, "Mean log p(x)"))
-    findings.append(_told("k-hat", lambda: k_hat(fit, data, num_particles, seed, progress)))
-    findings.append(weighed)
+    elif values is None:
+        findings.append(Finding("columns", math.nan, None, weighed.says))
+    else:
+        findings.append(beside_columns(fit, data, values, told, exact=reliable.good is not False))
+    findings += [reliable, weighed]
     if num_simulated:
         given = data.side.get("given")
         given = None if given is None else given[np.arange(num_simulated) % len(given)]
@@ -193,7 +201,19 @@ def _told(name: str, find: Callable[[], Finding]) -> Finding:
     try:
         return find()
     except (UnsuitableObjective, ValueError) as reason:
-        return Finding(name, math.nan, None, str(reason))
+        return Finding(name, math.nan, None, str(reason).splitlines()[0])
+
+
+def weights(fit: Fit) -> Finding | None:
+    """Tell of weights that are NaN, with which no other number is one; None where there are none."""
+    state = fit.pair.state()
+    broken = [name for name, array in state.items() if array.dtype.kind == "f" and np.isnan(array).any()]
+    if not broken:
+        return None
+    says = (
+        f"{len(broken)} of {len(state)} arrays of this fit hold NaN, {broken[0]!r} first, and so would other numbers."
+    )
+    return Finding("weights", float(len(broken)), False, says, "Train again, with a lower learning rate.")
 
 
 def converged(fit: Fit) -> Finding:
@@ -206,17 +226,20 @@ def converged(fit: Fit) -> Finding:
     validated = len(history.get("valid_elbo", ())) > 0
     values = np.asarray(history["valid_elbo"] if validated else -np.asarray(history.get("loss", ())), float)
     what = "validation ELBO" if validated else "objective"
-    if len(values) < FEWEST_EPOCHS:
+    settings: Mapping[str, Any] = fit.settings.get("svi", {})
+    stopped = settings.get("patience") is not None and 1 < len(values) < settings.get("epochs", 0)
+    if len(values) < FEWEST_EPOCHS and not stopped:
         says = f"{len(values)} epochs are too few to tell."
         return Finding(name, math.nan, None, says, f"Train at least {FEWEST_EPOCHS} epochs.")
-    tenth = max(5, len(values) // 10)
+    tenth = max(1, min(5, len(values) // 2), len(values) // 10)
     before, last = values[-2 * tenth : -tenth], values[-tenth:]
     gain = float(last.mean() - before.mean())
-    noise = ERRORS * math.sqrt((before.var(ddof=1) + last.var(ddof=1)) / tenth)
-    settings: Mapping[str, Any] = fit.settings.get("svi", {})
-    stopped = settings.get("patience") is not None and len(values) < settings.get("epochs", 0)
+    if not math.isfinite(gain):
+        says = f"The {what} is not finite in some of the last {2 * tenth} epochs."
+        return Finding(name, gain, False, says, "Train again, with a lower learning rate.")
     if stopped:
         return Finding(name, gain, True, f"The training stopped early, and the best weights of {what} were kept.")
+    noise = ERRORS * math.sqrt((before.var(ddof=1) + last.var(ddof=1)) / tenth)
     if gain > max(noise, SMALL):
         says = f"The {what} still rose by {gain:.2f} nats in the last {tenth} epochs."
         return Finding(name, gain, False, says, "Train for more epochs.")
@@ -243,7 +266,7 @@ def in_use(fit: Fit, x: Input) -> Finding:
     if isinstance(x, CheckedData) and not collapsed(fit, x.x, mask=x.side.get("mask")):
         return Finding(name, 0.0, None, "The data are all alike, so that no latent can tell them apart.")
     says = f"None of {of} latents is in use: q(z | x) is the same for all data, and the fit has collapsed."
-    remedy = "Train for more epochs, or raise the weight of the KL slowly (warm-up)"
+    remedy = "Train for more epochs, with a lower learning rate, or raise the weight of the KL slowly (warm-up)"
     remedy += "; standardise the columns where they are not." if _is_real(fit) else "."
     return Finding(name, 0.0, False, says, remedy)
 
@@ -258,8 +281,13 @@ def beside_columns(
     values: np.ndarray,
     what: str,
     train: np.ndarray | None = None,
+    *,
+    exact: bool = True,
 ) -> Finding:
-    """Compare log p(x) of data, or a bound ``values`` (N,), with a model of each column by itself."""
+    """Compare log p(x) of data, or a bound ``values`` (N,), with a model of each column by itself.
+
+    Not ``exact``, values that are below say nothing: log p(x) may be far higher.
+    """
     name = "columns"
     mask = data.side.get("mask")
     constant = constant_columns(fit.sites, data.x if train is None else train, mask if train is None else None)
@@ -273,6 +301,11 @@ def beside_columns(
     above = values - alone
     error = float(above.std(ddof=1) / math.sqrt(len(above))) if len(above) > 1 else math.inf
     mean, each = float(above.mean()), f"{alone.mean():.2f}, that of a model of each column by itself"
+    if not math.isfinite(mean):
+        return Finding(name, mean, None, f"{what} is not finite.")
+    if mean < -ERRORS * error and not exact:
+        says = f"{what}, {values.mean():.2f} by draws that k-hat does not trust, is below {each}; it may be far higher."
+        return Finding(name, mean, None, says, "Estimate log p(x) by evaluation.ais(fit, x).")
     if mean < -ERRORS * error:
         remedy = "Train until the validation ELBO rises no more, and no longer (patience=20)"
         remedy += "; standardise the columns where they are not." if _is_real(fit) else "."
@@ -284,17 +317,27 @@ def beside_columns(
 
 def k_hat(fit: Fit, x: Input, num_particles: int, seed: int, progress: bool | None = False) -> Finding:
     """Judge the guide as a proposal."""
-    share = diagnose(fit, x, num_particles, seed=seed, progress=progress).share_above()
+    found = diagnose(fit, x, num_particles, seed=seed, progress=progress)
+    share, count = found.share_above(), len(found.k_hat)
     says = f"{share:.0%} of the data have a k-hat above {UNRELIABLE}"
+    if np.isnan(found.k_hat).any():
+        return Finding("k-hat", math.nan, None, f"Weights of {int(np.isnan(found.k_hat).sum())} data are not finite.")
+    if share <= SMALL and count < 1 / SMALL:
+        return Finding("k-hat", share, None, f"{says}, of {count} in all: too few to tell.", "Give at least ten data.")
     if share <= SMALL:
         return Finding("k-hat", share, True, f"{says}: importance sampling with this guide can be trusted.")
     remedy = "Estimate log p(x) by evaluation.ais(fit, x), and draw from fit.refine(x)."
     return Finding("k-hat", share, False, f"{says}: weights of this guide's draws are unreliable.", remedy)
 
 
-def gap(nats: float, error: float) -> Finding:
-    """Judge the distance of the ELBO from log p(x)."""
+def gap(nats: float, error: float, reliable: bool = True) -> Finding:
+    """Judge the distance of the ELBO from log p(x), as far as k-hat says that its estimate is ``reliable``."""
+    if not math.isfinite(nats):
+        return Finding("gap", nats, None, "log p(x) of some of these data, or their ELBO, is not finite.")
     says = f"log p(x) is at least {nats:.2f} ± {error:.2f} nats above the ELBO"
+    if nats <= LARGE_GAP and not reliable:
+        remedy = "See evaluation.gaps(fit, x, method='ais')."
+        return Finding("gap", nats, None, f"{says}, and may be far more: k-hat does not trust this estimate.", remedy)
     if nats <= LARGE_GAP:
         return Finding("gap", nats, True, f"{says}.")
     remedy = "Say log p(x), not the ELBO; train by iwae-10, give a richer guide, or see evaluation.gaps(fit, x)."

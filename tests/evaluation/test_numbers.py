@@ -272,8 +272,16 @@ def test_fits_of_plain_functions_save_load_and_run(backend: backends.Backend, tm
     path = fit.save(tmp_path / "fit.safetensors")
     loaded = Fit.load(path, pair=(model, guide))
     assert (loaded.encode(TRAIN) == fit.encode(TRAIN)).all()
-    with pytest.raises(ValueError, match="To generate, the model should take x=None and size="):
-        fit.generate(3)
+    for ask in (
+        lambda: fit.generate(3),
+        lambda: evaluation.prior_draws(fit, 3),
+        lambda: evaluation.calibration(fit, 100),
+    ):
+        with pytest.raises(ValueError, match="To generate, the model should take x=None and size="):
+            ask()
+    found = fit.check(TRAIN, 25)
+    assert found["calibration"].good is None and found["calibration"].says.startswith("To generate, the model should")
+    assert found["k-hat"].good is not None and found["active units"].good
     if backend.name == "pyro":
         trace = pyro.poutine.trace(fit.guide).get_trace(torch.tensor(TRAIN))
         assert np.allclose(trace.nodes["z"]["fn"].mean.detach(), fit.encode(TRAIN), atol=1e-5)

@@ -73,7 +73,8 @@ def test_an_exact_guide_is_good_and_a_wrong_one_is_not(backend: backends.Backend
     assert found["columns"].good and found["calibration"].value > 0.01
     assert found["converged"].good is None and "0 epochs are too few" in found["converged"].says
     wrong = fit_of(pca, backend, shift=1.5, widen=0.6).check(pca.x, 500)
-    assert {finding.name for finding in wrong.bad} == {"columns", "k-hat", "gap", "calibration"}
+    assert {finding.name for finding in wrong.bad} == {"k-hat", "gap", "calibration"}
+    assert wrong["columns"].good is None and "it may be far higher" in wrong["columns"].says
     assert 2 < wrong["gap"].value < pca.kl(1.5, 0.6), "a lower bound, as the k-hat says"
 
 
@@ -86,6 +87,51 @@ def test_a_check_is_a_text_and_a_table(pca: PCA) -> None:
     found = Check((dataclasses.replace(found["gap"], says="a < b"),))
     assert "a &lt; b" in found._repr_html_()
     refused("There is no finding 'elbo'; there are gap", lambda: found["elbo"])
+
+
+def test_a_narrow_guide_has_no_small_gap(backend: backends.Backend, pca: PCA) -> None:
+    """By its own draws the gap looks small; what k-hat does not trust is no verdict."""
+    found = check(fit_of(pca, backend, widen=0.15), pca.x, 100, num_simulated=0)
+    truth = pca.kl(0.0, 0.15)
+    assert found["k-hat"].good is False and found["gap"].value < 2 < truth
+    assert found["gap"].good is None and "may be far more" in found["gap"].says and "'ais'" in found["gap"].remedy
+    assert found["columns"].good is not False
+    gaps = fit_of(pca, backend).check(pca.x[:3], 100, num_simulated=0)
+    assert gaps["k-hat"].good is None and "of 3 in all: too few to tell" in gaps["k-hat"].says
+
+
+def test_the_gap_has_the_error_of_both_its_parts(pca: PCA) -> None:
+    """log p(x) - ELBO of a normal guide that is wider, in closed form, within the errors that are said."""
+    fit = fit_of(pca, backends.load("pyro"), widen=1.2)
+    found = [check(fit, pca.x[:12], 50, num_simulated=0, seed=seed)["gap"] for seed in range(12)]
+    said = [float(finding.says.split(" ± ")[1].split()[0]) for finding in found]
+    off = np.array([finding.value for finding in found]) - pca.kl(0.0, 1.2)
+    assert 0.4 < np.sqrt(np.square(off).mean()) / np.mean(said) < 1.8
+
+
+def test_weights_that_are_nan_leave_one_verdict(backend: backends.Backend) -> None:
+    x = toy(20)
+    recipe = recipes.vae(x, latent_dim=2, hidden=(4,), backend=backend.name)
+    pair = backend.inference.Pair(*recipe(np.random.default_rng(0)))
+    fit = Fit.untrained(pair, x)
+    state = pair.state()
+    name = next(name for name in state if "bias" in name)
+    pair.load_state({**state, name: np.full_like(state[name], np.nan)})
+    found = fit.check(x, 25)
+    assert [finding.name for finding in found] == ["weights"] and found["weights"].value == 1
+    assert (
+        not found.good
+        and f"{name!r} first" in found["weights"].says
+        and "lower learning rate" in found["weights"].remedy
+    )
+
+
+def test_what_has_no_log_p_is_compared_by_its_bound() -> None:
+    x = toy(60)
+    recipe = recipes.vae(x, latents="vq", hidden=(4,), codebook_start="normal")
+    found = Fit.untrained(inference.Pair(*recipe(np.random.default_rng(0))), x).check(x, 25)
+    assert found["gap"].good is None and "elbo" in found["gap"].says
+    assert "mean ELBO" in found["columns"].says and np.isfinite(found["columns"].value)
 
 
 def history(values: np.ndarray, **settings: Any) -> Fit:
@@ -104,6 +150,10 @@ def test_convergence_is_read_off_the_history() -> None:
     assert converged(history(overfit, patience=20, epochs=100)).good, "the best weights were kept"
     assert converged(history(rising[:50], patience=20, epochs=100)).good, "it stopped early"
     assert converged(history(rising[:10])).good is None
+    found = converged(history(rising[:12], patience=3, epochs=100))
+    assert found.good and found.value == pytest.approx(5, abs=0.2), "it stopped early, before twenty epochs"
+    found = converged(history(np.where(epochs == 97, np.nan, noise)))
+    assert found.good is False and "is not finite" in found.says and "lower learning rate" in found.remedy
 
 
 @pytest.mark.release("numpyro")

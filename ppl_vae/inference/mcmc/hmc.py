@@ -15,6 +15,7 @@ from ...mcmc import kernels
 from ...mcmc.annealing import Annealed, AnnealingSteps
 from ...mcmc.kernels import Sampled
 from ...mcmc.layout import Layout, Position
+from ...pairs.keywords import generated_site
 from ...pairs.side_inputs import Arrays
 from ...pairs.sites import Sites
 from ..densities import Densities, encoded, layout_of, repeat
@@ -60,8 +61,13 @@ def starts(
 
 
 def simulate(pair: Pair, size: int, seed: int, side: Arrays) -> tuple[Values, np.ndarray]:
-    """Draw z ~ p(z), (size, ...) for each site, and x ~ p(x | z), (size, P)."""
+    """Draw z ~ p(z), (size, ...) for each site, and x ~ p(x | z), (size, P).
+
+    Raises:
+        ValueError: a program that cannot generate.
+    """
     sites: Sites | None = pair.sites
+    generated_site(pair.programs[0], sites)
     assert sites is not None
     with torch.no_grad(), forked(seed, pair.device), pair.active() as (model, _):
         trace = poutine.trace(model).get_trace(size=size, **pair.tensors(side))

@@ -15,6 +15,7 @@ from ....mcmc import kernels
 from ....mcmc.annealing import Annealed, AnnealingSteps
 from ....mcmc.kernels import Sampled
 from ....mcmc.layout import Layout, Position
+from ....pairs.keywords import generated_site
 from ....pairs.side_inputs import Arrays
 from ..densities import Densities, layout_of, repeat
 from ..pair import Pair, Structure, Tree
@@ -81,7 +82,12 @@ def _starts(
 
 
 def simulate(pair: Pair, size: int, seed: int, side: Arrays) -> tuple[Values, np.ndarray]:
-    """Draw z ~ p(z), (size, ...) for each site, and x ~ p(x | z), (size, P)."""
+    """Draw z ~ p(z), (size, ...) for each site, and x ~ p(x | z), (size, P).
+
+    Raises:
+        ValueError: a program that cannot generate.
+    """
+    generated_site(pair.structure.model or pair.model, pair.sites)
     assert pair.sites is not None
     key, where = jax.random.key(seed), pair.arrays(side)
     trace = _simulate(pair.structure, pair.params, pair.constants, where, key, size=size)
