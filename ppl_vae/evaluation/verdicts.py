@@ -90,7 +90,10 @@ class Check:
 
     def _repr_html_(self) -> str:
         marks = {True: "✓", False: "✗", None: "?"}
-        rows = [(marks[f.good], f.name, f"{f.value:.4g}", f.says, f.remedy) for f in self.findings]
+        rows = [
+            (marks[f.good], f.name, "" if math.isnan(f.value) else f"{f.value:.4g}", f.says, f.remedy)
+            for f in self.findings
+        ]
         return part(TABLE, head=("", "", "number", "that is", "next"), rows=rows)
 
 
