@@ -194,6 +194,8 @@ def test_flat_rows_are_drawn_in_the_shape_that_is_given(tmp_path: Path, capsys: 
     assert command("sample", tmp_path / "run", "--out", tmp_path / "g.png", "--image-shape", 4, 3) == 0
     assert command("sample", tmp_path / "run", "--out", tmp_path / "h.png") == 2
     assert "--image-shape" in one_line(capsys)
+    assert command("explore", tmp_path / "run", "--out", tmp_path / "e.html", "--quiet") == 0
+    assert '"shape": [1, 12, 1]' in (tmp_path / "e.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("prior", ["standard", "mixture", "vampprior-data"])

@@ -29,6 +29,7 @@ in code space, the worst-served ones, traversals, and the training. The decoder'
 network.
 
 For one site of real latents, a Bernoulli or normal likelihood, and the decoders 'mlp', gated or not, and 'conv'.
+Flat rows are shown as squares where they can be, else as strips with their numbers; or as --image-shape says.
 
 reads   RUN, and its data or --data, as 'ppl-vae encode' does
 writes  --out, a .html file, over a file that is there
@@ -68,11 +69,12 @@ def run(arguments: argparse.Namespace) -> None:
     from ...explorer import to_html
 
     (opened, out), console = open_with_output(arguments, ".html"), Console.of(arguments)
-    shape = pictures.image_shape(opened, arguments.image_shape, drawn=True)
+    flat = len(opened.shape) == 1 and arguments.image_shape is None
+    shape = pictures.image_shape(opened, arguments.image_shape, drawn=not flat)
     x = inputs.images(opened, arguments.data, arguments.binarisation, arguments.part, arguments.stream)
     fit, x, index = runs.ready(opened.fit(arguments.device), x, arguments.num, arguments.refine, console.progress)
     title = f"{opened.folder.resolve().name}: {arguments.data or opened.data}"
-    text = to_html(fit, x, image_shape=shape, title=title, seed=arguments.seed, index=index).encode()
+    text = to_html(fit, x, image_shape=None if flat else shape, title=title, seed=arguments.seed, index=index).encode()
     write_atomically(out, text)
     latents = fit.encode(x[:1], index=None if index is None else index[:1]).shape[1]
     console.say(f"{out}: {len(x)} {arguments.part} images, {latents} latents, {len(text) / 1024:.0f} KiB")
