@@ -14,6 +14,8 @@ from ppl_vae.data.split import Split
 
 IMAGES = ("image", "img", "x", "pixels", "data")
 LABELS = ("label", "labels", "y", "target")
+INDIRECT = ("P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
+"""Modes of Pillow whose numbers are no intensities of grey or of red, green and blue, but places in a palette, say."""
 
 
 def from_items(
@@ -104,4 +106,6 @@ def _one_of(item: Mapping[Any, Any], names: tuple[str, ...], part: str) -> str:
 
 
 def _as_array(value: Any) -> np.ndarray:
+    if hasattr(value, "convert") and getattr(value, "mode", None) in INDIRECT:
+        value = value.convert("RGB")
     return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)

@@ -48,6 +48,15 @@ def set_weights(pair: Pair, values: Mapping[str, np.ndarray]) -> None:
     pair.load_state(state)
 
 
+def takes(pair: Pair, name: str, value: np.ndarray) -> bool | None:
+    """Say whether the constraint of a parameter of a plain function takes a value; None for other weights."""
+    if (own := name.removeprefix(PREFIX)) not in pair.lent:
+        return None
+    with pair.active():
+        constraint = pyro.get_param_store()._constraints.get(own, constraints.real)
+    return bool(constraint.check(pair.tensor(value)).all())
+
+
 def densities(
     pair: Pair, x: np.ndarray, seed: int, side: Arrays = NOTHING, values: Mapping[str, np.ndarray] | None = None
 ) -> tuple[Densities, Densities]:
@@ -77,8 +86,14 @@ def densities(
 def _of(trace: poutine.Trace) -> Densities:
     latent, observed = split_sites(trace)
     found: dict[str, Any] = {name: s for name, s in trace.nodes.items() if name in latent or name in observed}
-    arrays = {name: (_array(s["value"]), _array(s["log_prob"]), s["is_observed"]) for name, s in found.items()}
+    arrays = {
+        name: (_array(s["value"]), _array(s["log_prob"]), s["is_observed"], _dims(s)) for name, s in found.items()
+    }
     return of_sites(arrays, {name: base_of(s["fn"]) for name, s in found.items()}, _array)
+
+
+def _dims(site: Any) -> list[int]:
+    return [frame.dim for frame in site["cond_indep_stack"] if frame.vectorized]
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

@@ -34,6 +34,8 @@ class SiteDensity:
     observed: bool
     kind: str
     """the distribution's name, for messages"""
+    plates: tuple[int, ...]
+    """dims of its plates"""
     parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -42,16 +44,24 @@ Densities = dict[str, SiteDensity]
 
 
 def of_sites(
-    arrays: Mapping[str, tuple[np.ndarray, np.ndarray, bool]],
+    arrays: Mapping[str, tuple[np.ndarray, np.ndarray, bool, list[int]]],
     distributions: Mapping[str, Any],
     array: Callable[[Any], np.ndarray],
 ) -> Densities:
-    """Describe sites from (value, log-density, observed), their distributions, and what makes an array of a tensor."""
+    """Describe sites by their distributions and ``array``, which makes an array of a tensor.
+
+    Args:
+        arrays: site -> its value, its log-density, whether it is observed, and the dims of its plates.
+        distributions: site -> its own.
+        array: of a tensor.
+    """
     found = {}
-    for name, (value, log_prob, observed) in arrays.items():
+    for name, (value, log_prob, observed, plates) in arrays.items():
         fn = distributions[name]
-        own = {p: array(v) for p in PARAMETERS if hasattr(v := getattr(fn, p, None), "shape")}
-        found[name] = SiteDensity(value, log_prob, observed, type(fn).__name__, own)
+        known = {p: getattr(fn, p, None) for p in PARAMETERS}
+        own = {p: np.asarray(v) for p, v in known.items() if isinstance(v, int | float)}
+        own |= {p: array(v) for p, v in known.items() if hasattr(v, "shape")}
+        found[name] = SiteDensity(value, log_prob, observed, type(fn).__name__, tuple(sorted(plates)), own)
     return found
 
 
@@ -83,6 +93,11 @@ def first_difference(
                     f"{called}: {told} have shape {a} in {first} ({site.kind}) and {b} in {second} ({other.kind}); "
                     "compare its plates and .to_event()."
                 )
+        if site.plates != other.plates:
+            return (
+                f"{called} stands in plates at the dims {list(site.plates)} in {first} and {list(other.plates)} in "
+                f"{second}: compare its plates."
+            )
         if not np.allclose(site.log_prob, other.log_prob, rtol=rtol, atol=atol, equal_nan=True):
             return f"{called}: {_numbers(site, other, names, rtol, atol)}"
     for name in theirs:
@@ -105,6 +120,8 @@ def _numbers(site: SiteDensity, other: SiteDensity, names: tuple[str, str], rtol
     told = " and ".join(
         f"{float(s.log_prob[place]):.6g} in {name} ({s.kind})" for s, name in zip((site, other), names, strict=True)
     )
+    if ((site.log_prob == 0) != (other.log_prob == 0)).any():
+        return f"its log-density is{at} {told}, and 0 in one of them alone: compare its mask."
     ratio = site.log_prob / np.where(other.log_prob == 0, np.nan, other.log_prob)
     constant = bool(np.isfinite(ratio).all() and ratio.size > 1 and np.allclose(ratio, ratio.flat[0], rtol=1e-4))
     if constant:

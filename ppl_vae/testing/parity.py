@@ -15,6 +15,8 @@ from ..results import Fit
 from .names import match, to_numpyro, to_pyro
 
 LIBRARIES = ("Pyro", "NumPyro")
+PROBES = (-1.0, 0.5, 1.5, 10.0)
+"""Values that constraints of one parameter take alike."""
 
 
 def _tools(backend: str) -> Any:
@@ -52,6 +54,21 @@ def _carried(pyro: Fit, numpyro: Fit, names: Mapping[str, str] | None, to: str) 
             )
     target = numpyro if to == "numpyro" else pyro
     _tools(to).set_weights(target.pair, moved)
+
+
+def _check_constraints(pyro: Fit, numpyro: Fit, names: Mapping[str, str] | None) -> None:
+    """Refuse parameters of plain functions of which one library's may have values that the other's may not."""
+    ours, theirs = (_tools(f.backend).weights(f.pair) for f in (pyro, numpyro))
+    for a, b in match(ours, theirs, _tools("numpyro").modules(numpyro.pair), names or {}).items():
+        for probe in PROBES:
+            value = np.full_like(ours[a], probe)
+            one, other = _tools("pyro").takes(pyro.pair, a, value), _tools("numpyro").takes(numpyro.pair, b, value)
+            if None not in (one, other) and one != other:
+                alone = LIBRARIES[0 if one else 1]
+                raise AssertionError(
+                    f"The parameters {a!r} of Pyro and {b!r} of NumPyro differ in their constraints: {probe:g} is a "
+                    f"value of it in {alone} alone; compare constraint=."
+                )
 
 
 def port_weights(
@@ -97,7 +114,8 @@ def assert_same_program(
 
     Pyro's weights are carried over to a copy of NumPyro's pair. Pyro's guide draws; on these values each site of both
     guides and of both models is evaluated, with its plates, mask and scale. The error names the first site that
-    differs, and, where it can, which parameter of its distribution.
+    differs, and, where it can, which parameter of its distribution; or a parameter of plain functions whose
+    constraint does.
 
     Args:
         pyro_pair: (model, guide), or a fit, whose trained weights then count.
@@ -118,6 +136,7 @@ def assert_same_program(
     pyro, rows, arrays = _prepared("pyro", pyro_pair, x, side)
     numpyro, _, _ = _prepared("numpyro", numpyro_pair, x, side)
     before = numpyro.pair.state()
+    _check_constraints(pyro, numpyro, names)
     _carried(pyro, numpyro, names, "numpyro")
     try:
         for number in range(num_draws):

@@ -114,6 +114,19 @@ def test_items_of_torch_and_of_hugging_face() -> None:
 # What is wrong
 
 
+def test_palettes_among_items_are_colours(tmp_path: Path) -> None:
+    """Their numbers are places in a palette; items are read as the same files are."""
+    rng = np.random.default_rng(0)
+    colours = [Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).quantize(8) for _ in range(9)]
+    for number, image in enumerate(colours):
+        image.save(tmp_path / f"{number}.png")
+    split = data.from_items([(image, 0) for image in colours], seed=0)
+    assert split.image_shape == (6, 6, 3)
+    read = np.stack([np.asarray(image.convert("RGB")) for image in colours]).reshape(9, -1) / 255
+    rows = np.concatenate([split.train, split.valid, split.test])
+    assert all(np.abs(read - row).max(1).min() < 1e-6 for row in rows)
+
+
 def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
     folder = write(tmp_path / "sizes", GREY)
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / "odd.png")

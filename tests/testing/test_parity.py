@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import jax.numpy as jnp
@@ -75,18 +76,26 @@ def numpyro_pair(fault: str = "") -> tuple[Any, Any]:
 
     def model(x: jnp.ndarray) -> None:
         net = nnx_module("decoder", decoder)
-        scale = numpyro.param("scale", jnp.array(0.3), constraint=npdist.constraints.positive)
+        constraint = npdist.constraints.real if fault == "constraint" else npdist.constraints.positive
+        scale = numpyro.param("scale", jnp.array(0.3), constraint=constraint)
         share = numpyro.param("share", jnp.array([0.2, 0.8]), constraint=npdist.constraints.simplex)
         with numpyro.plate("data", len(x), dim=-1), handlers.scale(scale=own):
-            z = numpyro.sample("z", npdist.Normal(jnp.zeros(LATENTS), scale).to_event(1))
+            family = (
+                npdist.Normal(0.0, 1.2).expand([LATENTS])
+                if fault == "expanded"
+                else npdist.Normal(jnp.zeros(LATENTS), scale)
+            )
+            z = numpyro.sample("z", family.to_event(1))
             logits = net(z) + share[1 if fault == "index" else 0]
             family = npdist.Bernoulli(logits=-logits if fault == "sign" else logits)
-            numpyro.sample("y" if fault == "name" else "x", family.to_event(1), obs=x)
+            with handlers.mask(mask=jnp.arange(len(x)) > (0 if fault == "mask" else -1)):
+                numpyro.sample("y" if fault == "name" else "x", family.to_event(1), obs=x)
 
     def guide(x: jnp.ndarray) -> None:
         loc, log_scale = jnp.split(nnx_module("encoder", encoder)(x), 2, -1)
         family = npdist.Laplace if fault == "family" else npdist.Normal
-        with numpyro.plate("data", len(x), dim=-1), handlers.scale(scale=own):
+        plate = nullcontext() if fault == "plate" else numpyro.plate("data", len(x), dim=-1)
+        with plate, handlers.scale(scale=own):
             numpyro.sample("z", family(loc, jnp.exp((0.5 if fault == "root" else 1) * log_scale)).to_event(1))
 
     return model, guide
@@ -105,6 +114,13 @@ def test_nets_and_parameters_are_carried_over() -> None:
         ("root", "Site 'z' of the guide: .*'scale' differs"),
         ("family", "Site 'z' of the guide: .*compare the families"),
         ("scale", "Site 'z' of the guide: .*1.5 times as large: compare its scale"),
+        ("expanded", "Site 'z' of the model: .*'scale' differs by up to 0.4"),
+        ("mask", "Site 'x' of the model: .*and 0 in one of them alone: compare its mask"),
+        ("plate", r"Site 'z' of the guide stands in plates at the dims \[-1\] in Pyro and \[\] in NumPyro"),
+        (
+            "constraint",
+            "'store.scale' of Pyro and 'params/sites/scale' of NumPyro .*-1 is a value of it in NumPyro alone",
+        ),
         ("name", "Site 'x' of the model is in Pyro alone; the sites in NumPyro are 'z', 'y'"),
     ],
 )

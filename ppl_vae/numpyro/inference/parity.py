@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +48,13 @@ def set_weights(pair: Pair, values: Mapping[str, np.ndarray]) -> None:
     pair.load_state(state)
 
 
+def takes(pair: Pair, name: str, value: np.ndarray) -> bool | None:
+    """Say whether the constraint of a parameter of a plain function takes a value; None for other weights."""
+    if (own := name.removeprefix(PREFIX)) not in _plain(pair):
+        return None
+    return bool(pair.structure.transforms[own].codomain(pair.array(value)).all())
+
+
 def densities(
     pair: Pair, x: np.ndarray, seed: int, side: Arrays = NOTHING, values: Mapping[str, np.ndarray] | None = None
 ) -> tuple[Densities, Densities]:
@@ -76,5 +84,9 @@ def _of(trace: NumPyroTrace) -> Densities:
         own = (site["intermediates"],) if site["intermediates"] else ()
         density = site["fn"].log_prob(site["value"], *own)
         scale = 1.0 if site["scale"] is None else site["scale"]
-        arrays[name] = np.asarray(site["value"]), np.asarray(density * scale), site["is_observed"]
+        arrays[name] = np.asarray(site["value"]), np.asarray(density * scale), site["is_observed"], _dims(site)
     return of_sites(arrays, {name: base_of(s["fn"]) for name, s in found.items()}, np.asarray)
+
+
+def _dims(site: Any) -> list[int]:
+    return [frame.dim for frame in site["cond_indep_stack"]]

@@ -39,7 +39,7 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
     for site in [*latent.values(), *observed.values(), *guided.values()]:
         check_batch_shape(site["name"], tuple(site["fn"].batch_shape), plates[site["name"]])
     for name, site in observed.items():
-        check_outputs(name, tuple(site["fn"].event_shape), tuple(site["value"].shape))
+        check_outputs(name, tuple(site["fn"].event_shape), jnp.shape(site["value"]))
     if generates := generated_by(model):
         drawn = tuple(p[generates]["value"].shape) if generates in p else None
         described = {name: describe(site) for name, site in latent.items()}
