@@ -93,7 +93,11 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "of which no mean is known. Use {}",
     ),
     "objectives/test_adversarial_bayes.py": ("the draws miss the posterior, and log p(x) is too low. Take",),
-    "testing/test_parity.py": ("no partner was found for some: pass names=", "make the nets of the same sizes"),
+    "testing/test_parity.py": (
+        "no partner was found for some: pass names=",
+        "make the nets of the same sizes",
+        "is a value of it in {} alone; compare constraint=",
+    ),
     "inference/test_trials.py": ("the size of an epoch's {}: set batch_size={}", "a net there mixes rows"),
 }
 """Test file -> parts of texts whose advice it follows, in tests without a table of remedies."""

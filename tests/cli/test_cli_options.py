@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pairs import COMMANDS, TINY, binary, command, content, fit, one_line, same_weights, write_images
+from sentences import LONGEST, sentences
 
 from ppl_vae import backends, data, inference, schedules
 from ppl_vae import recipes as published
@@ -382,6 +383,14 @@ def test_every_name_of_a_file_is_that_of_an_option() -> None:
         assert ("'epochs'" in closest("epohcs", known)) == ("epochs" in known)
         flags = {flag for action in command_parser(name)._actions for flag in action.option_strings}
         assert all(parsing.flag(option) in flags for option in known)
+
+
+def test_help_of_options_is_in_short_sentences() -> None:
+    """A choice and its meaning, up to a semicolon, count as a sentence; lists of names, up to a colon, count not."""
+    helped = {action.help or "" for name in COMMANDS for action in command_parser(name)._actions}
+    clauses = {clause for text in helped for sentence in sentences(text) for clause in sentence.split("; ")}
+    long = {clause for clause in clauses if len(clause.rpartition(": ")[2].split()) > LONGEST}
+    assert len(helped) > 100 and not long
 
 
 def test_a_command_loads_no_other() -> None:
