@@ -4,10 +4,11 @@
     python benchmarks/thesis.py --steps 2160 --seeds 0 1 2 --frugal --page-only         # of the rows that are there
     python benchmarks/thesis.py --smoke
 
-The setting is that of ``examples/disentanglement.py --thesis``, on all 737,280 images, which are drawn. Trainings come
-one by one, seed after seed: each row is kept as soon as its training is judged, and a killed run goes on from the last
-checkpoint. ``--frugal`` judges on the grid of 46,080 images in place of all, and by trees of binned codes: without it
-that takes longer than 2,160 steps. The page says of how many trainings it is; the thesis's figures are of 170.
+The setting is that of ``examples/disentanglement.py --thesis``, on all 737,280 images, which are drawn, or as many of
+them at random as the steps of a short training read. Trainings come one by one, seed after seed: each row is kept as
+soon as its training is judged, and a killed run goes on from the last checkpoint. ``--frugal`` judges on the grid of
+46,080 images in place of all, and by trees of binned codes: without it that takes longer than 2,160 steps. The page
+says of how many trainings it is; the thesis's figures are of 170.
 """
 
 from __future__ import annotations
