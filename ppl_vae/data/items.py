@@ -46,7 +46,8 @@ def from_items(
         settings: further ones of ``from_arrays``.
 
     Raises:
-        ValueError: no items, items of several shapes, an item without the image; the message names it.
+        ValueError: no items, items or labels of several shapes, items in uint8 and in floats, an item without the
+            image; the message names it.
 
     >>> split = from_items([(np.full((1, 8, 8), i / 30, np.float32), i % 3) for i in range(30)])
     >>> split.image_shape, split.labels["test"].shape, split.source
@@ -76,7 +77,12 @@ def _read(items: Any, part: str, image: str | int | None, label: str | int | Non
         raise ValueError(f"{part!r} should have len(items) and items[i]; got a {kind}: pass list({part}).")
     if not len(items):
         raise ValueError(f"{part!r} holds no items: pass some, or leave the part out.")
-    first = items[0]
+    try:
+        first = items[0]
+    except KeyError:
+        raise ValueError(
+            f"{part!r}, a {type(items).__name__}, has keys, and no items 0, 1, 2, ...: pass a list of its items."
+        ) from None
     if isinstance(first, Mapping):
         image = image if image is not None else _one_of(first, IMAGES, part)
         label = label if label is not None else next((key for key in LABELS if key in first), None)
@@ -93,9 +99,21 @@ def _read(items: Any, part: str, image: str | int | None, label: str | int | Non
                 f"{part!r}: all images should have one shape; got {rows[0].shape} of item 0 and {row.shape} of item "
                 f"{number}: make them one size first."
             )
+        if rows and (row.dtype == np.uint8) != (rows[0].dtype == np.uint8):
+            raise ValueError(
+                f"{part!r}: item 0 is of {rows[0].dtype} and item {number} of {row.dtype}, and levels 0 to 255 stand "
+                "for 0 to 1 in uint8 alone: make them one dtype first."
+            )
         rows.append(row)
         labels += [] if label is None else [item[label]]
-    return np.stack(rows), None if label is None else np.asarray([_as_array(value) for value in labels])
+    found = [_as_array(value) for value in labels]
+    other = next((i for i, value in enumerate(found) if value.shape != found[0].shape), None)
+    if other is not None:
+        raise ValueError(
+            f"{part!r}: the labels of item 0 and of item {other} have the shapes {found[0].shape} and "
+            f"{found[other].shape}: say which is the label, label=."
+        )
+    return np.stack(rows), None if label is None else np.asarray(found)
 
 
 def _one_of(item: Mapping[Any, Any], names: tuple[str, ...], part: str) -> str:

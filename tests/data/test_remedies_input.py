@@ -193,3 +193,10 @@ def test_the_advice_on_items() -> None:
     refused("say which is the image, image=", lambda: data.from_items(named))
     assert data.from_items(named, image="face").P == 30
     refused("channels='first' is for images (C, H, W)", lambda: data.from_items(list(GREY), channels="first"))
+    refused("has keys, and no items 0, 1, 2, ...: pass a list of its items", lambda: data.from_items({"x": GREY}))
+    mixed = [x / 255 if i else x for i, x in enumerate(GREY)]
+    refused("for 0 to 1 in uint8 alone: make them one dtype first", lambda: data.from_items(mixed))
+    assert data.from_items([x / 255 if x.dtype == np.uint8 else x for x in mixed]).P == 30
+    boxes = [{"x": x, "y": np.zeros(i % 3), "age": i} for i, x in enumerate(GREY)]
+    refused("have the shapes {} and {}: say which is the label, label=", lambda: data.from_items(boxes))
+    assert data.from_items(boxes, label="age").labels is not None

@@ -28,6 +28,7 @@ def read_images(folder: Path) -> Parts:
 
     Sub-folders ``train``, ``valid`` and ``test`` are parts. Others are classes, whose numbers in the order of their
     names are the labels. Where some images are grey and others in colour, all are read in colour.
+    Transparency is left out: a transparent pixel has the colour that its file holds.
 
     Raises:
         ValueError: images of several sizes, a broken file, images both beside and inside sub-folders, parts without
