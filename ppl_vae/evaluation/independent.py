@@ -56,7 +56,7 @@ def column_log_density(
 
 def told_of_constant(columns: list[int], of: int) -> str:
     """Say what comes of columns of one value, out of so many."""
-    held = f"{len(columns)} of {of} columns (the first is {columns[0]}) hold one value"
+    held = f"{len(columns)} of {of} columns (the first is {columns[0]}) hold one value in single precision"
     return f"{held}: log p(x) of such a column is a density at a point, which grows as long as the training lasts."
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from pairs import TINY, command, refused
 from PIL import Image, ImageOps
@@ -17,6 +18,7 @@ from torch.utils.data import TensorDataset
 
 from ppl_vae import data
 from ppl_vae.data.files.images import read_images
+from ppl_vae.data.files.readers import read_file
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (30, 6, 5)).astype(np.uint8)
@@ -112,6 +114,17 @@ def test_items_of_torch_and_of_hugging_face() -> None:
 
 
 # What is wrong
+
+
+@pytest.mark.parametrize("form", ["csr", "bsr", "coo"])
+def test_a_sparse_matrix_in_a_file_is_its_rows(form: str, tmp_path: Path) -> None:
+    """Blocks of a matrix are no images; whole numbers are counts."""
+    counts = RNG.poisson(0.5, (30, 6))
+    scipy.sparse.save_npz(tmp_path / "counts.npz", scipy.sparse.csr_matrix(counts).asformat(form))
+    split = data.load(tmp_path / "counts.npz")
+    assert (
+        (read_file(tmp_path / "counts.npz").pixels["train"] == counts).all() and split.P == 6 and split.train.max() > 1
+    )
 
 
 def test_palettes_among_items_are_colours(tmp_path: Path) -> None:

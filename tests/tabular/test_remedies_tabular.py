@@ -19,6 +19,7 @@ from ppl_vae.data.tables.frames import as_frame
 
 BASE = pd.DataFrame({"n": np.arange(30.0) ** 2 - 40, "c": list("abc") * 10})
 DAYS = pd.date_range("2020-01-01", periods=30)
+MARKED, NAMES = (BASE["n"] / 7).astype(str).where(BASE.index % 5 > 0, "?"), {"z": "categorical"}
 BINNED = pd.Series(pd.cut(BASE["n"], 3))
 
 
@@ -69,6 +70,13 @@ REMEDIES: dict[str, tuple[Callable[[], Any], list[Callable[[], Any]]]] = {
     "fit on texts, frame[{}].cat.rename_categories(str), or pickle the estimator": (
         lambda: saved(BINNED),
         [lambda: saved(BINNED.cat.rename_categories(str)), lambda: pickle.dumps(fit(BASE.assign(z=BINNED)))],
+    ),
+    "leave the cells of these texts empty, which is 'not seen', or say kinds={{}: 'categorical'}": (
+        lambda: read(BASE.assign(z=MARKED)),
+        [
+            lambda: read(BASE.assign(z=MARKED.replace("?", None).astype(float))),
+            lambda: read(BASE.assign(z=MARKED), kinds=NAMES),
+        ],
     ),
     "make them one, frame[{}].astype(str)": (
         lambda: read(BASE.assign(z=[1, "b", "c"] * 10)),

@@ -19,6 +19,8 @@ PIXEL_KEYS = ("{}", "{}_images", "x_{}", "X_{}", "{}_data")
 LABEL_KEYS = ("{}_labels", "labels_{}", "y_{}")
 SINGLE_KEYS = ("images", "imgs", "data", "x", "X")
 SINGLE_LABEL_KEYS = ("labels", "y", "Y")
+SPARSE_KEYS = {"format", "shape", "data"}
+"""Keys of a file of ``scipy.sparse.save_npz``."""
 
 _MAGIC = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 
@@ -31,7 +33,8 @@ def read_file(path: Path, *, stream: bool = False) -> Parts:
     - the keys ``train``, ``valid`` (or ``val``, ``validation``) and ``test``, of which the last two may be missing.
       The names ``train_images`` and ``x_train`` serve as well. Labels are ``train_labels`` or ``y_train``;
     - or one array, under any key if it is the only one, else ``images``, ``imgs``, ``data``, ``x`` or ``X``. Labels
-      are ``labels``, ``y`` or ``Y``.
+      are ``labels``, ``y`` or ``Y``;
+    - or a sparse matrix, as ``scipy.sparse.save_npz`` writes it, which is made dense.
 
     Other keys are not read; those of an HDF5 file (``.h5``) or a Zarr store (``.zarr``) are the same. A folder of PNG
     and JPEG images is read by ``images.read_images``, its sub-folders being parts or classes. Another folder holds the
@@ -89,6 +92,8 @@ def _read_stream(stream: BinaryIO, path: Path, keys: Iterable[str] | None) -> np
                 raise ValueError("there are more bytes behind the array")
             return loaded
         with loaded:
+            if keys is None and set(loaded.files) >= SPARSE_KEYS:
+                return {"data": _read_sparse(path)}
             arrays = {}
             for key in _wanted(loaded.files) if keys is None else keys:
                 arrays[key] = loaded[key]
@@ -104,6 +109,14 @@ def _read_stream(stream: BinaryIO, path: Path, keys: Iterable[str] | None) -> np
             ) from None
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{where} is truncated or damaged ({reason}): copy or save it again.") from None
+
+
+def _read_sparse(path: Path) -> np.ndarray:
+    """Return a sparse matrix as an array of floating numbers, (N, P)."""
+    from scipy.sparse import load_npz
+
+    matrix = load_npz(path)
+    return np.asarray(matrix.astype(np.promote_types(matrix.dtype, np.float32)).toarray())
 
 
 def _wanted(keys: list[str]) -> list[str]:

@@ -415,6 +415,13 @@ def _of_plain(name: str, seen: pd.Series, kind: str | None) -> tuple[list[Any], 
                 f"The column {name!r} holds another text in each row, a name of the row: leave it out, "
                 f"frame.drop(columns=[{name!r}]), or say kinds={{{name!r}: 'categorical'}}."
             )
+        numbers = pd.to_numeric(pd.Series(cells), errors="coerce").notna()
+        if len(cells) > FEW and 0.5 < numbers.mean() < 1:
+            other = cells[int(np.argmin(numbers))]
+            raise ValueError(
+                f"The column {name!r} holds numbers and texts such as {other!r}: leave the cells of these texts empty, "
+                f"which is 'not seen', or say kinds={{{name!r}: 'categorical'}}."
+            )
         return sorted(cells), "categorical"
     if kinds == {BOOLEANS}:
         return [], "boolean"
