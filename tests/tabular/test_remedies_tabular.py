@@ -130,6 +130,7 @@ def test_the_advice_works(says: str) -> None:
 
 REMEDIES_OF_FILES: dict[str, tuple[str, str]] = {
     "should be a .csv or .parquet file: save the table as one of them": ("table.xlsx", "not a table"),
+    "has one column, {}: save it with commas between the cells": ("table.csv", "a;b\n1;2\n3;4\n"),
     "cannot be read as CSV ({}): save the table anew": ("table.csv", 'a,b\n1,2\n3,4,5,6\n"'),
 }
 

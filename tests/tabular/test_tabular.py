@@ -129,6 +129,15 @@ def test_it_learns_what_columns_have_in_common() -> None:
     assert right > (frame["town"][hidden] == frame["town"].mode()[0]).mean() + 0.2
 
 
+def test_names_of_a_csv_are_those_of_its_first_line(tmp_path: Path) -> None:
+    """Pandas calls the second of two columns 'a' 'a.1'; a line of other columns, without a name, stays."""
+    (tmp_path / "twice.csv").write_text("a,b,a\n1,2,3\n4,5,6\n")
+    with pytest.raises(ValueError, match="Two columns have the name 'a'"):
+        data.table(tmp_path / "twice.csv")
+    pd.DataFrame({"a": [1.5, 2.5], "2020": [0, 7]}).to_csv(tmp_path / "index.csv")
+    assert data.table(tmp_path / "index.csv").schema.names == ["Unnamed: 0", "a", "2020"]
+
+
 def test_numbers_far_from_zero_are_held_less_their_mean(tmp_path: Path) -> None:
     """A second since 1970 scatters by less than a step of single precision there, and log p(x) knows no shift."""
     t = np.random.default_rng(0).normal(size=60)

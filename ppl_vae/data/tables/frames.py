@@ -76,10 +76,19 @@ def _read(path: Path) -> pd.DataFrame:
         raise ValueError(f"{str(path)!r} should be a .csv or .parquet file: save the table as one of them.")
     if path.suffix.lower() == ".csv":
         try:
-            return pd.read_csv(path)
+            frame, header = pd.read_csv(path), pd.read_csv(path, header=None, nrows=1, dtype=str)
         except (ValueError, UnicodeDecodeError) as error:
             reason = next(iter(str(error).splitlines()), "").rstrip(".")
             raise ValueError(f"{str(path)!r} cannot be read as CSV ({reason}): save the table anew.") from error
+        names = header.iloc[0].dropna().tolist()
+        between = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
+        if between is not None:
+            raise ValueError(
+                f"{str(path)!r} has one column, {names[0]!r}: save it with commas between the cells, "
+                f"pd.read_csv(file, sep={between!r}).to_csv(file, index=False)."
+            )
+        twice = len(set(names)) < len(names) == len(frame.columns)  # pandas gives the second another name
+        return frame.set_axis(names, axis=1) if twice else frame
     check_parquet()
     return pd.read_parquet(path)
 
