@@ -20,6 +20,8 @@ OF_SHAPES = (ValueError, TypeError, RuntimeError, AssertionError)
 """Types of errors that shapes that do not fit cause in the libraries."""
 CLASHES = ("already in the trace as a", "all sites must have unique names", "Multiple sample sites named")
 """What the libraries say of one name for two things."""
+LOOPED = "Put steps into a Python loop, each a site, or draw the whole path as one site, as priors.Markov does."
+"""What to do about the steps of NumPyro's scan, and the like, which are one site with an axis of their own."""
 _FOLDERS = (str(Path(__file__).parents[1]), sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
 _LIBRARIES = (*(folder + os.sep for folder in _FOLDERS), "<frozen")
 
@@ -90,6 +92,8 @@ def does_not_run(
         )
     if any(said in str(raised) for said in CLASHES):
         remedy = "Each site, plate and parameter of a program needs a name of its own: rename one of them."
+    if "control flow primitive under a `plate`" in str(raised):
+        remedy = LOOPED
     if remedy is None and isinstance(raised, OF_SHAPES):
         remedy = (
             f"Do the nets take {shape[-1:]} numbers and return what their distributions need, and does every "
@@ -113,3 +117,19 @@ def explained(*args: Any, remedies: Mapping[type[Exception], str] | None = None)
         raise
     except Exception as error:
         raise does_not_run(args, error, remedies) from error
+
+
+def check_batch_shape(name: str, shape: tuple[int, ...], plates: Mapping[int, tuple[str, int]]) -> None:
+    """Compare a site's batch shape with its plates, given as dim -> (name, size).
+
+    Raises:
+        ValueError: a dimension that no plate explains.
+    """
+    sizes = {dim: size for dim, (_, size) in plates.items()}
+    if plates and any(size not in (1, sizes.get(i - len(shape))) for i, size in enumerate(shape)):
+        said = (
+            f"Site {name!r} has batch shape {shape}, which its plates {[p for p, _ in plates.values()]} do not explain"
+        )
+        if shape[-1] == sizes.get(-1):
+            raise ValueError(f"{said}. Of those of a loop or a scan, {LOOPED}")
+        raise ValueError(f"{said}: is .to_event(1) missing?")

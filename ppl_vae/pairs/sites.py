@@ -340,20 +340,6 @@ def side_by_side(
     )
 
 
-def check_batch_shape(name: str, shape: tuple[int, ...], plates: Mapping[int, tuple[str, int]]) -> None:
-    """Compare a site's batch shape with its plates, given as dim -> (name, size).
-
-    Raises:
-        ValueError: a dimension that no plate explains.
-    """
-    sizes = {dim: size for dim, (_, size) in plates.items()}
-    if plates and any(size not in (1, sizes.get(i - len(shape))) for i, size in enumerate(shape)):
-        names = [plate for plate, _ in plates.values()]
-        raise ValueError(
-            f"Site {name!r} has batch shape {shape}, which its plates {names} do not explain: is .to_event(1) missing?"
-        )
-
-
 Plates = Mapping[str, Mapping[int, tuple[str, int]]]
 """Site -> dim -> (name, size) of its plates."""
 NO_PLATES: Plates = {}

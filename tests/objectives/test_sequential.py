@@ -136,6 +136,21 @@ def test_a_sequence_that_has_ended_neither_moves_nor_weighs(backend: backends.Ba
     np.testing.assert_allclose(whole.log_w, log_lik + numbers(log_kl), rtol=1e-4, atol=1e-5)
 
 
+def test_a_sequence_knows_nothing_of_those_beside_it(backend: backends.Backend) -> None:
+    """Other sequences in its place change no bit of it, and resampling of rows in another order is that of the rows."""
+    own, others = pair_of(backend), np.where(np.arange(6)[:, None] == 4, X, 1 - X)
+    one, other = (filtered(backend, own, x, 3, ess=1.0, mask=MASK) for x in (X, others))
+    assert (one.log_w[:, 4] == other.log_w[:, 4]).all() and (one.log_w[:, :4] != other.log_w[:, :4]).all()
+    assert all((a[:, :, 4] == b[:, :, 4]).all() for a, b in zip(one[1:4], other[1:4], strict=True))
+    rng = np.random.default_rng(0)
+    log_w, uniform, order = rng.normal(size=(3, 6)), rng.random((3, 6)), rng.permutation(6)
+    for scheme in SCHEMES:
+        noise = uniform[:1] if scheme == "systematic" else uniform
+        whole = resample(log_w, noise, scheme, 0.9, np.ones(6, bool))
+        apart = resample(log_w[:, order], noise[:, order], scheme, 0.9, np.ones(6, bool))
+        assert all((a[:, order] == b).all() for a, b in zip(whole, apart, strict=True))
+
+
 def test_a_twist_keeps_the_mean_weight_in_expectation() -> None:
     """Of each particle's descendants the sum of weights has the mean w_k, whatever the twist."""
     rng, count = np.random.default_rng(0), 40_000

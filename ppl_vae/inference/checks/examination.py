@@ -9,10 +9,10 @@ from pyro import poutine
 from torch import Tensor
 
 from ...arrays.net_outputs import check_outputs
-from ...pairs.failures import explained
+from ...pairs.failures import check_batch_shape, explained
 from ...pairs.implicit import generated_by, match_implicit
 from ...pairs.keywords import inner
-from ...pairs.sites import Plates, Sites, check_batch_shape, match, misplaced
+from ...pairs.sites import Plates, Sites, match, misplaced
 from ..closed_kl import closed_kl
 from ..sites import describe
 from ..traces import run, split_sites
