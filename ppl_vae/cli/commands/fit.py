@@ -56,7 +56,8 @@ reads   a data set by its name ('ppl-vae data' lists them), or a file:
           .npy  images (N, P), (N, H, W) or (N, H, W, C); parts for validation and test are drawn from them,
                 see --valid-fraction, --test-fraction and --data-seed
           .npz  the same under the key 'images', or the parts under 'train', 'valid' and 'test'; for --labels labels
-                under 'labels', or 'train_labels' and so on, whole numbers from 0, -1 where unknown
+                under 'labels', or 'train_labels' and so on, whole numbers from 0, -1 where unknown; or a sparse
+                matrix, as scipy.sparse.save_npz writes it
           .h5, .zarr  the same keys, by the packages h5py and zarr
           a folder of PNG or JPEG images of one size; sub-folders 'train', 'valid' and 'test' are parts, others classes
           .csv  sequences of several lengths, a line for each step: id,time,value,... under these names; empty where a
