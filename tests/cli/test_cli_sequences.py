@@ -68,12 +68,15 @@ def test_a_training_knows_the_ends_and_the_gaps(table: Path, run: Path) -> None:
     assert all((theirs.pair.state()[name] == a).all() for name, a in mine.pair.state().items())
     record = json.loads((run / RECORD).read_text())
     assert record["valid_elbo"] == mine.history["valid_elbo"][-1] and record["warnings"] is not None
-    told("evaluate", run, "--num-particles", 5)
+    told("evaluate", run, "--num-particles", 5, "--filters", 2)
     metrics = json.loads((run / METRICS).read_text())
     steps = int(seen["test"].reshape(len(split.test), *split.image_shape).any(-1).sum())  # every step has its rain
     total = evaluation.log_likelihood(mine, split.test, 5, mask=seen["test"]).values.sum()
     assert metrics["steps"] == steps
     np.testing.assert_allclose(metrics["log_p_per_step"], total / steps, rtol=1e-5)
+    filtered = evaluation.smc(mine, split.test, 5, num_filters=2, mask=seen["test"])
+    assert (metrics["smc_log_p"], metrics["smc_error"]) == pytest.approx((filtered.mean, filtered.mean_mc_error))
+    assert metrics["smc_log_p_per_step"] == pytest.approx(filtered.values.sum() / steps)
 
 
 def test_codes_and_forecasts_are_those_of_python(table: Path, run: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from ..options import (
     add_particles,
     add_seed,
 )
-from ..parsing import Group, Parser, add_run
+from ..parsing import Group, Parser, add_run, positive_int
 from ..runs import METRICS, README, Run, write_json
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ KEYS = {
     "discrete_log_p": "the same of log p(x); both null for other latents",
     "steps": "of the test sequences, of data whose sequences end; else null",
     "log_p_per_step": "the sum of log p(x) over that of the steps; else null",
+    "smc_log_p": "with --filters: log p(x) by particle filters, of sequences; else null",
+    "smc_error": "its standard error, from sampling z",
+    "smc_log_p_per_step": "the sum of smc_log_p over that of the steps; null without them",
     "reconstruction": "E_q[log p(x | z)]",
     "kl": "E_q[log q(z | x) - log p(z)]",
     "accuracy": "of the likeliest labels, of a run with --labels; else null",
@@ -93,12 +96,13 @@ examples:
   ppl-vae evaluate runs/digits
   ppl-vae evaluate runs/digits --num-particles 5000 --seed 1
   ppl-vae evaluate runs/digits --certify 20
+  ppl-vae evaluate runs/flows --filters 4        # of sequences
   ppl-vae evaluate runs/digits --json | jq .log_p
 
 What one image or one draw cannot tell is "unknown", in JSON null.
 """
 
-DRAWS = {"num_particles": 500, "certify": None, "temperatures": 500, "seed": 0}
+DRAWS = {"num_particles": 500, "certify": None, "temperatures": 500, "filters": None, "seed": 0}
 DEFAULTS: dict[str, Any] = {**OUTPUT, **IMAGES, **DRAWS, "device": None}
 ELBO_PARTICLES = 10
 NO_LOG_P = """\
@@ -125,6 +129,8 @@ def add(commands: Any, text: str) -> Parser:
     add_images(evaluation, part=False)
     add_particles(evaluation)
     add_certify(evaluation)
+    text = "number of particle filters for each sequence, of --num-particles particles, that estimate log p(x), too"
+    evaluation.option("--filters", text, "none", type=positive_int, metavar="N")
     add_seed(evaluation, "the draws")
     add_device(evaluation)
     return parser
@@ -154,8 +160,9 @@ def run(arguments: argparse.Namespace) -> None:
     }
     if ends is not None and sequences.has_ends(what):
         record["steps"] = sequences.steps(ends, opened.shape)
-        total = None if record["log_p"] is None else record["log_p"] * len(split.test)
-        record["log_p_per_step"] = None if total is None else total / record["steps"]
+        for name in ("log_p", "smc_log_p"):
+            value = record.get(name)
+            record[f"{name}_per_step"] = None if value is None else value * len(split.test) / record["steps"]
     record = {name: record.get(name) for name in KEYS}
     write_json(opened.folder / METRICS, record)
     readme.write(opened.folder)
@@ -175,14 +182,17 @@ def _metrics(
     fit: Fit, test: np.ndarray, ends: np.ndarray | None, arguments: argparse.Namespace, progress: bool | None
 ) -> dict[str, Any]:
     """Return the metrics, in nats per image; None for those that need more than one image or draw."""
-    from ...evaluation import Annealing, evaluate
+    from ...evaluation import Annealing, evaluate, smc
 
     num_particles, annealing = arguments.num_particles, Annealing(arguments.temperatures, schedule="adaptive")
-    options: dict[str, Any] = {"elbo_particles": ELBO_PARTICLES, "seed": arguments.seed, "progress": progress}
-    options |= {} if ends is None else {"mask": ends}
-    evaluation = evaluate(fit, test, num_particles, certify=arguments.certify or 0, annealing=annealing, **options)
-    ess = evaluation.log_p.ess
-    numbers = {**evaluation.row(), "ess_median": float(np.median(ess)), "ess_smallest": float(ess.min())}
+    options: dict[str, Any] = {"seed": arguments.seed, "progress": progress, **({} if ends is None else {"mask": ends})}
+    certificate: dict[str, Any] = {"certify": arguments.certify or 0, "annealing": annealing}
+    evaluation = evaluate(fit, test, num_particles, elbo_particles=ELBO_PARTICLES, **certificate, **options)
+    ess, filtered = evaluation.log_p.ess, {}
+    if arguments.filters:
+        found = smc(fit, test, num_particles, num_filters=arguments.filters, **options)
+        filtered = {"smc_log_p": found.mean, "smc_error": found.mean_mc_error}
+    numbers = {**evaluation.row(), **filtered, "ess_median": float(np.median(ess)), "ess_smallest": float(ess.min())}
     return {
         **{name: None if value is None or not math.isfinite(value) else value for name, value in numbers.items()},
         "verdict": evaluation.certificate.verdict if evaluation.certificate else None,
@@ -225,6 +235,11 @@ def _table(metrics: dict[str, Any], split: Split, each: str) -> list[str]:
     if metrics["steps"] is not None:
         text = f"log p(x) a step, of {metrics['steps']:,}"
         lines.append(f"{text:<42}{_format(metrics['log_p_per_step'], '.3f'):>12}")
+    if metrics["smc_log_p"] is not None:
+        lines.append(f"{'log p(x), by particle filters':<42}{metrics['smc_log_p']:>12.3f}")
+        lines.append(f"{'  MC error, from sampling z':<42}{_format(metrics['smc_error'], '.3f'):>12}")
+    if metrics["smc_log_p_per_step"] is not None:
+        lines.append(f"{'  the same a step':<42}{metrics['smc_log_p_per_step']:>12.3f}")
     if metrics["discrete_elbo"] is not None:
         lines.append("these are of relaxed categories, another model; of the discrete one with the same weights:")
         lines.append(f"{'  log p(x)':<42}{_format(metrics['discrete_log_p'], '.3f'):>12}")
