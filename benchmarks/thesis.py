@@ -60,6 +60,7 @@ def settings(options: argparse.Namespace) -> argparse.Namespace:
     if options.steps is not None:
         args.steps = options.steps
         args.scale = replace(args.scale, steps=args.steps, steps_per_epoch=args.steps // EPOCHS)
+    args.steps_per_epoch = args.scale.steps_per_epoch
     args.checkpoint_every = 1
     if options.frugal:
         args.conventions = replace(args.conventions, all_images=False, trees="binned")

@@ -205,6 +205,15 @@ def read(images: Images, args: argparse.Namespace) -> Data:
     return images.x
 
 
+def epochs_of(images: Images, args: argparse.Namespace) -> tuple[int, int]:
+    """The whole epochs of a training, at least so many steps as are asked for, and the steps of each."""
+    size = (
+        min(len(images.x), args.steps * args.scale.batch_size) if isinstance(images.x, data.Stream) else len(images.x)
+    )
+    each = min(args.scale.steps_per_epoch, -(-size // args.scale.batch_size))
+    return -(-args.steps // each), each
+
+
 def train(name: str, strengths: tuple[float, ...], images: Images, args: argparse.Namespace) -> list[results.Fit]:
     """Every strength and seed of an objective; what a checkpoint holds is not trained again."""
     scale, backend = args.scale, backends.load(args.backend)
@@ -214,12 +223,11 @@ def train(name: str, strengths: tuple[float, ...], images: Images, args: argpars
     critic = replace(scale.critic, slope=args.conventions.slope, outputs=args.conventions.outputs)
     extra = {"critic": critic} if name == "FactorVAE" else {}
     x = read(images, args)
-    epoch_size = min(scale.steps_per_epoch * scale.batch_size, len(x))
-    steps_per_epoch = -(-epoch_size // scale.batch_size)
+    epochs, steps = epochs_of(images, args)
     svi = training(
         loss,
-        epochs=-(-args.steps // steps_per_epoch),
-        epoch_size=epoch_size,
+        epochs=epochs,
+        epoch_size=min(steps * scale.batch_size, len(x)),
         batch_size=scale.batch_size,
         learning_rate=args.learning_rate,
         checkpoint_every=args.checkpoint_every,
@@ -329,7 +337,7 @@ def usefulness(frame: pd.DataFrame) -> pd.DataFrame:
 def over_training(frame: pd.DataFrame, args: argparse.Namespace) -> pd.DataFrame:
     """A row for each epoch of each training: the reconstruction of the validation part."""
     rows = [
-        {**row[["model", "strength", "seed"]], "step": (e + 1) * args.scale.steps_per_epoch, "reconstruction": -value}
+        {**row[["model", "strength", "seed"]], "step": (e + 1) * args.steps_per_epoch, "reconstruction": -value}
         for _, row in frame.iterrows()
         for e, value in enumerate(row["history"]["valid_log_lik"])
     ]
@@ -430,7 +438,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", choices=names, help="sprites; with --thesis dsprites, which 'rendered' draws anew")
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES), metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, help="0 1; with --thesis 0 to 9")
-    text = "of each training: 1,800; of larger images and with --thesis 22,260, with --thesis-code 345,600"
+    text = "in whole epochs: 1,800; of larger images and with --thesis 22,260, with --thesis-code 345,600"
     parser.add_argument("--steps", type=int, help=text)
     parser.add_argument("--learning-rate", type=float, help="1e-3; of larger images and with --thesis 1e-4")
     parser.add_argument("--all-strengths", action="store_true", help="the thesis's grid of strengths")
@@ -466,6 +474,7 @@ def main() -> None:
     if args.executor and not args.rows_only:
         elsewhere(args)
     images = load(args.data, args.smoke, args.out)
+    epochs, args.steps_per_epoch = epochs_of(images, args)
     told = judged(images, args)
     rows = [row for name in args.objectives for row in rows_of(name, strengths_of(name, args), images, told, args)]
     if args.rows_only:
@@ -474,7 +483,7 @@ def main() -> None:
     frame.drop(columns="history").to_csv(args.out / "table.csv", index=False)
     for name, figure in figures(frame, told, args):
         plots.save(figure, args.out / f"{name}.png")
-    steps, seeds = f"{args.steps:,} steps", f"{len(args.seeds)} seeds"
+    steps, seeds = f"{epochs * args.steps_per_epoch:,} steps", f"{len(args.seeds)} seeds"
     what = "tiny sprites" if args.smoke else args.data
     print(f"{what}, {args.backend}, {steps}, {seeds}; the best strength in brackets, mean ± sd over seeds:\n")
     print(best(frame).to_string())

@@ -406,6 +406,21 @@ def test_the_thesis_is_what_its_text_and_its_code_say(backend: str, monkeypatch:
     assert made["DIP-VAE"].kind == "ii" and made["DIP-VAE"].diagonal == 1 and made["beta-TCVAE"].estimator == "weighted"
 
 
+@pytest.mark.parametrize(("rows", "found"), [(100, (3, 5)), (45, (5, 3)), (400, (3, 6))])
+def test_the_steps_of_a_study_are_those_that_it_trains(
+    rows: int, found: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At least 13, in whole epochs of 20 images a step, of at most six steps and at most all images."""
+    spec = importlib.util.spec_from_file_location("disentanglement", EXAMPLE.with_name("disentanglement.py"))
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    assert (
+        module.epochs_of(SimpleNamespace(x=np.zeros((rows, 4))), module.arguments(["--smoke", "--steps", "13"]))
+        == found
+    )
+
+
 THESIS = [pytest.param("pyro", ["--thesis-code"], marks=pytest.mark.release), ("numpyro", [])]
 
 
