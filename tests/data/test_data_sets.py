@@ -735,6 +735,7 @@ FACTS = {
     "freyfaces": (8, 238, 154.48, {"valid": 0, "test": 0}, 0),
     "caltech101_silhouettes": (0, 1, 0.449, {"valid": 9, "test": 11}, 9),
     "omniglot": (0, 225, 18.14, {"valid": 0, "test": 0}, 0),
+    "jsb_chorales": (0, 1, 0.01669, {"valid": 0, "test": 0}, 0),  # of 160 steps, those after the end are zeros
 }
 
 
