@@ -199,8 +199,9 @@ ABOUT = (
     "ledger.json has every run by itself. The plain setting has the nets of the VampPrior report, but Adam at 5e-4, "
     "a KL warm-up over 20 epochs and pseudo-inputs that start at training images; the report's numbers stand beside "
     "it for orientation. 'beside standard' is log p(x) minus that of the standard prior, seed by seed, at the same "
-    "number of epochs and warm-up; 'certified' is the best of three lower bounds on some of the test images, and where "
-    "it is not settled, nothing is ranked by it. A gap of 0.5 nats is within the noise between independent "
+    "number of epochs and warm-up; 'certified' is the best of three lower bounds on some of the test images, "
+    "the same in every row of a seed; it stands beside others of its column, and not beside log p(x) of all images. "
+    "Where it is not settled, nothing is ranked by it. A gap of 0.5 nats is within the noise between independent "
     "implementations. A commit with '+dirty' had changes that were not committed."
 )
 TITLE = "Ledger of the VampPrior table"

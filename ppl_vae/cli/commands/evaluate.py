@@ -220,9 +220,8 @@ def _draws(fit: Fit, test: np.ndarray) -> dict[str, Any]:
 
 
 def _table(metrics: dict[str, Any], split: Split, each: str) -> list[str]:
-    lines = [
-        f"{split.name}: {metrics['num_images']} test {each}s, binarisation {split.binarisation!r}; nats per {each}\n"
-    ]
+    several = f"{metrics['num_images']} test {each}{'s' * (metrics['num_images'] != 1)}"
+    lines = [f"{split.name}: {several}, binarisation {split.binarisation!r}; nats per {each}\n"]
     for name, text in (
         ("log_p", f"log p(x), K = {metrics['num_particles']}"),
         ("test_error", f"  test error, from which {each}s were seen"),
