@@ -15,10 +15,11 @@ import scipy.stats
 import torch
 from pairs import command, untrained
 
-from ppl_vae import SequenceVAE, backends, conditionals, data, evaluation, inference, recipes
+from ppl_vae import SequenceVAE, backends, conditionals, data, distributions, evaluation, inference, recipes
 from ppl_vae.data.tables.kinds import Column, Units, check_columns, columns_of, groups_of, units_of
 from ppl_vae.evaluation.independent import column_log_density
 from ppl_vae.numpyro import conditionals as mirrored
+from ppl_vae.numpyro import distributions as mirror
 from ppl_vae.pairs.sites import Site, Sites
 from ppl_vae.results import Fit
 
@@ -110,6 +111,29 @@ def test_counts_of_millions_are_those_of_scipy() -> None:
     for found in (torch_, jax.jit(lambda h, cells: of(mirrored, lambda h: h, h, cells))(out, x)):
         for ours, theirs in zip(found, (poisson, negative_binomial, negative_binomial), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=3e-5, atol=2e-3)
+
+
+@pytest.mark.parametrize("log_mean", [-110.0, -80.0, -50.0, -30.0, -20.0, 0.0, 12.0])
+def test_the_slope_of_a_count_is_that_of_the_formula(log_mean: float) -> None:
+    """x - m of a Poisson, r (x - m) / (m + r) of a negative binomial, along log m, however rare counts are."""
+    x, r, mean = np.array([0.0, 1.0, 3.0, 1e6], np.float32), 3.0, np.exp(log_mean)
+    x = x[: 1 if log_mean < -100 else 3 if log_mean < -60 else 4]  # single precision holds the rate, and x / rate
+    at = np.full(len(x), log_mean, np.float32)
+    expected = x - mean, r * (x - mean) / (mean + r)
+
+    def torch_(a: torch.Tensor) -> list[torch.Tensor]:
+        own = distributions.Poisson(a.exp()), distributions.NegativeBinomial(torch.tensor(r), logits=a - np.log(r))
+        return [d.log_prob(torch.tensor(x)).sum() for d in own]
+
+    def jax_(a: jax.Array) -> list[jax.Array]:
+        own = mirror.Poisson(jnp.exp(a)), mirror.NegativeBinomial(r, logits=a - np.log(r))
+        return [d.log_prob(jnp.asarray(x)).sum() for d in own]
+
+    for i, exact in enumerate(expected):
+        a = torch.tensor(at, requires_grad=True)
+        (found,) = torch.autograd.grad(torch_(a)[i], a)
+        for slope in (found.numpy(), jax.grad(lambda a, i=i: jax_(a)[i])(at)):
+            np.testing.assert_allclose(slope, exact, rtol=1e-4, atol=1e-30)
 
 
 def test_a_training_on_counts_learns_and_draws_counts(backend: backends.Backend) -> None:

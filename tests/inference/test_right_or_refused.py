@@ -161,8 +161,10 @@ def table() -> ModuleType:
 @pytest.mark.parametrize(
     ("program", "objective", "draws", "verdict"),
     [
-        pytest.param(*cell, id=", ".join(map(str, cell[:3])), marks=[pytest.mark.release("numpyro")] if odd % 2 else [])
-        for odd, cell in enumerate(CELLS)
+        pytest.param(
+            *cell, id=", ".join(map(str, cell[:3])), marks=[pytest.mark.release("numpyro")] if number % 2 else []
+        )
+        for number, cell in enumerate(CELLS)
     ],
 )
 def test_it_is_right_or_refused(

@@ -17,8 +17,8 @@ from ..ops import Array, clip_below, exp, is_torch, log, softplus, where
 
 FEW = 16.0
 """Counts below it have their logarithm of the factorial from the library, others from a series."""
-TINY = 1e-30
-"""Expected counts below it have their logarithm from the caller."""
+TINY = 1e-12
+"""Expected counts below it have their logarithm from the caller: the slope of x / m, x / m^2, would leave the range."""
 
 
 def poisson(x: Array, rate: Array) -> Array:
@@ -27,8 +27,8 @@ def poisson(x: Array, rate: Array) -> Array:
     >>> round(float(poisson(np.float32(1e7), np.float32(1e7))), 3)
     -8.978
     """
-    some = clip_below(x, 1.0)
-    found = -0.5 * log(2 * math.pi * some) - stirling(some) - deviance(some, rate, log(rate))
+    some, mean = clip_below(x, 1.0), where(x > 0, rate, 1.0)
+    found = -0.5 * log(2 * math.pi * some) - stirling(some) - deviance(some, mean, log(mean))
     return where(x > 0, found, -rate)
 
 
