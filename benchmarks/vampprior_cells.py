@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,19 @@ DATA = {
     "freyfaces": DataSet("freyfaces", "none", "discretised-logistic"),
     "caltech101_silhouettes": DataSet("caltech101_silhouettes", "fixed"),
     "static_mnist": DataSet("static_mnist", "fixed"),
+    "dynamic_mnist": DataSet("mnist", "dynamic"),
     "fashion_mnist": DataSet("fashion_mnist", "dynamic"),
     "fashion_mnist-grey": DataSet("fashion_mnist", "none"),
 }
 """The cheapest first. Grey levels under a Bernoulli likelihood count as expected values: a cross-entropy."""
+
+PRIORS: dict[str, tuple[Callable[..., recipes.Recipe], str]] = {
+    **{prior: (recipes.vae, prior) for prior in recipes.REPORT_PRIORS},
+    "flow": (recipes.vae, "flow"),
+    "two-levels": (recipes.hierarchy, "standard"),
+    "two-levels+vampprior": (recipes.hierarchy, "vampprior"),
+}
+"""What the table calls a prior -> the recipe, and its prior. The first four are the report's."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +125,13 @@ class Cell:
 
     @property
     def components(self) -> int | None:
-        """Pseudo-inputs, or components of the mixture; None for a standard Gaussian."""
-        return None if self.prior == "standard" else self.setting.num_pseudo_inputs
+        """Pseudo-inputs, or components of the mixture; None where there are none."""
+        return None if PRIORS[self.prior][1] in ("standard", "flow") else self.setting.num_pseudo_inputs
 
     @property
     def start(self) -> str | None:
         """Where learned pseudo-inputs start."""
-        return self.setting.start if self.prior == "vampprior" else None
+        return self.setting.start if PRIORS[self.prior][1] == "vampprior" else None
 
     @property
     def key(self) -> dict[str, Any]:
@@ -151,9 +160,10 @@ class Cell:
         """The training that fills it."""
         s, likelihood = self.setting, DATA[self.data].likelihood
         sizes = {"hidden": s.hidden, "latent_dim": s.latent_dim, "num_pseudo_inputs": s.num_pseudo_inputs}
-        recipe = recipes.vae(
+        make, prior = PRIORS[self.prior]
+        recipe = make(
             split,
-            prior=self.prior,
+            prior=prior,
             likelihood=likelihood,
             gated=s.gated,
             pseudo_inputs_start=s.start,

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from runs import Row
 from torch import Tensor
-from vampprior_cells import DATA, SETTINGS
+from vampprior_cells import DATA, PRIORS, SETTINGS
 from vampprior_ledger import usual
 
-from ppl_vae import plots, recipes
+from ppl_vae import plots
 from ppl_vae.data import Split
 from ppl_vae.results import Fit
 from ppl_vae.runtime import storage
@@ -58,7 +58,7 @@ def _side_by_side(rows: Sequence[Row]) -> list[Row]:
     for row in sorted(rows, key=lambda row: (row["seed"], row["start"] or ""), reverse=True):
         by_epochs.setdefault(row["epochs"], {})[row["prior"]] = row
     most = max(by_epochs, key=lambda epochs: (len(by_epochs[epochs]), epochs))
-    return [by_epochs[most][prior] for prior in recipes.REPORT_PRIORS if prior in by_epochs[most]]
+    return [by_epochs[most][prior] for prior in PRIORS if prior in by_epochs[most]]
 
 
 def _of_a_data_set(rows: Sequence[Row], folder: Path, split: Split) -> Iterator[tuple[str, Figure]]:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from runs import Row, read_row
-from vampprior_cells import DATA, SETTINGS, command
+from vampprior_cells import DATA, PRIORS, SETTINGS, command
 from vampprior_published import PUBLISHED
 
-from ppl_vae import recipes
 from ppl_vae.runtime import storage
 
 KEY = ("data", "prior", "components", "start", "setting", "warm_up", "backend", "epochs")
@@ -62,7 +61,7 @@ def _place(entry: Entry) -> tuple[Any, ...]:
     """The priors of a data set at the same number of epochs stand beside each other."""
     names = (list(SETTINGS).index(entry["setting"]), list(DATA).index(entry["data"]), entry["backend"], entry["epochs"])
     beside = (entry["components"] or 0, entry["start"] or "", entry["warm_up"])
-    return (*names, recipes.REPORT_PRIORS.index(entry["prior"]), *beside)
+    return (*names, list(PRIORS).index(entry["prior"]), *beside)
 
 
 def _entry(key: Entry, runs: list[Entry]) -> Entry:

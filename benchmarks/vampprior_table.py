@@ -1,4 +1,4 @@
-"""The table of the VampPrior report: four data sets under four priors, with its figures and a ledger.
+"""The table of the VampPrior report and of its paper: data sets under priors, with its figures and a ledger.
 
     python benchmarks/vampprior_table.py                                       # every cell at our plain setting
     python benchmarks/vampprior_table.py --data static_mnist --priors standard vampprior --epochs 100 --seeds 0 1 2
@@ -34,7 +34,7 @@ import vampprior_figures
 import vampprior_ledger
 import vampprior_page
 from runs import Row
-from vampprior_cells import DATA, EARLY_STOPPING, PAPER, PLAIN, REPORT, SMOKE, Cell, Setting, cells, sweep
+from vampprior_cells import DATA, EARLY_STOPPING, PAPER, PLAIN, PRIORS, REPORT, SMOKE, Cell, Setting, cells, sweep
 
 from ppl_vae import evaluation, recipes
 from ppl_vae.data import Split
@@ -170,8 +170,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--data", nargs="+", choices=DATA, metavar="NAME", help=f"of {', '.join(DATA)}; all by default")
-    text = f"of {', '.join(recipes.REPORT_PRIORS)}; all by default"
-    add("--priors", nargs="+", choices=recipes.REPORT_PRIORS, metavar="PRIOR", help=text)
+    text = f"of {', '.join(PRIORS)}; by default the first {len(recipes.REPORT_PRIORS)}, the report's"
+    add("--priors", nargs="+", choices=PRIORS, metavar="PRIOR", help=text)
     add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="a training of each cell for each; 0")
     named = parser.add_mutually_exclusive_group().add_argument
     text = "the setting of the VampPrior report: Adam at 1e-3, no warm-up, a net of means"

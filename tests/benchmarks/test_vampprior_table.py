@@ -247,6 +247,9 @@ def test_an_entrys_command_makes_its_cells(table: ModuleType, ledger: ModuleType
         [row(0, -1.0, setting="report", epochs=1000, warm_up=0, **{**learned, "start": "means"})],
         [row(0, -1.0, setting="paper", warm_up=40, num_particles=500, **learned)],
         [row(0, -1.0, setting="paper", warm_up=0)],
+        [row(0, -1.0, data="dynamic_mnist", prior="flow"), row(1, -1.0, data="dynamic_mnist", prior="flow")],
+        [row(0, -1.0, prior="two-levels")],
+        [row(0, -1.0, **{**learned, "prior": "two-levels+vampprior"})],
     ]
     for made in several:
         (entry,) = ledger.merged([], made)
@@ -270,13 +273,13 @@ def test_priors_are_set_beside_each_other_by_certified_numbers(ledger: ModuleTyp
     told = {name: kept[name] for name in kept.keys() - row(0, 0.0).keys() - {"num_particles"}}
     rows = [row(0, -90.0, **told, **certified[0])]
     rows.append(row(0, -91.0, prior="vampprior", **told, **learned, **certified[1]))
-    (section, _) = page.sections(ledger.merged([], rows), tmp_path)
+    (section, *_) = page.sections(ledger.merged([], rows), tmp_path)
     place, beside = (section.head.index(page.HEADINGS[n]) for n in ("certified_log_p", "from_standard"))
     assert [r[place] for r in section.rows] == ["-89.00", "-85.00"] and section.rows[1][beside] == "+4.00"
     rows[1] |= certified[2]
-    (section, _) = page.sections(ledger.merged([], rows), tmp_path)
+    (section, *_) = page.sections(ledger.merged([], rows), tmp_path)
     assert section.rows[1][beside] == "not ranked"
-    (section, _) = page.sections(ledger.merged([], [row(0, -90.0, **told), rows[0] | {"seed": 1}]), tmp_path)
+    (section, *_) = page.sections(ledger.merged([], [row(0, -90.0, **told), rows[0] | {"seed": 1}]), tmp_path)
     assert section.rows[0][section.head.index("log p(x)")] == "-90.00 ± 0.00" and "certified" not in section.head
 
 
@@ -296,9 +299,48 @@ def test_the_published_numbers_are_those_of_the_sources(ledger: ModuleType) -> N
             assert (first and first.value) == value
             assert first is None or (published.NOT_STATED in first.note) == (name != "static_mnist")
     (entry,) = ledger.merged([], [row(0, -1.0, prior="vampprior", components=500, start="random")])
-    assert [number["value"] for number in entry["published"]] == [-88.72, -87.13]
+    assert [number["value"] for number in entry["published"]] == [-88.72, -87.13, -85.57]
     (entry,) = ledger.merged([], [row(0, -1.0, prior="vampprior", components=250, start="random")])
     assert entry["published"] == []
+
+
+@pytest.mark.parametrize("prior", ["flow", "two-levels", "two-levels+vampprior"])
+def test_priors_beyond_the_reports_are_trained_and_drawn(table: ModuleType, tmp_path: Path, prior: str) -> None:
+    """A flow and two levels are cells as the report's are; a VampPrior of two levels starts where that of one does."""
+    out, ledger = tmp_path / "cells", tmp_path / "ledger"
+    command = [*QUICK, "--data", "static_mnist", "--priors", prior, "--epochs", "1", "--out", str(out)]
+    assert table.main(command) == 0
+    (found,) = rows(out).values()
+    learned = prior == "two-levels+vampprior"
+    assert (found["prior"], found["components"], found["start"]) == (
+        prior,
+        *((10, "random") if learned else (None,) * 2),
+    )
+    assert found["log_p"] > found["elbo"]
+    assert table.main([*QUICK, "--out", str(out), "--ledger", str(ledger)]) == 0
+    assert f"| {prior}{' 10, start: random' * learned} | " in (ledger / "LEDGER.md").read_text(encoding="utf-8")
+    assert (ledger / "figures" / "static_mnist-smoke-pyro-images.png").exists()
+
+
+def test_published_cells_without_a_run_are_named_with_their_command(ledger: ModuleType, tmp_path: Path) -> None:
+    """And are named no more when they have one."""
+    page, published = (importlib.import_module(name) for name in ("vampprior_page", "vampprior_published"))
+
+    def missing(entries: list[dict]) -> dict[str, list[str]]:
+        (part,) = [part for part in page.sections(entries, tmp_path) if part.title == "Cells that were not run"]
+        return {cells[-1]: cells for cells in part.rows}
+
+    kept = json.loads((BENCHMARKS / "ledger.json").read_text(encoding="utf-8"))["entries"][0]["runs"][0]
+    told = {name: kept[name] for name in kept.keys() - row(0, 0.0).keys() - {"num_particles"}}
+    run = row(0, -83.0, setting="paper", prior="two-levels+vampprior", components=500, start="mean", **told)
+    before, after = missing([]), missing(ledger.merged([], [run]))
+    assert len(before) == sum(setting in ("paper", "report") for setting, *_ in published.PUBLISHED)
+    (command,) = before.keys() - after.keys()
+    assert command == (
+        "python benchmarks/vampprior_table.py --data static_mnist --priors two-levels+vampprior "
+        "--epochs 2000 --seeds 0 1 2 --paper"
+    )
+    assert before[command][2:4] == ["-83.19 (Tomczak and Welling; as commonly cited)", "not run"]
 
 
 def test_the_reports_setting_is_what_its_text_says(table: ModuleType, tmp_path: Path) -> None:
