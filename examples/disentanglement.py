@@ -363,7 +363,10 @@ def figures(frame: pd.DataFrame, images: Images, args: argparse.Namespace) -> It
         yield "metrics_by_objectives", plots.correlation_matrix(rho)
     for name, rows in list(frame.groupby("model", sort=False))[: 1 if args.smoke else None]:
         row = rows.loc[rows["mig_binned"].idxmax()]
-        fit = results.Fit.load(args.out / "fits" / f"{name}-{row['strength']:g}-{row['seed']}.safetensors")
+        file = args.out / "fits" / f"{name}-{row['strength']:g}-{row['seed']}.safetensors"
+        if not file.exists():  # a row that was made elsewhere
+            continue
+        fit = results.Fit.load(file)
         for part, figure in of_a_fit(fit, images, args):
             yield f"{name}_{part}", figure
 

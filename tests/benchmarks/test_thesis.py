@@ -58,6 +58,20 @@ def test_rows_are_made_cell_by_cell_and_the_page_is_of_those_that_are_there(
     assert len(made) == 3 and len(again["history"]["valid_log_lik"]) == thesis.EPOCHS
     with pytest.raises(ValueError, match="holds a study with other settings"):
         run(thesis, monkeypatch, "--out", str(tmp_path), "--steps", "20", "--frugal")
+    kept, elsewhere = tmp_path / "kept.json", ("--out", str(tmp_path / "there"), *where[2:], "--seeds", "0", "--kept")
+    run(thesis, monkeypatch, *where, "--seeds", "0", "--kept", str(kept))
+    run(thesis, monkeypatch, *elsewhere, str(kept))
+    assert len(made) == 3, "rows that are kept are not trained again, in another folder either"
+    assert "Of 2 trainings (2 asked for)" in capsys.readouterr().out
+    (one,) = json.loads(kept.read_text())
+    assert [(r["model"], r["seed"]) for r in one["rows"]] == [
+        ("beta-VAE", 0),
+        ("FactorVAE", 0),
+    ] and "efficiency" in one["rows"][0]
+    run(thesis, monkeypatch, "--out", str(tmp_path / "longer"), "--steps", "20", "--seeds", "0", "--kept", str(kept))
+    with pytest.raises(SystemExit):
+        run(thesis, monkeypatch, *where, "--kept")  # numbers that mean nothing, into thesis.json
+    assert len(made) == 5 and [len(s["rows"]) for s in json.loads(kept.read_text())] == [2, 2], "other settings"
     with pytest.raises(ValueError, match="--steps should be a multiple of 10"):
         run(thesis, monkeypatch, "--out", str(tmp_path), "--steps", "25")
 
