@@ -90,6 +90,48 @@ class Exponential:
         return self.start * math.e ** (math.log(self.stop / self.start) * ops.clip(epoch / self.over, 0.0, 1.0))
 
 
+@dataclass(frozen=True)
+class PiecewiseConstant:
+    """Constant pieces: ``values[0]`` until the epoch ``boundaries[0]``, then ``values[1]``, ..., at last the last one.
+
+    A learning-rate factor that falls in steps, as in Importance Weighted Autoencoders, Burda et al., 2015.
+
+    >>> halved = PiecewiseConstant((1.0, 0.5), boundaries=(10,))
+    >>> halved(9.5), halved(10), halved.end
+    (1.0, 0.5, 10)
+    """
+
+    values: tuple[float, ...]
+    boundaries: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        keep_python(self, "values", "boundaries")
+        if not (isinstance(self.values, tuple) and isinstance(self.boundaries, tuple)):
+            raise ValueError(f"PiecewiseConstant: 'values' and 'boundaries' should be tuples of numbers; got {self}.")
+        rising = all(a < b for a, b in zip((0.0, *self.boundaries), self.boundaries, strict=False))
+        if (
+            not _are_finite(*self.values, *self.boundaries)
+            or len(self.values) != len(self.boundaries) + 1
+            or not rising
+        ):
+            raise ValueError(
+                "PiecewiseConstant: 'values' should be finite numbers, 'boundaries' rising epochs above 0, one fewer "
+                f"than the values; got {self}."
+            )
+
+    @property
+    def end(self) -> float:
+        """Epoch from which the value is the last."""
+        return self.boundaries[-1] if self.boundaries else 0.0
+
+    def __call__(self, epoch: Any) -> Any:
+        """Return the value after ``epoch`` epochs."""
+        at = self.values[0] + 0.0 * epoch
+        for value, boundary in zip(self.values[1:], self.boundaries, strict=True):
+            at = at * (epoch < boundary) + value * (epoch >= boundary)
+        return at
+
+
 def _are_finite(*values: Any) -> bool:
     return all(isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v) for v in values)
 

@@ -228,7 +228,11 @@ SETTINGS: dict[str, Callable[[backends.Backend], list[Any]]] = {
     "strategies": lambda b: [
         strategies.svi(name.replace("-N", "-4"), b.name, epochs=3) for name in strategies.spellings()
     ],
-    "schedules": lambda b: [schedules.Linear(0.0, 1.0, 20), schedules.Exponential(1.0, 0.5, over=10.0)],
+    "schedules": lambda b: [
+        schedules.Linear(0.0, 1.0, 20),
+        schedules.Exponential(1.0, 0.5, over=10.0),
+        schedules.PiecewiseConstant((1.0, 0.5, 0.25), boundaries=(2.0, 4.0)),
+    ],
     "players": lambda b: [critics.Critic((5, 4), 0.25, (0.5, 0.75)), baselines.Neural(0.5, (7,), learning_rate=0.5)],
     "recipes": lambda b: [
         recipes.vae((2, 3), prior="mixture", latent_dim=3, hidden=(5, 4), gated=True, backend=b.name),

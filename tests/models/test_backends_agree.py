@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -126,6 +127,22 @@ def test_whole_trainings_agree(name: str, base_noise: None, float64: None, fresh
         states.append({**common_names(fit.pair.state()), **{n: fit.history[n] for n in ("loss", "valid_elbo")}})
         states[-1].pop("model.prior.loc", None)
     assert distance(*states) < 1e-8
+
+
+def test_rates_in_pieces_are_the_same_on_both(base_noise: None, float64: None, fresh_programs: None) -> None:
+    """A factor of 0 from the middle of the second epoch: what comes after moves nothing."""
+    factor = schedules.PiecewiseConstant((1.0, 0.3, 0.0), boundaries=(0.5, 1.5))
+    states = []
+    for b in (pyro_backend, numpyro_backend):
+        svi = b.inference.SVI(epochs=2, batch_size=20, learning_rate=0.01, learning_rate_factor=factor)
+        for epochs in (2, 4):
+            fit = replace(svi, epochs=epochs).fit(*pair("tanh", b), toy().astype(float), seed=3)
+            states.append(common_names(fit.pair.state()))
+    for state in states:
+        state.pop("model.prior.loc", None)
+    assert all(distance(states[0], other) < 1e-8 for other in states[1:])
+    constant = replace(svi, learning_rate_factor=1.0).fit(*pair("tanh", b), toy().astype(float), seed=3)
+    assert distance(states[2], {n: v for n, v in common_names(constant.pair.state()).items() if n in states[2]}) > 1e-3
 
 
 def test_a_chosen_optimiser_is_used_on_both(base_noise: None, float64: None, fresh_programs: None) -> None:

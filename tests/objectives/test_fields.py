@@ -72,6 +72,26 @@ def test_schedules_take_finite_numbers(kind: Any, field: str) -> None:
             kind(**{"start": 1.0, "stop": 0.5, "over": 2, field: value})
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"values": (1.0,)},
+        {"values": (1.0, 0.5, float("nan"))},
+        {"values": (1.0, True, 0.1)},
+        {"values": 1.0},
+        {"boundaries": (4, 2)},
+        {"boundaries": (2, 2)},
+        {"boundaries": (0, 2)},
+        {"boundaries": (2, float("inf"))},
+    ],
+)
+def test_pieces_are_one_more_than_their_boundaries_which_rise(change: dict[str, Any]) -> None:
+    kept = {"values": (1.0, 0.5, 0.1), "boundaries": (2, 4)}
+    assert schedules.PiecewiseConstant(**{n: list(v) for n, v in kept.items()}) == schedules.PiecewiseConstant(**kept)
+    with pytest.raises(ValueError, match=r"PiecewiseConstant: .*'boundaries' (should be|rising)"):
+        schedules.PiecewiseConstant(**{**kept, **change})
+
+
 def holders(backend: backends.Backend) -> dict[str, tuple[Any, dict[str, str]]]:
     """What is made of settings besides objectives: the class, and the kinds of its fields."""
     return {
