@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [path for path in (str(ROOT / "examples"), str(ROOT / "benchmarks")) if path not in sys.path]
 
 import disentanglement as study  # noqa: E402
+import runs  # noqa: E402
 import thesis_page  # noqa: E402
 
 from ppl_vae import backends  # noqa: E402
@@ -72,11 +73,13 @@ def settings(options: argparse.Namespace) -> argparse.Namespace:
     return args
 
 
-def rows(args: argparse.Namespace, seeds: list[int], told: list[Any] | None) -> Iterator[dict[str, Any]]:
-    """The rows of every cell and seed that are there, or are made now: of ``told``, images and those to judge by."""
+def rows(
+    args: argparse.Namespace, seeds: list[int], told: list[Any] | None, cells: Sequence[tuple[str, float]]
+) -> Iterator[dict[str, Any]]:
+    """The rows of these cells and seeds that are there, or are made now: of ``told``, images and those to judge by."""
     for seed in seeds:
         args.seeds = [seed]
-        for name, strength in CELLS:
+        for name, strength in cells:
             if told is not None or study.file_of(name, strength, seed, args).exists():
                 images, judged = told or (None, None)
                 yield from study.rows_of(name, (strength,), images, judged, args)
@@ -117,6 +120,8 @@ def main() -> None:
     parser.add_argument("--backend", choices=backends.NAMES, default="pyro")
     parser.add_argument("--steps", type=int, help="of each training, in ten epochs; by default 22,260 of the text")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    text = "only so many cells, those of table 5.6 first: 1 is beta-VAE with beta = 1"
+    parser.add_argument("--cells", type=runs.positive, metavar="N", help=text)
     parser.add_argument("--frugal", action="store_true", help="judge by fewer images and by faster trees")
     parser.add_argument("--page-only", action="store_true", help="train nothing")
     text = "a file of rows to begin with and to add to; by default thesis.json, here beside"
@@ -135,10 +140,11 @@ def main() -> None:
     if not options.page_only:
         images = study.load(args.data, args.smoke, args.out)
         told = [images, study.judged(images, args)]
-    found = list(rows(args, options.seeds, told))
+    cells = CELLS[: options.cells]
+    found = list(rows(args, options.seeds, told, cells))
     if options.kept:
         keep(found, options.kept, args)
-    print(thesis_page.write(found, args, len(CELLS) * len(options.seeds)))
+    print(thesis_page.write(found, args, len(cells) * len(options.seeds)))
 
 
 if __name__ == "__main__":

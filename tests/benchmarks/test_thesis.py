@@ -69,6 +69,8 @@ def test_rows_are_made_cell_by_cell_and_the_page_is_of_those_that_are_there(
         ("FactorVAE", 0),
     ] and "efficiency" in one["rows"][0]
     run(thesis, monkeypatch, "--out", str(tmp_path / "longer"), "--steps", "20", "--seeds", "0", "--kept", str(kept))
+    run(thesis, monkeypatch, *where, "--seeds", "0", "1", "--cells", "1", "--page-only")
+    assert "Of 1 trainings (2 asked for)" in capsys.readouterr().out, "of the first cell"
     with pytest.raises(SystemExit):
         run(thesis, monkeypatch, *where, "--kept")  # numbers that mean nothing, into thesis.json
     assert len(made) == 5 and [len(s["rows"]) for s in json.loads(kept.read_text())] == [2, 2], "other settings"
