@@ -50,6 +50,7 @@ HEADINGS = {
     "active_units": "active units",
     "seeds": "seeds",
     "epochs": "epochs",
+    "steps": "steps",
     "seconds": "seconds",
     "seconds_per_epoch": "s / epoch",
     "published": "published log p(x)",
@@ -151,15 +152,32 @@ def _cell(entry: Entry, name: str, group: Sequence[Entry]) -> str:
     if name == "epochs":
         done = sorted({run["epochs_done"] for run in entry["runs"]})
         return str(entry["epochs"]) if done == [entry["epochs"]] else f"{', '.join(map(str, done))}"
+    if name == "steps":
+        batch = SETTINGS[entry["setting"]].batch_size
+        done = sorted({run["epochs_done"] * -(-run["images"]["train"] // batch) for run in entry["runs"]})
+        return ", ".join(f"{steps:,}" for steps in done)
+    if name == "certified_log_p" and name in entry:
+        return f"{_told(entry, name)}; {_certificates(entry['runs'])}"
     if name == "published":
         return "; ".join(str(_published(number)) for number in entry["published"])
     if name == "from_standard":
         return _from_standard(entry, group)
-    if name not in entry:
-        return ""
+    return _told(entry, name) if name in entry else ""
+
+
+def _told(entry: Entry, name: str) -> str:
+    """A number, with its deviation over seeds where there are several."""
     spread = entry[f"{name}_sd"]
     digits = {"bits_per_dim": 3, "active_units": 0 if spread is None else 1, "seconds": 0}.get(name, 2)
     return f"{entry[name]:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
+
+
+def _certificates(runs: Sequence[Entry]) -> str:
+    """What the certificates of the seeds say: whether they are settled, and their gaps on simulated data."""
+    settled = sum(bool(run["settled"]) for run in runs)
+    words = "settled" if settled == len(runs) else f"{settled} of {len(runs)} settled"
+    gaps = " / ".join(f"{round(run['simulated_gap'], 2) + 0.0:.2f}" for run in runs)
+    return f"{words}, gap {gaps}"
 
 
 def _published(number: dict[str, Any]) -> Published:
@@ -216,7 +234,8 @@ ABOUT = (
     "a KL warm-up over 20 epochs and pseudo-inputs that start at training images; the report's numbers stand beside "
     "it for orientation. 'beside standard' is log p(x) minus that of the standard prior, seed by seed, at the same "
     "number of epochs and warm-up; 'certified' is the best of three lower bounds on some of the test images, "
-    "the same in every row of a seed; it stands beside others of its column, and not beside log p(x) of all images. "
+    "the same in every row of a seed; it stands beside others of its column, and not beside log p(x) of all images; "
+    "its 'gap' is how far it is below an upper bound on simulated images, seed by seed. "
     "Where it is not settled, nothing is ranked by it. A gap of 0.5 nats is within the noise between independent "
     "implementations. A commit with '+dirty' had changes that were not committed."
 )

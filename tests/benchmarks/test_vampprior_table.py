@@ -266,7 +266,8 @@ def test_priors_are_set_beside_each_other_by_certified_numbers(ledger: ModuleTyp
     """And not at all where one of them is not settled."""
     page = importlib.import_module("vampprior_page")
     certified = [
-        {"certify": 9, "certified_log_p": n, "settled": s} for n, s in ((-89.0, 1.0), (-85.0, 1.0), (-84, 0.0))
+        {"certify": 9, "certified_log_p": n, "settled": s, "simulated_gap": 0.04}
+        for n, s in ((-89.0, 1.0), (-85.0, 1.0), (-84, 0.0))
     ]
     learned = {"components": 500, "start": "random"}
     kept = json.loads((BENCHMARKS / "ledger.json").read_text(encoding="utf-8"))["entries"][0]["runs"][0]
@@ -275,9 +276,12 @@ def test_priors_are_set_beside_each_other_by_certified_numbers(ledger: ModuleTyp
     rows.append(row(0, -91.0, prior="vampprior", **told, **learned, **certified[1]))
     (section, *_) = page.sections(ledger.merged([], rows), tmp_path)
     place, beside = (section.head.index(page.HEADINGS[n]) for n in ("certified_log_p", "from_standard"))
-    assert [r[place] for r in section.rows] == ["-89.00", "-85.00"] and section.rows[1][beside] == "+4.00"
+    assert [r[place] for r in section.rows] == [f"{n}; settled, gap 0.04" for n in ("-89.00", "-85.00")]
+    assert section.rows[1][beside] == "+4.00"
+    assert section.rows[0][section.head.index("steps")] == "18,000"  # 1,765 images in batches of 100, 1,000 epochs
     rows[1] |= certified[2]
     (section, *_) = page.sections(ledger.merged([], rows), tmp_path)
+    assert section.rows[1][place] == "-84.00; 0 of 1 settled, gap 0.04"
     assert section.rows[1][beside] == "not ranked"
     (section, *_) = page.sections(ledger.merged([], [row(0, -90.0, **told), rows[0] | {"seed": 1}]), tmp_path)
     assert section.rows[0][section.head.index("log p(x)")] == "-90.00 ± 0.00" and "certified" not in section.head
