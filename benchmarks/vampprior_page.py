@@ -12,7 +12,7 @@ from typing import Any
 
 from vampprior_cells import PAPER, REPORT, SETTINGS, Cell
 from vampprior_figures import CAPTIONS
-from vampprior_ledger import Entry, key_of, swept, usual
+from vampprior_ledger import CERTIFIED, Entry, key_of, swept, usual
 from vampprior_published import PUBLISHED, SOURCES, Published
 
 from ppl_vae.evaluation.studies import page
@@ -156,7 +156,7 @@ def _cell(entry: Entry, name: str, group: Sequence[Entry]) -> str:
         batch = SETTINGS[entry["setting"]].batch_size
         done = sorted({run["epochs_done"] * -(-run["images"]["train"] // batch) for run in entry["runs"]})
         return ", ".join(f"{steps:,}" for steps in done)
-    if name == "certified_log_p" and name in entry:
+    if name == CERTIFIED and name in entry:
         return f"{_told(entry, name)}; {_certificates(entry['runs'])}"
     if name == "published":
         return "; ".join(str(_published(number)) for number in entry["published"])
@@ -172,12 +172,14 @@ def _told(entry: Entry, name: str) -> str:
     return f"{entry[name]:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
 
 
-def _certificates(runs: Sequence[Entry]) -> str:
+def _certificates(every: Sequence[Entry]) -> str:
     """What the certificates of the seeds say: whether they are settled, and their gaps on simulated data."""
+    runs = [run for run in every if CERTIFIED in run]
+    some = f"seed{'s' * (len(runs) > 1)} {', '.join(str(run['seed']) for run in runs)}: " * (len(runs) < len(every))
     settled = sum(bool(run["settled"]) for run in runs)
     words = "settled" if settled == len(runs) else f"{settled} of {len(runs)} settled"
     gaps = " / ".join(f"{round(run['simulated_gap'], 2) + 0.0:.2f}" for run in runs)
-    return f"{words}, gap {gaps}"
+    return f"{some}{words}, gap {gaps}"
 
 
 def _published(number: dict[str, Any]) -> Published:
@@ -187,7 +189,7 @@ def _published(number: dict[str, Any]) -> Published:
 def _from_standard(entry: Entry, group: Sequence[Entry]) -> str:
     """log p(x) minus that of the standard prior on the seeds that both have; at the same epochs and warm-up only.
 
-    Of the certified numbers, where both have them; where one of these is not settled, the two are not ranked.
+    Of the certified numbers, where every seed has them; where one of these is not settled, the two are not ranked.
     """
     same = [e for e in group if all(e[name] == entry[name] for name in ("epochs", "warm_up"))]
     others = [e for e in same if e["prior"] == "standard"]
@@ -196,7 +198,7 @@ def _from_standard(entry: Entry, group: Sequence[Entry]) -> str:
     runs = [run for e in (entry, others[0]) for run in e["runs"]]
     if any(run.get("settled") == 0 for run in runs):
         return "not ranked"
-    number = "certified_log_p" if all("certified_log_p" in run for run in runs) else "log_p"
+    number = CERTIFIED if all(CERTIFIED in run for run in runs) else "log_p"
     theirs = {run["seed"]: run[number] for run in others[0]["runs"]}
     differences = [run[number] - theirs[run["seed"]] for run in entry["runs"] if run["seed"] in theirs]
     if not differences:

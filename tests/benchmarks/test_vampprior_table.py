@@ -284,7 +284,10 @@ def test_priors_are_set_beside_each_other_by_certified_numbers(ledger: ModuleTyp
     assert section.rows[1][place] == "-84.00; 0 of 1 settled, gap 0.04"
     assert section.rows[1][beside] == "not ranked"
     (section, *_) = page.sections(ledger.merged([], [row(0, -90.0, **told), rows[0] | {"seed": 1}]), tmp_path)
-    assert section.rows[0][section.head.index("log p(x)")] == "-90.00 ± 0.00" and "certified" not in section.head
+    assert section.rows[0][section.head.index("log p(x)")] == "-90.00 ± 0.00"
+    assert section.rows[0][place] == "-89.00; seed 1: settled, gap 0.04"
+    (section, *_) = page.sections(ledger.merged([], [row(0, -90.0, **told)]), tmp_path)
+    assert "certified" not in section.head
 
 
 def test_the_published_numbers_are_those_of_the_sources(ledger: ModuleType) -> None:
