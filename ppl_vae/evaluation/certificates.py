@@ -13,7 +13,7 @@ import pandas as pd
 from ..arrays.log_weights import UNRELIABLE
 from ..kinds import check_counts
 from ..pairs.densities import check_prior
-from ..pairs.inputs import Input
+from ..pairs.inputs import Input, digest
 from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from ..runtime.shown import Shown
@@ -88,6 +88,8 @@ class Certificate(Shown):
     """of the guide's draws, for each datum, (N,); (0,) where log p(x) is a sum over all values"""
     tolerance: float = TOLERANCE
     """nats per datum: what is called agreement, and the gap on simulated data that is called small"""
+    data: str | None = None
+    """the digest of the data, where it is known: only certificates of the same data are compared"""
 
     def shown(self) -> dict[str, Any]:
         """Return its numbers and the verdict."""
@@ -95,8 +97,13 @@ class Certificate(Shown):
 
     @property
     def best(self) -> str:
-        """The name of the estimate with the largest mean, which is the nearest: all are lower bounds."""
-        return max(self.estimates, key=lambda name: self.estimates[name].mean)
+        """The name of the estimate with the largest mean, which is the nearest: all are lower bounds. NaN is last."""
+        return max(self.estimates, key=self._height)
+
+    def _height(self, name: str) -> float:
+        """The mean of an estimate; -inf of one that has no mean."""
+        mean = self.estimates[name].mean
+        return -math.inf if math.isnan(mean) else mean
 
     @property
     def log_p(self) -> LogLikelihood:
@@ -113,16 +120,20 @@ class Certificate(Shown):
         return Difference.of(self.log_p, self.estimates[name])
 
     def gap(self, name: str) -> Difference | None:
-        """Distance of this estimate below the upper bound, on simulated data: it is off by no more. None if unknown."""
+        """Distance of this estimate below the upper bound, on simulated data: it is off by no more. None if unknown.
+
+        Of one simulated datum its error is NaN: how the gap differs between data is not known.
+        """
         if self.upper is None or name not in self.simulated:
             return None
-        return Difference.of(self.upper, self.simulated[name])
+        found = Difference.of(self.upper, self.simulated[name])
+        return found if len(self.upper.values) > 1 else Difference(found.mean, math.nan)
 
     @property
     def reference(self) -> str:
         """The estimate that is vouched for: the best annealing, where the best estimate is not well above it."""
         annealed = [name for name in self.estimates if name != IMPORTANCE and self.gap(name) is not None]
-        near = max(annealed, key=lambda name: self.estimates[name].mean, default=self.best)
+        near = max(annealed, key=self._height, default=self.best)
         return self.best if self.behind(near).exceeds(self.tolerance) else near
 
     @property
@@ -132,20 +143,24 @@ class Certificate(Shown):
 
     def doubts(self) -> list[str]:
         """Reasons against the estimate that is vouched for, in words."""
+        if lost := self._lost():
+            return lost
         if SUMMED in self.estimates:
             return []
         name, found = self.reference, []
         gap = self.gap(name)
         if gap is None:
             found.append(f"nothing is known of {name} on simulated data")
+        elif self.upper is not None and len(self.upper.values) == 1:
+            found.append("the gap of one simulated datum says nothing of others")
         elif not abs(gap.mean) + gap.error <= self.tolerance:
             found.append(f"on simulated data {name} is {gap} below the upper bound")
         if name == IMPORTANCE and self.share_unreliable > FEW:
             found.append(f"k-hat > {UNRELIABLE} for {self.share_unreliable:.0%} of the data")
         for other in self.estimates:
             below, simulated = Difference.of(self.estimates[name], self.estimates[other]), self._apart(name, other)
-            if other == IMPORTANCE and self.share_unreliable > 0:
-                continue  # heavy tails say why it is low
+            if other == IMPORTANCE and self.share_unreliable > 0 and below.mean >= 0:
+                continue  # heavy tails say why it is low; that it is high they do not say
             if below.exceeds(self.tolerance) and not below.mean <= simulated + self.tolerance + ERRORS * below.error:
                 errors = below.mean / below.error if below.error else math.inf
                 told = "" if math.isnan(simulated) else f", on simulated data by {simulated:.2f}"
@@ -155,6 +170,12 @@ class Certificate(Shown):
                 found.append(f"{other} differs by {below}, too uncertain to tell")
         return found
 
+    def _lost(self) -> list[str]:
+        """The estimates that are not finite everywhere, in words: from such no difference can be read."""
+        lost = {name: int((~np.isfinite(e.values)).sum()) for name, e in self.estimates.items()}
+        of = len(self.log_p.values)
+        return [f"{name} is not finite for {number} of {of} data" for name, number in lost.items() if number]
+
     def _apart(self, name: str, other: str) -> float:
         """Distance of ``name`` above ``other`` on simulated data; NaN where that is not known."""
         both = [self.simulated.get(n) for n in (name, other)]
@@ -163,10 +184,10 @@ class Certificate(Shown):
     @property
     def verdict(self) -> str:
         """The conclusion in words. That the gap of simulated data is that of the data, too, is an assumption."""
-        if SUMMED in self.estimates:
-            return "exact: a sum over all values of the latents"
         if doubts := self.doubts():
             return "unsettled: " + "; ".join(doubts)
+        if SUMMED in self.estimates:
+            return "exact: a sum over all values of the latents"
         behind = {name: self.behind(name) for name in self.estimates if name != self.best}
         low = {name: d for name, d in behind.items() if d.exceeds(self.tolerance)}
         told = [f"{name} is low by about {d.mean:.1f}" for name, d in low.items()]
@@ -221,7 +242,8 @@ class Certificate(Shown):
 
         groups = {n: {name: estimate(e) for name, e in numbers[n].items()} for n in ("estimates", "simulated")}
         upper = None if numbers["upper"] is None else estimate(numbers["upper"])
-        return cls(**groups, upper=upper, k_hat=np.array(numbers["k_hat"], float), tolerance=numbers["tolerance"])
+        k_hat, tolerance = np.array(numbers["k_hat"], float), numbers["tolerance"]
+        return cls(groups["estimates"], groups["simulated"], upper, k_hat, tolerance, numbers.get("data"))
 
 
 def certify(
@@ -266,19 +288,18 @@ def certify(
     check_counts("certify", size=size)
     if not (isinstance(tolerance, int | float) and tolerance > 0):
         raise ValueError(f"certify: 'tolerance' should be a positive number of nats per datum; got {tolerance!r}.")
-    if side.get("mask") is not None:
-        raise ValueError(
-            "certify: simulated data have every pixel, so that they say nothing of data with some unseen; take "
-            "evaluation.ais(fit, x, mask=...) without a certificate."
-        )
+    check_whole(side.get("mask"))
     fit.sites.check_chains("certify")
     check_prior(fit.sites, "certify")
-    if 0 < fit.sites.num_configurations <= MAX_CONFIGURATIONS:
-        values = exact_log_likelihood(fit, x, **side)
+    summed = 0 < fit.sites.num_configurations <= MAX_CONFIGURATIONS
+    data, settings = fit.checked(x, located=not summed, **side), settings or ADAPTING
+    check_whole(data.side.get("mask"))
+    of: dict[str, Any] = {"tolerance": float(tolerance), "data": digest(data.x, *data.side.values())}
+    if summed:
+        values = exact_log_likelihood(fit, data)
         zero = np.zeros(len(values))
-        return Certificate({SUMMED: LogLikelihood(values, zero, zero + 1, 1)}, tolerance=tolerance)
+        return Certificate({SUMMED: LogLikelihood(values, zero, zero + 1, 1)}, **of)
     fit.sites.check_density_anywhere("certify", "evaluation.ais(fit, x), from the prior")
-    data, settings = fit.checked(x, **side), settings or ADAPTING
     options: dict[str, Any] = {"seed": seed, "progress": progress}
     diagnosis = diagnose(fit, data, num_particles, **options)
     estimates, simulated, uppers = {IMPORTANCE: _importance(diagnosis)}, {}, {}
@@ -294,7 +315,20 @@ def certify(
         again = fit.checked(bounds.x, located=False, given=given)
         simulated[IMPORTANCE] = _importance(diagnose(fit, again, num_particles, **options))
     upper = min(uppers.values(), key=lambda found: found.mean)
-    return Certificate(estimates, simulated, upper, diagnosis.k_hat, float(tolerance))
+    return Certificate(estimates, simulated, upper, diagnosis.k_hat, **of)
+
+
+def check_whole(mask: np.ndarray | None) -> None:
+    """Refuse data with a mask.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if mask is not None:
+        raise ValueError(
+            "certify: simulated data have every pixel, so that they say nothing of data with some unseen; take "
+            "evaluation.ais(fit, x, mask=...) without a certificate."
+        )
 
 
 def _importance(found: Diagnosis) -> LogLikelihood:

@@ -127,6 +127,8 @@ def compare(
     known = [(name, e) for name, group in evaluations.items() for e in group]
     _check_same("test data", [(name, None if e.test is None else f"{e.test[:12]}...") for name, e in known])
     _check_same("numbers of draws for log p(x)", [(name, str(e.log_p.num_particles)) for name, e in known])
+    certificates = [(name, e.certificate.data) for name, e in known if e.certificate]
+    _check_same("certified data", [(name, data and f"{data[:12]}...") for name, data in certificates])
     best = [e.best_valid_elbo for group in evaluations.values() for e in group if len(e.valid_elbo)]
     return _tabulate(evaluations, min(best, default=math.nan) if target is None else float(target))
 
@@ -139,7 +141,8 @@ def _tabulate(evaluations: Mapping[str, Sequence[Evaluation]], target: float) ->
         table = groups.first()
     else:
         means = groups.mean()
-        means["seconds_to_target"] = groups["seconds_to_target"].apply(lambda seconds: seconds.mean(skipna=False))
+        for name in {"seconds_to_target", "settled"} & set(means):
+            means[name] = groups[name].apply(lambda values: values.mean(skipna=False))
         table = pd.concat(
             [means, groups[[name for name in DEVIATIONS if name in means]].std().add_suffix("_sd")], axis=1
         )

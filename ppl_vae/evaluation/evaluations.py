@@ -21,7 +21,7 @@ from ..pairs.side_inputs import Side
 from ..results.fit import Fit
 from ..runtime.shown import Shown
 from ..seeds import derive, generator
-from .certificates import TOLERANCE, Certificate
+from .certificates import TOLERANCE, Certificate, check_whole
 from .certificates import certify as certificate_of
 from .discrete_twins import discrete_twin, has_discrete_twin
 from .likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, Annealing, ais, exact_log_likelihood
@@ -138,7 +138,10 @@ class Evaluation(Shown):
         return {"discrete_elbo": self.discrete_elbo, "discrete_log_p": self.discrete_log_p}
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, those of each image too, JSON-able: lists for arrays and None for NaN."""
+        """Every number, those of each image too, JSON-able: lists for arrays and None for NaN.
+
+        Of an array what is infinite, as k-hat can be, is "inf" or "-inf".
+        """
         return plain(asdict(self))
 
     @classmethod
@@ -157,13 +160,22 @@ class Evaluation(Shown):
 
 
 def plain(value: Any) -> Any:
-    """JSON-able: lists for arrays and None for what is not finite."""
+    """JSON-able: lists for arrays, None for NaN; infinite is None too, but in arrays "inf" or "-inf".
+
+    >>> plain({"k_hat": np.array([0.5, np.inf, np.nan]), "rank": math.inf})
+    {'k_hat': [0.5, 'inf', None], 'rank': None}
+    """
     value = as_python(value)
     if isinstance(value, dict):
         return {name: plain(v) for name, v in value.items()}
     if isinstance(value, np.ndarray):
-        return [plain(v) for v in value.tolist()]
+        return [str(v) if isinstance(v, float) and math.isinf(v) else plain(v) for v in _rows(value)]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _rows(array: np.ndarray) -> list[Any]:
+    """Rows of an array, numbers of a vector."""
+    return array.tolist() if array.ndim == 1 else list(array)
 
 
 def _arrays(numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,6 +230,8 @@ def evaluate(
     """
     data = fit.checked(test, located=False, **side)
     check_prior(fit.sites, "evaluate")
+    if certify:
+        check_whole(data.side.get("mask"))
     own = is_own(fit, data)
     if refined is None and not own and (gaps or not fit.generalises):
         refined = fit.refine(data)

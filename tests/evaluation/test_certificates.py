@@ -13,7 +13,7 @@ import pytest
 from oracles import COUNTS, PCA, WRONG, bernoulli, counts_fit, fit_of
 from pairs import P, untrained
 
-from ppl_vae import backends, evaluation
+from ppl_vae import backends, data, evaluation
 from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.evaluation import ELBO, Annealing, Certificate, Evaluation, LogLikelihood
 from ppl_vae.evaluation.certificates import ANNEALED, IMPORTANCE, SUMMED
@@ -226,3 +226,101 @@ def test_only_what_is_settled_has_a_rank() -> None:
     assert nothing["rank"].isna().all() and nothing.log_p_difference.isna().all()
     with pytest.raises(ValueError, match=r"needs certificates: evaluate\(fit, test, certify=N\)"):
         evaluation.difference([rows["above"]], [evaluated(None, -90.0)], certified=True)
+
+
+def with_values(certificate: Certificate, name: str, change: Any) -> Certificate:
+    """The certificate, another number in the place of the first datum's estimate."""
+    found = certificate.estimates[name]
+    values = np.where(np.arange(len(found.values)) == 0, change(found.values), found.values)
+    return replace(certificate, estimates={**certificate.estimates, name: replace(found, values=values)})
+
+
+def written(certificate: Certificate) -> Certificate:
+    """The certificate, by the file of a study."""
+    whole = evaluated(certificate, -90.0).to_dict()
+    again = Evaluation.from_dict(json.loads(json.dumps(whole, allow_nan=False))).certificate
+    assert again is not None
+    return again
+
+
+@pytest.mark.parametrize("name", [IMPORTANCE, PRIOR, GUIDE])
+@pytest.mark.parametrize("number", [np.nan, -np.inf])
+def test_an_estimate_that_is_not_finite_settles_nothing(name: str, number: float) -> None:
+    """Here, and when it comes back from a file: no difference can be read from it, and none is not a small one."""
+    found = with_values(planted(NEAR, NEAR), name, lambda values: number)
+    for certificate in (found, written(found)):
+        assert not certificate.settled and certificate.best != name
+        assert certificate.verdict == f"unsettled: {name} is not finite for 1 of {N} data"
+        assert math.isfinite(certificate.row()["certified_log_p"])
+
+
+def test_an_impossible_datum_is_no_exact_sum() -> None:
+    values = np.array([-3.0, np.nan])
+    assert not Certificate({SUMMED: LogLikelihood(values, 0 * values, 0 * values, 1)}).settled
+
+
+def test_infinite_k_hats_are_still_infinite_in_a_file() -> None:
+    certificate = planted(NEAR, NEAR, 0.5)
+    certificate = replace(certificate, k_hat=np.where(certificate.k_hat > 0.7, np.inf, -np.inf))
+    again = written(certificate)
+    assert np.array_equal(again.k_hat, certificate.k_hat) and again.share_unreliable == 0.5
+
+
+def test_heavy_tails_do_not_say_why_importance_sampling_is_high() -> None:
+    """One datum of which annealing misses all: the best number is half a nat above what is vouched for."""
+    found = with_values(planted(NEAR, NEAR), IMPORTANCE, lambda values: values + 100)
+    heavy = replace(found, k_hat=np.where(np.arange(N) == 0, 0.9, 0.3))
+    assert heavy.best == IMPORTANCE and heavy.reference == GUIDE and heavy.behind(GUIDE).mean > 0.4
+    assert not heavy.settled and "importance sampling differs by -0.4" in heavy.verdict
+    low = with_values(planted(NEAR, NEAR), IMPORTANCE, lambda values: values - 100)
+    assert replace(low, k_hat=heavy.k_hat).settled, "that it is low they do"
+
+
+def test_one_simulated_datum_says_nothing_of_others() -> None:
+    certificate = planted(NEAR, NEAR)
+
+    def first(found: LogLikelihood) -> LogLikelihood:
+        return LogLikelihood(found.values[:1], found.mc_error[:1], found.ess[:1], 100)
+
+    assert certificate.upper is not None
+    told = {name: first(found) for name, found in certificate.simulated.items()}
+    one = replace(certificate, simulated=told, upper=first(certificate.upper))
+    assert not one.settled and one.verdict.startswith("unsettled: the gap of one simulated datum")
+    assert math.isnan(one.table().gap_error[PRIOR]) and one.row()["simulated_gap"] == one.table().gap[one.reference]
+
+
+def test_data_with_a_mask_are_refused_whoever_asks(tmp_path: Path) -> None:
+    """Also where they were checked before, as in a table: simulated data have every pixel."""
+    pca, backend = PCA(), backends.load("pyro")
+    fit, mask = fit_of(pca, backend), np.arange(5) < 3 + 0 * pca.x
+    cell = evaluation.Cell("ELBO", "pyro", lambda rng: pca.pair(backend), backend.inference.SVI(epochs=1, batch_size=2))
+    split = data.from_arrays(pca.x, pca.x[:3], pca.x)
+    for ask in (
+        lambda: evaluation.certify(fit, fit.checked(pca.x, mask=mask), 30, Annealing(2, 2, 1), size=2),
+        lambda: evaluation.evaluate(fit, pca.x, 30, mask=mask, certify=2, annealing=Annealing(2, 2, 1)),
+        lambda: evaluation.Study(tmp_path, split, [cell], certify=2, side={"test_mask": mask}),
+    ):
+        with pytest.raises(ValueError, match="certify: simulated data have every pixel"):
+            ask()
+
+
+def test_only_certificates_of_the_same_data_are_compared() -> None:
+    model, guide = bernoulli(backends.load("pyro"))
+    x = np.eye(P, dtype=np.float32)
+    fit = untrained(model, guide, backends.load("pyro"), x)
+    first, same, other = (evaluation.certify(fit, some).data for some in (x[:2], x[:2].copy(), x[:3]))
+    assert first == same != other
+    rows = {n: evaluated(replace(planted(NEAR, NEAR), data=of), -90.0) for n, of in {"a": first, "b": other}.items()}
+    with pytest.raises(ValueError, match="bounds on different certified data are not comparable: 'a' has"):
+        evaluation.compare(rows)
+    again = Evaluation.from_dict(json.loads(json.dumps(rows["a"].to_dict())))
+    with pytest.raises(ValueError, match="certified data"):
+        evaluation.compare({"again": again, "b": rows["b"]})
+    unknown = evaluated(planted(NEAR, NEAR), -90.0)
+    assert list(evaluation.compare({"a": rows["a"], "again": again, "old": unknown})["rank"]) == [1, 1, 1]
+
+
+def test_a_row_with_a_seed_that_has_no_certificate_is_not_ranked() -> None:
+    whole = evaluated(planted(NEAR, NEAR), -90.0)
+    table = evaluation.compare({"all": [whole, whole], "one": [whole, evaluated(None, -90.0)]})
+    assert table["rank"]["all"] == 1 and math.isnan(table["rank"]["one"])

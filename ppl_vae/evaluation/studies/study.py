@@ -29,7 +29,7 @@ from ...runtime.shown import datum
 from ...runtime.versions import __version__, versions
 from ...training.settings import describe
 from ...training.svi import BaseSVI
-from ..certificates import ADAPTING
+from ..certificates import ADAPTING, check_whole
 from ..comparison import compare, difference
 from ..evaluations import Evaluation, evaluate, plain
 from ..likelihood.annealed_importance_sampling import Annealing
@@ -132,7 +132,7 @@ class Study:
             ``valid_given``, and those of the test data, as ``test_mask``. Without these the test data have none.
 
     Raises:
-        ValueError: no cell, no seed, or one of them twice; an executor without ``submit``.
+        ValueError: no cell, no seed, or one of them twice; an executor without ``submit``; certificates of masked data.
     """
 
     folder: Path
@@ -170,6 +170,8 @@ class Study:
                 "Study: 'executor' should have a method 'submit' that answers with futures, as "
                 f"evaluation.Processes(2) has; got {self.executor!r}."
             )
+        if self.certify:
+            check_whole(self.side.get("test_mask"))
         folders: dict[str, str] = {}
         for training in self._trainings():
             other = folders.setdefault(training.folder.name.casefold(), training.name)
