@@ -72,6 +72,29 @@ def repeat(count: int, body: Callable[..., tuple[Tensor, ...]], start: tuple[Ten
     return start
 
 
+def _generators(device: torch.device) -> tuple[Tensor, ...]:
+    """The states of torch's generators: of the CPU, and of a GPU where the data are on one."""
+    on_gpu = (torch.cuda.get_rng_state(device),) if device.type == "cuda" else ()
+    return torch.random.get_rng_state(), *on_gpu
+
+
+def _set_generators(states: tuple[Tensor, ...], device: torch.device) -> None:
+    """Put them back."""
+    torch.random.set_rng_state(states[0])
+    for state in states[1:]:
+        torch.cuda.set_rng_state(state, device)
+
+
+@contextmanager
+def _as_before(device: torch.device) -> Iterator[None]:
+    """Context after which the generators are as they were."""
+    before = _generators(device)
+    try:
+        yield
+    finally:
+        _set_generators(before, device)
+
+
 class _Set(Messenger):
     """A handler in which latent sites take values that are computed from their distributions."""
 
@@ -109,7 +132,7 @@ class Densities:
         self.start = start
         if start == "guide":
             with torch.no_grad():
-                self.seed = torch.random.get_rng_state()
+                self.inside = _generators(x.device)
                 self.guided = sites_of(poutine.trace(guide).get_trace(x, **side), observed=False)
         self.weights = self._component_weights() if start == "components" else {}
 
@@ -179,8 +202,8 @@ class Densities:
         if len(self.guided) == 1:  # its parameters do not depend on z
             ((name, site),) = self.guided.items()
             return site["fn"].log_prob(values[name])
-        with torch.random.fork_rng(devices=[]):
-            torch.random.set_rng_state(self.seed)
+        with _as_before(self.x.device):
+            _set_generators(self.inside, self.x.device)
             guided = self.trace(self.guide, chains, lambda site: values.get(site["name"]))
         return torch.stack([density_of(site, chains) for site in sites_of(guided, observed=False).values()]).sum(0)
 
@@ -188,8 +211,30 @@ class Densities:
         """Draws from f_0, (K, B, ...) by site."""
         if self.start == "guide" and len(self.guided) == 1:
             return {name: site["fn"].sample((num_chains,)) for name, site in self.guided.items()}
-        trace = self.trace(self.guide if self.start == "guide" else self.model, num_chains, self._start_at)
+        guided = self.start == "guide"
+        trace = self._guided(num_chains) if guided else self.trace(self.model, num_chains, self._start_at)
         return {name: site["value"] for name, site in sites_of(trace, observed=False).items()}
+
+    def _guided(self, num_chains: int) -> poutine.Trace:
+        """Trace the guide with draws of its sites, whose parameters are those of ``_log_guide``.
+
+        The noise that it draws inside is the same; draws of its sites are the caller's, and leave that noise as it is.
+        """
+        device, outside = self.x.device, _generators(self.x.device)
+
+        def draw(site: PyroSite) -> Tensor | None:
+            nonlocal outside
+            if site["name"] not in self.guided:
+                return None
+            with _as_before(device):
+                _set_generators(outside, device)
+                value: Tensor = site["fn"].sample()
+                outside = _generators(device)
+            return value
+
+        with _as_before(device):
+            _set_generators(self.inside, device)
+            return self.trace(self.guide, num_chains, draw)
 
     def ends(self, position: Position) -> tuple[Tensor, Tensor]:
         """(log f_0, log f_1) of u, (K, B) each."""

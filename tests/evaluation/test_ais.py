@@ -110,6 +110,49 @@ def test_a_guide_that_draws_inside_is_one_distribution_in_a_run(backend: backend
     assert (np.abs(ratio.mean(0) - 1) < 4 * ratio.std(0) / np.sqrt(1000)).all() and found.mc_error.max() < 0.1
 
 
+def noisy_of_two_sites(backend: backends.Backend) -> tuple[Any, Any]:
+    """z1 ~ N(0, 1), z2 ~ N(z1, 1), x ~ N(z1 + z2, 2); a guide whose means are moved by noise that is no site."""
+    if backend.name == "pyro":
+        import pyro as library
+        import pyro.distributions as dist
+        import torch
+
+        def noise(size: int) -> Any:
+            return torch.randn(size)
+    else:
+        import jax
+        import numpyro as library  # type: ignore[no-redef]
+        import numpyro.distributions as dist
+
+        def noise(size: int) -> Any:
+            return jax.random.normal(library.prng_key(), (size,))
+
+    def model(x: Any = None, *, size: int = 1) -> Any:
+        with library.plate("data", size if x is None else len(x), dim=-1):
+            z1 = library.sample("z1", dist.Normal(0.0, 1.0))
+            z2 = library.sample("z2", dist.Normal(z1, 1.0))
+            return library.sample("x", dist.Normal((z1 + z2)[..., None], 2.0).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        before = 1.5 * noise(len(x))
+        with library.plate("data", len(x), dim=-1):
+            z1 = library.sample("z1", dist.Normal(before, 1.6))
+            library.sample("z2", dist.Normal(z1 + noise(len(x)), 1.6))
+
+    return model, guide
+
+
+def test_a_guide_of_several_sites_that_draws_inside_is_one_distribution(backend: backends.Backend) -> None:
+    """Also of noise between its sites; draws of these differ from run to run."""
+    x = np.array([[0.5], [-2.0], [3.0]], np.float32)
+    fit, exact = untrained(*noisy_of_two_sites(backend), backend, x), scipy.stats.norm(0, 3.0).logpdf(x[:, 0])
+    settings = Annealing(num_chains=1000, schedule=[0, 1], num_steps=1, start="guide")
+    found = evaluation.ais(fit, x, settings)
+    ratio = np.exp(found.log_weights - exact)
+    assert (np.abs(ratio.mean(0) - 1) < 4 * ratio.std(0) / np.sqrt(1000)).all() and found.mc_error.max() < 0.2
+    assert (evaluation.ais(fit, x, settings, seed=1).values != found.values).all()
+
+
 @pytest.mark.release("numpyro", keep=["two layers"])
 @pytest.mark.parametrize("name", ["two layers", "categorical"])
 def test_sums_over_discrete_latents_are_exact(backend: backends.Backend, name: str) -> None:

@@ -189,10 +189,25 @@ class Densities:
         """Draws from f_0, (K, B, ...) by site."""
         if self.start == "guide" and len(self.guided) == 1:
             return {name: site["fn"].sample(key, (num_chains,)) for name, site in self.guided.items()}
-        keys = {name: jax.random.fold_in(key, number) for number, name in enumerate(self.weights)}
-        program = self.guide if self.start == "guide" else self.model
-        trace = self.trace(program, num_chains, lambda site: self._start_at(site, keys.get(site["name"], key)), key)
+        trace = self._guided(num_chains, key) if self.start == "guide" else self._placed_at_starts(num_chains, key)
         return {name: site["value"] for name, site in sites_of(trace, observed=False).items()}
+
+    def _placed_at_starts(self, num_chains: int, key: Array) -> NumPyroTrace:
+        """Trace the model with draws of its sites, those of components that are weighted anew."""
+        keys = {name: jax.random.fold_in(key, number) for number, name in enumerate(self.weights)}
+        return self.trace(self.model, num_chains, lambda site: self._start_at(site, keys.get(site["name"], key)), key)
+
+    def _guided(self, num_chains: int, key: Array) -> NumPyroTrace:
+        """Trace the guide with draws of its sites, whose parameters are those of ``_log_guide``.
+
+        The noise that it draws inside is the same; draws of its sites are by keys of their own.
+        """
+        keys = {name: jax.random.fold_in(key, number) for number, name in enumerate(self.guided)}
+
+        def draw(site: NumPyroSite) -> Array | None:
+            return site["fn"].sample(keys[site["name"]]) if site["name"] in keys else None
+
+        return self.trace(self.guide, num_chains, draw)
 
     def ends(self, position: Position) -> tuple[Array, Array]:
         """(log f_0, log f_1) of u, (K, B) each."""
