@@ -290,7 +290,13 @@ CONTENDERS: dict[str, Contender] = {
     "NumPyro": ours("numpyro"),
     "stock numpyro.infer.SVI": stock_numpyro,
 }
-OF_JAX = (BASE_JAX, "NumPyro", "stock numpyro.infer.SVI")
+ROUNDED: dict[str, Contender] = {
+    "Pyro, eager, bfloat16": ours("pyro", precision="bfloat16"),
+    "Pyro, trace, bfloat16": ours("pyro", compile="trace", precision="bfloat16"),
+    "NumPyro, bfloat16": ours("numpyro", precision="bfloat16"),
+}
+"""Those with products in bfloat16, which are for accelerators: measured where they are named, and on a GPU."""
+OF_JAX = (BASE_JAX, "NumPyro", "NumPyro, bfloat16", "stock numpyro.infer.SVI")
 
 
 def bare_numpyro(scale: Scale, task: Task, count: int) -> Block:

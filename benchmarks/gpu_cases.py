@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gpu_tables import COMPONENTS, LARGE, LARGE_PAIRS, OBJECTIVE_OF, OTHERS, SAMPLERS
+from gpu_tables import COMPONENTS, LARGE, LARGE_PAIRS, LATER, OBJECTIVE_OF, OTHERS, PROGRAMS, REHEARSED, SAMPLERS, TASKS
 from pairs import EXACT, PAIRS, SMALL, toy
 
 from ppl_vae import backends, recipes, seeds, strategies
@@ -45,13 +45,15 @@ TOLERANCES = {
     "losses": 2**10 * EPS,
     "weights": 2**13 * EPS,
     "compiled": 2**13 * EPS,
+    "rounded": 2**-8,
 }
 """How far apart the two devices may be, relative to the norm of what the CPU gives, in single precision.
 
 Sums of up to n = 784 products in another order differ by some sqrt(n) roundings each, layer after layer: 2^7 of them
 for densities; gradients take three times as many products and subtract them from each other, and a loss after a step
 has the weights' error. Adam divides an entry's gradient by its own size, so that a rounding error where the gradient is
-all but zero becomes a whole step of it: the weights are held to 2^13 roundings, 1e-3, as the tests hold them.
+all but zero becomes a whole step of it: the weights are held to 2^13 roundings, 1e-3, as the tests hold them. An
+operand between two numbers of bfloat16 falls to either: weights after such steps are held to one rounding of 8 bits.
 """
 
 USUAL_PAIR = "vampprior"
@@ -70,17 +72,6 @@ SETTINGS_OF = {"fivo": FILTERED, "nasmc": FILTERED, "ali": {"likelihood": "norma
 
 COMPILED = ("trace", "inductor")
 """The ways in which a step of Pyro is recorded."""
-
-PROGRAMS = ("Pyro, eager", "Pyro, trace", "stock pyro.infer.SVI", "NumPyro", "stock numpyro.infer.SVI")
-REHEARSED = ("Pyro, trace", "NumPyro")
-LATER = ("Pyro, inductor",)
-"""Contenders of ``step.py``; the later ones, which compile for long, have turns of their own at the end."""
-TASKS: dict[str, tuple[dict[str, int], int]] = {
-    "standard": ({}, 200),
-    "VampPrior 500": ({"pseudo_inputs": 500}, 100),
-    "IWAE 50": ({"draws": 50}, 100),
-}
-"""Name -> what a step is of, and the steps in a block."""
 
 
 @dataclass(frozen=True)
@@ -299,6 +290,7 @@ def further_cases(options: Options, backend: str) -> list[Case]:
     for name, settings in COMPONENTS.items():
         agrees = partial(pair_agrees, options, backend, "standard", settings, OBJECTIVE_OF.get(name))
         found.append((f"{backend}, component {name}", agrees))
+    found.append((f"{backend}, precision='bfloat16'", partial(steps_agree, options, backend, "elbo", "bfloat16")))
     return found + [(f"{backend}, sampler {n}", partial(sampler_agrees, options, backend, n)) for n in SAMPLERS]
 
 
@@ -348,17 +340,18 @@ def pair_agrees(
     yield compared(f"gradient of {named}", "gradient", list(grads.values()), [other_grads[n] for n in grads])
 
 
-def steps_agree(options: Options, backend: str, name: str) -> Iterator[Row]:
+def steps_agree(options: Options, backend: str, name: str, precision: str = "full") -> Iterator[Row]:
     """Three epochs of a step each: the losses, of which the first is the bound at equal weights, and the weights."""
     settings = {**SETTINGS_OF.get(name, {}), **strategies.recipe_settings(name)}
     recipe, x = recipe_of(PAIR_OF.get(name, USUAL_PAIR), backend, **settings)
-    svi = strategies.svi(name, backend, epochs=3, batch_size=len(x), learning_rate=0.01)
+    svi = strategies.svi(name, backend, epochs=3, batch_size=len(x), learning_rate=0.01, precision=precision)
 
     def compute(device: str) -> Any:
         fit = svi.fit(*recipe(seeds.generator(0, "weights")), x, device=device, progress=False)
         return fit.history["loss"], fit.pair.state()
 
-    yield from _same_training(*on_both(options, backend, compute))
+    kinds = ("losses", "weights" if precision == "full" else "rounded")
+    yield from _same_training(*on_both(options, backend, compute), kinds)
 
 
 def objective_agrees(options: Options, backend: str, name: str) -> Iterator[Row]:
@@ -447,8 +440,9 @@ def steps(options: Options, name: str, programs: Sequence[str]) -> Iterator[Row]
     import step
 
     scale = replace(step.SMOKE if options.smoke else step.FULL, device=options.device)
-    settings, count = TASKS[name.removesuffix(", compiled")]
+    settings, sizes, count = TASKS[name.removesuffix(", compiled")]
     task, count = contenders.Task(**settings), 2 if options.smoke else count
+    scale = scale if options.smoke else replace(scale, **sizes)
     there = {"pyro": contenders.BASE, "numpyro": contenders.BASE_JAX}
     bases = [there[backend] for backend in options.backends]
     wanted = [p for p in programs if "numpyro" in options.backends or p not in contenders.OF_JAX]
@@ -459,7 +453,7 @@ def steps(options: Options, name: str, programs: Sequence[str]) -> Iterator[Row]
         try:
             with said() as messages:
                 began = time.perf_counter()
-                block = contenders.CONTENDERS[program](scale, task, count)
+                block = (contenders.CONTENDERS | contenders.ROUNDED)[program](scale, task, count)
                 made = time.perf_counter()
                 block()
                 told[program] = {"made": made - began, "first": time.perf_counter() - made}

@@ -73,3 +73,18 @@ SAMPLERS: dict[str, Any] = {
     "LearnedHMC": mcmc.LearnedHMC(4, num_warmup=4, num_steps=3, num_training=4),
 }
 """Name -> a sampler of p(z | x), with so few transitions that rounding hardly grows."""
+
+PROGRAMS = (
+    *("Pyro, eager", "Pyro, trace", "Pyro, trace, bfloat16", "stock pyro.infer.SVI"),
+    *("NumPyro", "NumPyro, bfloat16", "stock numpyro.infer.SVI"),
+)
+REHEARSED = ("Pyro, trace", "Pyro, trace, bfloat16", "NumPyro", "NumPyro, bfloat16")
+LATER = ("Pyro, inductor",)
+"""Contenders of ``step.py``; the later ones, which compile for long, have turns of their own at the end."""
+TASKS: dict[str, tuple[dict[str, int], dict[str, Any], int]] = {
+    "standard": ({}, {}, 200),
+    "VampPrior 500": ({"pseudo_inputs": 500}, {}, 100),
+    "IWAE 50": ({"draws": 50}, {}, 100),
+    "4096 wide, batch 2048": ({}, {"hidden": (4096, 4096), "batch": 2048}, 10),
+}
+"""Name -> what a step is of, other sizes than the usual ones, and the steps in a block."""

@@ -43,7 +43,7 @@ import jax.numpy as jnp
 import numpy as np
 import step_page
 import torch
-from contenders import BASE, BASE_JAX, CONTENDERS, Task
+from contenders import BASE, BASE_JAX, CONTENDERS, ROUNDED, Task
 from cost import Block, Row, Scale, malloc, peak, random_images, ratios, timed, wait_for
 
 from ppl_vae import backends, evaluation, seeds
@@ -188,7 +188,7 @@ def step_rows(scale: StepScale, names: list[str]) -> Iterator[Row]:
         libraries = list(dict.fromkeys(library(name) for name in names))
         for task in tasks:
             count = scale.count(task)
-            blocks |= {f"{task.name}: {name}": CONTENDERS[name](scale, task, count) for name in names}
+            blocks |= {f"{task.name}: {name}": (CONTENDERS | ROUNDED)[name](scale, task, count) for name in names}
             blocks |= {f"{task.name}: {PRODUCTS[lib]}": products(scale, task, lib, count) for lib in libraries}
         found, seconds = measured("steps", blocks, scale.rounds)
         for task, name in itertools.product(tasks, [*names, *(PRODUCTS[lib] for lib in libraries)]):
@@ -359,7 +359,7 @@ def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS | ROUNDED, default=list(CONTENDERS))
     parser.add_argument("--threads", type=int, default=2, help="cores for PyTorch and for JAX (default 2)")
     parser.add_argument("--quick", action="store_true", help="smaller blocks, fewer rounds and images")
     parser.add_argument("--smoke", action="store_true", help="tiny nets: seconds, and numbers that mean nothing")

@@ -79,3 +79,7 @@ class SampledKL(UserWarning):
 
 class LowAcceptance(RuntimeWarning):
     """Warning of chains within a training that reject most of their transitions; it says how many, and what to set."""
+
+
+class RoundedLoss(RuntimeWarning):
+    """Warning of a training with products in bfloat16 whose loss they move too far; it says by how many nats."""

@@ -19,6 +19,8 @@ EXPECTED: dict[Kind, str] = {
     "between": "above 0 and below 1",
     "switch": "True or False",
 }
+PRECISIONS = ("full", "bfloat16")
+"""Of the products of a training's step: as the backend has them, or of operands rounded to bfloat16."""
 
 
 def fits(kind: Kind, value: Any) -> bool:

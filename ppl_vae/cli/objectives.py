@@ -57,7 +57,7 @@ SVI = (
         "validation_particles",
         "checkpoint_every",
     ),
-    *("local_steps", "local_learning_rate", "local_tolerance"),
+    *("local_steps", "local_learning_rate", "local_tolerance", "precision"),
 )
 USUAL = {"gaussian": "elbo", "bernoulli": "rloo-4", "categorical": "rloo-4", "concrete": "elbo"}
 USUAL |= {"vq": "vq", "residual-vq": "vq", "fsq": "fsq", "lfq": "lfq"}

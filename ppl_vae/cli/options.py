@@ -17,6 +17,7 @@ from ..data.long_form import is_long
 from ..data.registry import REGISTRY
 from ..data.stored import pixel_blocks
 from ..errors import DoubtfulScale
+from ..kinds import PRECISIONS
 from ..recipes import Recipe, components, vae
 from ..recipes.components import SLOTS, TABLES, Setting, find
 from ..recipes.likelihoods import unfit
@@ -88,6 +89,7 @@ TRAINING: dict[str, Any] = {
     "local_steps": 0,
     "local_learning_rate": 0.1,
     "local_tolerance": 0.01,
+    "precision": "full",
     "device": None,
 }
 """Settings of ``SVI``, by their names, except the device and the two that make its ``learning_rate_factor``."""
@@ -226,6 +228,8 @@ def add_training(group: Group) -> None:
     group.option("--local-learning-rate", "learning rate of those steps", type=positive_float, metavar="RATE")
     text = "they end when thirty of them gain less than this every ten, nats per image"
     group.option("--local-tolerance", text, type=positive_float, metavar="NATS")
+    text = "bfloat16 rounds the operands of products and convolutions, for accelerators; all else stays in float32"
+    group.option("--precision", text, choices=PRECISIONS)
     add_device(group)
 
 

@@ -40,7 +40,7 @@ class Fit(Shown):
 
     ``history`` holds one number per epoch under ``epoch``, ``loss`` (the objective, nats per datum), ``valid_elbo`` and
     its part ``valid_log_lik`` (nats per datum), of codes ``codes_used`` and ``perplexity``, of ``HMCELBO``
-    ``acceptance``, and ``seconds``.
+    ``acceptance``, of products in bfloat16 ``rounding`` (what they add to the loss), and ``seconds``.
     ``settings`` is every setting, JSON-able.
     """
 

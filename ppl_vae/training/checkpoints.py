@@ -40,7 +40,7 @@ def read(path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, np.ndarray]
 
 
 def _check_settings(path: Path, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
-    different = [name for name in ours if ours[name] != theirs.get(name)]
+    different = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     if different:
         name = different[0]
         what = f"its {name!r} is {theirs.get(name)!r}, here it is {ours.get(name)!r}"

@@ -39,6 +39,7 @@ HISTORY = frozenset(
         "acceptance",
         "perplexity",
         "gradient_norm",
+        "rounding",
         "seconds",
         "compilation",
         "memory",

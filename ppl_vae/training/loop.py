@@ -28,7 +28,7 @@ from ..runtime.memory import PeakMemory
 from ..runtime.out_of_memory import explain_out_of_memory
 from ..runtime.progress import progress_bar
 from ..seeds import derive, generator
-from . import checkpoints
+from . import checkpoints, rounding
 from .codes import restart_codes
 from .data import TrainingData
 from .draws import discrepancy
@@ -74,6 +74,8 @@ class Loop:
             storage.remove_parts(self.checkpoint)
         if resume and self.checkpoint and self.checkpoint.exists():
             self._load()
+        elif self.settings.precision != "full":
+            rounding.check_before(self._rounding())
 
     def train(self, resume: bool, callback: Callback | None, progress: bool | None, description: str) -> None:
         self.begin(resume)
@@ -141,7 +143,7 @@ class Loop:
             self._fail(f"the loss became {losses[~np.isfinite(losses)][0]}", epoch, int(np.argmin(np.isfinite(losses))))
         metrics = {"epoch": float(epoch), "loss": _mean_loss(losses, self.epoch_size, self.settings.batch_size)}
         metrics |= self.run.metrics
-        metrics |= self._accepted(epoch)
+        metrics |= self._accepted(epoch) | self._rounded(epoch)
         if self.data.valid is not None and self.run.pair.num_rows is None:
             doing = f"in the validation ELBO after epoch {epoch}"
             with explain_out_of_memory(doing, memory_settings(), self.kept()), self.serving():
@@ -216,6 +218,21 @@ class Loop:
                 stacklevel=2,
             )
         return {"acceptance": share}
+
+    def _rounding(self) -> float:
+        """Measure how far products in bfloat16 move the loss of the first batch, nats per datum."""
+        first = slice(self.settings.batch_size)
+        x = self._first_rows(first)
+        side = {"index": np.arange(len(x)), **take_rows(self.data.side, first)}
+        return rounding.error_of(self.run, x, side, derive(self.seed, "rounding"))
+
+    def _rounded(self, epoch: int) -> dict[str, float]:
+        """Measure the same after an epoch, and warn where it became too far; nothing in full precision."""
+        if self.settings.precision == "full":
+            return {}
+        error = self._rounding()
+        rounding.check_after(error, self.history.get("rounding", []), epoch)
+        return {"rounding": error}
 
     @property
     def epoch_size(self) -> int:

@@ -44,6 +44,12 @@ class Run(Protocol):
     def acceptance(self, x: np.ndarray, side: Mapping[str, np.ndarray], seed: int) -> float:
         """Return the mean probability that the transitions of the objective's chains are accepted on data x (B, P)."""
 
+    def losses(self, x: np.ndarray, side: Mapping[str, np.ndarray], seeds: Sequence[int], precision: str) -> np.ndarray:
+        """Compute the loss per datum of a batch at the end of all schedules, without a step, by the draws of each seed.
+
+        Products have that precision; the losses are (S,).
+        """
+
     def averaged(self) -> dict[str, np.ndarray]:
         """The pair's weights by name, averaged over the steps where the settings ask for that."""
 

@@ -21,6 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ppl_vae import baselines, inference, objectives, strategies
 from ppl_vae.inference.svi.players import RunningPlayer, detached, view_of
+from ppl_vae.inference.svi.products import products
 from ppl_vae.inference.svi.recorded_step import place_constants
 from ppl_vae.inference.traces import quiet
 from ppl_vae.objectives.base import Objective
@@ -104,6 +105,13 @@ def test_every_other_objective_computes_where_its_data_are(name: str) -> None:
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_every_component_computes_where_its_data_are(name: str) -> None:
     gradients("standard", OBJECTIVE_OF.get(name, inference.IWAE(2)), **COMPONENTS[name])
+
+
+@pytest.mark.parametrize("name", ["standard", "vampprior", "conv", "full", "bernoulli"])
+def test_products_in_bfloat16_are_where_the_data_are(name: str) -> None:
+    """Their results, and the gradients of all weights, are in float32."""
+    with products("bfloat16"):
+        gradients(name, inference.TraceEnumELBO() if name in EXACT else inference.TraceELBO(2))
 
 
 def test_nothing_is_left_out() -> None:

@@ -39,7 +39,17 @@ def made(**settings: Any) -> Any:
 
 def fits(x: Any = TRAIN, *, loss: Any = None, model_guide: Any = made, **options: Any) -> Way:
     """A training of a small pair: of its loss."""
-    names = ("epochs", "batch_size", "patience", "local_steps", "epoch_size", "optim", "learning_rate", "clip_norm")
+    names = (
+        "epochs",
+        "batch_size",
+        "patience",
+        "local_steps",
+        "epoch_size",
+        "optim",
+        "learning_rate",
+        "clip_norm",
+        "precision",
+    )
     settings = {"epochs": 1, "batch_size": 20, **{n: options.pop(n) for n in names if n in options}}
 
     def fit(at: Any) -> Fit:
@@ -324,9 +334,10 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         fits(loss=discrete(baselines.LeaveOneOut()), local_steps=1, model_guide=discrete_rows),
         fits(loss=discrete(baselines.RunningAverage()), local_steps=0, model_guide=discrete_rows),
     ),
-    "leave it, or put it around a net, in the forward of a module that returns net(x).float()": (
+    "leave it, set SVI(precision='bfloat16'), or put it around a net, in the forward of a module that returns net(x)": (
         lambda at: torch.autocast("cpu", torch.bfloat16)(fits())(at),
         fits(),
+        fits(precision="bfloat16"),
         fits(model_guide=halved),
     ),
     "use fit(..., parallel=True) for each": (

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from ...pairs.terms import Terms
 from ...players import State
 from .players import RunningPlayer, loss_of
+from .products import products
 from .recorded_step import Traced
 
 
@@ -57,7 +58,7 @@ class TracedTerms(Traced):
     def _loss_and_grads(self, names: tuple[str, ...], values: list[Tensor], *inputs: Tensor) -> tuple[Tensor, ...]:
         """Compute the terms of (x, side inputs, epoch), those of them that are tensors."""
         x, *side, epoch = inputs
-        with torch.no_grad(), self.pair.active(training=True) as (model, guide):
+        with torch.no_grad(), self.pair.active(training=True) as (model, guide), products(self.precision):
             terms = self.objective.at(epoch).log_terms(model, guide, x, **dict(zip(names, side, strict=True)))
         leaves, spec = tree_flatten(terms)
         self.shape = [v.new_empty(0, device="meta") if isinstance(v, Tensor) else v for v in leaves], spec

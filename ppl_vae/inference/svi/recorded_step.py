@@ -22,6 +22,7 @@ from ...runtime.compile_cache import cache_folder
 from ..checks.trials import kept
 from ..objectives import TermsObjective
 from ..pair import Pair, forked
+from .products import products
 
 MODES = ("trace", "inductor")
 TOLERANCE = 1e-3
@@ -32,12 +33,16 @@ SEED = 0
 Step = Callable[..., tuple[Tensor, ...]]
 
 
-def _compiled(graph: Any) -> Any:
-    """Compile by inductor, with the program's own draws, which inductor's generator would not give."""
+def _compiled(graph: Any, rounds: bool) -> Any:
+    """Compile by inductor, with the program's own draws, which inductor's generator would not give.
+
+    Roundings of the program stay where it ``rounds``: inductor leaves out one that is followed by a cast back.
+    """
     folder = cache_folder("inductor")
     if folder is not None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)  # where nobody named one, torch has by now
-    return torch.compile(graph, fullgraph=True, dynamic=False, options={"fallback_random": True})
+    options: dict[str, Any] = {"fallback_random": True, **({"emulate_precision_casts": True} if rounds else {})}
+    return torch.compile(graph, fullgraph=True, dynamic=False, options=options)
 
 
 def place_constants(graph: Any) -> None:
@@ -95,10 +100,13 @@ class Traced:
         pair: the pair in training.
         objective: of ours, or a stock one with ``differentiable_loss``.
         parameters: the trained parameters by name.
+        precision: of products, see ``products``.
     """
 
-    def __init__(self, mode: str, pair: Pair, objective: Any, parameters: Sequence[Tensor]) -> None:
-        self.mode, self.pair, self.objective = mode, pair, objective
+    def __init__(
+        self, mode: str, pair: Pair, objective: Any, parameters: Sequence[Tensor], precision: str = "full"
+    ) -> None:
+        self.mode, self.pair, self.objective, self.precision = mode, pair, objective, precision
         self.parameters = list(parameters)
         self.places = self._places()
         self.reached = [True] * len(self.parameters)
@@ -177,7 +185,7 @@ class Traced:
         count = self.count - len(self.parameters)
         beside, (x, *side, epoch) = inputs[:count], inputs[count:]
         objective = self.objective.at(epoch) if isinstance(self.objective, TermsObjective) else self.objective
-        with torch.enable_grad(), self.pair.active(training=True) as programs:
+        with torch.enable_grad(), self.pair.active(training=True) as programs, products(self.precision):
             loss = self.loss(objective, programs, x, dict(zip(names, side, strict=True)), *beside) / len(x)
             grads = torch.autograd.grad(loss, values, allow_unused=True)
         self.reached = [g is not None for g in grads]
@@ -202,7 +210,7 @@ class Traced:
                 if self.pair.device.type != "cpu":
                     place_constants(graph)
                 if self.mode == "inductor" and not self.graphs:
-                    graph = _compiled(graph)
+                    graph = _compiled(graph, self.precision != "full")
                 self._compare(names, graph, detached)
         except Exception as error:  # whatever torch raises of what it cannot record or compile
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__

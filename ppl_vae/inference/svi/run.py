@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ from ...training.data import TrainingData
 from ...training.prefetch import read_ahead, steps_at_once
 from ...training.settings import describe
 from ...training.svi import BaseSVI
-from ..checks.trials import observed, rehearse
+from ..checks.trials import kept, observed, rehearse
 from ..objectives import TermsObjective
 from ..pair import Pair, forked
 from ..parts import moved
@@ -36,6 +36,7 @@ from .cuda_graph import Replayed, replays
 from .local import LocalParameters
 from .optimiser_state import load_slots, slots
 from .players import RunningPlayer, detached, loss_of, permuted_codes, view_of
+from .products import check_device, products
 from .record import Record
 from .recorded_game import TracedGame
 from .recorded_step import NotTraceable, Traced
@@ -55,9 +56,10 @@ class PyroRun:
         if torch.is_autocast_enabled(pair.device.type):
             raise ValueError(
                 "SVI: inside torch.autocast draws would be of half precision, and weights would be those of the first "
-                "step, whose copies it keeps: leave it, or put it around a net, in the forward of a module that "
-                "returns net(x).float()."
+                "step, whose copies it keeps: leave it, set SVI(precision='bfloat16'), or put it around a net, in the "
+                "forward of a module that returns net(x).float()."
             )
+        check_device(settings.precision, pair.device)
         prepare(settings, pair, data, seed)
         check_dreams(settings, data, partial(observed, pair))
         rehearse(settings, pair, data, seeds.derive(seed, "rehearsal"))
@@ -129,7 +131,7 @@ class PyroRun:
                 said = f"SVI(compile={self.compile!r}) runs step by step, as with compile=False: {reason}."
                 warnings.warn(said, NotTraceable, stacklevel=4)
                 return None
-        recorded = str(self.compile), self.pair, self.objective, self.parameters
+        recorded = str(self.compile), self.pair, self.objective, self.parameters, self.settings.precision
         return TracedGame(*recorded, players=self.players) if self.players else Traced(*recorded)
 
     def _optimiser(self) -> torch.optim.Optimizer | None:
@@ -198,6 +200,33 @@ class PyroRun:
             terms = self.objective.log_terms(model, guide, self.pair.tensor(x), **self.pair.tensors(side))
         return float(terms.accepted.mean())
 
+    def losses(self, x: np.ndarray, side: Mapping[str, np.ndarray], seeds: Sequence[int], precision: str) -> np.ndarray:
+        """Compute the loss per datum of a batch at the end of all schedules, without a step, by the draws of each seed.
+
+        Products have that precision; the losses are (S,).
+        """
+        objective, rows, beside = self.objective, self.pair.tensor(x), self.pair.tensors(side)
+        if isinstance(objective, TermsObjective):
+            objective = objective.at(float(self.settings.epochs))
+
+        def loss(seed: int) -> float:
+            with (
+                kept(self.pair.buffers()),
+                forked(seed, self.pair.device),
+                self.pair.active(training=True) as programs,
+                products(precision),
+            ):
+                if self.players:
+                    terms = objective.log_terms(*programs, rows, **beside)
+                    states = [running.fixed for running in self.players]
+                    value = loss_of(objective, terms, rows, beside["index"], self.players, states)[0]
+                else:
+                    compute = getattr(objective, "differentiable_loss", None) or objective.loss
+                    value = compute(*programs, rows, **beside)
+            return float(value.detach() if isinstance(value, Tensor) else value) / len(x)
+
+        return np.array([loss(seed) for seed in seeds])
+
     def _batches(self, order: np.ndarray) -> Generator[tuple[Tensor, Tensor]]:
         """Yield the data of each step, and their positions; 'dynamic' images are drawn afresh."""
         train, size = self.train, self.settings.batch_size
@@ -217,7 +246,8 @@ class PyroRun:
     def _step(self, model: Any, guide: Any, x: Tensor, side: dict[str, Tensor], epoch: float) -> Tensor:
         factor = schedules.value(self.settings.learning_rate_factor, epoch)
         if self.settings.local_steps:
-            self.local.climb(self.objective.at(epoch), (model, guide), x, side, self._local_noise(side, epoch))
+            with products(self.settings.precision):
+                self.local.climb(self.objective.at(epoch), (model, guide), x, side, self._local_noise(side, epoch))
         if self.optim is not None:
             self._set_rates(factor)
             self.optim.zero_grad()
@@ -260,7 +290,10 @@ class PyroRun:
         if self.players:
             self._play(model, guide, len(x), x.device, epoch)
         loss = self.traced(x, side, epoch) if self.traced else None
-        return self._loss_and_grads(model, guide, x, side, epoch) if loss is None else loss
+        if loss is not None:
+            return loss
+        with products(self.settings.precision):
+            return self._loss_and_grads(model, guide, x, side, epoch)
 
     def _local_noise(self, side: Mapping[str, Tensor], epoch: float) -> int:
         return seeds.derive(self.seed, "local", int(side["index"][0]), int(epoch * 1e6))
@@ -305,11 +338,12 @@ class PyroRun:
             for _ in range(running.player.steps if running.player.fresh else 0):
                 rows, beside = self._another(size, device)
                 drawn = self.traced.drawn.terms(rows, beside, epoch) if isinstance(self.traced, TracedGame) else None
-                if drawn is None:
-                    with torch.no_grad():
-                        drawn = objective.at(epoch).log_terms(model, guide, rows, **beside)
-                view = view_of(rows, drawn, beside["index"], noisy=running.player.noisy)
-                running.step(detached(view, self._others(objective, guide, drawn, rows)))
+                with products(self.settings.precision):
+                    if drawn is None:
+                        with torch.no_grad():
+                            drawn = objective.at(epoch).log_terms(model, guide, rows, **beside)
+                    view = view_of(rows, drawn, beside["index"], noisy=running.player.noisy)
+                    running.step(detached(view, self._others(objective, guide, drawn, rows)))
 
     def _others(self, objective: Any, guide: Any, terms: Any, x: Tensor) -> Tensor | None:
         """The codes to tell those of a batch from: draws of the prior, or shuffled codes of another batch."""

@@ -32,7 +32,7 @@ from ..parts import merge, split
 from .compilation import compilation_seconds, keep_compiled
 from .local import Local, fresh
 from .players import init, path_of, restored, saved
-from .step import Carry, Constants, Data, Step, scan_steps
+from .step import Batch, Carry, Constants, Data, Step, loss_of, scan_steps
 from .streaming import Batches, streamed
 
 
@@ -52,7 +52,7 @@ class NumPyroRun:
         objective, self.weight = _apart(settings.loss, len(data.train))
         factor, padded = settings.learning_rate_factor, self._padded(data)
         self.step = Step(pair.structure, objective, optim, factor, local, padded, players=settings.players)
-        self.step = replace(self.step, average=getattr(settings, "average", None))
+        self.step = replace(self.step, average=getattr(settings, "average", None), precision=settings.precision)
         if any(player.moves_codes for player in settings.players):
             self.step = replace(self.step, codebook=path_of(pair, quantiser_of(pair).codebook.vectors))
         self.metrics: dict[str, float] = {}
@@ -126,6 +126,21 @@ class NumPyroRun:
         pair, key = self.pair, jax.random.key(seed)
         data = pair.array(x), pair.arrays(side)
         return float(_acceptance(self.step.objective, pair.structure, pair.params, pair.constants, key, *data))
+
+    def losses(self, x: np.ndarray, side: Mapping[str, np.ndarray], seeds: Sequence[int], precision: str) -> np.ndarray:
+        """Compute the loss per datum of a batch at the end of all schedules, without a step, by the draws of each seed.
+
+        Products have that precision; the losses are (S,).
+        """
+        pair, weight = self.pair, self.constants.weight
+        trained, frozen = split(pair, self.settings)
+        constants = Constants(frozen, pair.constants, weight)
+        values = trained, pair.params["tables"], self.carry.players, constants
+        epoch = jnp.asarray(self.settings.epochs, jnp.result_type(float))
+        batch = Batch(pair.array(x), pair.arrays(side), epoch, jnp.ones(len(x), bool))
+        placed = jax.device_put((*values, batch), pair.device)
+        step = replace(self.step, rows=None, precision=precision)
+        return np.array([float(loss_of(step, *placed, jax.random.key(seed))) for seed in seeds])
 
     def places(self, batches: Batches) -> Array | None:
         """Positions in the data set of the rows in memory, for a player that needs another batch of them."""

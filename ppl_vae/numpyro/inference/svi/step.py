@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from ..parts import merge
 from ..sites import NUMPYRO
 from .local import Local, ascend, stepped, take
 from .players import RunningPlayer, advance, permuted_codes, view_of, with_codes
+from .products import products
 from .streaming import Batches
 
 StepResult = tuple[Array, Array | None]
@@ -52,6 +54,12 @@ class Step:
     """the weight of the past in the mean of the weights, if there is one"""
     codebook: tuple[Any, ...] = ()
     """the path of the codes among the modules' parameters, where a player moves them"""
+    precision: str = "full"
+    """of products, see ``products``"""
+
+    def products(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Make a function whose products have the precision of the step."""
+        return products(self.precision, function)
 
     def shared(self, tree: Tree) -> Tree:
         """Share the rows of a tree's arrays out over the devices."""
@@ -135,20 +143,21 @@ def gradient_step(
         key, noise = jax.random.split(key)
         before = partial(_loss, step, constants, carry.trained, tables)
         bound = partial(_repeated_bound, step, constants, carry.trained, tables)
-        offsets = ascend(
+        climbs = partial(
+            ascend,
             step.local,
             lambda rows, key: before(rows, batch, key, ())[0] * len(index),
             lambda rows, key: bound(rows, batch, key),
-            zero,
-            noise,
         )
+        offsets = step.products(climbs)(zero, noise)
         tables = jax.tree.map(lambda t, o: t.at[index].add(o), tables, offsets)
-    ahead = {p.name: _fresh_steps(step, constants, carry, data, key, len(index), i) for i, p in _fresh(step)}
+    plays = partial(_fresh_steps, step, constants, carry, data, key, len(index))
+    ahead = {p.name: step.products(partial(plays, i))() for i, p in _fresh(step)}
     carry = carry._replace(
         players=tuple(ahead[p.name][0] if p.fresh else s for p, s in zip(step.players, carry.players, strict=True))
     )
     both = jax.value_and_grad(partial(_loss, step, constants), argnums=(0, 2), has_aux=True)
-    (value, view), (grads, row_grads) = both(carry.trained, tables, zero, batch, key, carry.players)
+    (value, view), (grads, row_grads) = step.products(both)(carry.trained, tables, zero, batch, key, carry.players)
     updates, optim = step.optim.update(grads, carry.optim, carry.trained)
     trained = jax.tree.map(lambda p, u: p + factor * u, carry.trained, updates)
     if moments is not None:
@@ -159,9 +168,9 @@ def gradient_step(
     players: list[RunningPlayer] = []
     metrics: list[Array] = []
     if step.permutes:
-        view = view._replace(others=_permuted(step, constants, carry, data, key, len(index)))
+        view = view._replace(others=step.products(partial(_permuted, step, constants, carry, data, key, len(index)))())
     for player, state in zip(step.players, carry.players, strict=True):
-        state, found = ahead[player.name] if player.fresh else advance(player, state, view)
+        state, found = ahead[player.name] if player.fresh else step.products(partial(advance, player, state, view))()
         players.append(state)
         if player.metrics and len(found) != len(player.metrics):
             raise ValueError(f"{player.name}: 'metrics' names {player.metrics}, 'loss' returned {len(found)}.")
@@ -284,6 +293,23 @@ def _loss(
     if view is not None and view.latents is not None:
         view = view._replace(others=view.latents.prior)
     return value, jax.lax.stop_gradient(view)
+
+
+@partial(jax.jit, static_argnames="step")
+def loss_of(
+    step: Step,
+    trained: Tree,
+    tables: Tree,
+    players: tuple[RunningPlayer, ...],
+    constants: Constants,
+    batch: Batch,
+    key: Array,
+) -> Array:
+    """Compute the loss per datum of a batch, without a step."""
+    zero = jax.tree.map(jnp.zeros_like, take(tables, batch.side["index"]))
+    loss = step.products(lambda: _loss(step, constants, trained, tables, zero, batch, key, players)[0])
+    value: Array = loss()
+    return value
 
 
 def _weights(batch: Batch) -> Array:
