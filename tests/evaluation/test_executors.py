@@ -57,6 +57,23 @@ def test_a_study_elsewhere_is_the_study_here(tmp_path: Path) -> None:
     assert lossy.calls == 3
 
 
+def test_what_is_done_by_now_is_not_done_again(tmp_path: Path) -> None:
+    """A worker that is lost after its last write is called again; another's end comes before its turn."""
+
+    def written() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*") if path.name != ".lock"}
+
+    class Twice(Here):
+        def submit(self, fn: Any, /, *args: Any) -> Future[Any]:
+            super().submit(fn, *args).result()
+            before, future = written(), super().submit(fn, *args)
+            assert future.exception() is None and written() == before
+            return future
+
+    twice = Twice()
+    assert list(study(tmp_path, executor=twice).run()["seeds"]) == [2] and twice.calls == 4
+
+
 def test_one_scheduler_at_a_time(tmp_path: Path) -> None:
     class Second(Here):
         def submit(self, fn: Any, /, *args: Any) -> Future[Any]:

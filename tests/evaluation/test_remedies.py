@@ -380,9 +380,13 @@ def test_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.isfinite(study(tmp_path / "another", cell(learning_rate=0.01)).run()["log_p"]).all()
     local = replace(cell(), recipe=lambda rng: recipe("standard", "pyro")(rng))
     refused(
-        "make its pair by a recipe of ppl_vae.recipes or a function of a module, or leave 'executor' out",
+        "make its pair by a recipe of ppl_vae.recipes or a function of a module, a torch optimiser by "
+        "functools.partial, or leave 'executor' out",
         study(tmp_path / "sent", local, executor=evaluation.Processes(1)).run,
     )
+    with pytest.raises(ValueError, match="a torch optimiser by"):
+        executors.sent("cell", cell(optim=lambda parameters: torch.optim.Adam(parameters)))
+    assert executors.sent("cell", cell(optim=functools.partial(torch.optim.Adam, lr=1e-3)))
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "distributed", None)
         refused(

@@ -175,7 +175,8 @@ def sent(name: str, training: Any) -> bytes:
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
             f"Study: {name!r} cannot be sent to another process ({error}): make its pair by a recipe of "
-            "ppl_vae.recipes or a function of a module, or leave 'executor' out."
+            "ppl_vae.recipes or a function of a module, a torch optimiser by functools.partial, or leave 'executor' "
+            "out."
         ) from None
 
 
@@ -194,7 +195,13 @@ def run_all(executor: Executor, trainings: Sequence[tuple[str, bytes]], device: 
 
 
 def call(sent: bytes, device: str | None) -> None:
-    """Run the training that ``sent`` made into bytes."""
+    """Run the training that ``sent`` made into bytes, unless it is done by now.
+
+    It may be: executors call again where a worker was lost, also after its last write, and a worker of a study that was
+    killed goes on to the end of its training.
+    """
     training = pickle.loads(sent)
+    if training.done:
+        return
     training.warm_up(device)
     training.run(device, False, training.name)
