@@ -81,6 +81,8 @@ class RandomCodes(TorchDistribution):
         codebook: (K, E), (L, K, E), or a grid; of L codebooks slot s has one of codebook s mod L.
         num_codes: D, with L codebooks that of all slots, a multiple of L.
         inner: a distribution over the numbers of the codes, event shape (D,), in place of the uniform one.
+        batch_shape: of independent draws.
+        device: of draws; by default the codebook's, a grid's the CPU.
 
     >>> RandomCodes(torch.zeros(8, 2), 3).event_shape
     torch.Size([6])
@@ -98,9 +100,11 @@ class RandomCodes(TorchDistribution):
         inner: Any = None,
         batch_shape: Any = (),
         *,
+        device: torch.device | None = None,
         validate_args: bool | None = None,
     ) -> None:
         self.codebook, self.num_codes, self.inner = codebook, num_codes, inner
+        self.device = getattr(codebook, "device", device)
         self.quantiser = codes_of(codebook)
         quantisation.check_slots(num_codes, self.quantiser)
         if inner is not None:
@@ -114,7 +118,7 @@ class RandomCodes(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> RandomCodes:
         """Return the same distribution with another batch shape."""
-        return RandomCodes(self.codebook, self.num_codes, self.inner, batch_shape)
+        return RandomCodes(self.codebook, self.num_codes, self.inner, batch_shape, device=self.device)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw codes, (..., D E)."""
@@ -122,8 +126,7 @@ class RandomCodes(TorchDistribution):
         if self.inner is not None:
             index = self.inner.expand(shape).sample().detach()
         else:
-            device = getattr(self.codebook, "device", None)
-            index = torch.randint(self.quantiser.size, (*shape, self.num_codes), device=device)
+            index = torch.randint(self.quantiser.size, (*shape, self.num_codes), device=self.device)
         return self.quantiser.look_up(index).detach().flatten(-2).to(torch.get_default_dtype())
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import nn
 
 from ..arrays.codebooks import Grid
@@ -27,6 +30,12 @@ class CodePrior(nn.Module):
     def __init__(self, codebook: Codebook | Grid, num_codes: int, inner: nn.Module | None = None) -> None:
         super().__init__()
         self.codebook, self.num_codes, self.inner = codebook, num_codes, inner
+        self.place = torch.empty(0)  # where draws are made: a grid has no weights that say it
+
+    def _apply(self, fn: Any, recurse: bool = True) -> CodePrior:
+        super()._apply(fn, recurse)
+        self.place = fn(self.place)
+        return self
 
     def with_inner(self, prior: nn.Module) -> CodePrior:
         """Make that prior over the numbers of the same codes; of another ``CodePrior`` the inner one counts."""
@@ -34,4 +43,5 @@ class CodePrior(nn.Module):
 
     def forward(self) -> RandomCodes:
         """Return the distribution over (D E,)."""
-        return RandomCodes(self.codebook(), self.num_codes, None if self.inner is None else self.inner())
+        inner = None if self.inner is None else self.inner()
+        return RandomCodes(self.codebook(), self.num_codes, inner, device=self.place.device)

@@ -114,6 +114,17 @@ def test_products_in_bfloat16_are_where_the_data_are(name: str) -> None:
         gradients(name, inference.TraceEnumELBO() if name in EXACT else inference.TraceELBO(2))
 
 
+@pytest.mark.parametrize("name", [*PAIRS, *COMPONENTS])
+def test_every_model_generates_where_its_weights_are(name: str) -> None:
+    """Without data, whose device its draws could take."""
+    made = recipe(name, "pyro") if name in PAIRS else recipe("standard", "pyro", **COMPONENTS[name])
+    model = quiet(torch.nn.ModuleList(made(generator(0, "weights"))).to(META)[0])
+    with torch.no_grad(), pyro.validation_enabled(False):
+        trace = pyro.poutine.trace(model).get_trace(size=4)
+    drawn = [site["value"] for site in trace.nodes.values() if site["type"] == "sample" and site["name"] != "data"]
+    assert drawn and all(value.device == META for value in drawn)
+
+
 def test_nothing_is_left_out() -> None:
     """Each objective of the package, and each component of its recipes, is in a table of this file."""
     losses = [strategies.find(name) for name in strategies.STRATEGIES]
