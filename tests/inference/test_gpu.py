@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 import torch
-from pairs import DISCRETE, PAIRS, pair, recipe, toy
+from pairs import DISCRETE, PAIRS, apart, pair, recipe, toy
 
 from ppl_vae import backends, baselines, data, evaluation, schedules
 from ppl_vae.results import Fit
@@ -186,6 +186,20 @@ def test_a_replayed_training_is_the_eager_one(backend: backends.Backend, name: s
             for compile in (False, mode)
         ]
     assert_close(*fits)
+
+
+def test_products_in_bfloat16(backend: backends.Backend) -> None:
+    """Of nets and of convolutions; recorded steps are eager ones, and the loss hardly moves."""
+    for name in ("vampprior", "conv"):
+        fits = []
+        ways = ({"compile": False}, {"compile": "trace"}) if backend.name == "pyro" else ({},)
+        for options in ({}, *({"precision": "bfloat16", **way} for way in ways)):
+            svi = backend.inference.SVI(epochs=3, batch_size=20, **options)
+            fits.append(svi.fit(*pair(name, backend), toy(60), device="cuda"))
+        full, *rounded = fits
+        assert all((np.abs(fit.history["rounding"]) < 0.05).all() for fit in rounded)
+        assert all(fit.history["loss"] == pytest.approx(full.history["loss"], abs=0.05) for fit in rounded)
+        assert all(0 < apart(full, fit) < 0.05 for fit in rounded)
 
 
 def test_seeds_as_one_vmapped_program(backend: backends.Backend) -> None:

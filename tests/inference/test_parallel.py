@@ -49,6 +49,7 @@ TRAININGS: dict[str, tuple[str, dict[str, Any], Any, dict[str, Any]]] = {
     "categorical": ("categorical", {}, lambda i: i.TraceGraphELBO(2, baseline=baselines.LeaveOneOut()), {"optim": SGD}),
     "dreams": ("vampprior", {}, lambda i: i.WakeSleep(2), {}),
     "stock": ("standard", {}, lambda i: pyro.infer.TraceMeanField_ELBO(), {}),
+    "bfloat16": ("standard", {}, lambda i: i.TraceELBO(), {"precision": "bfloat16", "optim": SGD}),
 }
 """Name -> pair, its settings, the objective, settings of the training."""
 
@@ -237,7 +238,7 @@ def two(folder: Path) -> dict[str, Any]:
 def test_two_processes_give_the_numbers_of_one(two: dict[str, Any], name: str) -> None:
     """Losses, validation ELBO and weights, with the noise, the order and the binarisation of one process."""
     alone = train(name)
-    same(numbers(alone), two[name])
+    same(numbers(alone), two[name], 1e-3 if name == "bfloat16" else 1e-5)  # each rounds the operands of its own rows
     assert np.ptp(alone.history["loss"]) > 1e-2
 
 
