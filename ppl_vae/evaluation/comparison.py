@@ -127,10 +127,15 @@ def compare(
     known = [(name, e) for name, group in evaluations.items() for e in group]
     _check_same("test data", [(name, None if e.test is None else f"{e.test[:12]}...") for name, e in known])
     _check_same("numbers of draws for log p(x)", [(name, str(e.log_p.num_particles)) for name, e in known])
-    certificates = [(name, e.certificate.data) for name, e in known if e.certificate]
-    _check_same("certified data", [(name, data and f"{data[:12]}...") for name, data in certificates])
+    _check_same("certified data", [(name, _certified(group)) for name, group in evaluations.items()])
     best = [e.best_valid_elbo for group in evaluations.values() for e in group if len(e.valid_elbo)]
     return _tabulate(evaluations, min(best, default=math.nan) if target is None else float(target))
+
+
+def _certified(group: Sequence[Evaluation]) -> str | None:
+    """The certified data of a row, over its seeds, which may have one part each; None where some are not known."""
+    digests = [e.certificate.data for e in group if e.certificate]
+    return None if None in digests or not digests else ", ".join(sorted({f"{of[:12]}..." for of in digests if of}))
 
 
 def _tabulate(evaluations: Mapping[str, Sequence[Evaluation]], target: float) -> pd.DataFrame:

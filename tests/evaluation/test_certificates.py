@@ -316,6 +316,10 @@ def test_only_certificates_of_the_same_data_are_compared() -> None:
     again = Evaluation.from_dict(json.loads(json.dumps(rows["a"].to_dict())))
     with pytest.raises(ValueError, match="certified data"):
         evaluation.compare({"again": again, "b": rows["b"]})
+    seeds = {"a": [rows["a"], rows["b"]], "b": [rows["b"], rows["a"]]}
+    assert list(evaluation.compare(seeds)["rank"]) == [1, 1], "a part for each seed, the same for both"
+    with pytest.raises(ValueError, match="certified data"):
+        evaluation.compare({**seeds, "half": [rows["a"], again]})
     unknown = evaluated(planted(NEAR, NEAR), -90.0)
     assert list(evaluation.compare({"a": rows["a"], "again": again, "old": unknown})["rank"]) == [1, 1, 1]
 
