@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -145,7 +146,18 @@ def refusal(reason: str) -> str:
 
 
 def examine_draws(pair: OnTrial, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> tuple[str, list[str]]:
-    """Try a pair on a batch: a refusal of several draws at once, or ``""``, and the sites that mix rows."""
+    """Try a pair on a batch: a refusal of several draws at once, or ``""``, and the sites that mix rows.
+
+    A row alone is tried twice over, where the pair runs on two: by itself it cannot be taken for another.
+    """
+    if len(x) == 1:
+        with suppress(Exception):  # whatever a pair of one row raises
+            return _examined(pair, np.repeat(x, 2, 0), seed, {name: np.repeat(a, 2, 0) for name, a in side.items()})
+    return _examined(pair, x, seed, side)
+
+
+def _examined(pair: OnTrial, x: np.ndarray, seed: int, side: Arrays) -> tuple[str, list[str]]:
+    """Try a pair on a batch of these rows."""
     try:
         trials = pair.trial(x, DRAWS, seed, side)
     except Exception as error:  # whatever a user's own code raises

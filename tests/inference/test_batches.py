@@ -151,6 +151,21 @@ def test_chains_of_programs_that_know_rows_alone(name: str, chains: str, backend
             CHAINS[chains](fit, x)
 
 
+def test_a_row_alone_does_not_vouch_for_programs_that_know_rows_alone(backend: backends.Backend) -> None:
+    """Many draws are of one datum at a time, and what these showed was taken for all: chains were of other rows."""
+    program = PROGRAMS["indexed from the left"]
+    x = program.x.astype(np.float32)
+    fit = untrained(*program.pairs[backend.name](), backend, x)
+    fed_one_by_one = backend.inference.SVI(epochs=1, batch_size=1).fit(*program.pairs[backend.name](), x)
+    for ask in (
+        lambda: evaluation.log_likelihood(fit, x[:1], 2),
+        lambda: CHAINS["ais"](fit, x),
+        lambda: evaluation.log_likelihood(fed_one_by_one, x, 2),
+    ):
+        with pytest.raises(ValueError, match="at 'x' their log-densities are not those of each draw by itself"):
+            ask()
+
+
 def hiding(backend: backends.Backend, *, hidden: bool) -> Callable[[Any], None]:
     """u ~ N(0, 1), z | u ~ N(u, 1), x | z ~ N(z, 1), with u a site or hidden from all outside."""
     ppl, own, arrays = library(backend)
