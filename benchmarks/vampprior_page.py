@@ -237,6 +237,7 @@ ABOUT = (
     "it for orientation. 'beside standard' is log p(x) minus that of the standard prior, seed by seed, at the same "
     "number of epochs and warm-up; 'certified' is the best of three lower bounds on some of the test images, "
     "the same in every row of a seed; it stands beside others of its column, and not beside log p(x) of all images; "
+    "each seed has its own images, so that its ± is mostly theirs, and that of 'beside standard' is not; "
     "its 'gap' is how far it is below an upper bound on simulated images, seed by seed. "
     "Where it is not settled, nothing is ranked by it. A gap of 0.5 nats is within the noise between independent "
     "implementations. A commit with '+dirty' had changes that were not committed."
