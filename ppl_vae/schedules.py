@@ -94,6 +94,8 @@ class Exponential:
 class PiecewiseConstant:
     """Constant pieces: ``values[0]`` until the epoch ``boundaries[0]``, then ``values[1]``, ..., at last the last one.
 
+    ``value(t) = values[i]`` for ``boundaries[i - 1] <= t < boundaries[i]``, t in epochs.
+
     A learning-rate factor that falls in steps, as in Importance Weighted Autoencoders, Burda et al., 2015.
 
     >>> halved = PiecewiseConstant((1.0, 0.5), boundaries=(10,))

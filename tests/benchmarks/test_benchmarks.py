@@ -229,3 +229,16 @@ def test_right_or_refused_is_run_and_written(tmp_path: Path, script: Script) -> 
     assert "TraceEnumELBO cannot enumerate the site 'z' (Normal)" in page and "## Wrong" not in page
     again = script(BENCHMARKS / "right_or_refused.py", *options)
     assert again.returncode == 0 and not again.stdout
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_the_training_of_burda_is_that_of_its_text(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of 20, 3,280 epochs, rates of 0.001 10^(-i/7) for 3^i epochs; a part has that part of each."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    burda = importlib.import_module("inference_mnist").burda
+    whole, fifth = burda(1.0, backend), burda(0.2, backend)
+    assert (whole["epochs"], whole["batch_size"], fifth["epochs"]) == (3280, 20, 656)
+    ends = [0, 1, 4, 13, 40, 121, 364, 1093]
+    for i, end in enumerate(ends):
+        for settings, part in ((whole, 1.0), (fifth, 0.2)):
+            assert settings["learning_rate_factor"](part * end + 0.01) == pytest.approx(10 ** (-i / 7))
