@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -203,3 +204,20 @@ def test_a_net_that_is_not_trained_is_told(backend: backends.Backend) -> None:
         if backend.name == "pyro":
             svi.fit(*outside(backend, named=False, frozen=True), X)
     assert trained.num_parameters > untrained.num_parameters
+
+
+def test_nets_that_another_thread_runs_are_none_of_the_pairs() -> None:
+    """A pair that is prepared while somebody's net runs elsewhere neither tells of that net nor changes its mode."""
+    net, drawn, (encoder, decoder) = nn.Sequential(nn.Linear(P, P), nn.Dropout()), [], torch_nets(nn.Tanh)
+
+    def guide(x: torch.Tensor) -> None:
+        thread = threading.Thread(target=lambda: drawn.append((net(torch.ones(1, P)), net[1].training)))
+        thread.start()
+        thread.join(timeout=60)
+        torch_guide(pyro.module("encoder", encoder), x)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UntrainedNet)
+        fit = SVI.fit(lambda x: torch_model(pyro.module("decoder", decoder), x), guide, X)
+    assert drawn and all(training for _, training in drawn)
+    assert fit.num_parameters == sum(p.numel() for m in (encoder, decoder) for p in m.parameters())

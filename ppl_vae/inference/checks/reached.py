@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -14,12 +15,15 @@ from ...errors import UntrainedNet
 
 @contextmanager
 def found(known: nn.Module) -> Iterator[list[nn.Module]]:
-    """Collect the nets that run within a block, but the known ones; they run in evaluation mode, so that none moves."""
-    ours, modes = set(known.modules()), {}
+    """Collect the nets that run within a block, but the known ones; they run in evaluation mode, so that none moves.
+
+    torch calls the hook for the nets of every thread; those that another thread runs meanwhile are left alone.
+    """
+    ours, modes, thread = set(known.modules()), {}, threading.get_ident()
     nets: list[nn.Module] = []
 
     def see(net: nn.Module, _: object) -> None:
-        if net not in ours and net not in modes:
+        if threading.get_ident() == thread and net not in ours and net not in modes:
             modes[net] = net.training
             nets.append(net)
             net.training = False
