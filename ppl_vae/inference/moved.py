@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
-from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ..mcmc import kernels
 from ..mcmc.layout import Position
 from ..objectives.checks import no_target
 from ..objectives.request import ChainRequest
+from .checks.reached import watched
 from .densities import Densities, encoded, layout_of_sites, repeat
 from .traces import PyroSite
 
@@ -46,15 +46,12 @@ def gain(
 def _still() -> Iterator[None]:
     """Context that refuses a model whose log p(x, z) is another one at each call, or is not a datum's own."""
 
-    def check(module: torch.nn.Module, _: Any) -> None:
+    def check(module: torch.nn.Module) -> None:
         if module.training and isinstance(module, _DropoutNd | _BatchNorm):
             raise no_target(type(module).__name__)
 
-    handle = register_module_forward_pre_hook(check)  # a plain function's nets are found as it runs
-    try:
+    with watched(check):  # a plain function's nets are found as it runs
         yield
-    finally:
-        handle.remove()
 
 
 def _with_particles(values: Tensor, draws: int) -> Tensor:

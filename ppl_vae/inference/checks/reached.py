@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
@@ -14,25 +14,37 @@ from ...errors import UntrainedNet
 
 
 @contextmanager
-def found(known: nn.Module) -> Iterator[list[nn.Module]]:
-    """Collect the nets that run within a block, but the known ones; they run in evaluation mode, so that none moves.
+def watched(see: Callable[[nn.Module], None]) -> Iterator[None]:
+    """Call ``see`` with each net that this thread runs within a block; torch calls a hook for those of every thread."""
+    thread = threading.get_ident()
 
-    torch calls the hook for the nets of every thread; those that another thread runs meanwhile are left alone.
-    """
-    ours, modes, thread = set(known.modules()), {}, threading.get_ident()
+    def hook(net: nn.Module, _: object) -> None:
+        if threading.get_ident() == thread:
+            see(net)
+
+    handle = register_module_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def found(known: nn.Module) -> Iterator[list[nn.Module]]:
+    """Collect the nets that run within a block, but the known ones; they run in evaluation mode, so that none moves."""
+    ours, modes = set(known.modules()), {}
     nets: list[nn.Module] = []
 
-    def see(net: nn.Module, _: object) -> None:
-        if threading.get_ident() == thread and net not in ours and net not in modes:
+    def see(net: nn.Module) -> None:
+        if net not in ours and net not in modes:
             modes[net] = net.training
             nets.append(net)
             net.training = False
 
-    handle = register_module_forward_pre_hook(see)
     try:
-        yield nets
+        with watched(see):
+            yield nets
     finally:
-        handle.remove()
         for net, mode in modes.items():
             net.training = mode
 
