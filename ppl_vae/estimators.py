@@ -23,7 +23,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import backends, seeds, strategies
-from .data.containers import as_array
+from .data.containers import as_array, check_unmasked
 from .errors import Collapsed, ConstantColumns
 from .evaluation import class_probabilities, collapsed, log_likelihood
 from .evaluation.independent import LEAVE_OUT, constant_columns, told_of_constant
@@ -219,7 +219,7 @@ class VAE(Named, TransformerMixin, DensityMixin, BaseEstimator):
     def _rows(self, X: ArrayLike, *, reset: bool = False) -> np.ndarray:
         if not reset:
             check_is_fitted(self)
-        return as_array(validate_data(self, X, reset=reset, **_TAKEN))
+        return as_array(validate_data(self, check_unmasked(X), reset=reset, **_TAKEN))
 
     def _recipe(self, train: np.ndarray) -> recipe.Recipe:
         settings = {name: getattr(self, name) for name in _RECIPE}
@@ -351,7 +351,7 @@ class SemiSupervisedVAE(ClassifierMixin, VAE):
 
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Train on rows X (N, P) with labels y (N,), -1 where they are not known."""
-        rows, y = validate_data(self, X, y, **_TAKEN)
+        rows, y = validate_data(self, check_unmasked(X), y, **_TAKEN)
         known = _known(y)
         check_classification_targets(y[known] if known.any() else y)
         self.classes_, numbers = np.unique(y[known], return_inverse=True)

@@ -22,7 +22,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 
-from ppl_vae import VAE, VampVAE, backends, evaluation, inference, recipes, seeds
+from ppl_vae import (
+    VAE,
+    SemiSupervisedVAE,
+    TabularVAE,
+    VampVAE,
+    backends,
+    evaluation,
+    inference,
+    recipes,
+    seeds,
+)
 from ppl_vae.errors import ConstantColumns
 
 SMALL: dict[str, Any] = {"latent_dim": 2, "hidden": (4,), "epochs": 2, "num_particles": 5}
@@ -276,3 +286,21 @@ def test_zeros_and_ones_under_bernoulli() -> None:
     means = estimator.inverse_transform(estimator.transform(x))
     assert ((means > 0) & (means < 1)).all() and set(np.unique(estimator.sample(50))) == {0.0, 1.0}
     assert (estimator.score_samples(x) < 0).all()
+
+
+@pytest.mark.parametrize("kind", [VAE, SemiSupervisedVAE, TabularVAE])
+def test_a_masked_array_is_refused_with_what_to_pass(kind: type[VAE]) -> None:
+    """scikit-learn reads what the mask hides, here a mark of 1e6, as data; what is advised has the numbers of NaN."""
+    x = table()
+    hidden = np.ma.masked_where(x > 1, np.where(x > 1, 1e6, x))
+    labels = (np.arange(len(x)) % 2,) if kind is SemiSupervisedVAE else ()
+    vae = kind(**SMALL, random_state=0)
+    with pytest.raises(ValueError, match="is a masked array") as told:
+        vae.fit(hidden, *labels)
+    advised = eval(str(told.value).partition("pass NaN there, ")[2].rstrip("."), {"X": hidden, "np": np})
+    fitted = vae.fit(advised, *labels)
+    np.testing.assert_array_equal(
+        fitted.score_samples(advised), fitted.score_samples(np.where(x > 1, np.nan, x)), strict=True
+    )
+    with pytest.raises(ValueError, match="is a masked array"):
+        fitted.score_samples(hidden)

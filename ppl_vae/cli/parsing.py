@@ -134,7 +134,7 @@ def name_or_file(text: str) -> str:
     from .. import data
     from ..data.checks import closest
     from ..data.files.groups import is_group
-    from ..data.tables.frames import is_table_file
+    from ..data.tables.reading import is_table_file
 
     if text in data.names():
         return text

@@ -14,7 +14,8 @@ import numpy as np
 from ..data import Split
 from ..data.long_form import is_long
 from ..data.registry import REGISTRY
-from ..data.tables.frames import Schema, as_frame, check_parquet, is_table_file, table
+from ..data.tables.frames import Schema, table
+from ..data.tables.reading import as_frame, check_parquet, is_table_file
 from ..runtime.storage import write_atomically
 
 if TYPE_CHECKING:

@@ -16,6 +16,8 @@ START, FLOOR = 0.5, 0.01
 """Learned scale of a standardised column at the start, and the least that it can be, in units of the column's own."""
 
 
+LEAST, MOST = 1e-15, 1e15
+"""Least and largest scale of a column of numbers: gradients have its square, of which single precision ends at 1e38."""
 RESOLUTION = 0.01
 """Coarsest step of single precision at a column's mean, in units of its standard deviation."""
 
@@ -35,7 +37,8 @@ def column_units(
         numbers: the columns of numbers, which single precision should tell apart; None for all.
 
     Raises:
-        ValueError: a column of numbers whose mean is so large that single precision cannot hold how they scatter.
+        ValueError: a column of numbers whose mean is so large that single precision cannot hold how they scatter, or
+            whose units are out of its range.
 
     >>> column_units(np.array([[1.0, 5.0], [3.0, np.nan]]))
     (array([2., 5.]), array([1., 1.]))
@@ -62,6 +65,11 @@ def column_units(
                 f"single precision has steps of {_step(mean[column]):.2g} there: take off its mean, x - x.mean(0), "
                 "which leaves log p(x) as it is."
             )
+        if is_out_of_range(deviation[column]):
+            raise ValueError(
+                f"Column {column} of the data scatters by {deviation[column]:.2g}, whose square single precision does "
+                "not hold: use other units, x / x.std(0), say; each adds its logarithm to log p(x)."
+            )
     scale = np.maximum(deviation, farthest / FARTHEST)
     constant = scale <= 1e-6 * np.abs(mean)
     return mean, np.where(constant | (scale == 0), 1.0, scale)
@@ -74,6 +82,15 @@ def is_coarse(mean: float, deviation: float) -> bool:
     (True, False)
     """
     return bool(_step(mean) > RESOLUTION * deviation)
+
+
+def is_out_of_range(deviation: float) -> bool:
+    """Whether numbers with this standard deviation are in units too small or too large for single precision.
+
+    >>> is_out_of_range(1.6e-19), is_out_of_range(0.0), is_out_of_range(3e9)
+    (True, False, False)
+    """
+    return bool(deviation > 0 and not LEAST <= deviation <= MOST)
 
 
 def _step(at: float) -> np.ndarray:

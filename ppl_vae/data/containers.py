@@ -42,6 +42,20 @@ def as_array(x: Any, what: str = "x") -> np.ndarray:
     return array
 
 
+def check_unmasked(x: Any, what: str = "X") -> Any:
+    """Return x, but for a masked array where NaN stands for what was not seen: its mask would be left out.
+
+    Raises:
+        ValueError: how to put NaN there.
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise ValueError(
+            f"{what!r} is a masked array, whose hidden values would be read: pass NaN there, "
+            f"{what}.astype(float).filled(np.nan)."
+        )
+    return x
+
+
 def _of_a_data_set(x: Any, what: str) -> str:
     """Say how the items of a data set, or of a loader of one, become an array."""
     name = f"{what}.dataset" if hasattr(x, "dataset") else what

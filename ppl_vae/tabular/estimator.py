@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..data.tables.frames import Kinds, Schema, as_frame, table
+from ..data.containers import check_unmasked
+from ..data.tables.frames import Kinds, Schema, table
+from ..data.tables.reading import as_frame
 from ..estimators import VAE
 from ..recipes.recipe import Recipe
 from ..results.fit import Fit
@@ -116,6 +118,7 @@ class TabularVAE(VAE):
     def _rows(self, X: Any, *, reset: bool = False) -> np.ndarray:
         if not reset:
             check_is_fitted(self)
+        check_unmasked(X)
         if hasattr(X, "toarray") or not (isinstance(X, Mapping | str | os.PathLike) or hasattr(X, "columns")):
             X = check_array(X, dtype=None, ensure_all_finite="allow-nan")
         frame = as_frame(X)

@@ -12,6 +12,7 @@ from pairs import follow
 from ppl_vae import inference, recipes
 
 X = np.random.default_rng(0).poisson(3.0, (40, 3)).astype(np.float32)
+NEAR = np.random.default_rng(1).normal(size=(30, 2))
 FAR = 1e9 + 30 * X.astype(np.float64)
 KINDS = ("count", "categorical:3", "real")
 
@@ -37,6 +38,10 @@ REMEDIES: dict[str, tuple[Callable[[], Any], list[Callable[[], Any]]]] = {
     "count in larger units, as np.round({} / 1000) does, or use the likelihood 'normal'": (
         lambda: fitted(X * 1e7, "negative-binomial"),
         [lambda: fitted(np.round(X * 1e7 / 1000), "negative-binomial"), lambda: fitted(X * 1e7, "normal")],
+    ),
+    "whose square single precision does not hold: use other units, x / x.std(0), say": (
+        lambda: fitted(1e-19 * NEAR, "normal", standardise=True),
+        [lambda: fitted(NEAR / NEAR.std(0), "normal", standardise=True)],
     ),
     "take off its mean, x - x.mean(0), which leaves log p(x) as it is": (
         lambda: fitted(FAR, "normal", standardise=True),

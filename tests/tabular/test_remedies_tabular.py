@@ -15,11 +15,14 @@ import pytest
 from pairs import follow
 
 from ppl_vae import TabularVAE, data
-from ppl_vae.data.tables.frames import as_frame
+from ppl_vae.data.tables.reading import as_frame
 
 BASE = pd.DataFrame({"n": np.arange(30.0) ** 2 - 40, "c": list("abc") * 10})
 DAYS = pd.date_range("2020-01-01", periods=30)
 MARKED, NAMES = (BASE["n"] / 7).astype(str).where(BASE.index % 5 > 0, "?"), {"z": "categorical"}
+WRITTEN = (BASE["n"] / 7).astype(str)
+LONG = pd.Series([10**20 + i for i in range(30)], dtype=object)
+HIDDEN = np.ma.masked_greater(np.c_[np.arange(30) ** 2, np.arange(30)[::-1]], 200)
 BINNED = pd.Series(pd.cut(BASE["n"], 3))
 
 
@@ -57,10 +60,10 @@ REMEDIES: dict[str, tuple[Callable[[], Any], list[Callable[[], Any]]]] = {
         [lambda: read(BASE.assign(t=pd.Series(DAYS - DAYS.min()).dt.total_seconds()))],
     ),
     "which single precision does not have: set such cells to None, or use larger units": (
-        lambda: read(BASE.assign(z=BASE["n"] * 1e37)),
+        lambda: read(BASE.assign(z=BASE["n"].replace(24, 1e39))),
         [
-            lambda: read(BASE.assign(z=(BASE["n"] * 1e37).mask(abs(BASE["n"]) > 30))),
-            lambda: read(BASE.assign(z=BASE["n"])),
+            lambda: read(BASE.assign(z=BASE["n"].mask(BASE["n"] == 24))),
+            lambda: read(BASE.assign(z=BASE["n"].replace(24, 1e39) / 1e30)),
         ],
     ),
     "of which single precision does not hold the logarithm: say kinds={{}: 'real'}": (
@@ -114,6 +117,26 @@ REMEDIES: dict[str, tuple[Callable[[], Any], list[Callable[[], Any]]]] = {
         lambda: read({"a": [1, 2, 3], "b": [1]}),
         [lambda: read({"a": [1, 2, 3], "b": [1, 5, 2]})],
     ),
+    "the grades should be at least two, each another: give each once": (
+        lambda: read(BASE, kinds={"c": ["a", "b", "c", "a"]}),
+        [lambda: read(BASE, kinds={"c": ["a", "b", "c"]})],
+    ),
+    "in units out of the range of single precision, with numbers such as {}: use others": (
+        lambda: read(BASE.assign(z=BASE["n"] * 1e-45)),
+        [lambda: read(BASE.assign(z=BASE["n"] / BASE["n"].std()))],
+    ),
+    "take off the least while they are integers, frame[{}] - frame[{}].min()": (
+        lambda: read(BASE.assign(z=LONG)),
+        [lambda: read(BASE.assign(z=LONG - LONG.min()))],
+    ),
+    "make numbers of them, frame[{}]{}.astype(float), or say kinds={{}: 'categorical'}": (
+        lambda: read(BASE.assign(z=WRITTEN)),
+        [lambda: read(BASE.assign(z=WRITTEN.astype(float))), lambda: read(BASE.assign(z=WRITTEN), kinds=NAMES)],
+    ),
+    "whose hidden values would be read: pass NaN there, {}.astype(float).filled(np.nan)": (
+        lambda: read(HIDDEN),
+        [lambda: read(HIDDEN.astype(float).filled(np.nan))],
+    ),
     "got one row: pass more rows": (lambda: read(BASE.head(1)), [lambda: read(BASE.head(9))]),
     "A table should have rows and columns, (N, P); got shape {}: pass a DataFrame": (
         lambda: read(np.arange(3.0)),
@@ -128,7 +151,12 @@ def test_the_advice_works(says: str) -> None:
     follow(says, None, lambda _: wrong(), *(lambda _, way=way: way() for way in ways))
 
 
-REMEDIES_OF_FILES: dict[str, tuple[str, str]] = {
+REMEDIES_OF_FILES: dict[str, tuple[str, str | bytes]] = {
+    "than others: give each column a name there, and leave out what stands above": ("table.csv", "a\n1,2\n3,4\n"),
+    "got numbers, {}: give the columns names in a line above them": ("table.csv", "1.5,2\n3,4\n"),
+    "leave them out, frame.to_csv(file, index=False), or give the column a name": ("table.csv", ",a\n0,2\n1,4\n"),
+    "cannot be read as CSV ({}): save it in UTF-8, pd.read_csv(file, encoding={})": ("table.csv", b"a,b\n1,\xe9\n"),
+    "cannot be read as Parquet ({}): save the table anew": ("table.parquet", b"PAR"),
     "should be a .csv or .parquet file: save the table as one of them": ("table.xlsx", "not a table"),
     "has one column, {}: save it with commas between the cells": ("table.csv", "a;b\n1;2\n3;4\n"),
     "cannot be read as CSV ({}): save the table anew": ("table.csv", 'a,b\n1,2\n3,4,5,6\n"'),
@@ -138,9 +166,26 @@ REMEDIES_OF_FILES: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("says", REMEDIES_OF_FILES)
 def test_files_of_other_kinds(says: str, tmp_path: Path) -> None:
     name, content = REMEDIES_OF_FILES[says]
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
     BASE.to_csv(tmp_path / "saved.csv", index=False)
     follow(says, None, lambda _: as_frame(tmp_path / name), lambda _: read(tmp_path / "saved.csv"))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+@pytest.mark.parametrize("options", [{"sep": ";"}, {"sep": ";", "decimal": ","}, {"sep": "\t"}, {"encoding": True}])
+def test_files_of_other_letters_and_marks_become_the_same_numbers(
+    options: dict[str, Any], encoding: str, tmp_path: Path
+) -> None:
+    """What the refusal advises, typed as it stands."""
+    frame = BASE.assign(n=BASE["n"] + 0.25, c=list("aéü") * 10)
+    file = tmp_path / "table.csv"
+    told = {**options, "encoding": encoding} if "encoding" in options else options
+    frame.to_csv(file, index=False, **told)
+    with pytest.raises(ValueError, match="save it") as caught:
+        as_frame(file)
+    code = "pd.read_csv(file" + str(caught.value).partition("pd.read_csv(file")[2].partition("index=False)")[0]
+    eval(code + "index=False)", {"pd": pd, "file": file})
+    pd.testing.assert_frame_equal(as_frame(file), frame)
 
 
 REMEDIES_OF_EXTRAS = {"pip install 'ppl_vae[tables]', or save a CSV": "table.parquet"}

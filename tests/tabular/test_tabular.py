@@ -130,11 +130,11 @@ def test_it_learns_what_columns_have_in_common() -> None:
 
 
 def test_names_of_a_csv_are_those_of_its_first_line(tmp_path: Path) -> None:
-    """Pandas calls the second of two columns 'a' 'a.1'; a line of other columns, without a name, stays."""
+    """Pandas calls the second of two columns 'a' 'a.1'; a column of numbers without a name, of no rows, stays."""
     (tmp_path / "twice.csv").write_text("a,b,a\n1,2,3\n4,5,6\n")
     with pytest.raises(ValueError, match="Two columns have the name 'a'"):
         data.table(tmp_path / "twice.csv")
-    pd.DataFrame({"a": [1.5, 2.5], "2020": [0, 7]}).to_csv(tmp_path / "index.csv")
+    pd.DataFrame({"a": [1.5, 2.5], "2020": [0, 7]}, index=[0.5, 1.5]).to_csv(tmp_path / "index.csv")
     assert data.table(tmp_path / "index.csv").schema.names == ["Unnamed: 0", "a", "2020"]
 
 

@@ -1,108 +1,25 @@
-"""Tables as people have them, DataFrames, CSV and Parquet files or columns by name, and their rows as numbers."""
+"""Tables as people have them: the kind of each column, and rows as numbers and back."""
 
 from __future__ import annotations
 
-import datetime
-import importlib
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..checks import closest
-from ..columns import is_coarse
+from ..columns import is_coarse, is_out_of_range
+from .cells import BOOLEANS, EXACT, FEW, OTHERS, TEXTS, check_times, check_written_numbers, kind_of_cell, plain
 from .kinds import KINDS, LARGEST_COUNT, NAMED, Column, is_wrong
+from .reading import as_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Kinds = Mapping[str, str | Sequence[Any]]
 """Column -> its kind, or the grades of an ordinal one in order."""
-FEW = 20
-"""Texts of which each stands in one row alone are names of rows above this number of rows."""
-BOOLEANS, NUMBERS, TEXTS, OTHERS = "booleans", "numbers", "texts", "others"
-DATES = r"\d{4}-\d\d?-\d\d?(?:[T ].*)?|\d\d?[./]\d\d?[./]\d{4}"
-
-
-def is_table_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is one of those that hold a table, by its ending."""
-    return Path(path).suffix.lower() in (".csv", ".parquet", ".pq")
-
-
-def as_frame(table: Any) -> pd.DataFrame:
-    """Read a table: a DataFrame of pandas or polars, columns by name, rows of numbers, or a CSV or Parquet file.
-
-    Raises:
-        ValueError: a file of another kind, columns of unequal lengths, or no rows.
-        ImportError: a Parquet file without pyarrow.
-
-    >>> as_frame({"a": [1, 2]}).shape
-    (2, 1)
-    """
-    import pandas as pd
-
-    if isinstance(table, pd.DataFrame):
-        frame = table
-    elif isinstance(table, str | os.PathLike):
-        frame = _read(Path(table))
-    elif hasattr(table, "get_columns"):  # polars
-        frame = pd.DataFrame({column.name: column.to_list() for column in table.get_columns()})
-    elif isinstance(table, Mapping):
-        if len({len(values) for values in table.values()}) > 1:
-            raise ValueError("The columns of a table should have one length: pass as many values of each.")
-        frame = pd.DataFrame(dict(table))
-    else:
-        rows = np.asarray(table)
-        if rows.ndim != 2:
-            raise ValueError(f"A table should have rows and columns, (N, P); got shape {rows.shape}: pass a DataFrame.")
-        frame = pd.DataFrame(rows, columns=[f"x{i}" for i in range(rows.shape[1])])
-    if not len(frame) or not len(frame.columns):
-        raise ValueError(f"A table should have at least one row and one column; got shape {frame.shape}.")
-    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
-    if frame.columns.has_duplicates:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise ValueError(f"Two columns have the name {twice!r}: rename one of them.")
-    return frame
-
-
-def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    if not is_table_file(path):
-        raise ValueError(f"{str(path)!r} should be a .csv or .parquet file: save the table as one of them.")
-    if path.suffix.lower() == ".csv":
-        try:
-            frame, header = pd.read_csv(path), pd.read_csv(path, header=None, nrows=1, dtype=str)
-        except (ValueError, UnicodeDecodeError) as error:
-            reason = next(iter(str(error).splitlines()), "").rstrip(".")
-            raise ValueError(f"{str(path)!r} cannot be read as CSV ({reason}): save the table anew.") from error
-        names = header.iloc[0].dropna().tolist()
-        between = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
-        if between is not None:
-            raise ValueError(
-                f"{str(path)!r} has one column, {names[0]!r}: save it with commas between the cells, "
-                f"pd.read_csv(file, sep={between!r}).to_csv(file, index=False)."
-            )
-        twice = len(set(names)) < len(names) == len(frame.columns)  # pandas gives the second another name
-        return frame.set_axis(names, axis=1) if twice else frame
-    check_parquet()
-    return pd.read_parquet(path)
-
-
-def check_parquet() -> None:
-    """Refuse a Parquet file where nothing reads or writes one.
-
-    Raises:
-        ImportError: pyarrow is not installed.
-    """
-    try:
-        importlib.import_module("pyarrow")
-    except ImportError as error:
-        raise ImportError("Parquet files are of pyarrow: pip install 'ppl_vae[tables]', or save a CSV.") from error
 
 
 @dataclass(frozen=True)
@@ -117,11 +34,13 @@ class Field:
     """names or grades of a named column, in the order of their numbers"""
     offset: float = 0.0
     """taken off numbers that lie too far from 0 for single precision"""
+    whole: bool = False
+    """of floating numbers: that all of them are whole, as integers beside missing cells are"""
 
     @property
     def is_whole(self) -> bool:
         """Whether the column holds integers."""
-        return self.dtype.lower().startswith(("int", "uint"))
+        return self.whole or self.dtype.lower().startswith(("int", "uint"))
 
     def numbers(self, values: pd.Series) -> np.ndarray:
         """Return the cells as numbers, (N,), NaN where nothing was seen.
@@ -141,7 +60,7 @@ class Field:
                 row = int(np.argmax(unknown))
                 some = ", ".join(map(repr, self.values[:8])) + (", ..." if len(self.values) > 8 else "")
                 raise ValueError(
-                    f"The column {self.name!r} holds {_plain(values.iloc[row])!r} at row {row}, which is none of its "
+                    f"The column {self.name!r} holds {plain(values.iloc[row])!r} at row {row}, which is none of its "
                     f"values in the rows of the fit ({some}): set such cells to None, which is 'not seen', or fit on "
                     "rows that have it."
                 )
@@ -273,6 +192,7 @@ class Schema:
         """Return names, kinds, dtypes and values as JSON has them."""
         names = [
             {"name": f.name, "kind": str(f.column), "dtype": f.dtype, "values": list(f.values), "offset": f.offset}
+            | ({"whole": True} if f.whole else {})
             for f in self.fields
         ]
         return {"columns": names}
@@ -281,7 +201,14 @@ class Schema:
     def from_dict(cls, saved: Mapping[str, Any]) -> Schema:
         """Read what ``to_dict`` gave."""
         fields = [
-            Field(one["name"], Column.parse(one["kind"]), one["dtype"], tuple(one["values"]), one.get("offset", 0.0))
+            Field(
+                one["name"],
+                Column.parse(one["kind"]),
+                one["dtype"],
+                tuple(one["values"]),
+                one.get("offset", 0.0),
+                one.get("whole", False),
+            )
             for one in saved["columns"]
         ]
         return cls(tuple(fields))
@@ -343,22 +270,17 @@ def _field(name: str, values: pd.Series, kind: str | Sequence[Any] | None) -> Fi
     seen = values.dropna()
     if not len(seen):
         raise ValueError(f"The column {name!r} holds no value at all: leave it out, frame.drop(columns=[{name!r}]).")
-    if _holds_durations(seen):
-        raise ValueError(
-            f"The column {name!r} holds durations, of which there is no kind: make numbers of them, "
-            f"pd.to_timedelta(frame[{name!r}]).dt.total_seconds()."
-        )
-    if _holds_dates(seen):
-        dates = (
-            f"frame[{name!r}].dt.to_timestamp()" if hasattr(seen.dtype, "freq") else f"pd.to_datetime(frame[{name!r}])"
-        )
-        raise ValueError(
-            f"The column {name!r} holds dates, of which there is no kind: make numbers of them, such as the days since "
-            f"the first, (t - t.min()).dt.days with t = {dates}."
-        )
+    check_times(name, seen)
+    named = isinstance(values.dtype, pd.CategoricalDtype)
+    for value in {type(cell): cell for cell in (seen if seen.dtype == object else seen.iloc[:1])}.values():
+        if not named and kind_of_cell(value) == OTHERS:
+            raise ValueError(
+                f"The column {name!r} holds {value!r}, and of such values there is no kind: make numbers or texts of "
+                f"them, frame[{name!r}].astype(str)."
+            )
     if seen.nunique() < 2:
         raise ValueError(
-            f"The column {name!r} holds one value, {_plain(seen.iloc[0])!r}, and there is nothing to learn: leave it "
+            f"The column {name!r} holds one value, {plain(seen.iloc[0])!r}, and there is nothing to learn: leave it "
             f"out, frame.drop(columns=[{name!r}])."
         )
     dtype = str(values.dtype)
@@ -366,31 +288,50 @@ def _field(name: str, values: pd.Series, kind: str | Sequence[Any] | None) -> Fi
     dtype = "ordered" if ordered else dtype
     if dtype == "object" and seen.map(lambda value: isinstance(value, bool | np.bool_)).all():
         dtype = "bool"  # with cells that are missing
+    if isinstance(seen.iloc[0], EXACT):
+        dtype = "float64"
     if kind is not None and not isinstance(kind, str):
-        return Field(name, Column("ordinal", len(kind)), dtype, tuple(_plain(v) for v in kind))
+        if len(kind) < 2 or len(set(kind)) < len(kind):
+            raise ValueError(
+                f"kinds={{{name!r}: {list(kind)!r}}}: the grades should be at least two, each another: give each once."
+            )
+        return Field(name, Column("ordinal", len(kind)), dtype, tuple(plain(v) for v in kind))
     if kind is not None and kind not in KINDS:
         raise ValueError(
             f"kinds={{{name!r}: {kind!r}}}: there are {', '.join(KINDS)}{closest(kind, KINDS)}, or a list of grades."
         )
     if isinstance(values.dtype, pd.CategoricalDtype):
-        names = [_plain(v) for v in values.cat.categories]
+        names = [plain(v) for v in values.cat.categories]
         kind = kind or ("ordinal" if ordered else "categorical")
     else:
         names, kind = _of_plain(name, seen, kind)
     if kind in NAMED:
         return Field(name, Column(kind, len(names)), dtype, tuple(names))
-    offset = (
-        _offset(name, np.asarray(pd.to_numeric(seen, errors="coerce"), float), kind)
-        if kind in ("real", "positive")
-        else 0.0
-    )
-    return Field(name, Column(kind), dtype, offset=offset)
+    numbers = np.asarray(pd.to_numeric(seen, errors="coerce"), float)
+    offset = _offset(name, numbers, kind) if kind in ("real", "positive") else 0.0
+    whole = dtype.lower().startswith(("float", "double", "object")) and bool((numbers == np.round(numbers)).all())
+    return Field(name, Column(kind), dtype, offset=offset, whole=whole)
 
 
 def _offset(name: str, x: np.ndarray, kind: str) -> float:
     """Choose what is taken off the numbers (N,) of a column, 0 where single precision holds them as they are."""
     x = x[np.isfinite(x)]
-    if not len(x) or not is_coarse(np.abs(x).max(), x.std()):
+    if not len(x):
+        return 0.0
+    single = np.finfo(np.float32)
+    if np.abs(x).max() > single.max:
+        return 0.0  # which ``Field.numbers`` refuses
+    if is_out_of_range(x.std()) if kind == "real" else 0 < x.min() < single.tiny:
+        raise ValueError(
+            f"The column {name!r} is in units out of the range of single precision, with numbers such as "
+            f"{np.abs(x).max():.2g}: use others, frame[{name!r}] / frame[{name!r}].std()."
+        )
+    if x.std() == 0:
+        raise ValueError(
+            f"The column {name!r} lies at {x[0]:.4g}, where floating numbers do not tell its values apart: take off "
+            f"the least while they are integers, frame[{name!r}] - frame[{name!r}].min()."
+        )
+    if not is_coarse(np.abs(x).max(), x.std()):
         return 0.0
     if kind == "positive":
         raise ValueError(
@@ -404,44 +345,26 @@ def _of_plain(name: str, seen: pd.Series, kind: str | None) -> tuple[list[Any], 
     """Find the sorted values of a column, and its kind where none is given."""
     import pandas as pd
 
-    cells = [_plain(value) for value in seen.unique()]
-    kinds = {_kind_of_cell(value) for value in cells}
+    cells = [plain(value) for value in seen.unique()]
+    kinds = {kind_of_cell(value) for value in cells}
     if len(kinds) > 1:
         raise ValueError(
             f"The column {name!r} holds values of several types, {' and '.join(sorted(kinds))}: make them one, "
             f"frame[{name!r}].astype(str)."
         )
-    if kinds == {OTHERS}:
-        raise ValueError(
-            f"The column {name!r} holds {cells[0]!r}, and of such values there is no kind: make numbers or texts of "
-            f"them, frame[{name!r}].astype(str)."
-        )
     if kind is not None:
         return sorted(cells), kind
     if kinds == {TEXTS}:
+        check_written_numbers(name, cells)
         if len(cells) == len(seen) > FEW:
             raise ValueError(
                 f"The column {name!r} holds another text in each row, a name of the row: leave it out, "
                 f"frame.drop(columns=[{name!r}]), or say kinds={{{name!r}: 'categorical'}}."
             )
-        numbers = pd.to_numeric(pd.Series(cells), errors="coerce").notna()
-        if len(cells) > FEW and 0.5 < numbers.mean() < 1:
-            other = cells[int(np.argmin(numbers))]
-            raise ValueError(
-                f"The column {name!r} holds numbers and texts such as {other!r}: leave the cells of these texts empty, "
-                f"which is 'not seen', or say kinds={{{name!r}: 'categorical'}}."
-            )
         return sorted(cells), "categorical"
     if kinds == {BOOLEANS}:
         return [], "boolean"
     return [], _kind_of_numbers(np.asarray(pd.to_numeric(seen), float))
-
-
-def _kind_of_cell(value: Any) -> str:
-    """Say what a cell is."""
-    if isinstance(value, bool):
-        return BOOLEANS
-    return NUMBERS if isinstance(value, int | float) else TEXTS if isinstance(value, str) else OTHERS
 
 
 def _kind_of_numbers(x: np.ndarray) -> str:
@@ -455,23 +378,3 @@ def _kind_of_numbers(x: np.ndarray) -> str:
         return "real"
     normal, log_normal = np.log(x.std()), np.log(np.log(x).std()) + np.log(x).mean()
     return "positive" if log_normal < normal else "real"
-
-
-def _holds_durations(seen: pd.Series) -> bool:
-    """Whether the values are durations."""
-    return seen.dtype.kind == "m" or isinstance(seen.iloc[0], datetime.timedelta | np.timedelta64)
-
-
-def _holds_dates(seen: pd.Series) -> bool:
-    """Whether the values are dates, or texts that all look like dates."""
-    if seen.dtype.kind == "M" or hasattr(seen.dtype, "freq") or hasattr(seen.dtype, "tz"):
-        return True
-    first = seen.iloc[0]
-    if isinstance(first, datetime.date | np.datetime64):
-        return True
-    return isinstance(first, str) and bool(seen.astype(str).str.fullmatch(DATES).all())
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as Python has it."""
-    return value.item() if isinstance(value, np.generic) else value
