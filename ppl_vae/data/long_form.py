@@ -16,6 +16,7 @@ LONGEST = 10_000
 def read_long(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read a CSV of lines ``id, time, value, ...`` under one of names: id -> steps (T, P), in the order of times.
 
+    Columns called id and time may stand anywhere; where none are, the first two are these.
     Steps lie apart by the least distance of two times; where one has no line, and where a cell is empty or ``nan``, the
     numbers are NaN. A sequence starts at its own first time.
 
@@ -66,6 +67,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str, float, list[float]]]:
                 f"{path.name} should have the columns id, time and at least one of values, apart by commas; its first "
                 f"line is {','.join(columns)!r}: give a line for each step, under one of names."
             )
+        _check_named(path.name, columns)
+        order = _order(columns)
+        names = [columns[i] for i in order]
         for cells in reader:
             if not cells:
                 continue
@@ -75,14 +79,33 @@ def _lines(path: Path) -> Iterator[tuple[int, str, float, list[float]]]:
                     f"{where}: should have the {len(columns)} columns of the first line; it has {len(cells)}: leave a "
                     "cell empty where a number is not known."
                 )
-            time = _number(cells[1], where, columns[1])
+            name, when, *values = (cells[i] for i in order)
+            time = _number(when, where, names[1])
             if not np.isfinite(time):
-                raise ValueError(f"{where}: the time should be known; got {cells[1]!r}: give the number of the step.")
-            yield reader.line_num, cells[0], time, [_number(*cell) for cell in _named(cells, columns, where)]
+                raise ValueError(f"{where}: the time should be known; got {when!r}: give the number of the step.")
+            if not name.strip():
+                raise ValueError(f"{where}: the id should be known; got {name!r}: give the name of the sequence.")
+            yield reader.line_num, name, time, [_number(*cell) for cell in _named(values, names[2:], where)]
+
+
+def _check_named(file: str, columns: list[str]) -> None:
+    """Refuse a column without a name, which is an index as pandas writes it, and no number of a step."""
+    if any(not name.strip() for name in columns):
+        raise ValueError(
+            f"{file} should have a name for each column in its first line; got {','.join(columns)!r}: leave an index "
+            "out, frame.to_csv(file, index=False), or give the column a name."
+        )
+
+
+def _order(columns: list[str]) -> list[int]:
+    """Return the places of id, time and the values among the columns."""
+    lower = [name.strip().lower() for name in columns]
+    first = [lower.index(name) for name in ("id", "time")] if {"id", "time"} <= set(lower) else [0, 1]
+    return first + [i for i in range(len(columns)) if i not in first]
 
 
 def _named(cells: list[str], columns: list[str], where: str) -> Iterator[tuple[str, str, str]]:
-    return ((cell, where, name) for cell, name in zip(cells[2:], columns[2:], strict=True))
+    return ((cell, where, name) for cell, name in zip(cells, columns, strict=True))
 
 
 def _number(cell: str, where: str, column: str) -> float:

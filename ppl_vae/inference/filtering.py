@@ -87,7 +87,7 @@ def filtered(
         return proposal.mean, proposal.log_prob(proposal.mean)
 
     if request.scored:
-        check_scored(name, posterior)
+        check_scored(posterior)
     if request.twist:
         check_twist(name, posterior)
     if recurrent and lasting is not None:

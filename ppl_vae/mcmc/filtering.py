@@ -253,7 +253,7 @@ def check_markov(prior: Any) -> None:
         )
 
 
-def check_scored(name: str, posterior: Any) -> None:
+def check_scored(posterior: Any) -> None:
     """Refuse a smoother where the weights of a step are to teach its proposals.
 
     Raises:
@@ -261,7 +261,7 @@ def check_scored(name: str, posterior: Any) -> None:
     """
     if getattr(posterior, "foresees", False):
         raise UnsuitableObjective(
-            f"{name} takes a guide to p(z_t | z_{{t-1}}, x_1:t), and this one knows data of later steps: use "
+            "NASMC takes a guide to p(z_t | z_{t-1}, x_1:t), and this one knows data of later steps: use "
             "conditionals.Filtering, posterior='filtering' of recipes, or FIVO."
         )
 

@@ -97,6 +97,15 @@ REMEDIES: dict[str, Any] = {
         lambda: table(NAMES, "a,,1"),
         lambda: table(NAMES, "a,0,1"),
     ),
+    "the id should be known; got {}: give the name of the sequence": (
+        lambda: table(NAMES, ",0,1"),
+        lambda: table(NAMES, "a,0,1"),
+    ),
+    "leave an index out, frame.to_csv(file, index=False), or give the column a name": (
+        lambda: table(f",{NAMES}", "0,a,0,1"),
+        lambda: table(NAMES, "a,0,1"),
+        lambda: table(f"n,{NAMES}", "0,a,0,1"),
+    ),
     "give dates as numbers of steps, categories as columns of 0 and 1": (
         lambda: table(NAMES, "a,1871-01-01,1"),
         lambda: table(NAMES, "a,1871,1"),

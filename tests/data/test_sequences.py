@@ -50,6 +50,19 @@ def test_an_array_and_a_table_are_the_list(tmp_path: Path) -> None:
         assert (found.x == listed.x[order]).all() and (found.mask == listed.mask[order]).all()
 
 
+def test_columns_called_id_and_time_are_these_wherever_they_stand(tmp_path: Path) -> None:
+    lines = [("a", 1, 0.5, 2.0), ("a", 2, 0.25, 3.0), ("b", 5, 1.5, 4.0)]
+    read = []
+    for order in ([0, 1, 2, 3], [2, 0, 1, 3], [2, 3, 1, 0]):
+        names = ["ID", "time", "u", "v"]
+        rows = [[names[i] for i in order], *([line[i] for i in order] for line in lines)]
+        (tmp_path / "x.csv").write_text("\n".join(",".join(map(str, row)) for row in rows))
+        read.append(data.pad(tmp_path / "x.csv"))
+    for other in read[1:]:
+        assert list(other.ids) == list(read[0].ids) == ["a", "b"] and other.lengths.tolist() == [2, 1]
+        np.testing.assert_array_equal(other.x, read[0].x)
+
+
 def test_published_sequences_are_those_of_their_papers() -> None:
     """Counts, lengths and moments as published: UCI's description, and Durbin and Koopman's table of the Nile."""
     flows = data.nile.read().x[0]

@@ -95,7 +95,7 @@ def filtered(
         return jax.lax.stop_gradient(log_q) if request.scored else log_q
 
     if request.scored:
-        check_scored(name, posterior)
+        check_scored(posterior)
     if request.twist:
         check_twist(name, posterior)
     walk: Any = RecurrentSteps(posterior, x.astype(args[0].dtype), size) if recurrent else None
