@@ -9,6 +9,7 @@ import numpy as np
 
 from ppl_vae.arrays.convolution_shapes import channels_first
 from ppl_vae.data.checks import PARTS
+from ppl_vae.data.files.images import check_opaque, upright
 from ppl_vae.data.parts import from_arrays
 from ppl_vae.data.split import Split
 
@@ -124,6 +125,9 @@ def _one_of(item: Mapping[Any, Any], names: tuple[str, ...], part: str) -> str:
 
 
 def _as_array(value: Any) -> np.ndarray:
-    if hasattr(value, "convert") and getattr(value, "mode", None) in INDIRECT:
-        value = value.convert("RGB")
+    if hasattr(value, "convert") and hasattr(value, "getexif"):
+        value = upright(value)
+        if value.mode in INDIRECT:
+            check_opaque(value, "An image among the items")
+            value = value.convert("RGB")
     return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)

@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import PIL.Image
 import pytest
 import scipy.sparse
 import torch
@@ -67,6 +68,57 @@ def test_grey_among_colours_and_other_modes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels[2], np.repeat(GREY[0][..., None], 3, -1))
     np.testing.assert_array_equal(pixels[3][..., 0], 255 * (GREY[1] > 127))
     np.testing.assert_array_equal(pixels[4], COLOUR[2])
+
+
+def test_images_are_as_they_are_shown(tmp_path: Path) -> None:
+    """A camera held upright says so in EXIF; what shines through a pixel is not in the file."""
+    image = Image.fromarray(COLOUR[0])
+    turned = image.getexif()
+    turned[0x0112] = 6  # a quarter to the right
+    image.save(tmp_path / "turned.png", exif=turned)
+    for pixels in (
+        read_images(tmp_path).pixels["train"][0],
+        data.from_items([Image.open(tmp_path / "turned.png")] * 9).pixels["train"][0],
+    ):
+        np.testing.assert_array_equal(pixels, np.rot90(COLOUR[0], -1))
+    for name, see_through in (("colour", COLOUR[1]), ("grey", GREY[1])):
+        pixels = np.dstack([see_through, np.where(np.arange(30).reshape(6, 5) < 3, 0, 255)]).astype(np.uint8)
+        write(tmp_path / name, pixels[None])
+        told = refused("put it on a background, {}.convert('RGB')", lambda name=name: read_images(tmp_path / name))  # type: ignore[misc]
+        code = told.partition("on a background, ")[2].rstrip(".")
+        laid = eval(code, {"PIL": PIL, "image": Image.open(tmp_path / name / "000.png")})
+        laid.save(tmp_path / name / "000.png")
+        seen = read_images(tmp_path / name).pixels["train"][0]
+        assert (seen[0, :3] == 255).all()
+        np.testing.assert_array_equal(
+            seen[1:], (see_through if see_through.ndim == 3 else np.dstack([see_through] * 3))[1:]
+        )
+
+
+def test_no_image_of_a_folder_is_left_out_in_silence(tmp_path: Path) -> None:
+    for part, rows in (("train", GREY[:20]), ("val", GREY[20:25]), ("test", GREY[25:])):
+        write(tmp_path / "parts" / part, rows)
+    split = data.load(tmp_path / "parts")
+    assert split.sizes == {"train": 20, "valid": 5, "test": 5}
+    np.testing.assert_array_equal(split.pixels["valid"], GREY[20:25])
+    write(tmp_path / "parts" / "validation", GREY[:1])
+    refused("which mean the same part: put the images of both into one", lambda: data.load(tmp_path / "parts"))
+    (tmp_path / "parts" / "validation" / "000.png").rename(tmp_path / "parts" / "val" / "005.png")
+    (tmp_path / "parts" / "validation").rmdir()
+    assert data.load(tmp_path / "parts").sizes["valid"] == 6
+    for place in ("parts/more", "parts/train/cat/young", "classes/cat/young"):
+        base = tmp_path / place.partition("/")[0]
+        write(base / "train" if base.name == "parts" else base / "cat", GREY)
+        write(tmp_path / place, GREY[:1])
+        told = refused("put images into folders of classes, or of parts", lambda base=base: data.load(base))  # type: ignore[misc]
+        assert place.rpartition("/")[2] in told
+        (tmp_path / place / "000.png").rename(tmp_path / "elsewhere.png")
+        assert data.load(base).P == 30
+    Image.fromarray(GREY[0]).save(tmp_path / "classes" / "cat" / "next.bmp")
+    refused("save it as one of them, PIL.Image.open(path).save('name.png')", lambda: data.load(tmp_path / "classes"))
+    Image.open(tmp_path / "classes" / "cat" / "next.bmp").save(tmp_path / "classes" / "cat" / "next.png")
+    (tmp_path / "classes" / "cat" / "next.bmp").unlink()
+    assert sum(data.load(tmp_path / "classes").sizes.values()) == 31
 
 
 def test_the_command_line_reads_them_too(tmp_path: Path) -> None:

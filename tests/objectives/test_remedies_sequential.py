@@ -111,7 +111,7 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         trains(FIVO, "recurrent"),
         trains(IWAE, "strange"),
     ),
-    "NASMC takes a guide to p(z_t | z_{t-1}, x_1:t), and this one knows data of later steps: use conditionals.Filtering, posterior='filtering' of recipes, or FIVO": (
+    "NASMC takes a guide to p(z_t | z_{t-1}, x_1:t), and this one knows data of later steps: use": (
         trains(NASMC),
         trains(NASMC, posterior="filtering"),
         trains(FIVO),

@@ -12,44 +12,83 @@ from ppl_vae.data.checks import PARTS
 from ppl_vae.data.parts import Parts
 
 ENDINGS = (".png", ".jpg", ".jpeg")
+OTHERS = (".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp", ".heic", ".avif")
+"""Endings of images that are not read."""
+NAMES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
+"""Part -> names that its folder may have."""
 MODES = {"1": "L", "L": "L", "LA": "L"}
 """Mode of an image -> what it is read as; all others are read in colour."""
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether there are images in a folder without ``.npy`` files, in its sub-folders, or in theirs."""
+    """Whether there are images in a folder without ``.npy`` files, or somewhere in its sub-folders."""
     if not folder.is_dir() or any(folder.glob("*.npy")):
         return False
-    return any(any(map(_images, folders)) for folders in ([folder], folder.glob("*/"), folder.glob("*/*/")))
+    return any(path.suffix.lower() in ENDINGS + OTHERS and path.is_file() for path in folder.rglob("*"))
 
 
 def read_images(folder: Path) -> Parts:
     """Read the images of a folder, in the order of their names, uint8 (N, H, W) or, of colours, (N, H, W, 3).
 
-    Sub-folders ``train``, ``valid`` and ``test`` are parts. Others are classes, whose numbers in the order of their
-    names are the labels. Where some images are grey and others in colour, all are read in colour.
-    Transparency is left out: a transparent pixel has the colour that its file holds.
+    Sub-folders ``train``, ``valid`` (or ``val``, ``validation``) and ``test`` are parts. Others are classes, whose
+    numbers in the order of their names are the labels. Where some images are grey and others in colour, all are read in
+    colour. Each is turned as its EXIF says, as it is shown.
 
     Raises:
-        ValueError: images of several sizes, a broken file, images both beside and inside sub-folders, parts without
-            'train', or parts of several classes.
+        ValueError: images of several sizes, a broken file, transparent pixels, images both beside and inside
+            sub-folders, deeper than the classes or of a format that is not read, parts without 'train', two folders of
+            one part, or parts of several classes.
         ImportError: Pillow is not installed.
     """
-    parts = [part for part in PARTS if (folder / part).is_dir()]
+    parts = _parts(folder)
     if not parts:
         classes = _classes(folder)
         paths, labels = _listed(folder, classes)
+        _check_all(folder, paths)
         return Parts({"train": _read(paths)}, {} if labels is None else {"train": labels})
     if "train" not in parts:
         raise ValueError(
             f"{str(folder)!r} has the parts {', '.join(parts)} and no 'train': make a folder of that name."
         )
-    classes = _classes(folder / "train")
-    listed = {part: _listed(folder / part, classes) for part in parts}
+    classes = _classes(parts["train"])
+    listed = {part: _listed(place, classes) for part, place in parts.items()}
+    _check_all(folder, [path for paths, _ in listed.values() for path in paths])
     pixels = _read([path for paths, _ in listed.values() for path in paths])
     ends = np.cumsum([len(paths) for paths, _ in listed.values()])
     labels_of = {part: labels for part, (_, labels) in listed.items() if labels is not None}
     return Parts(dict(zip(parts, np.split(pixels, ends[:-1]), strict=True)), labels_of)
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """Find the sub-folders that are parts."""
+    parts = {}
+    for part in PARTS:
+        found = [folder / name for name in NAMES[part] if (folder / name).is_dir()]
+        if len(found) > 1:
+            raise ValueError(
+                f"{str(folder)!r} has the folders {found[0].name!r} and {found[1].name!r}, which mean the same part: "
+                "put the images of both into one."
+            )
+        if found:
+            parts[part] = found[0]
+    return parts
+
+
+def _check_all(folder: Path, listed: Sequence[Path]) -> None:
+    """Refuse a folder with images that are in no part or class, or of a format that is not read."""
+    known = set(listed)
+    for path in sorted(folder.rglob("*")):
+        shown = path.relative_to(folder).as_posix()
+        if path.suffix.lower() in OTHERS and path.is_file():
+            raise ValueError(
+                f"{str(folder)!r} holds {shown!r}, and PNG and JPEG are read: save it as one of them, "
+                "PIL.Image.open(path).save('name.png'), or move it elsewhere."
+            )
+        if path.suffix.lower() in ENDINGS and path.is_file() and path not in known:
+            raise ValueError(
+                f"{str(folder)!r} holds {shown!r}, which is in no class, or in none of the parts: put images into "
+                "folders of classes, or of parts and their classes, or move them elsewhere."
+            )
 
 
 def _images(folder: Path) -> list[Path]:
@@ -104,6 +143,28 @@ def _opened(path: Path) -> np.ndarray:
                     f"{str(path)!r} has levels beyond 255 (mode {mode!r}): save the intensities as a .npy file of "
                     "floating numbers in [0, 1]."
                 )
-            return np.asarray(image.convert(MODES.get(mode, "RGB")))
+            check_opaque(image, repr(str(path)))
+            return np.asarray(upright(image).convert(MODES.get(mode, "RGB")))
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{str(path)!r} is no image that can be read ({error}): repair or remove it.") from None
+
+
+def upright(image: Any) -> Any:
+    """Turn an image of PIL as its EXIF says, which is how it is shown."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
+
+
+def check_opaque(image: Any, what: str) -> None:
+    """Refuse an image of PIL some of whose pixels let something through: what is seen there is not in the file.
+
+    Raises:
+        ValueError: how to lay it on a background.
+    """
+    if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+        laid = "PIL.Image.alpha_composite(PIL.Image.new('RGBA', image.size, 'white'), image.convert('RGBA'))"
+        raise ValueError(
+            f"{what} has transparent pixels, whose colour depends on what lies behind: put it on a background, "
+            f"{laid}.convert('RGB')."
+        )

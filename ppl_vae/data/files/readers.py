@@ -10,11 +10,10 @@ import numpy as np
 
 from ppl_vae.data.checks import PARTS
 from ppl_vae.data.files.groups import is_group, read_group
-from ppl_vae.data.files.images import holds_images, read_images
+from ppl_vae.data.files.images import NAMES, holds_images, read_images
 from ppl_vae.data.parts import Parts
 from ppl_vae.data.stored import stored
 
-WORDS = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
 PIXEL_KEYS = ("{}", "{}_images", "x_{}", "X_{}", "{}_data")
 LABEL_KEYS = ("{}_labels", "labels_{}", "y_{}")
 SINGLE_KEYS = ("images", "imgs", "data", "x", "X")
@@ -123,7 +122,7 @@ def _wanted(keys: list[str]) -> list[str]:
     """Return the keys that may hold pixels or labels; others, such as metadata, are not read."""
     if len(keys) == 1:
         return keys
-    known = {form.format(word) for words in WORDS.values() for word in words for form in PIXEL_KEYS + LABEL_KEYS}
+    known = {form.format(word) for words in NAMES.values() for word in words for form in PIXEL_KEYS + LABEL_KEYS}
     known.update(SINGLE_KEYS, SINGLE_LABEL_KEYS)
     wanted = [key for key in keys if key in known]
     return wanted or keys
@@ -134,7 +133,7 @@ def _sorted_out(arrays: dict[str, np.ndarray], path: Path) -> Parts:
     labels: dict[str, np.ndarray] = {}
     for part in PARTS:
         for found, forms in ((pixels, PIXEL_KEYS), (labels, LABEL_KEYS)):
-            key = _one_of(arrays, [form.format(word) for word in WORDS[part] for form in forms], path)
+            key = _one_of(arrays, [form.format(word) for word in NAMES[part] for form in forms], path)
             if key is not None:
                 found[part] = arrays[key]
     if pixels:
