@@ -81,6 +81,10 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "asks for log q at values that are not the guide's own draws",
         "whose log-density is not known at the guide's draws: give the model",
     ),
+    "evaluation/test_users_programs.py": (
+        "leave the scale out, and give the weight of a term to the objective",
+        "of batch shape (N, M) with .to_event(1), or use evaluation.log_likelihood(fit, x)",
+    ),
     "inference/test_batches.py": ("takes what the model draws at",),
     "inference/test_reached.py": ("stays as it is. To train it", "they stay as they are. To train them"),
     "inference/test_supports.py": (

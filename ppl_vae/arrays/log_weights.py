@@ -23,13 +23,14 @@ def normalised(log_w: np.ndarray) -> np.ndarray:
 
 
 def effective(log_w: np.ndarray) -> np.ndarray:
-    """The effective number of draws of log-weights (K, N), (sum w)^2 / sum w^2: (N,) between 1 and K.
+    """The effective number of draws of log-weights (K, N), (sum w)^2 / sum w^2: (N,) between 1 and K, 0 of zeros alone.
 
     >>> effective(np.log(np.array([[1.0], [1.0], [1e-30]]))).round(6)
     array([2.])
     """
     log_w = log_w.astype(np.float64)
-    return np.exp(2 * np.logaddexp.reduce(log_w, 0) - np.logaddexp.reduce(2 * log_w, 0))
+    total, none = np.logaddexp.reduce(log_w, 0), np.isneginf(log_w).all(0)
+    return np.where(none, 0.0, np.exp(2 * total - np.where(none, 0.0, np.logaddexp.reduce(2 * log_w, 0))))
 
 
 def pareto_smoothed(log_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

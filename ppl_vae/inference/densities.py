@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..mcmc.kernels import Evaluated, component_weights, stratified
 from ..mcmc.layout import Latent, Layout, Position
 from ..models import VampPrior
 from ..pairs.keywords import inner
-from .sites import describe
+from .sites import base_of, describe, masks_of
 from .traces import PyroSite, density_of, quiet, sites_of
 
 MAX_PLATE_NESTING = 1
@@ -30,6 +30,34 @@ def layout_of(model: Any, x: Tensor, side: Mapping[str, Tensor]) -> Layout:
     with torch.no_grad():
         trace = poutine.trace(model).get_trace(x, **side)
     return layout_of_sites(sites_of(trace, observed=False), len(x))
+
+
+def validated(model: Any, x: Tensor, side: Mapping[str, Tensor]) -> frozenset[str]:
+    """Name the observed sites that check their values, as the caller's setting of Pyro has it, but for real numbers."""
+    with torch.no_grad():
+        trace = poutine.trace(model).get_trace(x, **side)
+    return frozenset(
+        name
+        for name, site in sites_of(trace, observed=True).items()
+        if getattr(base_of(site["fn"]), "_validate_args", False) and describe(site).support != "real"
+    )
+
+
+def _impossible(site: PyroSite) -> Tensor | None:
+    """Whether a datum has an entry that the site's distribution cannot have, (B,) or (K, B); None where all may be.
+
+    Without Pyro's validation a formula has a number there, too.
+    """
+    fn, value = site["fn"], site["value"]
+    try:
+        support = base_of(fn).support
+        outside = ~support.check(value)
+    except (AttributeError, NotImplementedError):  # a user's own may say nothing
+        return None
+    outside = outside.reshape(*outside.shape, *[1] * (value.dim() - outside.dim()))
+    for mask in masks_of(site):
+        outside = outside & mask
+    return outside.flatten(-fn.event_dim).any(-1) if fn.event_dim else outside
 
 
 def layout_of_sites(latent: Mapping[str, PyroSite], rows: int) -> Layout:
@@ -123,13 +151,22 @@ class Densities:
         side: side inputs of x.
         layout: the model's latent sites.
         start: f_0, ``prior``, ``guide`` or ``components``.
+        validated: the observed sites of which a datum that the distribution cannot have has density 0; of the others,
+            and where Pyro validates, that is the distribution's affair.
     """
 
     def __init__(
-        self, model: Any, guide: Any, x: Tensor, side: Mapping[str, Tensor], layout: Layout, start: str = "prior"
+        self,
+        model: Any,
+        guide: Any,
+        x: Tensor,
+        side: Mapping[str, Tensor],
+        layout: Layout,
+        start: str = "prior",
+        validated: Collection[str] = (),
     ) -> None:
         self.model, self.guide, self.x, self.side, self.layout = quiet(model), guide, x, side, layout
-        self.start = start
+        self.start, self.validated = start, validated
         if start == "guide":
             with torch.no_grad():
                 self.inside = _generators(x.device)
@@ -194,6 +231,9 @@ class Densities:
             sum((density_of(site, chains) for site in sites_of(trace, observed=seen).values()), log_det * 0)
             for seen in (True, False)
         )
+        for name, site in sites_of(trace, observed=True).items():
+            outside = _impossible(site) if name in self.validated else None
+            log_lik = log_lik if outside is None else torch.where(outside, -torch.inf, log_lik)
         return log_lik, log_prior, log_det, trace
 
     def _log_guide(self, trace: poutine.Trace, chains: int) -> Tensor:

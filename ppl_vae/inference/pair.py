@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from ..nets.tables import Rows
 from ..objectives.request import LevelsRequest, TermsRequest
+from ..pairs.inputs import observed_data, side_by_side
 from ..pairs.keywords import generated_site, tolerant
 from ..pairs.pair import check_shapes, example_of
 from ..pairs.priors import exchange
 from ..pairs.side_inputs import NOTHING, Arrays
-from ..pairs.sites import Sites, observed_data, side_by_side, value_of_data
+from ..pairs.sites import Sites, value_of_data
 from ..pairs.terms import SiteTerms, Terms
 from ..pairs.trials import Trial, of_one_size, require_draws
 from ..runtime.threads import process_lock

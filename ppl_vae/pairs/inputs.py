@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..data.tables.kinds import Column, check_columns
 from ..init import check_index
 from .pair import Pair
 from .side_inputs import Arrays, apply_mask, given_of, take_rows, told_by
-from .sites import Sites
+from .sites import Site, Sites, value_of_data
 
 X = TypeVar("X", bound=Data)
 
@@ -307,3 +307,34 @@ def check_data(pair: Pair, x: Any, likely: bool = True, given: Any = None, mask:
     if pair.sites is not None:
         check_gaps(pair.sites, side.get("mask"))
     return CheckedData(values, side, pair, likely, index, digests=digests)
+
+
+def observed_data(site: Site, values: np.ndarray) -> np.ndarray:
+    """Bring what a site observed, (plates, B, ...), into the order (B, ...); without inner plates it has it."""
+    return value_of_data(site, values)[0] if site.plates else values
+
+
+def side_by_side(
+    x: np.ndarray, values: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], mask: np.ndarray | None = None
+) -> np.ndarray:
+    """Put the means of the observed sites, (K, B, ...) each, side by side: E[x | z] of data x (B, P), (K, B, P).
+
+    Args:
+        x: the data.
+        values: what each site observed of them, (B, ...).
+        means: of the same sites, in the order of the model.
+        mask: true where x was seen; elsewhere a site may have observed anything.
+
+    Raises:
+        ValueError: what the sites observed is not x, so that nobody knows which column of x a mean is of.
+    """
+    if all(mean.shape[1:2] == (len(x),) for mean in means.values()):
+        seen = [np.broadcast_to(values[name], mean.shape)[0].reshape(len(x), -1) for name, mean in means.items()]
+        rows, where = np.concatenate(seen, -1), True if mask is None else mask
+        if rows.shape == x.shape and np.all(np.isclose(rows, x, rtol=1e-4, atol=1e-6) | ~np.asarray(where)):
+            return np.concatenate([mean.reshape(*mean.shape[:2], -1) for mean in means.values()], -1)
+    raise ValueError(
+        f"E[x | z] is known where observed sites, side by side, are x as it is given; {', '.join(map(repr, means))} "
+        "observed something else, so that the columns of x that a mean is of are not known: let the program observe x "
+        "itself, or its columns in their order; or trace fit.model, and read the mean of each site."
+    )

@@ -180,6 +180,27 @@ class Sites:
         self.check_data()
         self.check_latent(what)
         self.check_plain(what, "evaluation.log_likelihood(fit, x)")
+        self.check_unscaled(what)
+        for site in self.observed:
+            if site.plates:
+                raise UnsuitableObjective(
+                    f"{what} lays its draws of z along dim -2, where the site {site.name!r} has a plate inside the "
+                    "data's: observe its entries as one site, of batch shape (N, M) with .to_event(1), or use "
+                    "evaluation.log_likelihood(fit, x)."
+                )
+
+    def check_unscaled(self, what: str) -> None:
+        """Refuse programs of which a scale multiplies some densities and not others.
+
+        Raises:
+            UnsuitableObjective: names what was to be done.
+        """
+        if self.scaled:
+            raise UnsuitableObjective(
+                f"{what} is about log p(x, z), and a scale of these programs multiplies some densities and not others, "
+                "so that there is none: leave the scale out, and give the weight of a term to the objective of a "
+                "training, as TraceELBO(beta=0.5) takes it."
+            )
 
     def check_covered(self, what: str, instead: str = "the bound, evaluation.elbo(fit, x)") -> None:
         """Refuse codes of a codebook, of which q(z | x) has one alone, for what needs all that p(z | x) has."""
@@ -307,37 +328,6 @@ class Sites:
     def sizes(self, of: Callable[[Site], bool]) -> dict[str, int]:
         """The number of values of the latent sites, or some ``of`` them, by name."""
         return {site.name: site.num_configurations for site in self.latent if of(site)}
-
-
-def observed_data(site: Site, values: np.ndarray) -> np.ndarray:
-    """Bring what a site observed, (plates, B, ...), into the order (B, ...); without inner plates it has it."""
-    return value_of_data(site, values)[0] if site.plates else values
-
-
-def side_by_side(
-    x: np.ndarray, values: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], mask: np.ndarray | None = None
-) -> np.ndarray:
-    """Put the means of the observed sites, (K, B, ...) each, side by side: E[x | z] of data x (B, P), (K, B, P).
-
-    Args:
-        x: the data.
-        values: what each site observed of them, (B, ...).
-        means: of the same sites, in the order of the model.
-        mask: true where x was seen; elsewhere a site may have observed anything.
-
-    Raises:
-        ValueError: what the sites observed is not x, so that nobody knows which column of x a mean is of.
-    """
-    if all(mean.shape[1:2] == (len(x),) for mean in means.values()):
-        seen = [np.broadcast_to(values[name], mean.shape)[0].reshape(len(x), -1) for name, mean in means.items()]
-        rows, where = np.concatenate(seen, -1), True if mask is None else mask
-        if rows.shape == x.shape and np.all(np.isclose(rows, x, rtol=1e-4, atol=1e-6) | ~np.asarray(where)):
-            return np.concatenate([mean.reshape(*mean.shape[:2], -1) for mean in means.values()], -1)
-    raise ValueError(
-        f"E[x | z] is known where observed sites, side by side, are x as it is given; {', '.join(map(repr, means))} "
-        "observed something else, so that the columns of x that a mean is of are not known: let the program observe x "
-        "itself, or its columns in their order; or trace fit.model, and read the mean of each site."
-    )
 
 
 Plates = Mapping[str, Mapping[int, tuple[str, int]]]

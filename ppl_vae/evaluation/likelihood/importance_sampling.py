@@ -51,8 +51,9 @@ class LogLikelihood(Shown):
 
 
 def relative_error(ess: np.ndarray, count: int) -> np.ndarray:
-    """sd(w) / (mean(w) sqrt(K)) = sqrt((K / ESS - 1) / (K - 1)) of K weights; NaN of one."""
-    return np.sqrt(np.maximum(count / ess - 1, 0) / (count - 1)) if count > 1 else np.full_like(ess, np.nan)
+    """sd(w) / (mean(w) sqrt(K)) = sqrt((K / ESS - 1) / (K - 1)) of K weights; NaN of one, and of zeros, of ESS 0."""
+    some = np.where(ess > 0, ess, np.nan)
+    return np.sqrt(np.maximum(count / some - 1, 0) / (count - 1)) if count > 1 else np.full_like(ess, np.nan)
 
 
 class Moments:
@@ -81,8 +82,9 @@ class Moments:
 
     @property
     def ess(self) -> np.ndarray:
-        """(sum w)^2 / sum w^2, (B,)."""
-        return np.exp(2 * self.log_sum - self.log_sum_squares)
+        """(sum w)^2 / sum w^2, (B,); 0 where every w is 0."""
+        none = np.isneginf(self.log_sum)
+        return np.where(none, 0.0, np.exp(2 * self.log_sum - np.where(none, 0.0, self.log_sum_squares)))
 
     @property
     def relative_error(self) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from ...pairs.chunks import in_chunks
+from ...pairs.chunks import in_chunks, sample_in_chunks
 from ...pairs.densities import check_prior, check_weights
 from ...pairs.inputs import CheckedData, Input
 from ...pairs.side_inputs import Side
@@ -22,8 +22,6 @@ DRAWS = 100
 """The number of draws for q(z_d = k | x) or E_q[z_d | x], whose noise is then taken off the variance."""
 AT_ONCE = 2**22
 """The number of drawn entries that are held at a time."""
-SOME = 32
-"""The number of draws by which a prior is recognised as standard normal."""
 
 
 def active_units(fit: Fit, x: Input, *, threshold: float = THRESHOLD, **side: Unpack[Side]) -> int:
@@ -180,9 +178,9 @@ def kl_by_dimension(fit: Fit, x: Input, **side: Unpack[Side]) -> np.ndarray:
 
 
 def has_standard_prior(fit: Fit, x: Input, **side: Unpack[Side]) -> bool:
-    """Whether the model's log p(z) is that of N(0, I) at draws z ~ q(z | x) for the first 32 rows of x (N, P)."""
-    some = fit.checked(x, **side).take(slice(SOME))
-    values, terms = fit.pair.sample(some.x, 1, 0, side=some.arrays)
+    """Whether the model's log p(z) is that of N(0, I) at a draw z ~ q(z | x) for each row of x (N, P)."""
+    data = fit.checked(x, **side)
+    values, terms = sample_in_chunks(fit.pair, data.x, 1, 0, side=data.arrays)
     return len(values) == 1 and all(
         standard_log_prior(z.astype(np.float64), terms) is not None for z in values.values()
     )

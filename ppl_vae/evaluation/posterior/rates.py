@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Unpack, cast
 
@@ -37,9 +38,10 @@ def rate_distortion(
 
     H is the entropy of the data, which are taken as the whole of their distribution: log N for N distinct images, and
     the entropy of their frequencies where some are equal. The lower bound holds where p(x | z) is a probability, of
-    pixels that are 0 or 1 or have levels; of a density, and of grey values under a Bernoulli likelihood, it says
-    nothing and is NaN, unless ``entropy`` says what H is in the same measure. Fixing a Broken ELBO, Alemi, Poole,
-    Fischer, Dillon, Saurous and Murphy, 2018.
+    pixels that are 0 or 1 or have levels, and D is of all of x: of a density, of grey values under a Bernoulli
+    likelihood, of pixels that a mask hides or the model does not observe, and given side information it says nothing
+    and is NaN, unless ``entropy`` says what H is in the same measure. Fixing a Broken ELBO, Alemi, Poole, Fischer,
+    Dillon, Saurous and Murphy, 2018.
 
     Args:
         fits: name -> fit; or (model, strength) -> fit, for the curves of ``plots.rate_distortion_plane``.
@@ -63,7 +65,8 @@ def rate_distortion(
         data = fit.checked(data, located=False, **beside)
         beside = Side(index=side.get("index"))
         parts = elbo_surgery(fit, data, num_particles, seed=seed)
-        known = entropy if entropy is not None else data_entropy(x) if _is_finite(fit, x) else float("nan")
+        whole = not data.side and _is_finite(fit, x)
+        known = entropy if entropy is not None else data_entropy(x) if whole else float("nan")
         rows[name] = {
             **parts.row(),
             "entropy": known,
@@ -78,8 +81,9 @@ def rate_distortion(
 
 
 def _is_finite(fit: Fit, x: np.ndarray) -> bool:
-    """Whether the likelihood gives probabilities to values such as these, rather than densities."""
+    """Whether the likelihood gives probabilities to values such as these, all of a row, rather than densities."""
     sites = fit.pair.sites.observed if fit.pair.sites is not None else ()
-    return bool(sites) and all(
-        s.levels is not None or (s.binary and bool(np.isin(np.asarray(x), (0, 1)).all())) for s in sites
+    binary = bool(np.isin(np.asarray(x), (0, 1)).all())
+    return sum(math.prod(site.event_shape) for site in sites) == np.shape(x)[1] and all(
+        site.levels is not None or (site.binary and binary) for site in sites
     )

@@ -18,7 +18,7 @@ from ...mcmc.layout import Layout, Position
 from ...pairs.keywords import generated_site
 from ...pairs.side_inputs import Arrays
 from ...pairs.sites import Sites
-from ..densities import Densities, encoded, layout_of, repeat
+from ..densities import Densities, encoded, layout_of, repeat, validated
 from ..pair import Pair, forked
 
 Values = dict[str, np.ndarray]
@@ -27,14 +27,12 @@ Values = dict[str, np.ndarray]
 @contextmanager
 def densities_of(pair: Pair, x: np.ndarray, side: Arrays, seed: int, start: str = "prior") -> Iterator[Densities]:
     """Yield the pair's densities; draws within the block come from the seed."""
-    with (
-        forked(seed, pair.device),
-        pair.active() as (model, guide),
-        pyro.validation_enabled(False),
-        encoded(model),
-    ):
+    with forked(seed, pair.device), pair.active() as (model, guide), encoded(model):
         batch, where = pair.tensor(x), pair.tensors(side)
-        yield Densities(model, guide, batch, where, layout_of(model, batch, where), start)
+        with forked(seed, pair.device):
+            checked = validated(model, batch, where)
+        with pyro.validation_enabled(False):
+            yield Densities(model, guide, batch, where, layout_of(model, batch, where), start, checked)
 
 
 def to_numpy(values: dict[str, Tensor]) -> Values:

@@ -18,11 +18,12 @@ from numpyro.distributions import biject_to, constraints
 
 from ...objectives.request import LevelsRequest, TermsRequest
 from ...pairs.failures import explained
+from ...pairs.inputs import observed_data, side_by_side
 from ...pairs.keywords import generated_site, tolerant
 from ...pairs.pair import check_shapes, example_of
 from ...pairs.priors import exchange
 from ...pairs.side_inputs import NOTHING, Arrays
-from ...pairs.sites import Sites, observed_data, side_by_side, value_of_data
+from ...pairs.sites import Sites, value_of_data
 from ...pairs.terms import SiteTerms, Terms
 from ...pairs.trials import Trial, of_one_size, require_draws
 from ..nets.tables import PerDatum
@@ -321,9 +322,8 @@ class Pair:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw z ~ q(z | x); return E[x | z], (K, B, P), and the log-weights of z, (K, B)."""
         require_draws(self, x, num_particles, seed, side)
-        options = {"num_particles": num_particles, "nesting": self._nesting()}
-        found = _predicted(self.structure, *self._values(x, seed, side), **options)
-        values, means, log_w = jax.tree.map(np.asarray, found)
+        options, inputs = {"num_particles": num_particles, "nesting": self._nesting()}, self._values(x, seed, side)
+        values, means, log_w = jax.tree.map(np.asarray, _predicted(self.structure, *inputs, **options))
         assert self.sites is not None  # they know the order: XLA sorts what has names
         of_x = {site.name: site for site in self.sites.observed if not site.label}
         means = {name: value_of_data(site, means[name], num_particles) for name, site in of_x.items()}
@@ -336,9 +336,9 @@ class Pair:
         assert self.sites is not None
         placed = self.sites.in_plates(z)
         codes = {n: self.array(v) if v.dtype.kind != "i" else jax.device_put(v, self.device) for n, v in placed}
-        options = {"name": name, "size": len(next(iter(z.values())))}
-        parameters = self.structure, self.params, self.constants
-        return self._data_of(*_decode(*parameters, codes, self.arrays(side), jax.random.key(seed), **options))
+        size = len(next(iter(z.values())))
+        values = self.structure, self.params, self.constants, codes, self.arrays(side), jax.random.key(seed)
+        return self._data_of(*_decode(*values, name=name, size=size))
 
     def generate(self, size: int, seed: int, side: Arrays = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """Draw z ~ p(z); return E[x | z] and x ~ p(x | z), (size, P) each."""

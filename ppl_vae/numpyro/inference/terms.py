@@ -96,7 +96,8 @@ def _common_scale(sites: list[NumPyroSite]) -> Any:
     return 1.0 if first["scale"] is None else first["scale"]
 
 
-def _equal(a: Any, b: Any) -> bool:
+def _equal(*scales: Any) -> bool:
+    a, b = (1 if scale is None else scale for scale in scales)
     return isinstance(a, int | float) and isinstance(b, int | float) and a == b
 
 

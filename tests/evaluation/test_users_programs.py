@@ -1,0 +1,220 @@
+"""Laws of numbers about programs as users write them: what is evaluated is right, or refused with a way that works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as npdist
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from numpyro import handlers
+from pairs import follow
+from pyro import poutine
+from scipy import stats
+
+from ppl_vae import backends, evaluation
+from ppl_vae.mcmc.samplers import HMC
+from ppl_vae.results import Fit
+
+SHORT = evaluation.Annealing(num_temperatures=5, num_chains=4, num_steps=2)
+X = np.array([[0.7], [1.9], [-0.4], [0.1]], np.float32)
+
+
+def library(backend: backends.Backend) -> tuple[Any, Any, Callable[[Any], Any]]:
+    """(package, its distributions, a function that makes arrays)."""
+    return (pyro, dist, torch.tensor) if backend.name == "pyro" else (numpyro, npdist, jnp.asarray)
+
+
+def fitted(backend: backends.Backend, programs: tuple[Any, Any], x: np.ndarray, **side: Any) -> Fit:
+    """A fit of programs as they are."""
+    return Fit.untrained(backend.inference.Pair(*programs), x, **side)
+
+
+def observing(backend: backends.Backend, likelihood: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+    """z ~ N(0, 1), x | z ~ ``likelihood(distributions, z)``, with a normal guide that does not read x."""
+    ppl, own, array = library(backend)
+
+    def model(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            z = ppl.sample("z", own.Normal(array(0.0), array(1.0)))
+            ppl.sample("x", likelihood(own, z[..., None]).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        a = ppl.param("a", array(0.1))
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("z", own.Normal(a + 0 * x[..., 0], array(1.0)))
+
+    return model, guide
+
+
+def conditional(backend: backends.Backend) -> tuple[Any, Any]:
+    """z ~ N(3 c, 1), and q(z | x, c) the same."""
+    ppl, own, array = library(backend)
+
+    def model(x: Any, given: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            z = ppl.sample("z", own.Normal(3 * given, array(1.0)).to_event(1))
+            ppl.sample("x", own.Normal(z, array(1.0)).to_event(1), obs=x)
+
+    def guide(x: Any, given: Any) -> None:
+        a = ppl.param("a", array(0.1))
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("z", own.Normal(3 * given + 0 * a, array(1.0)).to_event(1))
+
+    return model, guide
+
+
+def test_a_prior_that_is_standard_for_the_first_rows_alone(backend: backends.Backend) -> None:
+    """Sorted by label, it was taken for N(0, I) of all: 2.25 nats where the order was another, and so the prior."""
+    c = np.repeat([0.0, 1.0], 40)[:, None].astype(np.float32)
+    x = np.zeros_like(c)
+    fit = fitted(backend, conditional(backend), x, given=c)
+    variance = 1 + 1.5**2  # of z over the data, whose mean is 1.5
+    for order in (slice(None), slice(None, None, -1)):
+        found = evaluation.kl_by_dimension(fit, x[order], given=c[order])
+        np.testing.assert_allclose(found, np.log(variance) / 2, rtol=1e-4)
+
+
+BITS = np.array([[int(bit) for bit in f"{number:04b}"] for number in range(16)], np.float32)
+"""Every row of four bits."""
+
+
+def told(backend: backends.Backend, seen: int = 4) -> tuple[Any, Any]:
+    """Four bits, the first ``seen`` of which are observed, that depend on ``given``, and on no z."""
+    ppl, own, array = library(backend)
+
+    def model(x: Any, given: Any = None, mask: Any = None) -> None:
+        logits = array(0.0) if given is None else 20 * given - 10
+        with ppl.plate("data", len(x), dim=-1):
+            z = ppl.sample("z", own.Normal(array([0.0]), array(1.0)).to_event(1))
+            law = own.Bernoulli(logits=(logits + 0 * x + 0 * z)[..., :seen])
+            law = law if mask is None else law.mask(mask)
+            ppl.sample("x", law.to_event(1), obs=x[..., :seen])
+
+    def guide(x: Any, given: Any = None, mask: Any = None) -> None:
+        a = ppl.param("a", array(0.1))
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("z", own.Normal(0 * a * x[..., :1], array(1.0)).to_event(1))
+
+    return model, guide
+
+
+@pytest.mark.parametrize("way", ["whole", "given", "mask", "part"])
+def test_no_bound_from_below_is_above_the_information(way: str, backend: backends.Backend) -> None:
+    """Nothing is told by z; H is log 16, and D that of what is observed, given what is told beside."""
+    side = {"given": {"given": BITS}, "mask": {"mask": BITS[::-1] > 0}}.get(way, {})
+    fit = fitted(backend, told(backend, 2 if way == "part" else 4), BITS, **side)
+    row = evaluation.rate_distortion({"a": fit}, BITS, **side).loc["a"]
+    assert row["mutual_information"] == pytest.approx(0, abs=1e-9)
+    assert row["lower"] == pytest.approx(0, abs=1e-5) if way == "whole" else np.isnan(row["lower"])
+
+
+IMPOSSIBLE: dict[str, tuple[Callable[[Any, Any], Any], float, float]] = {
+    "Exponential": (lambda own, z: own.Exponential(1 + z**2), 0.4, -0.5),
+    "Pareto": (lambda own, z: own.Pareto(0.2 + 0 * z, 1 + z**2), 0.4, 0.1),
+    "LogNormal": (lambda own, z: own.LogNormal(z, 1.0 + 0 * z), 0.4, -0.5),
+    "Binomial": (lambda own, z: own.Binomial(3, logits=z), 2.0, 4.0),
+}
+"""Likelihood -> one, a datum that it can have, and one that it cannot."""
+
+
+@pytest.mark.release("numpyro", keep=["Exponential"])
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_annealing_on_a_datum_that_the_likelihood_cannot_have(name: str, backend: backends.Backend) -> None:
+    """Whichever row it is, its log p(x) is that of probability 0; the others have theirs."""
+    likelihood, possible, impossible = IMPOSSIBLE[name]
+    x = np.full((11, 1), possible, np.float32)
+    fit = fitted(backend, observing(backend, likelihood), x)
+    x[10] = impossible
+    found = evaluation.ais(fit, x, SHORT).values
+    assert np.isneginf(found[10]) and np.isfinite(found[:10]).all()
+
+
+def test_annealing_leaves_out_what_a_mask_hides(backend: backends.Backend) -> None:
+    """A hidden number may be any; the rest of its row counts."""
+    ppl, own, array = library(backend)
+    x = np.full((11, 2), 0.5, np.float32)
+    x[10, 1] = -1.0
+    x[9] = -1.0
+
+    def model(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("z", own.Normal(array(0.0), array(1.0)))
+            ppl.sample("x", own.Exponential(2.0 + 0 * x).mask(x > 0).to_event(1), obs=x)
+
+    programs = model, observing(backend, lambda own, z: own.Normal(z, 1.0))[1]
+    found = evaluation.ais(fitted(backend, programs, x[:9]), x, SHORT).values
+    each = stats.expon.logpdf(0.5, scale=0.5)
+    np.testing.assert_allclose(found, [*[2 * each] * 9, 0, each], atol=1e-5)
+
+
+def weighed(backend: backends.Backend, weight: float) -> tuple[Any, Any]:
+    """The latent's densities under a scale, as KL annealing is written by hand."""
+    ppl, own, array = library(backend)
+    scale = (poutine if backend.name == "pyro" else handlers).scale
+
+    def model(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            with scale(scale=weight):
+                z = ppl.sample("z", own.Normal(array(0.0), array(1.0)))
+            ppl.sample("x", own.Normal(z[..., None], array(0.7)).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        a = ppl.param("a", array(0.4))
+        with ppl.plate("data", len(x), dim=-1), scale(scale=weight):
+            ppl.sample("z", own.Normal(a * x[..., 0], array(0.7)))
+
+    return model, guide
+
+
+CHAINS: dict[str, Callable[[Fit], Any]] = {
+    "ais": lambda fit: evaluation.ais(fit, X, SHORT),
+    "HMC": lambda fit: HMC(num_samples=20, num_warmup=100, num_chains=2).run(fit, X).draws["z"],
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains_of_programs_with_a_weight_on_some_densities(name: str, backend: backends.Backend) -> None:
+    """Importance sampling refused them, and annealing gave log p(x) of other densities than those trained."""
+    svi = backend.inference.SVI(backend.inference.TraceELBO(beta=0.5), epochs=1, batch_size=4)
+    follow(
+        "leave the scale out, and give the weight of a term to the objective",
+        0.25,
+        lambda weight: CHAINS[name](fitted(backend, weighed(backend, weight), X)),
+        lambda _: CHAINS[name](fitted(backend, weighed(backend, 1.0), X)),
+        lambda _: svi.fit(*weighed(backend, 1.0), X),
+    )
+
+
+def pixels(backend: backends.Backend, *, plate: bool) -> tuple[Any, Any]:
+    """x | z ~ N(z, 1), each pixel of two in a plate inside the data's, or both as one event."""
+    ppl, own, array = library(backend)
+
+    def model(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            z = ppl.sample("z", own.Normal(array(0.0), array(1.0)))
+            if plate:
+                with ppl.plate("pixels", 2, dim=-2):
+                    ppl.sample("x", own.Normal(z, array(1.0)), obs=x.T)
+            else:
+                ppl.sample("x", own.Normal(z[..., None] + 0 * x, array(1.0)).to_event(1), obs=x)
+
+    return model, observing(backend, lambda own, z: own.Normal(z, 1.0))[1]
+
+
+def test_chains_of_data_in_a_plate_inside_theirs(backend: backends.Backend) -> None:
+    """They ended in an error of the library."""
+    x = np.repeat(X, 2, 1)
+    follow(
+        "of batch shape (N, M) with .to_event(1), or use",
+        True,
+        lambda plate: evaluation.ais(fitted(backend, pixels(backend, plate=plate), x), x, SHORT),
+        lambda _: evaluation.ais(fitted(backend, pixels(backend, plate=False), x), x, SHORT),
+        lambda plate: evaluation.log_likelihood(fitted(backend, pixels(backend, plate=plate), x), x, 20),
+    )
