@@ -82,6 +82,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "whose log-density is not known at the guide's draws: give the model",
     ),
     "evaluation/test_users_programs.py": (
+        "Give the guide a distribution with the model's bounds, or use {}",
         "leave the scale out, and give the weight of a term to the objective",
         "of batch shape (N, M) with .to_event(1), or use evaluation.log_likelihood(fit, x)",
     ),

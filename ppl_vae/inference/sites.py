@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from torch.distributions import (
 
 from ..data.tables.kinds import COUNT
 from ..distributions.normal import Normal as OurNormal
-from ..pairs.sites import ANYWHERE, AT_OWN_DRAWS, NOWHERE, Site
+from ..pairs.sites import ANYWHERE, AT_OWN_DRAWS, INFINITE, NOWHERE, Bounds, Site
 
 REARRANGING = (Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
 """Wrappers that leave each entry's distribution as it is."""
@@ -103,6 +104,25 @@ def _kind_of(support: Any) -> str:
         return "discrete"
     inner = getattr(support, "base_constraint", support)
     return "bounded" if isinstance(inner, LIMITED) else "real" if inner is constraints.real else ""
+
+
+def bounds_of(fn: Any) -> Bounds:
+    """Find the bounds of a distribution's entries; None where they are not known, as of a transform."""
+    base = base_of(fn)
+    support = _support_of(base)
+    support = getattr(support, "base_constraint", support)
+    if type(base) is TransformedDistribution or support is None:
+        return None
+    if support is constraints.boolean:
+        return np.zeros(()), np.ones(())
+    ends = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
+    if support is not constraints.real and ends == [None, None]:
+        return None
+    least, largest = (
+        torch.as_tensor(other if end is None else end).detach().cpu().numpy()
+        for end, other in zip(ends, INFINITE, strict=True)
+    )
+    return least, largest
 
 
 def _density_of(site: Any) -> str:

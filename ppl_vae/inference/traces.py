@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ..objectives.checks import no_parameter
 from ..objectives.gradients import Rule
+from ..pairs.failures import not_of_its_plates
 from ..pairs.keywords import Tolerant, inner
-from ..pairs.sites import not_of_its_plates
 from .sites import base_of
 
 PyroSite = Any

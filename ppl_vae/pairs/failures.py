@@ -133,3 +133,12 @@ def check_batch_shape(name: str, shape: tuple[int, ...], plates: Mapping[int, tu
         if shape[-1] == sizes.get(-1):
             raise ValueError(f"{said}. Of those of a loop or a scan, {LOOPED}")
         raise ValueError(f"{said}: is .to_event(1) missing?")
+
+
+def not_of_its_plates(name: str, shape: tuple[int, ...], dim: int, draws: int) -> ValueError:
+    """Make the error for a site whose batch shape, with several draws, has a dimension of none of its plates."""
+    return ValueError(
+        f"Site {name!r} has batch shape {shape} for {draws} draws, and no plate of its own at dim {dim}: where the "
+        "program sums or indexes a plate away, keep its dimension, as z.sum(-2)[..., None, :] does, so that the draws "
+        "stay left of it."
+    )

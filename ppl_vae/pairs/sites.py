@@ -121,6 +121,8 @@ class Sites:
     """The latent sites whose KL(q || p) has no closed form."""
     implicit: str = ""
     """The site that an implicit model draws x at, which has no density."""
+    narrower: str = ""
+    """Why draws of the guide leave out a part of p(z): a clause, or nothing where their bounds are the model's."""
     prior_apart: str = ""
     """The objective that trained another prior than the model's own p(z), so that no number of p(z) is of that fit."""
 
@@ -161,6 +163,19 @@ class Sites:
                     f"{site.name!r} ({site.distribution}) is known {site.density} alone: use {instead}, or a guide "
                     "whose transform has an inverse."
                 )
+
+    def check_reach(self, what: str, instead: str = "evaluation.ais(fit, x), which starts from p(z)") -> None:
+        """Refuse a guide whose draws leave out a part of p(z), for what weighs them by p(x, z) / q(z | x).
+
+        Raises:
+            UnsuitableObjective: names the site, and what to use.
+        """
+        if self.narrower:
+            raise UnsuitableObjective(
+                f"{what} weighs draws of the guide by p(x, z) / q(z | x), and {self.narrower}: the mean of the weights "
+                "is then below p(x), by as much as lies there. Give the guide a distribution with the model's bounds, "
+                f"or use {instead}."
+            )
 
     def check_chains(self, what: str) -> None:
         """Refuse a model without latents that chains could follow.
@@ -333,6 +348,10 @@ class Sites:
 Plates = Mapping[str, Mapping[int, tuple[str, int]]]
 """Site -> dim -> (name, size) of its plates."""
 NO_PLATES: Plates = {}
+Bounds = tuple[np.ndarray, np.ndarray] | None
+"""The least and the largest number of each entry; None where they are not known."""
+INFINITE = (-math.inf, math.inf)
+NO_BOUNDS: Mapping[str, tuple[Bounds, Bounds]] = {}
 
 
 def misplaced(plates: Plates, size: int, with_another: Callable[[], Plates]) -> str:
@@ -373,15 +392,6 @@ def value_of_data(site: Site, values: np.ndarray, draws: int = 1) -> np.ndarray:
     values = values[None] if draws == 1 else values
     batch = values.ndim - (len(site.event_shape) - site.plates) - 1
     return np.moveaxis(values, batch, 1).reshape(draws, values.shape[batch], *site.event_shape)
-
-
-def not_of_its_plates(name: str, shape: tuple[int, ...], dim: int, draws: int) -> ValueError:
-    """Make the error for a site whose batch shape, with several draws, has a dimension of none of its plates."""
-    return ValueError(
-        f"Site {name!r} has batch shape {shape} for {draws} draws, and no plate of its own at dim {dim}: where the "
-        "program sums or indexes a plate away, keep its dimension, as z.sum(-2)[..., None, :] does, so that the draws "
-        "stay left of it."
-    )
 
 
 def check_support(guide: Site, model: Site) -> None:
@@ -429,6 +439,7 @@ def match(
     misplaced: str = "",
     plates: Plates = NO_PLATES,
     sampled_kl: tuple[str, ...] = (),
+    bounds: Mapping[str, tuple[Bounds, Bounds]] = NO_BOUNDS,
 ) -> Sites:
     """The pair's sites, after checking that the guide and the model speak of the same latent ones.
 
@@ -459,6 +470,7 @@ def match(
                 f"Site {name!r} is {latent[name].distribution} in the model, whose log-density is not known at the "
                 "guide's draws: give the model a distribution whose transform has an inverse."
             )
+    narrow = next((n for n, (of_guide, of_model) in bounds.items() if _within(of_guide, of_model)), None)
     shared = {n for n, site in guide.items() if site.chain == latent[n].chain and site.schedule is latent[n].schedule}
     steps = {name: site.steps or latent[name].steps for name, site in guide.items()}
     return Sites(
@@ -473,4 +485,13 @@ def match(
         unplated=tuple(name for name, frames in plates.items() if not frames),
         masked=tuple(name for name in guide if guide[name].masked or latent[name].masked),
         sampled_kl=sampled_kl,
+        narrower=""
+        if narrow is None
+        else f"the site {narrow!r} is {guide[narrow].distribution} in the guide, whose "
+        f"values are not all that those of {latent[narrow].distribution} in the model may be",
     )
+
+
+def _within(inner: Bounds, outer: Bounds) -> bool:
+    """Whether some numbers within the outer bounds are beyond the inner ones."""
+    return inner is not None and outer is not None and bool((inner[0] > outer[0]).any() or (inner[1] < outer[1]).any())

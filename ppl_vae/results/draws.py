@@ -134,6 +134,9 @@ def draws(
     if name in (*RESAMPLED, *FILTERED, "refined"):
         assert fit.pair.sites is not None
         check_weights(fit.pair.sites, f"method={name!r}", "method='guide' or 'hmc'")
+    if name in RESAMPLED:
+        assert fit.pair.sites is not None
+        fit.pair.sites.check_reach(f"method={name!r}", "method='hmc'")
     if name in FILTERED:
         assert fit.pair.sites is not None
         latent = fit.pair.sites.latent

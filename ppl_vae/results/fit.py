@@ -373,6 +373,7 @@ class Fit(Shown):
             (N, P), or (num_draws, N, P); what was seen stays as it is.
         """
         self.sites.check_latent("impute")
+        self.sites.check_reach("impute", "draws of z by chains, fit.draws(x, method='hmc')")
         self.sites.check_covered("impute", "the reconstruction of what is seen, fit.reconstruct(x, mask=mask)")
         check_weights(self.sites, "impute", "impute of evaluation.normal_proposal(fit, x, mask=mask)")
         if side.get("mask") is None and not isinstance(x, CheckedData):

@@ -218,3 +218,61 @@ def test_chains_of_data_in_a_plate_inside_theirs(backend: backends.Backend) -> N
         lambda _: evaluation.ais(fitted(backend, pixels(backend, plate=False), x), x, SHORT),
         lambda plate: evaluation.log_likelihood(fitted(backend, pixels(backend, plate=plate), x), x, 20),
     )
+
+
+def bounded(backend: backends.Backend, way: str) -> tuple[Any, Any]:
+    """A normal latent, and a guide that is above 0 or any number; or one between 0 and 1 for a latent above 0."""
+    ppl, own, array = library(backend)
+    prior = own.LogNormal(array(0.0), array(1.0)) if way == "Beta" else own.Normal(array(0.0), array(1.0))
+    guides = {
+        "LogNormal": lambda a: own.LogNormal(a, array(1.0)),
+        "Normal": lambda a: own.Normal(a, array(1.0)),
+        "Beta": lambda a: own.Beta(2 + a, array(2.0)),
+    }
+
+    def model(x: Any, mask: Any = None) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            z = ppl.sample("z", prior)
+            law = own.Normal(z[..., None] + 0 * x, array(0.6))
+            ppl.sample("x", (law if mask is None else law.mask(mask)).to_event(1), obs=x)
+
+    def guide(x: Any, mask: Any = None) -> None:
+        a = ppl.param("a", array(0.3))
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("z", guides[way](a + 0 * x[..., 0]))
+
+    return model, guide
+
+
+HOLED = np.where(np.arange(8).reshape(4, 2) == 3, np.nan, np.repeat(X, 2, 1))
+WEIGHED: dict[str, tuple[Callable[[Fit, np.ndarray], Any], Callable[[Fit, np.ndarray], Any]]] = {
+    "log_likelihood": (lambda f, x: evaluation.log_likelihood(f, x, 50), lambda f, x: evaluation.ais(f, x, SHORT)),
+    "diagnose": (lambda f, x: evaluation.diagnose(f, x, 50).ess, lambda f, x: evaluation.ais(f, x, SHORT)),
+    "sir": (lambda f, x: f.draws(x, 5, method="sir")["z"], lambda f, x: f.draws(x, 5, method="hmc")["z"]),
+    "impute": (lambda f, _: f.impute(HOLED), lambda f, x: f.draws(x, 5, method="hmc")["z"]),
+    "ais": (
+        lambda f, x: evaluation.ais(f, x, evaluation.Annealing(5, 4, 2, start="guide")),
+        lambda f, x: evaluation.ais(f, x, evaluation.Annealing(5, 4, 2, start="prior")),
+    ),
+}
+"""What weighs draws of the guide, and the way out."""
+
+
+@pytest.mark.release("numpyro", keep=["log_likelihood"])
+@pytest.mark.parametrize("name", WEIGHED)
+def test_a_guide_that_leaves_out_a_part_of_the_prior(name: str, backend: backends.Backend) -> None:
+    """The mean of its weights is the integral over where it is: 9 nats below log p(x) for one of these data."""
+    x = np.repeat(X, 2, 1)
+    ask, way_out = WEIGHED[name]
+    follow(
+        "Give the guide a distribution with the model's bounds, or use",
+        "LogNormal",
+        lambda way: ask(fitted(backend, bounded(backend, way), x), x),
+        lambda _: ask(fitted(backend, bounded(backend, "Normal"), x), x),
+        lambda way: way_out(fitted(backend, bounded(backend, way), x), x),
+    )
+
+
+def test_bounds_that_are_narrower_are_told_from_those_that_are_not(backend: backends.Backend) -> None:
+    told = {way: fitted(backend, bounded(backend, way), X).sites.narrower for way in ("Beta", "LogNormal", "Normal")}
+    assert "'z' is Beta in the guide" in told["Beta"] and "'z' is LogNormal" in told["LogNormal"] and not told["Normal"]

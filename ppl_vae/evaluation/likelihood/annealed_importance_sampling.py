@@ -238,6 +238,7 @@ def _check(fit: Fit, what: str, settings: Annealing | None) -> Annealing:
     settings = settings or Annealing()
     if settings.start == "guide":
         check_weights(fit.pair.sites, f"{what} from the guide", "Annealing(start='prior')")
+        fit.pair.sites.check_reach(f"{what} from the guide", "Annealing(start='prior')")
         fit.pair.sites.check_density_anywhere(f"{what} from the guide", "Annealing(start='prior')")
     if settings.start == COMPONENTS and not has_components(fit):
         raise UnsuitableObjective(

@@ -131,6 +131,7 @@ def log_likelihood(
     if proposal == "normal":
         fit = normal_proposal(fit, data, seed=derive(seed, "proposal"))
         data = fit.checked(data.x, given=data.side.get("given"), mask=data.side.get("mask"))
+    fit.sites.check_reach("log_likelihood")
     check_weights(fit.sites, "log_likelihood", "proposal='normal', or evaluation.ais(fit, x), which starts from p(z)")
     check_counts("log_likelihood", num_particles=num_particles)
     doing, parts = f"in log p(x) of {len(data)} data points", []

@@ -85,6 +85,7 @@ def diagnose(
         OutOfMemory: the message says what to lower.
     """
     fit.sites.check_covered("diagnose")
+    fit.sites.check_reach("diagnose")
     check_weights(fit.sites, "diagnose")
     data = fit.checked(x, **side)
     if num_particles < FEWEST:

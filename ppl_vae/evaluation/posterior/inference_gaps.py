@@ -173,6 +173,7 @@ def gaps(
     assert fit.pair.sites is not None
     fit.pair.sites.check_chains("gaps")
     check_weights(fit.pair.sites, "gaps")
+    fit.pair.sites.check_reach("gaps")
     data = fit.checked(x, located=False, **side)
     if elbo_particles < 2:
         raise ValueError(f"'elbo_particles' should be at least 2, for an error; got {elbo_particles}.")

@@ -14,7 +14,7 @@ from ...pairs.implicit import generated_by, match_implicit
 from ...pairs.keywords import inner
 from ...pairs.sites import Plates, Sites, match, misplaced
 from ..closed_kl import closed_kl
-from ..sites import describe
+from ..sites import bounds_of, describe
 from ..traces import run, split_sites
 
 
@@ -57,6 +57,7 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         besides=tuple(besides),
         misplaced=misplaced(plates, len(args[0]), with_another),
         plates=plates,
+        bounds={name: (bounds_of(guided[name]["fn"]), bounds_of(latent[name]["fn"])) for name in both},
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 from numpyro import handlers
@@ -25,7 +26,7 @@ from numpyro.distributions import (
 )
 
 from ...data.tables.kinds import COUNT
-from ...pairs.sites import ANYWHERE, AT_OWN_DRAWS, NOWHERE, Site
+from ...pairs.sites import ANYWHERE, AT_OWN_DRAWS, INFINITE, NOWHERE, Bounds, Site
 from ...runtime.threads import process_lock
 
 NUMPYRO = process_lock()
@@ -118,6 +119,24 @@ def _kind_of(support: Any) -> str:
         return "discrete"
     inner = getattr(support, "base_constraint", support)
     return "bounded" if isinstance(inner, LIMITED) else "real" if inner is constraints.real else ""
+
+
+def bounds_of(fn: Any) -> Bounds:
+    """Find the bounds of a distribution's entries; None where they are not known, as of a transform."""
+    base = base_of(fn)
+    support = _support_of(base)
+    support = getattr(support, "base_constraint", support)
+    if type(base) is TransformedDistribution or support is None:
+        return None
+    if support is constraints.boolean:
+        return np.zeros(()), np.ones(())
+    ends = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
+    if support is not constraints.real and ends == [None, None]:
+        return None
+    if any(isinstance(end, jax.core.Tracer) for end in ends):
+        return None
+    least, largest = (np.asarray(other if end is None else end) for end, other in zip(ends, INFINITE, strict=True))
+    return least, largest
 
 
 def _density_of(site: Any) -> str:

@@ -14,7 +14,7 @@ from numpyro.primitives import Messenger
 
 from ...objectives.checks import no_parameter
 from ...objectives.gradients import Rule
-from ...pairs.sites import not_of_its_plates
+from ...pairs.failures import not_of_its_plates
 from .sites import NUMPYRO, base_of, traced
 
 NumPyroSite = dict[str, Any]
