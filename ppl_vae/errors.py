@@ -45,6 +45,10 @@ class DoubtfulScale(UserWarning):
     """Warning of integer pixels whose divisor may be another one; the message says which, and how to set it."""
 
 
+class RoundedData(UserWarning):
+    """Warning of columns whose values differ by little more than the last digit that programs compute with."""
+
+
 class DoubtfulDraws(UserWarning):
     """Warning of data that draws of an implicit model are told from by their kind or units; it says what to do."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..data.streams import Data
+from ..kinds import check_counts
 from ..runtime.out_of_memory import explain_out_of_memory
 from ..runtime.progress import progress_bar
 from ..seeds import derive
@@ -209,6 +210,7 @@ def sample_in_chunks(
     side: Arrays = NOTHING,
 ) -> tuple[dict[str, np.ndarray], Terms]:
     """Draws for many data points, (K, N, ...), and their terms, (K, N), a bounded number of rows at a time."""
+    check_counts("draws", num_particles=num_particles)
     options: dict[str, Any] = {"rows_each": num_particles, "settings": {"num_particles": num_particles}}
     doing = f"with draws of {len(x)} data points"
     with in_chunks(pair, x, side, seed=seed, purpose="terms", doing=doing, **options) as chunks:
@@ -237,6 +239,7 @@ def levels_in_chunks(
 
     -KL stands in ``log_prior``, and 0 in ``log_guide``. None is the number of levels of continuous time.
     """
+    check_counts("levels of noise", num_particles=num_draws)
     options: dict[str, Any] = {"rows_each": num_draws, "settings": {"num_particles": num_draws}}
     doing = f"in the ELBO of {len(x)} data points"
     with in_chunks(pair, x, side, seed=seed, purpose="levels", doing=doing, **options) as chunks:

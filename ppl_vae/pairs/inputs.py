@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
 
@@ -15,6 +16,7 @@ from ..data import Stream, check_binary, check_unit_interval
 from ..data.containers import as_array, check_numbers
 from ..data.streams import Data, blocks
 from ..data.tables.kinds import Column, check_columns
+from ..errors import RoundedData
 from ..init import check_index
 from .pair import Pair
 from .side_inputs import Arrays, apply_mask, given_of, take_rows, told_by
@@ -25,6 +27,8 @@ X = TypeVar("X", bound=Data)
 REAL = "divide intensities by their largest, or take the likelihood 'normal' for numbers of any size"
 """The way out for data that a Bernoulli likelihood does not have."""
 
+DIGITS = 200
+"""The number of steps of the programs' numbers that a column's values should span at least."""
 DRAW = (
     "draw them, x > np.random.default_rng(0).random(x.shape), or pass the validation part of a 'dynamic' split, which "
     "is drawn; or let the program take ppl_vae's conditionals.Bernoulli, under which they count as expected values"
@@ -157,7 +161,27 @@ def checked(pair: Pair, x: Any, what: str = "x", *, intensities: bool = False, m
             causal.check_values(block, count, what, first)
         for columns in requirements.columns:
             check_columns(block, columns, what, first, mask)
+    if isinstance(array, np.ndarray) and pair.sites is not None:
+        _warn_if_rounded(array, mask, pair.sites.precision, what)
     return array
+
+
+def _warn_if_rounded(x: np.ndarray, mask: Mask, precision: float, what: str) -> None:
+    """Warn of columns of which the programs' numbers, such as x - mean, have two digits or fewer."""
+    seen: dict[str, Any] = {} if mask is None else {"where": mask}
+    low, high = x.min(0, initial=np.inf, **seen), x.max(0, initial=-np.inf, **seen)
+    apart, size = np.maximum(high - low, 0), np.maximum(np.abs(low), np.abs(high))
+    rounded = (apart < DIGITS * precision * size) & (apart > np.finfo(np.float64).eps * DIGITS * size)
+    if rounded.any() and len(x) > 1:
+        column = int(rounded.argmax())
+        warnings.warn(
+            f"Programs compute with steps of {precision * size[column]:.2g} around {size[column]:.6g}, the values of "
+            f"column {column} of {what!r}, which differ by {apart[column]:.2g}, so that densities of them are of "
+            "rounded numbers: take what the column has in common off, x - x.mean(0), or compute in double precision, "
+            "by torch.set_default_dtype(torch.float64) or jax.config.update('jax_enable_x64', True).",
+            RoundedData,
+            stacklevel=4,
+        )
 
 
 def check_scale(x: Any, scale: float | None) -> None:

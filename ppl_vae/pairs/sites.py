@@ -123,6 +123,8 @@ class Sites:
     """The site that an implicit model draws x at, which has no density."""
     narrower: str = ""
     """Why draws of the guide leave out a part of p(z): a clause, or nothing where their bounds are the model's."""
+    precision: float = 0.0
+    """The distance from 1 to the next number that programs compute with."""
     prior_apart: str = ""
     """The objective that trained another prior than the model's own p(z), so that no number of p(z) is of that fit."""
 

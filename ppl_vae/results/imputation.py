@@ -8,6 +8,7 @@ import numpy as np
 
 from ..arrays.log_weights import normalised, resample
 from ..arrays.sequences import lasts
+from ..kinds import check_counts
 from ..pairs.chunks import concatenate, in_chunks
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays
@@ -39,6 +40,7 @@ def fill_hidden(
     pair: Pair, x: np.ndarray, arrays: Arrays, *, num_particles: int, num_draws: int | None, seed: int
 ) -> np.ndarray:
     """Fill in the pixels of x (N, P) that ``arrays["mask"]`` hides, (num_draws or 1, N, P): see ``Fit.impute``."""
+    check_counts("impute", num_particles=num_particles, num_draws=1 if num_draws is None else num_draws)
     parts, mask = [], arrays.get("mask", np.ones(x.shape, bool))
     options: dict[str, Any] = {"rows_each": num_particles, "settings": {"num_particles": num_particles}}
     doing = f"while imputing {len(x)} data points"

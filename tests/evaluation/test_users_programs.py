@@ -19,6 +19,7 @@ from pyro import poutine
 from scipy import stats
 
 from ppl_vae import backends, evaluation
+from ppl_vae.errors import RoundedData
 from ppl_vae.mcmc.samplers import HMC
 from ppl_vae.results import Fit
 
@@ -276,3 +277,64 @@ def test_a_guide_that_leaves_out_a_part_of_the_prior(name: str, backend: backend
 def test_bounds_that_are_narrower_are_told_from_those_that_are_not(backend: backends.Backend) -> None:
     told = {way: fitted(backend, bounded(backend, way), X).sites.narrower for way in ("Beta", "LogNormal", "Normal")}
     assert "'z' is Beta in the guide" in told["Beta"] and "'z' is LogNormal" in told["LogNormal"] and not told["Normal"]
+
+
+def around(backend: backends.Backend, centre: float) -> tuple[Any, Any]:
+    """x ~ N(centre + z, 0.5^2), with a guide that knows the centre."""
+    ppl, own, array = library(backend)
+
+    def model(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            z = ppl.sample("z", own.Normal(array(0.0), array(1.0)))
+            ppl.sample("x", own.Normal((z + centre)[..., None], array(0.5)).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        a = ppl.param("a", array(0.8))
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("z", own.Normal(a * (x[..., 0] - centre), array(0.5)))
+
+    return model, guide
+
+
+FAR = 1e7
+"""In single precision 1 is the distance between two numbers there."""
+
+
+def log_p_around(backend: backends.Backend, centre: float) -> np.ndarray:
+    x = centre + X.astype(np.float64)
+    found = evaluation.log_likelihood(fitted(backend, around(backend, centre), x), x, 2000).values
+    return found - stats.norm.logpdf(X[:, 0], 0, np.sqrt(1.25))
+
+
+def test_data_of_which_single_precision_keeps_one_digit(backend: backends.Backend) -> None:
+    with pytest.warns(RoundedData, match="take what the column has in common off, x - x.mean.0., or compute in double"):
+        assert np.abs(log_p_around(backend, FAR)).max() > 0.03
+    assert np.abs(log_p_around(backend, 0.0)).max() < 0.02
+    with pytest.warns(RoundedData, match="column 0 of 'data'"):
+        backend.inference.SVI(epochs=1, batch_size=4).fit(*around(backend, FAR), FAR + X.astype(np.float64))
+
+
+@pytest.mark.usefixtures("float64")
+def test_double_precision_keeps_them(backend: backends.Backend) -> None:
+    assert np.abs(log_p_around(backend, FAR)).max() < 0.02
+
+
+COUNTED: dict[str, Callable[[Fit, Any], Any]] = {
+    "elbo": lambda fit, count: evaluation.elbo(fit, X, count),
+    "terms": lambda fit, count: fit.terms(X, count),
+    "levels": lambda fit, count: evaluation.levels(fit, X, count),
+    "impute": lambda fit, count: fit.impute(X, num_particles=count),
+    "draws of what is hidden": lambda fit, count: fit.impute(X, num_draws=count),
+    "outlier_scores": lambda fit, count: evaluation.outlier_scores(fit, X, num_particles=count),
+    "to_arviz": lambda fit, count: fit.to_arviz(X, count),
+}
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5])
+def test_numbers_of_draws_that_are_none(count: Any, backend: backends.Backend) -> None:
+    """They ended in a division by zero, or in an error of NumPy's."""
+    fit = fitted(backend, bounded(backend, "Normal"), X)
+    for name, ask in COUNTED.items():
+        with pytest.raises(ValueError, match="should be an integer of at least 1"):
+            ask(fit, count)
+            pytest.fail(name)

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from ...kinds import check_counts
 from ...pairs.chunks import in_chunks, sample_in_chunks
 from ...pairs.densities import check_prior, check_weights
 from ...pairs.inputs import CheckedData, Input
@@ -109,6 +110,7 @@ def levels(fit: Fit, x: Input, num_particles: int = 10, *, seed: int = 0, **side
     ['z2', 'z1']
     """
     check_weights(fit.sites, "levels")
+    check_counts("levels", num_particles=num_particles)
     data = fit.checked(x, likely=False, **side)
     active = _active_units(fit, data, THRESHOLD) if len(data) > 1 else {}
     sums = dict.fromkeys((site.name for site in fit.sites.latent), 0.0)

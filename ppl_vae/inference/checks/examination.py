@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
 
     all_described = ({n: describe(site, args[0]) for n, site in sites.items()} for sites in (guided, latent, observed))
     both = [n for n in guided if n in latent and guided[n]["fn"].event_shape == latent[n]["fn"].event_shape]
-    return match(
+    found = match(
         *all_described,
         sampled_kl=tuple(name for name in both if _samples_kl(guided[name], latent[name])),
         scaled=scaled,
@@ -59,6 +60,7 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         plates=plates,
         bounds={name: (bounds_of(guided[name]["fn"]), bounds_of(latent[name]["fn"])) for name in both},
     )
+    return replace(found, precision=torch.finfo(args[0].dtype).eps)
 
 
 def _plates_of(trace: poutine.Trace) -> Plates:
