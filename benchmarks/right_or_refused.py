@@ -302,7 +302,7 @@ def losses_and_steps(
         kind = Discriminator if loss.judges == "data" else Critic
         training = partial(inference.Adversarial, critic=kind((2,), learning_rate=1e-12))
     optim = optax.sgd(RATE) if side == "numpyro" else partial(torch.optim.SGD, lr=RATE)
-    rows, size = (SMALL, SMALL) if case.whole else (2 * SIZE, SIZE)
+    rows, size = (SMALL, SMALL) if case.whole else (SIZE if program.together else 2 * SIZE, SIZE)
     x = np.tile(program.x, (rows // len(program.x), 1))
     states: list[Values] = []
 

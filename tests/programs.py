@@ -79,6 +79,8 @@ class Program:
     """the values of the tables, (M, D), where the latents are one vector"""
     relaxation: Callable[..., Relaxation] | None = None
     """(x of a datum, a, b, c) -> its one bit"""
+    together: bool = False
+    """whether all data are in each step, as a latent of all of them needs"""
 
 
 def gaussian(x: np.ndarray, mean: Any, scale: Any = SIGMA) -> np.ndarray:
@@ -1166,7 +1168,7 @@ def global_latent_numpyro() -> tuple[Any, Any]:
 
 
 def _global_latent(x: np.ndarray, a: float, b: float, c: float) -> Tables:
-    """A datum's share of the ELBO: the global latent counts once in a batch."""
+    """A datum's share of the ELBO: the global latent counts once in all of them."""
     z, w = PLANE.T
     of_z, of_w = gaussian(z, a + 0.2 * x[0], np.exp(b)), gaussian(w, b, 0.5)
     log_prior = gaussian(z, 0, 1) + gaussian(w, 0, 1) / SIZE
@@ -1523,7 +1525,12 @@ def layouts() -> list[Program]:
             _discrete_after_continuous,
             relaxation=_relaxed_after,
         ),
-        Program("global latent", {"pyro": global_latent_pyro, "numpyro": global_latent_numpyro}, _global_latent),
+        Program(
+            "global latent",
+            {"pyro": global_latent_pyro, "numpyro": global_latent_numpyro},
+            _global_latent,
+            together=True,
+        ),
         Program(
             "indexed from the left",
             {"pyro": indexed_from_the_left_pyro, "numpyro": indexed_from_the_left_numpyro},

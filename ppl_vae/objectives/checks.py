@@ -312,7 +312,7 @@ def stock_class(objective: Any, backend: str, names: Collection[str]) -> type | 
     return next((cls for cls in theirs if cls.__name__ in names), None)
 
 
-def check_stock(objective: Any, sites: Sites, backend: str) -> None:
+def check_stock(objective: Any, sites: Sites, backend: str, batch: int = 1, data: int = 1) -> None:
     """Refuse a pair that a stock objective, or a user's subclass of one, is known to be wrong for.
 
     Raises:
@@ -335,6 +335,12 @@ def check_stock(objective: Any, sites: Sites, backend: str) -> None:
                 f"{told(stock)} knows no mask over a latent site, and no observed site of a guide, as "
                 f"{(*sites.masked, *sites.besides)[0]!r}: use Trace_ELBO."
             )
+    if sites.of_all and batch < data:
+        raise UnsuitableObjective(
+            f"{own.__name__} counts {sites.of_all[0]!r}, which belongs to all {data} data, once in each batch of "
+            f"{batch}: {data / batch:.3g} times as much as it weighs in their ELBO. Train on all data in each step, "
+            f"batch_size={data}, or draw the site for each datum, in the plate of the data."
+        )
     if sites.subsampled and (stock := stock_class(objective, backend, {"RenyiELBO"})):
         raise UnsuitableObjective(
             f"{told(stock)} divides the weights by the scale of the plate {sites.subsampled!r}, which counts more data "

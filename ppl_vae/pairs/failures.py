@@ -94,6 +94,12 @@ def does_not_run(
         remedy = "Each site, plate and parameter of a program needs a name of its own: rename one of them."
     if "control flow primitive under a `plate`" in str(raised):
         remedy = LOOPED
+    unknown = _left_at_none(error)
+    if remedy is None and unknown:
+        remedy = (
+            f"Its argument {unknown!r} got no value, as a program is called by x and the keywords "
+            f"{', '.join(KEYWORDS)} alone. Call what each datum comes with 'given', and pass given=, (N, G)."
+        )
     if remedy is None and isinstance(raised, OF_SHAPES):
         remedy = (
             f"Do the nets take {shape[-1:]} numbers and return what their distributions need, and does every "
@@ -101,6 +107,17 @@ def does_not_run(
         )
     remedy = remedy or "Mend the program there: model(x) and guide(x) have to run on such a batch."
     return ValueError(f"The model and the guide do not run on a batch of shape {shape}: {told(error)}. {remedy}")
+
+
+def _left_at_none(error: BaseException) -> str:
+    """Name an argument of the program that is None as it fails, but for the keywords; nothing where there is none."""
+    for frame, _ in traceback.walk_tb(origin(error).__traceback__):
+        code = frame.f_code
+        if not _of_a_library(code.co_filename):
+            names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            left = [n for n in names if n not in (*KEYWORDS, "x", "self") and frame.f_locals.get(n, 0) is None]
+            return left[0] if left else ""
+    return ""
 
 
 @contextmanager
@@ -120,7 +137,7 @@ def explained(*args: Any, remedies: Mapping[type[Exception], str] | None = None)
 
 
 def check_batch_shape(name: str, shape: tuple[int, ...], plates: Mapping[int, tuple[str, int]]) -> None:
-    """Compare a site's batch shape with its plates, given as dim -> (name, size).
+    """Compare a site's batch shape with its plates, given as dim -> (name, size), -1 where Pyro was told none.
 
     Raises:
         ValueError: a dimension that no plate explains.
@@ -130,6 +147,9 @@ def check_batch_shape(name: str, shape: tuple[int, ...], plates: Mapping[int, tu
         said = (
             f"Site {name!r} has batch shape {shape}, which its plates {[p for p, _ in plates.values()]} do not explain"
         )
+        unsized = next((plate for plate, size in plates.values() if size == -1), None)
+        if unsized is not None:
+            raise ValueError(f"{said}: give the plate its size, plate({unsized!r}, len(x), dim=-1).")
         if shape[-1] == sizes.get(-1):
             raise ValueError(f"{said}. Of those of a loop or a scan, {LOOPED}")
         raise ValueError(f"{said}: is .to_event(1) missing?")

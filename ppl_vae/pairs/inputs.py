@@ -111,6 +111,8 @@ def as_batch(x: Any, what: str = "x", dim: int | None = None, *, maskable: bool 
     if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
         rows = f"{what}.reshape(len({what}), -1)" if hasattr(x, "reshape") else f"np.reshape({what}, (len({what}), -1))"
         flat = f": pass {rows}" if array.ndim > 2 and len(array) else ""
+        if array.ndim == 1 and dim in (None, 1) and hasattr(x, "reshape"):
+            flat = f": pass {what}.reshape(-1, 1) of single numbers, or {what}.reshape(1, -1) of one datum"
         raise ValueError(f"{what!r} should have shape (N, {'P' if dim is None else dim}); got {array.shape}{flat}.")
     if not len(array):
         raise ValueError(f"{what!r} is empty: it has shape {array.shape}.")

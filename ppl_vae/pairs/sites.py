@@ -115,6 +115,8 @@ class Sites:
     """The guide's observed sites and factors."""
     unplated: tuple[str, ...] = ()
     """The sites that stand in no plate."""
+    of_all: tuple[str, ...] = ()
+    """The latent sites that belong to no datum, but to all: they do not grow with a batch."""
     masked: tuple[str, ...] = ()
     """The latent sites of which a mask may hide densities in one of the programs."""
     sampled_kl: tuple[str, ...] = ()
@@ -356,34 +358,6 @@ INFINITE = (-math.inf, math.inf)
 NO_BOUNDS: Mapping[str, tuple[Bounds, Bounds]] = {}
 
 
-def misplaced(plates: Plates, size: int, with_another: Callable[[], Plates]) -> str:
-    """Say which site is not in the plate of the data at dim -1; nothing where all are.
-
-    Args:
-        plates: of every site, on a batch.
-        size: of the batch.
-        with_another: returns the plates on a batch of one datum more; asked where an inner plate has the batch's size.
-
-    >>> misplaced({"x": {-1: ("pixels", 3)}}, 5, dict)[:65]
-    "Site 'x' has the plate 'pixels' at dim -1, of size 3: the data's "
-    """
-    if any(dim < -1 and own == size for frames in plates.values() for dim, (_, own) in frames.items()):
-        plates, size = with_another(), size + 1
-    for name, frames in plates.items():
-        if -1 not in frames:
-            return (
-                f"Site {name!r} is outside the plate of the data at dim -1, so its density does not belong to any "
-                "datum: put it inside, or use a stock objective, which sums over everything."
-            )
-        plate, own = frames[-1]
-        if own != size:
-            return (
-                f"Site {name!r} has the plate {plate!r} at dim -1, of size {own}: the data's plate, of the batch's "
-                f"size {size}, belongs there. Put {plate!r} at dim -2, or make it part of the site by .to_event(1)."
-            )
-    return ""
-
-
 def value_of_data(site: Site, values: np.ndarray, draws: int = 1) -> np.ndarray:
     """Bring draws of a site, (K, plates, B, ...) or of one particle (plates, B, ...), into the order (K, B, ...).
 
@@ -439,6 +413,7 @@ def match(
     empty: bool = False,
     besides: tuple[str, ...] = (),
     misplaced: str = "",
+    of_all: tuple[str, ...] = (),
     plates: Plates = NO_PLATES,
     sampled_kl: tuple[str, ...] = (),
     bounds: Mapping[str, tuple[Bounds, Bounds]] = NO_BOUNDS,
@@ -458,7 +433,8 @@ def match(
         raise ValueError("The model has no observed site: pass the data on, as in pyro.sample('x', ..., obs=x).")
     if set(guide) != set(latent):
         raise ValueError(
-            f"The guide should sample exactly the model's latent sites {sorted(latent)}; it samples {sorted(guide)}."
+            f"The guide should sample exactly the model's latent sites {sorted(latent)}; it samples {sorted(guide)}. "
+            "Let it draw each of them, or sum a discrete one out in the model, as dist.MixtureSameFamily does."
         )
     for name, site in guide.items():
         if site.event_shape != latent[name].event_shape:
@@ -483,6 +459,7 @@ def match(
         subsampled=subsampled,
         nesting=max([1, *(-dim for frames in plates.values() for dim in frames)]),
         misplaced=misplaced,
+        of_all=of_all,
         besides=besides,
         unplated=tuple(name for name, frames in plates.items() if not frames),
         masked=tuple(name for name in guide if guide[name].masked or latent[name].masked),

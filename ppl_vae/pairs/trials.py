@@ -141,7 +141,8 @@ def refusal(reason: str) -> str:
     return (
         f"Several draws of each datum run at once, as arrays (draws, rows, features), and {reason}. A net that knows "
         "(rows, features) alone goes into nets.Flattened(net); a program of one's own leaves leading dimensions as "
-        "they are, as in z[..., :3]. Or take one draw: num_particles=1."
+        "they are, as in z[..., :3], and gives x those of z before it joins them, x.expand(*z.shape[:-1], -1), or "
+        "jnp.broadcast_to. Or take one draw: num_particles=1."
     )
 
 

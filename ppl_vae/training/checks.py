@@ -28,23 +28,8 @@ from .settings import TrainingSettings
 
 STATE = frozenset({"weights", "local", "optim", "average"})
 """First parts of the names in a training's state, which no player can have."""
-HISTORY = frozenset(
-    {
-        "epoch",
-        "loss",
-        "valid_elbo",
-        "valid_log_lik",
-        "valid_mmd",
-        "codes_used",
-        "acceptance",
-        "perplexity",
-        "gradient_norm",
-        "rounding",
-        "seconds",
-        "compilation",
-        "memory",
-    }
-)
+_ALWAYS = "epoch loss valid_elbo valid_log_lik valid_mmd codes_used acceptance perplexity gradient_norm rounding"
+HISTORY = frozenset(f"{_ALWAYS} seconds compilation memory".split())
 """Names in every history, which no player's metric can have."""
 
 
@@ -80,6 +65,7 @@ def prepare(settings: TrainingSettings, pair: Pair, data: TrainingData, seed: in
     first = slice(settings.batch_size)
     sites = pair.prepare(data.train[first], derive(seed, "prepare"), take_rows(data.side, first))
     check_objective(settings, pair, sites, len(data.train))
+    check_validated(sites, data)
     if pair.size_refusal:
         raise ValueError(pair.size_refusal)
     for name, x, side in (("data", data.train, data.side), ("valid", data.valid, data.valid_side)):
@@ -174,7 +160,20 @@ def check_objective(settings: TrainingSettings, pair: Pair, sites: Sites, num_da
         loss.check_batches(settings.epoch_size or num_data, settings.batch_size)
     elif settings.check_stock:
         check_nesting(loss, sites)
-        check_stock(loss, sites, pair.backend)
+        check_stock(loss, sites, pair.backend, settings.batch_size, num_data)
+
+
+def check_validated(sites: Sites, data: TrainingData) -> None:
+    """Refuse validation of a pair that has no ELBO of each datum.
+
+    Raises:
+        ValueError: says what to leave out.
+    """
+    if sites.misplaced and data.valid is not None and not sites.implicit:
+        raise ValueError(
+            f"Validation is by the ELBO of each datum. {sites.misplaced.partition(': ')[0]}: train without validation, "
+            "on split.train in the place of a split and with valid=None."
+        )
 
 
 def check_implicit(loss: Any, sites: Sites) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jax.numpy as jnp
@@ -145,3 +146,41 @@ def test_evaluation_refuses_data_that_are_not_at_dim_minus_one(backend: backends
     own.prepare(X, 0)
     with pytest.raises(ValueError, match="'latents' at dim -1, of size 1"):
         evaluation.elbo(Fit(own, {}, {}), X)
+
+
+def test_a_latent_of_all_data_is_learned_from_all_of_them_in_each_step(backend: backends.Backend) -> None:
+    """w ~ N(0, 1), x_n ~ N(w, 1): the posterior has the scale 1 / sqrt(N + 1).
+
+    In batches of B it would have 1 / sqrt(B + 1), as each counts p(w) and q(w) whole: the stock ELBO is refused there.
+    """
+    library, d, _ = mean_of(backend)
+    x = np.random.default_rng(0).normal(0.7, 1.0, (60, 1)).astype(np.float32)
+
+    def model(x: Any) -> None:
+        w = library.sample("w", d.Normal(0.0, 1.0))
+        with library.plate("data", len(x), dim=-1):
+            library.sample("x", d.Normal(w, 1.0), obs=x[:, 0])
+
+    def guide(x: Any) -> None:
+        start = torch.tensor(0.3) if backend.name == "pyro" else jnp.array(0.3)
+        scale = library.param("scale", start, constraint=d.constraints.positive)
+        library.sample("w", d.Normal(library.param("loc", 0 * start), scale))
+
+    def learned(batch_size: int, **options: Any) -> dict[str, float]:
+        elbo = library.infer.Trace_ELBO(num_particles=10)
+        settings = {"epochs": 400 * batch_size // 60, "learning_rate": 0.02, "batch_size": batch_size}
+        fit = backend.inference.SVI(elbo, **settings, **options).fit(model, guide, x, seed=0)
+        loc, log_scale = (
+            next(float(a) for name, a in fit.pair.state().items() if re.search(rf"\b{word}\b", name) and a.ndim == 0)
+            for word in ("loc", "scale")
+        )
+        return {"loc": loc, "scale": float(np.exp(log_scale))}
+
+    of_all = learned(60)
+    assert of_all["loc"] == pytest.approx(x.sum() / 61, abs=0.03)
+    assert of_all["scale"] == pytest.approx(61**-0.5, rel=0.15)
+    with pytest.raises(
+        UnsuitableObjective, match="'w', which belongs to all 60 data, once in each batch of 12: 5 times"
+    ):
+        learned(12)
+    assert learned(12, check_stock=False)["scale"] > 1.5 * of_all["scale"]

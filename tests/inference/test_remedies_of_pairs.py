@@ -57,8 +57,13 @@ def plain(change: str = "") -> Callable[[Backend], Any]:
 
 def stock(b: Backend) -> Any:
     """A training by the stock ELBO, which sums over everything."""
+    return by_stock(b, len(TRAIN))
+
+
+def by_stock(b: Backend, batch_size: int, change: str = "global", check_stock: bool = True) -> Any:
     made = (pyro if b.name == "pyro" else numpyro).infer.Trace_ELBO()
-    return b.inference.SVI(made, epochs=1, batch_size=20).fit(*plain("global")(b), TRAIN)
+    svi = b.inference.SVI(made, epochs=1, batch_size=batch_size, check_stock=check_stock)
+    return svi.fit(*plain(change)(b), TRAIN)
 
 
 def scaled(*which: bool) -> Callable[[Backend], Any]:
@@ -152,6 +157,11 @@ REMEDIES_ON_BOTH: dict[str, tuple[Way, ...]] = {
         lambda b: per_datapoint(b).encode(NEW),
         lambda b: refined(b.name),
         lambda b: per_datapoint(b).encode(TRAIN[3:8], index=np.arange(3, 8)),
+    ),
+    "Train on all data in each step, batch_size={}, or draw the site for each datum, in the plate of the data": (
+        lambda b: by_stock(b, 20),
+        stock,
+        lambda b: by_stock(b, 20, ""),
     ),
     "e.g. TraceELBO(beta=0.5), and a scale to the whole program": (
         loss("TraceELBO", scaled(True, False)),

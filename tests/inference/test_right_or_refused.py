@@ -87,6 +87,7 @@ CELLS: list[tuple[str, str, int, str]] = [
     ("plate without dim", "IWAE", 3, "right"),
     ("no plate", "stock RenyiELBO", 3, "where a site is in no plate"),
     ("no plate", "stock Trace_ELBO", 1, "right"),
+    ("global latent", "stock Trace_ELBO", 1, "right"),
     ("global latent", "IWAE", 3, "'w' is outside the plate of the data"),
     ("indexed from the left", "DReG", 3, "Several draws of each datum run at once"),
     ("reshaped to rows", "IWAE", 3, "Several draws of each datum run at once"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,8 @@ from ...arrays.net_outputs import check_outputs
 from ...pairs.failures import check_batch_shape, explained
 from ...pairs.implicit import generated_by, match_implicit
 from ...pairs.keywords import inner
-from ...pairs.sites import Plates, Sites, match, misplaced
+from ...pairs.programs import misplaced
+from ...pairs.sites import Plates, Sites, match
 from ..closed_kl import closed_kl
 from ..sites import bounds_of, describe
 from ..traces import run, split_sites
@@ -41,13 +43,19 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         return match_implicit(generates, (drawn, tuple(args[0].shape)), guided, described, observed, plates)
     scaled = any(bool((torch.as_tensor(s["scale"]) != 1).any()) for s in [*latent.values(), *observed.values()])
 
-    def with_another() -> Plates:
+    @functools.cache
+    def with_another() -> tuple[poutine.Trace, poutine.Trace]:
         more = {n: torch.cat([a, a[:1]]) if isinstance(a, Tensor) and a.dim() else a for n, a in kwargs.items()}
         x = torch.cat([args[0], args[0][:1]])
         with explained(x), torch.no_grad():
-            p, q = run(model, guide, (x, *args[1:]), more, 1, 1)
+            return run(model, guide, (x, *args[1:]), more, 1, 1)
+
+    def plates_with_another() -> Plates:
+        p, q = with_another()
         return {**_plates_of(p), **_plates_of(q)}
 
+    outside = misplaced(plates, len(args[0]), plates_with_another)
+    larger: dict[str, Any] = dict(with_another()[0].nodes) if outside else {}
     all_described = ({n: describe(site, args[0]) for n, site in sites.items()} for sites in (guided, latent, observed))
     both = [n for n in guided if n in latent and guided[n]["fn"].event_shape == latent[n]["fn"].event_shape]
     found = match(
@@ -56,7 +64,8 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         scaled=scaled,
         empty=getattr(inner(guide), "is_empty", False),
         besides=tuple(besides),
-        misplaced=misplaced(plates, len(args[0]), with_another),
+        misplaced=outside,
+        of_all=tuple(n for n in latent if n in larger and larger[n]["value"].shape == latent[n]["value"].shape),
         plates=plates,
         bounds={name: (bounds_of(guided[name]["fn"]), bounds_of(latent[name]["fn"])) for name in both},
     )

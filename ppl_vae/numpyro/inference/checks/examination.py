@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,8 @@ from ....arrays.net_outputs import check_outputs
 from ....pairs.failures import check_batch_shape, explained
 from ....pairs.implicit import generated_by, match_implicit
 from ....pairs.keywords import inner
-from ....pairs.sites import Plates, Sites, match, misplaced
+from ....pairs.programs import misplaced
+from ....pairs.sites import Plates, Sites, match
 from ..closed_kl import closed_kl
 from ..sites import bounds_of, describe
 from ..traces import NumPyroTrace, run, split_sites
@@ -48,13 +50,19 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
     scales = [site["scale"] for site in [*latent.values(), *observed.values()]]
     scaled = any(scale is not None and not (isinstance(scale, int | float) and scale == 1) for scale in scales)
 
-    def with_another() -> Plates:
+    @functools.cache
+    def with_another() -> tuple[NumPyroTrace, NumPyroTrace]:
         more = {n: jnp.concatenate([a, a[:1]]) if isinstance(a, Array) and a.ndim else a for n, a in kwargs.items()}
         x = jnp.concatenate([args[0], args[0][:1]])
         with explained(x, remedies=REMEDIES):
-            p, q = run(model, guide, (x, *args[1:]), more, 1, 1, jax.random.key(0))
+            return run(model, guide, (x, *args[1:]), more, 1, 1, jax.random.key(0))
+
+    def plates_with_another() -> Plates:
+        p, q = with_another()
         return {**_plates_of(p), **_plates_of(q)}
 
+    outside = misplaced(plates, len(args[0]), plates_with_another)
+    larger = with_another()[0] if outside else {}
     all_described = ({n: describe(site, args[0]) for n, site in sites.items()} for sites in (guided, latent, observed))
     both = [n for n in guided if n in latent and guided[n]["fn"].event_shape == latent[n]["fn"].event_shape]
     found = match(
@@ -64,7 +72,10 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
         subsampled=_subsampled(p) or _subsampled(q),
         empty=getattr(inner(guide), "is_empty", False),
         besides=tuple(besides),
-        misplaced=misplaced(plates, len(args[0]), with_another),
+        misplaced=outside,
+        of_all=tuple(
+            n for n in latent if n in larger and jnp.shape(larger[n]["value"]) == jnp.shape(latent[n]["value"])
+        ),
         plates=plates,
         bounds={name: (bounds_of(guided[name]["fn"]), bounds_of(latent[name]["fn"])) for name in both},
     )
