@@ -41,7 +41,7 @@ def check_prior(sites: PriorApart | None, what: str) -> None:
 def check_weights(sites: Sites, what: str, instead: str = BY_NORMAL) -> None:
     """Refuse a guide without a density for what weighs its draws by p(x, z) / q(z | x), or reads log q(z | x).
 
-    And a fit whose p(z) was not trained.
+    Be it known nowhere, or be the guide a point. And a fit whose p(z) was not trained.
 
     Raises:
         UnsuitableObjective: names the site, and what to use.
@@ -52,4 +52,11 @@ def check_weights(sites: Sites, what: str, instead: str = BY_NORMAL) -> None:
         raise UnsuitableObjective(
             f"{what} reads log q(z | x), and that of the guide's site {site.name!r} ({site.distribution}) is known "
             f"nowhere: use {instead}."
+        )
+    point = next((site for site in sites.latent if not (site.has_density or site.codes)), None)
+    if point is not None:
+        raise UnsuitableObjective(
+            f"{what} reads log q(z | x), and the guide's site {point.name!r} ({point.distribution}) is a point, of "
+            "which log p(x, z) alone would be told under the name of log p(x): use evaluation.ais(fit, x), which "
+            "starts from p(z), or give the guide a distribution with spread."
         )

@@ -338,3 +338,46 @@ def test_numbers_of_draws_that_are_none(count: Any, backend: backends.Backend) -
         with pytest.raises(ValueError, match="should be an integer of at least 1"):
             ask(fit, count)
             pytest.fail(name)
+
+
+def point(backend: backends.Backend, *, spread: bool) -> tuple[Any, Any]:
+    """x ~ N(z, 1), z ~ N(0, 1): with a guide that is a point, as of a MAP estimate, or a normal."""
+    ppl, own, array = library(backend)
+
+    def guide(x: Any) -> None:
+        a = ppl.param("a", array(0.5))
+        with ppl.plate("data", len(x), dim=-1):
+            z = a * x[..., 0]
+            ppl.sample("z", own.Normal(z, array(0.8)) if spread else own.Delta(z))
+
+    return observing(backend, lambda own, z: own.Normal(z, 1.0))[0], guide
+
+
+READ: dict[str, Callable[[Fit], Any]] = {
+    "log_likelihood": lambda fit: evaluation.log_likelihood(fit, X, 50),
+    "elbo": lambda fit: evaluation.elbo(fit, X, 5),
+    "diagnose": lambda fit: evaluation.diagnose(fit, X, 50).ess,
+    "levels": lambda fit: evaluation.levels(fit, X)["z"].kl,
+    "evaluate": lambda fit: evaluation.evaluate(fit, X, 50).log_p,
+    "outlier_scores": lambda fit: evaluation.outlier_scores(fit, X),
+    "draws": lambda fit: fit.draws(X, 5, method="sir")["z"],
+}
+
+
+@pytest.mark.release("numpyro", keep=["evaluate"])
+@pytest.mark.parametrize("name", READ)
+def test_a_guide_that_is_a_point(name: str, backend: backends.Backend) -> None:
+    """log p(x, z) at the point was told as log p(x), with an error of 0, half a nat below it here, and no bound."""
+    fits = [fitted(backend, point(backend, spread=spread), X) for spread in (False, True)]
+    follow(
+        "is a point, of which log p(x, z) alone would be told",
+        fits[0],
+        READ[name],
+        lambda fit: evaluation.ais(fit, X, SHORT),
+        lambda _: READ[name](fits[1]),
+    )
+
+
+def test_a_check_of_a_point_knows_of_no_gap(backend: backends.Backend) -> None:
+    found = {each.name: each.good for each in fitted(backend, point(backend, spread=False), X).check(X).findings}
+    assert found["k-hat"] is None and found["gap"] is None
