@@ -85,6 +85,8 @@ class OnTrial(Protocol):
 
     draws_refusal: str | None
     """why several draws at once are refused; empty where they are not, None before a trial"""
+    size_refusal: str
+    """why batches of another size are refused; empty where they are not"""
 
     @property
     def sites(self) -> Sites | None:
@@ -239,3 +241,12 @@ def does_not_take(rows: int, batch_size: int, total: int, error: Exception) -> V
     return ValueError(
         f"{said}, the size of an epoch's {'last batch' if rows < batch_size else 'batches'}: set batch_size={better}."
     )
+
+
+def try_rows(pair: OnTrial, x: np.ndarray, seed: int, side: Arrays = NOTHING) -> None:
+    """Try a pair that no training has tried on the first rows of data, and warn where it mixes them."""
+    sites = pair.sites
+    if sites is not None and not (sites.misplaced or sites.implicit or pair.size_refusal):
+        first = {name: a[:ROWS] for name, a in side.items()}
+        pair.draws_refusal, mixed = examine_draws(pair, x[:ROWS], seed, first)
+        warn_of_mixed_rows(mixed)

@@ -15,9 +15,15 @@ from ..runtime.versions import __version__
 
 
 def to_inference_data(
-    draws: Mapping[str, np.ndarray], terms: Terms, x: np.ndarray, sites: Sites, settings: Mapping[str, Any]
+    draws: Mapping[str, np.ndarray],
+    terms: Terms,
+    x: np.ndarray,
+    mask: np.ndarray | None,
+    sites: Sites,
+    settings: Mapping[str, Any],
 ) -> Any:
     """One chain of K draws, (K, N, ...) by site, with their terms (K, N) and the data x (N, P), NaN where hidden."""
+    x = x if mask is None else np.where(mask, x, np.nan)
     lengths = {site.name: site.steps for site in sites.latent}
     posterior = {name: arviz.of_data(name, values, f"{name}_dim", 1, lengths) for name, values in draws.items()}
     observed, of_x = arviz.of_data("x", x, "pixel", 0, {"x": max(lengths.values(), default=0)})

@@ -20,6 +20,7 @@ from ..pairs.pair import Pair
 from ..pairs.side_inputs import NOTHING, Arrays, Side, apply_mask, check_given, check_names, given_of
 from ..pairs.sites import Sites
 from ..pairs.terms import Terms
+from ..pairs.trials import try_rows
 from ..runtime.shown import Shown, curve
 from .arviz import to_inference_data
 from .draws import Draws, draws
@@ -76,6 +77,7 @@ class Fit(Shown):
         x = as_batch(x)
         arrays |= check_given(side.get("given"), len(x))
         pair.prepare(x, seed, arrays)
+        try_rows(pair, x, seed, arrays)
         beside = {"side": digest(*arrays.values())} if arrays else {}
         return cls(pair, {}, {"data": {"train": digest(x), **beside}})
 
@@ -380,9 +382,9 @@ class Fit(Shown):
             side["mask"] = ~np.isnan(np.asarray(x, float))
         data = self.checked(x, **side)
         check_ends(self.sites, data.arrays.get("mask"))
-        options: dict[str, Any] = {"num_particles": num_particles, "num_draws": num_draws, "seed": seed}
         if num_draws is None:
             self.sites.check_data_means("draws of the hidden pixels, num_draws=10")
+        options: dict[str, Any] = {"num_particles": num_particles, "num_draws": num_draws, "seed": seed}
         values = fill_hidden(self.pair, data.x, data.arrays, **options)
         return values[0] if num_draws is None else values
 
@@ -494,6 +496,5 @@ class Fit(Shown):
         """
         check_prior(self.sites, "to_arviz")
         data = self.checked(x, **side)
-        draws, terms = sample_in_chunks(self.pair, data.x, num_draws, seed, side=data.arrays)
-        seen = np.where(data.side["mask"], data.x, np.nan) if "mask" in data.side else data.x
-        return to_inference_data(draws, terms, seen, self.sites, self.settings)
+        drawn = sample_in_chunks(self.pair, data.x, num_draws, seed, side=data.arrays)
+        return to_inference_data(*drawn, data.x, data.side.get("mask"), self.sites, self.settings)

@@ -19,7 +19,7 @@ from pyro import poutine
 from scipy import stats
 
 from ppl_vae import backends, evaluation
-from ppl_vae.errors import RoundedData
+from ppl_vae.errors import MixedRows, RoundedData
 from ppl_vae.mcmc.samplers import HMC
 from ppl_vae.results import Fit
 
@@ -381,3 +381,18 @@ def test_a_guide_that_is_a_point(name: str, backend: backends.Backend) -> None:
 def test_a_check_of_a_point_knows_of_no_gap(backend: backends.Backend) -> None:
     found = {each.name: each.good for each in fitted(backend, point(backend, spread=False), X).check(X).findings}
     assert found["k-hat"] is None and found["gap"] is None
+
+
+def test_an_untrained_pair_that_mixes_rows_is_told_of(backend: backends.Backend) -> None:
+    """A training warns of it; codes and log p(x) of a pair without one changed with the batch in silence."""
+    ppl, own, array = library(backend)
+    model, _ = observing(backend, lambda own, z: own.Normal(z, 1.0))
+
+    def guide(x: Any) -> None:
+        a = ppl.param("a", array(0.5))
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("z", own.Normal(a * (x - x.mean(0))[..., 0], array(0.8)))
+
+    with pytest.warns(MixedRows, match="'z' of the guide"):
+        fit = fitted(backend, (model, guide), X)
+    assert np.abs(fit.encode(X)[:1] - fit.encode(X[:1])).max() > 0.01
