@@ -39,7 +39,7 @@ def validated(model: Any, x: Tensor, side: Mapping[str, Tensor]) -> frozenset[st
     return frozenset(
         name
         for name, site in sites_of(trace, observed=True).items()
-        if getattr(base_of(site["fn"]), "_validate_args", False) and describe(site).support != "real"
+        if (described := describe(site)).validates and described.support != "real"
     )
 
 

@@ -23,7 +23,7 @@ from torch.distributions import (
 
 from ..data.tables.kinds import COUNT
 from ..distributions.normal import Normal as OurNormal
-from ..pairs.sites import ANYWHERE, AT_OWN_DRAWS, INFINITE, NOWHERE, Bounds, Site
+from ..pairs.sites import ANYWHERE, AT_OWN_DRAWS, NOWHERE, Bounds, Site
 
 REARRANGING = (Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
 """Wrappers that leave each entry's distribution as it is."""
@@ -120,7 +120,7 @@ def bounds_of(fn: Any) -> Bounds:
         return None
     least, largest = (
         torch.as_tensor(other if end is None else end).detach().cpu().numpy()
-        for end, other in zip(ends, INFINITE, strict=True)
+        for end, other in zip(ends, (-np.inf, np.inf), strict=True)
     )
     return least, largest
 
@@ -166,6 +166,7 @@ def describe(site: Any, x: Any = None) -> Site:
         reparameterised=bool(fn.has_rsample),
         binary=binary,
         whole=binary and bool(getattr(base, "_validate_args", False)) and site["value"] is x,
+        validates=bool(getattr(base, "_validate_args", False)),
         num_values=2 if binary else base._num_events if categorical else getattr(base, "num_values", None),
         levels=getattr(base, "levels", None),
         read_values=getattr(base, "read_values", None),

@@ -85,7 +85,8 @@ class Requirements(NamedTuple):
         steps = tuple(site.steps for site in sites if site.steps)
         of_x = [site for site in sites if not site.label]
         columns = tuple(site.columns for site in of_x) if all(site.columns for site in of_x) else ()
-        whole, binary = next((site.name for site in of_x if site.whole), ""), any(site.binary for site in sites)
+        whole, mixed = next((site.name for site in of_x if site.whole), ""), len({site.binary for site in of_x}) > 1
+        binary = any(site.binary and not (mixed and site.validates) for site in of_x)  # or bits are some columns alone
         return cls(pair.dim, pair.given_dim, binary, whole, levels, read, columns, steps)
 
 

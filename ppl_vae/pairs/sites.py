@@ -31,6 +31,8 @@ class Site:
     binary: bool
     whole: bool = False
     """Whether it observes x itself, is binary and checks its values, so that grey levels have no density."""
+    validates: bool = False
+    """Whether it gives no density to values that it cannot have, be it 0 or an error."""
     num_values: int | None = None
     """The number of values that each entry can take, where they are finitely many."""
     levels: int | None = None
@@ -354,7 +356,6 @@ Plates = Mapping[str, Mapping[int, tuple[str, int]]]
 NO_PLATES: Plates = {}
 Bounds = tuple[np.ndarray, np.ndarray] | None
 """The least and the largest number of each entry; None where they are not known."""
-INFINITE = (-math.inf, math.inf)
 NO_BOUNDS: Mapping[str, tuple[Bounds, Bounds]] = {}
 
 

@@ -17,6 +17,7 @@ from numpyro import handlers
 from pairs import follow
 from pyro import poutine
 from scipy import stats
+from scipy.special import expit
 
 from ppl_vae import backends, evaluation
 from ppl_vae.errors import MixedRows, RoundedData
@@ -396,3 +397,49 @@ def test_an_untrained_pair_that_mixes_rows_is_told_of(backend: backends.Backend)
     with pytest.warns(MixedRows, match="'z' of the guide"):
         fit = fitted(backend, (model, guide), X)
     assert np.abs(fit.encode(X)[:1] - fit.encode(X[:1])).max() > 0.01
+
+
+KINDS = np.array([[0.3, 1, 2], [1.5, 0, 0], [-0.7, 0, 5], [0.2, 1, 1]], np.float32)
+"""A real number, a bit and a count in each row."""
+
+
+def kinds(backend: backends.Backend) -> tuple[Any, Any]:
+    """One latent, and a column of x at each of three sites."""
+    ppl, own, array = library(backend)
+    exp = torch.exp if backend.name == "pyro" else jnp.exp
+
+    def model(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            z = ppl.sample("z", own.Normal(array(0.0), array(1.0)))
+            ppl.sample("real", own.Normal(z, array(0.7)), obs=x[..., 0])
+            ppl.sample("bit", own.Bernoulli(logits=2 * z), obs=x[..., 1])
+            ppl.sample("count", own.Poisson(exp(0.5 * z)), obs=x[..., 2])
+
+    def guide(x: Any) -> None:
+        a = ppl.param("a", array(0.4))
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("z", own.Normal(a * x[..., 0], array(0.9)))
+
+    return model, guide
+
+
+def test_columns_of_several_kinds_have_the_log_p_of_quadrature(backend: backends.Backend) -> None:
+    """All of x was to lie between 0 and 1, as one column does."""
+    fit = fitted(backend, kinds(backend), KINDS)
+    z, (real, bit, count) = np.arange(-8, 8, 0.02), KINDS.T[:, :, None]
+    each = (
+        stats.norm.pdf(real, z, 0.7) * stats.bernoulli.pmf(bit, expit(2 * z)) * stats.poisson.pmf(count, np.exp(z / 2))
+    )
+    exact = np.log((each * stats.norm.pdf(z)).sum(1) * 0.02)
+    np.testing.assert_allclose(evaluation.log_likelihood(fit, KINDS, 4000).values, exact, atol=0.1)
+    assert fit.reconstruct(KINDS).shape == KINDS.shape
+    trained = backend.inference.SVI(epochs=1, batch_size=4).fit(*kinds(backend), KINDS)
+    assert np.isfinite(trained.history["loss"]).all()
+    wrong = KINDS.copy()
+    wrong[3, 1] = 0.5  # no bit
+    if backend.name == "pyro":
+        with pytest.raises(ValueError, match="within the support"):
+            evaluation.log_likelihood(fit, wrong, 5)
+    else:
+        found = evaluation.log_likelihood(fit, wrong, 5).values
+        assert np.isneginf(found[3]) and np.isfinite(found[:3]).all()

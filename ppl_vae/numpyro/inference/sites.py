@@ -26,7 +26,7 @@ from numpyro.distributions import (
 )
 
 from ...data.tables.kinds import COUNT
-from ...pairs.sites import ANYWHERE, AT_OWN_DRAWS, INFINITE, NOWHERE, Bounds, Site
+from ...pairs.sites import ANYWHERE, AT_OWN_DRAWS, NOWHERE, Bounds, Site
 from ...runtime.threads import process_lock
 
 NUMPYRO = process_lock()
@@ -135,7 +135,9 @@ def bounds_of(fn: Any) -> Bounds:
         return None
     if any(isinstance(end, jax.core.Tracer) for end in ends):
         return None
-    least, largest = (np.asarray(other if end is None else end) for end, other in zip(ends, INFINITE, strict=True))
+    least, largest = (
+        np.asarray(other if end is None else end) for end, other in zip(ends, (-np.inf, np.inf), strict=True)
+    )
     return least, largest
 
 
@@ -180,6 +182,7 @@ def describe(site: Any, x: Any = None) -> Site:
         reparameterised=bool(fn.has_rsample),
         binary=binary,
         whole=binary and bool(getattr(base, "_validate_args", False)) and site["value"] is x,
+        validates=bool(getattr(base, "_validate_args", False)),
         num_values=2 if binary else int(base.probs.shape[-1]) if categorical else getattr(base, "num_values", None),
         levels=getattr(base, "levels", None),
         read_values=getattr(base, "read_values", None),
