@@ -248,6 +248,14 @@ class Sites:
                     "data's: draw its M entries as one site, of batch shape (N, M) with .to_event(1), or "
                     f"use {instead}."
                 )
+        self.check_unmasked(what, instead)
+
+    def check_unmasked(self, what: str, instead: str) -> None:
+        """Refuse latents of which a mask hides densities.
+
+        Raises:
+            UnsuitableObjective: names the site.
+        """
         if self.masked:
             raise UnsuitableObjective(
                 f"{what} needs every density of the site {self.masked[0]!r}, and a mask may hide some: use {instead}."

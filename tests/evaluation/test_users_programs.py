@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import jax.numpy as jnp
@@ -443,3 +444,35 @@ def test_columns_of_several_kinds_have_the_log_p_of_quadrature(backend: backends
     else:
         found = evaluation.log_likelihood(fit, wrong, 5).values
         assert np.isneginf(found[3]) and np.isfinite(found[:3]).all()
+
+
+def half_hidden(backend: backends.Backend, *, hides: bool) -> tuple[Any, Any]:
+    """z ~ N(0, 1) where x is positive, and with ``hides`` under a mask elsewhere, so that there is no p(z)."""
+    ppl, own, array = library(backend)
+    mask = (poutine if backend.name == "pyro" else handlers).mask
+
+    def model(x: Any) -> None:
+        with ppl.plate("data", len(x), dim=-1):
+            with mask(mask=x[..., 0] > 0) if hides else nullcontext():
+                z = ppl.sample("z", own.Normal(0 * x, array(1.0)).to_event(1))
+            ppl.sample("x", own.Normal(z, array(1.0)).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        a = ppl.param("a", array(0.5))
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("z", own.Normal(a * x, array(0.8)).to_event(1))
+
+    return model, guide
+
+
+@pytest.mark.parametrize("name", ["elbo_surgery", "kl_by_dimension"])
+def test_parts_of_a_rate_whose_prior_a_mask_hides(name: str, backend: backends.Backend) -> None:
+    """They were of q(z) beside densities that are 1 for some of the data."""
+    ask = getattr(evaluation, name)
+    follow(
+        "needs every density of the site 'z', and a mask may hide some: use evaluation.levels",
+        True,
+        lambda hides: ask(fitted(backend, half_hidden(backend, hides=hides), X), X),
+        lambda hides: evaluation.levels(fitted(backend, half_hidden(backend, hides=hides), X), X)["z"].kl,
+        lambda _: ask(fitted(backend, half_hidden(backend, hides=False), X), X),
+    )

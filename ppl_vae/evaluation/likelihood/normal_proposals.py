@@ -43,6 +43,7 @@ def normal_proposal(fit: Fit, x: Input, num_draws: int = 1000, *, seed: int = 0,
     ((6, 2), 'anywhere')
     """
     sites = fit.sites
+    sites.check_plain("normal_proposal", "evaluation.log_likelihood(fit, x)")
     if not sites.code_dim or sites.latent[0].support in ("discrete", "bounded"):
         told = ", ".join(f"{site.name!r} {site.event_shape} ({site.distribution})" for site in sites.latent)
         raise UnsuitableObjective(

@@ -171,6 +171,7 @@ def kl_by_dimension(fit: Fit, x: Input, **side: Unpack[Side]) -> np.ndarray:
         found = ", ".join(f"{site.name!r} ({site.distribution})" for site in sites) or "none"
         raise ValueError(f"The KL by dimension needs a guide with one normal site; it has {found}.")
     check_prior(fit.pair.sites, "kl_by_dimension")
+    fit.sites.check_unmasked("kl_by_dimension", "evaluation.levels(fit, x)")
     data = fit.checked(x, **side)
     mean, deviation = (np.asarray(a, np.float64) for a in fit.posterior(data)[sites[0].name])
     if not has_standard_prior(fit, data):

@@ -166,6 +166,7 @@ def draws(fit: Fit, x: Input, num_particles: int, seed: int, **side: Unpack[Side
         ValueError: as ``elbo_surgery`` does.
     """
     check_prior(fit.pair.sites, "ELBO surgery")
+    fit.sites.check_unmasked("ELBO surgery", "evaluation.levels(fit, x)")
     data = fit.checked(x, **side)
     site = diagonal_site(fit, "ELBO surgery")
     loc, scale = (np.asarray(a, np.float64) for a in fit.posterior(data)[site.name])
