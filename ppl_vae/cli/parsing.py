@@ -125,6 +125,10 @@ READERS = {
 """Ending of a file -> what reads its numbers."""
 
 
+NAMED_FILES = (".csv", ".parquet", ".pq", ".h5", ".hdf5", ".zarr", *READERS)
+"""Endings by which a text is the name of a file, and of no data set."""
+
+
 def name_or_file(text: str) -> str:
     """Return the name of a data set, or the absolute path of a file or a folder of shards.
 
@@ -146,6 +150,12 @@ def name_or_file(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f"{text!r} is a file of another kind than .npy and .npz: save its numbers in Python, a row for each datum, "
             f"np.save('{path.stem}.npy', {how.format(text)}), and give that file"
+        )
+    if path.suffix in NAMED_FILES and not path.exists():
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise argparse.ArgumentTypeError(
+            f"there is no file {text!r}{closest(path.name, beside)}, and relative paths start at {str(Path.cwd())!r}: "
+            "give the path of one that is there"
         )
     if path.suffix not in (".npy", ".npz") and not (text and path.is_dir()):
         raise argparse.ArgumentTypeError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ TABLE = "table.json"
 LIKELIHOOD = "columns"
 DRAWS = 100
 """of each row, of which a cell that is made is the middle"""
+MOST_NAMED = 20
+"""Columns that are named with their kinds; of more, their numbers are told."""
 
 
 def is_table(name_or_file: str) -> bool:
@@ -86,6 +89,17 @@ def schema(path: str, columns: list[str] | None = None) -> Schema:
     else:
         kinds = dict(zip(frame.columns, columns or (), strict=False))
     return table(frame, kinds={name: kind.partition(":")[0] for name, kind in kinds.items()}).schema
+
+
+def told_kinds(options: Mapping[str, Any]) -> list[str]:
+    """Say which kinds the columns of a table are taken for; nothing of other data."""
+    if not is_table(options["data"]):
+        return []
+    fields = schema(options["data"], options["columns"]).fields
+    kinds = Counter(field.column.kind for field in fields)
+    each = ", ".join(f"{field.name} {field.column}" for field in fields)
+    told = each if len(fields) <= MOST_NAMED else ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return [f"columns: {told}; --columns NAME=KIND sets another kind"]
 
 
 def encode(path: str, read: Schema) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

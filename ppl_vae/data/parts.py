@@ -148,8 +148,8 @@ def _draw(count: int, fractions: dict[str, float], seed: int, name: str) -> dict
     if empty:
         given = ", ".join(f"{part}_fraction={fraction:g}" for part, fraction in fractions.items())
         raise ValueError(
-            f"{name}: {count} images with {given} leave {' and '.join(map(repr, empty))} without any: "
-            "give more images, other fractions, or the parts themselves."
+            f"{name}: {count} data with {given} leave {' and '.join(map(repr, empty))} without any: "
+            "give more data, other fractions, or the parts themselves."
         )
     order = np.random.default_rng([seed, PURPOSES["split"]]).permutation(count)
     ends = np.cumsum(list(sizes.values()))

@@ -57,6 +57,18 @@ def test_a_run_on_a_table_knows_its_columns(run: Path) -> None:
     assert found[0] == pytest.approx(np.log(seen).mean(), abs=0.02)  # of the training rows that were seen, not of zeros
 
 
+def test_fit_says_what_each_column_is_taken_for(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    people().to_csv(tmp_path / "people.csv", index=False)
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 30)), columns=[f"x{i}" for i in range(30)])
+    wide.assign(n=np.arange(60) ** 2 % 17).to_csv(tmp_path / "wide.csv", index=False)
+    for name, says in (
+        ("people", "columns: height real, visits count, smokes boolean, town categorical:3; --columns NAME=KIND"),
+        ("wide", "columns: 30 real, 1 count; --columns NAME=KIND"),
+    ):
+        assert command("fit", "--data", tmp_path / f"{name}.csv", *SMALL, "--out", tmp_path / name) == 0
+        assert says in capsys.readouterr().out
+
+
 def test_new_rows_have_the_columns_of_the_table(run: Path, tmp_path: Path) -> None:
     assert "7 rows of 4 columns" in told("sample", run, "--out", tmp_path / "new.csv", "--num", 7)
     new = pd.read_csv(tmp_path / "new.csv")

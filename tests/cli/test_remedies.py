@@ -294,6 +294,10 @@ REMEDIES: dict[str, tuple[Way, ...]] = {
         )[1],
         as_told,
     ),
+    "there is no file {}{}, and relative paths start at {}: give the path of one that is there": (
+        runs("fit", "--data", "{at}/image.csv", "--out", "{at}/new"),
+        trains(),
+    ),
     "there is no data set {}{}: give one of": (
         runs("fit", "--data", "digit", "--out", "{at}/new"),
         runs("data", "digits"),

@@ -207,7 +207,7 @@ REMEDIES: dict[str, tuple[Callable[[Path], Any], ...]] = {
         loads(npy(UNIT), UNIT),
         lambda at: (np.savez(at / "x.npz", UNIT), loads(lambda at: at / "x.npz", UNIT)(at))[1],
     ),
-    "{} images with {} leave {} without any: give more images, other fractions, or the parts themselves": (
+    "{} data with {} leave {} without any: give more data, other fractions, or the parts themselves": (
         lambda _: data.from_arrays(UNIT, valid_fraction=0.01),
         lambda _: data.from_arrays(np.repeat(UNIT, 10, 0), valid_fraction=0.01).valid,
         lambda _: data.from_arrays(UNIT, valid_fraction=0.2).valid,

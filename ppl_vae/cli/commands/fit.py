@@ -171,7 +171,7 @@ def run(arguments: argparse.Namespace) -> None:
         chosen["with"] = arguments.extensions
     split, settings = _prepare(out, chosen, given)
     console.say(*options.told_scale(chosen, split), *options.without_effect(arguments.typed, settings["options"]))
-    console.say(*_told_grey(settings["options"], split))
+    console.say(*_told_grey(settings["options"], split), *tables.told_kinds(settings["options"]))
     fit, pair = _train(out, settings, split, console)
     runs.write_history(out / HISTORY, dict(fit.history))
     fit.save(out / FIT, recipe=pair)
