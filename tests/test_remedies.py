@@ -85,6 +85,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "Give the guide a distribution with the model's bounds, or use {}",
         "take what the column has in common off, x - x.mean(0), or compute in double precision",
         "of which log p(x, z) alone would be told under the name of log p(x): use evaluation.ais(fit, x)",
+        "pass codes as fit.encode(x) returns them, or np.rint(z)",
         "leave the scale out, and give the weight of a term to the objective",
         "of batch shape (N, M) with .to_event(1), or use evaluation.log_likelihood(fit, x)",
     ),

@@ -47,7 +47,7 @@ def rows_of(rows: int, size: int, index: Any, trained_on: Callable[[], bool]) ->
         if index.shape != (size,) or index.dtype.kind not in "iu":
             raise ValueError(f"'index' should hold {size} integers, one for each row of x; got {index!r}.")
         check_index(index, rows)
-        return index
+        return np.ascontiguousarray(index)
     if size == rows and trained_on():
         return np.arange(rows)
     raise ValueError(

@@ -331,11 +331,22 @@ class Sites:
         return sum(math.prod(site.event_shape) for site in self.latent)
 
     def split(self, z: np.ndarray) -> dict[str, np.ndarray]:
-        """Codes (B, D), the latent sites side by side, as values of each site, (B, *event_shape)."""
+        """Codes (B, D), the latent sites side by side, as values of each site, (B, *event_shape).
+
+        Raises:
+            ValueError: categories that are none.
+        """
         ends = np.cumsum([math.prod(site.event_shape) for site in self.latent])
         codes = {}
         for site, (first, end) in zip(self.latent, itertools.pairwise([0, *ends]), strict=True):
             values = z[:, first:end].reshape(len(z), *site.event_shape)
+            count = site.num_values or 0
+            wrong = values[~np.isin(values, np.arange(count))] if site.is_categorical else values[:0]
+            if wrong.size:
+                raise ValueError(
+                    f"The site {site.name!r} is one of categories, the integers from 0 to {count - 1}, and 'z' holds "
+                    f"{wrong.flat[0]:g} for it: pass codes as fit.encode(x) returns them, or np.rint(z)."
+                )
             codes[site.name] = values.astype(np.int64) if site.is_categorical else values
         return codes
 

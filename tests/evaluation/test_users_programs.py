@@ -476,3 +476,34 @@ def test_parts_of_a_rate_whose_prior_a_mask_hides(name: str, backend: backends.B
         lambda hides: evaluation.levels(fitted(backend, half_hidden(backend, hides=hides), X), X)["z"].kl,
         lambda _: ask(fitted(backend, half_hidden(backend, hides=False), X), X),
     )
+
+
+def categories(backend: backends.Backend) -> tuple[Any, Any]:
+    """One of three means, by a category."""
+    ppl, own, array = library(backend)
+
+    def model(x: Any = None, *, size: int = 1) -> Any:
+        with ppl.plate("data", size if x is None else len(x), dim=-1):
+            k = ppl.sample("k", own.Categorical(array([0.2, 0.3, 0.5])))
+            return ppl.sample("x", own.Normal(array([-1.0, 0.0, 2.0])[k][..., None], array(0.6)).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        a = ppl.param("a", array(0.1))
+        with ppl.plate("data", len(x), dim=-1):
+            ppl.sample("k", own.Categorical(logits=a * array([0.0, 1.0, 2.0]) + 0 * x))
+
+    return model, guide
+
+
+@pytest.mark.parametrize("code", [1.7, -1.0, 3.0])
+def test_codes_that_are_no_categories(code: float, backend: backends.Backend) -> None:
+    """1.7 was 1, -1 the last category, and on NumPyro 3 was the last one, too."""
+    fit = fitted(backend, categories(backend), X)
+    follow(
+        "pass codes as fit.encode(x) returns them, or np.rint(z)",
+        np.array([[code]]),
+        fit.decode,
+        lambda _: fit.decode(fit.encode(X)),
+        lambda z: fit.decode(np.rint(np.clip(z, 0, 2))),
+    )
+    np.testing.assert_allclose(fit.decode(np.array([[0.0], [1.0], [2.0]]))[:, 0], [-1, 0, 2])
