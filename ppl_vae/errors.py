@@ -74,7 +74,7 @@ class Collapsed(UserWarning):
 
 
 class ConstantColumns(UserWarning):
-    """Warning of columns of one value under a density, whose log p(x) grows with the training; it names the first."""
+    """Warning of columns of one value under a density, whose log p(x) grows with it, or of none; it names the first."""
 
 
 class SampledKL(UserWarning):

@@ -26,7 +26,7 @@ from . import backends, seeds, strategies
 from .data.containers import as_array, check_unmasked
 from .errors import Collapsed, ConstantColumns
 from .evaluation import class_probabilities, collapsed, log_likelihood
-from .evaluation.independent import LEAVE_OUT, constant_columns, told_of_constant
+from .evaluation.independent import told_of_columns
 from .objectives import Labelled
 from .recipes import likelihoods, published, recipe
 from .recipes.components import COMMON, SLOTS
@@ -174,9 +174,8 @@ class VAE(Named, TransformerMixin, DensityMixin, BaseEstimator):
         self.recipe_, self.seed_, self.fit_ = dataclasses.replace(recipe, images=None), seed, fit
         if collapsed(fit, train, mask=_find_mask(train)):
             warnings.warn(f"{type(self).__name__}: {COLLAPSED}", Collapsed, stacklevel=3)
-        if constant := constant_columns(fit.sites, train):
-            told = f"{type(self).__name__}: {told_of_constant(constant, train.shape[1])} {LEAVE_OUT}"
-            warnings.warn(told, ConstantColumns, stacklevel=3)
+        for told in told_of_columns(fit.sites, train):
+            warnings.warn(f"{type(self).__name__}: {told}", ConstantColumns, stacklevel=3)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:

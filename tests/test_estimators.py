@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from sklearn.utils import estimator_checks
 from ppl_vae import (
     VAE,
     SemiSupervisedVAE,
+    SequenceVAE,
     TabularVAE,
     VampVAE,
     backends,
@@ -33,7 +36,7 @@ from ppl_vae import (
     recipes,
     seeds,
 )
-from ppl_vae.errors import ConstantColumns
+from ppl_vae.errors import Collapsed, ConstantColumns
 
 SMALL: dict[str, Any] = {"latent_dim": 2, "hidden": (4,), "epochs": 2, "num_particles": 5}
 NOISY = "score_samples is a Monte Carlo estimate, whose noise depends on a row's position"
@@ -217,6 +220,39 @@ def test_a_constant_column_is_learned() -> None:
     with pytest.warns(ConstantColumns):
         estimator.fit(x)
     np.testing.assert_allclose(estimator.inverse_transform(estimator.transform(x))[:, 3], 5.0, atol=0.3)
+
+
+def test_columns_that_teach_nothing_are_told_with_what_leaves_them_out() -> None:
+    """Also beside holes; and what is made of a column that was never seen is said to be made of nothing."""
+    x = np.where(np.random.default_rng(0).random((60, 3)) < 0.1, np.nan, table())
+    for column, says in ((np.full(60, 5.0), "hold one value"), (np.full(60, np.nan), "is made of nothing")):
+        wide = np.column_stack([x, column])
+        with pytest.warns(ConstantColumns, match=says) as told:
+            VAE(**SMALL, random_state=0).fit(wide)
+        said = next(str(w.message) for w in told if says in str(w.message))
+        left = eval(said.partition("Leave these columns out, ")[2].rstrip("."), {"x": wide, "np": np})
+        np.testing.assert_array_equal(left, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConstantColumns)
+        VAE(**SMALL, random_state=0).fit(x)
+        sequences = {"latent_dim": 1, "recurrent_units": 4, "transition_hidden": (4,), "epochs": 1, "hidden": (4,)}
+        warnings.simplefilter("ignore", Collapsed)
+        SequenceVAE(**sequences, random_state=0).fit(np.column_stack([table(), np.full(60, np.nan)]))
+
+
+@pytest.mark.parametrize("far", [1e9 + 30 * table(), 1e-20 * table()])
+def test_advice_on_units_holds_beside_holes(far: np.ndarray) -> None:
+    """A mean over NaN is NaN, and would take every number away."""
+    x = far.copy()
+    x[::7, 0] = np.nan
+    with pytest.raises(ValueError, match="take off its mean, |use other units, ") as told:
+        VAE(**SMALL, random_state=0).fit(x)
+    code = re.search(r"(?:mean|units), (x .*?\(x, 0\))", str(told.value))
+    assert code is not None
+    mended = eval(code[1], {"x": x, "np": np})
+    assert (np.isnan(mended) == np.isnan(x)).all() and np.isfinite(
+        VAE(**SMALL, random_state=0).fit(mended).score(mended)
+    )
 
 
 def test_early_stopping_holds_rows_out() -> None:

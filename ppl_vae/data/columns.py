@@ -58,17 +58,20 @@ def column_units(
             warnings.simplefilter("ignore", RuntimeWarning)  # a column without values
             farthest = np.fmax(farthest, np.nanmax(apart, 0))
     deviation = np.sqrt(squares / np.maximum(count, 1))
+    less, over = "x - x.mean(0)", "x / x.std(0)"
+    if (count < len(x)).any():
+        less, over = "x - np.nanmean(x, 0)", "x / np.nanstd(x, 0)"
     for column in range(len(mean)) if numbers is None else numbers:
         if deviation[column] > 1e-12 * np.abs(mean[column]) and is_coarse(mean[column], deviation[column]):
             raise ValueError(
                 f"Column {column} of the data lies at {mean[column]:.4g} and scatters by {deviation[column]:.2g}, and "
-                f"single precision has steps of {_step(mean[column]):.2g} there: take off its mean, x - x.mean(0), "
+                f"single precision has steps of {_step(mean[column]):.2g} there: take off its mean, {less}, "
                 "which leaves log p(x) as it is."
             )
         if is_out_of_range(deviation[column]):
             raise ValueError(
                 f"Column {column} of the data scatters by {deviation[column]:.2g}, whose square single precision does "
-                "not hold: use other units, x / x.std(0), say; each adds its logarithm to log p(x)."
+                f"not hold: use other units, {over}, say; each adds its logarithm to log p(x)."
             )
     scale = np.maximum(deviation, farthest / FARTHEST)
     constant = scale <= 1e-6 * np.abs(mean)

@@ -15,7 +15,7 @@ FEWEST = 20
 """The least number of rows from which columns are described."""
 PRIOR_COUNT = 0.5
 """Count of each value before any row is seen."""
-LEAVE_OUT = "Leave these columns out, x[:, x.std(0) > 0]."
+LEAVE_OUT = "Leave these columns out, x[:, np.nanstd(x, 0) > 0]."
 
 
 def column_log_density(
@@ -58,6 +58,22 @@ def told_of_constant(columns: list[int], of: int) -> str:
     """Say what comes of columns of one value, out of so many."""
     held = f"{len(columns)} of {of} columns (the first is {columns[0]}) hold one value in single precision"
     return f"{held}: log p(x) of such a column is a density at a point, which grows as long as the training lasts."
+
+
+def told_of_columns(sites: Sites, x: np.ndarray) -> list[str]:
+    """Say which columns of training rows (N, P), NaN where nothing was seen, teach a model nothing.
+
+    Sequences end with columns of which nothing is seen, and are told of none.
+    """
+    told, empty = [], np.flatnonzero(np.isnan(x).all(0))
+    if constant := constant_columns(sites, x):
+        told.append(f"{told_of_constant(constant, x.shape[1])} {LEAVE_OUT}")
+    if len(empty) and not any(site.steps for site in sites.latent):
+        told.append(
+            f"{len(empty)} of {x.shape[1]} columns (the first is {empty[0]}) hold no value: what is drawn or imputed "
+            "there is made of nothing. Leave these columns out, x[:, ~np.isnan(x).all(0)]."
+        )
+    return told
 
 
 def constant_columns(sites: Sites, x: np.ndarray, mask: np.ndarray | None = None) -> list[int]:

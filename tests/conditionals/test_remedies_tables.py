@@ -39,11 +39,11 @@ REMEDIES: dict[str, tuple[Callable[[], Any], list[Callable[[], Any]]]] = {
         lambda: fitted(X * 1e7, "negative-binomial"),
         [lambda: fitted(np.round(X * 1e7 / 1000), "negative-binomial"), lambda: fitted(X * 1e7, "normal")],
     ),
-    "whose square single precision does not hold: use other units, x / x.std(0), say": (
+    "whose square single precision does not hold: use other units, {}, say": (
         lambda: fitted(1e-19 * NEAR, "normal", standardise=True),
         [lambda: fitted(NEAR / NEAR.std(0), "normal", standardise=True)],
     ),
-    "take off its mean, x - x.mean(0), which leaves log p(x) as it is": (
+    "take off its mean, {}, which leaves log p(x) as it is": (
         lambda: fitted(FAR, "normal", standardise=True),
         [
             lambda: fitted(FAR - FAR.mean(0), "normal", standardise=True),
