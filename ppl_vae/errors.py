@@ -42,7 +42,7 @@ class WorkerLost(ConnectionError):
 
 
 class DoubtfulScale(UserWarning):
-    """Warning of integer pixels whose divisor may be another one; the message says which, and how to set it."""
+    """Warning of pixels whose divisor may be another one, or of numbers far from 1 in size; it says what to do."""
 
 
 class RoundedData(UserWarning):

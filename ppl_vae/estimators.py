@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import backends, seeds, strategies
 from .data.containers import as_array, check_unmasked
-from .errors import Collapsed, ConstantColumns
+from .errors import Collapsed
 from .evaluation import class_probabilities, collapsed, log_likelihood
 from .evaluation.independent import told_of_columns
 from .objectives import Labelled
@@ -174,8 +174,8 @@ class VAE(Named, TransformerMixin, DensityMixin, BaseEstimator):
         self.recipe_, self.seed_, self.fit_ = dataclasses.replace(recipe, images=None), seed, fit
         if collapsed(fit, train, mask=_find_mask(train)):
             warnings.warn(f"{type(self).__name__}: {COLLAPSED}", Collapsed, stacklevel=3)
-        for told in told_of_columns(fit.sites, train):
-            warnings.warn(f"{type(self).__name__}: {told}", ConstantColumns, stacklevel=3)
+        for category, told in told_of_columns(fit.sites, train, recipe.standardise):
+            warnings.warn(f"{type(self).__name__}: {told}", category, stacklevel=3)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:

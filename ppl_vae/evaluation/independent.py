@@ -8,8 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..data.tables.kinds import Column, on_scale, units_of
+from ..errors import ConstantColumns, DoubtfulScale
 from ..pairs.sites import Site, Sites
 
+FARTHEST = 30.0
+"""Size of numbers, or of their inverses, from which a model that starts at 1 and does not standardise them is far."""
 FOLDS = 10
 FEWEST = 20
 """The least number of rows from which columns are described."""
@@ -60,19 +63,24 @@ def told_of_constant(columns: list[int], of: int) -> str:
     return f"{held}: log p(x) of such a column is a density at a point, which grows as long as the training lasts."
 
 
-def told_of_columns(sites: Sites, x: np.ndarray) -> list[str]:
-    """Say which columns of training rows (N, P), NaN where nothing was seen, teach a model nothing.
+def told_of_columns(sites: Sites, x: np.ndarray, standardised: bool) -> list[tuple[type[UserWarning], str]]:
+    """Say which columns of training rows (N, P), NaN where nothing was seen, teach a model nothing, or are far from it.
 
     Sequences end with columns of which nothing is seen, and are told of none.
     """
-    told, empty = [], np.flatnonzero(np.isnan(x).all(0))
+    told: list[tuple[type[UserWarning], str]] = []
+    empty, squares = np.flatnonzero(np.isnan(x).all(0)), np.square(x[~np.isnan(x)], dtype=np.float64)
+    size = math.sqrt(squares.mean()) if len(squares) else 1.0
     if constant := constant_columns(sites, x):
-        told.append(f"{told_of_constant(constant, x.shape[1])} {LEAVE_OUT}")
+        told.append((ConstantColumns, f"{told_of_constant(constant, x.shape[1])} {LEAVE_OUT}"))
     if len(empty) and not any(site.steps for site in sites.latent):
-        told.append(
-            f"{len(empty)} of {x.shape[1]} columns (the first is {empty[0]}) hold no value: what is drawn or imputed "
-            "there is made of nothing. Leave these columns out, x[:, ~np.isnan(x).all(0)]."
-        )
+        says = f"{len(empty)} of {x.shape[1]} columns (the first is {empty[0]}) hold no value: what is drawn or"
+        leave = "Leave these columns out, x[:, ~np.isnan(x).all(0)]."
+        told.append((ConstantColumns, f"{says} imputed there is made of nothing. {leave}"))
+    real = any(site.support == "real" and not site.columns for site in sites.observed if not site.label)
+    if real and not standardised and not 1 / FARTHEST <= size <= FARTHEST:
+        says = f"the numbers are about {size:.2g} in size, and this model starts at 1 and does not standardise them: "
+        told.append((DoubtfulScale, f"{says}pass (x - np.nanmean(x)) / np.nanstd(x), and undo it in what it draws."))
     return told
 
 
