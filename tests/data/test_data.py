@@ -433,7 +433,7 @@ def test_fixed_needs_binary_data() -> None:
     [
         ({"valid_fraction": 0.0}, ValueError, "'valid_fraction' should lie between 0 and 1; got 0.0"),
         ({"test_fraction": float("nan")}, ValueError, "test_fraction"),
-        ({"valid_fraction": 0.001}, ValueError, "40 images with .* leave 'valid' without any"),
+        ({"valid_fraction": 0.001}, ValueError, "40 data with .* leave 'valid' without any"),
         ({"valid_fraction": 0.5, "test_fraction": 0.5}, ValueError, "leave 'train' without any"),
         ({"valid_fraction": 0.9, "test_fraction": 0.9}, ValueError, "leave 'train' without any"),
         ({"seed": -1}, ValueError, "'seed' should be an integer of at least 0; got -1"),

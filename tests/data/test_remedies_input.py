@@ -17,7 +17,7 @@ from pairs import TINY, command, refused
 from PIL import Image, ImageOps
 from torch.utils.data import TensorDataset
 
-from ppl_vae import data
+from ppl_vae import data, inference, recipes
 from ppl_vae.data.files.images import read_images
 from ppl_vae.data.files.readers import read_file
 
@@ -68,6 +68,20 @@ def test_grey_among_colours_and_other_modes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels[2], np.repeat(GREY[0][..., None], 3, -1))
     np.testing.assert_array_equal(pixels[3][..., 0], 255 * (GREY[1] > 127))
     np.testing.assert_array_equal(pixels[4], COLOUR[2])
+
+
+def test_a_mask_in_a_file_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    seen = GREY > 20
+    for keys in ({"images": GREY, "mask": seen}, {"train": GREY, "test": GREY, "train_mask": seen}):
+        np.savez(tmp_path / "x.npz", **keys)
+        refused("or give the key another name", lambda: data.load(tmp_path / "x.npz"))
+    np.savez(tmp_path / "x.npz", images=GREY, seen_by_me=seen)
+    assert data.load(tmp_path / "x.npz").P == 30
+    np.savez(tmp_path / "x.npz", mask=GREY)  # images of masks
+    assert data.load(tmp_path / "x.npz").P == 30
+    x, mask = GREY.reshape(30, -1) / 255, seen.reshape(30, -1)
+    pair = recipes.vae(x, latent_dim=1, hidden=(4,))(RNG)
+    assert np.isfinite(inference.SVI(epochs=1, batch_size=10).fit(*pair, x, mask=mask).history["loss"]).all()
 
 
 def test_images_are_as_they_are_shown(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ PIXEL_KEYS = ("{}", "{}_images", "x_{}", "X_{}", "{}_data")
 LABEL_KEYS = ("{}_labels", "labels_{}", "y_{}")
 SINGLE_KEYS = ("images", "imgs", "data", "x", "X")
 SINGLE_LABEL_KEYS = ("labels", "y", "Y")
+MASK_KEYS = ("mask", "masks", *(f"{part}_mask" for part in PARTS))
+"""Keys of what was seen, which a ``Split`` has no place for."""
 SPARSE_KEYS = {"format", "shape", "data"}
 """Keys of a file of ``scipy.sparse.save_npz``."""
 
@@ -123,12 +125,18 @@ def _wanted(keys: list[str]) -> list[str]:
     if len(keys) == 1:
         return keys
     known = {form.format(word) for words in NAMES.values() for word in words for form in PIXEL_KEYS + LABEL_KEYS}
-    known.update(SINGLE_KEYS, SINGLE_LABEL_KEYS)
+    known.update(SINGLE_KEYS, SINGLE_LABEL_KEYS, MASK_KEYS)
     wanted = [key for key in keys if key in known]
     return wanted or keys
 
 
 def _sorted_out(arrays: dict[str, np.ndarray], path: Path) -> Parts:
+    hidden = [key for key in MASK_KEYS if key in arrays]
+    if hidden and len(arrays) > 1:
+        raise ValueError(
+            f"{str(path)!r} holds {hidden[0]!r}, and what a file hides would be learned: load its arrays and train in "
+            "Python, SVI.fit(..., x, mask=mask), or give the key another name."
+        )
     pixels: dict[str, np.ndarray] = {}
     labels: dict[str, np.ndarray] = {}
     for part in PARTS:
