@@ -15,7 +15,7 @@ from scipy.stats import norm
 from ppl_vae import VAE, backends, conditionals, data, evaluation, recipes, seeds
 from ppl_vae.cli import options
 from ppl_vae.data.columns import FARTHEST, column_units
-from ppl_vae.errors import Collapsed
+from ppl_vae.errors import Collapsed, DoubtfulScale
 from ppl_vae.explorer.steps import run
 from ppl_vae.recipes import Recipe
 from ppl_vae.results import Fit
@@ -117,7 +117,8 @@ def test_units_of_columns(tmp_path: Path) -> None:
 def test_the_estimator_learns_in_any_units_and_says_so_when_it_does_not() -> None:
     """Tiny units without standardising: a latent pays for nothing, and the warning's advice mends it."""
     x, settings = 0.01 * rows(200), {"latent_dim": 2, "hidden": (16,), "epochs": 20, "random_state": 0}
-    with pytest.warns(Collapsed, match="Set standardise=True where columns are not standardised"):
+    collapsed = pytest.warns(Collapsed, match="Set standardise=True where columns are not standardised")
+    with collapsed, pytest.warns(DoubtfulScale, match="about 0.016 in size"):
         worse = VAE(standardise=False, **settings).fit(x)
     better = VAE(standardise=True, **settings).fit(x)
     assert better.recipe_.standardise and better.score(x) > worse.score(x) + 1
