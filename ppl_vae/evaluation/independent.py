@@ -70,7 +70,7 @@ def told_of_columns(sites: Sites, x: np.ndarray, standardised: bool) -> list[tup
     """
     told: list[tuple[type[UserWarning], str]] = []
     empty, squares = np.flatnonzero(np.isnan(x).all(0)), np.square(x[~np.isnan(x)], dtype=np.float64)
-    size = math.sqrt(squares.mean()) if len(squares) else 1.0
+    size = math.sqrt(squares.mean()) if squares.any() else 1.0  # zeros have no size to tell of
     if constant := constant_columns(sites, x):
         told.append((ConstantColumns, f"{told_of_constant(constant, x.shape[1])} {LEAVE_OUT}"))
     if len(empty) and not any(site.steps for site in sites.latent):
