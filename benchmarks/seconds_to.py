@@ -8,7 +8,7 @@ The VAE is that of ``step.py``: 784-300-300-40, batches of 100, the ELBO, Adam a
 MNIST. After every ``--every`` epochs log p(x) of ``--images`` validation images is importance sampled with
 ``--num-particles`` draws, and the training ends where the mean is at ``--target``; the seconds are those of the epochs
 alone, with what compiling took in them. A row is a program under a seed. Rows that are in ``--out`` are not made again,
-and what was interrupted goes on from its checkpoint, compiling once more. One thread: ``OMP_NUM_THREADS=1``.
+and what was interrupted goes on from its checkpoint, compiling once more. All run on one core, ``--threads 1``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from contenders import Task
 from cost import random_images
 from rows import Row, checkpoint_of, options_of, table
-from step import FULL, SMOKE, StepScale
+from step import FULL, SMOKE, StepScale, confine
 
 from ppl_vae import backends, data, evaluation, seeds
 
@@ -95,9 +95,11 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=5, help="epochs between two estimates")
     parser.add_argument("--images", type=int, default=1000, help="validation images")
     parser.add_argument("--num-particles", type=int, default=200)
+    parser.add_argument("--threads", type=int, default=1, help="cores for PyTorch and for JAX")
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("runs/seconds_to.jsonl"))
     arguments = parser.parse_args()
+    confine(arguments.threads)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     cells = [{"program": program, "seed": seed} for seed in arguments.seeds for program in arguments.programs]
     options = options_of(arguments, "programs", "seeds")
