@@ -276,6 +276,13 @@ def test_sap_of_a_categorical_factor_is_on_other_rows_and_counts_each_value_alik
     assert found.matrix[0, 0] == pytest.approx(scipy.stats.norm.cdf(1), abs=0.02)
 
 
+def test_sap_of_one_dimension_is_what_it_says_beyond_chance() -> None:
+    """A dead one had 1 / C of a categorical factor, and a perfect one 1."""
+    factors = np.repeat(GRID, 4, 0)
+    dead, perfect = (disentanglement.sap(c, factors, categorical=[0]) for c in (0 * factors[:, :1], factors[:, :1]))
+    assert not dead.parts.any() and perfect.parts == pytest.approx([2 / 3, 0, 0, 0], abs=1e-12)
+
+
 class Fixed:
     """A classifier whose importances are given."""
 
@@ -354,6 +361,19 @@ def test_order_sign_and_scale_of_the_dimensions_do_not_matter() -> None:
         assert after[name] == pytest.approx(value, abs=error.get(name, 0.03 if "dci" in name else 1e-9)), name
     shifted = everything(codes + 1e6, factors, sds=sds, which=["mig_sampled", "mig_binned"])
     assert shifted == pytest.approx({name: before[name] for name in shifted}, abs=1e-4)
+
+
+@pytest.mark.parametrize(("scale", "level"), [(1e-9, 0.0), (1.0, 1e8), (1e40, 0.0)])
+def test_trees_see_dimensions_of_any_scale_and_level(scale: float, level: float) -> None:
+    """In single precision, and with numbers less than 1e-7 apart taken for equal, a perfect code was worth a guess."""
+    codes = level + scale * TWO
+    found = disentanglement.dci(codes, TWO, num_train=600, num_test=500)
+    assert (found.disentanglement, found.informativeness) == pytest.approx((1, 1), abs=0.05)
+    plain = score("sap", TWO, TWO, categorical=[0, 1])
+    assert score("sap", codes, TWO, categorical=[0, 1]) == pytest.approx(plain, abs=0.01) and plain > 0.85
+    for trees in ("binned", "exact"):
+        learnt = disentanglement.usefulness(codes, TWO, labels=(1000,), trees=trees, iterations=10)
+        assert learnt.mean[0] > 0.95, trees
 
 
 def test_the_order_of_values_matters_to_sap_alone() -> None:

@@ -32,6 +32,15 @@ class Labelled:
         """True for each dimension that is not constant, (D,)."""
         return varying(self.codes)
 
+    @property
+    def standardised(self) -> Labelled:
+        """The same with dimensions of mean 0 and variance 1, and 0 where constant, as trees of single precision need.
+
+        Others round numbers far from 0, and take those that differ by less than 1e-7 for equal.
+        """
+        scale = np.where(self.varies, self.codes.std(0), np.inf)
+        return replace(self, codes=(self.codes - self.codes.mean(0)) / scale)
+
     def rows(self, picked: np.ndarray) -> Labelled:
         """Some of the rows; a factor may lose values by it, and keeps its numbers."""
         return Labelled(self.codes[picked], self.classes[picked], self.sizes, self.names)

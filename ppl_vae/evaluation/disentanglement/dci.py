@@ -89,7 +89,7 @@ def dci(
         codes: (N, D).
         factors: (N, F) integers, or what has them as ``classes``; F at least 2.
         classifier: ``extra_trees``, or ``gradient_boosting``, the reference, which takes minutes; or a function
-            from a seed to a classifier with ``feature_importances_``.
+            from a seed to a classifier with ``feature_importances_``, which learns from standardised dimensions.
         num_train: rows to learn from; by default 10,000, or two thirds if there are fewer than 15,000.
         num_test: other rows, to score on; by default 5,000, or those that are left.
         seed: of which rows, and of the trees.
@@ -103,7 +103,7 @@ def dci(
     >>> [round(v, 2) for v in (found.disentanglement, found.completeness, found.informativeness)]
     [1.0, 1.0, 1.0]
     """
-    data = labelled(codes, factors, least=30, fewest_factors=2)
+    data = labelled(codes, factors, least=30, fewest_factors=2).standardised
     if isinstance(classifier, str) and classifier not in CLASSIFIERS:
         raise ValueError(f"'classifier' should be one of {', '.join(CLASSIFIERS)}, or a function; got {classifier!r}.")
     make = CLASSIFIERS[classifier] if isinstance(classifier, str) else classifier

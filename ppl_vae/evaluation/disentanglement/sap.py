@@ -19,7 +19,8 @@ def sap(codes: Any, factors: Any, *, categorical: Sequence[int | str] = (), seed
     correlation Cov(z_j, v_k)^2 / (Var(z_j) Var(v_k)), with v_k = 0, 1, 2, ... . That of a categorical one is the
     balanced accuracy of thresholds on z_j, one fewer than there are values, found on half of the rows and scored on the
     other; it is 1 / C of C values for a dimension that says nothing, so that such a factor adds at most 1 - 1 / C. A
-    constant dimension predicts nothing. Studies that fit a linear classifier to every factor have other numbers.
+    constant dimension predicts nothing, and a single one is held against such a one. Studies that fit a linear
+    classifier to every factor have other numbers.
 
     Variational Inference of Disentangled Latent Concepts from Unlabeled Observations, Kumar, Sattigeri and
     Balakrishnan, 2018.
@@ -40,13 +41,12 @@ def sap(codes: Any, factors: Any, *, categorical: Sequence[int | str] = (), seed
     >>> round(float(sap(2.0 - 3.0 * grid, grid)), 6)
     1.0
     """
-    data = labelled(codes, factors, least=10)
-    centred, values = data.codes - data.codes.mean(0), data.classes - data.classes.mean(0)
-    deviation = np.where(data.varies, data.codes.std(0), np.inf)
-    matrix = ((centred / deviation).T @ (values / values.std(0)) / len(data)) ** 2
+    data = labelled(codes, factors, least=10).standardised
+    values = data.classes - data.classes.mean(0)
+    matrix, nothing = (data.codes.T @ (values / values.std(0)) / len(data)) ** 2, np.zeros(len(data.sizes))
     for factor in (_column(data, named) for named in categorical):
-        matrix[:, factor] = _accuracies(data, factor, seed)
-    parts = gap(matrix)
+        matrix[:, factor], nothing[factor] = _accuracies(data, factor, seed), 1 / data.sizes[factor]
+    parts = gap(matrix if len(matrix) > 1 else np.stack([matrix[0], np.minimum(matrix[0], nothing)]))
     return Score(float(parts.mean()), parts, matrix)
 
 

@@ -103,7 +103,7 @@ def usefulness(
     amounts = tuple(int(amount) for amount in labels)
     if not amounts or min(amounts) < 1:
         raise ValueError(f"'labels' should be numbers of at least 1; got {labels!r}.")
-    data = labelled(codes, factors)
+    data = labelled(codes, factors).standardised
     if max(amounts) >= len(data):
         raise ValueError(
             f"With {max(amounts)} labels none of the {len(data)} rows is left to score on: give more rows, or fewer "
