@@ -7,10 +7,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as npdist
 import pyro
+import pyro.distributions as dist
 import pytest
+import scipy.stats
 import torch
+from flax import nnx
 from pairs import fill, untrained
+from pyro.nn import PyroModule
 from state_spaces import moments, settle
 
 from ppl_vae import backends, evaluation, objectives, recipes
@@ -241,6 +247,50 @@ def test_a_curve_on_top_of_a_large_level_is_no_line() -> None:
     own = type(model)(model.prior, backend.conditionals.Normal(Curved(), learned=True))
     with pytest.raises(UnsuitableObjective, match="state space, and its likelihood is none"):
         evaluation.kalman(untrained(own, guide, backend, X + 1e5), X + 1e5)
+
+
+def observing(backend: backends.Backend, prior: Any, way: str) -> Any:
+    """A user's own program of that prior, which observes x, x in another unit, or its columns at two sites."""
+    on_pyro = backend.name == "pyro"
+    ppl, d, base = (pyro, dist, PyroModule) if on_pyro else (numpyro, npdist, nnx.Module)
+
+    class Program(base):  # type: ignore[misc, valid-type]
+        def __init__(self) -> None:
+            super().__init__()
+            self.prior = prior
+
+        def __call__(self, x: Any = None, *, size: int = 1) -> Any:
+            half = LENGTH * WIDTH // 2
+            with ppl.plate("data", size if x is None else len(x), dim=-1):
+                z = ppl.sample("z", self.prior())
+                if way == "two sites":
+                    for name, there in (("a", slice(half)), ("b", slice(half, None))):
+                        ppl.sample(
+                            name, d.Normal(z[..., there], 0.5).to_event(1), obs=None if x is None else x[:, there]
+                        )
+                    return z
+                seen = x if x is None or way == "x" else (x - 3) / 2
+                return ppl.sample("x", d.Normal(z, 0.5).to_event(1), obs=seen)
+
+    if on_pyro:
+        Program.forward = Program.__dict__["__call__"]  # type: ignore[attr-defined]
+        del Program.__call__
+    return Program()
+
+
+@pytest.mark.parametrize("way", ["x", "another unit", "two sites"])
+def test_kalman_is_of_what_a_program_observes(way: str, backend: backends.Backend) -> None:
+    """It took x for what the first site observes: six nats beside log p of the numbers that it did, and 2 N of them."""
+    fit, x, _, _ = linear(backend)
+    own = untrained(observing(backend, fit.model.prior, way), fit.guide, backend, x)
+    if way == "x":
+        cov = moments(np.array([[0.7, 0.4], [-0.3, 0.6]]), np.eye(DIM), 0.6, 0.5, LENGTH)[0]
+        exact = scipy.stats.multivariate_normal.logpdf(x, np.zeros(len(cov)), cov)
+        np.testing.assert_allclose(evaluation.kalman(own, x).log_p, exact, rtol=1e-4)
+    else:
+        told = "what it observes of x" if way == "another unit" else "this pair"
+        with pytest.raises(UnsuitableObjective, match=f"state space, and {told} is none"):
+            evaluation.kalman(own, x)
 
 
 @pytest.mark.release

@@ -81,8 +81,8 @@ def state_space(fit: Fit) -> StateSpace:
         UnsuitableObjective: they are not, or the pair has side information.
     """
     inference: Any = backends.load(fit.backend).inference
-    latent = fit.sites.latent
-    check_normal(len(latent) == 1 and bool(latent[0].steps) and not fit.pair.given_dim, "this pair")
+    latent, alone = fit.sites.latent, len(fit.sites.observed) == 1
+    check_normal(len(latent) == 1 and bool(latent[0].steps) and alone and not fit.pair.given_dim, "this pair")
     length, dim = latent[0].steps, latent[0].event_shape[0] // latent[0].steps
     at = np.concatenate([np.zeros((1, dim)), np.eye(dim), generator(0, "kalman").normal(size=(dim + 3, dim))])
     (mean, sd), (loc, scale) = inference.step_moments(fit.pair, at.astype(np.float32))
@@ -93,6 +93,8 @@ def state_space(fit: Fit) -> StateSpace:
     flat = paths.reshape(len(paths), -1).astype(np.float32)
     entries = inference.marginals(fit.pair, example, flat).likelihood
     check_normal("loc" in entries, "its likelihood")
+    some = generator(2, "kalman").normal(size=example.shape).astype(np.float32)
+    check_normal(np.array_equal(inference.marginals(fit.pair, some, flat).observed, some), "what it observes of x")
     means, spread = (np.asarray(entries[n], np.float64).reshape(len(paths), length, -1) for n in ("loc", "scale"))
     parts = [_linear(paths[:, t], means[:, t], spread[:, t], "its likelihood") for t in range(length)]
     loadings, level = (np.stack(part) for part in zip(*parts, strict=True))
