@@ -158,14 +158,14 @@ def check_seen(mask: np.ndarray) -> None:
 def check_each_step(fit: Trained, length: int, dim: int, arrays: Arrays) -> None:
     """Refuse a likelihood under which x_t depends on other steps than z_t, or on t.
 
-    Of three paths, one of random steps, one of the same in another order and one of its first step alone, all that is
-    known of p(x | z) is compared.
+    Of three paths, one of random steps, one of the same moved on by a step and one of its first step alone, all that
+    is known of p(x | z) is compared.
 
     Raises:
         UnsuitableObjective: it does; nobody knows its step T + 1 then.
     """
-    rng = generator(0, "steps")
-    path, order = rng.normal(size=(length, dim)).astype(np.float32), rng.permutation(length)
+    path = generator(0, "steps").normal(size=(length, dim)).astype(np.float32)
+    order = np.roll(np.arange(length), 1)
     z = np.stack([path, path[order], np.repeat(path[:1], length, 0)]).reshape(3, -1)
     for values in _known(fit, z, arrays):
         a = values.reshape(*values.shape[:-1], length, -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -95,6 +96,32 @@ def test_a_season_on_top_of_a_large_level_has_no_next_step() -> None:
                 own.forecast(x, 2, num_draws=3, method="guide")
         else:
             assert own.forecast(x, 2, num_draws=3, method="guide").mean.mean() == pytest.approx(1e4, rel=1e-3)
+
+
+class Moving(torch.nn.Module):
+    """Means of z_t and z_{t-1}; of the first step z_1 itself, as of every step of a path that stands still."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length = length
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        path = z.unflatten(-1, (self.length, -1))
+        return (path + torch.cat([path[..., :1, :], path[..., :-1, :]], -2)).flatten(-2) / 2
+
+
+@pytest.mark.parametrize(("length", "dim"), [(2, 1), (2, 2), (3, 1)])
+def test_a_moving_average_has_no_next_step(length: int, dim: int) -> None:
+    """The order in which steps were compared was their own for some lengths, and each went on by its own z_t."""
+    backend, rng, x = backends.load("pyro"), np.random.default_rng(0), np.ones((4, length * dim), np.float32)
+    c, mlp = backend.conditionals, backend.nets.MLP
+    step = c.Normal(mlp((dim, dim), rng), learned=True)
+    prior = backend.priors.Markov(backend.priors.StandardNormal(dim), step, length)
+    guide = backend.guides.Amortised(c.DiagNormal(mlp((length * dim, 2 * length * dim), rng)))
+    for own, goes_on in ((Moving(length), False), (torch.nn.Identity(), True)):
+        fit = untrained(backend.models.VAE(prior, c.Normal(own, learned=True)), guide, backend, x)
+        with nullcontext() if goes_on else pytest.raises(UnsuitableObjective, match="depends on more of the path"):
+            assert fit.forecast(x, 2, num_draws=3, method="guide").draws.shape == (3, 4, 2 * dim)
 
 
 def test_intervals_cover_as_often_as_they_say() -> None:
