@@ -15,6 +15,7 @@ from ..kinds import check_counts
 from ..runtime.out_of_memory import explain_out_of_memory
 from ..runtime.progress import progress_bar
 from ..seeds import derive
+from .densities import point_of
 from .side_inputs import NOTHING, Arrays, take_rows
 from .terms import Terms
 
@@ -209,14 +210,18 @@ def sample_in_chunks(
     analytic_kl: bool = False,
     side: Arrays = NOTHING,
 ) -> tuple[dict[str, np.ndarray], Terms]:
-    """Draws for many data points, (K, N, ...), and their terms, (K, N), a bounded number of rows at a time."""
+    """Draws for many data points, (K, N, ...), and their terms, (K, N), a bounded number of rows at a time.
+
+    Of a guide that is a point log q is NaN, as of one whose density is known nowhere.
+    """
     check_counts("draws", num_particles=num_particles)
     options: dict[str, Any] = {"rows_each": num_particles, "settings": {"num_particles": num_particles}}
     doing = f"with draws of {len(x)} data points"
     with in_chunks(pair, x, side, seed=seed, purpose="terms", doing=doing, **options) as chunks:
         columns = [chunk.keep(_sample(pair, chunk, num_particles, analytic_kl), axis=1) for chunk in chunks]
     values, terms = concatenate(columns, axis=1)
-    return values, Terms(*terms)
+    terms = Terms(*terms)
+    return values, terms._replace(log_guide=np.full_like(terms.log_guide, np.nan)) if point_of(pair.sites) else terms
 
 
 def elbo_in_chunks(

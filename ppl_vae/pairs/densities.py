@@ -24,6 +24,11 @@ def density_unknown(sites: Sites) -> Site | None:
     return next((site for site in sites.latent if site.density == NOWHERE), None)
 
 
+def point_of(sites: Sites | None) -> Site | None:
+    """Find the first latent site that is a point in the guide, if there is one; a code has a probability, 1."""
+    return next((site for site in sites.latent if not (site.has_density or site.codes)), None) if sites else None
+
+
 def check_prior(sites: PriorApart | None, what: str) -> None:
     """Refuse a fit whose objective has learned a prior of its own, for what reads the pair's p(z).
 
@@ -53,10 +58,19 @@ def check_weights(sites: Sites, what: str, instead: str = BY_NORMAL) -> None:
             f"{what} reads log q(z | x), and that of the guide's site {site.name!r} ({site.distribution}) is known "
             f"nowhere: use {instead}."
         )
-    point = next((site for site in sites.latent if not (site.has_density or site.codes)), None)
+    check_spread(sites, what)
+
+
+def check_spread(sites: Sites, what: str) -> None:
+    """Refuse a guide that is a point, for what its draws are to be spread out for.
+
+    Raises:
+        UnsuitableObjective: names the site, and what to use.
+    """
+    point = point_of(sites)
     if point is not None:
         raise UnsuitableObjective(
-            f"{what} reads log q(z | x), and the guide's site {point.name!r} ({point.distribution}) is a point, of "
-            "which log p(x, z) alone would be told under the name of log p(x): use evaluation.ais(fit, x), which "
-            "starts from p(z), or give the guide a distribution with spread."
+            f"{what} needs the spread of q(z | x), and the guide's site {point.name!r} ({point.distribution}) is a "
+            "point, of which log p(x, z) alone would be told under the name of log p(x): use evaluation.ais(fit, x), "
+            "which starts from p(z), or give the guide a distribution with spread."
         )

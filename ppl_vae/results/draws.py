@@ -85,7 +85,8 @@ class Draws(Shown, dict[str, np.ndarray]):
         if np.isnan(self.log_weights).any():
             raise UnsuitableObjective(
                 "diagnostics reads the weights p(x, z) / q(z | x) of the guide's draws, and its density is known "
-                "nowhere: use evaluation.diagnose(evaluation.normal_proposal(fit, x), x), of the normal fitted to them."
+                "nowhere: use evaluation.diagnose(evaluation.normal_proposal(fit, x), x), of the normal fitted to "
+                "them; of a guide that is a point take evaluation.ais(fit, x)."
             )
 
         share = effective(self.log_weights) / len(self.log_weights)

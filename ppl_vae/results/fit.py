@@ -39,10 +39,10 @@ DRAWN = "draws, fit.generate(mean=False)"
 class Fit(Shown):
     """A trained pair with the record of its training. Arrays in, arrays out.
 
-    ``history`` holds one number per epoch under ``epoch``, ``loss`` (the objective, nats per datum), ``valid_elbo`` and
-    its part ``valid_log_lik`` (nats per datum), of codes ``codes_used`` and ``perplexity``, of ``HMCELBO``
-    ``acceptance``, of products in bfloat16 ``rounding`` (what they add to the loss), and ``seconds``.
-    ``settings`` is every setting, JSON-able.
+    ``history`` holds one number per epoch under ``epoch``, ``loss`` (the objective, nats per datum), ``valid_elbo`` (of
+    a guide that is a point log p(x, z), ``valid_log_joint``) and its part ``valid_log_lik`` (nats per datum), of codes
+    ``codes_used`` and ``perplexity``, of ``HMCELBO`` ``acceptance``, of products in bfloat16 ``rounding`` (what they
+    add to the loss), and ``seconds``. ``settings`` is every setting, JSON-able.
     """
 
     pair: Pair = field(repr=False)
@@ -216,8 +216,8 @@ class Fit(Shown):
         """log p(x | z), log p(z) and log q(z | x) for ``num_particles`` draws, (K, B) each, in nats.
 
         With ``analytic_kl`` the KL of a site with a closed form stands in ``log_prior``, negative, and 0 in
-        ``log_guide``. Like the other methods that encode it takes side inputs (``pairs.side_inputs.Side``): ``index``,
-        as a per-datapoint guide wants the data of its training, or which of them these are; ``given``; and ``mask``.
+        ``log_guide``; that is NaN of a point, and where it is not known. Like all that encodes it takes side inputs
+        (``pairs.side_inputs.Side``): ``index``, rows of a per-datapoint guide's training; ``given``; and ``mask``.
         """
         check_prior(self.sites, "terms")
         data = self.checked(x, **side)

@@ -28,7 +28,8 @@ from .settings import TrainingSettings
 
 STATE = frozenset({"weights", "local", "optim", "average"})
 """First parts of the names in a training's state, which no player can have."""
-_ALWAYS = "epoch loss valid_elbo valid_log_lik valid_mmd codes_used acceptance perplexity gradient_norm rounding"
+_VALID = "valid_elbo valid_log_joint valid_log_lik valid_mmd"
+_ALWAYS = f"epoch loss {_VALID} codes_used acceptance perplexity gradient_norm rounding"
 HISTORY = frozenset(f"{_ALWAYS} seconds compilation memory".split())
 """Names in every history, which no player's metric can have."""
 

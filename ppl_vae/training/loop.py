@@ -17,7 +17,7 @@ from ..data.streams import Data
 from ..errors import LowAcceptance, NotFiniteLoss
 from ..objectives.base import Objective
 from ..pairs.chunks import elbo_in_chunks, memory_settings
-from ..pairs.densities import density_unknown
+from ..pairs.densities import density_unknown, point_of
 from ..pairs.inputs import Requirements
 from ..pairs.pair import probe
 from ..pairs.side_inputs import take_rows
@@ -179,7 +179,8 @@ class Loop:
     def _validated(self, valid: Data) -> dict[str, float]:
         """Compute the plain sampled ELBO per datum and its reconstruction, with the same noise after every epoch.
 
-        Of a guide whose density is known nowhere the reconstruction alone.
+        Of a guide whose density is known nowhere the reconstruction alone; of one that is a point log p(x, z), by a
+        name of its own, as that is no bound.
         Of codes of a codebook also how many are used, and their perplexity. Of a chain of noise it is estimated from at
         least ``VALID_LEVELS`` of its levels, or all of them if they are fewer. An implicit model has no ELBO: of it the
         squared MMD of draws and validation data.
@@ -194,6 +195,9 @@ class Loop:
         metrics = {"valid_elbo": float(terms.log_weights.mean()), "valid_log_lik": float(terms.log_lik.mean())}
         if density_unknown(self.run.pair.sites):
             del metrics["valid_elbo"]
+        if point_of(self.run.pair.sites):
+            del metrics["valid_elbo"]
+            metrics["valid_log_joint"] = float((terms.log_lik + terms.log_prior).mean())
         for site in self.run.pair.sites.latent:
             if site.codes:
                 used, perplexity = usage(values[site.name][0], len(site.codes))
@@ -341,7 +345,7 @@ def _criterion(metrics: Mapping[str, float]) -> float:
     """The number of the validation data that early stopping wants to rise."""
     if "valid_mmd" in metrics:
         return -metrics["valid_mmd"]
-    return metrics.get("valid_elbo", metrics["valid_log_lik"])
+    return metrics.get("valid_elbo", metrics.get("valid_log_joint", metrics["valid_log_lik"]))
 
 
 def _mean_loss(losses: np.ndarray, count: int, batch_size: int) -> float:

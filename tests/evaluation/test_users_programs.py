@@ -507,3 +507,34 @@ def test_codes_that_are_no_categories(code: float, backend: backends.Backend) ->
         lambda z: fit.decode(np.rint(np.clip(z, 0, 2))),
     )
     np.testing.assert_allclose(fit.decode(np.array([[0.0], [1.0], [2.0]]))[:, 0], [-1, 0, 2])
+
+
+def stock(backend: backends.Backend) -> Any:
+    """The library's own objective, which makes a MAP estimate of a guide that is a point."""
+    return (pyro if backend.name == "pyro" else numpyro).infer.Trace_ELBO()
+
+
+def test_what_a_training_and_draws_tell_of_a_point(backend: backends.Backend) -> None:
+    """log p(x, z) stood under valid_elbo in the history, and beside a log q of 0 in terms and weights of draws."""
+    svi = backend.inference.SVI(stock(backend), epochs=2, batch_size=4, patience=5, check_stock=False)
+    fit = svi.fit(*point(backend, spread=False), X, valid=X)
+    z = fit.draws(X, 1)["z"][0]
+    joint = stats.norm.logpdf(z) + stats.norm.logpdf(X[:, 0], z)
+    terms = fit.terms(X, 3)
+    np.testing.assert_allclose(terms.log_lik + terms.log_prior, np.tile(joint, (3, 1)), atol=1e-5)
+    assert np.isnan(terms.log_guide).all() and "valid_elbo" not in fit.history
+    assert fit.history["valid_log_joint"][-1] == pytest.approx(joint.mean(), abs=1e-5)
+    follow(
+        "is a point, of which log p(x, z) alone would be told",
+        fit,
+        lambda fit: evaluation.normal_proposal(fit, X, 50),
+        lambda fit: evaluation.ais(fit, X, SHORT),
+    )
+    follow(
+        "nowhere: use evaluation.diagnose(evaluation.normal_proposal(fit, x), x)",
+        fit,
+        lambda fit: fit.draws(X, 3).diagnostics(),
+        lambda fit: evaluation.ais(fit, X, SHORT),
+    )
+    spread = svi.fit(*point(backend, spread=True), X, valid=X)
+    assert "valid_log_joint" not in spread.history and not np.isnan(spread.terms(X).log_guide).any()

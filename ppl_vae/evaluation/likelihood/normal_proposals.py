@@ -9,6 +9,7 @@ import numpy as np
 from ... import backends
 from ...errors import UnsuitableObjective
 from ...pairs.chunks import concatenate, in_chunks
+from ...pairs.densities import check_spread
 from ...pairs.inputs import Input
 from ...pairs.side_inputs import Side, take_rows
 from ...results.fit import Fit
@@ -44,6 +45,7 @@ def normal_proposal(fit: Fit, x: Input, num_draws: int = 1000, *, seed: int = 0,
     """
     sites = fit.sites
     sites.check_plain("normal_proposal", "evaluation.log_likelihood(fit, x)")
+    check_spread(sites, "normal_proposal")
     if not sites.code_dim or sites.latent[0].support in ("discrete", "bounded"):
         told = ", ".join(f"{site.name!r} {site.event_shape} ({site.distribution})" for site in sites.latent)
         raise UnsuitableObjective(
