@@ -6,8 +6,12 @@ import zlib
 
 import numpy as np
 
+from .kinds import EXPECTED, fits
+
 
 def _sequence(seed: int, purpose: tuple[str | int, ...]) -> np.random.SeedSequence:
+    if not fits("whole", seed):
+        raise ValueError(f"'seed' should be {EXPECTED['whole']}; got {seed!r}.")
     words = [zlib.crc32(p.encode()) if isinstance(p, str) else int(p) for p in purpose]
     return np.random.SeedSequence([int(seed), *words])
 

@@ -538,3 +538,18 @@ def test_what_a_training_and_draws_tell_of_a_point(backend: backends.Backend) ->
     )
     spread = svi.fit(*point(backend, spread=True), X, valid=X)
     assert "valid_log_joint" not in spread.history and not np.isnan(spread.terms(X).log_guide).any()
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5])
+def test_seeds_that_are_none(seed: Any) -> None:
+    """NumPy's own error of a negative one; 1.5 was the seed 1."""
+    backend = backends.load("pyro")
+    fit = fitted(backend, point(backend, spread=True), X)
+    asked: tuple[Callable[[], Any], ...] = (
+        lambda: evaluation.log_likelihood(fit, X, 5, seed=seed),
+        lambda: fit.draws(X, 5, method="sir", seed=seed),
+        lambda: fit.terms(X, seed=seed),
+    )
+    for ask in asked:
+        with pytest.raises(ValueError, match="'seed' should be an integer of at least 0; got"):
+            ask()
