@@ -124,6 +124,14 @@ class Pair:
         self.dim = self.given_dim = 0
         self.example: Arrays = NOTHING
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Pair:
+        """Copy the pair; nets that functions reach are the caller's, and are lent the copy's own values."""
+        lent = [tensor for tensor, _ in (*self.lent.values(), *self.lent_buffers.values())]
+        memo |= {id(theirs): theirs for theirs in (*self.nets, *lent)}
+        memo[id(self)] = new = object.__new__(Pair)
+        new.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return new
+
     @property
     def device_name(self) -> str:
         """The name of the pair's device, as ``device=`` takes it."""

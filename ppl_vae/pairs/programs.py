@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 BASES = {"pyro": ("torch.nn", "Module"), "numpyro": ("flax.nnx", "Module")}
 """Backend -> the class of its programs that are modules."""
+AUTOMATIC = (("", "AutoGuide"), (".effect", "AutoMessenger"))
+"""Classes of guides that are made from the model."""
 LIBRARIES = {"pyro": "Pyro", "numpyro": "NumPyro"}
 PACKAGES = {"pyro": "ppl_vae", "numpyro": "ppl_vae.numpyro"}
 
@@ -39,7 +41,7 @@ def check_backend(model: Any, guide: Any, backend: str) -> None:
                 f"{LIBRARIES[backend]}: make the pair with backend={backend!r}, or of {PACKAGES[backend]}.models, "
                 f".guides and .conditionals; or train it by {PACKAGES[other]}.inference.SVI."
             )
-    if is_a(guide, f"{backend}.infer.autoguide", "AutoGuide"):
+    if any(is_a(guide, f"{backend}.infer.autoguide{part}", kind) for part, kind in AUTOMATIC):
         raise ValueError(
             f"The guide is an automatic one ({type(guide).__name__}), which has parameters for the data that it first "
             "ran on, in place of a q(z | x) of any batch, and no copy of its own: use guides.Amortised("

@@ -78,7 +78,7 @@ def numpyro_model(x: Any) -> None:
         numpyro.sample("x", npdist.Normal(z @ weights, 1.0).to_event(1), obs=x)
 
 
-@pytest.mark.parametrize("name", ["AutoNormal", "AutoDelta", "AutoDiagonalNormal", "AutoLowRankMultivariateNormal"])
+@pytest.mark.parametrize("name", ["AutoNormal", "AutoDelta", "AutoLowRankMultivariateNormal", "AutoNormalMessenger"])
 @pytest.mark.parametrize("stock", [False, True], ids=["own", "stock"])
 def test_automatic_guides_of_pyro(name: str, stock: bool) -> None:
     loss = pyro.infer.Trace_ELBO() if stock else inference.TraceELBO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
@@ -313,3 +314,16 @@ def test_what_no_file_can_hold_is_no_setting_of_a_recipe(name: str, value: Any, 
 
 def test_units_may_be_computed() -> None:
     assert recipes.vae((PIXELS,), hidden=np.geomspace(16, 4, 3)).hidden == (16, 8, 4)
+
+
+def test_a_fit_is_copied(backend: backends.Backend) -> None:
+    """On Pyro a copy ran the caller's nets as they were, without a word; on NumPyro a device could not be copied."""
+    x, sites = SUPPORTS["positive"]
+    pair = program(backend, sites, x.shape[1])
+    fit = backend.inference.SVI(epochs=3, batch_size=10).fit(*pair, x)
+    before = fit.encode(x)
+    again = copy.deepcopy(fit)
+    np.testing.assert_array_equal(again.encode(x), before)
+    again.pair.load_state({name: 0 * value for name, value in again.pair.state().items()})
+    np.testing.assert_array_equal(fit.encode(x), before)
+    assert not again.encode(x).any() and before.any()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -144,6 +145,13 @@ class Pair:
         held = jax.tree.leaves(constants, is_leaf=lambda v: isinstance(v, nnx.Variable))
         if any(isinstance(variable, nnx.BatchStat | nnx.RngState) for variable in held):
             raise ValueError(MOVES)
+
+    def __deepcopy__(self, memo: Any) -> Pair:
+        """Copy the pair, of which no array and no program ever changes; a device cannot be copied."""
+        new = copy(self)
+        new.params, new.constants = (jax.tree.map(lambda leaf: leaf, tree) for tree in (self.params, self.constants))
+        new._made = None
+        return new
 
     @property
     def programs(self) -> tuple[Any, Any]:
@@ -387,17 +395,8 @@ def _site_terms(structure: Structure, *values: Any, num_particles: int, nesting:
 
 
 @partial(jax.jit, static_argnames=("structure", "num_draws", "nesting"), compiler_options=COMPILED_FAST)
-def _trial(
-    structure: Structure,
-    params: Tree,
-    constants: Tree,
-    x: Array,
-    where: dict[str, Array],
-    key: Array,
-    *,
-    num_draws: int,
-    nesting: int,
-) -> dict[str, Trial]:
+def _trial(structure: Structure, *values: Any, num_draws: int, nesting: int) -> dict[str, Trial]:
+    params, constants, x, where, key = values
     return trial(partial(structure.programs, params, constants), x, where, key, num_draws, nesting)
 
 

@@ -30,15 +30,20 @@ class StateStays(Messenger):
 
     def __enter__(self) -> Any:
         self.held: list[tuple[Any, Any]] = []
+        self.asked = False
         return super().__enter__()
 
     def postprocess_message(self, msg: Any) -> None:
-        """Keep the state as it is before the net runs."""
-        if msg["type"] == "mutable" and msg["value"] is not None:
+        """Keep the state as it is before the net runs; ``flax_module`` asks first for what earlier runs have left."""
+        if msg["type"] == "mutable" and msg["value"] is None:
+            self.asked = True
+        elif msg["type"] == "mutable":
             self.held.append((msg["value"], jax.tree.map(lambda leaf: leaf, msg["value"])))
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         super().__exit__(kind, error, traceback)
+        if self.asked and error is None:
+            raise ValueError(MOVES)
         for now, before in self.held if error is None else ():
             pairs = zip(jax.tree.leaves(now), jax.tree.leaves(before), strict=True)
             if any(bool((a != b).any()) for a, b in pairs):
