@@ -72,6 +72,10 @@ def resample(
     (array([0, 0, 1]), array([0.333, 0.333, 0.333]))
     """
     size, plain = log_w.shape[0], log_w
+    if twist is not None:  # a positive function: where it says 0, as of a bounded likelihood ahead, its least value
+        some = twist > -math.inf
+        least = ops.sort(ops.where(some, twist, ops.zeros_like(twist) + math.inf), 0)[:1]
+        twist = ops.where(some, twist, ops.where(least < math.inf, least, ops.zeros_like(least)))
     log_w = log_w if twist is None else log_w + twist
     weights = ops.softmax(ops.stop_gradient(log_w), 0)
     due = (1 / (weights**2).sum(0) < ess * size) & lasts
