@@ -243,6 +243,7 @@ class Curved(torch.nn.Module):
         return 1e5 + 5 * torch.tanh(z)
 
 
+@pytest.mark.filterwarnings("ignore::ppl_vae.errors.RoundedData")
 def test_a_curve_on_top_of_a_large_level_is_no_line() -> None:
     backend = backends.load("pyro")
     model, guide = pair_of(backend, transition="linear", likelihood="normal", hidden=())
