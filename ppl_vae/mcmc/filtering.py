@@ -62,7 +62,8 @@ def resample(
         scheme: one of ``SCHEMES``.
         ess: in [0, 1].
         lasts: whether there is a next step, (B,) or (1,).
-        twist: log of a positive function of each particle, (K, B); none by default.
+        twist: log of a positive function of each particle, (K, B); -inf, of 0, counts as the least of the other
+            particles', of the same sequence, so that such a particle can still be chosen. None by default.
 
     Returns: the positions of those chosen, (K, B), and their log-weights, (K, B).
 
@@ -72,7 +73,7 @@ def resample(
     (array([0, 0, 1]), array([0.333, 0.333, 0.333]))
     """
     size, plain = log_w.shape[0], log_w
-    if twist is not None:  # a positive function: where it says 0, as of a bounded likelihood ahead, its least value
+    if twist is not None:  # 0 is no positive number, and is said where a bounded likelihood is ahead
         some = twist > -math.inf
         least = ops.sort(ops.where(some, twist, ops.zeros_like(twist) + math.inf), 0)[:1]
         twist = ops.where(some, twist, ops.where(least < math.inf, least, ops.zeros_like(least)))

@@ -468,7 +468,7 @@ def match(
                 f"Site {name!r} is {latent[name].distribution} in the model, whose log-density is not known at the "
                 "guide's draws: give the model a distribution whose transform has an inverse."
             )
-    narrow = next((n for n, (of_guide, of_model) in bounds.items() if _within(of_guide, of_model)), None)
+    narrow = next((n for n, (of_guide, of_model) in bounds.items() if _leaves_out(of_guide, of_model)), None)
     shared = {n for n, site in guide.items() if site.chain == latent[n].chain and site.schedule is latent[n].schedule}
     steps = {name: site.steps or latent[name].steps for name, site in guide.items()}
     return Sites(
@@ -491,6 +491,6 @@ def match(
     )
 
 
-def _within(inner: Bounds, outer: Bounds) -> bool:
+def _leaves_out(inner: Bounds, outer: Bounds) -> bool:
     """Whether some numbers within the outer bounds are beyond the inner ones."""
     return inner is not None and outer is not None and bool((inner[0] > outer[0]).any() or (inner[1] < outer[1]).any())
