@@ -20,12 +20,13 @@ from vampprior_published import PUBLISHED
 from ppl_vae.runtime import storage
 
 KEY = ("data", "prior", "components", "start", "setting", "warm_up", "backend", "epochs")
-CERTIFIED = "certified_log_p"
-NUMBERS = ("log_p", CERTIFIED, "bits_per_dim", "elbo", "active_units", "seconds", "seconds_per_epoch")
-"""Told as mean and standard deviation over the seeds; the certified one over those that have it."""
+CERTIFIED, CORRECTED = "certified_log_p", "corrected_log_p"
+NUMBERS = ("log_p", CERTIFIED, CORRECTED, "bits_per_dim", "elbo", "active_units", "seconds", "seconds_per_epoch")
+"""Told as mean and standard deviation over the seeds; the certified ones over those that have them."""
 OF_A_RUN = (
     *("seed", "log_p", "bits_per_dim", "test_error", "mc_error", "elbo", "kl", "train_elbo", "objective"),
     *("certify", "certified_log_p", "certified_error", "simulated_gap", "k_hat_above", "settled", "verdict"),
+    *("corrected_log_p", "corrected_error"),
     *("active_units", "seconds", "seconds_per_epoch", "parameters", "epochs_done", "num_particles", "images"),
     *("binarisation", "likelihood", "learning_rate", "trained_on", "commit", "hardware", "versions", "date"),
 )
@@ -72,7 +73,7 @@ def _entry(key: Entry, runs: list[Entry]) -> Entry:
     numbers: Entry = {}
     for name in NUMBERS:
         values = [float(run[name]) for run in runs if name in run]
-        if len(values) == len(runs) or (values and name == CERTIFIED):
+        if len(values) == len(runs) or (values and name in (CERTIFIED, CORRECTED)):
             numbers[name] = statistics.fmean(values)
             numbers[f"{name}_sd"] = statistics.stdev(values) if len(values) > 1 else None
     return {

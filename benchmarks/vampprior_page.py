@@ -12,7 +12,7 @@ from typing import Any
 
 from vampprior_cells import PAPER, REPORT, SETTINGS, Cell
 from vampprior_figures import CAPTIONS
-from vampprior_ledger import CERTIFIED, Entry, key_of, swept, usual
+from vampprior_ledger import CERTIFIED, CORRECTED, Entry, key_of, swept, usual
 from vampprior_published import PUBLISHED, SOURCES, Published
 
 from ppl_vae.evaluation.studies import page
@@ -43,7 +43,8 @@ class Section:
 HEADINGS = {
     "prior": "prior",
     "log_p": "log p(x)",
-    "certified_log_p": "certified",
+    CERTIFIED: "certified, of some",
+    CORRECTED: "corrected, of all",
     "bits_per_dim": "bits/dim",
     "from_standard": "beside standard",
     "elbo": "ELBO",
@@ -88,7 +89,7 @@ def sections(entries: Sequence[Entry], figures: Path) -> Iterator[Section]:
         groups.setdefault((entry["setting"], entry["data"], entry["backend"]), []).append(entry)
     for (setting, data, backend), group in groups.items():
         title = f"{TITLES[data]}: {SETTING_WORDS[setting]}, {backend}"
-        rare = [n for n in ("bits_per_dim", "certified_log_p") if not any(n in entry for entry in group)]
+        rare = [n for n in ("bits_per_dim", CERTIFIED, CORRECTED) if not any(n in entry for entry in group)]
         columns = [name for name in HEADINGS if name not in rare]
         rows = [[_cell(entry, name, group) for name in columns] for entry in group]
         drawn = _drawn(figures, f"{data}-{setting}-{backend}-")
@@ -158,6 +159,8 @@ def _cell(entry: Entry, name: str, group: Sequence[Entry]) -> str:
         return ", ".join(f"{steps:,}" for steps in done)
     if name == CERTIFIED and name in entry:
         return f"{_told(entry, name)}; {_certificates(entry['runs'])}"
+    if name == CORRECTED and name in entry:
+        return f"{_told(entry, name)}; {_errors(entry['runs'])}"
     if name == "published":
         return "; ".join(str(_published(number)) for number in entry["published"])
     if name == "from_standard":
@@ -174,12 +177,25 @@ def _told(entry: Entry, name: str) -> str:
 
 def _certificates(every: Sequence[Entry]) -> str:
     """What the certificates of the seeds say: whether they are settled, and their gaps on simulated data."""
-    runs = [run for run in every if CERTIFIED in run]
-    some = f"seed{'s' * (len(runs) > 1)} {', '.join(str(run['seed']) for run in runs)}: " * (len(runs) < len(every))
+    runs, some = _having(CERTIFIED, every)
     settled = sum(bool(run["settled"]) for run in runs)
     words = "settled" if settled == len(runs) else f"{settled} of {len(runs)} settled"
     gaps = " / ".join(f"{round(run['simulated_gap'], 2) + 0.0:.2f}" for run in runs)
     return f"{some}{words}, gap {gaps}"
+
+
+def _errors(every: Sequence[Entry]) -> str:
+    """The standard errors of the corrected numbers of the seeds, from which images were certified."""
+    runs, some = _having(CORRECTED, every)
+    errors = [f"{run['corrected_error']:.2f}" for run in runs]
+    return f"{some}error{'s' * (len(errors) > 1)} {' / '.join(errors)}"
+
+
+def _having(number: str, every: Sequence[Entry]) -> tuple[list[Entry], str]:
+    """The runs that have a number, and words that say which where not all do."""
+    runs = [run for run in every if number in run]
+    some = f"seed{'s' * (len(runs) > 1)} {', '.join(str(run['seed']) for run in runs)}: "
+    return runs, some * (len(runs) < len(every))
 
 
 def _published(number: dict[str, Any]) -> Published:
@@ -189,7 +205,8 @@ def _published(number: dict[str, Any]) -> Published:
 def _from_standard(entry: Entry, group: Sequence[Entry]) -> str:
     """log p(x) minus that of the standard prior on the seeds that both have; at the same epochs and warm-up only.
 
-    Of the certified numbers, where every seed has them; where one of these is not settled, the two are not ranked.
+    Of the corrected or else the certified numbers, where every seed has them; where one of these is not settled, the
+    two are not ranked.
     """
     same = [e for e in group if all(e[name] == entry[name] for name in ("epochs", "warm_up"))]
     others = [e for e in same if e["prior"] == "standard"]
@@ -198,7 +215,7 @@ def _from_standard(entry: Entry, group: Sequence[Entry]) -> str:
     runs = [run for e in (entry, others[0]) for run in e["runs"]]
     if any(run.get("settled") == 0 for run in runs):
         return "not ranked"
-    number = CERTIFIED if all(CERTIFIED in run for run in runs) else "log_p"
+    number = next((n for n in (CORRECTED, CERTIFIED) if all(n in run for run in runs)), "log_p")
     theirs = {run["seed"]: run[number] for run in others[0]["runs"]}
     differences = [run[number] - theirs[run["seed"]] for run in entry["runs"] if run["seed"] in theirs]
     if not differences:
@@ -239,6 +256,8 @@ ABOUT = (
     "the same in every row of a seed; it stands beside others of its column, and not beside log p(x) of all images; "
     "each seed has its own images, so that its ± is mostly theirs, and that of 'beside standard' is not; "
     "its 'gap' is how far it is below an upper bound on simulated images, seed by seed. "
+    "'corrected' is log p(x) of all test images plus what it misses of the certified ones, on average over these; "
+    "its 'error' is the standard error of that, from which images were certified. "
     "Where it is not settled, nothing is ranked by it. A gap of 0.5 nats is within the noise between independent "
     "implementations. A commit with '+dirty' had changes that were not committed."
 )

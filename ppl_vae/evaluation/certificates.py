@@ -198,6 +198,20 @@ class Certificate(Shown):
             told.append(("the other " if told else "") + f"lower bounds agree to {_up(max(near)):.2f} nats")
         return "; ".join([*told, f"on simulated data the gap is {self.gap(self.reference)}"])
 
+    def carried_to(self, every: LogLikelihood, rows: np.ndarray) -> tuple[float, float]:
+        """log p(x) of all of the data (N,) of which these are the ``rows`` (n,), drawn at random, and its error.
+
+        The difference estimator of sampling surveys: mean_N l_i + mean_n (c_i - l_i), where l is an estimate that all
+        of the data have and c the best one of these. What l misses is learned from the n, and how data differ from all
+        N. The error is that from which of the data these are, sqrt((1 - n / N) s^2 / n) with s the deviation of c - l:
+        0 where they are all, NaN where it is one of several. *Model Assisted Survey Sampling*, Sarndal, Swensson and
+        Wretman, 1992, section 6.3.
+        """
+        apart, total = self.log_p.values - every.values[rows], len(every.values)
+        left = 1 - len(apart) / total
+        deviation = float(apart.std(ddof=1)) if len(apart) > 1 else math.nan
+        return every.mean + float(apart.mean()), math.sqrt(left / len(apart)) * deviation if left else 0.0
+
     def table(self) -> pd.DataFrame:
         """A row for each estimate, nats per datum.
 

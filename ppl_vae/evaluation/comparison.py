@@ -28,6 +28,7 @@ DEVIATIONS = [
     "discrete_log_p",
     "certified_log_p",
     "simulated_gap",
+    "corrected_log_p",
     "best_elbo",
     "approximation_gap",
     "amortisation_gap",
@@ -76,6 +77,8 @@ def compare(
     ``certified_error`` over them, ``simulated_gap``, ``k_hat_above``, the share of them with a k-hat above 0.7, and
     ``settled``, 1 or 0, and ``rank`` by the certified number among those that are settled under every seed, NaN for the
     others: importance sampling alone, with large k-hats, ranks nothing (see ``evaluation.certify``);
+    ``corrected_log_p`` of all test data, ``log_p`` plus what it misses of the certified ones, with ``corrected_error``
+    from which these are (see ``Certificate.carried_to``);
     with ``gaps`` also ``best_elbo``, the best bound of the guide's family for each datum, ``approximation_gap`` above
     it and ``amortisation_gap`` below it, with their errors over the data (see ``evaluation.gaps``), and with ``train``
     the same of training images, ``train_approximation_gap`` and so on;

@@ -92,6 +92,8 @@ class Evaluation(Shown):
     """log p(x) of that pair, with as many draws"""
     certificate: Certificate | None = None
     """log p(x) of some of the test data by several ways and a verdict, where it was asked for."""
+    certified: np.ndarray = field(default_factory=_none)
+    """(n,) which of the test data those are, or (0,)"""
     likelihood_trained: bool = True
     """False where a critic stood in the likelihood's place: log p(x) and the ELBO are of one that nothing trained."""
 
@@ -120,6 +122,7 @@ class Evaluation(Shown):
             **({} if self.pixels is None else {"bits_per_dim": bits_per_dim(self.log_p.mean, self.pixels)}),
             **({} if self.discrete_elbo is None else self._discrete_row()),
             **({} if self.certificate is None else self.certificate.row()),
+            **(self._corrected_row() if self.certificate is not None and len(self.certified) else {}),
             **({} if self.gaps is None else self.gaps.row()),
             **({} if self.train_gaps is None else self.train_gaps.row("train_")),
             "active_units": self.active_units,
@@ -136,6 +139,12 @@ class Evaluation(Shown):
     def _discrete_row(self) -> dict[str, float | None]:
         """The columns that say that the others are of relaxed categories."""
         return {"discrete_elbo": self.discrete_elbo, "discrete_log_p": self.discrete_log_p}
+
+    def _corrected_row(self) -> dict[str, float | None]:
+        """The columns of log p(x) of all test data, by what the certificate of some of them says."""
+        assert self.certificate is not None
+        corrected, error = self.certificate.carried_to(self.log_p, self.certified.astype(int))
+        return {"corrected_log_p": corrected, "corrected_error": error}
 
     def to_dict(self) -> dict[str, Any]:
         """Every number, those of each image too, JSON-able: lists for arrays and None for NaN.
@@ -218,7 +227,7 @@ def evaluate(
         gaps: whether to split log p(x) - ELBO in two parts, which needs ``fit.refine(test)``: of the test images,
             and of as many of ``train``. ``"ais"`` or ``Annealing(...)`` estimates log p(x) by annealing too.
         certify: number of test data, drawn by ``seed``, whose log p(x) gets a certificate (``evaluation.certify``); as
-            many are simulated.
+            many are simulated. ``corrected_log_p`` of the row is that of all of them, by what these say.
         annealing: settings of the annealed runs of the certificate.
         seed: of the draws, and of which training images are taken.
         progress: a progress bar; None shows it on a terminal only.
@@ -261,7 +270,7 @@ def evaluate(
         gaps=decompose(fit, data, num_particles, refined=refined, **options) if gaps else None,
         train_gaps=_train_gaps(fit, some, len(data), num_particles, options) if gaps and some else None,
         **_discrete(on_test, data, num_particles, elbo_particles, seed=seed),
-        certificate=_certificate(on_test, data, certify, num_particles, annealing, seed, progress),
+        **_certificate(on_test, data, certify, num_particles, annealing, seed, progress),
         likelihood_trained=fit.shown_to_critic is None,
     )
 
@@ -274,17 +283,18 @@ def _certificate(
     annealing: Annealing | None,
     seed: int,
     progress: bool | None,
-) -> Certificate | None:
-    """The certificate of ``count`` of the data, where that is not 0; the same ones for every fit."""
+) -> dict[str, Any]:
+    """The certificate of ``count`` of the data, where that is not 0, and which they are; the same for every fit."""
     if not count:
-        return None
+        return {}
     if isinstance(count, bool) or not 0 < count <= len(data):
         raise ValueError(f"'certify' should be a number of the {len(data)} test data, or 0 for none; got {count!r}.")
     index = np.sort(generator(seed, "certify").permutation(len(data))[:count])
     some = data.take(index)
     some = some if fit.generalises else fit.checked(some, located=False, index=index)
     particles = max(num_particles, FEWEST)
-    return certificate_of(fit, some, particles, annealing, size=count, seed=seed, progress=progress)
+    found = certificate_of(fit, some, particles, annealing, size=count, seed=seed, progress=progress)
+    return {"certificate": found, "certified": index}
 
 
 def _log_p(fit: Fit, data: CheckedData[np.ndarray], num_particles: int, **options: Any) -> LogLikelihood:

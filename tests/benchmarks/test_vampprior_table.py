@@ -287,7 +287,26 @@ def test_priors_are_set_beside_each_other_by_certified_numbers(ledger: ModuleTyp
     assert section.rows[0][section.head.index("log p(x)")] == "-90.00 ± 0.00"
     assert section.rows[0][place] == "-89.00; seed 1: settled, gap 0.04"
     (section, *_) = page.sections(ledger.merged([], [row(0, -90.0, **told)]), tmp_path)
-    assert "certified" not in section.head
+    assert not {page.HEADINGS[n] for n in ("certified_log_p", "corrected_log_p")} & set(section.head)
+
+
+def test_corrected_numbers_stand_beside_each_other_where_all_have_them(ledger: ModuleType, tmp_path: Path) -> None:
+    """Before the certified ones: they are of all test images, whichever were certified."""
+    page = importlib.import_module("vampprior_page")
+    kept = json.loads((BENCHMARKS / "ledger.json").read_text(encoding="utf-8"))["entries"][0]["runs"][0]
+    told = {name: kept[name] for name in kept.keys() - row(0, 0.0).keys() - {"num_particles"}}
+    told |= {"certify": 9, "certified_log_p": -80.0, "settled": 1.0, "simulated_gap": 0.0}
+    corrected = [{"corrected_log_p": n, "corrected_error": 0.2} for n in (-89.0, -87.5, -91.0)]
+    vampprior = {"prior": "vampprior", "components": 500, "start": "random"}
+    rows = [row(0, -90.0, **told, **corrected[0]), row(0, -91.0, **told, **vampprior, **corrected[1])]
+    (section, *_) = page.sections(ledger.merged([], rows), tmp_path)
+    place, beside = (section.head.index(page.HEADINGS[n]) for n in ("corrected_log_p", "from_standard"))
+    assert [r[place] for r in section.rows] == ["-89.00; error 0.20", "-87.50; error 0.20"]
+    assert section.rows[1][beside] == "+1.50"
+    (section, *_) = page.sections(ledger.merged([], [*rows, row(1, -92.0, **told)]), tmp_path)
+    assert section.rows[0][place] == "-89.00; seed 0: error 0.20" and section.rows[1][beside] == "+0.00"
+    (section, *_) = page.sections(ledger.merged([], [*rows, row(1, -92.0, **told, **corrected[2])]), tmp_path)
+    assert section.rows[0][place] == "-90.00 ± 1.41; errors 0.20 / 0.20"
 
 
 def test_the_published_numbers_are_those_of_the_sources(ledger: ModuleType) -> None:

@@ -96,8 +96,10 @@ def test_evaluate_certifies(pyro_run: Path, files: Path, capsys: pytest.CaptureF
     test, loaded = data.load(files / "images.npy").test, Fit.load(pyro_run / FIT)
     settings = evaluation.Annealing(2, schedule="adaptive")
     row = evaluation.evaluate(loaded, test, 25, certify=2, annealing=settings).row()
-    for name in ("certified_log_p", "certified_error", "simulated_gap", "k_hat_above", "settled"):
+    numbers = ("certified_log_p", "certified_error", "simulated_gap", "k_hat_above", "settled")
+    for name in (*numbers, "corrected_log_p", "corrected_error"):
         assert metrics[name] == pytest.approx(row[name], rel=1e-6), name
+    assert f"{metrics['corrected_log_p']:.3f}" in told
 
 
 def test_evaluate_tells_bits_of_levels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

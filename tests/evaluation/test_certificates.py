@@ -163,9 +163,35 @@ def test_a_users_program_is_certified_in_every_table(backend: backends.Backend) 
     assert row.certificate is not None and row.row()["certified_log_p"] == row.certificate.log_p.mean
     again = evaluation.Evaluation.from_dict(json.loads(json.dumps(row.to_dict())))
     assert again.certificate is not None and again.certificate.verdict == row.certificate.verdict
+    missed = row.certificate.log_p.values - row.log_p.values[row.certified]
+    assert row.row()["corrected_log_p"] == pytest.approx(row.log_p.mean + missed.mean())
+    assert again.row()["corrected_error"] == row.row()["corrected_error"]
+    assert np.array_equal(again.certified, row.certified) and len(row.certified) == 2
     table = evaluation.compare({"counts": row})
     assert table.certified_log_p["counts"] == row.certificate.log_p.mean
+    assert table.corrected_log_p["counts"] == row.row()["corrected_log_p"]
     assert {"certified_error", "simulated_gap", "k_hat_above", "settled"} <= set(table)
+
+
+def part(found: LogLikelihood, rows: np.ndarray) -> Certificate:
+    """A certificate of some data, by one estimate."""
+    return Certificate({GUIDE: LogLikelihood(found.values[rows], found.mc_error[rows], found.ess[rows], 100)})
+
+
+def test_a_certified_part_corrects_log_p_of_all() -> None:
+    """Over many draws of the part: right in the mean, and its error says how far it is off, not how data differ."""
+    rng, every = np.random.default_rng(0), estimate(-90, 0.05, 1000)
+    exact = replace(every, values=every.values + rng.gamma(0.5, 2.0, 1000))  # what heavy tails miss
+    off = []
+    for _ in range(2000):
+        mean, error = part(exact, rows := rng.permutation(1000)[:200]).carried_to(every, rows)
+        off.append([mean - exact.mean, error])
+    mean, error = np.transpose(off)
+    assert abs(mean.mean()) < 4 * mean.std() / math.sqrt(len(mean)) and exact.mean - every.mean > 0.8
+    assert np.sqrt((error**2).mean()) == pytest.approx(mean.std(), rel=0.1)
+    assert mean.std() < 0.4 * exact.values[:200].std() / math.sqrt(200), "how data differ is known of all of them"
+    assert part(exact, np.arange(1000)).carried_to(every, np.arange(1000)) == (pytest.approx(exact.mean), 0)
+    assert math.isnan(part(exact, np.array([3])).carried_to(every, np.array([3]))[1])
 
 
 def test_bad_input() -> None:

@@ -234,6 +234,8 @@ def _table(table: pd.DataFrame, split: Split, chosen: dict[str, Any], each: str)
     names += [
         "certified_log_p",
         "simulated_gap",
+        "corrected_log_p",
+        "corrected_error",
         "settled",
         "rank",
         "approximation_gap",

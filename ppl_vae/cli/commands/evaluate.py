@@ -58,6 +58,8 @@ KEYS = {
     "simulated_gap": "how far it is below an upper bound, on simulated images",
     "k_hat_above": "the share of the N images whose k-hat is above 0.7",
     "settled": "1 where nothing speaks against certified_log_p, else 0",
+    "corrected_log_p": "log_p plus what it misses of the N images: of all of them",
+    "corrected_error": "its standard error, from which N images were certified",
     "verdict": "the same in words; null without --certify",
     "objective": "what the training maximised, last epoch",
     "train_elbo": "null; 'compare' tells it",
@@ -245,6 +247,8 @@ def _table(metrics: dict[str, Any], split: Split, each: str) -> list[str]:
         lines.append(f"{'  ELBO':<42}{_format(metrics['discrete_elbo'], '.3f'):>12}")
     if metrics["verdict"] is not None:
         lines.append(f"{'log p(x) of some, certified':<42}{_format(metrics['certified_log_p'], '.3f'):>12}")
+        lines.append(f"{'  of all, corrected by these':<42}{_format(metrics['corrected_log_p'], '.3f'):>12}")
+        lines.append(f"{'  its error, from which were certified':<42}{_format(metrics['corrected_error'], '.3f'):>12}")
         lines.append(f"  {metrics['verdict']}")
     if metrics["bits_per_dim"] is not None:
         lines.append(f"{'-log p(x), bits per dimension':<42}{_format(metrics['bits_per_dim'], '.3f'):>12}")

@@ -42,6 +42,8 @@ QUALITY: dict[str, tuple[str, int, str]] = {
     "certified_log_p": ("certified log p(x)", 2, "the best of three lower bounds, of some test images"),
     "simulated_gap": ("simulated gap", 2, "how far it is below an upper bound on data that the model simulates, nats"),
     "k_hat_above": ("k-hat > 0.7", 2, "share of these images where importance sampling is not to be relied on"),
+    "corrected_log_p": ("corrected log p(x)", 2, "of all test images: log p(x), and what it misses of the certified"),
+    "corrected_error": ("± certified", 2, "its standard error, from which images were certified"),
     "settled": ("settled", 0, "1 where nothing speaks against that number, else 0: it has no rank"),
     "rank": ("rank", 0, "by certified log p(x), among those that are settled"),
     "elbo": ("ELBO", 2, "the plain one, of test images"),
