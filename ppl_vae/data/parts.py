@@ -103,9 +103,19 @@ def from_arrays(
 
 
 def _guessed(pixels: Mapping[str, Pixels], name: str) -> float:
-    """Guess the divisor of grey levels; tell where they are so few that another is likely."""
-    most = max(int(block.max()) for x in pixels.values() for _, block in pixel_blocks(x))
-    if most < 2**FEW_BITS:
+    """Guess the divisor of grey levels; tell where they are so few that another is likely, of all or of one part."""
+    largest = {part: max(int(block.max()) for _, block in pixel_blocks(x)) for part, x in pixels.items()}
+    most, few = max(largest.values()), [part for part, value in largest.items() if 0 < value < 2**FEW_BITS]
+    if most >= 2**FEW_BITS and few:
+        told = ", ".join(f"{part!r} up to {value}" for part, value in largest.items())
+        part, white = few[0], largest[few[0]]
+        warnings.warn(
+            f"{name}: all parts are divided by 255, and their pixels, uint8, have values {told}: if {white} is white "
+            f"in {part!r}, give ({part} * {255 / white:g}).astype('uint8') for it, and if it is that dark, scale=255.",
+            DoubtfulScale,
+            stacklevel=3,
+        )
+    elif most < 2**FEW_BITS:
         warnings.warn(
             f"{name}: the pixels, uint8 with values up to {most}, are divided by 255, so that none exceeds "
             f"{most / 255:.2f}: if {most} is white, say scale={most}, and if they are that dark, scale=255.",

@@ -181,6 +181,11 @@ REMEDIES: dict[str, tuple[Callable[[Path], Any], ...]] = {
         lambda _: data.from_arrays(GREY % 17, scale=16).train,
         lambda _: data.from_arrays(GREY % 17, scale=255).train,
     ),
+    "if {} is white in {}, give ({} * {}).astype('uint8') for it, and if it is that dark, scale=255": (
+        lambda _: data.from_arrays(WIDE, None, BITS).test,
+        lambda _: data.from_arrays(WIDE, None, (BITS * 255).astype("uint8")).test,
+        lambda _: data.from_arrays(WIDE, None, BITS, scale=255).test,
+    ),
     "save floats, (x / white).astype(np.float32), where white is the largest value that a pixel can have": (
         streamed(npy(16 * WIDE.astype(np.uint16))),
         streamed(npy((16 * WIDE.astype(np.uint16) / 4095).astype(np.float32)), 16.0 * WIDE / 4095),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,19 @@ def test_a_guess_from_few_levels_is_told() -> None:
         split = data.from_arrays(GREY % 17)
     assert split.scale == 255
     assert data.from_arrays(GREY % 17, scale=16).train.max() == 1
+
+
+@pytest.mark.parametrize("white", [1, 4, 15])
+def test_parts_of_different_scales_are_told(white: int) -> None:
+    """A test part of white 1 or 15 beside a training part of white 255: nearly black, and log p(x) would be of that."""
+    test = np.round(GREY / GREY.max() * white).astype(np.uint8)
+    with pytest.warns(DoubtfulScale, match=rf"'train' up to {GREY.max()}, 'test' up to {white}: if {white} is white"):
+        assert data.from_arrays(GREY, None, test).test.max() == pytest.approx(white / 255)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert data.from_arrays(GREY, None, (test * (255 / white)).astype("uint8")).test.max() > 0.99
+        assert data.from_arrays(GREY, None, test, scale=255).test.max() == pytest.approx(white / 255)
+        data.from_arrays(GREY, None, 0 * test)
 
 
 def test_methods_of_a_fit_take_no_undivided_integers(tmp_path: Path, backend: backends.Backend) -> None:
