@@ -32,6 +32,12 @@ def steps(rows: Array, length: int) -> Array:
     return rows.reshape(*rows.shape[:-1], length, rows.shape[-1] // length)
 
 
+def num_steps(distribution: Any) -> int:
+    """T of a distribution of paths, its ``steps``; 0 of others, such as a flow, whose ``steps`` are no number."""
+    length = getattr(distribution, "steps", 0)
+    return length if isinstance(length, int) else 0
+
+
 def joined_steps(path: Array) -> Array:
     """Join the steps (..., T, D) of a path to a row, (..., T D)."""
     return path.reshape(*path.shape[:-2], path.shape[-2] * path.shape[-1])

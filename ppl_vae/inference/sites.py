@@ -21,6 +21,7 @@ from torch.distributions import (
     constraints,
 )
 
+from ..arrays.sequences import num_steps
 from ..data.tables.kinds import COUNT
 from ..distributions.normal import Normal as OurNormal
 from ..pairs.sites import ANYWHERE, AT_OWN_DRAWS, NOWHERE, Bounds, Site
@@ -174,7 +175,7 @@ def describe(site: Any, x: Any = None) -> Site:
         codes=getattr(base, "codes", ()),
         codebook=getattr(base, "codebook_shape", ()),
         chain=getattr(base, "chain", 0),
-        steps=getattr(base, "steps", 0),
+        steps=num_steps(base),
         schedule=getattr(base, "schedule", None),
         has_density=not any(isinstance(part, dist.Delta) for part in _inside(fn)),
         density=_density_of(site),

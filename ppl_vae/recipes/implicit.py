@@ -47,12 +47,22 @@ def refuse(recipe: Values) -> str | None:
     return None
 
 
+def refuse_refined(recipe: Values) -> str | None:
+    """Refinement climbs a bound, which has log q."""
+    if recipe.guide == "semi-amortised":
+        return (
+            "A semi-amortised guide climbs the ELBO, of which an implicit posterior has no log q(z | x): use "
+            "guide='amortised', or posterior='semi-implicit', which estimates it."
+        )
+    return refuse(recipe)
+
+
 POSTERIORS = (
     Posterior(
         "implicit",
         "draws of a net that takes noise, without a density",
         settings=(NOISE, HIDDEN, CONTEXT),
-        refuse=refuse,
+        refuse=refuse_refined,
         build=build,
         outputs=lambda recipe: recipe.implicit_context,
     ),

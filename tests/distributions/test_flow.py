@@ -17,10 +17,12 @@ from flax import nnx
 from pairs import TRAIN, recipe
 from pyro.distributions.transforms.spline import ConditionedSpline
 
-from ppl_vae import backends, conditionals, distributions, nets, objectives, priors
+from ppl_vae import backends, conditionals, distributions, evaluation, nets, objectives, priors
 from ppl_vae.arrays import flows
+from ppl_vae.errors import UnsuitableObjective
 from ppl_vae.numpyro import distributions as numpyro_distributions
 from ppl_vae.numpyro import nets as numpyro_nets
+from ppl_vae.results import Fit
 
 D, H = 4, 3
 Make = Callable[[Any, np.random.Generator, int], Any]
@@ -245,6 +247,28 @@ def test_a_flow_prior_is_a_model_by_itself() -> None:
     exact = dist.Normal(0.0, 1.0).log_prob(x[:, 0]) + dist.Normal(x[:, 0] ** 2 - 1, 0.5).log_prob(x[:, 1])
     assert start + 0.5 < prior().log_prob(x).mean() < exact.mean() + 0.1
     assert abs(prior().log_prob(x).mean() - exact.mean()) < 0.15
+
+
+@pytest.mark.parametrize("backend", backends.NAMES)
+def test_the_steps_of_a_flow_are_none_of_a_path(backend: str) -> None:
+    """Hidden numbers of a linear Gaussian model, by the normal that they are given those seen; a forecast is refused."""
+    b, rng = backends.load(backend), np.random.default_rng(0)
+    decoder = b.nets.MLP((2, 3), rng)
+    model = b.models.VAE(b.priors.StandardNormal(2), b.conditionals.Normal(decoder, scale=1.0))
+    posterior = b.conditionals.Flow(
+        b.conditionals.DiagNormal(b.nets.MLP((3, 4 + H), rng), floor=0.5), H, [b.nets.Planar(2, H, rng)]
+    )
+    x, mask = rng.normal(size=(4, 3)).astype(np.float32) / 2, np.array([[1, 1, 0]] * 4) > 0
+    fit = Fit.untrained(b.inference.Pair(model, b.guides.Amortised(posterior)), x)
+    level, loadings = fit.decode(np.zeros((1, 2)))[0], fit.decode(np.eye(2)) - fit.decode(np.zeros((1, 2)))
+    cov = loadings.T @ loadings + np.eye(3)
+    exact = level[2] + (x[:, :2] - level[:2]) @ np.linalg.solve(cov[:2, :2], cov[:2, 2])
+    filled = fit.impute(x, mask=mask, num_particles=1500)
+    np.testing.assert_allclose(filled[:, 2], exact, atol=0.08)
+    with pytest.raises(UnsuitableObjective, match=r"priors\.Markov"):
+        fit.forecast(x, 2)
+    with pytest.raises(UnsuitableObjective, match="Kalman"):
+        evaluation.kalman(fit, x)
 
 
 def test_recorded_steps_are_the_eager_ones() -> None:

@@ -228,6 +228,11 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         trains(o.AVB(), lambda: made(prior="mixture", num_pseudo_inputs=2)),
         trains(o.TraceELBO(), lambda: vampprior(posterior="standard")),
     ),
+    "A semi-amortised guide climbs the ELBO, of which an implicit posterior has no log q(z | x): use guide=": (
+        lambda _: made(guide="semi-amortised"),
+        trains(o.AVB(), lambda: made(guide="amortised")),
+        trains(o.TraceELBO(), lambda: made(guide="semi-amortised", posterior="semi-implicit")),
+    ),
     "whose log_prob is known nowhere: give the guide a distribution with a density": (
         trains(o.TraceELBO()),
         trains(o.TraceELBO(), lambda: made(posterior="standard")),

@@ -25,6 +25,7 @@ from numpyro.distributions import (
     constraints,
 )
 
+from ...arrays.sequences import num_steps
 from ...data.tables.kinds import COUNT
 from ...pairs.sites import ANYWHERE, AT_OWN_DRAWS, NOWHERE, Bounds, Site
 from ...runtime.threads import process_lock
@@ -190,7 +191,7 @@ def describe(site: Any, x: Any = None) -> Site:
         codes=getattr(base, "codes", ()),
         codebook=getattr(base, "codebook_shape", ()),
         chain=getattr(base, "chain", 0),
-        steps=getattr(base, "steps", 0),
+        steps=num_steps(base),
         schedule=getattr(base, "schedule", None),
         has_density=not any(isinstance(part, dist.Delta) for part in _inside(fn)),
         density=_density_of(site),
