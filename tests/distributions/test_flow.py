@@ -251,7 +251,7 @@ def test_a_flow_prior_is_a_model_by_itself() -> None:
 
 @pytest.mark.parametrize("backend", backends.NAMES)
 def test_the_steps_of_a_flow_are_none_of_a_path(backend: str) -> None:
-    """Hidden numbers of a linear Gaussian model, by the normal that they are given those seen; a forecast is refused."""
+    """Hidden numbers of a linear Gaussian model, by their normal given those seen; a forecast is refused."""
     b, rng = backends.load(backend), np.random.default_rng(0)
     decoder = b.nets.MLP((2, 3), rng)
     model = b.models.VAE(b.priors.StandardNormal(2), b.conditionals.Normal(decoder, scale=1.0))
