@@ -176,6 +176,8 @@ def check_codebook(start: np.ndarray) -> np.ndarray:
 def codes_from(encodings: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Draw ``count`` codes from encodings (N, E), with noise of a hundredth of their spread, so that no two are equal.
 
+    Of encodings that are all alike the noise is a hundredth.
+
     Raises:
         ValueError: more codes than encodings, or encodings that are not finite.
 
@@ -192,8 +194,9 @@ def codes_from(encodings: np.ndarray, count: int, rng: np.random.Generator) -> n
             "The encoder returns NaN or infinite numbers for these data, which no code is near: start from finite "
             "weights."
         )
-    chosen = encodings[rng.choice(len(encodings), count, replace=False)]
-    return chosen + 0.01 * encodings.std(0) * rng.standard_normal(chosen.shape)
+    chosen, spread = encodings[rng.choice(len(encodings), count, replace=False)], encodings.std(0)
+    spread = spread if spread.max() > ROUNDING * (1 + np.abs(encodings).max()) else np.ones_like(spread)
+    return chosen + 0.01 * spread * rng.standard_normal(chosen.shape)
 
 
 def codebook_from(encodings: np.ndarray, count: int, stages: int, rng: np.random.Generator) -> np.ndarray:

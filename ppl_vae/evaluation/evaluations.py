@@ -24,7 +24,13 @@ from ..seeds import derive, generator
 from .certificates import TOLERANCE, Certificate, check_whole
 from .certificates import certify as certificate_of
 from .discrete_twins import discrete_twin, has_discrete_twin
-from .likelihood.annealed_importance_sampling import MAX_CONFIGURATIONS, Annealing, ais, exact_log_likelihood
+from .likelihood.annealed_importance_sampling import (
+    MAX_CONFIGURATIONS,
+    Annealing,
+    ais,
+    codes_coincide,
+    exact_log_likelihood,
+)
 from .likelihood.importance_sampling import ELBO, LogLikelihood, elbo, log_likelihood
 from .posterior.diagnostics import FEWEST
 from .posterior.inference_gaps import Gaps, Method, is_own
@@ -311,7 +317,7 @@ def _log_p(fit: Fit, data: CheckedData[np.ndarray], num_particles: int, **option
         _warn_if_annealing_is_above(fit, data, found, options["seed"])
         return found
     zero = np.zeros(len(data))
-    if not known and fit.sites.num_configurations <= MAX_CONFIGURATIONS:
+    if not known and fit.sites.num_configurations <= MAX_CONFIGURATIONS and not codes_coincide(fit):
         return LogLikelihood(exact_log_likelihood(fit, data), zero, zero + 1, num_particles)
     return LogLikelihood(zero + np.nan, zero + np.nan, zero + np.nan, num_particles)
 

@@ -82,6 +82,21 @@ def test_the_elbo_is_that_of_the_nearest_codes_and_below_log_p(backend: backends
     assert evaluation.evaluate(fit, x).log_p.mean == pytest.approx(log_p.mean(), rel=1e-5)
 
 
+@pytest.mark.parametrize("prior", ["standard", "factorised"])
+def test_codes_of_equal_data_differ_so_that_all_images_have_probability_one(
+    backend: backends.Backend, prior: str
+) -> None:
+    """Where they were one vector, a learned prior counted it K times, and log p(x) was above 0."""
+    every = np.array(list(itertools.product([0.0, 1.0], repeat=3)), np.float32)
+    made = recipes.vae(every[:1].repeat(5, 0), prior=prior, backend=backend.name, **VQ)
+    fit = untrained(*made(np.random.default_rng(0)), backend, every)
+    assert np.exp(evaluation.exact_log_likelihood(fit, every)).sum() == pytest.approx(1.0, rel=1e-5)
+    assert len(np.unique(codebook_of(fit.pair), axis=0)) == K
+    fit.model.prior.codebook.set(np.zeros((K, E)))
+    log_p = evaluation.evaluate(fit, every, 5).log_p.mean
+    assert np.isnan(log_p) if prior == "factorised" else log_p < 0
+
+
 def test_the_gradient_is_that_at_the_code_and_of_both_distances(backend: backends.Backend) -> None:
     oracle, x = Linear(), toy(6)
     own = untrained(*oracle.pair(backend), backend, x).pair

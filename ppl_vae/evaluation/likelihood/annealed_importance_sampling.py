@@ -344,6 +344,18 @@ def _configurations(fit: Fit) -> int:
     return fit.pair.sites.num_configurations
 
 
+def codes_coincide(fit: Fit) -> bool:
+    """Whether a vector is that of several codes, so that p(z) of a prior that is not uniform is that of one of them."""
+    if (
+        not any(site.codes for site in fit.sites.latent)
+        or getattr(getattr(fit.model, "prior", None), "inner", 0) is None
+    ):
+        return False
+    codes = codes_of(codebook_of(fit.pair))
+    index = np.repeat(np.arange(codes.size)[:, None], codes.num_stages, 1)
+    return bool((codes.nearest(codes.look_up(index)) != index).any())
+
+
 def _configurations_of(fit: Fit) -> dict[str, np.ndarray]:
     """Every joint value of the latents, codes as vectors."""
     every = fit.sites.configurations()
@@ -383,6 +395,12 @@ def exact_log_likelihood(
             )
         raise ValueError(
             f"The latent sites {names} {kind}, and the sum goes over at most {max_configurations}: use ais(fit, x)."
+        )
+    if codes_coincide(fit):
+        raise ValueError(
+            "Two codes of the codebook are the same vector, and the learned prior says of a vector what it says of the "
+            "first of them: the sum over codes counts that twice. Take the bound, elbo(fit, x), or train from other "
+            "codes, codebook_start='normal'."
         )
     every, kernel = _configurations_of(fit), kernel_of(fit.pair)
     doing, columns = f"in the sum over {count} values for {len(data)} data points", []
