@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..conditionals.masking import visible
 from ..guides import PerDatapoint
 from ..nets.tables import Rows
-from ..pairs.keywords import check_rows, inner, no_family
+from ..pairs.keywords import check_rows, inner, net_holder, no_family
 from ..pairs.side_inputs import NOTHING, Arrays, take_rows
 from .pair import Pair
 
@@ -39,7 +39,7 @@ def localised(pair: Pair, x: np.ndarray, side: Arrays = NOTHING) -> tuple[Any, A
         else:
             start = np.concatenate([net(_seen(pair, x, side, i)).cpu().numpy() for i in range(0, len(x), ROWS)])
     local = copy.deepcopy(posterior)
-    local.net = Rows(start)
+    net_holder(local).net = Rows(start)
     return pair.model, PerDatapoint(local)
 
 

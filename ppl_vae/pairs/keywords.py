@@ -87,6 +87,12 @@ def generated_site(model: Any, sites: Any) -> str:
     return observed[0] if sites else "x"
 
 
+def net_holder(posterior: Any) -> Any:
+    """The part of a posterior that holds its ``net``: of a flow, which only shows it, the base distribution's."""
+    shown = isinstance(getattr(type(posterior), "net", None), property)
+    return net_holder(posterior.posterior) if shown else posterior
+
+
 def no_family(guide: Any) -> ValueError:
     """The error for a guide that cannot be fitted to single data points, in words that help."""
     return ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from ...pairs.keywords import check_rows, inner, no_family
+from ...pairs.keywords import check_rows, inner, net_holder, no_family
 from ...pairs.side_inputs import NOTHING, Arrays, take_rows
 from ..conditionals.masking import visible
 from ..guides import PerDatapoint
@@ -38,7 +38,7 @@ def localised(pair: Pair, x: np.ndarray, side: Arrays = NOTHING) -> tuple[Any, A
     else:
         start = np.concatenate([np.asarray(net(_seen(pair, x, side, i))) for i in range(0, len(x), ROWS)])
     local: Any = nnx.clone(posterior)
-    local.net = Rows(start)
+    net_holder(local).net = Rows(start)
     return pair.model, PerDatapoint(local)
 
 
