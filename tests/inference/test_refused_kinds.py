@@ -21,6 +21,7 @@ from jax import numpy as jnp
 from numpyro.infer import autoguide as np_autoguide
 from pairs import follow
 from pyro.infer import autoguide
+from pyro.optim.adagrad_rmsprop import AdagradRMSProp
 from torch import nn
 
 from ppl_vae import backends, conditionals, guides, inference, models, recipes, schedules
@@ -174,6 +175,33 @@ def test_optimisers_of_sparse_gradients() -> None:
         made("pyro"),
         lambda pair: fit("pyro", pair, optim=partial(torch.optim.SparseAdam, lr=0.1)),
         lambda pair: fit("pyro", pair, optim=partial(torch.optim.Adam, lr=1e-3)),
+    )
+
+
+def test_optimisers_in_a_scheduler_of_torch() -> None:
+    def scheduled(parameters: Any) -> torch.optim.Optimizer:
+        optim = torch.optim.Adam(parameters, lr=1e-3)
+        falling = torch.optim.lr_scheduler.StepLR(optim, 10)
+        optim.register_step_post_hook(lambda *_: falling.step())
+        return optim
+
+    falling = schedules.Exponential(1.0, 0.01, over=50)
+    follow(
+        "leave it out, and set learning_rate_factor=, such as",
+        made("pyro"),
+        lambda pair: fit("pyro", pair, optim=scheduled),
+        lambda pair: fit("pyro", pair, optim=partial(torch.optim.Adam, lr=1e-3), learning_rate_factor=falling),
+    )
+
+
+def test_optimisers_without_a_learning_rate_under_a_factor() -> None:
+    falling = schedules.Exponential(1.0, 0.01, over=50)
+    follow(
+        "has no 'lr' that learning_rate_factor could multiply: leave that at 1.0",
+        made("pyro"),
+        lambda pair: fit("pyro", pair, optim=AdagradRMSProp, learning_rate_factor=falling),
+        lambda pair: fit("pyro", pair, optim=AdagradRMSProp),
+        lambda pair: fit("pyro", pair, optim=partial(torch.optim.Adam, lr=1e-3), learning_rate_factor=falling),
     )
 
 

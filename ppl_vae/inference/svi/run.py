@@ -34,7 +34,7 @@ from ..parts import moved
 from ..traces import quiet
 from .cuda_graph import Replayed, replays
 from .local import LocalParameters
-from .optimiser_state import load_slots, slots
+from .optimiser_state import Rates, load_slots, slots
 from .players import RunningPlayer, detached, loss_of, permuted_codes, view_of
 from .products import check_device, products
 from .record import Record
@@ -75,7 +75,7 @@ class PyroRun:
         self.average: Any = getattr(settings, "average", None)
         self.averages = {} if self.average is None else {n: p.detach().clone() for n, p in self.trained.items()}
         self.optim = self._optimiser()
-        self.base_rates = [group["lr"] for group in self.optim.param_groups] if self.optim else []
+        self.rates = Rates(self.optim) if self.optim else None
         self.optimiser = self._described()
         sizes = sizes_of(pair.dim, pair.sites, len(data.train))
         self.players = [
@@ -147,12 +147,23 @@ class PyroRun:
                     "SVI: 'optim' should take the parameters and return a torch optimiser, as "
                     f"partial(torch.optim.Adam, lr=1e-3) does; got {optim!r}."
                 )
+            if hasattr(optim.step, "_wrapped_by_lr_sched"):
+                raise TypeError(
+                    f"SVI: a scheduler of torch is around the {type(optim).__name__}, whose state a training that "
+                    "resumes would not find: leave it out, and set learning_rate_factor=, such as "
+                    "schedules.Exponential(1.0, 0.01, over=50)."
+                )
             if any(p.default is p.empty for p in inspect.signature(optim.step).parameters.values()):
                 raise TypeError(
                     f"SVI: the steps of {type(optim).__name__} need the loss several times (a closure), and a training "
                     "takes one gradient of each batch: use another one, such as partial(torch.optim.Adam, lr=1e-3)."
                 )
             _check_steps(optim, self.pair.device)
+            if self.settings.learning_rate_factor != 1.0 and any("lr" not in group for group in optim.param_groups):
+                raise TypeError(
+                    f"SVI: {type(optim).__name__} has no 'lr' that learning_rate_factor could multiply: leave that at "
+                    "1.0, or use another optimiser, such as partial(torch.optim.Adam, lr=1e-3)."
+                )
             return optim
         return torch.optim.Adam(self.parameters, lr=self.settings.learning_rate, fused=True)
 
@@ -248,8 +259,8 @@ class PyroRun:
         if self.settings.local_steps:
             with products(self.settings.precision):
                 self.local.climb(self.objective.at(epoch), (model, guide), x, side, self._local_noise(side, epoch))
-        if self.optim is not None:
-            self._set_rates(factor)
+        if self.optim is not None and self.rates is not None:
+            self.rates.set(factor)
             self.optim.zero_grad()
         self.local.zero_grad()
         loss = self.replayed(x, side, epoch) if self.replayed else None
@@ -258,6 +269,8 @@ class PyroRun:
         elif self.replayed and self.replayed.update:
             return loss
         self._update()
+        if self.rates is not None and self.settings.optim is not None:
+            self.rates.follow(factor)
         with torch.no_grad():
             for name, average in self.averages.items():
                 average.lerp_(self.trained[name], 1 - self.average)
@@ -266,14 +279,6 @@ class PyroRun:
         if not self.settings.local_steps:
             self.local.step(side["index"], factor)
         return loss
-
-    def _set_rates(self, factor: float) -> None:
-        assert self.optim is not None
-        for group, rate in zip(self.optim.param_groups, self.base_rates, strict=True):
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate * factor)
-            else:
-                group["lr"] = rate * factor
 
     def _update(self) -> None:
         """Take a step of the optimiser down the gradients in ``grad``."""
@@ -386,6 +391,8 @@ class PyroRun:
         state |= {f"local/{name}": value for name, value in self.local.state().items()}
         if self.optim is not None:
             state |= {f"optim/{name}": value for name, value in slots(self.optim, list(self.trained)).items()}
+        if self.rates is not None and self.settings.optim is not None:
+            state |= {f"groups/{name}": value for name, value in self.rates.state().items()}
         state |= {f"average/{name}": value.cpu().numpy().copy() for name, value in self.averages.items()}
         for running in self.players:
             state |= {f"{running.player.name}/{name}": value for name, value in running.state().items()}
@@ -397,6 +404,8 @@ class PyroRun:
         self.local.load_state(below("local/", state))
         if self.optim is not None:
             load_slots(self.optim, list(self.trained), below("optim/", state))
+        if self.rates is not None and self.settings.optim is not None:
+            self.rates.load_state(below("groups/", state))
         for name, average in self.averages.items():
             average.copy_(torch.from_numpy(np.array(state[f"average/{name}"])))
         for running in self.players:
