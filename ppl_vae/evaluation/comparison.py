@@ -87,7 +87,7 @@ def compare(
     ``seconds_per_step``, and ``seconds_to_target``, until the validation ELBO first reached ``table.attrs["target"]``;
     ``peak_memory`` of the training in MiB; ``parameters``. What is not known of a fit is NaN. Where there are lists,
     every number is the mean over seeds, and ``elbo_sd``, ``log_p_sd`` and so on are the standard deviations;
-    ``seconds_to_target`` is NaN where a seed did not get there.
+    a number that is NaN under one of the seeds is NaN, as ``seconds_to_target`` is where a seed did not get there.
 
     Args:
         fits: name -> a fit, an ``Evaluation`` of one, or a list of them.
@@ -148,12 +148,9 @@ def _tabulate(evaluations: Mapping[str, Sequence[Evaluation]], target: float) ->
     if alone:
         table = groups.first()
     else:
-        means = groups.mean()
-        for name in {"seconds_to_target", "settled"} & set(means):
-            means[name] = groups[name].apply(lambda values: values.mean(skipna=False))
-        table = pd.concat(
-            [means, groups[[name for name in DEVIATIONS if name in means]].std().add_suffix("_sd")], axis=1
-        )
+        means = groups.agg(lambda values: values.mean(skipna=False))
+        spread = groups[[name for name in DEVIATIONS if name in means]].agg(lambda values: values.std(skipna=False))
+        table = pd.concat([means, spread.add_suffix("_sd")], axis=1)
     if "likelihood_trained" in table:
         table["likelihood_trained"] = table["likelihood_trained"].fillna(1.0)
     if "settled" in table:
@@ -175,13 +172,20 @@ def difference(
     image by image and seed by seed, so that its error, of images and of seeds, is far less than that of each mean.
 
     Raises:
-        ValueError: other test data, another number of seeds, or no certificate where it is asked for.
+        ValueError: other test data, likelihoods, numbers of draws or certified data, another number of seeds, or no
+            certificate where it is asked for.
     """
     groups = [[_log_p(e, certified) for e in group] for group in (one, other)]
     shapes = [(len(group), len(group[0])) for group in groups]
-    _check_same("test data", [(f"evaluation {i}", e.test) for i, e in enumerate([*one, *other])])
+    entries = [(f"evaluation {i}", e) for i, e in enumerate([*one, *other])]
+    _check_same("test data", [(name, e.test) for name, e in entries])
     if shapes[0] != shapes[1]:
         raise ValueError(f"A difference needs the same seeds and test data; got (seeds, data points) {shapes}.")
+    _check_same("likelihoods", [(name, e.likelihood) for name, e in entries])
+    if not certified:
+        _check_same("numbers of draws for log p(x)", [(name, str(e.log_p.num_particles)) for name, e in entries])
+    for pair in zip(one, other, strict=True) if certified else ():
+        _check_same("certified data", [(f"evaluation {i}", _certified([e])) for i, e in enumerate(pair)])
     values = np.stack([a - b for a, b in zip(*groups, strict=True)])
     variance = sum(values.mean(1 - i).var(ddof=1) / n for i, n in enumerate(values.shape) if n > 1)
     return float(values.mean()), float(np.sqrt(variance)) if values.shape[1] > 1 else math.nan

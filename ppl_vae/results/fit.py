@@ -459,8 +459,8 @@ class Fit(Shown):
     def save(self, path: str | Path, *, recipe: Any = None) -> Path:
         """Write weights, history and settings to one file; with the recipe, ``Fit.load`` needs nothing else.
 
-        The file also holds the ELBO of zeros, by which a loaded pair is told from another; where the likelihood has no
-        zeros, that of one datum, which is then in the file.
+        The file also holds the ELBO of zeros, and of bits, by which a loaded pair is told from another; where the
+        likelihood has no zeros, that of one datum, which is then in the file.
 
         Args:
             path: the file, ``.safetensors`` by custom; written atomically.

@@ -12,6 +12,7 @@ import numpy as np
 from .. import errors
 from ..runtime import storage
 from ..runtime.versions import __version__, versions
+from .settings import LATER
 
 KEYS = frozenset({"settings", "epochs_done", "probe", "stopped", "best", "history"})
 """Keys of a checkpoint's header."""
@@ -40,7 +41,8 @@ def read(path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, np.ndarray]
 
 
 def _check_settings(path: Path, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
-    different = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    names = (name for name in {**ours, **theirs} if name in theirs or name not in LATER)
+    different = [name for name in names if ours.get(name) != theirs.get(name)]
     if different:
         name = different[0]
         what = f"its {name!r} is {theirs.get(name)!r}, here it is {ours.get(name)!r}"

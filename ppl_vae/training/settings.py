@@ -20,6 +20,8 @@ KINDS: dict[str, Kind] = {
     "local_steps": "whole",
 }
 """Field of a training's settings -> the numbers that it takes."""
+LATER = frozenset({"later_steps", "elbo_before"})
+"""Names of records that files from before do not have, which are compared where both have them."""
 
 
 def describe(value: Any) -> str:
@@ -141,6 +143,10 @@ class TrainingSettings:
         """Take three steps of a custom ``optim`` from (0.1, 0.2, 0.3), to recognise settings that it does not show."""
         return None
 
+    def later_steps(self) -> list[str]:
+        """Take a step of a custom ``optim`` at each of some later times, to recognise schedules by steps alone."""
+        return []
+
     def to_dict(self) -> dict[str, Any]:
         """Return every setting as JSON-able values, and whether the loss is a bound.
 
@@ -153,6 +159,8 @@ class TrainingSettings:
             settings["prior_apart"] = True
         if self.optim is not None:
             settings["optim"] = f"{describe(self.optim)}, steps to {self.optimiser_steps()}"
+            if later := self.later_steps():
+                settings["later_steps"] = ", ".join(later)
         told = {name: v if isinstance(v, int | float | None) else describe(v) for name, v in settings.items()}
         untrained = not getattr(self.loss, "trains_likelihood", True)
         return told | ({"shown_to_critic": self.loss.request.latents.dreams} if untrained else {})

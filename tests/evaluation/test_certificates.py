@@ -252,6 +252,9 @@ def test_only_what_is_settled_has_a_rank() -> None:
     assert nothing["rank"].isna().all() and nothing.log_p_difference.isna().all()
     with pytest.raises(ValueError, match=r"needs certificates: evaluate\(fit, test, certify=N\)"):
         evaluation.difference([rows["above"]], [evaluated(None, -90.0)], certified=True)
+    parts = [evaluated(replace(above, data=name), -90.0) for name in ("one part", "another")]
+    with pytest.raises(ValueError, match="different certified data"):
+        evaluation.difference(parts[:1], parts[1:], certified=True)
 
 
 def with_values(certificate: Certificate, name: str, change: Any) -> Certificate:

@@ -189,7 +189,18 @@ def test_evaluations_on_other_test_data_or_draws_are_not_compared() -> None:
     with pytest.raises(ValueError, match="different test data are not comparable"):
         evaluation.difference([one], [other])
     with pytest.raises(ValueError, match=r"different numbers of draws for log p\(x\)"):
-        evaluation.compare({"one": one, "more": evaluation.evaluate(fit(), TEST, 3)})
+        evaluation.compare({"one": one, "more": (more := evaluation.evaluate(fit(), TEST, 3))})
+    with pytest.raises(ValueError, match=r"different numbers of draws for log p\(x\)"):
+        evaluation.difference([one], [more])
+    with pytest.raises(ValueError, match="different likelihoods"):
+        evaluation.difference([one], [dataclasses.replace(one, likelihood="Normal")])
+
+
+def test_a_number_that_one_seed_does_not_have_is_no_mean_of_the_others() -> None:
+    one = evaluation.evaluate(fit(), TEST, 2)
+    unknown = dataclasses.replace(one.log_p, values=np.full(len(TEST), np.nan))
+    row = evaluation.compare({"a": [one, dataclasses.replace(one, log_p=unknown)]}).loc["a"]
+    assert math.isnan(row["log_p"]) and math.isnan(row["log_p_sd"]) and row["elbo"] == pytest.approx(one.elbo.mean)
 
 
 @pytest.mark.release("numpyro")

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...errors import UnsuitableObjective
 from ...runtime import storage
+from ...training.settings import LATER
 
 
 def differences(theirs: Any, ours: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
     """Find every leaf of two nested settings that is not the same: its dotted name and both values."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
-        for key in {**ours, **theirs}:
+        for key in (k for k in {**ours, **theirs} if k in theirs or k not in LATER):
             yield from differences(theirs.get(key), ours.get(key), f"{name}.{key}" if name else key)
     elif theirs != ours:
         yield name, theirs, ours
@@ -34,3 +36,10 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): remove its folder, and run the study again.") from None
+
+
+def reason(error: Exception) -> str:
+    """Say why a training failed or was refused, in a table."""
+    if isinstance(error, UnsuitableObjective):
+        return f"refused: {error}"
+    return f"failed: {str(error).partition(';')[0].rstrip('.')}."

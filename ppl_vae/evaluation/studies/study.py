@@ -19,7 +19,7 @@ from ... import seeds
 from ...arrays.plain import as_python, keep_python
 from ...backends import load
 from ...data import Split
-from ...errors import NotFiniteLoss, UnsuitableObjective
+from ...errors import NotFiniteLoss
 from ...pairs.inputs import digest
 from ...pairs.side_inputs import Side
 from ...results.fit import Fit
@@ -33,8 +33,9 @@ from ..certificates import ADAPTING, check_whole
 from ..comparison import compare, difference
 from ..evaluations import Evaluation, evaluate, plain
 from ..likelihood.annealed_importance_sampling import Annealing
+from .before import PROBED, digest_of_weights, elbo_before
 from .executors import Executor, run_all, sent
-from .records import differences, read_json, write_json
+from .records import differences, read_json, reason, write_json
 
 CELLS = "cells"
 ANOTHER = "use another folder"
@@ -146,6 +147,9 @@ class Study:
     annealing: Annealing | None = None
     executor: Executor | None = None
     side: Mapping[str, np.ndarray] = field(default_factory=dict)
+    known_before: dict[tuple[str, str, int], float | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def annealed(self) -> dict[str, Any]:
         """Settings of the annealed runs, JSON-able."""
@@ -355,7 +359,8 @@ class _Training:
         study = self.study
         return {
             "cell": self.cell.to_dict(),
-            "weights": self._digest_of_weights(),
+            "weights": digest_of_weights(self._fresh),
+            **({} if (before := self._elbo_before()) is None else {"elbo_before": before}),
             "seed": self.seed,
             "data": study.data.to_dict(),
             "num_particles": study.num_particles,
@@ -367,18 +372,23 @@ class _Training:
             "libraries": versions(),
         }
 
-    def _digest_of_weights(self) -> str | None:
-        """The digest of the weights that this seed draws, which tells recipes apart whose settings are the same."""
-        try:
-            state = load(self.cell.backend).inference.Pair(*self._pair()).state()
-        except (ValueError, UnsuitableObjective):
-            return None  # ``run`` will say why
-        return digest(*(np.frombuffer(f"{n}{v.shape}".encode() + v.tobytes(), np.uint8) for n, v in state.items()))
+    def _fresh(self) -> Any:
+        return load(self.cell.backend).inference.Pair(*self._pair())
+
+    def _elbo_before(self) -> float | None:
+        """The ELBO of a few data before training: of programs that are no recipe's, weights do not tell all."""
+        known, key = self.study.known_before, (self.cell.strategy, self.cell.backend, self.seed)
+        if not hasattr(self.cell.recipe, "to_dict") and key not in known:
+            x, side = np.asarray(self.study.data.test[:PROBED]), self.study.beside("test", PROBED)
+            known[key] = elbo_before(self._fresh, x, side, len(self.study.data.train), self.seed)
+        return known.get(key)
 
     def check(self) -> None:
         """Refuse what the folder holds from other data, settings or versions."""
         if (self.folder / SETTINGS).exists():
             recorded, ours = read_json(self.folder / SETTINGS), json.loads(json.dumps(self.settings()))
+            if np.isclose(recorded.get("elbo_before", math.nan), ours.get("elbo_before", math.nan), rtol=1e-3):
+                ours["elbo_before"] = recorded["elbo_before"]  # but for rounding on another machine
             different = next(differences(recorded, ours, ""), None)
             if different:
                 name, theirs, own = different
@@ -419,7 +429,7 @@ class _Training:
                 description=description,
             )
         except (ValueError, NotFiniteLoss) as error:
-            result["note"] = _reason(error)
+            result["note"] = reason(error)
         else:
             self._save(fit)
             on_test = (
@@ -487,9 +497,3 @@ class _Training:
             settings={**settings, "device": content["device"]},
             note=content["note"],
         )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnsuitableObjective):
-        return f"refused: {error}"
-    return f"failed: {str(error).partition(';')[0].rstrip('.')}."

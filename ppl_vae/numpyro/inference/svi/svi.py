@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpyro.infer.elbo
+from jax import Array
 
 from ....data import Stream
 from ....objectives import FactorVAE, TraceELBO
@@ -20,6 +23,9 @@ from ..pair import Pair
 from .data_parallel import MeshRun, devices_of
 from .replicas import Replicas
 from .run import NumPyroRun
+
+LATER_TIMES = tuple(2**i for i in range(4, 20))
+"""The steps at which a custom optimiser is looked at."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,10 @@ class SVI(BaseSVI):
             return None
         return [round(float(value), 6) for value in p]
 
+    def later_steps(self) -> list[str]:
+        """Take a step of a custom ``optim`` at each of some later times, to recognise schedules by steps alone."""
+        return list(_later_steps(self.optim))
+
     def start(
         self, model: Any, guide: Any, data: TrainingData, *, seed: int, device: str | None, parallel: bool = False
     ) -> NumPyroRun:
@@ -61,6 +71,30 @@ class SVI(BaseSVI):
         """Make one program of several trainings, if they have one structure and nothing between epochs."""
         alike = all(run.step == runs[0].step for run in runs) and not getattr(self.loss, "restart_codes", False)
         return Replicas(runs) if alike and not isinstance(runs[0].train, Stream) else None
+
+
+@lru_cache
+def _later_steps(optim: Any) -> tuple[str, ...]:
+    """The sizes of an optimiser's steps at ``LATER_TIMES``, to three digits; none of what is no optimiser."""
+    p, gradient = jnp.array([0.1, 0.2, 0.3], jnp.float32), jnp.array([1.0, -0.5, 0.2], jnp.float32)
+    try:
+        start = optim.init(p)
+        _, begun = optim.update(gradient, start, p)
+
+        def size(time: Array) -> Array:
+            updates, _ = optim.update(gradient, jax.tree.map(partial(_at, time), start, begun), p)
+            return jnp.abs(updates).sum()
+
+        sizes = jax.vmap(size)(jnp.array(LATER_TIMES))
+    except (TypeError, AttributeError, ValueError):
+        return ()
+    return tuple(f"{float(s):.3g}" for s in sizes)
+
+
+def _at(time: Array, before: Array, after: Array) -> Array:
+    """An array of an optimiser's state; a count of steps, which a step raised by 1, as it is at another time."""
+    counts = before.ndim == 0 and jnp.issubdtype(before.dtype, jnp.integer) and int(after) == int(before) + 1
+    return jnp.full_like(after, time) if counts else after
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,93 @@
+"""What a folder or a file holds of another program, whose weights and settings are the same, is not taken for ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as npdist
+import optax
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+from ppl_vae import data
+from ppl_vae.backends import Backend
+from ppl_vae.evaluation import Cell, Study
+from ppl_vae.results import Fit
+
+X = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+SPLIT = data.from_arrays(X, X[:10], X[10:30])
+
+
+def program(backend: str, sigma: float = 1.0, shrink: float = 1.0) -> tuple[Any, Any]:
+    """A pair with two numbers in its code: the scale of x, and what the guide divides x by."""
+
+    def model(x: Any = None, *, size: int = 1) -> None:
+        c = pyro.param("c", torch.zeros(()))
+        with pyro.plate("data", size if x is None else len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(c, 1.0))
+            pyro.sample("x", dist.Normal(z[..., None].expand(*z.shape, 2), sigma).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        a = pyro.param("a", torch.tensor(0.3))
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(a * (x / shrink).sum(-1), 0.6))
+
+    def np_model(x: Any = None, *, size: int = 1) -> None:
+        c = numpyro.param("c", jnp.zeros(()))
+        with numpyro.plate("data", size if x is None else len(x), dim=-1):
+            z = numpyro.sample("z", npdist.Normal(c, 1.0))
+            mean = jnp.broadcast_to(z[..., None], (*z.shape, 2))
+            numpyro.sample("x", npdist.Normal(mean, sigma).to_event(1), obs=x)
+
+    def np_guide(x: Any) -> None:
+        a = numpyro.param("a", jnp.array(0.3))
+        with numpyro.plate("data", len(x), dim=-1):
+            numpyro.sample("z", npdist.Normal(a * (x / shrink).sum(-1), 0.6))
+
+    return (model, guide) if backend == "pyro" else (np_model, np_guide)
+
+
+def recipe(backend: str, sigma: float) -> Callable[[np.random.Generator], tuple[Any, Any]]:
+    return lambda rng: program(backend, sigma)
+
+
+def test_a_study_does_not_give_the_numbers_of_another_program(backend: Backend, tmp_path: Path) -> None:
+    def study_of(sigma: float) -> Study:
+        one = Cell("own", backend.name, recipe(backend.name, sigma), backend.inference.SVI(epochs=1, batch_size=20))
+        return Study(tmp_path, SPLIT, [one], num_particles=5, elbo_particles=1)
+
+    study_of(1.0).run(progress=False)
+    study_of(1.0).run(progress=False)
+    with pytest.raises(ValueError, match="its elbo_before is .* another folder"):
+        study_of(3.0).run(progress=False)
+
+
+def test_a_fit_is_not_read_with_a_guide_that_scales_x_otherwise(backend: Backend, tmp_path: Path) -> None:
+    """At zeros both guides are the same."""
+    fit = backend.inference.SVI(epochs=1, batch_size=20).fit(*program(backend.name), X)
+    file = fit.save(tmp_path / "fit.safetensors")
+    np.testing.assert_array_equal(Fit.load(file, pair=program(backend.name)).encode(X), fit.encode(X))
+    with pytest.raises(ValueError, match="give another ELBO than when they were saved"):
+        Fit.load(file, pair=program(backend.name, shrink=255.0))
+
+
+def test_a_schedule_of_steps_that_differs_later_on(tmp_path: Path) -> None:
+    """The first steps are those of one warm-up."""
+    from ppl_vae.numpyro import inference
+
+    def train(steps: int, epochs: int) -> Fit:
+        rate = optax.warmup_cosine_decay_schedule(0.0, 0.1, 10, steps)
+        svi = inference.SVI(optim=optax.adam(rate), epochs=epochs, batch_size=20)
+        return svi.fit(*program("numpyro"), X, checkpoint=tmp_path / "checkpoint", resume=True)
+
+    train(3000, 1)
+    train(3000, 2)
+    with pytest.raises(ValueError, match="belongs to another training: its 'later_steps'"):
+        train(300, 3)
