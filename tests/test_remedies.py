@@ -50,6 +50,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "inference/test_refused_kinds.py": (
         "pass the net as it is before torch.jit.script",
         "need the loss several times (a closure)",
+        "leave it out, and set learning_rate_factor=, such as",
+        "has no 'lr' that learning_rate_factor could multiply: leave that at 1.0",
         "fail on the gradients of a training, which are dense ({}): use another one",
         "use one of flax.nnx",
         "should be an optax transformation, such as optax.adam(1e-3), that makes updates",

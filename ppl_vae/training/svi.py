@@ -126,7 +126,8 @@ class BaseSVI(TrainingSettings):
             parallel: share the rows of each batch out: on Pyro over the processes that torchrun or
                 ``inference.launch`` started, each of which calls ``fit`` with the same arguments; on
                 NumPyro over all devices of this process. The numbers are those of one process but for rounding.
-            callback: called after each epoch with (epoch, metrics, fit so far); it observes, whatever it samples.
+            callback: called after each epoch with (epoch, metrics, fit so far); it observes, whatever it samples. The
+                fit learns on: ``copy.deepcopy(fit)`` keeps it as it is.
             checkpoint: a file that the training writes to, and goes on from with ``resume``.
             resume: go on from ``checkpoint`` if it is there; the end is that of an uninterrupted run.
             progress: a progress bar; by default on a terminal only.

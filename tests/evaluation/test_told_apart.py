@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pairs import same
 
 from ppl_vae import data
 from ppl_vae.backends import Backend
@@ -91,3 +93,16 @@ def test_a_schedule_of_steps_that_differs_later_on(tmp_path: Path) -> None:
     train(3000, 2)
     with pytest.raises(ValueError, match="belongs to another training: its 'later_steps'"):
         train(300, 3)
+
+
+def test_a_copy_of_the_fit_so_far_stays_as_it_is(backend: Backend) -> None:
+    """What a callback is given learns on."""
+    kept, weights = [], []
+
+    def keep(epoch: int, metrics: Any, fit: Fit) -> None:
+        kept.append(copy.deepcopy(fit))
+        weights.append({name: value.copy() for name, value in fit.pair.state().items()})
+
+    backend.inference.SVI(epochs=2, batch_size=20).fit(*program(backend.name), X, callback=keep)
+    assert all(same(fit.pair.state(), then) for fit, then in zip(kept, weights, strict=True))
+    assert not same(weights[0], weights[1])
