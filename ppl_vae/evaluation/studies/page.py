@@ -139,6 +139,8 @@ def _summary(study: Study, best_first: pd.DataFrame) -> str:
     text = f"{what} on {backends}, {seeds} each, on {data.name}: {sizes}, binarisation {data.binarisation!r}."
     if "rank" in best_first and best_first["rank"].isna().all():
         text += " Nothing is ranked: no certified log p(x) is settled."
+    elif "log_p" in best_first and best_first["log_p"].isna().all():
+        text += " Nothing is ranked: no log p(x) is known."
     elif "log_p" in best_first:
         best, near = best_first.iloc[0], [name for name, row in best_first.iloc[1:].iterrows() if _is_near(row)]
         certified = "rank" in best_first
@@ -168,7 +170,7 @@ def _table(
 def _row(
     row: pd.Series, columns: Mapping[str, tuple[str, int, str]], several: bool, *, first: bool
 ) -> tuple[bool, Cells]:
-    best = first and row["seeds"] > 0 and not math.isnan(row.get("rank", 1))
+    best = first and row["seeds"] > 0 and not math.isnan(row.get("rank", row["log_p"]))
     mark = " ★" if best else " ≈" if "log_p_difference" in row and _is_near(row) else ""
     mark += " †" if row.get("likelihood_trained", 1) == 0 else ""
     cells = [("left", f"{row['strategy']}{mark}", ""), *([("left", row["backend"], "")] if several else [])]

@@ -148,13 +148,16 @@ def _figures(study: Study, results: Sequence[Result], table: pd.DataFrame) -> It
     best_first = [name for name in ranked(table).index if name in groups]
     rows = {name: [r.evaluation.row() for r in groups[name] if r.evaluation] for name in best_first}
     log_p = {name: [row["log_p"] for row in group] for name, group in rows.items()}
-    elbo = {name: [row["elbo"] for row in group] for name, group in rows.items()}
-    difference = {name: (table.loc[name, "log_p_difference"], table.loc[name, "difference_error"]) for name in rows}
-    error = {name: table.loc[name, "test_error"] for name in rows}
+    log_p = {name: values for name, values in log_p.items() if np.isfinite(np.array(values, float)).all()}
+    elbo = {name: [row["elbo"] for row in rows[name]] for name in log_p}
+    difference = {name: (table.loc[name, "log_p_difference"], table.loc[name, "difference_error"]) for name in log_p}
+    error = {name: table.loc[name, "test_error"] for name in log_p}
     each = study.datum
-    yield "log_likelihood", plots.likelihood_intervals(log_p, elbo, error, difference, each=each)  # type: ignore[arg-type]
-    missed = {name: np.subtract(log_p[name], elbo[name]) for name in rows}  # type: ignore[arg-type]
-    yield "bound_gap", plots.bound_gaps(missed, each=each)  # type: ignore[arg-type]
+    if log_p:
+        intervals = plots.likelihood_intervals(log_p, elbo, error, difference, each=each)  # type: ignore[arg-type]
+        yield "log_likelihood", intervals
+        missed = {name: np.subtract(log_p[name], elbo[name]) for name in log_p}  # type: ignore[arg-type]
+        yield "bound_gap", plots.bound_gaps(missed, each=each)  # type: ignore[arg-type]
     gaps = {name: e.gaps for name in best_first if (e := groups[name][0].evaluation) and e.gaps}
     if gaps:
         yield "gaps", plots.gap_bars(gaps)
@@ -163,14 +166,16 @@ def _figures(study: Study, results: Sequence[Result], table: pd.DataFrame) -> It
     if curves:
         yield "training", plots.progress_curves(curves, target=table.attrs["target"], each=each)
     if plots.is_drawable(study.data.image_shape):
-        images = {name: groups[name][0].images() for name in best_first}
-        yield (
-            "images",
-            plots.reconstructions_and_generations(
-                next(iter(images.values()))["originals"],
-                {name: each["reconstructions"] for name, each in images.items()},
-                {name: each["generations"] for name, each in images.items()},
-                study.data.image_shape,
-                what="strategy",
-            ),
-        )
+        kept = {name: groups[name][0].images() for name in best_first}
+        images = {name: each for name, each in kept.items() if {"reconstructions", "generations"} <= set(each)}
+        if images:
+            yield (
+                "images",
+                plots.reconstructions_and_generations(
+                    next(iter(images.values()))["originals"],
+                    {name: each["reconstructions"] for name, each in images.items()},
+                    {name: each["generations"] for name, each in images.items()},
+                    study.data.image_shape,
+                    what="strategy",
+                ),
+            )

@@ -35,14 +35,13 @@ from ..evaluations import Evaluation, evaluate, plain
 from ..likelihood.annealed_importance_sampling import Annealing
 from .before import PROBED, digest_of_weights, elbo_before
 from .executors import Executor, run_all, sent
+from .images import RECONSTRUCTIONS, images_of
 from .records import differences, read_json, reason, write_json
 
 CELLS = "cells"
 ANOTHER = "use another folder"
 SETTINGS, RESULT = "settings.json", "result.json"
 CHECKPOINT, FIT, IMAGES = "checkpoint.safetensors", "fit.safetensors", "images.safetensors"
-RECONSTRUCTIONS, GENERATIONS = 12, 16
-"""The number of images of each kind that a training leaves, for a figure."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Result:
         return (self.folder / FIT).exists()
 
     def images(self) -> dict[str, np.ndarray]:
-        """A few ``originals``, their ``reconstructions`` and ``generations``, (N, P) each; nothing where it failed."""
+        """A few ``originals``, ``reconstructions`` and ``generations``, (N, P) each, of what could be made."""
         return storage.read(self.folder / IMAGES)[0] if (self.folder / IMAGES).exists() else {}
 
 
@@ -296,7 +295,9 @@ def tabulate(results: Sequence[Result]) -> pd.DataFrame:
 
 
 def _behind(groups: Mapping[str, Sequence[Result]], numbers: pd.DataFrame) -> list[tuple[float, float]]:
-    """The difference of each row to the best; NaN where a row has a certificate, but no rank."""
+    """The difference of each row to the best; NaN where a row has a certificate, but no rank, or nothing is known."""
+    if numbers["log_p"].isna().all():
+        return [(math.nan, math.nan) for _ in numbers.index]
     if "rank" not in numbers:
         best = groups[numbers["log_p"].idxmax()]
         return [_difference(groups[name], best) for name in numbers.index]
@@ -474,13 +475,8 @@ class _Training:
                 (self.folder / FIT).unlink()
 
     def _save_images(self, fit: Fit, on_test: Fit) -> None:
-        originals, mean = self.study.data.test[:RECONSTRUCTIONS], fit.sites.has_data_means
-        side = self.study.beside("test", RECONSTRUCTIONS)
-        images = {
-            "originals": originals,
-            "reconstructions": on_test.reconstruct(originals, index=np.arange(len(originals)), mean=mean, **side),
-            "generations": fit.generate(GENERATIONS, mean=mean),
-        }
+        originals = self.study.data.test[:RECONSTRUCTIONS]
+        images = images_of(fit, on_test, originals, **self.study.beside("test", RECONSTRUCTIONS))
         storage.write(self.folder / IMAGES, images, {"kind": "images"})
 
     def result(self) -> Result:
