@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pyro
 import torch
 from pyro import poutine
+from torch import nn
 from torch.distributions import biject_to, constraints, transform_to
 
+from ..nets import MADE
 from ..pairs.keywords import tolerant
 from ..pairs.parity import Densities, of_sites
 from ..pairs.side_inputs import NOTHING, Arrays
+from ..priors.factorised import StandardNormal
+from ..priors.flow import FlowPrior
 from .pair import Pair, forked
 from .sites import base_of
 from .traces import split_sites
 
+WITHOUT_CONSTANTS = (FlowPrior, MADE, StandardNormal)
+"""Modules whose buffers, zeros and masks, follow from their sizes: their mirrors hold none."""
 PREFIX = "store."
 """Before the names of parameters of plain functions."""
 
@@ -28,16 +34,25 @@ def _transform(constraint: Any) -> Any:
 
 def weights(pair: Pair) -> dict[str, np.ndarray]:
     """Parameters and constants of a prepared pair as its programs see them, by name: constrained, (...) each."""
-    state = pair.state()
+    alone = set(_alone(pair))
+    state = {name: value for name, value in pair.state().items() if name not in alone}
     with torch.no_grad(), pair.active():
         store = pyro.get_param_store()
         held = {f"{PREFIX}{n}": store[n].detach().cpu().numpy().copy() for n in pair.lent}
     return {**state, **held}
 
 
+def _alone(pair: Pair) -> Iterator[str]:
+    """Yield the names of constants that NumPyro has no partner for, and needs none."""
+    for program, root in (("model", pair.model), ("guide", pair.guide)):
+        for path, module in root.named_modules(prefix=program) if isinstance(root, nn.Module) else ():
+            if isinstance(module, WITHOUT_CONSTANTS):
+                yield from (f"{path}.{name}" for name, _ in module.named_buffers(recurse=False))
+
+
 def set_weights(pair: Pair, values: Mapping[str, np.ndarray]) -> None:
     """Set what ``weights`` returned, or some of it."""
-    state = {**pair.state(), **values}
+    state = {**pair.state(), **{name: np.array(value) for name, value in values.items()}}  # JAX's are not writable
     with pair.active():
         store = pyro.get_param_store()
         for name in pair.lent:

@@ -17,7 +17,7 @@ import torch
 from flax import nnx
 from numpyro import handlers
 from numpyro.contrib.module import nnx_module
-from pairs import pair, toy
+from pairs import pair, recipe, toy
 from programs import PROGRAMS
 from pyro import poutine
 from torch import nn
@@ -25,6 +25,7 @@ from torch import nn
 from ppl_vae import inference, seeds
 from ppl_vae.inference.parity import weights
 from ppl_vae.numpyro import inference as numpyro_inference
+from ppl_vae.results import Fit
 from ppl_vae.testing import assert_same_program, port_weights
 from ppl_vae.testing.names import to_numpyro, to_pyro
 
@@ -150,6 +151,18 @@ def test_pairs_of_ours_are_the_same_with_a_mask_and_other_weights() -> None:
     x = toy(5)
     mask = seeds.generator(1, "mask").random(x.shape) < 0.7
     assert_same_program(pair("vampprior", "pyro", seed=0), pair("vampprior", "numpyro", seed=1), x, mask=mask)
+
+
+@pytest.mark.release("settings2")
+@pytest.mark.parametrize("settings", [{}, {"prior": "flow"}, {"likelihood": "made", "pixel_hidden": (4,)}])
+def test_constants_that_one_library_holds_alone_have_no_partner(settings: dict[str, Any]) -> None:
+    """The zeros of N(0, I) and masks follow from sizes; no name could be given for them."""
+    made = [recipe("standard", b, latent_dim=2, hidden=(3,), **settings) for b in ("pyro", "numpyro")]
+    ours, theirs = (own(np.random.default_rng(seed)) for seed, own in enumerate(made))
+    fit = Fit.untrained(inference.Pair(*ours), toy(5))
+    moved = port_weights(fit, theirs, toy(5))
+    assert_same_program(fit, moved, toy(5), num_draws=1)
+    assert_same_program(port_weights(moved, made[0](np.random.default_rng(2)), toy(5)), moved, toy(5), num_draws=1)
 
 
 def test_a_fit_is_evaluated_on_the_other_library_and_comes_back() -> None:
