@@ -9,6 +9,7 @@ from ..baselines import LeaveOneOut
 from ..data.streams import Data
 from ..pairs.chunks import chunk_size, memory_settings
 from ..pairs.densities import BY_NORMAL, check_weights
+from ..pairs.keywords import inner, no_family
 from ..pairs.pair import Pair
 from ..pairs.side_inputs import Arrays
 from ..pairs.sites import ANYWHERE
@@ -33,9 +34,11 @@ def fit_locally(
     """Train a row of variational parameters for each row of x (N, P), as ``Fit.refine`` says; return the fit.
 
     Raises:
-        ValueError: a guide without a net to replace, whose family is not known.
+        ValueError: a guide without a net to replace, whose family is not known, or of other latents than z.
     """
     inference = backends.load(pair.backend).inference
+    if pair.sites and [site.name for site in pair.sites.latent] != ["z"]:
+        raise no_family(inner(pair.guide))
     if pair.sites:
         pair.sites.check_covered("refine", "the encoder's own codes, fit.encode(x)")
         check_weights(pair.sites, "refine", f"{BY_NORMAL}, and refine that")

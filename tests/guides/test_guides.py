@@ -122,6 +122,18 @@ def test_refining_a_bernoulli_guide(backend: backends.Backend) -> None:
     assert after.mean < evaluation.log_likelihood(fit, x, 4000).mean + 0.02
 
 
+@pytest.mark.parametrize(("program", "guide"), [("hierarchy", "top-down"), ("semi-supervised", "semi-supervised")])
+def test_a_guide_of_several_latents_is_not_refined(backend: backends.Backend, program: str, guide: str) -> None:
+    """Its ``posterior`` is that of one of them: the refusal told of sites that nobody wrote, or there was none."""
+    labels = {"given_dim": 2} if program == "semi-supervised" else {}
+    own = backend.inference.Pair(*pair("standard", backend, program=program, guide=guide, **labels))
+    side: Any = {"given": np.array([[0.0], [1.0], [-1.0], [1.0]])} if labels else {}
+    fit = Fit.untrained(own, toy(4), **side)
+    with pytest.raises(ValueError, match=r"guide's one posterior, guide\.posterior\.net, and \w+ has no such"):
+        fit.refine(toy(4), **side)
+    assert np.isfinite(evaluation.log_likelihood(fit, toy(4), 3, **side).values).all()
+
+
 @pytest.mark.release("numpyro")
 def test_a_training_with_an_inner_loop_beats_the_joint_one_per_epoch(backend: backends.Backend) -> None:
     """The classical one has converged rows after one epoch; the joint one comes to the same end, later."""
