@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -106,3 +107,17 @@ def test_a_copy_of_the_fit_so_far_stays_as_it_is(backend: Backend) -> None:
     backend.inference.SVI(epochs=2, batch_size=20).fit(*program(backend.name), X, callback=keep)
     assert all(same(fit.pair.state(), then) for fit, then in zip(kept, weights, strict=True))
     assert not same(weights[0], weights[1])
+
+
+def test_an_optimiser_that_adds_noise_goes_on_with_its_key(tmp_path: Path) -> None:
+    from ppl_vae.numpyro import inference
+
+    noisy = optax.noisy_sgd(0.01, key=jax.random.key(3))
+
+    def train(epochs: int, **options: Any) -> Fit:
+        svi = inference.SVI(optim=noisy, epochs=epochs, batch_size=20)
+        return svi.fit(*program("numpyro"), X, **options)
+
+    train(1, checkpoint=tmp_path / "checkpoint")
+    rest = train(2, checkpoint=tmp_path / "checkpoint", resume=True)
+    assert same(rest.pair.state(), train(2).pair.state())

@@ -33,7 +33,7 @@ from .checks.programs import check_names_apart, check_programs
 from .checks.reached import MOVES, StateStays, warn_of_untrained
 from .checks.scales import Unscaled, one_scale
 from .checks.trials import trial
-from .parts import of_the_prior, rows_of
+from .parts import numbers_of, of_kind, of_the_prior, rows_of
 from .sites import NUMPYRO, base_of, describe, moments_of, traced
 from .terms import log_terms, site_terms_of, terms_of
 from .traces import run, sites_of, split_sites
@@ -484,14 +484,14 @@ def _generate(
 def named(prefix: str, tree: Tree) -> dict[str, np.ndarray]:
     """The leaves of a tree under readable names."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {"/".join([prefix, *map(_key, path)]): np.asarray(leaf) for path, leaf in leaves}
+    return {"/".join([prefix, *map(_key, path)]): np.asarray(numbers_of(leaf)) for path, leaf in leaves}
 
 
 def filled(prefix: str, tree: Tree, state: Mapping[str, np.ndarray], device: jax.Device) -> Tree:
     """Replace the leaves of a tree by the arrays of ``state``."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
     names = ["/".join([prefix, *map(_key, path)]) for path, _ in leaves]
-    values = [np.asarray(state[name], leaf.dtype) for name, (_, leaf) in zip(names, leaves, strict=True)]
+    values = [of_kind(leaf, state[name]) for name, (_, leaf) in zip(names, leaves, strict=True)]
     return jax.device_put(jax.tree_util.tree_unflatten(structure, values), device)
 
 

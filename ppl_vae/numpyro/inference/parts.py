@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from ..nets.tables import Rows
@@ -63,3 +66,19 @@ def merge(*parts: Tree) -> Tree:
     """Merge the parameters that ``split`` took apart."""
     sites = {name: value for part in parts for name, value in part["sites"].items()}
     return {"modules": nnx.merge_state(*(part["modules"] for part in parts)), "sites": sites}
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
+
+
+def numbers_of(leaf: Any) -> Any:
+    """The numbers of an array, also of random keys, as optimisers that add noise keep one."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def of_kind(leaf: Any, numbers: np.ndarray) -> Any:
+    """An array like ``leaf`` from what ``numbers_of`` made of one."""
+    if _is_key(leaf):
+        return jax.random.wrap_key_data(jnp.asarray(numbers), impl=jax.random.key_impl(leaf))
+    return np.asarray(numbers, leaf.dtype)
