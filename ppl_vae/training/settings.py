@@ -11,6 +11,7 @@ from ..kinds import PRECISIONS, Kind, check, fits
 from ..objectives.base import Objective
 from ..players import Player
 from ..schedules import Schedule
+from .closures import numbers_within
 
 KINDS: dict[str, Kind] = {
     **dict.fromkeys(("epochs", "batch_size", "validation_particles", "checkpoint_every", "epoch_size"), "count"),
@@ -20,7 +21,7 @@ KINDS: dict[str, Kind] = {
     "local_steps": "whole",
 }
 """Field of a training's settings -> the numbers that it takes."""
-LATER = frozenset({"later_steps", "elbo_before"})
+LATER = frozenset({"later_steps", "optim_within", "elbo_before"})
 """Names of records that files from before do not have, which are compared where both have them."""
 
 
@@ -161,6 +162,7 @@ class TrainingSettings:
             settings["optim"] = f"{describe(self.optim)}, steps to {self.optimiser_steps()}"
             if later := self.later_steps():
                 settings["later_steps"] = ", ".join(later)
+            settings["optim_within"] = ", ".join(numbers_within(self.optim))
         told = {name: v if isinstance(v, int | float | None) else describe(v) for name, v in settings.items()}
         untrained = not getattr(self.loss, "trains_likelihood", True)
         return told | ({"shown_to_critic": self.loss.request.latents.dreams} if untrained else {})

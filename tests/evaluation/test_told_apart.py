@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ import pytest
 import torch
 from pairs import same
 
-from ppl_vae import data
+from ppl_vae import backends, data
 from ppl_vae.backends import Backend
 from ppl_vae.evaluation import Cell, Study
 from ppl_vae.results import Fit
+from ppl_vae.runtime import storage
 
 X = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
 SPLIT = data.from_arrays(X, X[:10], X[10:30])
@@ -94,6 +96,57 @@ def test_a_schedule_of_steps_that_differs_later_on(tmp_path: Path) -> None:
     train(3000, 2)
     with pytest.raises(ValueError, match="belongs to another training: its 'later_steps'"):
         train(300, 3)
+
+
+def steps(every: int, rate: float) -> Any:
+    return optax.MultiSteps(optax.sgd(rate), every)
+
+
+def groups(*rates: float) -> Any:
+    return lambda params: torch.optim.SGD(
+        [{"params": [p], "lr": rate} for p, rate in zip(params, rates, strict=False)], lr=0.1
+    )
+
+
+def falling(at: int) -> Any:
+    return optax.sgd(optax.piecewise_constant_schedule(0.1, {at: 0.1}))
+
+
+@pytest.mark.parametrize(
+    ("backend", "one", "other"),
+    [
+        ("numpyro", lambda: steps(8, 0.1), lambda: steps(8, 0.01)),
+        ("numpyro", lambda: steps(4, 0.1), lambda: steps(8, 0.1)),
+        ("numpyro", lambda: falling(20), lambda: falling(25)),
+        ("numpyro", lambda: optax.chain(optax.clip(5.0), falling(9)), lambda: optax.chain(optax.clip(9.0), falling(9))),
+        ("numpyro", lambda: optax.adam(0.1, eps=1e-8), lambda: optax.adam(0.1, eps=1e-6)),
+        ("pyro", lambda: groups(0.1, 0.2), lambda: groups(0.1, 0.3)),
+    ],
+    ids=["rate of MultiSteps", "steps of MultiSteps", "time of a fall", "clipping", "eps", "rate of a group"],
+)
+def test_optimisers_whose_first_steps_are_the_same(backend: str, one: Any, other: Any, tmp_path: Path) -> None:
+    def train(optim: Any, epochs: int) -> Fit:
+        svi = backends.load(backend).inference.SVI(optim=optim, epochs=epochs, batch_size=20)
+        return svi.fit(*program(backend), X, checkpoint=tmp_path / "checkpoint", resume=True)
+
+    train(one(), 1)
+    train(one(), 2)
+    with pytest.raises(ValueError, match="belongs to another training: its 'optim_within'"):
+        train(other(), 3)
+
+
+def test_a_checkpoint_from_before_is_read(tmp_path: Path) -> None:
+    """It does not have the numbers within the optimiser."""
+    from ppl_vae.numpyro import inference
+
+    svi, file = inference.SVI(optim=optax.sgd(0.1), epochs=1, batch_size=20), tmp_path / "checkpoint"
+    svi.fit(*program("numpyro"), X, checkpoint=file)
+    arrays, header = storage.read(file)
+    del header["settings"]["optim_within"]
+    storage.write(file, arrays, header)
+    longer = dataclasses.replace(svi, epochs=2)
+    resumed = longer.fit(*program("numpyro"), X, checkpoint=file, resume=True)
+    assert same(resumed.pair.state(), longer.fit(*program("numpyro"), X).pair.state())
 
 
 def test_a_copy_of_the_fit_so_far_stays_as_it_is(backend: Backend) -> None:

@@ -185,6 +185,24 @@ def test_what_cannot_be_recorded_runs_step_by_step_after_one_warning(wrap: type,
     np.testing.assert_array_equal(fallen.history["loss"], eager.history["loss"])
 
 
+class Counting(guides.Amortised):
+    """A warm-up over a million runs by a count of its own, of which two runs differ by less than rounding."""
+
+    runs = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.runs += 1
+        return super().forward(x * min(1.0, 0.5 + self.runs / 1e6))
+
+
+def test_a_count_in_python_is_not_recorded() -> None:
+    model, guide = recipe("standard", "pyro")(np.random.default_rng(0))
+    svi = SVI(epochs=1, batch_size=20, compile="trace")
+    with pytest.warns(NotTraceable, match="changes a Python number"):
+        fit = svi.fit(model, Counting(guide.posterior), X)
+    assert fit.guide.runs > len(X) / svi.batch_size
+
+
 @pytest.mark.parametrize(
     ("name", "loss", "settings", "said"),
     [

@@ -19,6 +19,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.stateless import _reparametrize_module
 
 from ...runtime.compile_cache import cache_folder
+from ...training.closures import numbers_within
 from ..checks.trials import kept
 from ..objectives import TermsObjective
 from ..pair import Pair, forked
@@ -29,6 +30,8 @@ TOLERANCE = 1e-3
 """Largest distance of a recorded gradient from an eager one, relative to its norm: rounding in single precision."""
 SEED = 0
 """Seed of the draws with which both are compared."""
+HELD = ("_parameters", "_buffers", "_modules")
+"""Attributes of a module that hold its tensors."""
 
 Step = Callable[..., tuple[Tensor, ...]]
 
@@ -233,6 +236,7 @@ class Traced:
         rows = size // 2 + torch.arange(size, device=self.pair.device) // 2  # other data: the second half, twice
         data = (*(a[rows] for a in inputs[count:-1]), inputs[-1] + 0.37)
         moved = [p + 0.01 * p.abs().mean() for p in inputs[:count]]
+        before = self._counts()
         for program, parameters in (
             (partial(self._loss_and_grads, names, self.parameters, *inputs[own:count]), inputs[:count]),
             (partial(self._step, names, *moved), moved),
@@ -248,3 +252,13 @@ class Traced:
                     "the recorded graph gives other gradients than the program: something in it depends on values that "
                     "are not tensors, or on random numbers that are not torch's"
                 )
+        if self._counts() != before:
+            raise ValueError(
+                "the program changes a Python number, such as a count of its runs, which the recorded graph would keep "
+                "as it is"
+            )
+
+    def _counts(self) -> list[str]:
+        """List the Python numbers of the modules and programs; not parameters and buffers, which a graph reads."""
+        held = [{n: v for n, v in vars(m).items() if n not in HELD} for m in self.pair.modules.modules()]
+        return numbers_within([*held, self.pair.model, self.pair.guide])
