@@ -21,6 +21,9 @@ from ..arrays.ops import Array
 
 Function = Callable[[Array], Array]
 
+OWN_ODDS = ("class_weight", "priors", "class_prior")
+"""Settings of scikit-learn's classifiers by which their odds are others than those of the rows."""
+
 
 @dataclass(frozen=True)
 class FDivergence:
@@ -177,7 +180,8 @@ def learned_log_ratio(x: np.ndarray, y: np.ndarray, classifier: Any = None, seed
         The function c, rows (N, D) -> (N,), infinite where the classifier is certain, as a forest may be.
 
     Raises:
-        ValueError: samples of other dimensions, or of one row, or a classifier that weighs the classes.
+        ValueError: samples of other dimensions, or of one row, or a classifier that weighs the classes, or
+            has a prior of its own.
 
     >>> rng = np.random.default_rng(0)
     >>> c = learned_log_ratio(rng.normal(size=(500, 1)) + 1, rng.normal(size=(500, 1)))
@@ -204,9 +208,14 @@ def learned_log_ratio(x: np.ndarray, y: np.ndarray, classifier: Any = None, seed
     # A copy: what one object learns later, or has learnt from rows that it is judged by, is another function's.
     learner: Any = clone(classifier, safe=False)
     settings = learner.get_params() if hasattr(learner, "get_params") else {}
-    if any(name.endswith("class_weight") and value is not None for name, value in settings.items()):
+    own_odds = any(
+        value is False if name.endswith("fit_prior") else name.endswith(OWN_ODDS) and value is not None
+        for name, value in settings.items()
+    )
+    if own_odds:
         raise ValueError(
-            "A classifier with class weights has other odds than the rows it learns from: set class_weight=None."
+            "A classifier with class weights or a prior of its own has other odds than the rows it learns from: set "
+            "class_weight=None, priors=None, class_prior=None and fit_prior=True, which are scikit-learn's defaults."
         )
     learner.fit(np.concatenate([x, y]), np.repeat([1, 0], [len(x), len(y)]))
     prior = math.log(len(x) / len(y))

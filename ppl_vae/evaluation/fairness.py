@@ -50,8 +50,8 @@ def probe(
         seed: of the forest.
 
     Raises:
-        ValueError: codes and classes that do not fit, NaN, numbers that are no classes, a single class, or another
-            kind.
+        ValueError: codes and classes that do not fit, NaN, numbers that are no classes, a single class, test rows of
+            other classes alone, or another kind.
 
     >>> z = np.random.default_rng(0).normal(size=(400, 2))
     >>> found = probe(z[:200], z[:200, 0] > 0, z[200:], z[200:, 0] > 0)
@@ -63,6 +63,11 @@ def probe(
         raise ValueError(f"Codes of {train.shape[1]} numbers were trained on; the test's have {test.shape[1]}.")
     if len(np.unique(y)) < 2:
         raise ValueError("A probe should learn at least two classes, and the training rows have one.")
+    if set(y.tolist()).isdisjoint(truth.tolist()):
+        raise ValueError(
+            f"No class of the {len(truth)} test rows, such as {np.unique(truth)[:2].tolist()}, is one of the training "
+            f"rows', such as {np.unique(y)[:2].tolist()}: write both as numbers, or both as names."
+        )
     predicted = _model(kind, seed).fit(train, y).predict(test)
     values, counts = np.unique(y, return_counts=True)
     majority = float((truth == values[counts.argmax()]).mean())
@@ -90,8 +95,9 @@ def demographic_gap(predicted: Any, groups: Any) -> float:
         raise ValueError(
             f"Predictions should be 0 or 1 for each row, (N,), with its group, (N,); got {yhat.shape} and {s.shape}."
         )
-    if (s != s).any():
-        raise ValueError(f"The group of {int((s != s).sum())} rows is NaN: leave these rows out.")
+    missing = pd.isna(s)
+    if missing.any():
+        raise ValueError(f"The group of {int(missing.sum())} rows is NaN: leave these rows out.")
     if len(np.unique(s)) < 2:
         raise ValueError("The gap is one between groups, of which there should be at least two.")
     shares = [yhat[s == group].mean() for group in np.unique(s)]
@@ -164,7 +170,7 @@ def _rows(codes: Any, classes: Any) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"Codes should be finite numbers (N, D), with a class for each row, (N,); got {z.shape} and {y.shape}."
         )
-    if y.dtype.kind == "f" and not (np.isfinite(y) & (y == np.round(y))).all():
+    if pd.isna(y).any() or (y.dtype.kind == "f" and not (np.isfinite(y) & (y == np.round(y))).all()):
         raise ValueError(
             "Classes should be whole numbers or names; got others, or NaN: cut numbers into classes, np.digitize(s, "
             "[np.median(s)]), and leave out rows without one."

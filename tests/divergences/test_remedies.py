@@ -10,6 +10,7 @@ import pytest
 from pairs import follow, refused
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import BernoulliNB, GaussianNB
 
 from ppl_vae.divergences import (
     FAMILIES,
@@ -46,6 +47,11 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "has other odds than the rows it learns from: set class_weight=None": (
         lambda _: learned(LogisticRegression(class_weight="balanced")),
         lambda _: learned(LogisticRegression(class_weight=None)),
+    ),
+    "priors=None, class_prior=None and fit_prior=True, which are scikit-learn's defaults": (
+        lambda _: learned(GaussianNB(priors=[0.5, 0.5])),
+        lambda _: learned(GaussianNB(priors=None)),
+        lambda _: learned(BernoulliNB(class_prior=None, fit_prior=True)),
     ),
     "the classifier is too certain; give one whose probabilities stay within": (
         lambda _: learned(RandomForestClassifier(5, random_state=0)),

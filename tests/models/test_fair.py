@@ -136,3 +136,12 @@ def test_trained_codes_tell_the_label_and_not_the_group() -> None:
     )
     assert table.y_linear["z"] > table.y_linear["x"] - 0.05 and table.s_linear["x"] > 0.95
     assert table.s_linear["z"] < 0.62
+
+
+def test_rows_without_a_group_are_told_of() -> None:
+    """None, which is equal to itself, is no group either."""
+    s = np.array(["a", None, "b", "a"], object)
+    with pytest.raises(ValueError, match="group of 1 rows is NaN"):
+        evaluation.demographic_gap([1, 0, 0, 1], s)
+    with pytest.raises(ValueError, match="leave out rows without one"):
+        evaluation.probe(np.eye(4), s, np.eye(4), s)
