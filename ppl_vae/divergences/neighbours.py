@@ -31,7 +31,7 @@ def manifold(distances: np.ndarray, of_x: np.ndarray, of_y: np.ndarray, neighbou
     """Compare the rows ``of_x`` with the rows ``of_y`` of a matrix of distances (N, N), k = ``neighbours``.
 
     Raises:
-        ValueError: a sample without a k-th neighbour.
+        ValueError: a sample without a k-th neighbour, or distances that are not finite.
 
     >>> rng = np.random.default_rng(0)
     >>> rows = rng.normal(size=(200, 2))
@@ -46,6 +46,8 @@ def manifold(distances: np.ndarray, of_x: np.ndarray, of_y: np.ndarray, neighbou
             f"{neighbours}."
         )
     between = distances[np.ix_(of_x, of_y)]
+    if not np.isfinite(between).all():
+        raise ValueError("Distances should be finite, and some are not: leave rows with NaN out of them.")
     radius_x, radius_y = (radii(distances[np.ix_(rows, rows)], neighbours) for rows in (of_x, of_y))
     inside_y, inside_x = between <= radius_y, between <= radius_x[:, None]
     return Manifold(

@@ -66,7 +66,7 @@ def probe(
     if set(y.tolist()).isdisjoint(truth.tolist()):
         raise ValueError(
             f"No class of the {len(truth)} test rows, such as {np.unique(truth)[:2].tolist()}, is one of the training "
-            f"rows', such as {np.unique(y)[:2].tolist()}: write both as numbers, or both as names."
+            f"rows', such as {np.unique(y)[:2].tolist()}: give both as numbers, or both as names."
         )
     predicted = _model(kind, seed).fit(train, y).predict(test)
     values, counts = np.unique(y, return_counts=True)

@@ -31,6 +31,12 @@ BROKEN = np.where(np.arange(20)[:, None] == 3, np.nan, FEW)
 LEANING = np.array([[1.0, 0.4], [0.0, 1.0]])
 
 
+def precision(rows: np.ndarray) -> float:
+    """Of the first rows beside the others."""
+    number = np.arange(len(rows))
+    return manifold(np.abs(rows[:, None] - rows).sum(-1), number[:8], number[8:], 3).precision
+
+
 def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(abs(a.mean() - b.mean()))
 
@@ -64,6 +70,10 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "as rows, x[:, None], and drop rows with NaN": (
         lambda _: classifier_test(BROKEN, MANY),
         lambda _: classifier_test(BROKEN[np.isfinite(BROKEN).all(1)], MANY).accuracy,
+    ),
+    "Distances should be finite, and some are not: leave rows with NaN out of them": (
+        lambda _: precision(BROKEN),
+        lambda _: precision(BROKEN[np.isfinite(BROKEN).all(1)]),
     ),
     "take fewer rows, or divergences.sliced_wasserstein": (
         lambda _: wasserstein(FEW, MANY),

@@ -82,7 +82,7 @@ REMEDIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         lambda _: evaluation.probe(X, BROKEN, X, BROKEN).accuracy,
         lambda _: evaluation.probe(X[SEEN], BROKEN[SEEN], X[SEEN], BROKEN[SEEN]).accuracy,
     ),
-    "is one of the training rows', such as {}: write both as numbers, or both as names": (
+    "is one of the training rows', such as {}: give both as numbers, or both as names": (
         lambda _: evaluation.probe(X, S[:, 0], X, S[:, 0].astype(str)).accuracy,
         lambda _: evaluation.probe(X, S[:, 0], X, S[:, 0]).accuracy,
         lambda _: evaluation.probe(X, S[:, 0].astype(str), X, S[:, 0].astype(str)).accuracy,

@@ -27,13 +27,14 @@ from .implicit import GAME, critic_for
 
 @dataclass(frozen=True)
 class VAEGAN(Objective):
-    """E_q[log N(f(x); f(E[x | z]), I)] - KL(q(z | x) || p(z)): the ELBO of a hidden layer f of a discriminator.
+    """-E_q |f(x) - f(E[x | z])|^2 / 2 - KL(q(z | x) || p(z)), f a hidden layer of a discriminator.
 
-    The guide ascends that. The decoder ascends ``strength`` times the first term, less the generator's loss in a
-    ``game`` with the discriminator, at E[x | z] of the guide's and of the prior's draws, half the weight each. The
-    discriminator, a ``Discriminator`` of x, plays that game alone. A learned prior ascends -KL. Neither the likelihood
-    of the pair nor its scale is read, and the value is no bound of log p(x). Autoencoding beyond Pixels using a Learned
-    Similarity Metric, Larsen, Soenderby, Larochelle and Winther, 2016, whose game is the saturating one.
+    It is the ELBO of f(x) under N(f(E[x | z]), I), less the constant of that normal, and the guide ascends it. The
+    decoder ascends ``strength`` times the first term, less the generator's loss in a ``game`` with the discriminator,
+    at E[x | z] of the guide's and of the prior's draws, half the weight each. The discriminator, a ``Discriminator`` of
+    x, plays that game alone. A learned prior ascends -KL. Neither the likelihood of the pair nor its scale is read, and
+    the value is no bound of log p(x). Autoencoding beyond Pixels using a Learned Similarity Metric, Larsen, Soenderby,
+    Larochelle and Winther, 2016, whose game is the saturating one.
 
     Args:
         strength: the weight of the similarity beside the game, for the decoder; their gamma.
