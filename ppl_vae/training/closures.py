@@ -38,7 +38,9 @@ def _within(value: Any, seen: set[int]) -> Iterator[str]:
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         yield from _number(value)
     elif isinstance(value, Mapping):
-        yield from (text for key in sorted(value, key=str) for text in (str(key), *_within(value[key], seen)))
+        for key in sorted(value, key=str):
+            texts = list(_within(value[key], seen))
+            yield from (str(key), *texts) if texts else ()
     elif isinstance(value, list | tuple):
         yield from (text for part in value for text in _within(part, seen))
     elif isinstance(value, functools.partial):

@@ -25,6 +25,7 @@ from ppl_vae.backends import Backend
 from ppl_vae.evaluation import Cell, Study
 from ppl_vae.results import Fit
 from ppl_vae.runtime import storage
+from ppl_vae.training.closures import numbers_within
 
 X = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
 SPLIT = data.from_arrays(X, X[:10], X[10:30])
@@ -133,6 +134,23 @@ def test_optimisers_whose_first_steps_are_the_same(backend: str, one: Any, other
     train(one(), 2)
     with pytest.raises(ValueError, match="belongs to another training: its 'optim_within'"):
         train(other(), 3)
+
+
+class Factory:
+    """A maker of optimisers that keeps the last one."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def __call__(self, params: Any) -> torch.optim.Optimizer:
+        self.made = torch.optim.SGD(params, lr=self.rate)
+        return self.made
+
+
+def test_what_a_maker_of_optimisers_keeps_is_no_setting() -> None:
+    fresh, used = Factory(0.1), Factory(0.1)
+    used([torch.nn.Parameter(torch.zeros(()))])
+    assert numbers_within(fresh) == numbers_within(used) == ["rate", "0.1"]
 
 
 def test_a_checkpoint_from_before_is_read(tmp_path: Path) -> None:
