@@ -44,7 +44,7 @@ def _check_settings(path: Path, ours: Mapping[str, Any], theirs: Mapping[str, An
     names = (name for name in {**ours, **theirs} if name in theirs or name not in LATER)
     different = [name for name in names if ours.get(name) != theirs.get(name)]
     if different:
-        name = different[0]
+        name = min(different, key=LATER.__contains__)  # what a user set, before what was recorded of it
         what = f"its {name!r} is {theirs.get(name)!r}, here it is {ours.get(name)!r}"
         what = "it saw other data" if name == "data" else what
         raise ValueError(
