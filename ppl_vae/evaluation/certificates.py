@@ -199,13 +199,13 @@ class Certificate(Shown):
         return "; ".join([*told, f"on simulated data the gap is {self.gap(self.reference)}"])
 
     def carried_to(self, every: LogLikelihood, rows: np.ndarray) -> tuple[float, float]:
-        """log p(x) of all of the data (N,) of which these are the ``rows`` (n,), drawn at random, and its error.
+        """Mean log p(x) of all data (N,) of which these are the ``rows`` (n,), drawn at random, and its error, in nats.
 
         The difference estimator of sampling surveys: mean_N l_i + mean_n (c_i - l_i), where l is an estimate that all
         of the data have and c the best one of these. What l misses is learned from the n, and how data differ from all
         N. The error is that from which of the data these are, sqrt((1 - n / N) s^2 / n) with s the deviation of c - l:
-        0 where they are all, NaN where it is one of several. *Model Assisted Survey Sampling*, Sarndal, Swensson and
-        Wretman, 1992, section 6.3.
+        0 where they are all, NaN where it is one of several. *Model Assisted Survey Sampling*, Saerndal, Swensson
+        and Wretman, 1992.
         """
         apart, total = self.log_p.values - every.values[rows], len(every.values)
         left = 1 - len(apart) / total
