@@ -44,8 +44,6 @@ CELLS = (
     ("FactorVAE", 25.0),
 )
 """Those of table 5.6 first, one of each objective, then the others of both tables."""
-EPOCHS = 10
-"""Points of a training's curve."""
 KEPT = Path(__file__).with_suffix(".json")
 """Rows of trainings that were made, with the settings they were made at."""
 
@@ -56,16 +54,16 @@ def settings(options: argparse.Namespace) -> argparse.Namespace:
     Raises:
         ValueError: steps that are not so many equal epochs.
     """
-    if options.steps is not None and options.steps % EPOCHS:
+    if options.steps is not None and options.steps % options.epochs:
         raise ValueError(
-            f"--steps should be a multiple of {EPOCHS}, for as many points of a curve; got {options.steps}."
+            f"--steps should be a multiple of {options.epochs}, for as many points of a curve; got {options.steps}."
         )
     words = ["--thesis", "--data", "rendered", "--backend", options.backend, "--out", str(options.out)]
     words += ["--smoke"] * options.smoke
     args = study.arguments([*words, "--seeds", *map(str, options.seeds)])
     if options.steps is not None:
         args.steps = options.steps
-        args.scale = replace(args.scale, steps=args.steps, steps_per_epoch=args.steps // EPOCHS)
+        args.scale = replace(args.scale, steps=args.steps, steps_per_epoch=args.steps // options.epochs)
     args.steps_per_epoch = args.scale.steps_per_epoch
     args.checkpoint_every = 1
     if options.frugal:
@@ -118,7 +116,9 @@ def main() -> None:
     """Train what is missing, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=backends.NAMES, default="pyro")
-    parser.add_argument("--steps", type=int, help="of each training, in ten epochs; by default 22,260 of the text")
+    parser.add_argument("--steps", type=int, help="of each training; by default 22,260 of the text")
+    text = "points of a training's curve: a training goes on from one of fewer epochs of as many steps each"
+    parser.add_argument("--epochs", type=runs.positive, default=10, help=text)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     text = "only so many cells, those of table 5.6 first: 1 is beta-VAE with beta = 1"
     parser.add_argument("--cells", type=runs.positive, metavar="N", help=text)

@@ -19,6 +19,7 @@ def numbers_within(value: Any) -> list[str]:
     They are those of its closures, defaults, arguments and attributes, and in the code of a user's own functions, with
     the global numbers that these read. Of an array there is none, unless it is a single number, and of what is trained.
 
+    >>> __name__ = "a_module_of_yours"  # code of this library's modules is told apart by its version alone
     >>> def rate(start):
     ...     return lambda step: start / (1.5 + step)
     >>> numbers_within(rate(0.25))

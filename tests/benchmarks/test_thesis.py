@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,9 +56,16 @@ def test_rows_are_made_cell_by_cell_and_the_page_is_of_those_that_are_there(
     assert len(made) == 2 and "| FactorVAE | 0.500 (10) | *0.894 ± 0.033 (10)*" in told
     run(thesis, monkeypatch, *where, "--seeds", "0")
     again = json.loads((tmp_path / "rows" / "beta-VAE-30-0.json").read_text())
-    assert len(made) == 3 and len(again["history"]["valid_log_lik"]) == thesis.EPOCHS
+    assert len(made) == 3 and len(again["history"]["valid_log_lik"]) == 10
     with pytest.raises(ValueError, match="holds a study with other settings"):
         run(thesis, monkeypatch, "--out", str(tmp_path), "--steps", "20", "--frugal")
+    shutil.copytree(tmp_path / "checkpoints", tmp_path / "on" / "checkpoints")
+    shutil.copy(tmp_path / ".made_by", tmp_path / "on")
+    further = ("--out", str(tmp_path / "on"), "--steps", "12", "--epochs", "12", "--frugal", "--cells", "1")
+    run(thesis, monkeypatch, *further, "--seeds", "0")
+    longer = json.loads((tmp_path / "on" / "rows" / "beta-VAE-30-0.json").read_text())["history"]["loss"]
+    assert len(longer) == 12 and longer[:10] == again["history"]["loss"], "it goes on from fewer epochs"
+    made.pop()
     kept, elsewhere = tmp_path / "kept.json", ("--out", str(tmp_path / "there"), *where[2:], "--seeds", "0", "--kept")
     run(thesis, monkeypatch, *where, "--seeds", "0", "--kept", str(kept))
     run(thesis, monkeypatch, *elsewhere, str(kept))
@@ -111,7 +119,7 @@ def test_the_figures_of_the_page_are_of_the_fits_that_are_there(
     monkeypatch.setattr(thesis.study, "figures", lambda *_: ())
     monkeypatch.setattr(thesis.study, "of_a_fit", lambda *_: iter([("part", "figure")]))
     monkeypatch.setattr(thesis.study, "judge", lambda *_: dict.fromkeys(thesis.study.METRICS, 0.5))
-    options = argparse.Namespace(backend="pyro", steps=10, smoke=True, frugal=True, seeds=[0], out=tmp_path)
+    options = argparse.Namespace(backend="pyro", steps=10, epochs=10, smoke=True, frugal=True, seeds=[0], out=tmp_path)
     args = thesis.settings(options)
     thesis.study.settle(args)
     images = thesis.study.load(args.data, True, tmp_path)
