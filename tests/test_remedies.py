@@ -92,7 +92,11 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "of batch shape (N, M) with .to_event(1), or use evaluation.log_likelihood(fit, x)",
     ),
     "inference/test_batches.py": ("takes what the model draws at",),
-    "inference/test_reached.py": ("stays as it is. To train it", "they stay as they are. To train them"),
+    "inference/test_reached.py": (
+        "stays as it is. To train it",
+        "they stay as they are. To train them",
+        "leave it out, and let what should change over a training be a schedule",
+    ),
     "inference/test_supports.py": (
         "the one has a density and the other probabilities",
         "let the guide draw from a {} of the same values",

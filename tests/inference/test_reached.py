@@ -24,7 +24,7 @@ from pairs import follow
 from pyro.nn import PyroModule
 from torch import nn
 
-from ppl_vae import backends, evaluation, inference
+from ppl_vae import backends, evaluation, inference, schedules
 from ppl_vae.errors import UntrainedNet
 from ppl_vae.numpyro import inference as np_inference
 from ppl_vae.results import Fit
@@ -208,6 +208,39 @@ def test_state_of_flax_module_is_refused() -> None:
         True,
         lambda norm: svi.fit(*pair_of(norm), X),
         lambda _: svi.fit(*pair_of(False), X),
+    )
+
+
+class Counting(nnx.Module):
+    """An encoder that counts its runs, and is sure of its codes by that count."""
+
+    def __init__(self, counts: bool) -> None:
+        self.net, self.counts, self.runs = nnx.Linear(P, 2 * D, rngs=nnx.Rngs(0)), counts, 0
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        self.runs += self.counts
+        return self.net(x) / (1 + self.runs)
+
+
+def test_a_python_number_that_changes_in_a_net_is_refused() -> None:
+    """On NumPyro it was 1 in every run: each began with nets made anew."""
+
+    class Guide(nnx.Module):
+        def __init__(self, counts: bool) -> None:
+            self.encoder = Counting(counts)
+
+        def __call__(self, x: jax.Array) -> None:
+            jax_guide(self.encoder, x)
+
+    def trained(counts: bool, **options: Any) -> Fit:
+        svi = np_inference.SVI(np_inference.TraceELBO(**options), epochs=1, batch_size=20)
+        return svi.fit(jax_functions(lambda: jnp.tanh)[0], Guide(counts), X)
+
+    follow(
+        "The net Counting changes its number 'runs' as it runs, from 0 to 1",
+        True,
+        trained,
+        lambda _: trained(False, beta=schedules.Linear(0, 1, 9)),
     )
 
 

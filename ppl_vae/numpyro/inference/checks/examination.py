@@ -19,6 +19,7 @@ from ....pairs.sites import Plates, Sites, match
 from ..closed_kl import closed_kl
 from ..sites import bounds_of, describe
 from ..traces import NumPyroTrace, run, split_sites
+from .reached import numbers_stay
 
 COMPILED = (
     "A NumPyro program is compiled, for arrays whose values are not known yet: decide by jnp.where(...) where it says "
@@ -32,10 +33,10 @@ def examine(model: Any, guide: Any, *args: Any, **kwargs: Any) -> Sites:
     """Run the pair once, and describe its sites.
 
     Raises:
-        ValueError: the pair does not run on this batch, the model and the guide have different latent sites, or a
-            site's log-density has a shape that is not the batch's.
+        ValueError: the pair does not run on this batch, a net changes a Python number as it runs, the model and the
+            guide have different latent sites, or a site's log-density has a shape that is not the batch's.
     """
-    with explained(*args, remedies=REMEDIES):
+    with explained(*args, remedies=REMEDIES), numbers_stay(model, guide):
         p, q = run(model, guide, args, kwargs, 1, 1, jax.random.key(0))
     (latent, observed), (guided, besides) = split_sites(p), split_sites(q)
     plates = {**_plates_of(p), **_plates_of(q)}

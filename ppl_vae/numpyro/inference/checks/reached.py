@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import warnings
@@ -14,6 +15,7 @@ from flax import nnx
 from numpyro.primitives import Messenger
 
 from ....errors import UntrainedNet
+from ....pairs.keywords import inner
 
 MOVES = (
     "A net of the pair holds state that changes as it runs (BatchNorm, Dropout), which a compiled NumPyro training "
@@ -63,6 +65,39 @@ def reached(program: Any) -> Iterator[nnx.Module]:
         for value in (*outside.nonlocals.values(), *outside.globals.values()):
             if isinstance(value, nnx.Module):
                 yield value
+
+
+@contextlib.contextmanager
+def numbers_stay(*programs: Any) -> Iterator[None]:
+    """Refuse programs whose nets change a Python number of their own as they run, such as a count of their runs.
+
+    A compiled program runs its Python once, and each time on nets made anew: the number would stay as it is then.
+    (JAX itself refuses such a net of a plain function.)
+
+    Raises:
+        ValueError: when its block ends; names the number.
+    """
+    before = _numbers(programs)
+    yield
+    for place, now in _numbers(programs).items():
+        if before.get(place, now) != now:
+            *_, kind, name = place
+            raise ValueError(
+                f"The net {kind} changes its number {name!r} as it runs, from {before[place]} to {now}. A NumPyro "
+                "training is compiled and runs this Python once, so that the number would then stay as it is: leave it "
+                "out, and let what should change over a training be a schedule, such as beta=schedules.Linear(0, 1, 9)."
+            )
+
+
+def _numbers(programs: tuple[Any, ...]) -> dict[tuple[Any, ...], float]:
+    """The Python numbers that are attributes of modules' nets, by program, path, class and name."""
+    found: dict[tuple[Any, ...], float] = {}
+    for number, program in enumerate(map(inner, programs)):
+        for path, node in nnx.iter_graph(program) if isinstance(program, nnx.Module) else ():
+            for name, value in getattr(node, "__dict__", {}).items():
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    found[number, *path, type(node).__name__, name] = value
+    return found
 
 
 def warn_of_untrained(programs: tuple[Any, ...], sites: Mapping[str, Any]) -> None:
