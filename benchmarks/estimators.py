@@ -46,7 +46,7 @@ PUBLISHED = {
     ("categorical", "straight-through, t 0.5"): 110.9,
     ("categorical", "Gumbel, t 0.5"): 101.5,
 }
-"""(latents, estimator) -> negative log-likelihood of static MNIST in Table 1 of Jang et al., 2017, as cited."""
+"""(latents, estimator) -> negative variational bound of MNIST in Table 1 of Jang et al., 2017, as cited."""
 
 
 def estimators(i: Any, *, bits: bool = True, layers: int = 1) -> dict[str, tuple[Any, int]]:
