@@ -16,7 +16,7 @@ import pytest
 import torch
 from scipy import stats
 
-from ppl_vae import data, evaluation
+from ppl_vae import data, evaluation, recipes
 from ppl_vae.backends import Backend
 from ppl_vae.evaluation import Cell, Study
 from ppl_vae.inference import SVI
@@ -81,3 +81,16 @@ def test_where_no_log_p_is_known_nothing_is_ahead(tmp_path: Path) -> None:
     assert list(table["elbo"]) == list(before["elbo"])
     page = evaluation.write_report(study).read_text()
     assert "Nothing is ranked: no log p(x) is known." in page and "one \u2605" not in page
+
+
+def test_what_cannot_be_evaluated_is_told_in_its_row(tmp_path: Path) -> None:
+    """As gaps of a guide without parameters: the study ended there, before its other cells."""
+    svi = SVI(epochs=1, batch_size=20)
+    small = recipes.vae((2,), likelihood="normal", latent_dim=1, hidden=(4,))
+    cells = [Cell("by hand", "pyro", recipe, svi), Cell("a recipe", "pyro", small, svi)]
+    study = Study(tmp_path, SPLIT, cells, num_particles=5, elbo_particles=1, gaps=True)
+    table = study.run(progress=False)
+    assert "trained, but not evaluated: " in table.loc["by hand", "note"] and np.isnan(table.loc["by hand", "log_p"])
+    assert np.isfinite(table.loc["a recipe", "log_p"]) and table.loc["a recipe", "note"] == ""
+    assert len(study.results()[0].history["loss"]) == 1, "what was trained is kept"
+    assert "not evaluated" in evaluation.write_report(study).read_text()

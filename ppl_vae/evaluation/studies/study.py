@@ -83,7 +83,7 @@ class Result:
     backend: str
     seed: int
     evaluation: Evaluation | None
-    """None where the training failed; ``note`` says why."""
+    """None where the training failed, or its fit could not be evaluated; ``note`` says why."""
     history: Mapping[str, np.ndarray]
     settings: Mapping[str, Any]
     note: str
@@ -432,23 +432,23 @@ class _Training:
         except (ValueError, NotFiniteLoss) as error:
             result["note"] = reason(error)
         else:
-            self._save(fit)
-            on_test = (
-                fit
-                if fit.generalises
-                else fit.refine(self.study.data.test, progress=progress, **self.study.beside("test"))
-            )
-            self._save_images(fit, on_test)
             result |= {
-                "evaluation": self._evaluate(fit, on_test, progress).to_dict(),
                 "history": {name: plain(np.asarray(values)) for name, values in fit.history.items()},
                 "device": str(getattr(fit.pair, "device", device)),
             }
+            self._save(fit)
+            try:
+                result["evaluation"] = self._evaluate(fit, progress).to_dict()
+            except ValueError as error:
+                result["note"] = f"trained, but not evaluated: {error}"
         write_json(self.folder / RESULT, result)
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
-    def _evaluate(self, fit: Fit, on_test: Fit, progress: bool | None) -> Evaluation:
-        study = self.study
+    def _evaluate(self, fit: Fit, progress: bool | None) -> Evaluation:
+        study, on_test = self.study, fit
+        if not fit.generalises:
+            on_test = fit.refine(study.data.test, progress=progress, **study.beside("test"))
+        self._save_images(fit, on_test)
         beside: Side = {"mask": study.side["mask"]} if "mask" in study.side else {}
         return evaluate(
             fit,
