@@ -99,8 +99,8 @@ def sections(entries: Sequence[Entry], figures: Path) -> Iterator[Section]:
         columns = ["prior", "log_p", "elbo", "active_units", "seeds", "epochs", "seconds_per_epoch"]
         rows = [[_cell(entry, name, sweep) for name in columns] for entry in sweep]
         notes = [
-            "The report found the best at around 500 (100 epochs); a pass over K pseudo-inputs costs as K does. Seconds "
-            "are of a machine with other work on it; the benchmarks' table of steps has 500, 1000 and 1500 side by side."
+            "The report found the best at around 500 (100 epochs); a pass over K pseudo-inputs costs as K does.",
+            "Seconds are of a machine with other work on it; the benchmarks have steps side by side.",
         ]
         head = [HEADINGS[name] for name in columns]
         yield Section("The number of pseudo-inputs, static MNIST", notes, head, rows, _drawn(figures))
