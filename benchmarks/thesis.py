@@ -10,7 +10,9 @@ them at random as the steps of a short training read. Trainings come one by one,
 soon as its training is judged, and a killed run goes on from the last checkpoint. ``--frugal`` judges on the grid of
 46,080 images in place of all, and by trees of binned codes: without it that takes longer than 2,160 steps. The page
 says of how many trainings it is; the thesis's figures are of 170. ``--kept`` begins with the rows of these settings in
-``thesis.json``, so that they are not trained again, and puts into it those that are made, on whatever machine.
+``thesis.json``, so that they are not trained again, and puts into it those that are made, on whatever machine. A
+longer training goes on from a shorter one of as many steps an epoch, ``--steps 89040 --epochs 40`` from 22,260 in ten,
+in a new folder with ``checkpoints`` and ``.made_by`` of the other's.
 """
 
 from __future__ import annotations
@@ -131,6 +133,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.smoke and options.kept == KEPT:
         parser.error("the numbers of --smoke mean nothing: give --kept another file")
+    if options.steps is None and options.epochs != parser.get_default("epochs"):
+        parser.error("--epochs parts the steps of --steps: give both, as --steps 89040 --epochs 40")
     options.out = options.out or ROOT / "runs" / f"thesis-{'smoke' if options.smoke else options.steps or 'text'}"
     args = settings(options)
     study.settle(args)

@@ -63,8 +63,9 @@ def test_rows_are_made_cell_by_cell_and_the_page_is_of_those_that_are_there(
     shutil.copy(tmp_path / ".made_by", tmp_path / "on")
     further = ("--out", str(tmp_path / "on"), "--steps", "12", "--epochs", "12", "--frugal", "--cells", "1")
     run(thesis, monkeypatch, *further, "--seeds", "0")
-    longer = json.loads((tmp_path / "on" / "rows" / "beta-VAE-30-0.json").read_text())["history"]["loss"]
-    assert len(longer) == 12 and longer[:10] == again["history"]["loss"], "it goes on from fewer epochs"
+    longer = json.loads((tmp_path / "on" / "rows" / "beta-VAE-30-0.json").read_text())["history"]
+    assert len(longer["loss"]) == 12 and longer["loss"][:10] == again["history"]["loss"]
+    assert longer["seconds"][:10] == again["history"]["seconds"], "fewer epochs are not trained again"
     made.pop()
     kept, elsewhere = tmp_path / "kept.json", ("--out", str(tmp_path / "there"), *where[2:], "--seeds", "0", "--kept")
     run(thesis, monkeypatch, *where, "--seeds", "0", "--kept", str(kept))
@@ -79,6 +80,8 @@ def test_rows_are_made_cell_by_cell_and_the_page_is_of_those_that_are_there(
     run(thesis, monkeypatch, "--out", str(tmp_path / "longer"), "--steps", "20", "--seeds", "0", "--kept", str(kept))
     run(thesis, monkeypatch, *where, "--seeds", "0", "1", "--cells", "1", "--page-only")
     assert "Of 1 trainings (2 asked for)" in capsys.readouterr().out, "of the first cell"
+    with pytest.raises(SystemExit):
+        run(thesis, monkeypatch, "--out", str(tmp_path), "--epochs", "12")  # of which steps?
     with pytest.raises(SystemExit):
         run(thesis, monkeypatch, *where, "--kept")  # numbers that mean nothing, into thesis.json
     assert len(made) == 5 and [len(s["rows"]) for s in json.loads(kept.read_text())] == [2, 2], "other settings"
